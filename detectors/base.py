@@ -1,0 +1,81 @@
+"""What a detector is: numbers in, alarms out.
+
+One *bank* holds one detector for many series, as arrays: row `i` of every array is series `i`. `update` takes a stretch of
+values in order, each with the row it belongs to, and returns the alarms of that stretch. Nothing here knows of models,
+topics or clocks; time, where a detector wants it, arrives as data.
+
+The promise every bank keeps, and `detectors/checks.py` tests: cutting a stretch anywhere and calling `update` twice gives
+the same alarms and the same state, bit for bit; one row never influences another; `dump` and `load` lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """The alarms of one `update`, in order: `k` alarms, one entry each in every array."""
+
+    at: I64  # index of the value, within the call, that raised the alarm
+    row: I64  # the series
+    statistic: F64  # the test's statistic at the alarm ...
+    threshold: F64  # ... and the value it had to reach
+    effect: F64  # how much moved, in the bank's `effect_unit`; never negative
+    before: F64  # location of the old regime, in the column's units
+    after: F64  # location of the new regime, in the column's units
+    onset_ago: I64  # the change began this many events of the series before `at` (0: at it); -1 unknown
+    n_reference: I64  # values that stand for the old regime
+    n_current: I64  # values that stand for the new regime
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @classmethod
+    def none(cls) -> Self:
+        """No alarm at all."""
+        return cls(**{f.name: np.empty(0, np.int64 if f.type == "I64" else np.float64) for f in fields(cls)})
+
+
+class Bank(Protocol):
+    """One detector for many series."""
+
+    effect_unit: ClassVar[str]  # "ks_distance" (0 to 1) or "sd" (standard deviations of the old regime)
+    takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
+
+    @property
+    def rows(self) -> int:
+        """How many series the bank holds."""
+        ...
+
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:
+        """Feed `values[i]` to series `rows[i]`, in order. Values must be finite; a row may come many times."""
+        ...
+
+    def grow(self, rows: int) -> None:
+        """Hold at least `rows` series; new ones are fresh."""
+        ...
+
+    def reset(self, rows: I64) -> None:
+        """Make these series fresh again, as if nothing had been seen."""
+        ...
+
+    def set_reference(self, row: int, values: F64) -> None:
+        """Compare series `row` with this sample of its training data from now on (banks that take a reference)."""
+        ...
+
+    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """The state of these rows as named numeric arrays, first axis one entry a row."""
+        ...
+
+    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of `dump`; the bank must already have grown to hold the rows."""
+        ...

@@ -1,0 +1,56 @@
+"""What the decide fold is told: one column of one model has drifted.
+
+These are the records of the topic `driftline.alerts`, as dataclasses; `docs/schemas/alert.v1.json` is generated from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class AlertState(StrEnum):
+    """How far an alert has come. `firing` is published once, `ready` once after it, both under one `alert_id`."""
+
+    FIRING = "firing"
+    READY = "ready"  # enough events of the new regime have been seen to retrain on; `ready_at` is set
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point in an event topic: the record, and when it happened."""
+
+    topic: str
+    partition: int
+    offset: int
+    event_time: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A detector's alarm on one column of one model, or of one `source` that models share."""
+
+    alert_id: str
+    state: AlertState
+    model_id: str  # `source:<name>` for a feature source
+    model_version: str  # "" when events name none
+    column: str
+    detector: str
+    statistic: float
+    threshold: float
+    effect: float  # how much moved, in `effect_unit`
+    effect_unit: str  # "ks_distance" or "sd"
+    before: float  # location of the old regime, in the column's units
+    after: float  # location of the new regime
+    onset: Place  # first event of the new regime, as estimated
+    at: Place  # the event at which the detector was sure
+    n_reference: int
+    n_current: int
+    reference_digest: str = ""  # of the training reference; "" when the first events served as one
+    ready_at: Place | None = None  # the event with which there was enough to retrain on
+
+    @property
+    def direction(self) -> str:
+        """`up`, `down`, or `shape` when the location stayed."""
+        return "up" if self.after > self.before else "down" if self.after < self.before else "shape"

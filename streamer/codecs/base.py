@@ -1,0 +1,58 @@
+"""The port between bytes and columns: one codec a file, one table in `streamer/codecs/__init__.py`.
+
+A codec never raises on a record: what it can't read becomes a dead letter with a reason from the closed set below, and the
+records around it are decoded as if it were not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from streamer.events import EventBatch, Names
+from streamer.logs.base import Records
+
+
+class Reason(StrEnum):
+    """Why a record can't be folded. The values appear in dead-letter headers and metric labels."""
+
+    NULL_VALUE = "null_value"  # a tombstone: nothing to read
+    TOO_LARGE = "too_large"  # longer than the codec's `value_bytes_max`
+    TOO_DEEP = "too_deep"  # nested deeper than a parser should follow
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"  # valid JSON, but a list, text or number at the top
+    MISSING_MODEL = "missing_model"  # neither model_id nor source
+    WRONG_TYPE = "wrong_type"  # a mapped field is of a type it can't be, e.g. features that are a list
+    MISSING_PREDICTION_ID = "missing_prediction_id"  # a label that names no prediction
+    NOTHING_TO_WATCH = "nothing_to_watch"  # no feature, no prediction, no label
+    BAD_EVENT_TIME = "bad_event_time"  # unreadable, before 1970 or after 9999
+    TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the record's own time by more than `skew_max_s`
+    TOO_MANY_COLUMNS = "too_many_columns"  # one event with more values than `values_max`
+    TOO_MANY_MODELS = "too_many_models"  # the unit's table of models or versions is full
+
+
+@dataclass(slots=True)
+class DeadLetters:
+    """Which records of a stretch could not be read, in order: index into the Records, reason, and a detail for people."""
+
+    index: list[int] = field(default_factory=list)
+    reason: list[Reason] = field(default_factory=list)
+    detail: list[str] = field(default_factory=list)
+
+    def add(self, index: int, reason: Reason, detail: str) -> None:
+        self.index.append(index)
+        self.reason.append(reason)
+        self.detail.append(detail)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class Codec(Protocol):
+    """Bytes to columns for one input format."""
+
+    def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
+        """Decode a stretch. Names are given ids in record order, so any cut of the stretch gives the same ids."""
+        ...

@@ -1,0 +1,95 @@
+"""Events as columns: what the codecs make of bytes, and what the detect fold reads.
+
+An event is a prediction (features, a prediction, or both), a label that came later, or a feature event of a `source`.
+An `EventBatch` holds the events of one `Records` as arrays; names are small integers into the bounded tables of `Names`,
+so that nothing downstream touches a string.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+PREDICTION_COLUMN = 0  # ids of the two columns that every model may have
+ERROR_COLUMN = 1
+
+NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
+MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
+
+
+class Kind(IntFlag):
+    """What an event carries; a prediction may bring its label along."""
+
+    PREDICTION = 1
+    LABEL = 2
+    SOURCE = 4  # a feature event of a shared source, without a model
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """`n` events with `m` values: the values of event `i` are [start[i], start[i + 1])."""
+
+    topic: str
+    partition: int
+    kind: NDArray[np.uint8]  # [n] Kind
+    model: I32  # [n] id in Names.models; a source-only event has its source's id there
+    version: I32  # [n] id in Names.versions; -1 when the event names none
+    event_time_ms: I64  # [n] since 1970
+    offset: I64  # [n]
+    join_id: NDArray[np.uint64]  # [n] hash of (model, prediction_id); 0: none
+    prediction: F64  # [n] NaN: none, or not a number
+    label: F64  # [n] NaN: none, or not a number
+    start: I64  # [n + 1]
+    column: I32  # [m] id in Names.columns
+    number: F64  # [m] NaN: missing, or not a number
+    category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+@dataclass(slots=True)
+class NameTable:
+    """Strings to small integers in order of first sight, and back; holds at most `limit`."""
+
+    limit: int
+    names: list[str] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def id_of(self, name: str) -> int:
+        """The name's id, given at first sight; -1 once the table is full."""
+        known = self.ids.get(name)
+        if known is not None:
+            return known
+        if len(self.names) >= self.limit:
+            return -1
+        self.ids[name] = len(self.names)
+        self.names.append(name)
+        return len(self.names) - 1
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(slots=True)
+class Names:
+    """The tables of one fold unit. Sources stand among the models under `source:<name>`."""
+
+    models: NameTable
+    versions: NameTable
+    columns: NameTable
+    categories: NameTable
+
+    @classmethod
+    def fresh(cls, models_max: int = 65_536, columns_max: int = 65_536, categories_max: int = 1_048_576) -> Names:
+        names = cls(NameTable(models_max), NameTable(models_max), NameTable(columns_max), NameTable(categories_max))
+        for reserved in ("prediction", "error"):
+            names.columns.id_of(reserved)
+        return names
