@@ -1,0 +1,74 @@
+# `make` lists what can be done. Everything runs in .venv, which `make install` makes and keeps current,
+# so a fresh clone needs nothing but Python 3.11 or newer, make and git.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+STAMP := $(VENV)/.installed
+
+# Candidates for the interpreter behind .venv, best first. `make install BASE_PYTHON=/opt/py/bin/python3` overrides.
+BASE_PYTHON ?= python3.13 python3.12 python3.11 python3 python
+NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help install demo demo-kafka test check bench docs golden up down clean
+
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## Make .venv and install Driftline with all it takes to work on it
+
+$(STAMP): pyproject.toml
+	@if ! $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+	    for base in $(BASE_PYTHON) ""; do \
+	        if [ -z "$$base" ]; then \
+	            echo "No Python 3.11 or newer with the modules venv and ensurepip was found (looked for: $(BASE_PYTHON))." >&2; \
+	            echo "Install one (on Debian and Ubuntu: python3 and python3-venv), or name it: make install BASE_PYTHON=/path/to/python3" >&2; \
+	            exit 1; \
+	        fi; \
+	        if "$$base" -c '$(NEW_ENOUGH)' 2>/dev/null; then break; fi; \
+	    done; \
+	    echo "Making $(VENV) with $$("$$base" --version)"; \
+	    "$$base" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing into $(VENV), the first time for a minute or two ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## The whole job on recorded and simulated streams, no broker
+	$(PYTHON) -m examples.demo
+
+demo-kafka: $(STAMP) ## The same fleet through a real Kafka broker on this machine
+	$(PYTHON) -m examples.demo --kafka
+
+test: $(STAMP) ## The whole test suite, real broker included
+	$(PYTHON) -m pytest
+
+check: $(STAMP) ## Lint, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## Throughput beside plain loops over the same file
+	$(PYTHON) -m benchmarks
+
+docs: $(STAMP) ## Rewrite the schemas and the pages that are generated from code
+	$(PYTHON) -m docs.generate
+
+golden: $(STAMP) ## Rewrite the expected outputs in tests/golden and tighten the length ratchet, then show what changed
+	DRIFTLINE_GOLDEN=write $(PYTHON) -m pytest -q tests/golden
+	$(PYTHON) -m tests.ratchet
+	git diff --stat -- tests/golden tests/ratchet.json
+
+up: ## Start Kafka, Driftline and Prometheus with docker compose
+	docker compose up --build --detach --wait
+
+down: ## Stop them; the volumes stay
+	docker compose down
+
+clean: ## Remove .venv, caches and outputs
+	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find detectors retrain streamer tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
