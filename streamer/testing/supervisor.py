@@ -1,0 +1,74 @@
+"""Runs one command and sees to it that it never outlives the process that asked for it.
+
+Started as a script, with no imports of ours, by `streamer.testing.kafka`:
+
+    python -I -S supervisor.py FOLDER COMMAND…
+
+It prints the pid of the command on its standard output, then reads signal numbers, one a line, from its standard input and
+passes them on. When that input ends (the asking process closed it or died, by SIGKILL too), the command is killed and FOLDER removed.
+Both outputs of the command go to standard error. The supervisor ends when the command ends. Should the supervisor itself be killed, Linux kills the command (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+PR_SET_PDEATHSIG = 1
+ORPHAN_CHECK_S = 1.0
+LIBC = ctypes.CDLL(None)
+
+# Whoever holds it ends the process; the other waits for that.
+the_end = threading.Lock()
+
+
+def main(folder: str, command: list[str]) -> int:
+    asker = os.getppid()
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    # The main thread starts the command and stays: PR_SET_PDEATHSIG is about the thread that forked, not its process.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=_die_with_parent)  # noqa: S603
+    print(child.pid, flush=True)
+    for watch in (_obey, _watch_for_orphanhood):
+        threading.Thread(target=watch, args=(child, asker, folder), daemon=True).start()
+    code = child.wait()
+    the_end.acquire()
+    return code
+
+
+def _die_with_parent() -> None:
+    """In the child, before the command runs: undo what we ignore, and ask Linux to be killed with us."""
+    for default in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(default, signal.SIG_DFL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _obey(child: subprocess.Popen[bytes], _asker: int, folder: str) -> None:
+    for line in sys.stdin:
+        child.send_signal(int(line))
+    _end(child, folder)
+
+
+def _watch_for_orphanhood(child: subprocess.Popen[bytes], asker: int, folder: str) -> None:
+    """A child forked by the asker holds our input open after the asker died; the parent's pid tells all the same."""
+    while os.getppid() == asker:
+        threading.Event().wait(ORPHAN_CHECK_S)
+    _end(child, folder)
+
+
+def _end(child: subprocess.Popen[bytes], folder: str) -> None:
+    the_end.acquire()
+    child.kill()
+    child.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    # Not `sys.exit`: the thread that waits for input must not hold up the end.
+    os._exit(main(sys.argv[1], sys.argv[2:]) & 0xFF)
