@@ -1,0 +1,29 @@
+"""Writes every file of `docs/` that is generated from code: `make docs`. A test holds the table against the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from streamer import metrics
+
+HERE = Path(__file__).parent
+
+# path under docs/ -> the function that gives its text
+PAGES: dict[str, Callable[[], str]] = {
+    "metrics.md": metrics.page,
+}
+
+
+def main() -> None:
+    """Rewrite the pages that have changed, and name them."""
+    for name, page in PAGES.items():
+        path, text = HERE / name, page()
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"rewrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The only reader of the wall clock.
+
+What Driftline decides depends on the event time of records alone. The clock of the machine serves three purposes, all
+in the shell: when to commit, whether the loop still turns, and what the metrics say. Whoever needs it is given a
+`Clock`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the shell may ask of time."""
+
+    def now_s(self) -> float:
+        """Seconds since 1970; may jump when the machine's clock is set."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds since some fixed point; never goes back, so differences are durations."""
+        ...
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now_s(self) -> float:
+        return time.time()
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """A clock that moves when told to, for tests and simulations."""
+
+    wall_s: float = 1_700_000_000.0
+    elapsed_s: float = 0.0
+
+    def now_s(self) -> float:
+        return self.wall_s
+
+    def monotonic_s(self) -> float:
+        return self.elapsed_s
+
+    def advance(self, seconds: float) -> None:
+        """Let this much time pass. Raises ValueError when it is negative: time does not go back here."""
+        if seconds < 0:
+            raise ValueError(f"a clock can't advance by {seconds} s")
+        self.wall_s += seconds
+        self.elapsed_s += seconds
