@@ -74,6 +74,11 @@ class NameTable:
         self.names.append(name)
         return len(self.names) - 1
 
+    def load(self, names: list[str]) -> None:
+        """Become the table that gave these names their ids, in this order."""
+        self.names = list(names)
+        self.ids = {name: i for i, name in enumerate(names)}
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -53,9 +53,13 @@ class Records:
     def split(self, offset: int) -> tuple[Self, Self]:
         """The records before `offset`, and those from it on. Both share this stretch's buffer."""
         i = int(np.searchsorted(self.offset, offset))
-        return self._part(slice(0, i), min(offset, self.next_offset)), self._part(slice(i, None), self.next_offset)
+        return self._cut(slice(0, i), min(offset, self.next_offset)), self._cut(slice(i, None), self.next_offset)
 
-    def _part(self, s: slice, next_offset: int) -> Self:
+    def part(self, start: int, end: int) -> Self:
+        """The records from index `start` to before index `end`."""
+        return self._cut(slice(start, end), int(self.offset[end]) if end < len(self) else self.next_offset)
+
+    def _cut(self, s: slice, next_offset: int) -> Self:
         return type(self)(
             self.topic,
             self.partition,

@@ -1,0 +1,284 @@
+"""The detect fold: bytes to columns to detectors to alerts, for one partition number of all event topics.
+
+    records ─► codec ─► EventBatch ─► subjects, series ─► banks ─► alarms ─► alerts
+                 └► dead letters        └► labels join ─► error ─┘
+
+State is a pure function of the settings and the records in order. An epoch's records are folded topic by topic in the configured
+order, then by offset; how they were cut into polls, stretches or chunks never shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from detectors.registry import bank
+from numpy.typing import NDArray
+
+from detectors.base import Alarms, Bank
+from detectors.ids import IdTable
+from detectors.marks import Marks
+from detectors.series import SeriesTable, ValueKind
+from retrain.alert import Alert
+from streamer.alerting import Alarm, AlertBook, Stretch
+from streamer.codecs.base import Codec
+from streamer.dead_letters import dead_letter
+from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names
+from streamer.labels import LabelJoin, LabelSettings
+from streamer.logs.base import Output, Records
+from streamer.references import References
+from streamer.snapshot import Snapshot, nested, unnested
+from streamer.topics import OutputTopics
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+CHUNK_RECORDS = 8192  # decoded at once: keeps the Python objects of a codec within the processor's caches
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what producers can make a fold unit remember."""
+
+    models_max: int = 65_536  # models, and versions
+    columns_max: int = 65_536  # distinct column names over all models
+    categories_max: int = 1_048_576  # distinct category texts over all columns
+    series_max: int = 4_194_304  # columns of models
+
+
+@dataclass(frozen=True, slots=True)
+class DetectSettings:
+    """What a detect fold watches, and with what."""
+
+    codecs: Mapping[str, Codec]  # by topic, in canonical order
+    detectors: Mapping[str, Any]  # name in DETECTORS -> its settings, in the order alerts of one event are told
+    min_events_after_onset: int = 500
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    limits: Limits = field(default_factory=Limits)
+    outputs: OutputTopics = field(default_factory=OutputTopics)
+    references: References = field(default_factory=References)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The numbers of a batch that go to the detectors; `m` of them."""
+
+    row: I64  # [m] bank row
+    number: F64  # [m]
+    event: I64  # [m] index of the event
+    subject: I64  # [m]
+    life: I64  # [m] number, in the subject's life, of the event that the value tells about
+
+
+class DetectFold:
+    """One unit of the detect fold."""
+
+    def __init__(self, settings: DetectSettings) -> None:
+        self.settings = settings
+        limits = settings.limits
+        self.names = Names.fresh(limits.models_max, limits.columns_max, limits.categories_max)
+        self.tally: Counter[tuple[str, ...]] = Counter()
+        self.newest_event_time_ms = -1
+        self._rank = {topic: rank for rank, topic in enumerate(settings.codecs)}
+        self._subjects = IdTable(4 * limits.models_max)
+        self._series = SeriesTable(limits.series_max)
+        self._marks = Marks()
+        self._labels = LabelJoin(settings.labels)
+        self._banks: dict[str, Bank] = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
+        self._first = np.empty(0, np.int64)  # by bank row: number of the event with which the series began
+        self._alerts = AlertBook(self._marks, settings.min_events_after_onset)
+
+    @property
+    def models(self) -> int:
+        """How many models and sources have been seen."""
+        return len(self.names.models)
+
+    @property
+    def series(self) -> int:
+        """How many columns of models have been seen."""
+        return len(self._series)
+
+    def step(self, stretch: Sequence[Records]) -> list[Output]:
+        """Fold an epoch's records; returns dead letters and alerts."""
+        outputs: list[Output] = []
+        for records in sorted(stretch, key=lambda r: self._rank[r.topic]):
+            for start in range(0, len(records), CHUNK_RECORDS):
+                outputs += self._fold(records.part(start, start + CHUNK_RECORDS))
+        return outputs
+
+    def dump(self) -> bytes:
+        """The whole state."""
+        meta = {
+            "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
+            "waiting": self._alerts.dump(),
+            "rows": self._series.rows,
+            "newest_event_time_ms": self.newest_event_time_ms,
+        }
+        arrays = {"subjects": self._subjects.keys, "first": self._first}
+        arrays |= nested("series", self._series.dump()) | nested("marks", self._marks.dump())
+        arrays |= nested("labels", self._labels.dump())
+        for name, one in self._banks.items():
+            arrays |= nested(f"bank.{name}", one.dump(slice(0, self._series.rows)))
+        return Snapshot(meta, arrays).to_bytes()
+
+    def load(self, data: bytes) -> None:
+        """Become the fold that was dumped; the settings must be the same."""
+        snapshot = Snapshot.from_bytes(data)
+        meta, arrays = snapshot.meta, snapshot.arrays
+        for table, names in meta["names"].items():
+            getattr(self.names, table).load(names)
+        self._subjects.load(arrays["subjects"])
+        self._first = arrays["first"].copy()
+        self._series.load(unnested("series", arrays))
+        self._marks.load(unnested("marks", arrays))
+        self._labels.load(unnested("labels", arrays))
+        for name, one in self._banks.items():
+            one.grow(meta["rows"])
+            one.load(slice(0, meta["rows"]), unnested(f"bank.{name}", arrays))
+        self._alerts.load(meta["waiting"])
+        self.newest_event_time_ms = meta["newest_event_time_ms"]
+
+    def _fold(self, records: Records) -> list[Output]:
+        batch, dead = self.settings.codecs[records.topic].decode(records, self.names)
+        outputs = []
+        for i, reason, detail in zip(dead.index, dead.reason, dead.detail, strict=True):
+            self.tally["dead_letters", records.topic, reason.value] += 1
+            outputs.append(
+                dead_letter(records, i, reason, detail, records.topic + self.settings.outputs.dead_letter_suffix)
+            )
+        self.tally["records", records.topic] += len(records)
+        self.tally["events", records.topic] += len(batch)
+        if len(batch):
+            self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
+            outputs += [self._output(alert) for alert in self._watch(batch)]
+        return outputs
+
+    def _watch(self, batch: EventBatch) -> list[Alert]:
+        subjects = self._subjects_of(batch)
+        numbers = self._marks.number(subjects)
+        values = self._values(batch, subjects, numbers)
+        self._make_rows(values)
+        alarms = self._alarms(batch, values)
+        stretch = Stretch(batch.topic, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
+        topics = [self._topic_of(alarm.subject) for alarm in alarms]
+        return self._alerts.fold(stretch, topics, alarms)
+
+    def _subjects_of(self, batch: EventBatch) -> I64:
+        """Each event's subject: one version of one model on one topic; -1 for labels, which are no events of a model's life."""
+        of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
+        key = (
+            (batch.model.astype(np.int64) << 32) | ((batch.version.astype(np.int64) + 1) << 8) | self._rank[batch.topic]
+        )
+        subjects = np.full(len(batch), -1, np.int64)
+        subjects[of_model] = self._subjects.lookup(key[of_model])
+        return subjects
+
+    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> Values:
+        """What a batch's events and the errors its labels bring to light have for the detectors."""
+        errors = self._labels.join(batch, subjects, numbers)
+        self.tally["labels"] += int(np.count_nonzero(batch.kind & Kind.LABEL))
+        self.tally["errors"] += len(errors.event)
+        of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
+        event = np.concatenate([of_event, errors.event])
+        subject = np.concatenate([subjects[of_event], errors.subject])
+        life = np.concatenate([numbers[of_event], errors.number])
+        column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
+        number = np.concatenate([batch.number, errors.error])
+        kind = np.concatenate(
+            [_kinds(batch.number, batch.category), np.full(len(errors.event), ValueKind.NUMBER, np.uint8)]
+        )
+        if subject.min(initial=0) < 0:  # the table of subjects is full
+            known = subject >= 0
+            self.tally["values_of_unknown_subjects",] += int(np.count_nonzero(~known))
+            event, subject, life, column, number, kind = (
+                a[known] for a in (event, subject, life, column, number, kind)
+            )
+        rows = self._series.route(subject, column, kind)
+        for k in (ValueKind.MISSING, ValueKind.MISFIT):
+            self.tally["values", k.name.lower()] += int(np.count_nonzero(kind == k))
+        goes = rows >= 0
+        self.tally["values", "number"] += int(np.count_nonzero(goes))
+        return Values(rows[goes], number[goes], event[goes], subject[goes], life[goes])
+
+    def _make_rows(self, values: Values) -> None:
+        """Make room in the banks for series that begin in this batch, and give them their reference."""
+        known, rows = len(self._first), self._series.rows
+        if rows == known:
+            return
+        self._first = np.concatenate([self._first, np.empty(rows - known, np.int64)])
+        row, at = np.unique(values.row, return_index=True)
+        new = row >= known
+        self._first[row[new]] = values.life[at[new]]
+        for one in self._banks.values():
+            one.grow(rows)
+        for r in range(known, rows) if self.settings.references else ():
+            reference = self.settings.references.of(*self._name_of(*self._series.subject_and_column(r)))
+            for one in self._banks.values():
+                if reference is not None and one.takes_reference:
+                    one.set_reference(r, reference.values)
+
+    def _alarms(self, batch: EventBatch, values: Values) -> list[Alarm]:
+        found: list[tuple[int, int, Alarm]] = []
+        times = batch.event_time_ms[values.event]
+        for rank, (detector, one) in enumerate(self._banks.items()):
+            alarms = one.update(values.row, values.number, times)
+            self.tally["alarms", detector] += len(alarms)
+            for k, at in enumerate(alarms.at):
+                alarm = self._alarm(detector, one, alarms, k, values)
+                found.append((int(values.event[at]), rank, alarm))
+        found.sort(key=lambda entry: entry[:2])  # stable: columns of an event stay in their order
+        return [alarm for _, _, alarm in found]
+
+    def _alarm(self, detector: str, one: Bank, alarms: Alarms, k: int, values: Values) -> Alarm:
+        at, row = int(alarms.at[k]), int(alarms.row[k])
+        subject, column = self._series.subject_and_column(row)
+        model, version, name = self._name_of(subject, column)
+        reference = self.settings.references.of(model, version, name) if one.takes_reference else None
+        facts = {
+            "model_id": model,
+            "model_version": version,
+            "column": name,
+            "detector": detector,
+            "statistic": float(alarms.statistic[k]),
+            "threshold": float(alarms.threshold[k]),
+            "effect": float(alarms.effect[k]),
+            "effect_unit": one.effect_unit,
+            "before": float(alarms.before[k]),
+            "after": float(alarms.after[k]),
+            "n_reference": int(alarms.n_reference[k]),
+            "n_current": int(alarms.n_current[k]),
+            "reference_digest": reference.digest if reference else "",
+        }
+        onset = self._onset(row, at, int(alarms.onset_ago[k]), values)
+        return Alarm(int(values.event[at]), (row, detector), subject, onset, facts)
+
+    def _onset(self, row: int, at: int, ago: int, values: Values) -> int:
+        """From "so many values of the series ago" to a number in the subject's life, for columns that events may lack."""
+        life, first = int(values.life[at]), int(self._first[row])
+        seen = self._series.count_of_row(row) - int(np.count_nonzero(values.row[at + 1 :] == row))
+        events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
+        return max(life - events_ago, first)
+
+    def _name_of(self, subject: int, column: int) -> tuple[str, str, str]:
+        key = self._subjects.key_of(subject)
+        version = (key >> 8 & 0xFFFFFF) - 1
+        model = self.names.models.names[key >> 32]
+        return model, self.names.versions.names[version] if version >= 0 else "", self.names.columns.names[column]
+
+    def _topic_of(self, subject: int) -> str:
+        return list(self.settings.codecs)[self._subjects.key_of(subject) & 0xFF]
+
+    def _output(self, alert: Alert) -> Output:
+        self.tally["alerts", alert.state.value] += 1
+        return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
+
+
+def _kinds(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """What each value is; null, NaN and the infinities are all missing."""
+    numeric = np.where(np.isfinite(number), ValueKind.NUMBER, ValueKind.MISSING)
+    kinds = np.where(category == NUMBER, numeric, np.where(category == MISFIT, ValueKind.MISFIT, ValueKind.CATEGORY))
+    return kinds.astype(np.uint8)

@@ -1,0 +1,204 @@
+"""Late labels meet their predictions: a bounded join by prediction id, in event time.
+
+A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction gives the
+model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when it is older than
+the time-out (against the newest event time seen), or when too many wait. A second label for a prediction, one that
+comes too late and one for an unknown prediction are the same to us: unmatched, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from streamer.events import EventBatch, Kind
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+U64 = NDArray[np.uint64]
+
+EMPTY = -1
+# columns of LabelJoin._meta: what is known of the ring and what has been counted
+HEAD, TAIL, WAITING, NEWEST_MS, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(8)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """How long predictions wait for labels."""
+
+    timeout_s: float = 7 * 86_400.0  # in event time
+    open_max: int = 1_000_000  # predictions that wait at once, per partition; the oldest leave first
+
+    def __post_init__(self) -> None:
+        if self.timeout_s <= 0:
+            raise ValueError(f"timeout_s must be above 0, not {self.timeout_s}")
+        if not 1 <= self.open_max <= 1 << 28:
+            raise ValueError(f"open_max must be 1 to {1 << 28}, not {self.open_max}")
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The errors that a batch's labels brought to light; `k` of them, in order of the label events."""
+
+    event: I64  # [k] index of the label's event in the batch
+    subject: I64  # [k] subject of the prediction
+    number: I64  # [k] the prediction's number in its subject's life
+    error: F64  # [k] absolute error
+
+
+class LabelJoin:
+    """Predictions that wait for their label. 48 to 100 bytes each."""
+
+    def __init__(self, settings: LabelSettings) -> None:
+        self.settings = settings
+        self._allocate(64)
+        self._meta = np.zeros(8, np.int64)
+
+    def join(self, batch: EventBatch, subjects: I64, numbers: I64) -> Errors:
+        """Take a batch's predictions in and match its labels, event by event, in order."""
+        self._make_room(len(batch))
+        k = int(np.count_nonzero(batch.kind & Kind.LABEL))
+        event, error = np.empty(k, np.int64), np.empty(k)
+        subject, number = np.empty(k, np.int64), np.empty(k, np.int64)
+        timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
+        state = (self._hash, self._id, self._who, self._value, self._meta)
+        events = (batch.kind, batch.join_id, batch.event_time_ms, batch.prediction, batch.label, subjects, numbers)
+        found = _join(state, events, timeout_ms, open_max, event, subject, number, error)
+        return Errors(event[:found], subject[:found], number[:found], error[:found])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How labels and waiting predictions have ended so far."""
+        matched, unmatched, expired, evicted = (int(x) for x in self._meta[MATCHED:])
+        return {"matched": matched, "unmatched": unmatched, "expired": expired, "evicted": evicted}
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        ring = self._waiting()
+        return {"id": self._id[ring], "who": self._who[ring], "value": self._value[ring], "meta": self._meta.copy()}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        n = len(arrays["id"])
+        self._allocate(_power_of_two(max(n, 64)))
+        self._id[:n], self._who[:n], self._value[:n] = arrays["id"], arrays["who"], arrays["value"]
+        self._meta = arrays["meta"].copy()
+        self._meta[HEAD], self._meta[TAIL] = 0, n
+        _index(self._hash, self._id, n)
+
+    def _allocate(self, size: int) -> None:
+        self._hash = np.full(2 * size, EMPTY, np.int32)  # place of a prediction id -> position in the ring
+        self._id = np.zeros(size, np.uint64)  # 0: left
+        self._who = np.zeros((size, 3), np.int64)  # subject, number, event_time_ms
+        self._value = np.zeros(size)
+
+    def _waiting(self) -> I64:
+        ring: I64 = np.arange(self._meta[HEAD], self._meta[TAIL]) & (len(self._id) - 1)
+        here: NDArray[np.bool_] = self._id[ring] != 0
+        return ring[here]
+
+    def _make_room(self, events: int) -> None:
+        if self._meta[TAIL] - self._meta[HEAD] + events <= len(self._id):
+            return
+        kept = self.dump()
+        n = len(kept["id"])
+        self._allocate(_power_of_two(max(2 * n, n + events)))
+        self._id[:n], self._who[:n], self._value[:n] = kept["id"], kept["who"], kept["value"]
+        self._meta[HEAD], self._meta[TAIL] = 0, n
+        _index(self._hash, self._id, n)
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+@njit(cache=True, nogil=True)
+def _find(hashed: NDArray[np.int32], ids: U64, key: np.uint64) -> int:
+    """Where the key stands in the hash table, or the empty place where it would."""
+    mask = len(hashed) - 1
+    at = np.int64(key & np.uint64(mask))
+    while hashed[at] != EMPTY and ids[hashed[at]] != key:
+        at = (at + 1) & mask
+    return int(at)
+
+
+@njit(cache=True, nogil=True)
+def _remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
+    """Take out what stands at `at`, moving later entries of its run up (Knuth 6.4, algorithm R)."""
+    mask = len(hashed) - 1
+    ids[hashed[at]] = np.uint64(0)
+    hole = at
+    probe = at
+    while True:
+        probe = (probe + 1) & mask
+        if hashed[probe] == EMPTY:
+            break
+        home = np.int64(ids[hashed[probe]] & np.uint64(mask))
+        if ((probe - home) & mask) >= ((probe - hole) & mask):
+            hashed[hole] = hashed[probe]
+            hole = probe
+    hashed[hole] = EMPTY
+
+
+@njit(cache=True, nogil=True)
+def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
+    for position in range(n):
+        hashed[_find(hashed, ids, ids[position])] = position
+
+
+@njit(cache=True, nogil=True)
+def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, timeout_ms: int, open_max: int) -> None:
+    """Let go of what has left already, has waited too long, or is too much."""
+    mask = len(ids) - 1
+    while meta[HEAD] < meta[TAIL]:
+        oldest = meta[HEAD] & mask
+        if ids[oldest] != 0:
+            expired = who[oldest, 2] < meta[NEWEST_MS] - timeout_ms
+            if not expired and meta[WAITING] < open_max:
+                return
+            meta[EXPIRED if expired else EVICTED] += 1
+            meta[WAITING] -= 1
+            _remove(hashed, ids, _find(hashed, ids, ids[oldest]))
+        meta[HEAD] += 1
+
+
+@njit(cache=True, nogil=True)
+def _join(state, events, timeout_ms, open_max, event, subject, number, error):  # type: ignore[no-untyped-def]
+    hashed, ids, who, value, meta = state
+    kind, join_id, time_ms, prediction, label, subjects, numbers = events
+    found = 0
+    for i in range(len(kind)):
+        key = join_id[i]
+        meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms[i])
+        if kind[i] & 1 and key != 0 and not np.isnan(prediction[i]):
+            _leave_oldest(hashed, ids, who, meta, timeout_ms, open_max)
+            at = _find(hashed, ids, key)
+            if hashed[at] == EMPTY:
+                position = meta[TAIL] & (len(ids) - 1)
+                meta[TAIL] += 1
+                meta[WAITING] += 1
+                hashed[at] = position
+                ids[position] = key
+                value[position] = prediction[i]
+                who[position, 0] = subjects[i]
+                who[position, 1] = numbers[i]
+                who[position, 2] = time_ms[i]
+        if kind[i] & 2 and key != 0:
+            at = _find(hashed, ids, key)
+            position = hashed[at]
+            waited = position != EMPTY and who[position, 2] >= meta[NEWEST_MS] - timeout_ms
+            if not waited or np.isnan(label[i]):
+                meta[UNMATCHED] += 1
+                continue
+            meta[MATCHED] += 1
+            event[found] = i
+            subject[found] = who[position, 0]
+            number[found] = who[position, 1]
+            error[found] = abs(label[i] - value[position])
+            found += 1
+            meta[WAITING] -= 1
+            _remove(hashed, ids, at)
+    return found

@@ -1,0 +1,69 @@
+"""A fold's state as bytes: JSON for what is small, numeric arrays for what is large. No pickle, so nothing in it can run.
+
+The bytes are an Arrow IPC stream of one record batch: each array is one binary value under its name, with dtype and shape in the
+schema's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import UsageError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state: JSON-able `meta`, and numeric arrays by name."""
+
+    meta: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    def to_bytes(self) -> bytes:
+        import pyarrow as pa
+
+        shapes = {name: [a.dtype.str, list(a.shape)] for name, a in self.arrays.items()}
+        head = msgspec.json.encode({"format": FORMAT, "meta": self.meta, "arrays": shapes})
+        columns = [pa.array([np.ascontiguousarray(a).tobytes()], pa.large_binary()) for a in self.arrays.values()]
+        schema = pa.schema([(name, pa.large_binary()) for name in self.arrays], metadata={"driftline": head})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`. Raises `UsageError` for bytes of another format."""
+        import pyarrow as pa
+
+        try:
+            with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+                head = msgspec.json.decode(reader.schema.metadata[b"driftline"])
+                table = reader.read_all()
+        except (pa.ArrowInvalid, KeyError, TypeError, msgspec.DecodeError) as problem:
+            raise UsageError(f"this is not a state that Driftline has dumped: {problem}") from problem
+        if head["format"] != FORMAT:
+            raise UsageError(f"this state is of format {head['format']}; this version reads format {FORMAT}")
+        arrays = {
+            name: np.frombuffer(table[name][0].as_buffer(), np.dtype(dtype)).reshape(shape)
+            for name, (dtype, shape) in head["arrays"].items()
+        }
+        return cls(head["meta"], arrays)
+
+
+def nested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a part, named as parts of a whole."""
+    return {f"{prefix}/{name}": a for name, a in arrays.items()}
+
+
+def unnested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of the part `prefix`, under their own names."""
+    return {name.removeprefix(prefix + "/"): a for name, a in arrays.items() if name.startswith(prefix + "/")}

@@ -1,0 +1,73 @@
+"""Which row a value goes to."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.series import NO_ROW, SeriesTable, ValueKind
+
+VALUES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from(list(ValueKind))), max_size=200)
+
+
+def route(table, values):
+    subject, column, kind = (np.array(a) for a in zip(*values, strict=True)) if values else ([], [], [])
+    return table.route(np.array(subject, np.int64), np.array(column, np.int32), np.array(kind, np.uint8)).tolist()
+
+
+class PlainTable:
+    """The same by dictionaries: the oracle."""
+
+    def __init__(self):
+        self.kind, self.row = {}, {}
+
+    def one(self, subject, column, kind):
+        key = subject, column
+        if key not in self.kind and kind in (ValueKind.NUMBER, ValueKind.CATEGORY):
+            self.kind[key] = kind
+            if kind == ValueKind.NUMBER:
+                self.row[key] = len(self.row)
+        return self.row[key] if kind == ValueKind.NUMBER == self.kind.get(key) else NO_ROW
+
+
+@given(VALUES, st.integers(0, 200))
+def test_rows_are_those_of_the_plain_table_however_the_values_are_cut(values, cut):
+    """A number series gets the next row at its first number; nothing else gets one."""
+    table, plain = SeriesTable(1000), PlainTable()
+    assert route(table, values[:cut]) + route(table, values[cut:]) == [plain.one(*v) for v in values]
+    assert table.rows == len(plain.row)
+    for (subject, column), row in plain.row.items():
+        assert table.subject_and_column(row) == (subject, column)
+        numbers = [v for v in values if v[:2] == (subject, column) and v[2] == ValueKind.NUMBER]
+        assert table.count_of_row(row) == len(numbers)
+
+
+@given(VALUES, VALUES)
+def test_a_loaded_table_goes_on_as_the_one_it_came_from(before, after):
+    """Dump and load lose nothing."""
+    table, other = SeriesTable(1000), SeriesTable(1000)
+    route(table, before)
+    other.load(table.dump())
+    assert route(other, after) == route(table, after)
+    for name, array in table.dump().items():
+        np.testing.assert_array_equal(other.dump()[name], array)
+
+
+def test_a_full_table_routes_new_series_nowhere():
+    """Beyond its bound, series have no row, and old ones are as before."""
+    table = SeriesTable(1)
+    assert route(table, [(0, 0, ValueKind.NUMBER), (0, 1, ValueKind.NUMBER), (0, 0, ValueKind.NUMBER)]) == [
+        0,
+        NO_ROW,
+        0,
+    ]
+
+
+def test_a_text_in_a_number_column_is_a_type_fault():
+    """The kind of a column is its first value's; the other kind is counted as a misfit."""
+    table = SeriesTable(10)
+    assert route(table, [(0, 0, ValueKind.NUMBER), (0, 0, ValueKind.CATEGORY), (0, 0, ValueKind.MISSING)]) == [
+        0,
+        -1,
+        -1,
+    ]
+    assert table.dump()["tally"].tolist() == [[1, 0, 1, 1]]

@@ -1,0 +1,94 @@
+"""Late labels meet their predictions."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.events import EventBatch, Kind
+from streamer.labels import LabelJoin, LabelSettings
+
+# (kind, id, event time in s, prediction or label)
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([Kind.PREDICTION, Kind.LABEL, Kind.PREDICTION | Kind.LABEL]),
+        st.integers(0, 12),
+        st.integers(0, 60),
+        st.integers(-5, 5),
+    ),
+    max_size=120,
+)
+
+
+def batch_of(events):
+    n = len(events)
+    kind, ids, time_s, value = (list(a) for a in zip(*events, strict=True)) if events else ([], [], [], [])
+    zeros = np.zeros(n, np.int32)
+    values = np.array(value, float)
+    return EventBatch(
+        "t", 0, np.array(kind, np.uint8), zeros, zeros, np.array(time_s, np.int64) * 1000, np.arange(n),
+        np.array(ids, np.uint64), values, values / 2, np.zeros(n + 1, np.int64),
+        np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32),
+    )  # fmt: skip
+
+
+def join(label_join, events, first=0):
+    batch = batch_of(events)
+    who = np.arange(first, first + len(batch))
+    errors = label_join.join(batch, who % 3, who)
+    return [
+        (int(e) + first, int(s), int(n), float(x))
+        for e, s, n, x in zip(errors.event, errors.subject, errors.number, errors.error, strict=True)
+    ]
+
+
+def plain(events, timeout_s, open_max):
+    """The same with a dictionary: the oracle."""
+    waiting, newest, errors = {}, 0, []
+    for i, (kind, key, time_s, value) in enumerate(events):
+        newest = max(newest, time_s)
+        if kind & Kind.PREDICTION and key:
+            for old in list(waiting):
+                if waiting[old][1] >= newest - timeout_s and len(waiting) < open_max:
+                    break
+                del waiting[old]
+            waiting.setdefault(key, (i, time_s, value))
+        if kind & Kind.LABEL and key in waiting and waiting[key][1] >= newest - timeout_s:
+            n, _, predicted = waiting.pop(key)
+            errors.append((i, n % 3, n, abs(value / 2 - predicted)))
+    return errors
+
+
+@given(EVENTS, st.integers(0, 120), st.integers(1, 40), st.integers(1, 6))
+def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, timeout_s, open_max):
+    """Matches, time-outs and evictions are those of the plain loop."""
+    label_join = LabelJoin(LabelSettings(timeout_s, open_max))
+    found = join(label_join, events[:cut]) + join(label_join, events[cut:], min(cut, len(events)))
+    assert found == plain(events, timeout_s, open_max)
+
+
+@given(EVENTS, EVENTS)
+def test_a_loaded_join_goes_on_as_the_one_it_came_from(before, after):
+    """Dump and load lose nothing that matters."""
+    one, other = (LabelJoin(LabelSettings(30, 5)) for _ in range(2))
+    join(one, before)
+    other.load(one.dump())
+    assert join(other, after, len(before)) == join(one, after, len(before))
+    assert other.counts == one.counts
+
+
+def test_memory_follows_what_waits_not_what_has_passed():
+    """A million matched predictions leave a small ring behind."""
+    label_join = LabelJoin(LabelSettings())
+    for first in range(0, 1_000_000, 50_000):
+        events = np.arange(first + 1, first + 50_001)
+        n = len(events)
+        base = batch_of([(Kind.PREDICTION | Kind.LABEL, 1, 1, 1)] * 2)
+        zeros = np.zeros(n, np.int32)
+        batch = EventBatch(
+            "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), events.astype(np.uint64),
+            np.ones(n), np.ones(n), np.zeros(n + 1, np.int64), base.column, base.number, base.category,
+        )  # fmt: skip
+        label_join.join(batch, np.zeros(n, np.int64), np.arange(n))
+    assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "expired": 0, "evicted": 0}
+    assert len(label_join.dump()["id"]) == 0
+    assert len(label_join._id) <= 1 << 17
