@@ -60,7 +60,7 @@ docs: $(STAMP) ## Rewrite the schemas and the pages that are generated from code
 
 golden: $(STAMP) ## Rewrite the expected outputs in tests/golden and tighten the length ratchet, then show what changed
 	DRIFTLINE_GOLDEN=write $(PYTHON) -m pytest -q tests/golden
-	$(PYTHON) -m tests.ratchet
+	$(PYTHON) tests/project/length_ratchet.py
 	git diff --stat -- tests/golden tests/ratchet.json
 
 up: ## Start Kafka, Driftline and Prometheus with docker compose

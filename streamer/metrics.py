@@ -17,9 +17,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.exposition import generate_latest, make_wsgi_app
 
 from retrain.alert import AlertState
+from retrain.outcome import Outcome
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
 from streamer.endpoint import Endpoint, text_page
+from streamer.logs.base import Epoch
 
 STALLED_AFTER_S = 60.0  # the loop is called dead when it has not turned for so long
 COMMIT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -91,6 +93,8 @@ class Metrics:
             self.alarms(detector, 0)
         for state in AlertState:
             self.alerts(state, 0)
+        for outcome in Outcome:
+            self.outcome(outcome, 0)
 
     def folded(self, topic: str, records: int, values: int) -> None:
         """A stretch of a topic was folded."""
@@ -110,18 +114,19 @@ class Metrics:
         self._add("driftline_alerts_total", n, state)
 
     def outcome(self, name: str, n: int = 1) -> None:
-        """Decide made this of an alert or a control record; `name` comes from a closed set."""
+        """Decide made this of an alert or a control record; `name` is a `retrain.outcome.Outcome`."""
         self._add("driftline_outcomes_total", n, name)
 
     def requests(self, n: int = 1) -> None:
         """Retrain requests are published."""
         self._add("driftline_retrain_requests_total", n)
 
-    def committed(self, unit: str, epoch: int, seconds: float) -> None:
-        """An epoch of a unit is in the log; the commit took so long."""
+    def committed(self, epochs: Iterable[Epoch], seconds: float) -> None:
+        """These epochs are in the log; the commit that put them there took so long."""
         self._histograms["driftline_commit_seconds"].observe(seconds)
-        self._set("driftline_epoch", epoch, unit)
-        self._set("driftline_commit_timestamp_seconds", self._clock.now_s(), unit)
+        for epoch in epochs:
+            self._set("driftline_epoch", epoch.number, epoch.unit)
+            self._set("driftline_commit_timestamp_seconds", self._clock.now_s(), epoch.unit)
 
     def event_time(self, unit: str, event_time_ms: int) -> None:
         """The newest event time a unit has folded."""

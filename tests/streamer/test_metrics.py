@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamer.clock import ManualClock
 from streamer.endpoint import Endpoint
 from streamer.errors import UsageError
+from streamer.logs.base import Epoch
 from streamer.metrics import STALLED_AFTER_S, TABLE, Kind, Metrics
 
 BOUNDED_LABELS = {"topic", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
@@ -64,7 +65,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
     metrics.alerts("firing")
     metrics.outcome("cooldown")
     metrics.requests()
-    metrics.committed("detect-0", 7, 0.02)
+    metrics.committed([Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
     metrics.event_time("detect-0", 1_500)
     metrics.lag("rides", 0, 9)
     metrics.models(4)
@@ -84,7 +85,9 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_retrain_requests_total",): 1,
         ("driftline_commit_seconds_count",): 1,
         ("driftline_epoch", "detect-0"): 7,
+        ("driftline_epoch", "decide"): 3,
         ("driftline_commit_timestamp_seconds", "detect-0"): 1000,
+        ("driftline_commit_timestamp_seconds", "decide"): 1000,
         ("driftline_event_timestamp_seconds", "detect-0"): 1.5,
         ("driftline_lag_records", "0", "rides"): 9,
         ("driftline_models",): 4,
@@ -101,12 +104,13 @@ def test_expected_counters_stand_at_zero(metrics):
     assert samples["driftline_dead_letters_total", "not_json", "rides"] == 0
     assert samples["driftline_alarms_total", "adwin"] == 0
     assert samples["driftline_alerts_total", "ready"] == 0
+    assert samples["driftline_outcomes_total", "request_made"] == 0
 
 
 def test_a_unit_that_went_away_leaves_the_page(metrics):
     """After `forget` neither the unit's gauges nor the lag of its partitions are shown; the others stay."""
     for unit, partition in (("detect-0", 0), ("detect-1", 1)):
-        metrics.committed(unit, 1, 0.1)
+        metrics.committed([Epoch(unit, 1, {})], 0.1)
         metrics.event_time(unit, 1)
         metrics.lag("rides", partition, 5)
     metrics.forget("detect-1", [("rides", 1)])
