@@ -1,6 +1,7 @@
 """What the decide fold is told: one column of one model has drifted.
 
-These are the records of the topic `driftline.alerts`, as dataclasses; `docs/schemas/alert.v1.json` is generated from them.
+These are the records of the topic `driftline.alerts`, as dataclasses; `docs/schemas/alert.v1.json` is generated from
+them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,132 @@
+"""One incident a model: what moved, since when, and what was decided about it.
+
+These are the records of the topic `driftline.incidents`; `docs/schemas/incident.v1.json` is generated from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from math import erf, sqrt
+
+from retrain.alert import Alert, Place
+from retrain.ids import derived_id
+from retrain.outcome import Outcome
+
+_ERF_OF_HALF_SD = 2 * sqrt(2)
+
+
+class IncidentState(StrEnum):
+    """Whether alerts still join the incident."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What one detector says moved: the facts of an alert that people and pipelines ask for."""
+
+    alert_id: str
+    column: str
+    detector: str
+    effect: float  # how much moved, in `effect_unit`; never negative
+    effect_unit: str  # "ks_distance" or "sd"
+    before: float  # location of the old regime, in the column's units
+    after: float  # location of the new regime
+    onset: Place  # first event of the new regime, as estimated
+
+    @classmethod
+    def of(cls, alert: Alert) -> Move:
+        return cls(
+            alert_id=alert.alert_id,
+            column=alert.column,
+            detector=alert.detector,
+            effect=alert.effect,
+            effect_unit=alert.effect_unit,
+            before=alert.before,
+            after=alert.after,
+            onset=alert.onset,
+        )
+
+    @property
+    def strength(self) -> float:
+        """The effect on one scale for all units, 0 to 1: the Kolmogorov-Smirnov distance.
+
+        A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
+        2 Φ(d / 2) - 1. An effect in an unknown unit is taken as it is, at most 1.
+        """
+        return erf(self.effect / _ERF_OF_HALF_SD) if self.effect_unit == "sd" else min(self.effect, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The drift of one version of one model, from its first alert until it is closed.
+
+    Each change is published whole, keyed by `incident_id`, so the newest record of an id is all there is to know.
+    Times are event times and never run backwards, even where alerts come out of order.
+    """
+
+    incident_id: str  # derived from the first alert
+    state: IncidentState
+    model_id: str  # `source:<name>` for a feature source
+    model_version: str  # "" while no event has named one
+    opened_at: datetime  # UTC
+    last_alert_at: datetime  # UTC
+    columns: tuple[Move, ...]  # what moved, strongest first; one entry a column and detector, its strongest
+    alerts: int  # alerts absorbed, the first one included; `firing` and `ready` of one alert count once
+    request_id: str | None  # the latest retrain request that came of it
+    reason: Outcome  # why this record was published: the last change of the incident
+    decision: Outcome  # what the latest alert meant for a retrain request, and if nothing, why
+
+    @classmethod
+    def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:
+        """A new incident with this alert as its first."""
+        return cls(
+            incident_id=derived_id("incident", alert.model_id, alert.alert_id),
+            state=IncidentState.OPEN,
+            model_id=alert.model_id,
+            model_version=version,
+            opened_at=now,
+            last_alert_at=now,
+            columns=(Move.of(alert),),
+            alerts=1,
+            request_id=None,
+            reason=Outcome.INCIDENT_OPENED,
+            decision=decision,
+        )
+
+    def absorb(
+        self, alert: Alert, version: str, now: datetime, decision: Outcome, *, is_new: bool, columns_max: int
+    ) -> Incident:
+        """The incident with one more alert, or with news (`is_new` false) of an alert it holds already."""
+        return replace(
+            self,
+            model_version=version,
+            last_alert_at=now,
+            columns=_with_move(self.columns, Move.of(alert), columns_max),
+            alerts=self.alerts + is_new,
+            reason=Outcome.ABSORBED,
+            decision=decision,
+        )
+
+    def closed(self, reason: Outcome) -> Incident:
+        return replace(self, state=IncidentState.CLOSED, reason=reason)
+
+
+def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[Move, ...]:
+    """The moves with this one among them, unless a stronger one of its column and detector stands there already."""
+    rest = []
+    for other in moves:
+        if (other.column, other.detector) != (move.column, move.detector):
+            rest.append(other)
+        elif other.alert_id != move.alert_id and other.strength >= move.strength:
+            return moves
+    rest.append(move)
+    rest.sort(key=_strongest_first)
+    return tuple(rest[:columns_max])
+
+
+def _strongest_first(move: Move) -> tuple[float, str, str]:
+    return -move.strength, move.column, move.detector

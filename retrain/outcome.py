@@ -1,0 +1,33 @@
+"""Why something happened, or did not: every decision of the engine by name.
+
+The names appear in incidents, as metric labels and in logs, so that an operator can ask "why was no request sent?" and
+read the answer. "Do nothing" is a decision like any other and has its name too.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """A decision. The values are part of the interface: add, never rename."""
+
+    # What became of the model's incident.
+    INCIDENT_OPENED = "incident_opened"
+    ABSORBED = "absorbed"  # the alert joined the open incident
+    QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
+    NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
+    MODEL_EVICTED = "model_evicted"  # closed: more than `models_max` models, and this one alerted longest ago
+
+    # What became of the question whether to retrain.
+    REQUEST_MADE = "request_made"
+    SOURCE_WITHOUT_MODEL = "source_without_model"  # the alert is about a source that models share
+    EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
+    WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet
+    NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
+    REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
+    COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
+
+    # The alert changed nothing.
+    DUPLICATE = "duplicate"  # the alerts topic repeated a record
+    OLDER_VERSION = "older_version"  # a newer version of the model has alerted before

@@ -1,0 +1,79 @@
+"""What the engine remembers: plain dataclasses of strings, numbers and times, which any serializer can write and read.
+
+Mappings keep their order (it says which model alerted longest ago), so a serializer must keep it too; JSON does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from retrain.alert import Alert, AlertState
+from retrain.incident import Incident, IncidentState
+from retrain.request import OpenRequest
+from retrain.versions import Versions
+
+
+@dataclass(slots=True)
+class SeriesMark:
+    """How far the alerts of one series have been seen, as offsets of their `at`; -1: none."""
+
+    fired: int = -1
+    ready: int = -1
+
+
+@dataclass(slots=True)
+class ModelState:
+    """One model: its newest incident, its last request, and what it takes to know a repeated alert.
+
+    A series' alerts come in the order of their places, so the last place seen tells new from repeated. Marks are kept
+    for the newest version and for events without a version; they are as many as columns have alerted.
+    """
+
+    now: datetime  # running maximum of the event times of its alerts
+    versions: Versions
+    incident: Incident | None = None
+    last_request: OpenRequest | None = None
+    marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
+
+    @classmethod
+    def met(cls, version: str, event_time: datetime) -> ModelState:
+        """A model whose first alert is of this version and time."""
+        return cls(now=event_time, versions=Versions(version, event_time))
+
+    @property
+    def open_incident(self) -> Incident | None:
+        return self.incident if self.incident and self.incident.state is IncidentState.OPEN else None
+
+    def has_seen(self, alert: Alert) -> bool:
+        """Whether this very alert, in this state, has been handled before."""
+        mark = self.marks.get(alert.model_version, {}).get(_series_of(alert))
+        if mark is None:
+            return False
+        return alert.at.offset <= (mark.ready if alert.state is AlertState.READY else mark.fired)
+
+    def see(self, alert: Alert) -> bool:
+        """Mark the alert as handled. Returns whether it is a new one: not the `ready` of an alert that has fired."""
+        mark = self.marks.setdefault(alert.model_version, {}).setdefault(_series_of(alert), SeriesMark())
+        is_new = alert.at.offset > mark.fired
+        mark.fired = max(mark.fired, alert.at.offset)
+        if alert.state is AlertState.READY:
+            mark.ready = alert.at.offset
+        return is_new
+
+    def forget_version(self, version: str) -> None:
+        """Drop the marks of a superseded version: its alerts, repeated or not, change nothing any more."""
+        self.marks.pop(version, None)
+
+
+@dataclass(slots=True)
+class EngineState:
+    """Everything the engine knows. The model that alerted longest ago comes first."""
+
+    models: dict[str, ModelState] = field(default_factory=dict)
+
+
+def _series_of(alert: Alert) -> str:
+    # Only the column may contain a slash, and it comes last, so no two series share a name. Offsets compare within one
+    # topic-partition only, hence these are part of it.
+    return f"{alert.at.partition}/{alert.at.topic}/{alert.detector}/{alert.column}"

@@ -1,0 +1,49 @@
+"""Which version of a model is the newest, as far as alerts tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+OLDER_MAX = 32  # superseded versions remembered for a model; the one superseded longest ago is forgotten first
+
+
+class Order(Enum):
+    """How a version stands to the newest one known."""
+
+    SAME = auto()
+    NEWER = auto()
+    OLDER = auto()
+
+
+@dataclass(slots=True)
+class Versions:
+    """The versions of one model. The newest is the one whose first alert has the latest event time.
+
+    Version names are opaque ("7", "2026-11-23", a commit), so their order is that of their first sight. An alert
+    without a version ("") says nothing about versions and is taken to be of the newest.
+    """
+
+    newest: str
+    since: datetime  # event time of the first alert of `newest`
+    older: list[str] = field(default_factory=list)  # in the order they were superseded
+
+    def take(self, version: str, event_time: datetime) -> Order:
+        """Place a version among those known, and remember it. The same call again changes nothing."""
+        if version in ("", self.newest):
+            return Order.SAME
+        if version in self.older:
+            return Order.OLDER
+        if self.newest and event_time < self.since:
+            self._supersede(version)
+            return Order.OLDER
+        named_before = self.newest
+        if named_before:
+            self._supersede(named_before)
+        self.newest, self.since = version, event_time
+        return Order.NEWER if named_before else Order.SAME
+
+    def _supersede(self, version: str) -> None:
+        self.older.append(version)
+        del self.older[:-OLDER_MAX]

@@ -1,0 +1,32 @@
+"""CloudEvents 1.0 headers in the Kafka binding's binary mode: the value is the payload, the attributes are headers.
+
+Source: github.com/cloudevents/spec, cloudevents/bindings/kafka-protocol-binding.md, section 3.2. Consumers that know
+nothing of CloudEvents read the value as plain JSON.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from retrain.request import RetrainRequest
+from streamer.logs.headers import Headers
+
+SOURCE = "/driftline/decide"
+RETRAIN_REQUESTED = "io.driftline.retrain.requested.v1"
+RETRAIN_REQUEST_SCHEMA = "urn:driftline:schema:retrain-request.v1"
+
+
+def headers_of_request(request: RetrainRequest) -> Headers:
+    """The headers of a retrain request. A repeated request has the same `ce_id`, so consumers may deduplicate by it."""
+    attributes = (
+        ("ce_specversion", "1.0"),
+        ("ce_id", request.request_id),
+        ("ce_source", SOURCE),
+        ("ce_type", RETRAIN_REQUESTED),
+        ("ce_subject", request.model_id),
+        ("ce_time", str(msgspec.to_builtins(request.requested_at))),
+        ("ce_partitionkey", request.model_id),
+        ("ce_dataschema", RETRAIN_REQUEST_SCHEMA),
+        ("content-type", "application/json"),
+    )
+    return tuple((name, value.encode()) for name, value in attributes)

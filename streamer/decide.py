@@ -1,0 +1,95 @@
+"""The decide fold: alerts to incidents and retrain requests, in one order for the whole fleet.
+
+    alerts ─► alert ─► engine ─► actions ─► incidents, keyed by incident_id
+                └► dead letters         └─► retrain requests, keyed by model_id
+
+The thinking is done by `retrain.engine`; here are bytes, topics and keys. Incidents are keyed by their own id rather
+than by model, because an incident stands for a cause and outlives the model's next one: a compacted topic then keeps
+the last word on each incident, open or closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from retrain.engine import Action, Engine, Noted, PublishIncident
+from retrain.policy import RetrainSettings
+from retrain.state import EngineState
+from streamer.alert_reader import Unreadable, read_alert
+from streamer.cloudevents import headers_of_request
+from streamer.dead_letters import dead_letter
+from streamer.errors import UsageError
+from streamer.logs.base import Output, Records
+from streamer.topics import OutputTopics
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DecideFold:
+    """The one unit of the decide fold."""
+
+    def __init__(self, settings: RetrainSettings, topics: OutputTopics | None = None) -> None:
+        self.topics = topics or OutputTopics()
+        self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
+        self.newest_event_time_ms = -1
+        self._engine = Engine(settings)
+
+    @property
+    def models(self) -> int:
+        """How many models and sources have alerted and are remembered."""
+        return len(self._engine.state.models)
+
+    def step(self, stretch: Sequence[Records]) -> list[Output]:
+        """Fold records of the alerts topic, in the order given; returns incidents, requests and dead letters."""
+        return [output for records in stretch for i in range(len(records)) for output in self._fold(records, i)]
+
+    def dump(self) -> bytes:
+        """The whole state, as JSON."""
+        return msgspec.json.encode(_Dumped(self.newest_event_time_ms, self._engine.state))
+
+    def load(self, data: bytes) -> None:
+        """Become the fold that was dumped. Raises `UsageError` when these bytes are not such a state."""
+        try:
+            dumped = msgspec.json.decode(data, type=_Dumped)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise UsageError(f"this is not a state that the decide fold has dumped: {problem}") from problem
+        self.newest_event_time_ms = dumped.newest_event_time_ms
+        self._engine = Engine(self._engine.settings, dumped.engine)
+
+    def _fold(self, records: Records, i: int) -> list[Output]:
+        self.tally["records", records.topic] += 1
+        alert = read_alert(records.value_of(i))
+        if isinstance(alert, Unreadable):
+            self.tally["dead_letters", records.topic, alert.reason.value] += 1
+            return [dead_letter(records, i, alert.reason, alert.detail, self.topics.dead_letters(records.topic))]
+        event_time_ms = ((alert.ready_at or alert.at).event_time - _EPOCH) // timedelta(milliseconds=1)
+        self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
+        actions = self._engine.handle(alert)
+        for action in actions:
+            self.tally["outcomes", action.reason.value] += 1
+        return [output for action in actions for output in self._outputs(action)]
+
+    def _outputs(self, action: Action) -> list[Output]:
+        if isinstance(action, Noted):
+            return []
+        if isinstance(action, PublishIncident):
+            incident = action.incident
+            return [Output(self.topics.incidents, incident.incident_id.encode(), msgspec.json.encode(incident))]
+        request = action.request
+        return [
+            Output(
+                self.topics.requests,
+                request.model_id.encode(),
+                msgspec.json.encode(request),
+                headers_of_request(request),
+            )
+        ]
+
+
+class _Dumped(msgspec.Struct):
+    newest_event_time_ms: int
+    engine: EngineState

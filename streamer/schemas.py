@@ -1,0 +1,180 @@
+"""JSON Schemas of the records Driftline writes, made from the dataclasses that are written.
+
+Shapes come from the types; what types can't say (descriptions, patterns, ranges) stands in the tables below. The
+results are committed under `docs/schemas/`, and `make docs` rewrites them. A field may be added within a version;
+readers ignore fields they do not know.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from retrain.alert import Alert
+from retrain.ids import ID_CHARS_MAX
+from retrain.incident import Incident
+from retrain.request import RetrainRequest
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One kind of record: its file under `docs/schemas/` is `<name>.json`."""
+
+    name: str
+    type: type
+    title: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.json"
+
+
+CONTRACTS = (
+    Contract("alert.v1", Alert, "Driftline alert"),
+    Contract("incident.v1", Incident, "Driftline incident"),
+    Contract("retrain-request.v1", RetrainRequest, "Driftline retrain request"),
+)
+
+_MODEL = "The model; `source:<name>` for a feature source that models share."
+_BEFORE = "Location of the old regime, in the column's units."
+_AFTER = "Location of the new regime, in the column's units."
+_EFFECT = "How much moved, in `effect_unit`; a KS distance lies in 0 to 1."
+_EFFECT_UNIT = "`ks_distance` (Kolmogorov-Smirnov distance) or `sd` (standard deviations of the old regime)."
+_ONSET = "The first event of the new regime, as estimated."
+
+DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
+    "Alert": {
+        "alert_id": "Derived from the series and the place of detection; `firing` and `ready` share it.",
+        "state": "`firing` once drift is certain, `ready` once there are enough events to retrain on.",
+        "model_id": _MODEL,
+        "model_version": 'The version that made the predictions; "" when events name none.',
+        "column": "The feature that moved; `prediction` and `error` are the model's output and its error.",
+        "detector": "The detector that raised the alarm.",
+        "statistic": "The test's statistic when the alarm was raised.",
+        "threshold": "The value the statistic had to reach.",
+        "effect": _EFFECT,
+        "effect_unit": _EFFECT_UNIT,
+        "before": _BEFORE,
+        "after": _AFTER,
+        "onset": _ONSET,
+        "at": "The event at which the detector was sure.",
+        "n_reference": "Values that stand for the old regime.",
+        "n_current": "Values that stand for the new regime.",
+        "reference_digest": 'Of the training reference; "" when the first events served as one.',
+        "ready_at": "The event with which there was enough to retrain on; null while `firing`.",
+    },
+    "Place": {
+        "topic": "Topic of the record.",
+        "partition": "Partition of the record.",
+        "offset": "Offset of the record.",
+        "event_time": "When the event happened, by its own account; RFC 3339, UTC.",
+    },
+    "Incident": {
+        "incident_id": "Derived from the first alert; the key of the record.",
+        "state": "`open` while alerts still join it, else `closed`.",
+        "model_id": _MODEL,
+        "model_version": 'The version that drifted; "" when events name none.',
+        "opened_at": "Event time of the first alert; UTC.",
+        "last_alert_at": "Event time of the latest alert; UTC, never before `opened_at`.",
+        "columns": "What moved, strongest first; one entry for a column and detector.",
+        "alerts": "How many alerts it absorbed, the first one included.",
+        "request_id": "The latest retrain request that came of it; null when none has.",
+        "reason": "Why this record was published: the last change of the incident.",
+        "decision": "What the latest alert meant for a retrain request, and why none was made if so.",
+    },
+    "Move": {
+        "alert_id": "The alert that said so.",
+        "column": "The column that moved.",
+        "detector": "The detector that noticed.",
+        "effect": _EFFECT,
+        "effect_unit": _EFFECT_UNIT,
+        "before": _BEFORE,
+        "after": _AFTER,
+        "onset": _ONSET,
+    },
+    "RetrainRequest": {
+        "request_id": "Derived from the alert that triggered it; fit for a job name, a run id or an idempotency key.",
+        "model_id": "The model to retrain; the key of the record.",
+        "model_version": 'The version that drifted; "" when events name none.',
+        "reason": "Why a retrain is asked for.",
+        "incident_id": "The incident it belongs to.",
+        "evidence": "What moved, strongest first; the triggering alert last if it is not among the strongest.",
+        "training_window": "What to train on: stretches of the topics that the events came from.",
+        "requested_at": "Event time of the alert that triggered it; UTC.",
+        "expires_at": "From this event time on, the request counts as unanswered and another may follow; UTC.",
+        "approval": "Whether a person has to agree before the training pipeline starts.",
+        "schema_version": "Version of this schema.",
+    },
+    "TrainingWindow": {
+        "topic": "Topic of the events.",
+        "partition": "Partition of the events.",
+        "start_offset": "Offset of the first event of the new regime, inclusive.",
+        "end_offset": "One beyond the offset of the last event, so exclusive.",
+        "start_time": "Event time of the first event, inclusive; UTC.",
+        "end_time": "Event time of the last event, inclusive; UTC, never before `start_time`.",
+    },
+}
+
+_OFFSET = {"minimum": 0, "maximum": 2**63 - 1}
+_PARTITION = {"minimum": 0, "maximum": 2**31 - 1}
+
+LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "Alert": {
+        "model_id": {"minLength": 1},
+        "effect": {"minimum": 0},
+        "n_reference": {"minimum": 0},
+        "n_current": {"minimum": 0},
+    },
+    "Place": {"offset": _OFFSET, "partition": _PARTITION, "event_time": {"format": "date-time"}},
+    "Incident": {
+        "incident_id": {"pattern": "^incident-[0-9a-f]{16}$"},
+        "model_id": {"minLength": 1},
+        "opened_at": {"format": "date-time"},
+        "last_alert_at": {"format": "date-time"},
+        "columns": {"minItems": 1},
+        "alerts": {"minimum": 1},
+    },
+    "Move": {"effect": {"minimum": 0}},
+    "RetrainRequest": {
+        "request_id": {"pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": ID_CHARS_MAX},
+        "model_id": {"minLength": 1},
+        "evidence": {"minItems": 1},
+        "training_window": {"minItems": 1},
+        "requested_at": {"format": "date-time"},
+        "expires_at": {"format": "date-time"},
+    },
+    "TrainingWindow": {
+        "partition": _PARTITION,
+        "start_offset": _OFFSET,
+        "end_offset": {"minimum": 1, "maximum": 2**63},
+        "start_time": {"format": "date-time"},
+        "end_time": {"format": "date-time"},
+    },
+}
+
+
+def schema_of(contract: Contract) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a kind of record."""
+    (top,), parts = msgspec.json.schema_components([contract.type])
+    for name, part in parts.items():
+        part["description"] = _first_paragraph(part["description"])
+        for field, schema in part.get("properties", {}).items():
+            schema |= {"description": DESCRIPTIONS[name][field]} | dict(LIMITS.get(name, {}).get(field, {}))
+    head = {"$schema": DIALECT, "$id": f"urn:driftline:schema:{contract.name}", "title": contract.title}
+    return head | top | {"$defs": parts}
+
+
+def text_of(contract: Contract) -> str:
+    """The schema as it is committed."""
+    return msgspec.json.format(msgspec.json.encode(schema_of(contract)), indent=2).decode() + "\n"
+
+
+def _first_paragraph(doc: str) -> str:
+    # Before Python 3.13 a docstring keeps the indentation of its lines.
+    return " ".join(inspect.cleandoc(doc).partition("\n\n")[0].split())

@@ -1,0 +1,20 @@
+"""The names of the topics Driftline writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTopics:
+    """Where each kind of output goes. Input topics are the user's and are named by the config."""
+
+    alerts: str = "driftline.alerts"  # detect writes it, decide reads it; one partition, because decide needs one order
+    incidents: str = "driftline.incidents"  # compacted by incident_id
+    requests: str = "driftline.retrain-requests"
+    epochs: str = "driftline.epochs"
+    dead_letter_suffix: str = "-dlt"
+
+    def dead_letters(self, topic: str) -> str:
+        """Where records of a topic go that can't be read."""
+        return topic + self.dead_letter_suffix
