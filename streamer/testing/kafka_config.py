@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# Below the range Linux draws from for outgoing connections: otherwise a client that keeps knocking on a killed broker's port
-# can be given that very port for itself, and the broker can't come back.
+# Below the range Linux draws from for outgoing connections: otherwise a client that keeps knocking on a killed broker's
+# port can be given that very port for itself, and the broker can't come back.
 PORTS = range(15_000, 32_000)
 
 PLAIN = "PLAINTEXT"
 CONTROLLER = "CONTROLLER"
 SECURED = "SECURED"
+MECHANISM = "SCRAM-SHA-512"
 USERNAME = "driftline"
 PASSWORD = "driftline-secret"  # noqa: S105 - known to all, for a broker that only this machine can reach
+KEY_STORE = "broker.p12"
 STORE_PASSWORD = "only-for-tests"  # noqa: S105
 
-# One node that is broker and controller, small, quick to start, and that keeps records however old their timestamps are.
+# One node that is broker and controller, small, quick to start, and keeps records however old their timestamps are.
 BASE = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -47,8 +49,8 @@ BASE = {
     "transaction.state.log.replication.factor": "1",
 }
 SASL = {
-    "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-    f"listener.name.{SECURED.lower()}.scram-sha-512.sasl.jaas.config": (
+    "sasl.enabled.mechanisms": MECHANISM,
+    f"listener.name.{SECURED.lower()}.{MECHANISM.lower()}.sasl.jaas.config": (
         "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     ),
 }
@@ -117,7 +119,7 @@ def server_properties(folder: Path, ports: Mapping[str, int], guard: Guard, extr
     if guard.tls:
         settings |= {
             "ssl.keystore.type": "PKCS12",
-            "ssl.keystore.location": str(folder / "broker.p12"),
+            "ssl.keystore.location": str(folder / KEY_STORE),
             "ssl.keystore.password": STORE_PASSWORD,
         }
     return "".join(f"{name}={value}\n" for name, value in {**settings, **extra}.items())

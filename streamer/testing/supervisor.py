@@ -4,9 +4,10 @@ Started as a script, with no imports of ours, by `streamer.testing.kafka`:
 
     python -I -S supervisor.py FOLDER COMMAND…
 
-It prints the pid of the command on its standard output, then reads signal numbers, one a line, from its standard input and
-passes them on. When that input ends (the asking process closed it or died, by SIGKILL too), the command is killed and FOLDER removed.
-Both outputs of the command go to standard error. The supervisor ends when the command ends. Should the supervisor itself be killed, Linux kills the command (PR_SET_PDEATHSIG).
+It prints the pid of the command on its standard output, then reads signal numbers, one a line, from its standard input
+and passes them on. When that input ends (the asking process closed it or died, by SIGKILL too), the command is killed
+and FOLDER removed. Both outputs of the command go to standard error. The supervisor ends when the command ends. Should
+the supervisor itself be killed, Linux kills the command (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations

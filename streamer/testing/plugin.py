@@ -1,0 +1,43 @@
+"""The pytest plugin of Driftline: fixtures for tests against a real Kafka.
+
+Loaded in every pytest run where Driftline is installed, so importing it imports nothing but pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from streamer.testing.given_broker import GivenBroker
+    from streamer.testing.kafka import Broker
+
+BOOTSTRAP_VARIABLE = "DRIFTLINE_TEST_BOOTSTRAP"
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker | GivenBroker]:
+    """A running Kafka with `bootstrap` and `create_topics(…)`, one for the whole session.
+
+    It is started from pip alone (`pip install 'driftline[broker]'`), unless `DRIFTLINE_TEST_BOOTSTRAP` names another.
+    """
+    if bootstrap := os.environ.get(BOOTSTRAP_VARIABLE):
+        from streamer.testing.given_broker import GivenBroker
+
+        with GivenBroker(bootstrap) as given:
+            yield given
+    else:
+        from streamer.testing.kafka import Broker
+
+        with Broker() as broker:
+            yield broker
+
+
+@pytest.fixture
+def unique_topic() -> Callable[[str], str]:
+    """`unique_topic("alerts")` is a topic name that no other test, and no earlier run on the same broker, has used."""
+    return lambda stem: f"{stem}-{uuid.uuid4().hex[:12]}"
