@@ -3,8 +3,8 @@
     records ─► codec ─► EventBatch ─► subjects, series ─► banks ─► alarms ─► alerts
                  └► dead letters        └► labels join ─► error ─┘
 
-State is a pure function of the settings and the records in order. An epoch's records are folded topic by topic in the configured
-order, then by offset; how they were cut into polls, stretches or chunks never shows.
+State is a pure function of the settings and the records in order. An epoch's records are folded topic by topic in the
+configured order, then by offset; how they were cut into polls, stretches or chunks never shows.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from detectors.base import Alarms, Bank
 from detectors.ids import IdTable
 from detectors.marks import Marks
-from detectors.series import SeriesTable, ValueKind
+from detectors.series import NO_ROW, SeriesTable, ValueKind
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec
 from streamer.dead_letters import dead_letter
-from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names
+from streamer.errors import UsageError
+from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.references import References
@@ -37,6 +38,7 @@ from streamer.topics import OutputTopics
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
+TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
 CHUNK_RECORDS = 8192  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -70,7 +72,6 @@ class Values:
     row: I64  # [m] bank row
     number: F64  # [m]
     event: I64  # [m] index of the event
-    subject: I64  # [m]
     life: I64  # [m] number, in the subject's life, of the event that the value tells about
 
 
@@ -83,7 +84,9 @@ class DetectFold:
         self.names = Names.fresh(limits.models_max, limits.columns_max, limits.categories_max)
         self.tally: Counter[tuple[str, ...]] = Counter()
         self.newest_event_time_ms = -1
-        self._rank = {topic: rank for rank, topic in enumerate(settings.codecs)}
+        self._topics = NameTable(TOPICS_MAX)
+        for topic in settings.codecs:
+            self._topics.id_of(topic)
         self._subjects = IdTable(4 * limits.models_max)
         self._series = SeriesTable(limits.series_max)
         self._marks = Marks()
@@ -105,7 +108,7 @@ class DetectFold:
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
         outputs: list[Output] = []
-        for records in sorted(stretch, key=lambda r: self._rank[r.topic]):
+        for records in sorted(stretch, key=lambda r: self._rank(r.topic)):
             for start in range(0, len(records), CHUNK_RECORDS):
                 outputs += self._fold(records.part(start, start + CHUNK_RECORDS))
         return outputs
@@ -113,6 +116,7 @@ class DetectFold:
     def dump(self) -> bytes:
         """The whole state."""
         meta = {
+            "topics": self._topics.names,
             "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
             "waiting": self._alerts.dump(),
             "rows": self._series.rows,
@@ -129,6 +133,7 @@ class DetectFold:
         """Become the fold that was dumped; the settings must be the same."""
         snapshot = Snapshot.from_bytes(data)
         meta, arrays = snapshot.meta, snapshot.arrays
+        self._topics.load(meta["topics"])
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
         self._subjects.load(arrays["subjects"])
@@ -142,16 +147,23 @@ class DetectFold:
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
+    def _rank(self, topic: str) -> int:
+        """The topic's place in the canonical order: the settings', then that of first sight."""
+        rank = self._topics.id_of(topic)
+        if rank < 0:
+            raise UsageError(f"{topic} is one event topic too many: a service folds at most {TOPICS_MAX}")
+        return rank
+
     def _fold(self, records: Records) -> list[Output]:
         batch, dead = self.settings.codecs[records.topic].decode(records, self.names)
+        dead_topic = self.settings.outputs.dead_letters(records.topic)
         outputs = []
         for i, reason, detail in zip(dead.index, dead.reason, dead.detail, strict=True):
             self.tally["dead_letters", records.topic, reason.value] += 1
-            outputs.append(
-                dead_letter(records, i, reason, detail, records.topic + self.settings.outputs.dead_letter_suffix)
-            )
+            outputs.append(dead_letter(records, i, reason, detail, dead_topic))
         self.tally["records", records.topic] += len(records)
         self.tally["events", records.topic] += len(batch)
+        self.tally["values", records.topic] += len(batch.number)
         if len(batch):
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
             outputs += [self._output(alert) for alert in self._watch(batch)]
@@ -168,11 +180,10 @@ class DetectFold:
         return self._alerts.fold(stretch, topics, alarms)
 
     def _subjects_of(self, batch: EventBatch) -> I64:
-        """Each event's subject: one version of one model on one topic; -1 for labels, which are no events of a model's life."""
+        """Each event's subject: one version of one model on one topic; -1 for labels, no events of its life."""
         of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
-        key = (
-            (batch.model.astype(np.int64) << 32) | ((batch.version.astype(np.int64) + 1) << 8) | self._rank[batch.topic]
-        )
+        model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
+        key = model << 32 | version << 8 | self._rank(batch.topic)
         subjects = np.full(len(batch), -1, np.int64)
         subjects[of_model] = self._subjects.lookup(key[of_model])
         return subjects
@@ -180,29 +191,20 @@ class DetectFold:
     def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> Values:
         """What a batch's events and the errors its labels bring to light have for the detectors."""
         errors = self._labels.join(batch, subjects, numbers)
-        self.tally["labels"] += int(np.count_nonzero(batch.kind & Kind.LABEL))
-        self.tally["errors"] += len(errors.event)
+        self.tally["labels", batch.topic] += int(np.count_nonzero(batch.kind & Kind.LABEL))
+        self.tally["errors", batch.topic] += len(errors.event)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         event = np.concatenate([of_event, errors.event])
         subject = np.concatenate([subjects[of_event], errors.subject])
         life = np.concatenate([numbers[of_event], errors.number])
         column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
         number = np.concatenate([batch.number, errors.error])
-        kind = np.concatenate(
-            [_kinds(batch.number, batch.category), np.full(len(errors.event), ValueKind.NUMBER, np.uint8)]
-        )
-        if subject.min(initial=0) < 0:  # the table of subjects is full
-            known = subject >= 0
-            self.tally["values_of_unknown_subjects",] += int(np.count_nonzero(~known))
-            event, subject, life, column, number, kind = (
-                a[known] for a in (event, subject, life, column, number, kind)
-            )
-        rows = self._series.route(subject, column, kind)
-        for k in (ValueKind.MISSING, ValueKind.MISFIT):
-            self.tally["values", k.name.lower()] += int(np.count_nonzero(kind == k))
-        goes = rows >= 0
-        self.tally["values", "number"] += int(np.count_nonzero(goes))
-        return Values(rows[goes], number[goes], event[goes], subject[goes], life[goes])
+        kind = np.concatenate([_kinds(batch), np.full(len(errors.event), ValueKind.NUMBER, np.uint8)])
+        rows = np.full(len(event), NO_ROW, np.int64)
+        known = subject >= 0  # not so once the table of subjects is full
+        rows[known] = self._series.route(subject[known], column[known], kind[known])
+        goes = rows != NO_ROW
+        return Values(rows[goes], number[goes], event[goes], life[goes])
 
     def _make_rows(self, values: Values) -> None:
         """Make room in the banks for series that begin in this batch, and give them their reference."""
@@ -257,7 +259,7 @@ class DetectFold:
         return Alarm(int(values.event[at]), (row, detector), subject, onset, facts)
 
     def _onset(self, row: int, at: int, ago: int, values: Values) -> int:
-        """From "so many values of the series ago" to a number in the subject's life, for columns that events may lack."""
+        """From "so many values of the series ago" to a number in the subject's life, as events may lack a column."""
         life, first = int(values.life[at]), int(self._first[row])
         seen = self._series.count_of_row(row) - int(np.count_nonzero(values.row[at + 1 :] == row))
         events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
@@ -270,15 +272,17 @@ class DetectFold:
         return model, self.names.versions.names[version] if version >= 0 else "", self.names.columns.names[column]
 
     def _topic_of(self, subject: int) -> str:
-        return list(self.settings.codecs)[self._subjects.key_of(subject) & 0xFF]
+        return self._topics.names[self._subjects.key_of(subject) & 0xFF]
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1
         return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
 
 
-def _kinds(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
+def _kinds(batch: EventBatch) -> NDArray[np.uint8]:
     """What each value is; null, NaN and the infinities are all missing."""
-    numeric = np.where(np.isfinite(number), ValueKind.NUMBER, ValueKind.MISSING)
-    kinds = np.where(category == NUMBER, numeric, np.where(category == MISFIT, ValueKind.MISFIT, ValueKind.CATEGORY))
-    return kinds.astype(np.uint8)
+    kinds = np.full(len(batch.number), ValueKind.CATEGORY, np.uint8)
+    kinds[batch.category == NUMBER] = ValueKind.NUMBER
+    kinds[(batch.category == NUMBER) & ~np.isfinite(batch.number)] = ValueKind.MISSING
+    kinds[batch.category == MISFIT] = ValueKind.MISFIT
+    return kinds

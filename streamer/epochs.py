@@ -17,12 +17,12 @@ from streamer.logs.headers import encode_headers
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Which fold unit a topic-partition belongs to: events to `detect-<partition>`, everything else to `decide`."""
+    """Which fold unit a topic-partition belongs to: what decide reads to `decide`, events to `detect-<partition>`."""
 
-    events: frozenset[str]
+    decide: frozenset[str]
 
     def of(self, topic: str, partition: int) -> str:
-        return f"detect-{partition}" if topic in self.events else "decide"
+        return "decide" if topic in self.decide else f"detect-{partition}"
 
 
 def encode_epoch(epoch: Epoch) -> bytes:

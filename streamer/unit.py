@@ -1,12 +1,12 @@
 """One fold with what it has buffered and how far it has come: the part of the loop that knows about epochs.
 
-A unit folds whole epochs. While it has a *script* (epochs that an earlier process committed), it cuts where the script says,
-so that it becomes exactly what that process was; afterwards it cuts wherever the loop asks it to.
+A unit folds whole epochs. While it has a *script* (epochs that an earlier process committed), it cuts where the script
+says, so that it becomes exactly what that process was; afterwards it cuts wherever the loop asks it to.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +17,12 @@ from streamer.logs.base import Epoch, Output, Past, Records
 
 class Fold(Protocol):
     """What both folds look like from outside; `step` gets one epoch."""
+
+    tally: Counter[tuple[str, ...]]  # what has been folded since this process started, for metrics; not part of the state
+    newest_event_time_ms: int  # -1: nothing yet
+
+    @property
+    def models(self) -> int: ...
 
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...
 

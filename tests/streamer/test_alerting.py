@@ -1,0 +1,102 @@
+"""From alarms to alerts."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.marks import Marks
+from retrain.alert import AlertState
+from streamer.alerting import Alarm, AlertBook, Stretch
+
+FACTS = {
+    "model_version": "1", "column": "x", "detector": "d", "statistic": 1.0, "threshold": 1.0, "effect": 1.0,
+    "effect_unit": "sd", "before": 0.0, "after": 1.0, "n_reference": 5, "n_current": 5,
+}  # fmt: skip
+
+
+class Timeline:
+    """Events of subjects in order, cut anywhere; alarms at given events, their onsets so many events ago."""
+
+    def __init__(self, subjects, enough=10):
+        self.subjects = np.array(subjects, np.int64)
+        self.marks = Marks()
+        self.book = AlertBook(self.marks, enough)
+
+    def fold(self, start, end, alarms=()):
+        """`alarms`: (event, row, ago)."""
+        subject = self.subjects[start:end]
+        number = self.marks.number(subject)
+        offset = np.arange(start, end)
+        stretch = Stretch("t", 0, offset, offset * 1000, subject, number)
+        made = []
+        for event, row, ago in sorted(alarms):
+            if start <= event < end and subject[event - start] >= 0:
+                who, life = int(subject[event - start]), int(number[event - start])
+                made.append(
+                    Alarm(
+                        event - start,
+                        (row, "d"),
+                        who,
+                        max(life - ago, 0),
+                        FACTS | {"model_id": f"m{who}", "column": f"x{row}"},
+                    )
+                )
+        return self.book.fold(stretch, ["t"] * len(made), made)
+
+
+def told(alerts):
+    return [(a.state.value, a.at.offset, a.onset.offset, a.ready_at.offset if a.ready_at else None) for a in alerts]
+
+
+def test_ready_follows_at_the_event_that_makes_enough():
+    """An alert with its onset 4 events ago, of which 10 are wanted, is ready with the sixth event from now on."""
+    timeline = Timeline([0] * 100)
+    assert told(timeline.fold(0, 51, [(50, 0, 4)])) == [("firing", 50, 46, None)]
+    assert told(timeline.fold(51, 56)) == []
+    assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
+
+
+def test_an_old_enough_onset_is_ready_at_once():
+    """With enough events behind the onset already, firing and ready come together."""
+    timeline = Timeline([0] * 100)
+    assert told(timeline.fold(0, 100, [(50, 0, 20)])) == [("firing", 50, 30, None), ("ready", 50, 30, 50)]
+
+
+def test_alarms_while_an_alert_waits_are_absorbed():
+    """One drift, one alert; the alarm after `ready` is a new alert with an id of its own."""
+    timeline = Timeline([0] * 100)
+    alerts = timeline.fold(0, 100, [(50, 0, 4), (52, 0, 4), (55, 0, 4), (60, 0, 1)])
+    assert told(alerts) == [
+        ("firing", 50, 46, None),
+        ("ready", 50, 46, 56),
+        ("firing", 60, 59, None),
+        ("ready", 60, 59, 69),
+    ]
+    assert alerts[0].alert_id == alerts[1].alert_id != alerts[2].alert_id
+
+
+def test_only_the_subjects_own_events_count():
+    """Another model's events, and labels, bring no alert closer to ready."""
+    timeline = Timeline([0, 1, -1] * 100)
+    assert told(timeline.fold(0, 300, [(150, 0, 0)])) == [("firing", 150, 150, None), ("ready", 150, 150, 180)]
+
+
+ALARMS = st.lists(st.tuples(st.integers(0, 199), st.integers(0, 3), st.integers(0, 30)), max_size=12, unique=True)
+
+
+@given(st.integers(0, 2**32), ALARMS, st.lists(st.integers(0, 200), max_size=4))
+def test_alerts_never_depend_on_how_events_are_cut(seed, alarms, cuts):
+    """Any cut, with the book dumped and loaded between the parts, tells the same alerts in the same order."""
+    subjects = np.random.default_rng(seed).integers(-1, 3, 200).tolist()
+    alarms = [(event, 4 * row + max(subjects[event], 0), ago) for event, row, ago in alarms]  # a row has one subject
+    whole = Timeline(subjects).fold(0, 200, alarms)
+    cut, parts = Timeline(subjects), []
+    for start, end in pairwise([0, *sorted(cuts), 200]):
+        parts += cut.fold(start, end, alarms)
+        dumped, cut.book = cut.book.dump(), AlertBook(cut.marks, 10)
+        cut.book.load(dumped)
+    assert parts == whole
+    firing = [a.alert_id for a in whole if a.state is AlertState.FIRING]
+    assert len(set(firing)) == len(firing)
