@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from streamer import metrics
+from streamer import metrics, schemas
 
 HERE = Path(__file__).parent
 
 # path under docs/ -> the function that gives its text
 PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics.page,
+    **{f"schemas/{contract.file}": partial(schemas.text_of, contract) for contract in schemas.CONTRACTS},
 }
 
 

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Creates the topics of deploy/driftline.yaml with the broker's own tool; those that exist stay as they are.
+# Usage: create-topics.sh BOOTSTRAP
+set -euo pipefail
+
+create() { # name, partitions, more options
+    /opt/kafka/bin/kafka-topics.sh --bootstrap-server "$bootstrap" --create --if-not-exists \
+        --topic "$1" --partitions "$2" --replication-factor 1 "${@:3}"
+}
+
+bootstrap=$1
+
+# Event topics have as many partitions as there may be processes, all the same number: one unit folds partition p of each.
+create bus.predictions 4
+create bus.labels 4
+create weather.features 4
+
+create bus.predictions-dlt 4
+create bus.labels-dlt 4
+create weather.features-dlt 4
+
+create driftline.alerts 1
+create driftline.incidents 1 --config cleanup.policy=compact
+create driftline.retrain-requests 1
+create driftline.epochs 4 --config retention.ms=-1
