@@ -22,4 +22,4 @@ create weather.features-dlt 4
 create driftline.alerts 1
 create driftline.incidents 1 --config cleanup.policy=compact
 create driftline.retrain-requests 1
-create driftline.epochs 4 --config retention.ms=-1
+create driftline.epochs 1 --config retention.ms=-1

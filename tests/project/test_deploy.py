@@ -99,7 +99,7 @@ def test_all_topics_are_created():
     created = topics_created()
     assert needed == set(created)
     assert len({created[topic] for topic in events}) == 1
-    assert created[outputs.alerts] == 1
+    assert created[outputs.alerts] == created[outputs.epochs] == 1
 
 
 def test_prometheus_scrapes_the_service_that_compose_starts():
