@@ -1,0 +1,79 @@
+"""A file or standard input as a stream of bytes, unpacked on the way when it is compressed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from streamer.errors import UsageError
+
+STANDARD_INPUT = "standard input"
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # told by the first bytes, whatever the name says
+HEAD_BYTES = 64 << 10
+
+
+class ByteStream:
+    """Bytes read once, front to back. `head` holds the first of them, and `read` gives them again."""
+
+    def __init__(self, name: str, file: BinaryIO, size_bytes: int | None) -> None:
+        self.name = name
+        self.size_bytes = size_bytes  # as stored; None: not known
+        self._file = file
+        first = file.peek(4) if isinstance(file, io.BufferedReader) else b""
+        self.compression = next((kind for magic, kind in COMPRESSIONS.items() if first.startswith(magic)), None)
+        self._unpacked: Any = (
+            pa.CompressedInputStream(pa.PythonFile(file), self.compression) if self.compression else file
+        )
+        self._bytes_read = 0
+        self._put_back = b""
+        self.head = self._put_back = self.read(HEAD_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` of them unless the end is near; none at the end."""
+        if self._put_back:
+            given, self._put_back = self._put_back, b""
+            return given
+        try:
+            content: bytes = self._unpacked.read(size)
+        except OSError as error:
+            cause = f"does not unpack as {self.compression}" if self.compression else "can't be read"
+            raise UsageError(
+                f"{self.name} {cause} ({str(error).rstrip('.')}): it was cut short or damaged. Copy or record it again."
+            ) from error
+        if self.size_bytes is not None:
+            self._bytes_read = self._file.tell()
+        return content
+
+    def bytes_read(self) -> int:
+        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        return self._bytes_read
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice. Standard input stays open."""
+        if self.name != STANDARD_INPUT:
+            self._file.close()
+
+
+def open_stream(path: str | Path) -> ByteStream:
+    """Open a file, or standard input for `-`. Raises `UsageError` when there is nothing to read."""
+    if str(path) == "-":
+        return ByteStream(STANDARD_INPUT, sys.stdin.buffer, None)
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory. Name the recordings in it, for example {path / '*.parquet'}.")
+    try:
+        file = path.open("rb")
+        size_bytes = path.stat().st_size
+    except FileNotFoundError:
+        raise UsageError(f"There is no recording {path}. Check the path.") from None
+    except OSError as error:
+        raise UsageError(f"Can't read the recording {path}: {error.strerror}.") from error
+    try:
+        return ByteStream(str(path), file, size_bytes)
+    except UsageError:
+        file.close()
+        raise
