@@ -115,6 +115,11 @@ class AlertBook:
         return end
 
 
+def time_of(event_time_ms: int) -> datetime:
+    """Event time as the outputs have it."""
+    return EPOCH + timedelta(milliseconds=event_time_ms)
+
+
 def _event_of(stretch: Stretch, subject: int, number: int) -> int | None:
     """The index of the subject's event of that number, if it is in the stretch."""
     found = np.flatnonzero((stretch.subject == subject) & (stretch.number == number))
@@ -127,7 +132,7 @@ def _place(stretch: Stretch, event: int) -> Place:
 
 
 def _place_of(mark: Mark, topic: str, partition: int) -> Place:
-    return Place(topic, partition, mark.offset, EPOCH + timedelta(milliseconds=mark.event_time_ms))
+    return Place(topic, partition, mark.offset, time_of(mark.event_time_ms))
 
 
 def _ready(alert: Alert, at: Place) -> Alert:

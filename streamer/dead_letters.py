@@ -1,7 +1,8 @@
 """Records that can't be folded, kept byte for byte beside the reason.
 
-A dead letter has the key, value and headers of the record it stands for, plus headers that say where it was and what is wrong with
-it. Their names follow Kafka Connect's (`__connect.errors.topic`, ...), so that the same tools and habits serve.
+A dead letter has the key, value and headers of the record it stands for, plus headers that say where it was and what is
+wrong with it. Their names follow Kafka Connect's (`__connect.errors.topic`, ...), so that the same tools and habits
+serve.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class DetectFold:
         self.names = Names.fresh(limits.models_max, limits.columns_max, limits.categories_max)
         self.tally: Counter[tuple[str, ...]] = Counter()
         self.newest_event_time_ms = -1
+        self.oldest_event_time_ms = 1 << 62  # since this process started; not part of the state
         self._topics = NameTable(TOPICS_MAX)
         for topic in settings.codecs:
             self._topics.id_of(topic)
@@ -165,6 +166,7 @@ class DetectFold:
         self.tally["events", records.topic] += len(batch)
         self.tally["values", records.topic] += len(batch.number)
         if len(batch):
+            self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
             outputs += [self._output(alert) for alert in self._watch(batch)]
         return outputs

@@ -1,7 +1,7 @@
 """Training-time distributions: what each column of each model looked like when the model was trained.
 
-They come from a Parquet file of training data: a text column `model_id`, optionally `model_version`, and one numeric column a feature
-(`prediction` and `error` included, if they are to be compared). Rows of one model are its training sample.
+They come from a Parquet file of training data: a text column `model_id`, optionally `model_version`, and one numeric
+column a feature (`prediction` and `error` included, if they are to be compared). Rows of one model are its sample.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class References:
 
 
 def load_references(path: str, size_max: int) -> References:
-    """Read training data from Parquet, thinning each sample to `size_max` values. Raises `UsageError` if it can't be."""
+    """Read training data from Parquet, thinning samples to `size_max` values. Raises `UsageError` if it can't."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

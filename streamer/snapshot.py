@@ -1,7 +1,7 @@
-"""A fold's state as bytes: JSON for what is small, numeric arrays for what is large. No pickle, so nothing in it can run.
+"""A fold's state as bytes: JSON for what is small, numeric arrays for what is large.
 
-The bytes are an Arrow IPC stream of one record batch: each array is one binary value under its name, with dtype and shape in the
-schema's metadata.
+The bytes are an Arrow IPC stream of one record batch: each array is one binary value under its name, with dtype and
+shape in the schema's metadata. There is no pickle, so nothing in it can run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """From event numbers back to places in the log."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from detectors.marks import Mark, Marks
 def fed(subjects, offsets, cuts=()):
     marks = Marks()
     bounds = [0, *sorted(cuts), len(subjects)]
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in pairwise(bounds):
         numbers = marks.number(subjects[a:b])
         marks.mark(subjects[a:b], numbers, offsets[a:b], offsets[a:b] * 10)
     return marks

@@ -1,0 +1,160 @@
+"""What the commands do, as functions: replay recordings, run against Kafka, record topics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from streamer.alerting import time_of
+from streamer.clock import SystemClock
+from streamer.compose import folds, units
+from streamer.config import Config
+from streamer.detect import DetectFold
+from streamer.errors import UsageError
+from streamer.logs.base import Output
+from streamer.logs.memory_log import MemoryLog
+from streamer.logs.recorded_log import RecordedLog
+from streamer.logs.recording import open_recording
+from streamer.observers import MetricsObserver, ReplayObserver
+from streamer.service import CommitSettings, Service
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a replay saw, and what came of it."""
+
+    records: int
+    events: int
+    values: int
+    dead_letters: int
+    models: int
+    series: int
+    alarms: int
+    alerts: int
+    incidents: int
+    requests: int
+    first_event_time: datetime | None
+    last_event_time: datetime | None
+    seconds: float
+
+
+def replay(
+    config: Config,
+    recordings: Sequence[str],
+    topic: str | None,
+    publish: Callable[[Output], None],
+    progress: Callable[[int, int | None], None],
+) -> Summary:
+    """Fold recordings as the service would. `publish` gets every output, `progress` (done, total or None).
+
+    Without configured topics, every topic in the recordings holds canonical JSON events. Raises `UsageError` when a
+    recording can't be read, or holds nothing of the configured topics.
+    """
+    clock = SystemClock()
+    started_s = clock.monotonic_s()
+    with ExitStack() as opened:
+        files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
+        outputs = MemoryLog([config.outputs.alerts])
+        outputs.end_input()
+        source = RecordedLog(files, outputs, subscribe=config.topics or None)
+
+        def tell() -> None:
+            at = source.progress()
+            progress(at.done, at.total)
+
+        def hand_on(output: Output) -> None:
+            publish(output)
+            if output.topic not in outputs.subscribed:  # nobody will read it back
+                outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
+
+        settings = CommitSettings(interval_s=0)
+        service = Service(source, units(config), folds(config), settings, clock, ReplayObserver(hand_on, tell))
+        service.run(stopped=lambda: False)
+    summary = _summary(service, clock.monotonic_s() - started_s)
+    if summary.records == 0 and config.topics:
+        raise UsageError(
+            f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
+            "in the recording, or leave the configuration out"
+        )
+    return summary
+
+
+def _summary(service: Service, seconds: float) -> Summary:
+    tally: Counter[str] = Counter()
+    detect = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    for unit in service.units.values():
+        for (what, *which), n in unit.fold.tally.items():
+            tally[which[0] if what == "outcomes" else what] += n
+            if what == "alerts" and which == ["ready"]:
+                tally["ready"] += n
+    for fold in detect:
+        tally["read"] += sum(n for key, n in fold.tally.items() if key[0] == "records")
+    seen = [fold for fold in detect if fold.newest_event_time_ms >= 0]
+    return Summary(
+        records=tally["read"],
+        events=tally["events"],
+        values=tally["values"],
+        dead_letters=tally["dead_letters"],
+        models=len({name for fold in detect for name in fold.names.models.names}),
+        series=sum(fold.series for fold in detect),
+        alarms=tally["alarms"],
+        alerts=tally["alerts"] - tally["ready"],
+        incidents=tally["incident_opened"],
+        requests=tally["request_made"],
+        first_event_time=min((time_of(fold.oldest_event_time_ms) for fold in seen), default=None),
+        last_event_time=max((time_of(fold.newest_event_time_ms) for fold in seen), default=None),
+        seconds=seconds,
+    )
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Attach to Kafka and fold until told to stop.
+
+    Raises `BrokerError` when Kafka can't be reached or lacks a topic, `GapError` when the log no longer holds what the
+    state is made from, and `Doubt` when a commit's outcome is not certain.
+    """
+    from streamer.logs.kafka_admin import check_topics, preflight
+    from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
+    from streamer.metrics import Metrics
+
+    connection = config.kafka.connection()
+    preflight(connection)
+    outputs = config.outputs
+    reads = (*config.topics, outputs.alerts)
+    check_topics(
+        connection,
+        (
+            *reads,
+            outputs.incidents,
+            outputs.requests,
+            outputs.epochs,
+            *(outputs.dead_letters(topic) for topic in reads),
+        ),
+    )
+    settings = KafkaLogSettings(
+        topics=reads,
+        group_id=config.kafka.group,
+        epochs_topic=outputs.epochs,
+        start=config.kafka.start,
+        commit_deadline_s=config.commit.deadline_s,
+    )
+    metrics = Metrics()
+    metrics.expect(reads, config.detectors)
+    with ExitStack() as opened:
+        endpoint = metrics.serve(config.metrics.host, config.metrics.port)
+        opened.callback(endpoint.stop)
+        log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
+        source = KafkaLog(connection, settings, units(config).of)
+        opened.callback(source.close)
+        observer = MetricsObserver(metrics, lambda: source.lag().items())
+        log.info("reading %s as group %s", ", ".join(config.topics), config.kafka.group)
+        Service(source, units(config), folds(config), config.commit, SystemClock(), observer).run(stop.is_set)
+        metrics.ready(False)
+        log.info("stopped; everything folded is committed")
