@@ -23,6 +23,8 @@ ERROR_COLUMN = 1
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
 
+OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for
+
 
 class Kind(IntFlag):
     """What an event carries; a prediction may bring its label along."""
@@ -50,6 +52,7 @@ class EventBatch:
     column: I32  # [m] id in Names.columns
     number: F64  # [m] NaN: missing, or not a number
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
+    dropped: int = 0  # values left out because the table of columns is full
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -97,4 +100,5 @@ class Names:
         names = cls(NameTable(models_max), NameTable(models_max), NameTable(columns_max), NameTable(categories_max))
         for reserved in ("prediction", "error"):
             names.columns.id_of(reserved)
+        names.categories.id_of("(other)")
         return names

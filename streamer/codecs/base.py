@@ -1,7 +1,7 @@
 """The port between bytes and columns: one codec a file, one table in `streamer/codecs/__init__.py`.
 
-A codec never raises on a record: what it can't read becomes a dead letter with a reason from the closed set below, and the
-records around it are decoded as if it were not there.
+A codec never raises on a record: what it can't read becomes a dead letter with a reason from the closed set below, and
+the records around it are decoded as if it were not there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 @dataclass(slots=True)
 class DeadLetters:
-    """Which records of a stretch could not be read, in order: index into the Records, reason, and a detail for people."""
+    """Which records of a stretch could not be read, in order: index into the Records, reason, a detail for people."""
 
     index: list[int] = field(default_factory=list)
     reason: list[Reason] = field(default_factory=list)

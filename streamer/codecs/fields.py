@@ -1,0 +1,102 @@
+"""Where the fields of an event are in a producer's own JSON, so that producers stay as they are.
+
+A path begins with `$`, the whole value of the record, and goes on with `.name`, `['a name with dots']` or `[index]`:
+`$.payload.model`, `$.rows[0].x`. A path that leads nowhere in a record means that the field is absent there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from msgspec import UNSET
+
+Path = tuple[str | int, ...]
+
+CONSTANT_FIELDS = ("model_id", "model_version", "source")
+
+_STEP = re.compile(r"\.([^.\[\]'\"\s]+)|\[(\d{1,6})\]|\['([^']+)'\]")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """A path for each field of an event. The defaults are the canonical names; None means that there is no such field.
+
+    `features` is the path of an object whose members are the features, or a mapping of feature names to paths. If that
+    object also holds fields mapped here (`features: $` for flat producers), those members and all nested objects and
+    lists are no features. `model_id`, `model_version` and `source` may be constants: `=bus` is the text `bus`.
+
+    Raises ValueError, with a sentence that names the path, for a path that can't be read.
+    """
+
+    model_id: str | None = "$.model_id"  # whose event it is
+    model_version: str | None = "$.model_version"  # of the model; each version is watched apart
+    prediction_id: str | None = "$.prediction_id"  # by which a label finds its prediction
+    event_time: str | None = "$.event_time"  # RFC 3339, or seconds or milliseconds since 1970
+    features: str | Mapping[str, str] | None = "$.features"  # what the model was given
+    prediction: str | None = "$.prediction"  # what the model said
+    label: str | None = "$.label"  # what came true, now or in a later event
+    source: str | None = "$.source"  # the feature source that models share, beside or instead of a model
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                for name, path in value.items():
+                    parse_path(path, f"features.{name}")
+            elif value is not None and not self._is_constant(field.name, value):
+                parse_path(value, field.name)
+
+    @staticmethod
+    def _is_constant(field: str, value: object) -> bool:
+        if not isinstance(value, str) or not value.startswith("="):
+            return False
+        if field not in CONSTANT_FIELDS:
+            raise ValueError(
+                f"{field}: {value!r} is a constant, which only {', '.join(CONSTANT_FIELDS)} can be; give a path"
+            )
+        if value == "=":
+            raise ValueError(f"{field}: {value!r} is a constant without a text; write it after the equals sign")
+        return True
+
+    def paths(self) -> dict[str, Path]:
+        """The paths of all fields that are read from the record, except `features`."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "features"}
+        return {name: parse_path(path, name) for name, path in given.items() if path and not path.startswith("=")}
+
+    def constants(self) -> dict[str, str]:
+        """The texts of the fields that are the same for all records."""
+        given = {name: getattr(self, name) for name in CONSTANT_FIELDS}
+        return {name: text[1:] for name, text in given.items() if text and text.startswith("=")}
+
+
+def parse_path(path: Any, field: str) -> Path:
+    """The steps of a path: member names and list indices. Raises ValueError, naming the field and the path."""
+    if not isinstance(path, str) or not path.startswith("$"):
+        raise ValueError(f"{field}: {path!r} is not a path; a path begins with $, as in $.payload.model")
+    steps: list[str | int] = []
+    at = 1
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            raise ValueError(
+                f"{field}: the path {path!r} can't be read from {path[at:]!r} on; write .name, [0] or ['a name']"
+            )
+        name, index, quoted = step.groups()
+        steps.append(int(index) if index is not None else name or quoted)
+        at = step.end()
+    if not steps and not field == "features":
+        raise ValueError(f"{field}: the path {path!r} is the whole record; name a member, as in $.{field}")
+    return tuple(steps)
+
+
+def follow(document: Any, path: Path) -> Any:
+    """What is at the end of the path; `UNSET` if it leads nowhere."""
+    for step in path:
+        if isinstance(step, str):
+            document = document.get(step, UNSET) if isinstance(document, dict) else UNSET
+        else:
+            document = document[step] if isinstance(document, list) and step < len(document) else UNSET
+    return document

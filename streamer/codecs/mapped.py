@@ -1,0 +1,112 @@
+"""Events out of parsed JSON documents of any shape, field by field, with an explanation for each that can't be one.
+
+It reads what a `FieldMap` maps, and, with the canonical map, whatever the fast parser would not take at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import UNSET
+
+from streamer.codecs.base import Reason
+from streamer.codecs.canonical import Event, Identifier, Refused, json_type
+from streamer.codecs.fields import FieldMap, Path, follow, parse_path
+
+Features = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+ABSENT = (None, UNSET)
+
+
+class EventReader:
+    """Makes an `Event` of a document; compiled once from a `FieldMap`."""
+
+    def __init__(self, fields: FieldMap) -> None:
+        self._paths = fields.paths()
+        self._constants: dict[str, Identifier] = {**fields.constants()}
+        self._features = _features_reader(fields, self._paths)
+
+    def __call__(self, document: Any) -> Event:
+        """The event; raises `Refused`."""
+        if not isinstance(document, dict):
+            raise Refused(Reason.NOT_AN_OBJECT, f"the value is {json_type(document)}; an object is expected")
+        found = {name: follow(document, path) for name, path in self._paths.items()}
+        names = {
+            name: _identifier(found.get(name), name)
+            for name in ("model_id", "model_version", "prediction_id", "source")
+        }
+        return Event(
+            **(names | self._constants),
+            event_time=_event_time(found.get("event_time")),
+            features=self._features(document),
+            prediction=_prediction(found.get("prediction", UNSET)),
+            label=_label(found.get("label")),
+        )
+
+
+def _features_reader(fields: FieldMap, mapped: Mapping[str, Path]) -> Features:
+    if fields.features is None:
+        return lambda _: None
+    if not isinstance(fields.features, str):
+        paths = {name: parse_path(path, f"features.{name}") for name, path in fields.features.items()}
+        return partial(_named_features, paths=paths)
+    at = parse_path(fields.features, "features")
+    taken = {path[len(at)] for path in mapped.values() if path[: len(at)] == at and len(path) > len(at)}
+    return partial(_member_features, at=at, taken=frozenset(taken))
+
+
+def _named_features(document: dict[str, Any], *, paths: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The features that were named one by one. An absent one is a missing value, unless all are, as in labels."""
+    found = {name: follow(document, path) for name, path in paths.items()}
+    if all(value is UNSET for value in found.values()):
+        return None
+    return {name: None if value is UNSET else value for name, value in found.items()}
+
+
+def _member_features(document: dict[str, Any], *, at: Path, taken: frozenset[str | int]) -> dict[str, Any] | None:
+    """The members of the object at a path, without those that are other fields."""
+    members = follow(document, at)
+    if members in ABSENT:
+        return None
+    if not isinstance(members, dict):
+        raise Refused(Reason.WRONG_TYPE, f"features are {json_type(members)}; an object is expected")
+    if not taken:
+        return members
+    return {name: v for name, v in members.items() if name not in taken and not isinstance(v, dict | list)}
+
+
+def _identifier(value: Any, field: str) -> Identifier:
+    if value in ABSENT:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Refused(Reason.WRONG_TYPE, f"{field} is {json_type(value)}; text or an integer is expected")
+    return value
+
+
+def _event_time(value: Any) -> str | int | float | None:
+    if value in ABSENT:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Refused(Reason.BAD_EVENT_TIME, f"event_time is {json_type(value)}; RFC 3339 text or an epoch is expected")
+    return value
+
+
+def _prediction(value: Any) -> Any:
+    return value if isinstance(value, str | dict | list) or value is UNSET else _finite(value)
+
+
+def _label(value: Any) -> float | str | None:
+    if isinstance(value, dict | list):
+        raise Refused(Reason.WRONG_TYPE, f"label is {json_type(value)}; a number or text is expected")
+    return value if isinstance(value, str) else _finite(value)
+
+
+def _finite(value: Any) -> float | None:
+    """A number or boolean as a double; None where it is missing, not finite, or beyond any double."""
+    try:
+        return None if value in ABSENT or not math.isfinite(value) else float(value)
+    except OverflowError:
+        return None

@@ -1,0 +1,163 @@
+"""The values of many events as columns.
+
+Events with the same feature names in the same order share a *layout*. All values of a layout are converted at once if
+they are numbers, else feature by feature, and only a feature that mixes texts with other things is looked at value by
+value. Whichever way a value goes, it comes out the same, and new names get their ids in record order, within an event
+in the event's order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, compress, cycle
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.codecs.canonical import NAME_CHARS_MAX
+from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
+
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Layout = tuple[str, ...]
+T = TypeVar("T")
+
+NAN = float("nan")
+NO_COLUMN = -1
+_TAKEN = {"prediction": "features.prediction", "error": "features.error"}  # what a feature is called whose name is ours
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of `n` events, `m` in all: see `EventBatch`."""
+
+    start: I64  # [n + 1]
+    column: I32  # [m]
+    number: F64  # [m]
+    category: I32  # [m]
+    dropped: int
+
+
+def values_of(
+    features: Sequence[dict[str, Any]], predictions: Sequence[Any], predicted: NDArray[np.bool_],
+    columns: NameTable, categories: NameTable,
+) -> Values:  # fmt: skip
+    """Columns of each event's prediction, where it has one, followed by its features."""
+    keys: list[Layout] = list(map(tuple, features))
+    layouts = list(dict.fromkeys(keys))  # in order of first sight, so new columns get their ids in record order
+    columns_of = [_column_ids(layout, columns) for layout in layouts]
+    width = np.array([np.count_nonzero(ids >= 0) for ids in columns_of], np.int64)
+    layout = _numbered(keys, layouts)
+    start = np.zeros(len(features) + 1, np.int64)
+    np.cumsum(predicted + width[layout], out=start[1:])
+    column = np.full(start[-1], PREDICTION_COLUMN, np.int32)
+    writer = _Writer(int(start[-1]), categories)
+    dropped = 0
+    for ids, events in zip(columns_of, _groups(layout, len(layouts)), strict=True):
+        rows = features if len(layouts) == 1 else [features[i] for i in events.tolist()]
+        flat = list(chain.from_iterable(map(dict.values, rows)))
+        kept = ids >= 0
+        if not kept.all():
+            dropped += len(events) * int(np.count_nonzero(~kept))
+            flat = list(compress(flat, cycle(kept.tolist())))
+        where = (start[events] + predicted[events])[:, None] + np.arange(np.count_nonzero(kept))
+        column[where] = ids[kept]
+        writer.put_rows(flat, where)
+    writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
+    writer.settle()
+    return Values(start, column, writer.number, writer.category, dropped)
+
+
+def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
+    """The items where `keep` is true."""
+    return items if keep.all() else list(compress(items, keep.tolist()))
+
+
+def as_numbers(values: Sequence[Any]) -> F64 | None:
+    """The values as doubles if they are numbers, booleans or null (NaN) without exception, else None."""
+    try:
+        return np.asarray(array("d", values))  # array() converts like float(), but refuses texts
+    except (TypeError, OverflowError):
+        pass
+    try:
+        return np.asarray(array("d", [NAN if value is None else value for value in values]))
+    except (TypeError, OverflowError):
+        return None
+
+
+def as_number(value: Any) -> float:
+    """One value as a double: NaN for what is no number, and for integers beyond any double."""
+    try:
+        return float(value) if isinstance(value, float | int) else NAN
+    except OverflowError:
+        return NAN
+
+
+def _numbered(keys: Sequence[Layout], layouts: Sequence[Layout]) -> I64:
+    """Each event's layout as an index into `layouts`."""
+    if len(layouts) == 1:
+        return np.zeros(len(keys), np.int64)
+    number_of = {layout: i for i, layout in enumerate(layouts)}
+    return np.fromiter(map(number_of.__getitem__, keys), np.int64, len(keys))
+
+
+def _groups(group: I64, groups: int) -> list[I64]:
+    """The indices of each group's members, in order."""
+    ends = np.cumsum(np.bincount(group, minlength=groups))
+    return np.split(np.argsort(group, kind="stable"), ends[:-1]) if groups else []
+
+
+def _column_ids(keys: Layout, columns: NameTable) -> I64:
+    """The columns of a layout's features; `NO_COLUMN` where the table is full or the name is no name."""
+    names = [_TAKEN.get(key, key) for key in keys]
+    return np.array([columns.id_of(n) if len(n) <= NAME_CHARS_MAX else NO_COLUMN for n in names], np.int64)
+
+
+class _Writer:
+    """Puts values to their places among `m`; every place is a missing number until then."""
+
+    def __init__(self, m: int, categories: NameTable) -> None:
+        self.number = np.full(m, NAN)
+        self.category = np.full(m, NUMBER, np.int32)
+        self._categories = categories
+        self._unknown: list[tuple[int, str]] = []  # places of texts without an id so far
+
+    def put_rows(self, flat: Sequence[Any], where: I64) -> None:
+        """The values of `n` events of one layout, event by event, to their places [n, features]."""
+        numbers = as_numbers(flat)
+        if numbers is not None:
+            self.number[where.ravel()] = numbers
+            return
+        width = where.shape[1]
+        for i in range(width):
+            self._put_column(flat[i::width], where[:, i])
+
+    def settle(self) -> None:
+        """Give ids to the new texts, in record order; and what is not finite is missing."""
+        table = self._categories
+        for place, text in sorted(self._unknown):
+            known = table.id_of(text) if len(text) <= NAME_CHARS_MAX else -1
+            self.category[place] = known if known >= 0 else OTHER_CATEGORY
+        self.number[np.isinf(self.number)] = NAN
+
+    def _put_column(self, values: Sequence[Any], where: I64) -> None:
+        numbers = as_numbers(values)
+        if numbers is not None:
+            self.number[where] = numbers
+        elif set(map(type, values)) == {str} and -1 not in (ids := [self._categories.ids.get(v, -1) for v in values]):
+            self.category[where] = ids
+        else:
+            for value, place in zip(values, where.tolist(), strict=True):
+                self._put(value, place)
+
+    def _put(self, value: Any, place: int) -> None:
+        if isinstance(value, str):
+            self._unknown.append((place, value))
+        elif isinstance(value, float | int):
+            self.number[place] = as_number(value)
+        elif value is not None:
+            self.category[place] = MISFIT

@@ -1,0 +1,107 @@
+"""Event times in all shapes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.codecs.times import UNREADABLE, _from_bytes, plain_ms, times_ms
+
+TABLE = [
+    ("2026-11-23T07:16:00Z", "auto", 1_795_418_160_000),
+    ("2026-11-23t07:16:00z", "auto", 1_795_418_160_000),
+    ("2026-11-23 07:16:00Z", "auto", 1_795_418_160_000),
+    ("2026-11-23T07:16:00", "auto", 1_795_418_160_000),
+    ("2026-11-23T08:16:00+01:00", "auto", 1_795_418_160_000),
+    ("2026-11-23T01:46:00-05:30", "auto", 1_795_418_160_000),
+    ("2026-11-23T07:16:00.1Z", "auto", 1_795_418_160_100),
+    ("2026-11-23T07:16:00.999999Z", "auto", 1_795_418_160_999),
+    ("2026-11-23T07:16:00.123456789+00:00", "auto", 1_795_418_160_123),
+    ("2026-11-23T07:16:00.12" + "3" * 60 + "Z", "auto", 1_795_418_160_123),
+    ("1970-01-01T00:00:00Z", "auto", 0),
+    ("1969-12-31T23:00:00-01:00", "auto", 0),
+    ("9999-12-31T23:59:59.999Z", "auto", 253_402_300_799_999),
+    ("2000-02-29T00:00:00Z", "auto", 951_782_400_000),
+    ("1969-12-31T23:59:59Z", "auto", UNREADABLE),
+    ("9999-12-31T23:59:59-01:00", "auto", UNREADABLE),
+    ("2100-02-29T00:00:00Z", "auto", UNREADABLE),
+    ("2026-04-31T00:00:00Z", "auto", UNREADABLE),
+    ("2026-13-01T00:00:00Z", "auto", UNREADABLE),
+    ("2026-00-01T00:00:00Z", "auto", UNREADABLE),
+    ("2026-01-00T00:00:00Z", "auto", UNREADABLE),
+    ("2026-11-23T24:00:00Z", "auto", UNREADABLE),
+    ("2026-11-23T07:60:00Z", "auto", UNREADABLE),
+    ("2026-11-23T07:16:00.Z", "auto", UNREADABLE),
+    ("2026-11-23T07:16:00+0100", "auto", UNREADABLE),
+    ("2026-11-23T07:16:00+24:00", "auto", UNREADABLE),
+    ("2026-11-23", "auto", UNREADABLE),
+    ("20261123T071600Z", "auto", UNREADABLE),
+    ("２026-11-23T07:16:00Z", "auto", UNREADABLE),
+    ("2026-11-23T07:16:00Z ", "auto", UNREADABLE),
+    ("", "auto", UNREADABLE),
+    (1_795_418_160, "auto", 1_795_418_160_000),
+    (1_795_418_160.1239, "auto", 1_795_418_160_124),
+    (1_795_418_160_123, "auto", 1_795_418_160_123),
+    (1_795_418_160_123.0, "auto", 1_795_418_160_123),
+    (0, "auto", 0),
+    (5_000, "ms", 5_000),
+    (99_999_999_999, "auto", 99_999_999_999_000),
+    (100_000_000_000, "auto", 100_000_000_000),
+    (100_000_000_000, "s", 100_000_000_000_000),
+    (1_795_418_160, "s", 1_795_418_160_000),
+    (1_795_418_160_123_456, "auto", UNREADABLE),
+    (-1, "auto", UNREADABLE),
+    (10**400, "auto", UNREADABLE),
+    (float("nan"), "auto", UNREADABLE),
+    (float("inf"), "s", UNREADABLE),
+    (1e308, "s", UNREADABLE),
+]
+
+
+@pytest.mark.parametrize(("value", "unit", "expected"), TABLE, ids=[f"{v!r:.40}-{u}" for v, u, _ in TABLE])
+def test_times_table(value, unit, expected):
+    """Each shape of event time is read as stated, alone and among others."""
+    assert times_ms([value], unit, np.array([7])).tolist() == [expected]
+    assert times_ms(["2026-11-23T07:16:00Z", value, None, 10**12], unit, np.array([7] * 4))[1] == expected
+
+
+def test_missing_times_take_the_given_ones():
+    """None takes the record's time where that is known and within the years 1970 to 9999."""
+    given_ms = np.array([-1, 0, 5, 253_402_300_800_000])
+    assert times_ms([None] * 4, "auto", given_ms).tolist() == [UNREADABLE, 0, 5, UNREADABLE]
+    assert times_ms([], "auto", np.empty(0, np.int64)).tolist() == []
+
+
+two = st.integers(0, 61).map("{:02}".format)
+forms = st.builds(
+    "{}-{}-{}{}{}:{}:{}{}{}".format,
+    st.one_of(st.integers(1968, 2101), st.integers(0, 9999)).map("{:04}".format),
+    st.integers(0, 13).map("{:02}".format),
+    st.integers(0, 32).map("{:02}".format),
+    st.sampled_from("Tt x"),
+    st.integers(0, 25).map("{:02}".format),
+    two,
+    two,
+    st.one_of(st.just(""), st.from_regex(r"[.,][0-9]{0,9}", fullmatch=True)),
+    st.one_of(
+        st.sampled_from(["Z", "z", "", "+00:00", "-00:00"]),
+        st.builds("{}{}:{}".format, st.sampled_from("+- "), two, two),
+    ),
+)
+
+
+@given(st.lists(st.one_of(forms, st.text(max_size=30)), max_size=20))
+def test_columns_equal_the_plain_path(texts):
+    """Reading columns of bytes gives what the standard library gives text by text."""
+    assert times_ms(texts, "auto", np.zeros(len(texts), np.int64)).tolist() == [plain_ms(text) for text in texts]
+
+
+@given(st.datetimes(min_value=datetime.fromisoformat("1970-01-01")), st.sampled_from(["Z", "+00:00", ""]))
+def test_well_formed_texts_never_need_the_plain_path(time, suffix):
+    """What producers' libraries write is read from the bytes alone."""
+    text = time.isoformat() + suffix
+    assert _from_bytes(np.frombuffer(text.encode(), np.uint8)[None]).tolist() == [plain_ms(text)] != [UNREADABLE]
