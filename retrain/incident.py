@@ -39,6 +39,7 @@ class Move:
 
     @classmethod
     def of(cls, alert: Alert) -> Move:
+        """What this alert says moved."""
         return cls(
             alert_id=alert.alert_id,
             column=alert.column,

@@ -121,6 +121,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# Validators may ignore `format`; none ignores the pattern, and it says that times are UTC.
+_TIME = {"format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"}
 _OFFSET = {"minimum": 0, "maximum": 2**63 - 1}
 _PARTITION = {"minimum": 0, "maximum": 2**31 - 1}
 
@@ -131,12 +133,12 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "n_reference": {"minimum": 0},
         "n_current": {"minimum": 0},
     },
-    "Place": {"offset": _OFFSET, "partition": _PARTITION, "event_time": {"format": "date-time"}},
+    "Place": {"offset": _OFFSET, "partition": _PARTITION, "event_time": _TIME},
     "Incident": {
         "incident_id": {"pattern": "^incident-[0-9a-f]{16}$"},
         "model_id": {"minLength": 1},
-        "opened_at": {"format": "date-time"},
-        "last_alert_at": {"format": "date-time"},
+        "opened_at": _TIME,
+        "last_alert_at": _TIME,
         "columns": {"minItems": 1},
         "alerts": {"minimum": 1},
     },
@@ -146,15 +148,15 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "model_id": {"minLength": 1},
         "evidence": {"minItems": 1},
         "training_window": {"minItems": 1},
-        "requested_at": {"format": "date-time"},
-        "expires_at": {"format": "date-time"},
+        "requested_at": _TIME,
+        "expires_at": _TIME,
     },
     "TrainingWindow": {
         "partition": _PARTITION,
         "start_offset": _OFFSET,
         "end_offset": {"minimum": 1, "maximum": 2**63},
-        "start_time": {"format": "date-time"},
-        "end_time": {"format": "date-time"},
+        "start_time": _TIME,
+        "end_time": _TIME,
     },
 }
 

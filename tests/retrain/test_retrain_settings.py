@@ -1,0 +1,41 @@
+"""Settings of the decide fold and the rules made of them."""
+
+import pytest
+
+from retrain.outcome import Outcome
+from retrain.policy import RULES, Question, RetrainSettings, decide
+from streamer.testing.alerts import moment, ready
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("cooldown_s", -1),
+        ("cooldown_s", float("nan")),
+        ("expires_after_s", 0),
+        ("expires_after_s", 1e12),
+        ("incident_quiet_s", float("inf")),
+        ("ks_distance_min", 1.1),
+        ("ks_distance_min", -0.1),
+        ("sd_min", float("inf")),
+        ("sd_min", float("nan")),
+        ("models_max", 0),
+        ("columns_max", 0),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(setting, value):
+    """The sentence names the setting, so that it can be found and mended."""
+    with pytest.raises(ValueError, match=f"^{setting} is "):
+        RetrainSettings(**{setting: value})
+
+
+def test_an_effect_in_an_unknown_unit_has_no_minimum():
+    """A detector of one's own may measure in a unit of its own; its every effect counts."""
+    assert RetrainSettings().effect_min("percent") == 0.0
+
+
+def test_a_question_to_which_no_rule_objects_is_answered_with_a_request():
+    """All rules pass for a large drift that is ready, of a model without a request."""
+    question = Question(ready("2h", fired="1h"), moment("2h"), None, RetrainSettings())
+    assert [rule(question) for rule in RULES] == [None] * len(RULES)
+    assert decide(question) is Outcome.REQUEST_MADE
