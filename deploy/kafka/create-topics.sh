@@ -15,11 +15,14 @@ create bus.predictions 4
 create bus.labels 4
 create weather.features 4
 
-create bus.predictions-dlt 4
-create bus.labels-dlt 4
-create weather.features-dlt 4
+create bus.predictions-dlt 1
+create bus.labels-dlt 1
+create weather.features-dlt 1
+create driftline.alerts-dlt 1
 
-create driftline.alerts 1
+# One order each, and a restart reads them from their start.
+create driftline.alerts 1 --config retention.ms=-1 --config retention.bytes=-1
+create driftline.epochs 1 --config retention.ms=-1 --config retention.bytes=-1
+
 create driftline.incidents 1 --config cleanup.policy=compact
 create driftline.retrain-requests 1
-create driftline.epochs 1 --config retention.ms=-1

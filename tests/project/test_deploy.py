@@ -14,6 +14,7 @@ import pytest
 from project_tree import ROOT, files
 from ruamel.yaml import YAML
 
+from streamer.commands.topics import needed_topics
 from streamer.config import load_config
 from streamer.metrics import TABLE, Kind, Metrics
 
@@ -31,10 +32,13 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in yaml(DEPLOY / "prometheus" / "alerts.yml")["groups"] for rule in group["rules"]]
 
 
-def topics_created() -> dict[str, int]:
-    """Topic -> partitions, as the script creates them."""
+def topics_created() -> dict[str, tuple[int, dict[str, str]]]:
+    """Topic -> (partitions, settings), as the script creates them."""
     script = (DEPLOY / "kafka" / "create-topics.sh").read_text()
-    return {name: int(partitions) for name, partitions in re.findall(r"^create (\S+) (\d+)", script, re.MULTILINE)}
+    return {
+        name: (int(partitions), dict(re.findall(r"--config (\S+)=(\S+)", options)))
+        for name, partitions, options in re.findall(r"^create (\S+) (\d+)(.*)$", script, re.MULTILINE)
+    }
 
 
 def test_compose_is_valid():
@@ -90,16 +94,15 @@ def test_the_example_config_fits_the_container():
 
 
 def test_all_topics_are_created():
-    """The script creates every topic that the example reads or writes, and event topics with equal partitions."""
-    config = load_config(EXAMPLE, environ={})
-    events = list(config.topics)
-    outputs = config.outputs
-    needed = {outputs.alerts, outputs.incidents, outputs.requests, outputs.epochs}
-    needed |= {*events, *(outputs.dead_letters(topic) for topic in events)}
+    """The script creates what `driftline topics` would ask for, alike, and event topics with equal partitions."""
+    needed = list(needed_topics(load_config(EXAMPLE, environ={}), partitions=1))
     created = topics_created()
-    assert needed == set(created)
-    assert len({created[topic] for topic in events}) == 1
-    assert created[outputs.alerts] == created[outputs.epochs] == 1
+    assert {topic.name for topic in needed} == set(created)
+    outputs = [topic for topic in needed if topic.partitions is not None]
+    assert {topic.name: (topic.partitions, topic.settings) for topic in outputs} == {
+        topic.name: created[topic.name] for topic in outputs
+    }
+    assert len({created[topic.name][0] for topic in needed if topic.partitions is None}) == 1
 
 
 def test_prometheus_scrapes_the_service_that_compose_starts():
