@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,13 @@ class BatchHeader(NamedTuple):
         return bool(self.attributes & 0x20)
 
 
+class Stretch(NamedTuple):
+    """Records that follow each other, and the leader epoch under which the last of them was written (KIP-320)."""
+
+    records: Records
+    leader_epoch: int
+
+
 class _Batch(NamedTuple):
     header: BatchHeader
     body: bytes | memoryview  # inflated records; empty when the batch is to be passed over
@@ -88,7 +96,7 @@ def read_stretches(
     fetched: bytes | memoryview,
     fetch_offset: int,
     aborted: Iterable[tuple[int, int]] | None = (),
-) -> Iterator[Records]:
+) -> Iterator[Stretch]:
     """The records of a fetch from `fetch_offset` on, in stretches of bounded size.
 
     A stretch may be empty and still move on. `aborted` holds (first offset, producer id) of the aborted transactions
@@ -101,12 +109,13 @@ def read_stretches(
         batches, fault = _gather(walk)
         if not batches and fault is None:
             return
-        records, malformed = _columns(topic, partition, batches, fetch_offset)
-        fault = malformed or fault
-        if records is not None:
-            fetch_offset = records.next_offset
-            yield records
-    raise fault
+        records, whole = _columns(topic, partition, batches, fetch_offset)
+        if whole < len(batches):
+            fault = BatchError(f"the batch at offset {batches[whole].header.base_offset} holds a malformed record")
+        if whole:
+            fetch_offset = max(fetch_offset, batches[whole - 1].header.last_offset + 1)
+            yield Stretch(replace(records, next_offset=fetch_offset), batches[whole - 1].header.leader_epoch)
+    raise BatchError(f"{topic}-{partition}: {fault}") from fault
 
 
 def _gather(walk: Iterator[_Batch]) -> tuple[list[_Batch], BatchError | None]:
@@ -181,30 +190,21 @@ def _open(header: BatchHeader, body: memoryview) -> _Batch:
 def _is_abort(header: BatchHeader, body: memoryview) -> bool:
     """Whether a control batch ends its producer's transaction by an abort (and not by a commit)."""
     marker, _ = _columns("", 0, [_open(header, body)], header.base_offset)
-    key = marker.key_of(0) if marker is not None and len(marker) else None
+    key = marker.key_of(0) if len(marker) else None
     return key is not None and len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT_MARKER
 
 
-def _columns(
-    topic: str, partition: int, batches: Sequence[_Batch], fetch_offset: int
-) -> tuple[Records | None, BatchError | None]:
-    """The records of the batches up to the first malformed one, and the error that says which that is."""
+def _columns(topic: str, partition: int, batches: Sequence[_Batch], fetch_offset: int) -> tuple[Records, int]:
+    """The records of the batches up to the first malformed one, and how many batches that are."""
     data = np.frombuffer(b"".join([*(b.body for b in batches), _PADDING]), np.uint8)
     facts = np.array([_facts(b) for b in batches], np.int64).reshape(-1, 6)
     total = int(facts[:, 1].sum())
-    columns = np.empty((2, total), np.int64)
-    spans = np.empty((3, total, 2), np.int64)
-    whole, rows = _parse(data, facts, columns[0], columns[1], spans[0], spans[1], spans[2])
-    fault = None
-    if whole < len(batches):
-        fault = BatchError(f"the batch at offset {batches[whole].header.base_offset} holds a malformed record")
-    if whole == 0:
-        return None, fault
-    next_offset = max(batches[whole - 1].header.last_offset + 1, fetch_offset)
-    offset, timestamp_ms = columns[0, :rows], columns[1, :rows]
-    key, value, headers = spans[0, :rows], spans[1, :rows], spans[2, :rows]
-    records = Records(topic, partition, data, offset, timestamp_ms, key, value, headers, next_offset)
-    return records.split(fetch_offset)[1], fault  # a fetch may begin inside a batch
+    offset, timestamp_ms = np.empty((2, total), np.int64)
+    key, value, headers = np.empty((3, total, 2), np.int64)
+    whole, rows = _parse(data, facts, offset, timestamp_ms, key, value, headers)
+    wanted = slice(int(np.searchsorted(offset[:rows], fetch_offset)), rows)  # a fetch may begin inside a batch
+    offset, timestamp_ms, key = offset[wanted], timestamp_ms[wanted], key[wanted]
+    return Records(topic, partition, data, offset, timestamp_ms, key, value[wanted], headers[wanted], 0), whole
 
 
 def _facts(batch: _Batch) -> tuple[int, int, int, int, int, int]:

@@ -79,7 +79,7 @@ def rows_of(records: Records) -> list[tuple[int, int, bytes | None, bytes | None
 
 
 def read(data: bytes, fetch_offset: int = 0, aborted: list[tuple[int, int]] | None = ()) -> list[Records]:  # type: ignore[assignment]
-    return list(read_stretches("t", 3, data, fetch_offset, aborted))
+    return [stretch.records for stretch in read_stretches("t", 3, data, fetch_offset, aborted)]
 
 
 def offsets(stretches: list[Records]) -> list[int]:
@@ -189,9 +189,15 @@ def test_damaged_batch_gives_what_is_before_it_and_then_the_error() -> None:
     data = bytearray(simple(3) + simple(3, 3))
     data[-2] ^= 4
     stretches = read_stretches("t", 3, bytes(data), 0)
-    assert offsets([next(stretches)]) == [0, 1, 2]
-    with pytest.raises(BatchError, match="batch at offset 3 does not match its checksum"):
+    assert offsets([next(stretches).records]) == [0, 1, 2]
+    with pytest.raises(BatchError, match="t-3: the batch at offset 3 does not match its checksum"):
         next(stretches)
+
+
+def test_leader_epoch_is_that_of_the_last_batch() -> None:
+    """Each stretch says under which leader its end was written, by which the client finds truncation."""
+    data = b"".join(patched(simple(1, i), 12, ">i", 5 + i) for i in range(3))
+    assert [s.leader_epoch for s in read_stretches("t", 3, data, 0)] == [7]
 
 
 @pytest.mark.parametrize(

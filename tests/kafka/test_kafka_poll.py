@@ -1,0 +1,219 @@
+"""Reading from a real broker: both ways give the same records, whatever is in the topic."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka_kit import Place, Row, drain
+
+from streamer.errors import BrokerError, GapError
+from streamer.logs.kafka_log import KafkaLog
+
+pytestmark = pytest.mark.broker
+
+
+def fill(place: Place, codec: str | None) -> int:
+    """Plain records of all shapes, then committed and aborted transactions of two producers, interleaved; the end."""
+    rng = random.Random(codec)
+    with place.producer(compression_type=codec, batch_size=2000, linger_ms=5) as plain:
+        for i in range(300):
+            key = None if i % 3 == 0 else b"k%d" % i
+            value = None if key and i % 7 == 0 else rng.randbytes(rng.randrange(60)) * rng.randrange(8)
+            headers = [("h", b"x" * i), ("größe", b"")][: i % 3]
+            plain.send(place.events, value, key, headers, partition=0, timestamp_ms=1000 + i)
+        plain.flush(10)
+    ids = {"transactional_id": f"a-{place.tag}"}, {"transactional_id": f"b-{place.tag}"}
+    with (
+        place.producer(compression_type=codec, **ids[0]) as first,
+        place.producer(compression_type=codec, **ids[1]) as second,
+    ):
+        for producer in (first, second):
+            producer.init_transactions()
+        for turn in range(6):
+            for producer in (first, second):
+                producer.begin_transaction()
+            for i in range(9):
+                (first, second)[i % 2].send(place.events, b"%d-%d" % (turn, i), partition=0, timestamp_ms=i)
+                first.flush(10), second.flush(10)
+            (first.commit_transaction if turn % 2 else first.abort_transaction)()
+            (second.abort_transaction if turn % 3 else second.commit_transaction)()
+    return int(end_of(place, place.events))
+
+
+def end_of(place: Place, topic: str, partition: int = 0) -> int:
+    with place.log() as log:
+        tp = TopicPartition(topic, partition)
+        return int(log._consumer.end_offsets([tp])[tp])
+
+
+def read_from(log: KafkaLog, place: Place, offset: int, end: int) -> list[Row]:
+    log._consumer.seek(TopicPartition(place.events, 0), offset)
+    return drain(log, {(place.events, 0): end})[place.events, 0]
+
+
+@pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])
+def test_raw_and_plain_reading_are_equal(kafka_broker: Any, codec: str | None) -> None:
+    """Null keys, tombstones, headers, aborted transactions, every codec, and starting anywhere: equal records."""
+    place = Place(kafka_broker)
+    end = fill(place, codec)
+    with place.log() as raw, place.log(raw_batches=False) as plain:
+        raw.past()
+        plain.past()
+        for offset in (0, *random.Random(1).sample(range(1, end), 25), end - 1):
+            mine, theirs = read_from(raw, place, offset, end), read_from(plain, place, offset, end)
+            assert mine == theirs
+            assert all(row[0] >= offset for row in mine)
+            assert offset or 300 < len(mine) < 354
+
+
+def test_poll_is_bounded(kafka_broker: Any) -> None:
+    """No poll brings more than `records_max`, in both ways, and nothing is lost or repeated by it."""
+    place = Place(kafka_broker, 2)
+    for partition in range(2):
+        place.write([b"v%d" % i for i in range(1000)], partition=partition)
+    for raw in (True, False):
+        with place.log(records_max=70, raw_batches=raw) as log:
+            log.past()
+            seen: dict[int, list[int]] = {0: [], 1: []}
+            while min(map(len, seen.values())) < 1000:
+                found = log.poll(0.5)
+                assert sum(map(len, found)) <= 70
+                assert len({r.partition for r in found}) == len(found)
+                for records in found:
+                    seen[records.partition] += records.offset.tolist()
+            assert seen == {0: list(range(1000)), 1: list(range(1000))}
+
+
+def test_many_partitions(kafka_broker: Any) -> None:
+    """Sixty partitions are read to their ends, and a poll gives topics in canonical order, then partitions."""
+    place = Place(kafka_broker, 60)
+    with place.producer() as producer:
+        for i in range(600):
+            producer.send(place.events, b"%d" % i, partition=i % 60)
+        producer.send(place.alerts, b"a")
+        producer.flush(10)
+    with place.log() as log:
+        past = log.past()
+        assert list(past) == sorted([f"detect-{p}" for p in range(60)] + ["decide"])
+        orders, seen = [], 0
+        while seen < 601:
+            found = log.poll(0.5)
+            seen += sum(map(len, found))
+            orders.append([(place.settings.topics.index(r.topic), r.partition) for r in found])
+        assert all(order == sorted(order) for order in orders)
+        assert log.lag() == {(place.events, p): 0 for p in range(60)} | {(place.alerts, 0): 0}
+
+
+def test_held_partition_waits(kafka_broker: Any) -> None:
+    """A held partition gives nothing while others go on; let go, it continues where it stood."""
+    place = Place(kafka_broker, 2)
+    for partition in range(2):
+        place.write([b"v"] * 50, partition=partition)
+    with place.log(records_max=10) as log:
+        log.past()
+        log.hold(place.events, 0, True)
+        rows = drain(log, {(place.events, 1): 50})
+        assert (place.events, 0) not in rows
+        assert log.lag()[place.events, 1] == 0
+        log.hold(place.events, 0, False)
+        rows = drain(log, {(place.events, 0): 50})
+        assert [row[0] for row in rows[place.events, 0]] == list(range(50))
+
+
+def test_markers_alone_move_a_partition(kafka_broker: Any) -> None:
+    """Where only aborted records and markers come, an empty stretch tells that their end is reached."""
+    place = Place(kafka_broker)
+    with place.producer(transactional_id=place.tag) as producer:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(place.events, b"never", partition=0)
+        producer.flush(10)
+        producer.abort_transaction()
+    for raw in (True, False):
+        with place.log(raw_batches=raw) as log:
+            log.past()
+            assert drain(log, {(place.events, 0): 2}) == {(place.events, 0): []}
+            assert log.lag()[place.events, 0] == 0
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_damaged_batch_stops_its_partition_only(
+    kafka_broker: Any, raw: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch that fails its checksum gives nothing, neither loops nor raises, and other partitions go on."""
+    place = Place(kafka_broker, 2)
+    for partition in range(2):
+        place.write([b"bad" if partition == 0 else b"good"] * 5, partition=partition)
+
+    if raw:
+        from streamer.logs import kafka_batches
+
+        monkeypatch.setattr(kafka_batches, "crc32c", lambda data: 0 if b"bad" in bytes(data) else kafka_crc(data))
+    else:
+        from kafka.record.default_records import DefaultRecordBatch
+
+        monkeypatch.setattr(DefaultRecordBatch, "validate_crc", lambda self: b"bad" not in bytes(self._buffer))
+    with place.log(raw_batches=raw) as log:
+        log.past()
+        rows = drain(log, {(place.events, 1): 5}, 20)
+        assert [row[3] for row in rows[place.events, 1]] == [b"good"] * 5
+        for _ in range(5):
+            assert log.poll(0.05) == []
+        assert log.lag()[place.events, 0] == 5
+    assert sum("can't be read" in line for line in caplog.messages) == 1
+
+
+def kafka_crc(data: bytes) -> int:
+    import crc32c
+
+    return int(crc32c.crc32c(data))
+
+
+def admin_of(place: Place) -> Any:
+    return KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
+
+
+def test_records_deleted_under_the_reader_are_a_gap(kafka_broker: Any) -> None:
+    """When retention overtakes a held reader, poll says which offsets are gone."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 20)
+    with place.log(records_max=5) as log:
+        log.past()
+        drain(log, {(place.events, 0): 5})
+        log._consumer.seek(TopicPartition(place.events, 0), 2)  # so that nothing of what was fetched ahead is used
+        admin = admin_of(place)
+        admin.delete_records({TopicPartition(place.events, 0): 15})
+        admin.close()
+        with pytest.raises(GapError, match="holds offsets 15 to 20 now, and reading stands at 2"):
+            drain(log, {(place.events, 0): 20}, 20)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
+    """A topic deleted under the reader, created again at once or not, ends reading with the cause."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 5)
+    with place.log() as log:
+        log.past()
+        drain(log, {(place.events, 0): 5})
+        admin = admin_of(place)
+        admin.delete_topics([place.events])
+        if again:
+            time.sleep(0.5)
+            place.broker.create_topics({place.events: 1})
+        admin.close()
+        with pytest.raises(GapError, match="deleted and created again" if again else "was deleted"):
+            drain(log, {(place.events, 0): 6}, 60)
+
+
+def test_missing_topic_is_named(kafka_broker: Any) -> None:
+    """A topic that does not exist is named, and not created by asking."""
+    place = Place(kafka_broker)
+    with place.log(topics=(place.events, f"none-{place.tag}")) as log:
+        for _ in range(2):
+            with pytest.raises(BrokerError, match=f"Topic none-{place.tag} does not exist"):
+                log.past()
