@@ -1,7 +1,7 @@
 """A small HTTP server in a daemon thread: a table of paths, each with a WSGI application (PEP 3333).
 
-It serves what supervisors and Prometheus ask for and nothing else: no bodies are read, slow clients are cut off, and an
-unknown path is a 404 that lists the known ones.
+It serves what supervisors and Prometheus ask for and nothing else: no bodies are read, slow and surplus clients are cut
+off, and an unknown path is a 404 that lists the known ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CLIENT_TIMEOUT_S = 10.0
+CLIENTS_MAX = 32  # connections served at once; one more is closed unanswered
 
 
 class Endpoint:
@@ -81,11 +82,27 @@ class _Server(ThreadingMixIn, WSGIServer):
     # A second service on the same port must fail, not share it.
     allow_reuse_port = False
 
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(CLIENTS_MAX)
+        super().__init__(address, handler)
+
     def server_bind(self) -> None:
         # HTTPServer looks the host's name up in DNS here, which can take seconds and is of no use to us.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
 
 class _Server6(_Server):

@@ -6,10 +6,12 @@ import gzip
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from time import sleep
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import streamer.endpoint
 from streamer.clock import ManualClock
 from streamer.endpoint import Endpoint
 from streamer.errors import UsageError
@@ -183,6 +185,26 @@ def test_a_silent_client_does_not_block_the_others(endpoint):
     """Someone who connects and says nothing keeps nobody from scraping."""
     with socket.create_connection((endpoint.host, endpoint.port)):
         assert get(endpoint, "/healthz")[0] == 200
+
+
+def test_clients_are_bounded(metrics, monkeypatch):
+    """Beyond the bound a connection is closed unanswered; once a client leaves, the next is served."""
+    monkeypatch.setattr(streamer.endpoint, "CLIENTS_MAX", 2)
+    endpoint = metrics.serve(port=0)
+    silent = [socket.create_connection((endpoint.host, endpoint.port), timeout=10) for _ in range(2)]
+    with socket.create_connection((endpoint.host, endpoint.port), timeout=10) as refused:
+        assert refused.recv(1) == b""
+    for client in silent:
+        client.close()
+    for _ in range(100):
+        try:
+            assert get(endpoint, "/healthz")[0] == 200
+            break
+        except ConnectionError:
+            sleep(0.02)
+    else:
+        pytest.fail("no client is served after the silent ones have left")
+    endpoint.stop()
 
 
 def test_a_taken_port_is_a_sentence(endpoint):
