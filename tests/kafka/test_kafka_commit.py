@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def output(place: Place, text: str) -> Output:
 
 
 def test_commits_are_found_again(kafka_broker: Any) -> None:
-    """A fresh process finds every epoch of every unit as it was committed, and reads again from where the first began."""
+    """A fresh process finds every epoch of every unit, and reads again from where the first one began."""
     place = Place(kafka_broker, 2)
     for partition in range(2):
         place.write([b"v%d" % i for i in range(10)], partition=partition)
@@ -96,7 +97,7 @@ def fails_at(call: Callable[..., Any], turn: int) -> Callable[..., Any]:
 def test_crash_between_the_steps(
     kafka_broker: Any, crash: Crash, step: str, epochs: int, committed: int, outputs: list[str]
 ) -> None:
-    """Wherever a commit breaks off, a fresh process learns which outputs are surely out; it repeats the rest, loses none."""
+    """Wherever a commit breaks off, a fresh process learns which outputs are surely out, and repeats the rest."""
     place = Place(kafka_broker)
     place.write([b"v"] * 10)
     with place.log() as log, pytest.MonkeyPatch.context() as patch:
@@ -117,7 +118,7 @@ def test_crash_between_the_steps(
 
 
 def test_second_process_of_a_group_ends_without_publishing(kafka_broker: Any) -> None:
-    """Of two processes for one group the one that comes second with an epoch is in doubt, and its outputs stay unwritten."""
+    """Of two processes for one group the one that is second with an epoch is in doubt, and publishes nothing."""
     place = Place(kafka_broker)
     place.write([b"v"] * 10)
     with place.log() as old, place.log() as new:
@@ -132,7 +133,7 @@ def test_second_process_of_a_group_ends_without_publishing(kafka_broker: Any) ->
 
 
 def test_start_latest_is_kept(kafka_broker: Any) -> None:
-    """Where a service that starts at the end began is kept before it reads, so a crash before any commit loses nothing."""
+    """Where a service began at the end is kept before it reads, so a crash before any commit loses nothing."""
     place = Place(kafka_broker)
     place.write([b"old"] * 5)
     with place.log(start="latest") as log:
@@ -145,7 +146,7 @@ def test_start_latest_is_kept(kafka_broker: Any) -> None:
 
 
 def test_new_partitions_begin_at_their_beginning(kafka_broker: Any) -> None:
-    """A topic that grows while the service is down is read from the first record of its new partition, `latest` or not."""
+    """A topic that grew while the service was down is read from its new partition's first record, `latest` or not."""
     place = Place(kafka_broker)
     with place.log(start="latest") as log:
         log.past()
@@ -211,7 +212,7 @@ def test_lost_epochs_topic_is_a_gap(kafka_broker: Any) -> None:
         log.commit([], [epoch(place, 1, 5)])
     fresh = f"epochs2-{place.tag}"
     kafka_broker.create_topics({fresh: 1})
-    with place.log(epochs_topic=fresh) as log, pytest.raises(GapError, match="up to offset 5.*epochs were lost"):
+    with place.log(epochs_topic=fresh) as log, pytest.raises(GapError, match=r"up to offset 5.*epochs were lost"):
         log.past()
 
 
@@ -261,7 +262,7 @@ def test_outputs_of_every_shape(kafka_broker: Any) -> None:
 def test_output_too_large_is_named(kafka_broker: Any, size: int) -> None:
     """An output beyond the topic's limit, or our own, is a clear error with its size and what to do, not a doubt."""
     place = Place(kafka_broker)
-    noise = __import__("random").Random(1).randbytes(size)
+    noise = random.Random(1).randbytes(size)
     with place.log() as log:
         log.past()
         with pytest.raises(
@@ -307,7 +308,7 @@ print("closed", flush=True)
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_commit_without_a_broker_is_in_doubt_in_time(fault: str) -> None:
-    """With the broker dead or frozen, poll goes on empty, commit raises Doubt at its deadline, and the process can end."""
+    """Without a broker poll goes on empty, commit raises Doubt at its deadline, and the process can end."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", DOUBTFUL, fault],
