@@ -183,6 +183,9 @@ def test_empty_lists_of_headers_are_none(tmp_path: Path) -> None:
     columns = {"topic": ["t"] * 3, "partition": [0] * 3, "offset": range(3), "value": [b""] * 3, "headers": headers}
     pq.write_table(pa.table(columns), tmp_path / "f")
     assert [row[6] for row in read(tmp_path / "f")] == [(), (), (("n", None), ("", b"v"))]
+    with open_recording(tmp_path / "f") as recording:
+        (chunk,) = recording.chunks()
+        assert (chunk.headers[:, 0] >= 0).tolist() == [False, False, True]
 
 
 def test_a_great_many_partitions_are_told_apart(tmp_path: Path) -> None:

@@ -101,6 +101,15 @@ def test_one_file_keeps_its_own_order(tmp_path: Path) -> None:
     assert [list(poll) for poll in polls] == [[("t", 0)], [("u", 0)], [("t", 0)]]
 
 
+def test_ties_go_to_the_earlier_file_even_beyond_its_chunk(tmp_path: Path) -> None:
+    """Rows of the first file that are not yet read still come before rows of the second at the same time."""
+    paths = [write(tmp_path / topic, [(topic, 0, i, 5, b"") for i in range(2)]) for topic in "ab"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorded_log, "CHUNK_ROWS_MIN", 1)
+        log = RecordedLog([open_recording(p) for p in paths], MemoryLog(), chunk_rows=2, epoch_records=2)
+        assert [list(poll) for poll in replay(log)] == [[("a", 0)], [("b", 0)]]
+
+
 def test_a_partition_may_go_on_in_the_next_file(tmp_path: Path) -> None:
     """Files that follow one another in time are one stretch, within a poll too."""
     first = write(tmp_path / "1", [("t", 0, i, i, b"%d" % i) for i in range(5)])
