@@ -1,11 +1,11 @@
 """What a detector is: numbers in, alarms out.
 
-One *bank* holds one detector for many series, as arrays: row `i` of every array is series `i`. `update` takes a stretch of
-values in order, each with the row it belongs to, and returns the alarms of that stretch. Nothing here knows of models,
-topics or clocks; time, where a detector wants it, arrives as data.
+One *bank* holds one detector for many series, as arrays: row `i` of every array is series `i`. `update` takes a stretch
+of values in order, each with the row it belongs to, and returns the alarms of that stretch. Nothing here knows of
+models, topics or clocks; time, where a detector wants it, arrives as data.
 
-The promise every bank keeps, and `detectors/checks.py` tests: cutting a stretch anywhere and calling `update` twice gives
-the same alarms and the same state, bit for bit; one row never influences another; `dump` and `load` lose nothing.
+The promise every bank keeps, and `detectors/checks.py` tests: cutting a stretch anywhere and calling `update` twice
+gives the same alarms and the same state, bit for bit; one row never influences another; `dump` and `load` lose nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Alarms:
     @classmethod
     def none(cls) -> Self:
         """No alarm at all."""
-        return cls(**{f.name: np.empty(0, np.int64 if f.type == "I64" else np.float64) for f in fields(cls)})
+        empty: dict[str, Any] = {f.name: np.empty(0, np.int64 if f.type == "I64" else np.float64) for f in fields(cls)}
+        return cls(**empty)
 
 
 class Bank(Protocol):

@@ -1,0 +1,169 @@
+"""ADWIN: a window of adaptive length over the mean of a series.
+
+The window is cut wherever its two sides differ in mean by more than chance allows; the old side is then let go. It is
+kept as an exponential histogram, so a window of n values costs O(log n) memory. Source: A. Bifet and R. Gavaldà,
+"Learning from time-changing data with adaptive windowing", SIAM SDM 2007. The arithmetic follows the implementation in
+river (BSD-3) operation by operation, so detections and state are those of `river.drift.ADWIN`, bit for bit.
+
+What makes it fast: a cut is looked for only at every `clock`-th value, so until then a value is merely stored; then all
+of them enter the histogram together, level by level, and all cuts are tested in one loop.
+
+One thing is added, without influence on the state: at an alarm the best single cut of the window, as it was before
+anything was forgotten, tells when the change began. It is the least-squares change point (the boundary of buckets with
+the greatest variance between its sides) among the cuts that prove the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.adwin_kernels import BEST, PENDING, Rules, State, advance, scratch_of, take_in
+from detectors.alarm_list import AlarmList, Evidence
+from detectors.base import F64, I64, Alarms
+from detectors.rows import RowArrays
+
+BUFFER = 32  # values that wait for the next look, at most
+
+
+@dataclass(frozen=True, slots=True)
+class AdwinSettings:
+    """Settings of ADWIN, under river's names and with river's defaults. ValueError when one is out of range.
+
+    delta: significance of a cut, in (0, 1). The default suits one series; a fleet wants 1e-5 or less, see `docs`.
+    clock: a cut is looked for at every `clock`-th value, from 1.
+    max_buckets: buckets of each size, from 2; more give finer cuts and cost memory and time.
+    min_window_length: values that each side of a cut must have, from 1.
+    grace_period: no cut is looked for in windows of so many values or fewer.
+    levels: sizes of buckets, 1 to 32. Bounds the window at `max_buckets * (2**levels - 1)` values, 327,675 by default;
+        past it the oldest bucket is let go. River's window is unbounded: equality with it ends there.
+    """
+
+    delta: float = 0.002
+    clock: int = 32
+    max_buckets: int = 5
+    min_window_length: int = 5
+    grace_period: int = 10
+    levels: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.delta < 1.0:
+            raise ValueError(f"adwin: delta must lie between 0 and 1, got {self.delta}")
+        for name, least, most in (
+            ("clock", 1, 1 << 30),
+            ("max_buckets", 2, 255),
+            ("min_window_length", 1, 1 << 30),
+            ("grace_period", 0, 1 << 30),
+            ("levels", 1, 32),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"adwin: {name} must lie between {least} and {most}, got {value}")
+
+
+class Window(NamedTuple):
+    """The adaptive window of one series."""
+
+    width: float  # values in it
+    total: float  # their sum
+    variance: float  # sum of their squared deviations from the mean; river's `variance` is this sum too
+
+
+class AdwinBank:
+    """ADWIN for many series.
+
+    An alarm's statistic is the difference in mean at the best cut and its threshold the epsilon of that cut; before and
+    after are the means of its sides; effect is the difference in standard deviations of the old side (of the whole
+    window where the old side is constant). Alarms come at the looks only: at every `clock`-th value of a series.
+
+    A difference in mean below about `log(1 / delta) / n` on a side of n values can't be seen, whatever the unit of the
+    column: the method was made for values between 0 and 1.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> values = np.concatenate([rng.normal(0.0, 1.0, 1000), rng.normal(1.0, 1.0, 200)])
+    >>> bank = AdwinBank(AdwinSettings(), rows=1)
+    >>> alarms = bank.update(np.zeros(1200, np.int64), values, np.zeros(1200, np.int64))
+    >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist()
+    ([1055], [1000])
+    """
+
+    effect_unit: ClassVar[str] = "sd"
+    takes_reference: ClassVar[bool] = False
+
+    def __init__(self, settings: AdwinSettings, rows: int) -> None:
+        self.settings = settings
+        self._rules = Rules(
+            settings.delta, settings.clock, float(settings.min_window_length), float(settings.grace_period)
+        )
+        layout = {
+            "buffer": (np.float64, (min(settings.clock, BUFFER),)),
+            "ticks": (np.int32, (2,)),
+            "drifted": (np.uint8, ()),
+            "moments": (np.float64, (3,)),
+            "held": (np.uint8, (settings.levels,)),
+            "bucket": (np.float64, (settings.levels, 2, settings.max_buckets)),
+        }
+        self._store = RowArrays(layout, rows)
+
+    @property
+    def rows(self) -> int:
+        return self._store.rows
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of state a series takes."""
+        return self._store.bytes_per_row
+
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+        rows, values = self._store.checked(rows, values)
+        state = State(**self._store.arrays)
+        found = AlarmList()
+        best = np.empty(BEST)
+        at = advance(state, self._rules, rows, values, 0, best)
+        while at < len(rows):
+            found.append(at, int(rows[at]), _evidence(best))
+            at = advance(state, self._rules, rows, values, at + 1, best)
+        return found.alarms()
+
+    def grow(self, rows: int) -> None:
+        self._store.grow(rows)
+
+    def reset(self, rows: I64) -> None:
+        self._store.reset(rows)
+
+    def set_reference(self, row: int, values: F64) -> None:
+        raise NotImplementedError("adwin compares a series with its own past and takes no reference")
+
+    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
+        return self._store.dump(rows)
+
+    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._store.load(rows, arrays)
+
+    def window(self, row: int) -> Window:
+        """The window of a series, values that wait for the next look included."""
+        alone = State(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
+        if alone.ticks[0, PENDING]:
+            take_in(alone, 0, scratch_of(alone))
+        total, spread, width = alone.moments[0].tolist()
+        return Window(width, total, spread)
+
+
+def _evidence(best: F64) -> Evidence:
+    """What the best cut has to say."""
+    apart, epsilon, mean_before, mean_after, before, after, deviation = best.tolist()
+    return Evidence(
+        statistic=apart,
+        threshold=epsilon,
+        effect=apart / deviation,
+        before=mean_before,
+        after=mean_after,
+        onset_ago=int(after) - 1,
+        n_reference=int(before),
+        n_current=int(after),
+    )

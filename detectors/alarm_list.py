@@ -1,0 +1,44 @@
+"""Alarms as they are found, one by one: rare, so plain lists will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from detectors.base import Alarms
+
+
+class Evidence(NamedTuple):
+    """What an alarm says, but where it is; see `Alarms`."""
+
+    statistic: float
+    threshold: float
+    effect: float
+    before: float
+    after: float
+    onset_ago: int
+    n_reference: int
+    n_current: int
+
+
+@dataclass(slots=True)
+class AlarmList:
+    """Collects alarms in order; `alarms()` turns them into arrays of exactly their number."""
+
+    at: list[int] = field(default_factory=list)
+    row: list[int] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def append(self, at: int, row: int, evidence: Evidence) -> None:
+        self.at.append(at)
+        self.row.append(row)
+        self.evidence.append(evidence)
+
+    def alarms(self) -> Alarms:
+        if not self.at:
+            return Alarms.none()
+        found = zip(Evidence._fields, zip(*self.evidence, strict=True), strict=True)
+        columns: dict[str, Any] = {name: np.array(column) for name, column in found}
+        return Alarms(at=np.array(self.at), row=np.array(self.row), **columns)

@@ -1,0 +1,303 @@
+"""What every bank must hold to; anybody who writes a detector can run it on theirs.
+
+    from detectors.checks import CHECKS
+
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_my_bank(check):
+        check(lambda rows: MyBank(MySettings(), rows))
+
+A check takes a function that makes a fresh bank of so many rows, and raises `CheckError` with a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import F64, I64, Alarms, Bank
+from detectors.registry import DETECTORS
+
+MakeBank = Callable[[int], Bank]
+Check = Callable[[MakeBank], None]
+
+ROWS = 5
+VALUES = 2500  # per row: enough for the default windows to fill and for the change in the middle to be seen
+
+
+class CheckError(AssertionError):
+    """A bank broke a promise; the sentence says which."""
+
+
+def yield_checks(name: str) -> Iterator[Callable[[], None]]:
+    """The checks of the named detector under its default settings, ready to be called."""
+    known = DETECTORS[name]
+    for check in CHECKS:
+        yield partial(check, lambda rows: known.bank(known.settings(), rows))
+
+
+def check_alarms(make: MakeBank) -> None:
+    """A plain jump is seen, and what an alarm says is in range and exactly sized."""
+    rows, values = _streams()
+    alarms = _feed(make(ROWS), rows, values)
+    _require(len(alarms) > 0, "a jump by 3 standard deviations in a row of 2,500 values went unseen")
+    for field in fields(Alarms):
+        column = getattr(alarms, field.name)
+        _require(column.shape == (len(alarms.at),), f"alarms.{field.name} is not one entry an alarm")
+        _require(bool(np.isfinite(column).all()), f"alarms.{field.name} is not finite")
+    _require(bool((np.diff(alarms.at) >= 0).all()), "alarms are not in order")
+    _require(bool((rows[alarms.at] == alarms.row).all()), "an alarm names a row that its value doesn't belong to")
+    _require(bool((alarms.statistic >= alarms.threshold).all()), "a statistic lies below its threshold")
+    _require(bool((alarms.effect >= 0).all()), "an effect is negative")
+    seen = np.array([np.count_nonzero(rows[: at + 1] == row) for at, row in zip(alarms.at, alarms.row, strict=True)])
+    _require(bool((alarms.onset_ago >= -1).all()), "onset_ago is neither -1 nor a number of events")
+    _require(bool((alarms.onset_ago < seen).all()), "a change began before its series did")
+
+
+def check_split(make: MakeBank) -> None:
+    """Cutting a stretch anywhere changes neither alarms nor state, not by a bit."""
+    rows, values = _streams()
+    whole = make(ROWS)
+    expected = _feed(whole, rows, values)
+    random = np.random.default_rng(2)
+    for pieces in (2, 7, 400):
+        edges = [0, *np.sort(random.integers(0, len(rows), pieces - 1)).tolist(), len(rows)]
+        cut = make(ROWS)
+        found = _in_pieces(cut, rows, values, edges)
+        _same_alarms(found, expected, f"{pieces} pieces")
+        _same_state(cut.dump(slice(0, ROWS)), whole.dump(slice(0, ROWS)), f"{pieces} pieces")
+
+
+def check_snapshot(make: MakeBank) -> None:
+    """A bank made from a dump goes on as if there had been no stop; also when rows are dumped in slices."""
+    rows, values = _streams()
+    expected = _feed(make(ROWS), rows, values)
+    for stop in (1, 777, len(rows) // 2 + 13):
+        first = make(ROWS)
+        begun = _feed(first, rows[:stop], values[:stop])
+        second = make(0)
+        second.grow(ROWS)
+        for part in (slice(0, 2), slice(2, ROWS)):
+            second.load(part, first.dump(part))
+        _same_state(second.dump(slice(0, ROWS)), first.dump(slice(0, ROWS)), "a dump that was loaded")
+        rest = _feed(second, rows[stop:], values[stop:])
+        found = _joined([begun, replace(rest, at=rest.at + stop)])
+        _same_alarms(found, expected, f"a stop after {stop} values")
+
+
+def check_dump(make: MakeBank) -> None:
+    """A dump is a copy: numeric arrays with one entry a row, which later values leave alone."""
+    rows, values = _streams()
+    bank = make(ROWS)
+    _feed(bank, rows[:3000], values[:3000])
+    dump = bank.dump(slice(1, 4))
+    kept = {name: array.copy() for name, array in dump.items()}
+    for name, array in dump.items():
+        _require(array.shape[:1] == (3,), f"the dump of 3 rows holds {array.shape} as {name}")
+        _require(array.dtype.kind in "iufb", f"the dump holds {name} as {array.dtype}, which is not a number")
+    _feed(bank, rows[3000:], values[3000:])
+    _same_state(dump, kept, "values that came after it")
+
+
+def check_rows(make: MakeBank) -> None:
+    """One row never influences another: each, fed alone, gives its own alarms and state."""
+    rows, values = _streams()
+    together = make(ROWS)
+    alarms = _feed(together, rows, values)
+    for row in range(ROWS):
+        mine = np.flatnonzero(rows == row)
+        alone = make(1)
+        found = _feed(alone, np.zeros(len(mine), np.int64), values[mine])
+        found = replace(found, at=mine[found.at], row=np.full(len(found), row))
+        _same_alarms(found, _of_row(alarms, row), f"the company of row {row}")
+        _same_state(alone.dump(slice(0, 1)), together.dump(slice(row, row + 1)), f"the company of row {row}")
+
+
+def check_growth(make: MakeBank) -> None:
+    """Rows that come later are fresh, and those already there don't notice."""
+    rows, values = _streams()
+    begins = np.arange(ROWS) * (VALUES // 3)
+    turn = np.empty(len(rows), np.int64)
+    for row in range(ROWS):
+        turn[rows == row] = begins[row] + np.arange(VALUES)
+    order = np.argsort(turn, kind="stable")
+    rows, values = rows[order], values[order]
+    whole = make(ROWS)
+    expected = _feed(whole, rows, values)
+    known = np.maximum.accumulate(rows)
+    edges = [0, *(np.flatnonzero(np.diff(known)) + 1).tolist(), len(rows)]
+    growing = make(0)
+    parts = []
+    for begin, end in pairwise(edges):
+        growing.grow(int(known[begin]) + 1)
+        part = _feed(growing, rows[begin:end], values[begin:end])
+        parts.append(replace(part, at=part.at + begin))
+    _require(growing.rows == ROWS, f"a bank grown to {ROWS} rows says it holds {growing.rows}")
+    growing.grow(1)
+    _require(growing.rows == ROWS, "asking a bank to hold fewer rows made it lose some")
+    _same_alarms(_joined(parts), expected, "growth")
+    _same_state(growing.dump(slice(0, ROWS)), whole.dump(slice(0, ROWS)), "growth")
+
+
+def check_reset(make: MakeBank) -> None:
+    """A row that was reset is as fresh as in a new bank; the others go on."""
+    rows, values = _streams()
+    bank = make(ROWS)
+    _feed(bank, rows, values)
+    before = bank.dump(slice(0, ROWS))
+    bank.reset(np.array([1, 3]))
+    fresh = make(ROWS).dump(slice(0, ROWS))
+    after = bank.dump(slice(0, ROWS))
+    for name, array in after.items():
+        _require(bool((array[[1, 3]] == fresh[name][[1, 3]]).all()), f"a row that was reset still has its {name}")
+        _require(bool((array[[0, 2, 4]] == before[name][[0, 2, 4]]).all()), f"reset touched {name} of other rows")
+
+
+def check_constant(make: MakeBank) -> None:
+    """A series that never changes never alarms, whatever its value; not even a value of 0.1, which binary can't
+    hold.
+    """
+    for value in (0.0, -0.0, 1.0, 0.1, -7e9, 1e300, 1e-300):
+        found = _feed(make(1), np.zeros(VALUES, np.int64), np.full(VALUES, value))
+        _require(len(found) == 0, f"a series of nothing but {value} raised {len(found)} alarms")
+
+
+def check_ties(make: MakeBank) -> None:
+    """Coin flips raise no alarm; coins that become another coin do."""
+    random = np.random.default_rng(4)
+    fair = (random.random(VALUES) < 0.5).astype(np.float64)
+    loaded = (random.random(VALUES) < 0.95).astype(np.float64)
+    rows = np.zeros(VALUES, np.int64)
+    bank = make(1)
+    _require(len(_feed(bank, rows, fair)) == 0, "fair coin flips raised an alarm")
+    _require(len(_feed(bank, rows, loaded)) > 0, "coin flips went from 50 % to 95 % unseen")
+
+
+def check_magnitudes(make: MakeBank) -> None:
+    """The largest and the smallest numbers neither crash a bank nor leave anything in an alarm that is not finite."""
+    random = np.random.default_rng(5)
+    rows = np.zeros(VALUES, np.int64)
+    for scale in (1e300, 1e150, 1e-150, 1e-300, 5e-324):
+        with np.errstate(all="raise", under="ignore"):
+            values = random.normal(size=VALUES) + np.where(np.arange(VALUES) < 1500, 0.0, 5.0)
+            values = values * scale
+        alarms = _feed(make(1), rows, values)
+        for name in ("statistic", "threshold", "effect", "before", "after"):
+            finite = bool(np.isfinite(getattr(alarms, name)).all())
+            _require(finite, f"at scale {scale}, alarms.{name} is not finite")
+
+
+def check_determinism(make: MakeBank) -> None:
+    """The same values give the same alarms and state, also in a bank that has seen, and been reset of, something
+    else.
+    """
+    rows, values = _streams()
+    one, other = make(ROWS), make(ROWS)
+    _feed(other, rows[:4000], -values[:4000])
+    other.reset(np.arange(ROWS))
+    _same_alarms(_feed(other, rows, values), _feed(one, rows, values), "what was there before a reset")
+    _same_state(other.dump(slice(0, ROWS)), one.dump(slice(0, ROWS)), "what was there before a reset")
+
+
+def check_reference(make: MakeBank) -> None:
+    """A row given a reference is judged against it, whatever its own first values were; the others are not touched."""
+    if not make(0).takes_reference:
+        return
+    random = np.random.default_rng(6)
+    for size in (37, 1000, 100_000):
+        bank = make(2)
+        bank.set_reference(0, random.normal(size=size))
+        rows = np.tile([0, 1], VALUES)
+        values = np.repeat(random.normal(3.0, 1.0, VALUES), 2)
+        half = VALUES // 4
+        begun = _feed(bank, rows[:half], values[:half])
+        resumed = make(2)
+        resumed.load(slice(0, 2), bank.dump(slice(0, 2)))
+        rest = _feed(bank, rows[half:], values[half:])
+        _require(0 in begun.row or 0 in rest.row, f"values far off a reference of {size} raised no alarm")
+        _require(1 not in begun.row and 1 not in rest.row, "the reference of one row was held against another")
+        _same_alarms(_feed(resumed, rows[half:], values[half:]), rest, f"a stop with a reference of {size}")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_alarms,
+    check_split,
+    check_snapshot,
+    check_dump,
+    check_rows,
+    check_growth,
+    check_reset,
+    check_constant,
+    check_ties,
+    check_magnitudes,
+    check_determinism,
+    check_reference,
+)
+
+
+def _streams() -> tuple[I64, F64]:
+    """Rows in irregular turns: two that jump, one that widens, one that stays, one of small whole numbers that
+    jumps.
+    """
+    random = np.random.default_rng(1)
+    later = np.arange(VALUES) >= VALUES // 2
+    series = random.normal(size=(ROWS, VALUES))
+    series[0, later] += 3.0
+    series[1, later] -= 3.0
+    series[2, later] *= 4.0
+    series[4] = np.round(series[4] + 3.0 * later)
+    rows = random.permutation(np.repeat(np.arange(ROWS), VALUES))
+    values = np.empty(len(rows))
+    for row in range(ROWS):
+        values[rows == row] = series[row]
+    return rows, values
+
+
+def _feed(bank: Bank, rows: I64, values: F64) -> Alarms:
+    return bank.update(rows, values, np.arange(len(rows)))
+
+
+def _in_pieces(bank: Bank, rows: I64, values: F64, edges: list[int]) -> Alarms:
+    parts = []
+    for begin, end in pairwise(edges):
+        part = _feed(bank, rows[begin:end], values[begin:end])
+        parts.append(replace(part, at=part.at + begin))
+    return _joined(parts)
+
+
+def _joined(parts: list[Alarms]) -> Alarms:
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Alarms)
+    }
+    return Alarms(**columns)
+
+
+def _of_row(alarms: Alarms, row: int) -> Alarms:
+    columns: dict[str, Any] = {field.name: getattr(alarms, field.name)[alarms.row == row] for field in fields(Alarms)}
+    return Alarms(**columns)
+
+
+def _same_alarms(found: Alarms, expected: Alarms, why: str) -> None:
+    for field in fields(Alarms):
+        same = _same_bits(getattr(found, field.name), getattr(expected, field.name))
+        _require(same, f"{why} changed alarms.{field.name}")
+
+
+def _same_state(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]], why: str) -> None:
+    _require(found.keys() == expected.keys(), f"{why} changed what a dump holds")
+    for name in found:
+        _require(_same_bits(found[name], expected[name]), f"{why} changed the state, in {name}")
+
+
+def _same_bits(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _require(kept: bool, sentence: str) -> None:
+    if not kept:
+        raise CheckError(sentence)

@@ -1,0 +1,72 @@
+"""The one table of detectors.
+
+To add one: write `detectors/<name>.py` with a frozen settings dataclass, whose `__post_init__` refuses bad settings
+with a ValueError, and a class that is made from those settings and is a `base.Bank`; then add a line to `DETECTORS`.
+Configs, reference pages and `tests/detectors` walk the table, so the newcomer can be configured, is documented, and is
+held to `detectors/checks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from detectors.adwin import AdwinBank, AdwinSettings
+from detectors.base import Bank
+from detectors.ks_sliding import ks_bank
+from detectors.ks_window import KsWindowSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """How to make a detector."""
+
+    settings: type[Any]  # frozen dataclass; every field has a default
+    bank: Callable[[Any, int], Bank]  # from the settings and the number of rows
+
+
+DETECTORS: dict[str, Detector] = {
+    "adwin": Detector(AdwinSettings, AdwinBank),
+    "ks_window": Detector(KsWindowSettings, ks_bank),
+}
+
+
+class UnknownNameError(ValueError):
+    """No detector, or no setting of a detector, has this name."""
+
+
+def bank(name: str, settings: Any, rows: int) -> Bank:
+    """A bank of the named detector for so many series.
+
+    Raises `UnknownNameError` for a name that is not in `DETECTORS`, TypeError for settings of another detector.
+    """
+    known = _known(name)
+    if not isinstance(settings, known.settings):
+        raise TypeError(f"{name} takes {known.settings.__name__}, got {type(settings).__name__}")
+    return known.bank(settings, rows)
+
+
+def settings_of(name: str, **options: Any) -> Any:
+    """The settings of the named detector, its defaults but for the options given.
+
+    Raises `UnknownNameError` for an unknown detector or option, ValueError for an option out of range.
+    """
+    settings = _known(name).settings
+    options_known = [field.name for field in fields(settings)]
+    for option in options:
+        if option not in options_known:
+            raise UnknownNameError(f"{name} has no setting {option!r}; {_hint(option, options_known)}")
+    return settings(**options)
+
+
+def _known(name: str) -> Detector:
+    if name not in DETECTORS:
+        raise UnknownNameError(f"there is no detector {name!r}; {_hint(name, DETECTORS)}")
+    return DETECTORS[name]
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"

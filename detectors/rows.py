@@ -1,0 +1,87 @@
+"""The state of many series as named arrays: entry `i` of every array belongs to series `i`, and zeros are a fresh
+series.
+
+That one convention makes the rest small: to reset a row is to fill it with zeros, to grow is to append zeros, and
+memory of rows nobody has touched is never paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from detectors.base import F64, I64
+
+Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]  # name -> type, and shape of one row
+
+
+class RowArrays:
+    """`rows` rows of state; room is doubled when it runs out, so growing row by row costs a constant per row."""
+
+    def __init__(self, layout: Layout, rows: int) -> None:
+        if rows < 0:
+            raise ValueError(f"a bank can't hold {rows} rows; ask for 0 or more")
+        self.rows = rows
+        self._layout = layout
+        self.arrays: dict[str, NDArray[Any]] = {
+            name: np.zeros((rows, *shape), dtype) for name, (dtype, shape) in layout.items()
+        }
+
+    @property
+    def bytes_per_row(self) -> int:
+        return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in self._layout.values())
+
+    def grow(self, rows: int) -> None:
+        """Hold at least `rows` rows; new ones are fresh."""
+        if rows <= self.rows:
+            return
+        room = len(next(iter(self.arrays.values())))
+        if rows > room:
+            for name, (dtype, shape) in self._layout.items():
+                larger = np.zeros((max(rows, 2 * room), *shape), dtype)
+                larger[: self.rows] = self.arrays[name][: self.rows]
+                self.arrays[name] = larger
+        self.rows = rows
+
+    def reset(self, rows: I64) -> None:
+        """Make these rows fresh."""
+        self.check_rows(np.asarray(rows, np.int64))
+        for array in self.arrays.values():
+            array[rows] = 0
+
+    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """A copy of these rows."""
+        return {name: array[: self.rows][rows].copy() for name, array in self.arrays.items()}
+
+    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
+        targets = {name: array[: self.rows][rows] for name, array in self.arrays.items()}
+        for name, target in targets.items():
+            found = arrays.get(name)
+            if found is None or found.shape != target.shape or found.dtype != target.dtype:
+                got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+                raise ValueError(
+                    f"the state doesn't fit: `{name}` should be {target.dtype} {target.shape}, got {got}; "
+                    "it was dumped under other settings or by another version"
+                )
+        for name, target in targets.items():
+            target[...] = arrays[name]
+
+    def check_rows(self, rows: I64) -> None:
+        """IndexError unless every row exists; kernels write where they are told."""
+        if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.rows):
+            raise IndexError(
+                f"rows must lie in 0 to {self.rows - 1}, got {rows.min()} to {rows.max()}; call grow first"
+            )
+
+    def checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
+        """Both as kernels want them; IndexError or ValueError when they don't fit the bank or each other."""
+        rows = np.ascontiguousarray(rows, np.int64)
+        values = np.ascontiguousarray(values, np.float64)
+        if rows.ndim != 1 or rows.shape != values.shape:
+            raise ValueError(f"rows and values must be two vectors of one length, got {rows.shape} and {values.shape}")
+        self.check_rows(rows)
+        return rows, values

@@ -1,0 +1,93 @@
+"""A detector for one series: the kernel of a bank with one row, for notebooks, tests and small programs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from detectors.base import F64, Alarms
+from detectors.registry import bank, settings_of
+
+
+class SingleDetector:
+    """Watches one series; `detector` makes it. What it says of a change is about the latest alarm, None before the
+    first.
+
+    One value at a time costs some microseconds, mostly the way into the kernel; `update_many` costs tens of nanoseconds
+    a value.
+    """
+
+    def __init__(self, name: str, settings: Any, reference: ArrayLike | None = None) -> None:
+        self.name = name
+        self.settings = settings
+        self.n_seen = 0  # values so far
+        self._bank = bank(name, settings, 1)
+        self._row = np.zeros(1, np.int64)
+        self._value = np.zeros(1)
+        self.at: int | None = None  # index, counted from 0, of the value that raised the alarm
+        self.onset: int | None = None  # index of the first value of the new regime, as estimated
+        self.statistic: float | None = None
+        self.threshold: float | None = None  # what the statistic had to reach
+        self.effect: float | None = None  # how much moved, in `effect_unit`
+        self.before: float | None = None  # location of the old regime
+        self.after: float | None = None  # location of the new regime
+        if reference is not None:
+            if not self._bank.takes_reference:
+                raise ValueError(f"{name} with these settings takes no reference: it compares a series with its past")
+            self._bank.set_reference(0, np.asarray(reference, np.float64))
+
+    @property
+    def effect_unit(self) -> str:
+        """`ks_distance` (0 to 1) or `sd` (standard deviations of the old regime)."""
+        return self._bank.effect_unit
+
+    def update(self, value: float) -> bool:
+        """See the next value; True when it raised an alarm. ValueError unless it is finite."""
+        if not math.isfinite(value):
+            raise ValueError(f"{self.name} can't judge {value}: leave missing values out, and count them")
+        self._value[0] = value
+        return self._feed(self._value) > 0
+
+    def update_many(self, values: ArrayLike) -> Alarms:
+        """See many values; the same as `update` one by one. `Alarms.at` counts from the first of them."""
+        many = np.asarray(values, np.float64).reshape(-1)
+        if not np.isfinite(many).all():
+            raise ValueError(f"{self.name} can't judge NaN or infinity: leave missing values out, and count them")
+        alarms = self._bank.update(np.zeros(len(many), np.int64), many, np.zeros(len(many), np.int64))
+        self._remember(alarms, len(many))
+        return alarms
+
+    def _feed(self, value: F64) -> int:
+        alarms = self._bank.update(self._row, value, self._row)
+        self._remember(alarms, 1)
+        return len(alarms)
+
+    def _remember(self, alarms: Alarms, n: int) -> None:
+        if len(alarms):
+            self.at = self.n_seen + int(alarms.at[-1])
+            ago = int(alarms.onset_ago[-1])
+            self.onset = self.at - ago if ago >= 0 else None
+            self.statistic, self.threshold = float(alarms.statistic[-1]), float(alarms.threshold[-1])
+            self.effect = float(alarms.effect[-1])
+            self.before, self.after = float(alarms.before[-1]), float(alarms.after[-1])
+        self.n_seen += n
+
+
+def detector(name: str, *, reference: ArrayLike | None = None, **settings: Any) -> SingleDetector:
+    """The named detector for one series, with its default settings but for those given.
+
+    `reference` is a sample of the training data, for detectors that take one. ValueError when there is no such detector
+    or setting (with the nearest name), when a setting is out of range, or when the reference is of no use.
+
+    >>> import random
+    >>> random.seed(1)
+    >>> d = detector("adwin", delta=0.002)
+    >>> for i in range(2000):
+    ...     if d.update(random.gauss(0.0 if i < 1000 else 1.0, 1.0)):
+    ...         print(f"alarm at {i}: since {d.onset}, moved by {d.effect:.1f} {d.effect_unit}")
+    alarm at 1055: since 1000, moved by 1.0 sd
+    """
+    return SingleDetector(name, settings_of(name, **settings), reference)
