@@ -39,6 +39,7 @@ from streamer.logs.kafka_noise import calm_kafka_logs
 
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_BACKOFF_MS = 20
+RECONNECT_BACKOFF_MAX_MS = 1000  # the client's own half a minute is how long we would stay away after an outage
 CLOSE_TIMEOUT_S = 5.0
 REST_S = 0.2  # after a failed poll; longer would starve the partitions that can be read
 CALM_POLLS = 50
@@ -63,6 +64,18 @@ class KafkaLogSettings:
     request_bytes_max: int = 16 << 20  # the largest output that is sent at all
     commit_deadline_s: float = 30.0  # for each step of a commit; past it, the commit is in doubt
     metadata_age_s: float = 30.0  # how late a topic that was deleted and created again is noticed
+
+    def __post_init__(self) -> None:
+        if not self.topics or not self.group_id:
+            raise ValueError("topics and group_id must not be empty")
+        if self.epochs_topic in self.topics:
+            raise ValueError(f"the epochs topic {self.epochs_topic} can't be an input as well")
+        for name in ("records_max", "fetch_bytes_max", "partition_fetch_bytes_max", "request_bytes_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("commit_deadline_s", "metadata_age_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
 
 class _Keys(Serializer):  # type: ignore[misc]
@@ -317,6 +330,7 @@ class KafkaLog:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
             retry_backoff_ms=RETRY_BACKOFF_MS,
+            reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
         )
         (fetch_raw if self._settings.raw_batches else fetch_plain)(consumer)
         return consumer
@@ -339,4 +353,5 @@ class KafkaLog:
             request_timeout_ms=min(REQUEST_TIMEOUT_MS, max(deadline_ms // 3, 100)),
             bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
             retry_backoff_ms=RETRY_BACKOFF_MS,
+            reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
         )
