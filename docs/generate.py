@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from streamer import metrics, schemas
+from streamer.config import docs as config_docs
 
 HERE = Path(__file__).parent
 
 # path under docs/ -> the function that gives its text
 PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": config_docs.page,
     "metrics.md": metrics.page,
+    config_docs.SCHEMA_FILE: config_docs.schema_text,
     **{f"schemas/{contract.file}": partial(schemas.text_of, contract) for contract in schemas.CONTRACTS},
 }
 

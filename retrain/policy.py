@@ -31,8 +31,8 @@ class RetrainSettings:
     cooldown_s: float = DAY_S  # from one request of a model to its next
     expires_after_s: float = 7 * DAY_S  # how long a request stays open; above 0
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
-    ks_distance_min: float = 0.1  # effects below these minimums join the incident but ask for nothing
-    sd_min: float = 0.3
+    ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
+    sd_min: float = 0.3  # the same for shifts of a mean, in standard deviations
     approval: Approval = Approval.NOT_REQUIRED  # written into every request
     models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is forgotten
     columns_max: int = 50  # moves kept for an incident: the strongest

@@ -11,9 +11,9 @@ class OutputTopics:
 
     alerts: str = "driftline.alerts"  # detect writes it, decide reads it; one partition, because decide needs one order
     incidents: str = "driftline.incidents"  # compacted by incident_id
-    requests: str = "driftline.retrain-requests"
-    epochs: str = "driftline.epochs"
-    dead_letter_suffix: str = "-dlt"
+    requests: str = "driftline.retrain-requests"  # for training pipelines, keyed by model
+    epochs: str = "driftline.epochs"  # what has been folded; one partition, never deleted: recovery reads it all
+    dead_letter_suffix: str = "-dlt"  # behind the name of a topic: where its unreadable records go
 
     def dead_letters(self, topic: str) -> str:
         """Where records of a topic go that can't be read."""

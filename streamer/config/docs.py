@@ -1,0 +1,110 @@
+"""The reference page of all settings, `docs/configuration.md`, and the schema for editors, made from the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, Final
+
+from streamer.config.environment import variable_of
+from streamer.config.problems import SettingPath
+from streamer.config.schema import ANY_NAME, Setting, branches, config_schema, schema_at, settings
+
+SCHEMA_FILE: Final = "schemas/config.v1.json"
+
+_HEAD: Final = f"""\
+# Configuration
+
+Generated from the settings in the code by `make docs`. `driftline check-config` names every problem of a file with its
+line. Editors complete and check it by [`{SCHEMA_FILE}`]({SCHEMA_FILE}): begin the file with
+`# yaml-language-server: $schema=<where that file is>`.
+
+The smallest configuration; everything else has a default:
+
+```yaml
+kafka: {{bootstrap: localhost:9092}}
+topics: {{my.predictions: {{codec: json}}}}
+```
+
+Unknown settings are errors. Durations are seconds, of event time except in `commit`. Relative files are relative
+to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
+underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
+"""
+_BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def page() -> str:
+    """`docs/configuration.md`."""
+    parts = [_HEAD]
+    for section, group in groupby(settings(), key=lambda s: s.path[0]):
+        parts += _section(section, list(group))
+    return "\n".join(parts)
+
+
+def schema_text() -> str:
+    """`docs/schemas/config.v1.json`."""
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _section(name: str, members: list[Setting]) -> Iterator[str]:
+    yield f"## {name}\n"
+    yield f"{_sentence(_text((name,)))}\n"
+    members = sorted(members, key=lambda s: s.path[:-1])
+    for path, group in groupby(members, key=lambda s: s.path[:-1]):
+        if len(path) > 1:
+            yield f"### {_title(path)}\n"
+            yield f"{_sentence(_text(path))}\n"
+        yield "| setting | type | default | what it is |"
+        yield "|---|---|---|---|"
+        for setting in group:
+            text = setting.schema.get("description", "")
+            yield f"| `{setting.path[-1]}` | {_type(setting.schema)} | {_default(setting)} | {_escaped(text)} |"
+        yield ""
+
+
+def _title(path: SettingPath) -> str:
+    return ".".join("`<topic>`" if part == ANY_NAME else str(part) for part in path)
+
+
+def _text(path: SettingPath) -> str:
+    texts = (branch.get("description", "") for branch in reversed([*branches(schema_at(path) or {})]))
+    return next((text for text in texts if text), "")
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith(".") else f"{text}."
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    words = [_one_type(branch) for branch in branches(schema) if branch.get("type") != "null"]
+    return _escaped(" or ".join(dict.fromkeys(word for word in words if word)))
+
+
+def _one_type(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if schema.get("format") == "path":
+        return "file"
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+    names |= {"array": "list", "object": "mapping"}
+    bounds = [f"{sign} {schema[key]:,}" for key, sign in _BOUNDS.items() if key in schema]
+    return " ".join([names.get(schema.get("type", ""), ""), ", ".join(bounds)]).strip()
+
+
+def _default(setting: Setting) -> str:
+    if setting.required:
+        return "required"
+    value = setting.schema.get("default")
+    if value is None:
+        return "none"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"`{json.dumps(value) if isinstance(value, list | bool) else value}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,55 @@
+"""Environment variables that override the file: `DRIFTLINE_METRICS__HOST=0.0.0.0` is `metrics: {host: 0.0.0.0}`.
+
+Two underscores stand between levels. Names with the prefix but without two underscores are left alone: Kubernetes
+itself sets `DRIFTLINE_METRICS_PORT` and the like beside a Service of that name. Topics can't be named this way
+and have no variables. An empty variable counts as not set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from streamer.config.file import Document, plain_scalar
+from streamer.config.problems import Problem, near
+from streamer.config.schema import ANY_NAME, Setting, settings
+
+PREFIX: Final = "DRIFTLINE_"
+BETWEEN_LEVELS: Final = "__"
+
+
+def variable_of(path: tuple[str, ...]) -> str:
+    """The variable that overrides a setting."""
+    return PREFIX + BETWEEN_LEVELS.join(path).upper()
+
+
+def override(document: Document, environ: Mapping[str, str]) -> None:
+    """Put the variables' values into the document's data, in order of name; wrong names become problems of it."""
+    known = {variable_of(s.path): s for s in settings() if ANY_NAME not in s.path}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or BETWEEN_LEVELS not in name or not environ[name].strip():
+            continue
+        if name in known:
+            _put(document, known[name], name, environ[name])
+        else:
+            document.problems.append(_unknown(name, known))
+
+
+def _unknown(name: str, known: Collection[str]) -> Problem:
+    own = name.removeprefix(PREFIX)
+    meant = near(own, [each.removeprefix(PREFIX) for each in known])  # the prefix alone makes all names alike
+    path = tuple(own.lower().split(BETWEEN_LEVELS))
+    return Problem(f"${name}", path, None, None, "no setting has this name", meant and PREFIX + meant)
+
+
+def _put(document: Document, setting: Setting, name: str, text: str) -> None:
+    *sections, last = setting.path
+    at: dict[str, Any] = document.data
+    for section in sections:
+        if at.get(section) is None:
+            at[section] = {}
+        at = at[section]
+        if not isinstance(at, dict):
+            return  # the file is wrong there, and will be told so
+    at[last] = text.strip() if "string" in setting.types else plain_scalar(text)
+    document.variables[setting.path] = name

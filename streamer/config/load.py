@@ -1,0 +1,85 @@
+"""From a file and the environment to a `Config`, or to a list of everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from detectors.registry import DETECTORS
+from streamer.config.environment import override
+from streamer.config.file import Document, read_document
+from streamer.config.messages import problems_of
+from streamer.config.models import Config
+from streamer.config.problems import ConfigError, Problem, SettingPath
+from streamer.config.rules import contradictions
+from streamer.config.schema import schema_at, settings, types_of
+
+DEFAULT_PATH: Final = "driftline.yaml"
+NEEDED_TO_RUN: Final = ("kafka.bootstrap", "topics")
+
+_HOW_TO: Final = {
+    "kafka.bootstrap": "say where the brokers are, as in `kafka: {bootstrap: localhost:9092}`",
+    "topics": "name the topics to read, as in `topics: {my.predictions: {codec: json}}`",
+}
+
+
+def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read, override, check. Settings in `needs` must be given; a replay needs none.
+
+    Relative files in it are meant relative to the file itself. Raises `ConfigError` with every problem found.
+    """
+    document = read_document(path)
+    if document.data.get("detectors") is None:
+        # All of them run then, and a variable for one of them must not switch the others off.
+        document.data["detectors"] = dict.fromkeys(DETECTORS)
+    override(document, environ)
+    problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
+    _drop_nulls(document.data, ())
+    _anchor_files(document)
+    try:
+        config = Config.model_validate_json(json.dumps(document.data))
+    except ValidationError as error:
+        raise ConfigError(problems + problems_of(error, document)) from None
+    problems += contradictions(config, document)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _given(data: Any, name: str) -> bool:
+    for part in name.split("."):
+        data = data.get(part) if isinstance(data, dict) else None
+    return data not in (None, {})
+
+
+def _missing(document: Document, name: str) -> Problem:
+    return document.problem(tuple(name.split(".")), f"is missing; {_HOW_TO[name]}")
+
+
+def _drop_nulls(section: dict[str, Any], path: SettingPath) -> None:
+    """A key without a value is as if it were not there, except where null has a meaning of its own."""
+    for key in list(section):
+        value = section[key]
+        if isinstance(value, dict):
+            _drop_nulls(value, (*path, key))
+        elif value is None:
+            schema = schema_at((*path, key))
+            if schema is not None and "null" not in types_of(schema):
+                del section[key]
+
+
+def _anchor_files(document: Document) -> None:
+    """Relative files are meant relative to the configuration, so that it works from any working directory."""
+    folder = Path(document.source).parent
+    for setting in settings():
+        *sections, last = setting.path
+        at: Any = document.data
+        for section in sections:
+            at = at.get(section) if isinstance(at, dict) else None
+        if setting.is_file and isinstance(at, dict) and isinstance(at.get(last), str):
+            at[last] = str(folder / at[last])

@@ -1,0 +1,99 @@
+"""The configuration as one frozen tree that mirrors the YAML.
+
+Settings of a component are the component's own dataclass, so that they are defined, checked and explained beside the
+code that obeys them; this file only says where each of them stands. Unknown keys are rejected everywhere: pydantic
+hands the `extra="forbid"` of a section down to the dataclasses below it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from annotated_types import Ge, Le, MinLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from retrain.policy import RetrainSettings
+from streamer.config.kafka import KafkaSection
+from streamer.config.tables import Detectors, Topics, default_detectors
+from streamer.detect import Limits
+from streamer.labels import LabelSettings
+from streamer.service import CommitSettings
+from streamer.topics import OutputTopics
+
+PORT_MAX: Final = 65_535
+_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "metrics"}
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSection(RetrainSettings):
+    """The decide fold's settings, and when the detect fold calls an alert ready."""
+
+    min_events_after_onset: int = 500  # events of the new regime that it takes to retrain on; 1 or more
+
+    def __post_init__(self) -> None:
+        RetrainSettings.__post_init__(self)
+        if self.min_events_after_onset < 1:
+            raise ValueError(f"min_events_after_onset must be 1 or more, not {self.min_events_after_onset}")
+
+
+class ReferencesSection(Section):
+    """Training-time distributions."""
+
+    file: Path | None = (
+        None  # Parquet with a column model_id, optionally model_version, and one numeric column a feature
+    )
+
+
+class MetricsSection(Section):
+    """Where Prometheus and health checks find us."""
+
+    host: Annotated[str, MinLen(1)] = "127.0.0.1"  # address to listen on; 0.0.0.0 in a container
+    port: Annotated[int, Ge(0), Le(PORT_MAX)] = 9464  # 0 picks a free one
+
+
+def _positive(limits: Limits) -> Limits:
+    for name in Limits.__dataclass_fields__:
+        if getattr(limits, name) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {getattr(limits, name)}")
+    return limits
+
+
+class Config(Section):
+    """A whole `driftline.yaml`. Every section has defaults; `load_config` insists on those a command needs."""
+
+    kafka: KafkaSection = KafkaSection()  # the brokers; needed by all that talks to Kafka
+    topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
+    outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
+    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; all, if the section is absent
+    references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
+    retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
+    labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
+    limits: Annotated[Limits, AfterValidator(_positive)] = Limits()  # bounds on what producers can make us remember
+    commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
+    metrics: MetricsSection = MetricsSection()  # where Prometheus and health checks find us
+
+    def as_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON data. It holds no secret: passwords are named by file or variable only."""
+        return self.model_dump(mode="json")
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits (blake2b-128) of all that decides what the folds make of the same records.
+
+        Where the brokers, the metrics and the reference file are changes nothing, nor does how often we commit;
+        references are known by the digest of their content. The order of topics is the order of folding, so it counts.
+        """
+        plain = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        plain["topics"] = list(plain["topics"].items())
+        canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        return blake2b(canonical.encode(), digest_size=16).hexdigest()

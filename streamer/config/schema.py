@@ -1,0 +1,148 @@
+"""The configuration as a JSON Schema: what editors complete, what the reference page lists, what near names come from.
+
+Types, ranges and defaults come from the models; what a setting does is read where it is defined, so that a
+component's settings are explained in one place, its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from streamer.config.field_texts import class_text, field_texts
+from streamer.config.models import Config
+from streamer.config.problems import SettingPath
+
+ANY_NAME: Final = "*"  # stands for a key the user chooses, such as a topic
+SCHEMA_ID: Final = "urn:driftline:schema:config.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One scalar or list that a user may set."""
+
+    path: tuple[str, ...]
+    schema: Mapping[str, Any]  # of the value, references resolved
+    required: bool
+
+    @property
+    def types(self) -> frozenset[str]:
+        return types_of(self.schema)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the value names a file."""
+        return any(branch.get("format") == "path" for branch in branches(self.schema))
+
+
+class _Described(GenerateJsonSchema):
+    """Describes each field by what its source says of it; leaves out titles, which repeat the names."""
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        return _describe(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
+        return _describe(super().dataclass_schema(schema), schema["cls"])
+
+
+def _describe(json_schema: JsonSchemaValue, cls: type) -> JsonSchemaValue:
+    texts = field_texts(cls)
+    json_schema.pop("title", None)
+    json_schema["description"] = class_text(cls)
+    for name, prop in json_schema.get("properties", {}).items():
+        prop.pop("title", None)
+        if name in texts and "$ref" not in prop:  # a section is described by its own class
+            prop.setdefault("description", texts[name])
+    return json_schema
+
+
+@cache
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a whole `driftline.yaml`."""
+    schema = Config.model_json_schema(schema_generator=_Described)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "driftline.yaml",
+        "description": "Configuration of Driftline, version 1.",
+    }
+    return head | schema
+
+
+def schema_at(path: SettingPath) -> Mapping[str, Any] | None:
+    """What may stand at `path`, or None where nothing of that name may."""
+    node: Mapping[str, Any] = resolved(config_schema())
+    for part in path:
+        below = _below(node, part)
+        if below is None:
+            return None
+        node = resolved(below)
+    return node
+
+
+def names_at(path: SettingPath) -> list[str]:
+    """The keys that the section at `path` knows."""
+    node = schema_at(path)
+    return [] if node is None else list(_properties(node))
+
+
+def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The JSON types a value may have; choices are text."""
+    types = {b.get("type", "string" if b.keys() & {"enum", "const"} else None) for b in branches(schema)}
+    return frozenset(t for t in types if t)
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting there is, in the order of the models."""
+    yield from _settings(resolved(config_schema()), ())
+
+
+def _settings(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Setting]:
+    extra = _extra(node)
+    children = _properties(node) or ({} if extra is None else {ANY_NAME: extra})
+    for name, child in children.items():
+        schema = resolved(child)
+        here = (*path, name)
+        if "object" in types_of(schema) and "string" not in types_of(schema):
+            yield from _settings(schema, here)
+        else:
+            yield Setting(here, schema, name in node.get("required", ()))
+
+
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with its own reference followed; its description and default win over those of the target."""
+    while "$ref" in schema:
+        target = config_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+        schema = target | {key: value for key, value in schema.items() if key != "$ref"}
+    return schema
+
+
+def _below(node: Mapping[str, Any], part: str | int) -> Mapping[str, Any] | None:
+    if isinstance(part, int):
+        items: Mapping[str, Any] | None = node.get("items")
+        return items
+    return _properties(node).get(part) or _extra(node)
+
+
+def branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The schema and all its alternatives, references followed."""
+    node = resolved(schema)
+    for branch in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from branches(branch)
+    yield node
+
+
+def _properties(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    merged: dict[str, Mapping[str, Any]] = {}
+    for branch in branches(node):
+        merged |= branch.get("properties", {})
+    return merged
+
+
+def _extra(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    extras = (branch.get("additionalProperties") for branch in branches(node))
+    return next((extra for extra in extras if isinstance(extra, Mapping)), None)

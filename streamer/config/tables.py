@@ -1,0 +1,73 @@
+"""Sections that are tables: event topics by name, each with its codec; detectors by name, each with its settings.
+
+Both walk the registries, so a new codec or detector can be configured by being listed there. `null` for an entry
+means its defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, make_dataclass
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from detectors.registry import DETECTORS
+from streamer.codecs import CODECS
+
+DEFAULT_CODEC: Final = "json"
+
+
+@cache
+def topic_settings(codec: str) -> type:
+    """The codec's settings with `codec` among them: what stands below a topic's name."""
+    return make_dataclass(
+        f"{codec.capitalize()}Topic",
+        [("codec", Annotated[Literal[codec], Field(description="the format of the records")], field(default=codec))],
+        bases=(CODECS[codec][0],),
+        frozen=True,
+        slots=True,
+    )
+
+
+def default_detectors() -> dict[str, Any]:
+    """Every detector with its defaults: what an absent section means."""
+    return {name: spec.settings() for name, spec in DETECTORS.items()}
+
+
+class TopicTable:
+    """Topic name -> the settings of its codec, in the order of the file."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {codec: handler.generate_schema(topic_settings(codec)) for codec in CODECS}
+        topic = core_schema.tagged_union_schema(choices, discriminator=_codec_of)
+        topic_or_null = _null_means(topic_settings(DEFAULT_CODEC), topic)
+        return core_schema.dict_schema(core_schema.str_schema(min_length=1), topic_or_null)
+
+
+class DetectorTable:
+    """Detector name -> its settings, for those that are to run."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = {}
+        for name, spec in DETECTORS.items():
+            schema = _null_means(spec.settings, handler.generate_schema(spec.settings))
+            fields[name] = core_schema.typed_dict_field(schema, required=False)
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+Topics = Annotated[dict[str, Any], TopicTable()]
+Detectors = Annotated[dict[str, Any], DetectorTable()]
+
+
+def _null_means(settings: type, schema: CoreSchema) -> CoreSchema:
+    def default_if_null(value: Any) -> Any:
+        return settings() if value is None else value
+
+    return core_schema.no_info_after_validator_function(default_if_null, core_schema.nullable_schema(schema))
+
+
+def _codec_of(value: Any) -> Any:
+    return value.get("codec", DEFAULT_CODEC) if isinstance(value, Mapping) else getattr(value, "codec", DEFAULT_CODEC)
