@@ -20,6 +20,10 @@ class DriftlineError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def report(self) -> str:
+        """What the command line says of it, without a traceback."""
+        return f"driftline: {self}"
+
 
 class UsageError(DriftlineError):
     """What the user asked for can't be done as it stands."""

@@ -1,0 +1,58 @@
+"""The command `driftline`: what can be asked for, and how it ends. One command a file in `streamer/commands/`.
+
+Nothing heavy is imported here or at the top of a command's file: `driftline --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from streamer.commands.check_config import check_config
+from streamer.commands.record import record
+from streamer.commands.replay import replay
+from streamer.commands.run import run
+from streamer.commands.topics import topics
+from streamer.errors import DriftlineError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  an error nobody foresaw (a bug; the traceback is shown)
+    2  the command line, the configuration or a recording is wrong
+    3  Kafka can't be reached, refuses us, or lacks a topic
+    4  the log no longer holds what the state needs
+   75  a commit whose outcome is not certain; start again at once
+  130  interrupted (Ctrl-C)
+  141  whoever read our output stopped reading
+"""
+
+
+class _Driftline(click.Group):
+    """Ends every foreseen error with its sentence and its exit code. A traceback means a bug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DriftlineError as error:
+            click.echo(error.report(), err=True)
+            raise click.exceptions.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@click.group(cls=_Driftline, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="driftline", message="%(prog)s %(version)s")
+def main() -> None:
+    """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
+
+
+for command in (run, replay, record, check_config, topics):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="driftline")

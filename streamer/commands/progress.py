@@ -1,0 +1,55 @@
+"""How far a long command is, on standard error: a bar on a terminal, else a line at every tenth of the way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+ProgressReport = Callable[[int, int | None], None]
+
+LINES: Final = 10  # in all, where the end is known
+EVERY: Final = 1_000_000  # a line, where the end is not known
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ProgressReport]:
+    """A function to call with (done, in all or None), in records or bytes.
+
+    There is no bar where standard output is a terminal too: the lines written there would tear it apart.
+    """
+    if sys.stderr.isatty() and not sys.stdout.isatty():
+        with _bar(what) as report:
+            yield report
+    else:
+        yield _Lines(what)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[ProgressReport]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+class _Lines:
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        step = done * LINES // total if total else done // EVERY
+        if step > self._told:
+            self._told = step
+            click.echo(f"{self._what}: {f'{done * 100 // total} %' if total else f'{done:,}'}", err=True)

@@ -1,0 +1,84 @@
+"""`driftline record`: topics into a Parquet file, to replay them later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from streamer.commands.options import config_option
+from streamer.commands.progress import progress
+from streamer.commands.signals import stop_on_signal
+
+if TYPE_CHECKING:
+    from streamer.logs.kafka_connection import KafkaConnection
+
+EXAMPLE = """\b
+Example:
+    driftline record --bootstrap localhost:9092 bus.predictions --until-end --out june.parquet
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("topics", metavar="[TOPIC]...", nargs=-1)
+@config_option("Where the brokers are, and the topics if none are named here.", default=None)
+@click.option("--bootstrap", metavar="ADDR", help="Brokers as host:port[,host:port]; instead of --config.")
+@click.option("--out", metavar="FILE", required=True, help="The Parquet file to write; it appears when it is whole.")
+@click.option("--until-end", is_flag=True, help="Stop at what are the ends of the topics now.")
+@click.option("--records", "records_max", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["earliest", "latest"]),
+    default="earliest",
+    show_default=True,
+    help="Where to begin.",
+)
+def record(
+    topics: tuple[str, ...],
+    config_file: str | None,
+    bootstrap: str | None,
+    out: str,
+    until_end: bool,
+    records_max: int | None,
+    start: Literal["earliest", "latest"],
+) -> None:
+    """Record topics to a Parquet file.
+
+    Records are kept byte for byte, with offsets, times and headers. Ends with --until-end, after --records, or when
+    told to stop (Ctrl-C, SIGTERM); the file is whole in each case. No consumer group is touched.
+    """
+    connection, wanted = _what(config_file, bootstrap, topics)
+    from streamer import app
+
+    stop = stop_on_signal()
+    with progress("record") as report:
+        n = app.record(
+            connection,
+            wanted,
+            out,
+            start=start,
+            until_end=until_end,
+            records_max=records_max,
+            stop=stop,
+            progress=report,
+        )
+    click.echo(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
+
+
+def _what(
+    config_file: str | None, bootstrap: str | None, topics: tuple[str, ...]
+) -> tuple[KafkaConnection, tuple[str, ...]]:
+    """The connection and the topics that the options ask for."""
+    if (config_file is None) == (bootstrap is None):
+        raise click.UsageError("Say where the brokers are with one of --config and --bootstrap.")
+    if bootstrap is not None:
+        if not topics:
+            raise click.UsageError("Name at least one topic to record.")
+        from streamer.logs.kafka_connection import KafkaConnection
+
+        return KafkaConnection(bootstrap=tuple(part.strip() for part in bootstrap.split(","))), topics
+    from streamer.config import load_config
+
+    config = load_config(str(config_file), needs=("kafka.bootstrap",) if topics else ("kafka.bootstrap", "topics"))
+    return config.kafka.connection(), topics or tuple(config.topics)

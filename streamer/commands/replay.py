@@ -1,0 +1,117 @@
+"""`driftline replay`: the same folds over recorded topics, without a broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from streamer.commands.options import config_option
+from streamer.commands.progress import progress
+from streamer.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamer.app import Summary
+    from streamer.logs.base import Output
+    from streamer.topics import OutputTopics
+
+PIPE_BROKEN = 141  # 128 + SIGPIPE, as shells count
+
+EXAMPLE = """\b
+Example:
+    driftline replay june.parquet | jq 'select(.type == "request")'
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("recordings", metavar="RECORDING...", nargs=-1, required=True)
+@config_option("The configuration; without it, all topics hold canonical JSON events.", default=None)
+@click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
+@click.option("--requests-dir", metavar="DIR", help="Also write each retrain request to DIR/<request_id>.json.")
+def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | None, requests_dir: str | None) -> None:
+    """Fold recorded topics as the service would.
+
+    Recordings are Parquet (from `driftline record`), JSON lines of events, or what `kcat -C -J` writes. Standard output
+    gets one JSON object a line, with a type of alert, incident, request or dead_letter, and nothing else; progress and
+    a summary go to standard error.
+    """
+    from streamer import app
+    from streamer.config import Config, load_config
+
+    config = Config() if config_file is None else load_config(config_file, needs=())
+    with quiet_pipe() as out, progress("replay") as report:
+        publish = _publisher(out, config.outputs, None if requests_dir is None else _folder(requests_dir))
+
+        def tell(done: int, total: int | None) -> None:
+            out.flush()
+            report(done, total)
+
+        summary = app.replay(config, recordings, topic, publish, tell)
+    click.echo(summary_text(summary), err=True)
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[BinaryIO]:
+    """Standard output as bytes. When its reader goes away (`| head`), the command ends without a word."""
+    out = sys.stdout.buffer
+    try:
+        yield out
+        out.flush()
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(PIPE_BROKEN) from None
+
+
+def _publisher(out: BinaryIO, topics: OutputTopics, requests_dir: Path | None) -> Callable[[Output], None]:
+    import json
+
+    from streamer.commands.output_lines import OutputLines
+
+    lines = OutputLines(topics)
+
+    def publish(output: Output) -> None:
+        line = lines.line_of(output)
+        if line is not None:
+            out.write(line)
+        if requests_dir is not None and output.value is not None and lines.type_of(output) == "request":
+            name = json.loads(output.value)["request_id"]
+            (requests_dir / f"{name}.json").write_bytes(output.value + b"\n")
+
+    return publish
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--requests-dir {path} can't be made: {error.strerror}. Name a folder.") from None
+    return folder
+
+
+def summary_text(summary: Summary) -> str:
+    """What a replay saw and what came of it, for people."""
+    span = ""
+    if summary.first_event_time and summary.last_event_time:
+        span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
+    speed = f", {summary.records / summary.seconds:,.0f} records/s" if summary.seconds > 0 else ""
+    return "\n".join(
+        (
+            f"{_many(summary.records, 'record')} of {_many(summary.models, 'model')} "
+            f"with {_many(summary.series, 'column')} in all{span}",
+            f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
+            f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
+            f"{_many(summary.dead_letters, 'dead letter')}",
+            f"{_many(summary.values, 'value')} in {summary.seconds:.1f} s{speed}",
+        )
+    )
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

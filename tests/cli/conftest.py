@@ -1,0 +1,63 @@
+"""An application that does what a test says, in place of the real one."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+import streamer
+from streamer.logs.base import Output
+
+
+@dataclass
+class FakeApp:
+    """Records what it is called with, publishes `outputs`, and raises `fails_with` if there is one."""
+
+    outputs: list[Output] = field(default_factory=list)
+    fails_with: Exception | None = None
+    calls: dict[str, object] = field(default_factory=dict)
+
+    def replay(self, config, recordings, topic, publish, progress):
+        self.calls |= {"config": config, "recordings": recordings, "topic": topic}
+        if self.fails_with is not None:
+            raise self.fails_with
+        for done, output in enumerate(self.outputs):
+            publish(output)
+            progress(done + 1, len(self.outputs))
+        first = datetime(2026, 11, 23, 7, 16, tzinfo=UTC)
+        return types.SimpleNamespace(
+            records=1234567,
+            events=1234000,
+            values=14808000,
+            dead_letters=567,
+            models=50,
+            series=600,
+            alarms=12,
+            alerts=5,
+            incidents=5,
+            requests=1,
+            first_event_time=first,
+            last_event_time=first.replace(day=30),
+            seconds=2.0,
+        )
+
+    def run(self, config, stop):
+        self.calls |= {"config": config, "stop": stop}
+        if self.fails_with is not None:
+            raise self.fails_with
+
+    def record(self, connection, topics, out, **options):
+        self.calls |= {"connection": connection, "topics": topics, "out": out, **options}
+        return 1000
+
+
+@pytest.fixture
+def fake_app(monkeypatch):
+    app = FakeApp()
+    monkeypatch.setitem(sys.modules, "streamer.app", app)
+    monkeypatch.setattr(streamer, "app", app, raising=False)
+    return app
