@@ -18,6 +18,7 @@ numbers = st.one_of(st.floats(), st.integers(-10, 10), st.integers(-(10**30), 10
 texts = st.sampled_from(["rain", "snow", "fog", "hail", "é", "", "1.5", "NaN"])
 values = st.one_of(numbers, numbers, st.none(), texts, st.just([1]), st.just({"a": 1}))
 plain_features = st.dictionaries(st.sampled_from("abcd"), st.floats(allow_nan=False), max_size=4)
+text_features = st.fixed_dictionaries({"a": texts, "b": st.one_of(texts, values)})  # one layout, so many rows at once
 odd_features = st.dictionaries(st.sampled_from([*"abcdefg", "prediction", "error"]), values, max_size=6)
 identifiers = st.one_of(st.sampled_from(["m1", "m2", "m3", "é", ""]), st.integers(0, 3), st.none())
 odd_identifiers = st.one_of(identifiers, identifiers, st.sampled_from([1.5, True, ["m1"], {}]))
@@ -28,7 +29,11 @@ odd_times = st.one_of(
     times, times, times, st.none(), st.sampled_from(["", "noon", "2027-01-01T00:00:00Z", -1, 1e18, True, [], 0])
 )
 usual = st.fixed_dictionaries(
-    {"model_id": st.sampled_from(["m1", "m2", "m3"]), "event_time": times, "features": plain_features},
+    {
+        "model_id": st.sampled_from(["m1", "m2", "m3"]),
+        "event_time": times,
+        "features": st.one_of(plain_features, text_features),
+    },
     optional={"prediction": st.floats(-5, 5), "prediction_id": st.text(max_size=9), "model_version": identifiers},
 )
 odd = st.fixed_dictionaries(
