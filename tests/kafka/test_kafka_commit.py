@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -277,48 +274,3 @@ def test_foreign_records_in_the_epochs_topic(kafka_broker: Any) -> None:
     place.write([msgspec.json.encode({"hello": 1})], place.epochs)
     with place.log() as log, pytest.raises(UsageError, match=f"Record 0 of topic {place.epochs} is no epoch"):
         log.past()
-
-
-DOUBTFUL = """
-import sys, threading
-from kafka_kit import Place
-from streamer.errors import Doubt
-from streamer.logs.base import Epoch, Output
-from streamer.testing.kafka import Broker
-
-with Broker() as broker:
-    place = Place(broker)
-    place.write([b"v"] * 10)
-    log = None
-    with place.log(commit_deadline_s=3) as log:
-        log.past()
-        log.commit([Output(place.out, b"k", b"1")], [Epoch("detect-0", 1, {place.events: 5})])
-        getattr(broker, sys.argv[1])()
-        assert log.poll(1.0) is not None
-        for _ in range(5):
-            log.poll(0.1)
-        try:
-            log.commit([Output(place.out, b"k", b"2")], [Epoch("detect-0", 2, {place.events: 10})])
-        except Doubt as doubt:
-            print(doubt, flush=True)
-        getattr(broker, "resume")()
-print("closed", flush=True)
-"""
-
-
-@pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_commit_without_a_broker_is_in_doubt_in_time(fault: str) -> None:
-    """Without a broker poll goes on empty, commit raises Doubt at its deadline, and the process can end."""
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", DOUBTFUL, fault],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "step 'epochs' failed" in done.stdout
-    assert "closed" in done.stdout
-    assert len(done.stderr.splitlines()) < 60
-    assert time.monotonic() - began < 60

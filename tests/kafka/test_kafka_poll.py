@@ -11,9 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka_kit import Place, Row, drain
 
 from streamer.errors import BrokerError, GapError
-from streamer.logs.base import Epoch, Output
 from streamer.logs.kafka_log import KafkaLog
-from streamer.testing.kafka import Broker
 
 pytestmark = pytest.mark.broker
 
@@ -219,21 +217,3 @@ def test_missing_topic_is_named(kafka_broker: Any) -> None:
         for _ in range(2):
             with pytest.raises(BrokerError, match=f"Topic none-{place.tag} does not exist"):
                 log.past()
-
-
-def test_reading_outlives_the_broker() -> None:
-    """While the broker is down polls are empty and calm; once it is back reading and committing go on."""
-    with Broker() as broker:
-        place = Place(broker)
-        place.write([b"before"] * 10)
-        with place.log() as log:
-            log.past()
-            drain(log, {(place.events, 0): 10})
-            broker.kill()
-            assert [found for _ in range(10) for found in log.poll(0.2)] == []
-            broker.start()
-            place.write([b"after"] * 5)
-            rows = drain(log, {(place.events, 0): 15})
-            assert [row[3] for row in rows[place.events, 0]] == [b"after"] * 5
-            log.commit([Output(place.out, b"k", b"v")], [Epoch("detect-0", 1, {place.events: 15})])
-        assert [r.value for r in place.read(place.out)] == [b"v"]
