@@ -189,7 +189,9 @@ def _is_ready(process: Supervised, log_file: Path, from_byte: int) -> bool:
 
 def main() -> int:
     """Print the address of a fresh broker, one line, and keep it until SIGINT or SIGTERM; then 0."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell script starts its background commands with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with Broker() as broker:
             print(broker.bootstrap, flush=True)

@@ -39,7 +39,7 @@ class Home:
         return self._java_command(log4j, "kafka.Kafka", str(self.properties))
 
     def prepare(self) -> None:
-        """Write settings and keys and format the data, with the user in it. Raises BrokerError with the tools' words."""
+        """Write settings and keys and format the data, with the user in it. Raises BrokerError quoting the tools."""
         (self.folder / "log4j2.properties").write_text(kafka_config.LOG4J)
         self.choose_ports()
         if self._guard.tls:
