@@ -1,8 +1,8 @@
 """Events as columns: what the codecs make of bytes, and what the detect fold reads.
 
 An event is a prediction (features, a prediction, or both), a label that came later, or a feature event of a `source`.
-An `EventBatch` holds the events of one `Records` as arrays; names are small integers into the bounded tables of `Names`,
-so that nothing downstream touches a string.
+An `EventBatch` holds the events of one `Records` as arrays; names are small integers into the bounded tables of
+`Names`, so that nothing downstream touches a string.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ A path begins with `$`, the whole value of the record, and goes on with `.name`,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from msgspec import UNSET
 
 Path = tuple[str | int, ...]
+Getter = Callable[[dict[str, Any]], Any]
 
 CONSTANT_FIELDS = ("model_id", "model_version", "source")
 
@@ -90,6 +91,14 @@ def parse_path(path: Any, field: str) -> Path:
     if not steps and not field == "features":
         raise ValueError(f"{field}: the path {path!r} is the whole record; name a member, as in $.{field}")
     return tuple(steps)
+
+
+def getter(path: Path) -> Getter:
+    """`follow` for one path in documents that are objects; quicker for the members of the object itself."""
+    name = path[0]
+    if len(path) > 1 or not isinstance(name, str):
+        return lambda document: follow(document, path)
+    return lambda document: document.get(name, UNSET)
 
 
 def follow(document: Any, path: Path) -> Any:

@@ -10,41 +10,54 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from streamer.codecs.base import Reason
 from streamer.codecs.canonical import Event, Identifier, Refused, json_type
-from streamer.codecs.fields import FieldMap, Path, follow, parse_path
+from streamer.codecs.fields import FieldMap, Getter, Path, follow, getter, parse_path
 
 Features = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 ABSENT = (None, UNSET)
+IDENTIFIERS = ("model_id", "model_version", "prediction_id", "source")
 
 
 class EventReader:
     """Makes an `Event` of a document; compiled once from a `FieldMap`."""
 
     def __init__(self, fields: FieldMap) -> None:
-        self._paths = fields.paths()
-        self._constants: dict[str, Identifier] = {**fields.constants()}
-        self._features = _features_reader(fields, self._paths)
+        paths = fields.paths()
+        get: dict[str, Getter] = {name: getter(path) for name, path in paths.items()}
+        get |= {name: partial(_constant, text) for name, text in fields.constants().items()}
+        self._identifiers = [(name, get.get(name, _absent)) for name in IDENTIFIERS]
+        self._event_time = get.get("event_time", _absent)
+        self._features = _features_reader(fields, paths)
+        self._prediction = get.get("prediction", _absent)
+        self._label = get.get("label", _absent)
 
     def __call__(self, document: Any) -> Event:
         """The event; raises `Refused`."""
         if not isinstance(document, dict):
             raise Refused(Reason.NOT_AN_OBJECT, f"the value is {json_type(document)}; an object is expected")
-        found = {name: follow(document, path) for name, path in self._paths.items()}
-        names = {
-            name: _identifier(found.get(name), name)
-            for name in ("model_id", "model_version", "prediction_id", "source")
-        }
+        model_id, version, prediction_id, source = [_identifier(get(document), name) for name, get in self._identifiers]
         return Event(
-            **(names | self._constants),
-            event_time=_event_time(found.get("event_time")),
-            features=self._features(document),
-            prediction=_prediction(found.get("prediction", UNSET)),
-            label=_label(found.get("label")),
+            model_id,
+            version,
+            prediction_id,
+            _event_time(self._event_time(document)),
+            self._features(document),
+            _prediction(self._prediction(document)),
+            _label(self._label(document)),
+            source,
         )
+
+
+def _constant(text: str, _: Any) -> str:
+    return text
+
+
+def _absent(_: Any) -> UnsetType:
+    return UNSET
 
 
 def _features_reader(fields: FieldMap, mapped: Mapping[str, Path]) -> Features:
@@ -79,9 +92,11 @@ def _member_features(document: dict[str, Any], *, at: Path, taken: frozenset[str
 
 
 def _identifier(value: Any, field: str) -> Identifier:
+    if isinstance(value, str):
+        return value
     if value in ABSENT:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise Refused(Reason.WRONG_TYPE, f"{field} is {json_type(value)}; text or an integer is expected")
     return value
 
@@ -106,7 +121,9 @@ def _label(value: Any) -> float | str | None:
 
 def _finite(value: Any) -> float | None:
     """A number or boolean as a double; None where it is missing, not finite, or beyond any double."""
+    if value is None or value is UNSET:
+        return None
     try:
-        return None if value in ABSENT or not math.isfinite(value) else float(value)
+        return float(value) if math.isfinite(value) else None
     except OverflowError:
         return None

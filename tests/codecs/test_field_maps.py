@@ -6,7 +6,7 @@ import pytest
 from codec_oracle import columns_of, decode
 
 from streamer.codecs.base import Reason
-from streamer.codecs.fields import FieldMap, follow, parse_path
+from streamer.codecs.fields import FieldMap, follow, getter, parse_path
 from streamer.codecs.json_codec import JsonSettings
 from streamer.events import Kind, Names
 
@@ -120,6 +120,8 @@ def test_paths():
     assert follow(document, parse_path("$.ü-1", "label")) == 2
     nothing = [follow(document, parse_path(p, "label")) for p in ("$.a.b", "$.a[1]", "$['ü-1'][0]", "$.z.y")]
     assert len({id(found) for found in nothing}) == 1
+    assert getter(("a",))(document) == [{"b.c": 1}]
+    assert getter((0,))({"0": 1}) is nothing[0]
 
 
 @pytest.mark.parametrize(
