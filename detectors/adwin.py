@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import float_info
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -157,10 +158,12 @@ class AdwinBank:
 def _evidence(best: F64) -> Evidence:
     """What the best cut has to say."""
     apart, epsilon, mean_before, mean_after, before, after, deviation = best.tolist()
+    # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could make the quotient infinite.
+    effect = min(apart / deviation, float_info.max) if deviation > 0.0 else 0.0
     return Evidence(
         statistic=apart,
         threshold=epsilon,
-        effect=apart / deviation,
+        effect=effect,
         before=mean_before,
         after=mean_after,
         onset_ago=int(after) - 1,

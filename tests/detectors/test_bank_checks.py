@@ -1,0 +1,123 @@
+"""Every detector of the table passes the public checks, and the checks would notice if it didn't."""
+
+# ruff: noqa: ARG002 -- flawed banks take what good ones take
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from detectors.base import Alarms
+from detectors.checks import CHECKS, CheckError, yield_checks
+from detectors.registry import DETECTORS, bank, settings_of
+
+VARIANTS = [
+    ("adwin", {"delta": 1e-5, "clock": 7}),
+    ("adwin", {"clock": 200, "levels": 12, "max_buckets": 2}),
+    ("ks_window", {"window": 77, "reference": 101, "alpha": 1e-9}),
+    ("ks_window", {"sliding": True}),
+    ("ks_window", {"sliding": True, "window": 64, "reference": 200}),
+]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("number", range(len(CHECKS)), ids=[check.__name__ for check in CHECKS])
+def test_the_table(name, number):
+    """Under default settings."""
+    list(yield_checks(name))[number]()
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_other_settings(name, options, check):
+    """The promises don't hang on the defaults."""
+    check(lambda rows: bank(name, settings_of(name, **options), rows))
+
+
+class Broken:
+    """A good bank behind one flaw."""
+
+    def __init__(self, rows):
+        self._good = bank("ks_window", settings_of("ks_window", window=100, reference=100), rows)
+        self._calls = 0
+
+    def __getattr__(self, name):
+        return getattr(self._good, name)
+
+
+class CountsCalls(Broken):
+    def update(self, rows, values, event_time_ms):
+        self._calls += 1
+        alarms = self._good.update(rows, values, event_time_ms)
+        return replace(alarms, effect=alarms.effect / self._calls)
+
+
+class MixesRows(Broken):
+    def update(self, rows, values, event_time_ms):
+        return self._good.update(rows, values + 0.01 * len(np.unique(rows)), event_time_ms)
+
+
+class DumpsViews(Broken):
+    def dump(self, rows):
+        return {name: array[rows] for name, array in self._good._store.arrays.items()}
+
+
+class LosesOnLoad(Broken):
+    def load(self, rows, arrays):
+        self._good.load(rows, arrays | {"recent": np.zeros_like(arrays["recent"])})
+
+
+class ResetsNothing(Broken):
+    def reset(self, rows):
+        pass
+
+
+class GrowsAfresh(Broken):
+    def grow(self, rows):
+        self._good = bank("ks_window", self._good.settings, max(rows, self._good.rows))
+
+
+class NeverAlarms(Broken):
+    def update(self, rows, values, event_time_ms):
+        return Alarms.none()
+
+
+class AlwaysAlarms(Broken):
+    def update(self, rows, values, event_time_ms):
+        one = np.ones(1, np.int64)
+        return Alarms(**{f.name: one[:1] * 0 if f.name in ("at", "onset_ago") else rows[:1] for f in fields(Alarms)})
+
+
+class OversizedAlarms(Broken):
+    def update(self, rows, values, event_time_ms):
+        alarms = self._good.update(rows, values, event_time_ms)
+        return replace(alarms, after=np.append(alarms.after, 0.0))
+
+
+class SharesReference(Broken):
+    def set_reference(self, row, values):
+        for every in range(self._good.rows):
+            self._good.set_reference(every, values)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "noticed_by"),
+    [
+        (CountsCalls, "check_split"),
+        (MixesRows, "check_rows"),
+        (DumpsViews, "check_dump"),
+        (LosesOnLoad, "check_snapshot"),
+        (ResetsNothing, "check_reset"),
+        (GrowsAfresh, "check_growth"),
+        (NeverAlarms, "check_alarms"),
+        (NeverAlarms, "check_ties"),
+        (AlwaysAlarms, "check_constant"),
+        (OversizedAlarms, "check_alarms"),
+        (ResetsNothing, "check_determinism"),
+        (SharesReference, "check_reference"),
+    ],
+)
+def test_checks_notice(flaw, noticed_by):
+    """Each flaw is caught by the check that is there for it."""
+    (check,) = (check for check in CHECKS if check.__name__ == noticed_by)
+    with pytest.raises(CheckError):
+        check(flaw)

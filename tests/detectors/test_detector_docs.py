@@ -1,0 +1,16 @@
+"""The examples in docstrings are true."""
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = ["adwin", "ks_window", "ks_sliding", "reference", "single"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    """Each module has at least one, and it gives what it says."""
+    result = doctest.testmod(importlib.import_module(f"detectors.{name}"))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -1,0 +1,128 @@
+"""One series, by name: the table, the near names, and the same kernel."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields
+
+import numpy as np
+import pytest
+
+from detectors import SingleDetector, detector
+from detectors.adwin import AdwinSettings
+from detectors.ks_window import KsWindowSettings
+from detectors.registry import DETECTORS, UnknownNameError, bank, settings_of
+
+
+def jump(seed=1):
+    random = np.random.default_rng(seed)
+    return np.concatenate([random.normal(size=1200), random.normal(2.0, 1.0, 600)])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_one_value_at_a_time_is_the_bank_with_one_row(name):
+    """`update` alarms where `update_many` and the bank do, and remembers what the latest alarm said."""
+    values = jump()
+    single, many = detector(name), detector(name)
+    found = [i for i, value in enumerate(values) if single.update(value)]
+    alarms = many.update_many(values)
+    rows = np.zeros(len(values), np.int64)
+    expected = bank(name, settings_of(name), 1).update(rows, values, rows)
+    assert found == alarms.at.tolist() == expected.at.tolist() != []
+    assert (single.at, single.n_seen) == (found[-1], len(values))
+    assert single.onset == many.onset == int(expected.at[-1] - expected.onset_ago[-1])
+    for what in ("statistic", "threshold", "effect", "before", "after"):
+        assert getattr(single, what) == getattr(many, what) == getattr(expected, what)[-1]
+    assert single.effect_unit == bank(name, settings_of(name), 1).effect_unit
+
+
+def test_before_the_first_alarm_nothing_is_known():
+    """No alarm, no onset, no effect."""
+    quiet = detector("adwin")
+    assert not quiet.update(1.0)
+    assert quiet.at is quiet.onset is quiet.statistic is quiet.effect is None
+
+
+def test_a_reference_is_taken_by_those_who_compare_with_one():
+    """ks_window judges against it from the start; the others say that it is of no use to them."""
+    random = np.random.default_rng(2)
+    reference = random.normal(size=1000)
+    watched = detector("ks_window", window=100, alpha=1e-4, reference=reference)
+    assert len(watched.update_many(random.normal(3.0, 1.0, 100))) == 1
+    for name, options in (("adwin", {}), ("ks_window", {"sliding": True})):
+        with pytest.raises(ValueError, match="takes no reference"):
+            detector(name, reference=reference, **options)
+        with pytest.raises(NotImplementedError, match="own past"):
+            bank(name, settings_of(name, **options), 1).set_reference(0, reference)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_no_numbers_are_refused(value):
+    """One NaN would spoil a mean for good, so it never gets in; what was there stays."""
+    watched = detector("adwin")
+    with pytest.raises(ValueError, match="leave missing values out"):
+        watched.update(value)
+    with pytest.raises(ValueError, match="leave missing values out"):
+        watched.update_many([1.0, value])
+    assert watched.n_seen == 0
+
+
+def test_unknown_names_come_with_the_nearest():
+    """Of detectors and of settings; a name near to none gets the list."""
+    with pytest.raises(UnknownNameError, match="there is no detector 'adwim'; did you mean 'adwin'"):
+        detector("adwim")
+    with pytest.raises(UnknownNameError, match="adwin has no setting 'detla'; did you mean 'delta'"):
+        detector("adwin", detla=0.1)
+    with pytest.raises(UnknownNameError, match="there are adwin, ks_window"):
+        bank("xyz", AdwinSettings(), 1)
+
+
+def test_settings_of_another_detector_are_refused():
+    """The bank says whose settings it wants."""
+    with pytest.raises(TypeError, match="adwin takes AdwinSettings, got KsWindowSettings"):
+        bank("adwin", KsWindowSettings(), 1)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_settings_are_frozen_and_have_defaults(name):
+    """What a config may leave out, and what nobody changes behind a bank's back."""
+    settings = DETECTORS[name].settings()
+    with pytest.raises(FrozenInstanceError):
+        setattr(settings, fields(settings)[0].name, 1)
+    assert isinstance(SingleDetector(name, settings), SingleDetector)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_banks_refuse_what_does_not_fit(name):
+    """Rows that don't exist and vectors of unequal length never reach a kernel; a foreign state is not loaded."""
+    made = bank(name, settings_of(name), 2)
+    nowhere = np.zeros(1, np.int64)
+    for row in (-1, 2):
+        with pytest.raises(IndexError, match="call grow first"):
+            made.update(np.array([row]), np.zeros(1), nowhere)
+        with pytest.raises(IndexError, match="call grow first"):
+            made.reset(np.array([row]))
+    with pytest.raises(ValueError, match="one length"):
+        made.update(np.zeros(2, np.int64), np.zeros(1), nowhere)
+    with pytest.raises(ValueError, match="0 or more"):
+        bank(name, settings_of(name), -1)
+    dump = made.dump(slice(0, 2))
+    with pytest.raises(ValueError, match="the state doesn't fit"):
+        made.load(slice(0, 1), dump)
+    for missing in dump:
+        with pytest.raises(ValueError, match=f"`{missing}`"):
+            made.load(slice(0, 2), {key: array for key, array in dump.items() if key != missing})
+
+
+def test_importing_the_package_is_cheap():
+    """`import detectors` brings neither numba nor scipy; making a detector does."""
+    code = (
+        "import sys, detectors; heavy = {'numba', 'scipy', 'river'} & set(sys.modules); assert not heavy, heavy; "
+        "detectors.detector('adwin'); assert 'numba' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_the_package_has_no_other_names():
+    """A misspelt import fails as imports do."""
+    with pytest.raises(ImportError):
+        from detectors import detecter  # noqa: F401
