@@ -81,7 +81,8 @@ class Marks:
         )
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        return {"count": self._count.copy(), "ring": self._ring.copy(), "last": self._last.copy()}
+        n = np.count_nonzero(self._count)  # subjects are numbered without gaps, and each begins with an event
+        return {"count": self._count[:n].copy(), "ring": self._ring[:n].copy(), "last": self._last[:n].copy()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._count, self._ring, self._last = (arrays[k].copy() for k in ("count", "ring", "last"))

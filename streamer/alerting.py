@@ -54,10 +54,11 @@ class AlertBook:
         self._enough = min_events_after_onset
         self._waiting: dict[tuple[int, str], tuple[Alert, int, int]] = {}  # alert, subject, number to wait for
 
-    def fold(self, stretch: Stretch, topic_of_subject: list[str], alarms: list[Alarm]) -> list[Alert]:
-        """Mark the stretch, turn its alarms into alerts and tell which alerts became ready, all in event order.
+    def fold(self, stretch: Stretch, topic_of_subject: list[str], alarms: list[Alarm]) -> list[tuple[int, Alert]]:
+        """Mark the stretch, turn its alarms into alerts and tell which alerts became ready.
 
-        `alarms` must be in event order. `topic_of_subject[i]` is the topic of alarm `i`'s subject.
+        `alarms` must be in event order. `topic_of_subject[i]` is the topic of alarm `i`'s subject. Returns the alerts
+        in event order, each with the index of the event that gave it.
         """
         told: list[tuple[int, Alert]] = []
         ready_at: dict[tuple[int, str], int] = {}  # those that become ready within this stretch: at which event
@@ -76,7 +77,7 @@ class AlertBook:
         for series in ready_at:
             del self._waiting[series]
         told.sort(key=lambda entry: entry[0])  # stable: within an event, as found above
-        return [alert for _, alert in told]
+        return told
 
     def dump(self) -> list[Any]:
         """The waiting alerts as JSON-able data."""

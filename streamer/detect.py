@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from detectors.registry import bank
 from numpy.typing import NDArray
 
 from detectors.base import Alarms, Bank
 from detectors.ids import IdTable
 from detectors.marks import Marks
+from detectors.registry import bank
 from detectors.series import NO_ROW, SeriesTable, ValueKind
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
@@ -158,20 +158,21 @@ class DetectFold:
     def _fold(self, records: Records) -> list[Output]:
         batch, dead = self.settings.codecs[records.topic].decode(records, self.names)
         dead_topic = self.settings.outputs.dead_letters(records.topic)
-        outputs = []
+        outputs: list[tuple[int, Output]] = []  # with the offset of the record that gave it
         for i, reason, detail in zip(dead.index, dead.reason, dead.detail, strict=True):
             self.tally["dead_letters", records.topic, reason.value] += 1
-            outputs.append(dead_letter(records, i, reason, detail, dead_topic))
+            outputs.append((int(records.offset[i]), dead_letter(records, i, reason, detail, dead_topic)))
         self.tally["records", records.topic] += len(records)
         self.tally["events", records.topic] += len(batch)
         self.tally["values", records.topic] += len(batch.number)
         if len(batch):
             self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
-            outputs += [self._output(alert) for alert in self._watch(batch)]
-        return outputs
+            outputs += [(int(batch.offset[event]), self._output(alert)) for event, alert in self._watch(batch)]
+        outputs.sort(key=lambda entry: entry[0])
+        return [output for _, output in outputs]
 
-    def _watch(self, batch: EventBatch) -> list[Alert]:
+    def _watch(self, batch: EventBatch) -> list[tuple[int, Alert]]:
         subjects = self._subjects_of(batch)
         numbers = self._marks.number(subjects)
         values = self._values(batch, subjects, numbers)

@@ -78,15 +78,15 @@ class LabelJoin:
         return {"matched": matched, "unmatched": unmatched, "expired": expired, "evicted": evicted}
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        ring = self._waiting()
-        return {"id": self._id[ring], "who": self._who[ring], "value": self._value[ring], "meta": self._meta.copy()}
+        ring, meta = self._waiting(), self._meta.copy()
+        meta[HEAD], meta[TAIL] = 0, len(ring)  # as if the ring began here: where it really does is chance
+        return {"id": self._id[ring], "who": self._who[ring], "value": self._value[ring], "meta": meta}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         n = len(arrays["id"])
         self._allocate(_power_of_two(max(n, 64)))
         self._id[:n], self._who[:n], self._value[:n] = arrays["id"], arrays["who"], arrays["value"]
         self._meta = arrays["meta"].copy()
-        self._meta[HEAD], self._meta[TAIL] = 0, n
         _index(self._hash, self._id, n)
 
     def _allocate(self, size: int) -> None:

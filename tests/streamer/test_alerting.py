@@ -43,7 +43,7 @@ class Timeline:
                         FACTS | {"model_id": f"m{who}", "column": f"x{row}"},
                     )
                 )
-        return self.book.fold(stretch, ["t"] * len(made), made)
+        return [alert for _, alert in self.book.fold(stretch, ["t"] * len(made), made)]
 
 
 def told(alerts):

@@ -1,0 +1,169 @@
+"""`driftline run` as a process of its own, on topics of its own, with a client that is not ours around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
+PATIENCE_S = 120
+
+
+def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    done = subprocess.run([*DRIFTLINE, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == expect, f"exit code {done.returncode}: {done.stderr}"
+    return done
+
+
+def create_topic(bootstrap: str, name: str, partitions: int, **settings: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for made in admin.create_topics([NewTopic(name, partitions, 1, config=settings)]).values():
+        made.result(PATIENCE_S)
+
+
+@dataclass
+class Place:
+    """Output topics, a group and a config file of one test; and a topic of events, unless another place's is given."""
+
+    bootstrap: str
+    folder: Path
+    events: str = ""
+    partitions: int = 4
+    extra: str = ""
+    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def __post_init__(self) -> None:
+        if not self.events:
+            self.events = f"bus.predictions.{self.tag}"
+            create_topic(self.bootstrap, self.events, self.partitions)
+        self.outputs = {what: f"driftline.{what}.{self.tag}" for what in ("alerts", "incidents", "requests", "epochs")}
+        self.config = self.folder / "driftline.yaml"
+        outputs = "".join(f"  {what}: {topic}\n" for what, topic in self.outputs.items())
+        self.config.write_text(
+            f"kafka: {{bootstrap: '{self.bootstrap}', group: driftline-{self.tag}}}\n"
+            f"topics: {{{self.events}: {{codec: json}}}}\noutputs:\n{outputs}"
+            f"commit: {{interval_s: 0.2, records_max: 20000}}\nmetrics: {{port: 0}}\n{self.extra}"
+        )
+        driftline("topics", "--config", str(self.config), "--create")
+
+    def produce(self, values: dict[int, list[bytes]], keys: dict[int, list[bytes]] | None = None) -> None:
+        """Values of each partition, in order."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 20, "compression.type": "lz4"})
+        for partition, stretch in values.items():
+            for i, value in enumerate(stretch):
+                key = keys[partition][i] if keys else None
+                while True:
+                    try:
+                        producer.produce(self.events, value, key, partition)
+                        break
+                    except BufferError:
+                        producer.poll(0.1)
+        assert producer.flush(PATIENCE_S) == 0
+
+    def read(self, topic: str) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+        """All that a read_committed reader sees in a topic: key, value, headers."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": f"reader-{uuid.uuid4().hex}", "enable.auto.commit": False}
+        )
+        found = []
+        for partition in consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions:
+            at = TopicPartition(topic, partition, 0)
+            _, end = consumer.get_watermark_offsets(at, PATIENCE_S)
+            consumer.assign([at])
+            while end and consumer.position([at])[0].offset < end:
+                message = consumer.poll(PATIENCE_S)
+                assert message is not None
+                assert message.error() is None
+                found.append((message.key(), message.value(), dict(message.headers() or [])))
+        consumer.close()
+        return found
+
+    def jsons(self, what: str) -> list[dict]:
+        return [json.loads(value) for _, value, _ in self.read(self.outputs[what])]
+
+    def run_to_end(self) -> None:
+        """Run until everything is folded, alerts included, and stop."""
+        with running(self.config) as service:
+            service.wait_until_done()
+            assert service.stop() == 0, "".join(service.said)
+
+
+class Running:
+    """A service under way."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said: list[str] = []
+        self._url = ""
+        self._reader = threading.Thread(target=self._listen)
+        self._reader.start()
+
+    def _listen(self) -> None:
+        for line in self.process.stderr:
+            self.said.append(line)
+            if found := re.search(r"http://\S+/metrics", line):
+                self._url = found[0]
+
+    def metrics(self) -> dict[str, float]:
+        """What it says of itself; nothing before it has said where."""
+        assert self.process.poll() is None, "".join(self.said)
+        if not self._url:
+            return {}
+        try:
+            page = urllib.request.urlopen(self._url, timeout=5).read().decode()  # noqa: S310 - a loopback address
+        except OSError:
+            return {}
+        return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")}
+
+    def wait_until_done(self) -> None:
+        """Until it is ready, has no lag and has not moved for a while."""
+        deadline, still, before = time.monotonic() + PATIENCE_S, 0, {}
+        while still < 5:
+            assert time.monotonic() < deadline, "".join(self.said)
+            time.sleep(0.2)
+            now = self.metrics()
+            lag = [n for name, n in now.items() if name.startswith("driftline_lag_records")]
+            moving = {k: n for k, n in now.items() if k.startswith(("driftline_epoch", "driftline_records_total"))}
+            idle = bool(lag) and not any(lag) and now.get("driftline_ready") == 1 and moving == before
+            still, before = still + 1 if idle else 0, moving
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE_S)
+        finally:
+            self._reader.join()
+            self.process.stderr.close()
+
+
+@contextmanager
+def running(config: Path) -> Iterator[Running]:
+    command = [*DRIFTLINE, "run", "--config", str(config)]
+    service = Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.kill()
+        service.stop()

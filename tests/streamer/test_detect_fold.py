@@ -1,0 +1,243 @@
+"""The detect fold as a whole: bytes in, alerts and dead letters out."""
+
+import json
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.registry import settings_of
+from streamer.codecs.json_codec import JsonCodec, JsonSettings
+from streamer.detect import DetectFold, DetectSettings
+from streamer.errors import UsageError
+from streamer.logs.base import Records
+from streamer.references import References, load_references
+
+DETECTORS = {
+    "adwin": settings_of("adwin", delta=0.01),
+    "ks_window": settings_of("ks_window", window=40, reference=40, alpha=1e-4),
+}
+JUNK = (
+    b"",
+    b"{",
+    b"[1]",
+    None,
+    b'{"event_time": 5}',
+    b"\xff\xfe",
+    b'{"model_id": "m0", "event_time": "nonsense", "prediction": 1}',
+)
+START_MS = 1_782_889_200_000
+
+
+def fold(**changes):
+    codec = JsonCodec(JsonSettings())
+    codecs = {"predictions": codec, "labels": codec, "sources": codec}
+    return DetectFold(
+        DetectSettings(**{"codecs": codecs, "detectors": DETECTORS, "min_events_after_onset": 50} | changes)
+    )
+
+
+def records(topic, values, first=0):
+    rows = [(first + i, -1, b"k%d" % i, v, (("trace", b"t%d" % i),)) for i, v in enumerate(values)]
+    return Records.build(topic, 3, rows)
+
+
+def prediction(model, i, x, **more):
+    event = {
+        "model_id": model, "prediction_id": f"{model}-{i}", "event_time": 1000 * i + START_MS,
+        "features": {"x": x, "weather": "rain"}, "prediction": 2 * x,
+    }  # fmt: skip
+    return json.dumps(event | more).encode()
+
+
+def alerts(outputs):
+    return [json.loads(o.value) for o in outputs if o.topic == "driftline.alerts"]
+
+
+def fired(outputs):
+    return [(a["model_id"], a["column"]) for a in alerts(outputs) if a["state"] == "firing"]
+
+
+def wild(seed, n=400):
+    """Predictions of three models with a shift, gaps, junk and faults; their labels; a source."""
+    rng = np.random.default_rng(seed)
+    predictions, labels, sources = [], [], []
+    for i in range(n):
+        x = float(rng.normal() + 3 * (i > n / 2))
+        features = {"x": x, "y": float(rng.integers(0, 3)), "weather": "rain"}
+        if rng.random() < 0.1:
+            features["y"] = (None, "text", [1], float("nan"))[rng.integers(4)]
+        if rng.random() < 0.2:
+            del features["y"]
+        model = f"m{rng.integers(3)}"
+        predictions.append(prediction(model, i, x, features=features))
+        if rng.random() < 0.05:
+            predictions.append(JUNK[rng.integers(len(JUNK))])
+        label = {"model_id": model, "prediction_id": f"{model}-{rng.integers(i + 2)}", "label": float(rng.normal())}
+        labels.append(json.dumps(label | {"event_time": 1000 * i + START_MS}).encode())
+        sources.append(json.dumps({"source": "weather", "event_time": i, "features": {"t": x}}).encode())
+    return {"predictions": predictions, "labels": labels, "sources": sources}
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 420), max_size=5), st.integers(0, 5))
+def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart):
+    """Cut anywhere, and restarted from a dump in between, the fold gives the same bytes and the same state."""
+    stretches = [records(topic, values) for topic, values in wild(seed).items()]
+    whole, cut = fold(), fold()
+    expected = whole.step(stretches)
+    outputs = []
+    for i, part in enumerate(parts_of(stretches, cuts)):
+        outputs += cut.step([part])
+        if i == restart:
+            dumped, cut = cut.dump(), fold()
+            cut.load(dumped)
+    assert outputs == expected
+    assert cut.dump() == whole.dump()
+
+
+def parts_of(stretches, cuts):
+    for whole in stretches:
+        bounds = sorted({0, len(whole), *(c for c in cuts if c < len(whole))})
+        yield from (whole.part(a, b) for a, b in pairwise(bounds))
+
+
+def test_a_shift_is_one_alert_a_detector_first_firing_then_ready():
+    """The shifted model alone is told, with the onset near the truth, and ready when there is enough to train on."""
+    rng = np.random.default_rng(5)
+    values = [prediction(f"m{i % 2}", i, float(rng.normal() + 4 * (i % 2 == 0 and i >= 1000))) for i in range(2000)]
+    told = alerts(fold().step([records("predictions", values)]))
+    assert {(a["model_id"], a["column"]) for a in told} == {("m0", "x"), ("m0", "prediction")}
+    for alert in told:
+        assert abs(alert["onset"]["offset"] - 1000) <= 40
+        assert alert["after"] > alert["before"]
+        if alert["state"] == "ready":
+            assert alert["ready_at"]["offset"] == alert["onset"]["offset"] + 2 * 50 or alert["detector"] == "ks_window"
+    assert [a["alert_id"] for a in told if a["state"] == "ready"] == [
+        a["alert_id"] for a in told if a["state"] == "firing"
+    ]
+
+
+def test_unreadable_records_are_kept_byte_for_byte_with_their_coordinates():
+    """A dead letter has the record's key, value and headers, and says where it was and what is wrong."""
+    outputs = fold().step([records("predictions", JUNK, first=70)])
+    assert [o.value for o in outputs] == list(JUNK)
+    assert [o.key for o in outputs] == [b"k%d" % i for i in range(len(JUNK))]
+    for i, output in enumerate(outputs):
+        assert output.topic == "predictions-dlt"
+        headers = dict(output.headers)
+        assert headers["trace"] == b"t%d" % i
+        assert headers["__driftline.errors.topic"] == b"predictions"
+        assert headers["__driftline.errors.partition"] == b"3"
+        assert headers["__driftline.errors.offset"] == b"%d" % (70 + i)
+    reasons = [dict(o.headers)["__driftline.errors.reason"].decode() for o in outputs]
+    assert reasons == [
+        "not_json", "not_json", "not_an_object", "null_value", "missing_model", "not_utf8", "bad_event_time",
+    ]  # fmt: skip
+
+
+def test_an_error_that_grows_is_drift_though_no_feature_moves():
+    """Labels that part from their predictions are told as drift of `error`, with an onset among the predictions."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=2000)
+    values = [prediction("m", i, float(x[i])) for i in range(2000)]
+    labels = [
+        json.dumps(
+            {
+                "model_id": "m", "prediction_id": f"m-{i}", "event_time": 1000 * i + START_MS,
+                "label": float(2 * x[i] + rng.normal() * (3 if i >= 1200 else 0.5)),
+            }
+        ).encode()
+        for i in range(2000)
+    ]  # fmt: skip
+    told = alerts(fold().step([records("predictions", values), records("labels", labels)]))
+    assert {a["column"] for a in told} == {"error"}
+    for alert in told:
+        assert alert["onset"]["topic"] == "predictions"
+        assert alert["at"]["topic"] == "labels"
+        assert abs(alert["onset"]["offset"] - 1200) <= 40
+
+
+def test_a_new_version_begins_anew():
+    """What a new version is fed is not compared with what the old one saw."""
+    rng = np.random.default_rng(7)
+    values = [prediction("m", i, float(rng.normal() + 5 * (i >= 500)), model_version=i // 500) for i in range(1000)]
+    assert fired(fold().step([records("predictions", values)])) == []
+
+
+def test_a_source_is_watched_once_for_all_who_use_it():
+    """A feature event without a model is told under the name of its source."""
+    rng = np.random.default_rng(8)
+    values = [
+        json.dumps(
+            {"source": "weather", "event_time": i, "features": {"t": float(rng.normal() + 4 * (i > 300))}}
+        ).encode()
+        for i in range(600)
+    ]
+    assert set(fired(fold().step([records("sources", values)]))) == {("source:weather", "t")}
+
+
+def test_a_training_reference_shows_drift_that_was_there_from_the_start(tmp_path):
+    """Against its training data a model is off from its first events; the alert names the reference by its digest."""
+    rng = np.random.default_rng(9)
+    file = tmp_path / "training.parquet"
+    pq.write_table(pa.table({"model_id": ["m"] * 500, "x": rng.normal(size=500), "unused": ["text"] * 500}), file)
+    values = [prediction("m", i, float(rng.normal() + 2)) for i in range(200)]
+    references = load_references(str(file), 40)
+    assert fired(fold().step([records("predictions", values)])) == []
+    told = alerts(fold(references=references).step([records("predictions", values)]))
+    assert {a["column"] for a in told} == {"x"}
+    assert told[0]["reference_digest"] == references.of("m", "1", "x").digest != ""
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"x": [1.0]}, "needs a column model_id"),
+        ({"model_id": ["m"], "x": ["text"]}, "needs numeric feature columns"),
+    ],
+)
+def test_a_reference_that_cannot_be_one_says_why(tmp_path, table, sentence):
+    """A file without models or without numbers is refused with a sentence."""
+    file = tmp_path / "training.parquet"
+    pq.write_table(pa.table(table), file)
+    with pytest.raises(UsageError, match=sentence):
+        load_references(str(file), 40)
+    with pytest.raises(UsageError, match="can't be read"):
+        load_references(str(tmp_path / "nowhere.parquet"), 40)
+
+
+def test_a_model_without_a_reference_of_its_version_uses_that_of_any_version():
+    """A reference without a version serves all versions."""
+    assert References().of("m", "1", "x") is None
+
+
+def test_values_that_are_missing_or_of_the_wrong_kind_are_counted_and_kept_from_the_detectors():
+    """null, NaN, infinities, texts among numbers and lists raise nothing and reach no detector."""
+    rng = np.random.default_rng(10)
+    odd = ["null", "NaN", "Infinity", "-Infinity", '"text"', "[1]", "{}", "1e999"]
+    values = []
+    for i in range(800):
+        x = odd[i % len(odd)] if i % 3 == 0 and i > 10 else repr(float(rng.normal()))
+        values.append(f'{{"model_id": "m", "event_time": {i}, "features": {{"x": {x}}}}}'.encode())
+    one = fold()
+    outputs = one.step([records("predictions", values)])
+    assert outputs == []
+    assert one.tally["events", "predictions"] == 800
+
+
+def test_alerts_on_the_wire_are_those_of_the_contract(conforms):
+    """Every alert meets its schema and decodes to an `Alert`."""
+    from retrain.alert import Alert
+
+    outputs = fold().step([records(topic, values) for topic, values in wild(3).items()])
+    told = [o for o in outputs if o.topic == "driftline.alerts"]
+    assert told
+    for output in told:
+        conforms("alert.v1", output.value)
+        assert msgspec.json.encode(msgspec.json.decode(output.value, type=Alert)) == output.value
