@@ -27,13 +27,14 @@ class EventReader:
 
     def __init__(self, fields: FieldMap) -> None:
         paths = fields.paths()
-        get: dict[str, Getter] = {name: getter(path) for name, path in paths.items()}
+        get: dict[str, Getter] = {name: _absent for name in (*IDENTIFIERS, "event_time", "prediction", "label")}
+        get |= {name: getter(path) for name, path in paths.items()}
         get |= {name: partial(_constant, text) for name, text in fields.constants().items()}
-        self._identifiers = [(name, get.get(name, _absent)) for name in IDENTIFIERS]
-        self._event_time = get.get("event_time", _absent)
+        self._identifiers = [(name, get[name]) for name in IDENTIFIERS]
+        self._event_time = get["event_time"]
         self._features = _features_reader(fields, paths)
-        self._prediction = get.get("prediction", _absent)
-        self._label = get.get("label", _absent)
+        self._prediction = get["prediction"]
+        self._label = get["label"]
 
     def __call__(self, document: Any) -> Event:
         """The event; raises `Refused`."""
