@@ -27,7 +27,7 @@ class EventReader:
 
     def __init__(self, fields: FieldMap) -> None:
         paths = fields.paths()
-        get: dict[str, Getter] = {name: _absent for name in (*IDENTIFIERS, "event_time", "prediction", "label")}
+        get: dict[str, Getter] = dict.fromkeys((*IDENTIFIERS, "event_time", "prediction", "label"), _absent)
         get |= {name: getter(path) for name, path in paths.items()}
         get |= {name: partial(_constant, text) for name, text in fields.constants().items()}
         self._identifiers = [(name, get[name]) for name in IDENTIFIERS]
