@@ -1,0 +1,181 @@
+"""The loop over a log in memory: crashes, restarts and cuts."""
+
+import json
+from collections import Counter
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.registry import settings_of
+from retrain.policy import RetrainSettings
+from streamer.clock import ManualClock
+from streamer.codecs.json_codec import JsonCodec, JsonSettings
+from streamer.decide import DecideFold
+from streamer.detect import DetectFold, DetectSettings
+from streamer.epochs import Units
+from streamer.errors import Doubt
+from streamer.logs.memory_log import Kept, MemoryLog
+from streamer.service import CommitSettings, Service
+
+DETECTORS = {"adwin": settings_of("adwin", delta=0.01), "ks_window": settings_of("ks_window", window=40, reference=40)}
+START_MS = 1_782_889_200_000
+PUBLISHED = ("driftline.alerts", "driftline.incidents", "driftline.retrain-requests", "predictions-dlt")
+
+
+def log_with_events(seed, events=600, partitions=2):
+    """Predictions and labels of four models on two partitions; half of the models shift on the way."""
+    rng = np.random.default_rng(seed)
+    log = MemoryLog(["predictions", "labels", "driftline.alerts"], poll_records_max=50)
+    for i in range(events):
+        m = int(rng.integers(4))
+        x = float(rng.normal() + 4 * (m % 2 and i > events / 2))
+        event = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": START_MS + i, "prediction": x}
+        log.append("predictions", None, json.dumps(event).encode(), partition=m % partitions)
+        if i % 3 == 0:
+            late = {"model_id": f"m{m}", "prediction_id": str(max(i - 9, 0)), "event_time": START_MS + i, "label": x}
+            log.append("labels", None, json.dumps(late).encode(), partition=m % partitions)
+        if i % 50 == 7:
+            log.append("predictions", b"k", b"{broken", partition=m % partitions)
+    log.end_input()
+    return log
+
+
+class Nobody:
+    """An observer that looks away."""
+
+    def turned(self, service):
+        pass
+
+    def committed(self, outputs, epochs, seconds):
+        pass
+
+
+def service_over(log, **changes):
+    codec = JsonCodec(JsonSettings())
+    detect = DetectSettings({"predictions": codec, "labels": codec}, DETECTORS, min_events_after_onset=30)
+
+    def fold(unit):
+        return DecideFold(RetrainSettings()) if unit == "decide" else DetectFold(detect)
+
+    settings = CommitSettings(**{"interval_s": 0} | changes)
+    return Service(log, Units(frozenset({"driftline.alerts"})), fold, settings, ManualClock(), Nobody())
+
+
+def published(log):
+    """What stands in each output topic, as (key, value, headers)."""
+    found = {}
+    for topic in PUBLISHED:
+        records = log.store.read(topic)
+        found[topic] = [(records.key_of(i), records.value_of(i), records.headers_of(i)) for i in range(len(records))]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_uninterrupted_run_publishes_alerts_incidents_requests_and_dead_letters(seed):
+    """Each kind of output comes, once each: ids never repeat."""
+    log = log_with_events(seed)
+    service_over(log).run(lambda: False)
+    found = published(log)
+    assert all(found.values())
+    for topic in ("driftline.alerts", "driftline.retrain-requests"):
+        assert max(Counter(value for _, value, _ in found[topic]).values()) == 1
+    models = {json.loads(value)["model_id"] for _, value, _ in found["driftline.retrain-requests"]}
+    assert models == {"m1", "m3"}
+
+
+CRASHES = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(Kept)), max_size=5)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 3), CRASHES)
+def test_crashes_repeat_records_at_worst_and_change_or_lose_none(seed, crashes):
+    """Killed at any commit, with any part of it kept, and started again, it publishes the same set of records."""
+    golden = log_with_events(seed)
+    service_over(golden).run(lambda: False)
+    log = log_with_events(seed)
+    for turns, kept in crashes:
+        service, log = crash(log, turns, kept), log.reopen()
+        assert service is not None
+    service_over(log).run(lambda: False)
+    expected, found = published(golden), published(log)
+    for topic in PUBLISHED:
+        assert set(found[topic]) == set(expected[topic])
+    if not crashes:
+        assert found == expected
+
+
+def crash(log, turns, kept):
+    """Let a service turn so often, then fail its next commit half way."""
+    service = service_over(log)
+    left = [turns]
+
+    def stopped():
+        left[0] -= 1
+        if left[0] == 0:
+            log.doubt_next_commit(kept)
+        return left[0] < -20
+
+    with suppress(Doubt):
+        service.run(stopped)
+    return service
+
+
+def test_a_crash_that_keeps_the_outputs_repeats_them():
+    """The property above can fail to mean anything unless crashes really repeat records: this one does."""
+    golden, log = log_with_events(1), log_with_events(1)
+    service_over(golden).run(lambda: False)
+    for turns in range(1, 8):
+        crash(log, turns, Kept.OUTPUTS)
+        log = log.reopen()
+    service_over(log).run(lambda: False)
+    assert len(published(log)["predictions-dlt"]) > len(published(golden)["predictions-dlt"])
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 200), st.integers(10, 1000))
+def test_one_topic_gives_the_same_outputs_however_commits_cut_it(poll_records, records_max):
+    """With predictions alone, polls and commits of any size publish the same bytes in the same order."""
+    found = []
+    for size, limit in ((50, 100), (poll_records, records_max)):
+        log = log_with_events(2, partitions=1)
+        log.store.rows.pop(("labels", 0))
+        log = MemoryLog(log.subscribed, log.store, size)
+        service_over(log, records_max=limit).run(lambda: False)
+        found.append(published(log))
+    assert found[0] == found[1]
+
+
+def test_a_unit_that_is_far_ahead_of_its_script_is_held():
+    """While one topic of a recovering unit is behind, the other is not buffered without bound."""
+    log = log_with_events(0, partitions=1)
+    service_over(log).run(lambda: False)
+    log = log.reopen()
+    held = []
+    hold = log.hold
+
+    def spy(topic, partition, is_held):
+        held.append((topic, is_held))
+        hold(topic, partition, is_held)
+
+    log.hold = spy
+    service = service_over(log, records_max=60)
+    service.run(lambda: False)
+    assert not service.recovering
+    assert all(sum(1 if is_held else -1 for t, is_held in held if t == topic) == 0 for topic, _ in held)
+
+
+def test_an_epoch_ends_when_its_time_has_come():
+    """Between commits the loop only gathers; the interval of the clock ends an epoch."""
+    log = log_with_events(0)
+    service = service_over(log, interval_s=10)
+    service.turn()
+    assert log.store.epochs == {}
+    service._clock.advance(11)
+    service.turn()
+    assert {unit: [e.number for e in epochs] for unit, epochs in log.store.epochs.items()} == {
+        "detect-0": [1],
+        "detect-1": [1],
+    }
