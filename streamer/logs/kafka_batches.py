@@ -231,7 +231,7 @@ def _read_varint(data: U8, at: int) -> tuple[_Int, _Int]:
 def _read_span(data: U8, at: int, stop: int) -> tuple[_Int, _Int, _Int]:
     """Start and end of a length-prefixed part (-1, -1: null) and the place behind it, -1 when it would pass `stop`."""
     size, at = _read_varint(data, at)
-    if at < 0 or size > stop - at:
+    if at < 0 or size < -1 or size > stop - at:
         return -1, -1, -1
     if size < 0:
         return -1, -1, at
@@ -249,7 +249,7 @@ def _skip_headers(data: U8, at: int, stop: int) -> tuple[_Int, _Int]:
         if name < 0 or at < 0:
             return count, -1
         _start, _end, at = _read_span(data, at, stop)
-        if at < 0 or at > stop:
+        if at < 0:
             return count, -1
     return count, at
 
