@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
 from streamer.alerting import time_of
 from streamer.clock import SystemClock
@@ -22,6 +23,11 @@ from streamer.logs.recorded_log import RecordedLog
 from streamer.logs.recording import open_recording
 from streamer.observers import MetricsObserver, ReplayObserver
 from streamer.service import CommitSettings, Service
+
+if TYPE_CHECKING:
+    from streamer.logs.kafka_connection import KafkaConnection
+
+POLL_S = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -158,3 +164,36 @@ def run(config: Config, stop: threading.Event) -> None:
         Service(source, units(config), folds(config), config.commit, SystemClock(), observer).run(stop.is_set)
         metrics.ready(False)
         log.info("stopped; everything folded is committed")
+
+
+def record(
+    connection: KafkaConnection,
+    topics: Sequence[str],
+    out: str,
+    *,
+    start: Literal["earliest", "latest"],
+    until_end: bool,
+    records_max: int | None,
+    stop: threading.Event,
+    progress: Callable[[int, int | None], None],
+) -> int:
+    """Copy topics to a Parquet recording until their present end, so many records, or `stop`; returns how many.
+
+    Raises `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
+    """
+    from streamer.logs.kafka_reader import KafkaReader
+    from streamer.logs.recording import RecordingWriter
+
+    done = 0
+    with ExitStack() as opened:
+        reader = KafkaReader(connection, topics, start)
+        opened.callback(reader.close)
+        writer = opened.enter_context(RecordingWriter(out))
+        total = records_max or (reader.waiting if until_end else None)
+        while not (stop.is_set() or done == records_max or (until_end and reader.at_end())):
+            for records in reader.poll(POLL_S):
+                part = records if records_max is None else records.part(0, records_max - done)
+                writer.write(part)
+                done += len(part)
+            progress(done, total)
+    return done

@@ -39,7 +39,7 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
-CHUNK_RECORDS = 8192  # decoded at once: keeps the Python objects of a codec within the processor's caches
+CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
 @dataclass(frozen=True, slots=True)

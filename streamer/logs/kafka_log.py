@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import (
     AuthorizationError,
     KafkaError,
@@ -24,27 +24,21 @@ from kafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
-from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import BrokerError, GapError
 from streamer.logs.base import Epoch, Output, Past, Records
 from streamer.logs.deadline import Overrun, within
 from streamer.logs.kafka_batches import BatchError
-from streamer.logs.kafka_commit import NULL_KEY, AtLeastOnce
+from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS, new_consumer, new_producer
+from streamer.logs.kafka_commit import AtLeastOnce
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, ends, fetch_plain, fetch_raw, positions, stretches, topic_ids
+from streamer.logs.kafka_fetch import Spot, ends, positions, stretches, topic_ids
 from streamer.logs.kafka_history import START_AFRESH, Bounds, History, check_topic_id
-from streamer.logs.kafka_noise import calm_kafka_logs
 
-REQUEST_TIMEOUT_MS = 10_000
-RETRY_BACKOFF_MS = 20
-RECONNECT_BACKOFF_MAX_MS = 1000  # the client's own half a minute is how long we would stay away after an outage
 CLOSE_TIMEOUT_S = 5.0
 REST_S = 0.2  # after a failed poll; longer would starve the partitions that can be read
 CALM_POLLS = 50
-LINGER_MS = 5
-PRODUCE_BATCH_BYTES = 128 << 10
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +72,6 @@ class KafkaLogSettings:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
 
-class _Keys(Serializer):  # type: ignore[misc]
-    def serialize(self, _topic: str, _headers: object, key: object) -> object:
-        return None if key is NULL_KEY else key
-
-
 class KafkaLog:
     """A `Log` on Kafka. Delivers at least once; ids derived from the input make repeats recognisable.
 
@@ -93,20 +82,20 @@ class KafkaLog:
     def __init__(
         self, connection: KafkaConnection, settings: KafkaLogSettings, unit_of: Callable[[str, int], str]
     ) -> None:
-        calm_kafka_logs()
         self._connection = connection
         self._settings = settings
         self._unit_of = unit_of
         self._units: dict[Spot, str] = {}
         self._spots: dict[tuple[str, str], Spot] = {}  # (unit, topic) -> its topic-partition
         self._topic_ids: dict[str, str] = {}
+        self._counts: dict[str, int] = {}  # partitions of each topic, as of the last metadata
         self._numbers: dict[str, int] = {}  # the last epoch of each unit that is in the epochs topic
         self._trouble = ""
         self._good_polls = 0
         self._closed = False
         with self._asking("be reached"):
             self._consumer = self._new_consumer(settings.group_id)
-            self._producer = self._new_producer()
+            self._producer = new_producer(connection, settings.commit_deadline_s, settings.request_bytes_max)
         self._committer = AtLeastOnce(
             self._producer, self._commit_offsets, settings.epochs_topic, settings.commit_deadline_s
         )
@@ -123,8 +112,11 @@ class KafkaLog:
             history = self._read_history(bounds.pop((self._settings.epochs_topic, 0)))
             committed = self._committed()
             self._check_known(history, committed)
-            self._take_charge(history, bounds)
+            starts = history.begin(self._units, bounds, self._topic_ids, self._settings.start == "latest")
+            for start in starts:
+                history.add_start(start)
             history.check(self._units, bounds, self._topic_ids)
+            self._committer.write_epochs([(start.unit, msgspec.json.encode(start)) for start in starts])
             for spot, unit in self._units.items():
                 self._consumer.seek(TopicPartition(*spot), history.starts[unit][spot[0]])
         self._numbers = history.last()
@@ -188,26 +180,30 @@ class KafkaLog:
                 within(2 * CLOSE_TIMEOUT_S, close)
 
     def _assign(self) -> None:
-        """Take all partitions of the topics. Raises BrokerError for a missing topic."""
-        topics = (*self._settings.topics, self._settings.epochs_topic)
-        for topic in topics:
-            # The client waits without limit here, should the broker go away at the wrong moment.
-            found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
-            if not found:
-                raise BrokerError(
-                    f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
-                    "Describe on it"
-                )
-            if topic != self._settings.epochs_topic:
-                self._units |= {(topic, partition): self._unit_of(topic, partition) for partition in sorted(found)}
-        for spot, unit in self._units.items():
-            other = self._spots.setdefault((unit, spot[0]), spot)
-            if other != spot:
-                raise BrokerError(
-                    f"Topic {spot[0]} has several partitions, and {unit} reads it in one order: create it with one"
-                )
+        """Take all partitions of the topics. Raises BrokerError for a topic that is missing or has too many."""
+        if self._partitions_of(self._settings.epochs_topic) != [0]:
+            raise BrokerError(
+                f"Topic {self._settings.epochs_topic} has several partitions, and epochs need one order: create it with one"
+            )
+        for topic in self._settings.topics:
+            for partition in self._partitions_of(topic):
+                unit = self._unit_of(topic, partition)
+                self._units[topic, partition] = unit
+                if self._spots.setdefault((unit, topic), (topic, partition)) != (topic, partition):
+                    raise BrokerError(
+                        f"Topic {topic} has several partitions, and {unit} reads it in one order: create it with one"
+                    )
         self._topic_ids = topic_ids(self._consumer, self._settings.topics)
         self._consumer.assign([TopicPartition(*spot) for spot in self._units])
+
+    def _partitions_of(self, topic: str) -> list[int]:
+        # The client waits without limit here, should the broker go away at the wrong moment.
+        found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
+        if not found:
+            raise BrokerError(
+                f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant Describe"
+            )
+        return sorted(found)
 
     def _bounds(self, spots: Sequence[Spot]) -> dict[Spot, Bounds]:
         partitions = [TopicPartition(*spot) for spot in spots]
@@ -253,14 +249,6 @@ class KafkaLog:
                     f"were lost, or another program uses the group. Restore them, {START_AFRESH}"
                 )
 
-    def _take_charge(self, history: History, bounds: Mapping[Spot, Bounds]) -> None:
-        """Note where reading begins, wherever that is not noted yet."""
-        latest = self._settings.start == "latest"
-        starts = history.begin(self._units, bounds, self._topic_ids, latest)
-        self._committer.write_epochs([(start.unit, msgspec.json.encode(start)) for start in starts])
-        for start in starts:
-            history.add_start(start)
-
     def _commit_offsets(self, offsets: Mapping[Spot, int]) -> None:
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         self._consumer.commit(wanted, timeout_ms=int(self._settings.commit_deadline_s * 1000))
@@ -278,6 +266,10 @@ class KafkaLog:
                         raise GapError(f"Topic {topic} was deleted while it was read. Restore it, {START_AFRESH}")
         for topic in known:
             check_topic_id(topic, self._topic_ids[topic], now[topic])
+        counts = partition_counts(self._consumer, self._settings.topics)
+        if sum(counts.values()) > len(self._units) and counts != self._counts:
+            log.warning("There are new partitions, which are read after the next start: %s", counts)
+        self._counts = counts
 
     def _gap(self, error: Exception) -> GapError:
         at = positions(self._consumer)
@@ -316,42 +308,11 @@ class KafkaLog:
             raise BrokerError(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
 
     def _new_consumer(self, group_id: str | None) -> Any:
-        consumer = KafkaConsumer(
-            **self._connection.client_arguments(),
-            client_id="driftline",
-            group_id=group_id,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            allow_auto_create_topics=False,
-            fetch_max_bytes=self._settings.fetch_bytes_max,
-            max_partition_fetch_bytes=self._settings.partition_fetch_bytes_max,
-            metadata_max_age_ms=int(self._settings.metadata_age_s * 1000),
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
-        )
-        (fetch_raw if self._settings.raw_batches else fetch_plain)(consumer)
-        return consumer
-
-    def _new_producer(self) -> Any:
-        deadline_ms = int(self._settings.commit_deadline_s * 1000)
-        return KafkaProducer(
-            **self._connection.client_arguments(),
-            client_id="driftline",
-            key_serializer=_Keys(),
-            acks="all",
-            enable_idempotence=True,
-            allow_auto_create_topics=False,
-            compression_type="lz4",
-            linger_ms=LINGER_MS,
-            batch_size=PRODUCE_BATCH_BYTES,
-            max_request_size=self._settings.request_bytes_max,
-            max_block_ms=deadline_ms,
-            delivery_timeout_ms=deadline_ms,
-            request_timeout_ms=min(REQUEST_TIMEOUT_MS, max(deadline_ms // 3, 100)),
-            bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
+        return new_consumer(
+            self._connection,
+            group_id,
+            raw_batches=self._settings.raw_batches,
+            fetch_bytes_max=self._settings.fetch_bytes_max,
+            partition_fetch_bytes_max=self._settings.partition_fetch_bytes_max,
+            metadata_age_s=self._settings.metadata_age_s,
         )

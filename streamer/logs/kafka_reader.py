@@ -1,0 +1,60 @@
+"""Reading topics from one end to the other without a group: what `driftline record` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError, OffsetOutOfRangeError
+
+from streamer.errors import BrokerError
+from streamer.logs.base import Records
+from streamer.logs.kafka_admin import check_topics, preflight
+from streamer.logs.kafka_batches import BatchError
+from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS, new_consumer
+from streamer.logs.kafka_connection import KafkaConnection
+from streamer.logs.kafka_fetch import Spot, positions, stretches
+
+CLOSE_TIMEOUT_MS = 5_000
+RECORDS_MAX = 100_000  # of one poll
+
+
+class KafkaReader:
+    """All partitions of some topics, read from their beginning or from their end on.
+
+    Raises `BrokerError` when the cluster can't be reached, a topic is missing, or what it holds can't be read.
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, topics: Sequence[str], start: Literal["earliest", "latest"] = "earliest"
+    ) -> None:
+        preflight(connection)
+        found = check_topics(connection, topics)
+        self._consumer = new_consumer(connection, None)
+        spots = [TopicPartition(topic, p) for topic in topics for p in range(found[topic].partitions)]
+        self._consumer.assign(spots)
+        begin = self._consumer.beginning_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
+        end = self._consumer.end_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
+        for spot in spots:
+            self._consumer.seek(spot, (begin if start == "earliest" else end)[spot])
+        self._ends: dict[Spot, int] = {(spot.topic, spot.partition): end[spot] for spot in spots}
+        self.waiting = sum(end[spot] - begin[spot] for spot in spots) if start == "earliest" else 0  # records, at most
+
+    def poll(self, timeout_s: float) -> list[Records]:
+        """What has come, one stretch a partition."""
+        before = positions(self._consumer)
+        try:
+            fetched = self._consumer.poll(int(timeout_s * 1000), RECORDS_MAX)
+        except OffsetOutOfRangeError as error:
+            raise BrokerError(f"Records were deleted while they were being read ({error}): start again") from error
+        except (KafkaError, BatchError) as error:
+            raise BrokerError(f"Kafka can't be read: {type(error).__name__}: {error}") from error
+        return stretches(fetched, before, positions(self._consumer))
+
+    def at_end(self) -> bool:
+        """Whether everything that was there at the start has been read."""
+        return all(at >= self._ends[spot] for spot, at in positions(self._consumer).items())
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
