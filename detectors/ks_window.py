@@ -45,13 +45,15 @@ class KsWindowSettings:
 
     window: values that stand for now, 2 to 1,048,576.
     reference: values that stand for before, 2 to 1,048,576; a larger training sample is thinned to so many.
-    alpha: level of a single test, in (0, 1).
+    alpha: level of a single test, in (0, 1). There is one test an event and one reference for ever, so it must be
+        small. At the default none of 6,000 unchanging series of 20,000 values, with references learnt from 500, raised
+        an alarm; at 1e-6, 7 did, at 1e-5, 19. A shift by 1 standard deviation is seen after 207 values (1e-6: 195).
     sliding: compare the last `window` values with the `reference` values before them, instead of a fixed reference.
     """
 
     window: int = 500
     reference: int = 500
-    alpha: float = 1e-6
+    alpha: float = 1e-7
     sliding: bool = False
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class KsWindowBank:
     >>> values = np.concatenate([rng.normal(0.0, 1.0, 1000), rng.normal(1.0, 1.0, 200)])
     >>> alarms = bank.update(np.zeros(1200, np.int64), values, np.zeros(1200, np.int64))
     >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist(), alarms.n_reference.tolist()
-    ([1082], [994], [500])
+    ([1089], [994], [500])
     """
 
     effect_unit: ClassVar[str] = "ks_distance"
