@@ -94,6 +94,11 @@ def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}
 
 
+def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
+    """Number of partitions of the topics as of the last metadata; 0 where there is no such topic."""
+    return {topic: len(consumer._cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+
 def stretches(
     fetched: Mapping[Any, Sequence[Any]], before: Mapping[Spot, int], now: Mapping[Spot, int]
 ) -> list[Records]:

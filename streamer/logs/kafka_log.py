@@ -33,7 +33,7 @@ from streamer.logs.kafka_batches import BatchError
 from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS, new_consumer, new_producer
 from streamer.logs.kafka_commit import AtLeastOnce
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, ends, positions, stretches, topic_ids
+from streamer.logs.kafka_fetch import Spot, ends, partition_counts, positions, stretches, topic_ids
 from streamer.logs.kafka_history import START_AFRESH, Bounds, History, check_topic_id
 
 CLOSE_TIMEOUT_S = 5.0
@@ -183,7 +183,8 @@ class KafkaLog:
         """Take all partitions of the topics. Raises BrokerError for a topic that is missing or has too many."""
         if self._partitions_of(self._settings.epochs_topic) != [0]:
             raise BrokerError(
-                f"Topic {self._settings.epochs_topic} has several partitions, and epochs need one order: create it with one"
+                f"Topic {self._settings.epochs_topic} has several partitions, and epochs need one order: create it "
+                "with one"
             )
         for topic in self._settings.topics:
             for partition in self._partitions_of(topic):
@@ -201,7 +202,8 @@ class KafkaLog:
         found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
         if not found:
             raise BrokerError(
-                f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant Describe"
+                f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
+                "Describe on it"
             )
         return sorted(found)
 

@@ -217,3 +217,32 @@ def test_missing_topic_is_named(kafka_broker: Any) -> None:
         for _ in range(2):
             with pytest.raises(BrokerError, match=f"Topic none-{place.tag} does not exist"):
                 log.past()
+
+
+def test_topics_that_need_one_partition(kafka_broker: Any) -> None:
+    """An epochs topic, or a topic that decide reads, with several partitions has no one order and is refused."""
+    place = Place(kafka_broker, 2)
+    swapped = place.log(epochs_topic=place.events, topics=(place.alerts,))
+    with swapped as log, pytest.raises(BrokerError, match="epochs need one order"):
+        log.past()
+    place.unit_of = lambda _topic, _partition: "decide"  # type: ignore[method-assign]
+    with (
+        place.log() as log,
+        pytest.raises(BrokerError, match="several partitions, and decide reads it in one"),
+    ):
+        log.past()
+
+
+def test_new_partitions_are_told_of(kafka_broker: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Partitions added while the service runs are said once, and reading goes on."""
+    place = Place(kafka_broker)
+    with place.log() as log:
+        log.past()
+        admin = admin_of(place)
+        admin.create_partitions({place.events: 3})
+        admin.close()
+        place.write([b"v"])
+        for _ in range(40):
+            log.poll(0.1)
+        assert log.lag()[place.events, 0] == 0
+    assert sum("new partitions" in line for line in caplog.messages) == 1
