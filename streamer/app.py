@@ -123,27 +123,21 @@ def _summary(service: Service, seconds: float) -> Summary:
 def run(config: Config, stop: threading.Event) -> None:
     """Attach to Kafka and fold until told to stop.
 
-    Raises `BrokerError` when Kafka can't be reached or lacks a topic, `GapError` when the log no longer holds what the
-    state is made from, and `Doubt` when a commit's outcome is not certain.
+    Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
+    or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
+    made from, and `Doubt` when a commit's outcome is not certain.
     """
-    from streamer.logs.kafka_admin import check_topics, preflight
+    from streamer.logs.kafka_admin import preflight
     from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
     from streamer.metrics import Metrics
+    from streamer.needed_topics import check_needed, needed_topics
 
+    fold_of = folds(config)  # first of all, because it needs no broker to find out that a file is wrong
     connection = config.kafka.connection()
     preflight(connection)
+    check_needed(connection, list(needed_topics(config)))
     outputs = config.outputs
     reads = (*config.topics, outputs.alerts)
-    check_topics(
-        connection,
-        (
-            *reads,
-            outputs.incidents,
-            outputs.requests,
-            outputs.epochs,
-            *(outputs.dead_letters(topic) for topic in reads),
-        ),
-    )
     settings = KafkaLogSettings(
         topics=reads,
         group_id=config.kafka.group,
@@ -161,7 +155,7 @@ def run(config: Config, stop: threading.Event) -> None:
         opened.callback(source.close)
         observer = MetricsObserver(metrics, lambda: source.lag().items())
         log.info("reading %s as group %s", ", ".join(config.topics), config.kafka.group)
-        Service(source, units(config), folds(config), config.commit, SystemClock(), observer).run(stop.is_set)
+        Service(source, units(config), fold_of, config.commit, SystemClock(), observer).run(stop.is_set)
         metrics.ready(False)
         log.info("stopped; everything folded is committed")
 

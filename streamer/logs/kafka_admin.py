@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from kafka.net.sasl import get_sasl_mechanism
 
 from streamer.errors import BrokerError
@@ -76,9 +76,15 @@ def describe_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[s
             if not answer["error_code"]:
                 name = answer["name"]
                 topics[name] = Topic(name, UUID(str(answer["topic_id"])), len(answer["partitions"]))
-            elif error is not UnknownTopicOrPartitionError:
+            elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):  # a wrong name is no topic either
                 raise error(answer["name"])
     return topics
+
+
+def topic_names(connection: KafkaConnection) -> set[str]:
+    """The topics that we may see, without Kafka's internal ones. Raises BrokerError."""
+    with _admin(connection, "list its topics") as admin:
+        return {name for name in admin.list_topics() if not name.startswith("__")}
 
 
 def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str, Topic]:

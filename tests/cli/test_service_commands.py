@@ -40,7 +40,19 @@ def test_run_stops_when_told_to(config, fake_app):
     assert cli("run").exit_code == 0
 
 
-def test_a_second_signal_interrupts(config, fake_app):
+def test_a_second_sigterm_changes_nothing(config, fake_app):
+    """Some supervisors send it twice at once; the commit under way is finished all the same."""
+
+    def run(config, stop):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+
+    fake_app.run = run
+    assert cli("run").exit_code == 0
+
+
+def test_a_second_ctrl_c_interrupts(config, fake_app):
     """Whoever asks twice does not want to wait: exit code 130."""
 
     def run(config, stop):
@@ -116,6 +128,9 @@ class FakeCluster:
     def describe(self, _connection, names):
         return {name: self.topics[name] for name in names if name in self.topics}
 
+    def names(self, _connection):
+        return {*self.topics, "trams"}
+
     def create(self, _connection, partitions, *, settings=None):
         for name, count in partitions.items():
             self.topics[name] = Topic(name, UUID(int=2), count)
@@ -128,6 +143,7 @@ def cluster(monkeypatch):
         cluster = FakeCluster(*names)
         monkeypatch.setattr(kafka_admin, "preflight", lambda _: None)
         monkeypatch.setattr(kafka_admin, "describe_topics", cluster.describe)
+        monkeypatch.setattr(kafka_admin, "topic_names", cluster.names)
         monkeypatch.setattr(kafka_admin, "create_topics", cluster.create)
         return cluster
 
@@ -144,8 +160,11 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ["tram", "events", "missing"] in lines
     assert ["driftline.epochs", "epochs", "missing"] in lines
     assert len(lines) == 2 + 4 + 3
-    assert ran.stderr.startswith("driftline: missing at the broker: tram, driftline.epochs, ")
-    assert "create event topics with their producers; --create makes the output topics" in ran.stderr
+    assert ran.stderr.startswith(
+        "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (mend the names under "
+    )
+    assert "the output topics driftline.epochs, driftline.incidents, " in ran.stderr
+    assert "(`driftline topics --config FILE --create` makes what is missing)\n" in ran.stderr
     assert known.made == {}
 
 
@@ -168,7 +187,22 @@ def test_topics_never_creates_event_topics(config, cluster):
     ran = cli("topics", "--create")
     assert ran.exit_code == 3
     assert "tram" not in known.made
-    assert ran.stderr == "driftline: missing at the broker: tram (create event topics with their producers)\n"
+    assert "lacks the event topic tram" in ran.stderr
+    assert "output" not in ran.stderr
+
+
+def test_topics_says_which_partitions_do_not_fit(config, cluster):
+    """Alerts need one order, and a label its prediction in the same partition: exit code 3, and what to do."""
+    known = cluster("bus", "tram")
+    cli("topics", "--create")
+    known.topics["tram"] = Topic("tram", UUID(int=1), 6)
+    ran = cli("topics")
+    assert ran.exit_code == 3
+    assert "has event topics of different partition counts (bus has 4, tram has 6)" in ran.stderr
+    known.topics["driftline.alerts"] = Topic("driftline.alerts", UUID(int=1), 3)
+    ran = cli("topics")
+    assert ran.exit_code == 3
+    assert "has 3 partitions for topic driftline.alerts, but alerts need one order" in ran.stderr
 
 
 def test_topics_says_why_the_broker_can_not_be_reached(config, monkeypatch):

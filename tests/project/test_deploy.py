@@ -14,9 +14,9 @@ import pytest
 from project_tree import ROOT, files
 from ruamel.yaml import YAML
 
-from streamer.commands.topics import needed_topics
 from streamer.config import load_config
 from streamer.metrics import TABLE, Kind, Metrics
+from streamer.needed_topics import needed_topics
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
