@@ -13,7 +13,7 @@ from streamer.commands.signals import stop_on_signal
 def run(config_file: str) -> None:
     """Watch the configured topics until told to stop.
 
-    SIGTERM and Ctrl-C finish the commit under way and end with exit code 0; a second one ends at once.
+    SIGTERM and Ctrl-C finish the commit under way and end with exit code 0; Ctrl-C after that ends at once.
     """
     import logging
 
