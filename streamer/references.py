@@ -53,7 +53,12 @@ def load_references(path: str, size_max: int) -> References:
         raise UsageError(f"{path}: a training reference needs numeric feature columns beside model_id; it has none")
     if "model_version" not in table.column_names:
         table = table.append_column("model_version", pa.array([""] * len(table), pa.string()))
-    return References(_samples(table, features, size_max))
+    try:
+        return References(_samples(table, features, size_max))
+    except pa.ArrowException as problem:
+        raise UsageError(
+            f"{path}: model_id and model_version of a training reference must be text: {problem}"
+        ) from None
 
 
 def _samples(table: object, features: list[str], size_max: int) -> dict[tuple[str, str, str], Reference]:

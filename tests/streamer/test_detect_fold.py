@@ -200,6 +200,7 @@ def test_a_training_reference_shows_drift_that_was_there_from_the_start(tmp_path
     [
         ({"x": [1.0]}, "needs a column model_id"),
         ({"model_id": ["m"], "x": ["text"]}, "needs numeric feature columns"),
+        ({"model_id": [[1]], "x": [1.0]}, "must be text"),
     ],
 )
 def test_a_reference_that_cannot_be_one_says_why(tmp_path, table, sentence):
