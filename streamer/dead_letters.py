@@ -11,12 +11,15 @@ from streamer.codecs.base import Reason
 from streamer.logs.base import Output, Records
 
 PREFIX = "__driftline.errors."
-VALUE_BYTES_MAX = 900_000  # what fits a broker's default `message.max.bytes`; longer values are cut, and say so
+BYTES_MAX = 900_000  # of key, headers and value: what fits a broker's default `message.max.bytes` with ours beside it
 
 
 def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: str) -> Output:
-    """Record `i` as a record of the dead-letter topic `topic`."""
-    value = records.value_of(i)
+    """Record `i` as a record of the dead-letter topic `topic`.
+
+    A record of more than `BYTES_MAX` would be refused there, and the fold could never go on: it loses the end of its
+    value, then all of its headers, then the end of its key, and a header of ours says how much there was of each.
+    """
     about = {
         "topic": records.topic,
         "partition": str(records.partition),
@@ -25,8 +28,19 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
         "reason": reason.value,
         "message": detail,
     }
-    if value is not None and len(value) > VALUE_BYTES_MAX:
+    room = BYTES_MAX
+    key, headers, value = records.key_of(i), records.headers_of(i), records.value_of(i)
+    if key is not None and len(key) > room:
+        about["key.cut.from.bytes"] = str(len(key))
+        key = key[:room]
+    room -= len(key or b"")
+    size = sum(len(name.encode()) + len(text or b"") for name, text in headers)
+    if size > room:
+        about["headers.dropped.bytes"] = str(size)
+        headers, size = (), 0
+    room -= size
+    if value is not None and len(value) > room:
         about["cut.from.bytes"] = str(len(value))
-        value = value[:VALUE_BYTES_MAX]
+        value = value[:room]
     ours = tuple((PREFIX + name, text.encode()) for name, text in about.items())
-    return Output(topic, records.key_of(i), value, records.headers_of(i) + ours)
+    return Output(topic, key, value, headers + ours)
