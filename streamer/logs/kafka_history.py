@@ -18,7 +18,7 @@ from streamer.logs.base import Epoch, Past, Records
 
 Spot = tuple[str, int]  # topic and partition
 
-START_AFRESH = "or start afresh: a new `group_id` and an epochs topic of its own"
+START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
 
 
 class Start(msgspec.Struct, frozen=True):
