@@ -1,0 +1,112 @@
+"""`python -m examples.demo [--kafka]`: the main job, from streams to retrain requests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from examples.demo import fleet, report, subway
+from examples.demo.findings import Findings
+from examples.demo.stream import DAY_MS, HOUR_MS, write_recording
+from examples.demo.watch import watch
+from streamer.errors import DriftlineError
+
+OUTPUT = Path("demo-output")
+
+Tell = Callable[[int, int | None], None]
+
+
+@contextmanager
+def step(out: Console, what: str) -> Iterator[Tell]:
+    """Say what is under way, with a bar where somebody watches, and how long it took."""
+    started_s = time.perf_counter()
+    columns = (TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tell(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+    out.print(f"  {what}: {time.perf_counter() - started_s:.1f} s")
+
+
+def demo_subway(out: Console) -> None:
+    """The recorded stream."""
+    out.print("[bold]1. The Toronto subway, 2015 to 2024[/bold]")
+    out.print("Four models, one a line, fitted on the delay reports of 2014 and never again.")
+    recording, training = OUTPUT / "subway.parquet", OUTPUT / "subway-training.parquet"
+    with step(out, "fitting the models on 2014 and asking them about the rest"):
+        made = subway.subway()
+        pq.write_table(made.training, training)
+        write_recording(recording, made.streams, 7 * DAY_MS)
+    with step(out, f"watching {sum(map(len, made.streams)):,} predictions and labels") as tell:
+        summary, findings = watch("subway.yaml", recording, tell, training)
+    keep_requests(findings)
+    report.tell_subway(out, findings, summary.alarms, made.left_out)
+
+
+def demo_fleet(out: Console, through_kafka: bool) -> None:
+    """The simulated stream."""
+    out.print(f"[bold]{'The fleet through Kafka' if through_kafka else '2. A simulated bus fleet'}[/bold]")
+    out.print(
+        f"{fleet.MODELS} models, {fleet.DAYS} days, {len(fleet.DRIFTS)} of them drift; then a shared feed breaks."
+    )
+    with step(out, "simulating the fleet"):
+        streams = fleet.fleet()
+    if through_kafka:
+        from examples.demo.live import watch_live
+
+        alarms, findings = watch_live(streams, lambda what: step(out, what))
+    else:
+        recording = OUTPUT / "fleet.parquet"
+        with step(out, "recording it"):
+            write_recording(recording, streams, 3 * HOUR_MS)
+        with step(out, f"watching {sum(map(len, streams)):,} predictions and labels") as tell:
+            summary, findings = watch("fleet.yaml", recording, tell)
+        alarms = summary.alarms
+    keep_requests(findings)
+    report.tell_fleet(out, findings, alarms, fleet.MODELS)
+
+
+def keep_requests(findings: Findings) -> None:
+    """One file for each request, as a training pipeline would get it."""
+    for request in findings.requests.values():
+        text = msgspec.json.format(msgspec.json.encode(request), indent=2)
+        (OUTPUT / "requests" / f"{request.request_id}.json").write_bytes(text + b"\n")
+
+
+def main() -> int:
+    """Run the demo; the exit code of a `DriftlineError` where one ends it."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument("--kafka", action="store_true", help="the fleet through a real broker on this machine")
+    through_kafka = parser.parse_args().kafka
+    out = report.console()
+    (OUTPUT / "requests").mkdir(parents=True, exist_ok=True)
+    for old in (OUTPUT / "requests").glob("*.json"):
+        old.unlink()
+    started_s = time.perf_counter()
+    try:
+        if not through_kafka:
+            demo_subway(out)
+            out.print()
+        demo_fleet(out, through_kafka)
+    except DriftlineError as error:
+        print(error.report(), file=sys.stderr)
+        return error.exit_code
+    report.tell_next(out, OUTPUT)
+    out.print(f"(The whole took {time.perf_counter() - started_s:.0f} s.)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The fleet through a real Kafka broker: `driftline run` in a process of its own, with another client around it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from examples.demo.findings import Findings
+from examples.demo.fleet import PARTITIONS
+from examples.demo.stream import DAY_MS, Stream
+from examples.demo.watch import HERE
+from streamer.errors import BrokerError
+from streamer.testing.kafka import Broker
+
+CONFIG = HERE / "fleet.yaml"
+COMMAND = (sys.executable, "-m", "streamer.cli")
+PATIENCE_S = 120.0  # without any progress
+STEP_MS = 2 * DAY_MS  # of event time, produced at once
+STILL_LOOKS = 5  # looks at the metrics that must show no change and no lag
+
+Step = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
+
+
+def watch_live(streams: tuple[Stream, Stream], step: Step) -> tuple[int, Findings]:
+    """Produce the streams to a fresh broker while `driftline run` reads them; the alarms it counted, and what it said.
+
+    Raises `BrokerError` when the broker does not start, or the service ends or stands still.
+    """
+    with Broker() as broker:
+        with step("starting Kafka and creating topics"):
+            broker.create_topics({stream.topic: PARTITIONS for stream in streams})
+            environ = {**os.environ, "DRIFTLINE_KAFKA__BOOTSTRAP": broker.bootstrap, "DRIFTLINE_METRICS__PORT": "0"}
+            topics = [*COMMAND, "topics", "--config", str(CONFIG), "--create"]
+            made = subprocess.run(topics, env=environ, capture_output=True, text=True, check=False)
+            if made.returncode != 0:
+                raise BrokerError(f"`driftline topics --create` failed: {made.stderr.strip()}")
+        with _running(environ) as service:
+            with step(f"producing {sum(map(len, streams)):,} records while `driftline run` folds them") as tell:
+                _produce(broker.bootstrap, streams, service, tell)
+                service.wait_until_done()
+            alarms = service.total("driftline_alarms_total")
+        findings = Findings()
+        with step("reading back what it published"):
+            for topic in (findings.topics.alerts, findings.topics.incidents, findings.topics.requests):
+                for value in _values(broker.bootstrap, topic):
+                    findings.add(topic, value)
+    return alarms, findings
+
+
+class _Service:
+    """`driftline run` under way."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+
+    def said(self) -> str:
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def metrics(self) -> dict[str, float]:
+        """What it counts; nothing before it has said where."""
+        if self._process.poll() is not None:
+            raise BrokerError(f"`driftline run` ended with exit code {self._process.returncode}:\n{self.said()}")
+        found = re.search(r"http://\S+/metrics", self.said())
+        if found is None:
+            return {}
+        with urllib.request.urlopen(found[0], timeout=10) as answer:  # noqa: S310 -- its own address, just read
+            lines = answer.read().decode().splitlines()
+        return {name: float(n) for name, n in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+    def total(self, metric: str, having: str = "") -> int:
+        return int(sum(n for name, n in self.metrics().items() if name.startswith(metric + "{") and having in name))
+
+    def wait_until_folded(self, topic: str, records: int) -> None:
+        self._wait(lambda: self.total("driftline_records_total", f'topic="{topic}"'), lambda n: n >= records)
+
+    def wait_until_done(self) -> None:
+        """Until there is no lag, and nothing has moved for a while: alerts have become incidents too."""
+        still: list[tuple[int, int]] = []
+
+        def look() -> tuple[int, int]:
+            still.append((self.total("driftline_lag_records"), self.total("driftline_records_total")))
+            return still[-1]
+
+        self._wait(look, lambda now: now[0] == 0 and still[-STILL_LOOKS:] == [now] * STILL_LOOKS)
+
+    def _wait(self, look: Callable[[], Any], enough: Callable[[Any], bool]) -> None:
+        deadline_s, before = time.monotonic() + PATIENCE_S, None
+        while not enough(now := look()):
+            if now != before:
+                deadline_s, before = time.monotonic() + PATIENCE_S, now
+            if time.monotonic() > deadline_s:
+                raise BrokerError(f"`driftline run` has stood still for {PATIENCE_S:.0f} s:\n{self.said()}")
+            time.sleep(0.1)
+
+
+@contextmanager
+def _running(environ: Mapping[str, str]) -> Iterator[_Service]:
+    with tempfile.NamedTemporaryFile(prefix="driftline-", suffix=".log") as log:
+        command = [*COMMAND, "run", "--config", str(CONFIG)]
+        process = subprocess.Popen(command, env=dict(environ), stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield _Service(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _produce(
+    bootstrap: str, streams: tuple[Stream, Stream], service: _Service, tell: Callable[[int, int | None], None]
+) -> None:
+    """Time flies, but in order: labels are sent once the predictions of their time have been folded, as in life."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4"})
+    predictions, labels = streams
+    edges = np.arange(predictions.time_ms[0], labels.time_ms[-1] + STEP_MS, STEP_MS)
+    asked = [0, *np.searchsorted(predictions.time_ms, edges[1:]).tolist()]
+    known = [0, *np.searchsorted(labels.time_ms, edges[1:]).tolist()]
+    for i in range(len(edges) - 1):
+        _send(producer, predictions, range(asked[i], asked[i + 1]))
+        service.wait_until_folded(predictions.topic, asked[i + 1])
+        _send(producer, labels, range(known[i], known[i + 1]))
+        tell(asked[i + 1] + known[i + 1], len(predictions) + len(labels))
+
+
+def _send(producer: Producer, stream: Stream, rows: range) -> None:
+    times, partitions = stream.time_ms.tolist(), stream.partition.tolist()
+    for i in rows:
+        while True:
+            try:
+                producer.produce(stream.topic, stream.values[i], stream.keys[i], partitions[i], timestamp=times[i])
+                break
+            except BufferError:  # its queue is full: let it send
+                producer.poll(0.1)
+    if producer.flush(PATIENCE_S):
+        raise BrokerError(f"The broker did not take the records of {stream.topic} within {PATIENCE_S:.0f} s.")
+
+
+def _values(bootstrap: str, topic: str) -> Iterator[bytes | None]:
+    """All values of a topic, partition by partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "demo-reader", "enable.auto.commit": False})
+    try:
+        for partition in consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S)
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            offset = -1
+            while offset < end - 1:
+                message = consumer.poll(PATIENCE_S)
+                if message is None or message.error() is not None:
+                    raise BrokerError(f"{topic} can't be read back: {message and message.error()}")
+                offset = message.offset()
+                yield message.value()
+    finally:
+        consumer.close()

@@ -1,0 +1,27 @@
+"""A recording through Driftline, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from examples.demo.findings import Findings
+from streamer import app
+from streamer.config import load_config
+from streamer.logs.base import Output
+
+HERE = Path(__file__).parent
+
+
+def watch(
+    config_file: str, recording: Path, progress: Callable[[int, int | None], None], reference: Path | None = None
+) -> tuple[app.Summary, Findings]:
+    """Replay a recording under a configuration of this folder, against training data where there are any."""
+    environ = {} if reference is None else {"DRIFTLINE_REFERENCES__FILE": str(reference.absolute())}
+    config = load_config(str(HERE / config_file), needs=(), environ=environ)
+    findings = Findings(topics=config.outputs)
+
+    def publish(output: Output) -> None:
+        findings.add(output.topic, output.value)
+
+    return app.replay(config, [str(recording)], None, publish, progress), findings
