@@ -77,7 +77,8 @@ class AtLeastOnce:
             if offset != self.epochs_end:
                 raise Doubt(
                     f"Our epoch went to offset {offset} of topic {self._epochs_topic} and not to {self.epochs_end}, so "
-                    "another process works for the same group: see that only one runs. This one ends without publishing"
+                    "another process works for the same group. This one ends and publishes nothing of that epoch: see "
+                    "that only one process runs for each kafka.group, then start it again"
                 )
             self.epochs_end += 1
 

@@ -64,7 +64,9 @@ def _connected(address: Address) -> socket.socket:
     try:
         return socket.create_connection(address, STEP_TIMEOUT_S)
     except (socket.gaierror, UnicodeError) as error:
-        raise Obstacle(f"can't be found: the host name {host} does not resolve") from error
+        raise Obstacle(
+            f"can't be found: the host name {host} does not resolve. Is it spelled right, and does DNS know it here?"
+        ) from error
     except TimeoutError:
         raise Obstacle(
             f"does not answer within {STEP_TIMEOUT_S:.0f} s: is the host up, and is a firewall between?"
@@ -105,7 +107,9 @@ def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
         code, words, challenge = wire.sasl_authenticate(token)
         if code:
             cause = "wrong user name or password" if code == SASL_AUTHENTICATION_FAILED else f"error {code}"
-            raise Obstacle(f"refuses the user {connection.username!r}: {cause} ({words})")
+            raise Obstacle(
+                f"refuses the user {connection.username!r}: {cause} ({words}). Mend kafka.security in the config"
+            )
         try:
             sasl.receive(challenge)
         except ValueError as error:
@@ -134,7 +138,10 @@ def _explain(words: Misunderstanding, address: Address, connection: KafkaConnect
         raise Obstacle(f"speaks TLS, but the protocol is {connection.protocol}: use SSL or SASL_SSL")
     if not connection.sasl and (offered := _mechanisms_offered(address, connection.tls)):
         names = ", ".join(offered)
-        raise Obstacle(f"asks for a login (SASL, it offers {names}), but the protocol is {connection.protocol}")
+        raise Obstacle(
+            f"asks for a login (SASL, it offers {names}), but the protocol is {connection.protocol}: say who we are in "
+            "kafka.security of the config"
+        )
     raise Obstacle(f"{words}: is this the port of a Kafka broker, and {connection.protocol} its protocol?")
 
 

@@ -69,7 +69,10 @@ class Wire:
                 raise Misunderstanding("answers, but not in the Kafka protocol")
             return Answer(self._receive(size)[4:])
         except TimeoutError:
-            raise Obstacle(f"accepted the connection but did not answer within {STEP_TIMEOUT_S:.0f} s") from None
+            raise Obstacle(
+                f"accepted the connection but did not answer within {STEP_TIMEOUT_S:.0f} s: is this the port of a "
+                "Kafka broker, and is the broker well?"
+            ) from None
         except ssl.SSLError as error:
             if "CERTIFICATE_REQUIRED" in str(error):
                 raise Obstacle("asks for a client certificate: name cert_file and key_file") from error
