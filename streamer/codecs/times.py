@@ -102,6 +102,8 @@ def _from_bytes(text: U8) -> I64:
 
 def _local_ms(text: U8, digit: I64, end: int) -> tuple[I64, NDArray[np.bool_]]:
     """Milliseconds of date, time and fraction, which take the first `end` bytes; and whether they are well formed."""
+    if end < 19:  # the suffix begins within the time
+        return np.zeros(len(text), np.int64), np.zeros(len(text), np.bool_)
     year, month, day = _two(digit, 0) * 100 + _two(digit, 2), _two(digit, 5), _two(digit, 8)
     hour, minute, second = _two(digit, 11), _two(digit, 14), _two(digit, 17)
     good = (digit[:, _DIGITS] <= 9).all(axis=1) & (hour < 24) & (minute < 60) & (second < 60)

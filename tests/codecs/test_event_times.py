@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamer.codecs.times import UNREADABLE, _from_bytes, plain_ms, times_ms
@@ -42,6 +42,8 @@ TABLE = [
     ("20261123T071600Z", "auto", UNREADABLE),
     ("２026-11-23T07:16:00Z", "auto", UNREADABLE),
     ("2026-11-23T07:16:00Z ", "auto", UNREADABLE),
+    ("2026-11-23T07:16:0Z", "auto", UNREADABLE),
+    ("2026-11-23T07+01:00", "auto", UNREADABLE),
     ("", "auto", UNREADABLE),
     (1_795_418_160, "auto", 1_795_418_160_000),
     (1_795_418_160.1239, "auto", 1_795_418_160_124),
@@ -98,6 +100,51 @@ forms = st.builds(
 def test_columns_equal_the_plain_path(texts):
     """Reading columns of bytes gives what the standard library gives text by text."""
     assert times_ms(texts, "auto", np.zeros(len(texts), np.int64)).tolist() == [plain_ms(text) for text in texts]
+
+
+# What comes of a good text by accident: pieces put in and cut out, fractions and offsets of any shape, other alphabets.
+pieces = st.one_of(
+    st.sampled_from(["", "Z", "z", ".", ":", "-", "+", " ", "T", "é", "７", "٣", "\N{MINUS SIGN}", "\x00", "🕛"]),
+    st.text("0123456789.:+-Zé７", max_size=8),
+    st.from_regex(r"\.[0-9]{0,60}", fullmatch=True),
+    st.from_regex(r"[+-][0-9]{0,3}:?[0-9]{0,3}", fullmatch=True),
+)
+slots = st.integers(0, 34)  # a text with nanoseconds and an offset has 35 characters
+
+
+def spliced(text: str, splices: list[tuple[int, int, str]]) -> str:
+    """`text` after each (place, how many characters go, what comes instead)."""
+    for at, gone, piece in splices:
+        text = text[:at] + piece + text[at + gone :]
+    return text
+
+
+good = st.builds(
+    "{}{}{}".format,
+    st.datetimes(min_value=datetime.fromisoformat("1970-01-01")).map(lambda time: time.isoformat()[:19]),
+    st.from_regex(r"(\.[0-9]{1,9})?", fullmatch=True),
+    st.sampled_from(["Z", "z", "", "+00:00", "-05:30", "+14:00", "+23:59"]),
+)
+mutated = st.builds(spliced, good, st.lists(st.tuples(slots, slots, pieces), max_size=3))
+cut = st.builds(lambda text, at: text[:at], good, slots)
+
+
+@given(st.lists(st.one_of(good, mutated, cut), min_size=1, max_size=30))
+@settings(max_examples=500)
+def test_columns_equal_the_plain_path_on_damaged_times(texts):
+    """Times cut short, spliced or in other digits are read, or refused, exactly as the standard library does."""
+    assert times_ms(texts, "auto", np.zeros(len(texts), np.int64)).tolist() == [plain_ms(text) for text in texts]
+
+
+@given(st.integers(0, 64), st.data())
+@settings(max_examples=500)
+def test_the_columns_alone_never_read_what_the_plain_path_refuses(length, data):
+    """Whatever bytes of whatever length: the vectorised reader never raises, and what it does read is right."""
+    letters = st.sampled_from("0123456789:-+.TtZz x\x00")
+    text = data.draw(st.one_of(good, mutated, st.text(letters, min_size=length, max_size=length)))
+    assume(text.isascii() and 19 <= len(text) <= 64)
+    (read,) = _from_bytes(np.frombuffer(text.encode(), np.uint8)[None]).tolist()
+    assert read in (plain_ms(text), UNREADABLE)
 
 
 @given(st.datetimes(min_value=datetime.fromisoformat("1970-01-01")), st.sampled_from(["Z", "+00:00", ""]))
