@@ -105,7 +105,10 @@ class RecordingWriter:
         try:
             yield
         except OSError as error:
-            raise UsageError(f"Can't write the recording {self.path}: {error.strerror or error}.") from error
+            cause = os.strerror(error.errno) if error.errno else error  # pyarrow's own words name the partial file
+            raise UsageError(
+                f"Can't write the recording {self.path}: {cause}. Name a file in a folder that can be written."
+            ) from error
 
 
 def _pieces(records: Records) -> list[int]:
