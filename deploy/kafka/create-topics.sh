@@ -10,7 +10,7 @@ create() { # name, partitions, more options
 
 bootstrap=$1
 
-# Event topics have as many partitions as there may be processes, all the same number: one unit folds partition p of each.
+# Event topics have all the same number of partitions: one unit folds partition p of each.
 create bus.predictions 4
 create bus.labels 4
 create weather.features 4
