@@ -6,7 +6,7 @@ absorbed. `ready` follows at the very event with which `min_events_after_onset` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -38,7 +38,8 @@ class Alarm:
 class Stretch:
     """The events of a batch as the alerts see them. `subject` is -1 for events that count for none (labels)."""
 
-    topic: str
+    topics: Sequence[str]
+    topic: I64  # index into `topics`
     partition: int
     offset: I64
     event_time_ms: I64
@@ -129,7 +130,7 @@ def _event_of(stretch: Stretch, subject: int, number: int) -> int | None:
 
 def _place(stretch: Stretch, event: int) -> Place:
     mark = Mark(0, int(stretch.offset[event]), int(stretch.event_time_ms[event]))
-    return _place_of(mark, stretch.topic, stretch.partition)
+    return _place_of(mark, stretch.topics[stretch.topic[event]], stretch.partition)
 
 
 def _place_of(mark: Mark, topic: str, partition: int) -> Place:

@@ -3,14 +3,14 @@
     records ─► codec ─► EventBatch ─► subjects, series ─► banks ─► alarms ─► alerts
                  └► dead letters        └► labels join ─► error ─┘
 
-State is a pure function of the settings and the records in order. An epoch's records are folded topic by topic in the
-configured order, then by offset; how they were cut into polls, stretches or chunks never shows.
+State is a pure function of the settings, the records and how they were cut into epochs. Within an epoch, records are
+folded in the order of `merge.py`; how they were cut into polls or chunks never shows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,13 @@ from detectors.registry import bank
 from detectors.series import NO_ROW, SeriesTable, ValueKind
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
-from streamer.codecs.base import Codec
+from streamer.codecs.base import Codec, DeadLetters
 from streamer.dead_letters import dead_letter
 from streamer.errors import UsageError
 from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
+from streamer.merge import Part, chunks, merged
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
 from streamer.topics import OutputTopics
@@ -108,11 +109,7 @@ class DetectFold:
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
-        outputs: list[Output] = []
-        for records in sorted(stretch, key=lambda r: self._rank(r.topic)):
-            for start in range(0, len(records), CHUNK_RECORDS):
-                outputs += self._fold(records.part(start, start + CHUNK_RECORDS))
-        return outputs
+        return [output for parts in chunks(stretch, self._rank, CHUNK_RECORDS) for output in self._fold(parts)]
 
     def dump(self) -> bytes:
         """The whole state."""
@@ -155,38 +152,55 @@ class DetectFold:
             raise UsageError(f"{topic} is one event topic too many: a service folds at most {TOPICS_MAX}")
         return rank
 
-    def _fold(self, records: Records) -> list[Output]:
-        batch, dead = self.settings.codecs[records.topic].decode(records, self.names)
-        dead_topic = self.settings.outputs.dead_letters(records.topic)
-        outputs: list[tuple[int, Output]] = []  # with the offset of the record that gave it
+    def _fold(self, parts: Sequence[Part]) -> list[Output]:
+        """Fold a chunk; its outputs stand in the order of the records that gave them."""
+        outputs: list[tuple[int, Output]] = []
+        batches, places = [], []
+        for part in parts:
+            batch, dead = self.settings.codecs[part.records.topic].decode(part.records, self.names)
+            outputs += self._bury(part, dead)
+            self._count(part.records, batch)
+            batches.append(batch)
+            places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
+        batch, origin = merged(batches, places)
+        place = np.sort(np.concatenate(places))
+        rank = np.array([self._rank(part.records.topic) for part in parts])[origin]
+        outputs += [(int(place[event]), self._output(alert)) for event, alert in self._watch(batch, rank)]
+        outputs.sort(key=lambda entry: entry[0])
+        return [output for _, output in outputs]
+
+    def _bury(self, part: Part, dead: DeadLetters) -> Iterator[tuple[int, Output]]:
+        """The part's dead letters, each with its place in the chunk."""
+        topic = part.records.topic
         for i, reason, detail in zip(dead.index, dead.reason, dead.detail, strict=True):
-            self.tally["dead_letters", records.topic, reason.value] += 1
-            outputs.append((int(records.offset[i]), dead_letter(records, i, reason, detail, dead_topic)))
+            self.tally["dead_letters", topic, reason.value] += 1
+            letter = dead_letter(part.records, i, reason, detail, self.settings.outputs.dead_letters(topic))
+            yield int(part.at[i]), letter
+
+    def _count(self, records: Records, batch: EventBatch) -> None:
         self.tally["records", records.topic] += len(records)
         self.tally["events", records.topic] += len(batch)
         self.tally["values", records.topic] += len(batch.number)
         if len(batch):
             self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
-            outputs += [(int(batch.offset[event]), self._output(alert)) for event, alert in self._watch(batch)]
-        outputs.sort(key=lambda entry: entry[0])
-        return [output for _, output in outputs]
 
-    def _watch(self, batch: EventBatch) -> list[tuple[int, Alert]]:
-        subjects = self._subjects_of(batch)
+    def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
+        """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
+        subjects = self._subjects_of(batch, rank)
         numbers = self._marks.number(subjects)
         values = self._values(batch, subjects, numbers)
         self._make_rows(values)
         alarms = self._alarms(batch, values)
-        stretch = Stretch(batch.topic, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
-        topics = [self._topic_of(alarm.subject) for alarm in alarms]
-        return self._alerts.fold(stretch, topics, alarms)
+        names = self._topics.names
+        stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
+        return self._alerts.fold(stretch, [self._topic_of(alarm.subject) for alarm in alarms], alarms)
 
-    def _subjects_of(self, batch: EventBatch) -> I64:
+    def _subjects_of(self, batch: EventBatch, rank: I64) -> I64:
         """Each event's subject: one version of one model on one topic; -1 for labels, no events of its life."""
         of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
         model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
-        key = model << 32 | version << 8 | self._rank(batch.topic)
+        key = model << 32 | version << 8 | rank
         subjects = np.full(len(batch), -1, np.int64)
         subjects[of_model] = self._subjects.lookup(key[of_model])
         return subjects
@@ -194,8 +208,6 @@ class DetectFold:
     def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> Values:
         """What a batch's events and the errors its labels bring to light have for the detectors."""
         errors = self._labels.join(batch, subjects, numbers)
-        self.tally["labels", batch.topic] += int(np.count_nonzero(batch.kind & Kind.LABEL))
-        self.tally["errors", batch.topic] += len(errors.event)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         event = np.concatenate([of_event, errors.event])
         subject = np.concatenate([subjects[of_event], errors.subject])
@@ -203,11 +215,11 @@ class DetectFold:
         column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
         number = np.concatenate([batch.number, errors.error])
         kind = np.concatenate([_kinds(batch), np.full(len(errors.event), ValueKind.NUMBER, np.uint8)])
-        rows = np.full(len(event), NO_ROW, np.int64)
-        known = subject >= 0  # not so once the table of subjects is full
-        rows[known] = self._series.route(subject[known], column[known], kind[known])
-        goes = rows != NO_ROW
-        return Values(rows[goes], number[goes], event[goes], life[goes])
+        take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
+        take = take[subject[take] >= 0]  # not so once the table of subjects is full
+        rows = self._series.route(subject[take], column[take], kind[take])
+        take, rows = take[rows != NO_ROW], rows[rows != NO_ROW]
+        return Values(rows, number[take], event[take], life[take])
 
     def _make_rows(self, values: Values) -> None:
         """Make room in the banks for series that begin in this batch, and give them their reference."""

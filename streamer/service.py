@@ -12,6 +12,8 @@ from streamer.epochs import Units
 from streamer.logs.base import Epoch, Log, Output
 from streamer.unit import Fold, Folded, Unit
 
+PATIENCE_S = 30.0  # for a topic that holds more records but gives none; then its unit goes on without it
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,7 @@ class Service:
         self._clock = clock
         self._observer = observer
         self._held: set[tuple[str, int]] = set()
+        self._stuck_s: dict[str, float] = {}  # unit -> since when it waits for a topic that gives nothing
         self._cut_s = clock.monotonic_s()
 
     @property
@@ -89,7 +92,7 @@ class Service:
         for _, unit in sorted(self.units.items()):
             while (one := unit.next_scripted()) is not None:
                 folded.append(one)
-            if due and (one := unit.next_live()) is not None:
+            if due and (one := unit.next_live(self._behind(unit))) is not None:
                 folded.append(one)
         self._hold_back()
         for one in folded:
@@ -105,6 +108,16 @@ class Service:
         epochs = [one.epoch for one in folded]
         self._log.commit(outputs, epochs)
         self._observer.committed(outputs, epochs, self._clock.monotonic_s() - started_s)
+
+    def _behind(self, unit: Unit) -> list[tuple[str, int]]:
+        """The unit's topic-partitions that the others should wait for; none once it has waited for too long."""
+        behind = [of for of in self._log.behind() if self._units.of(*of) == unit.name]
+        stuck = any(of not in unit.buffer for of in behind) and bool(unit.buffer)
+        if not stuck:
+            self._stuck_s.pop(unit.name, None)
+            return behind
+        since_s = self._stuck_s.setdefault(unit.name, self._clock.monotonic_s())
+        return behind if self._clock.monotonic_s() - since_s < PATIENCE_S else []
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()

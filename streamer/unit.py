@@ -1,24 +1,33 @@
 """One fold with what it has buffered and how far it has come: the part of the loop that knows about epochs.
 
 A unit folds whole epochs. While it has a *script* (epochs that an earlier process committed), it cuts where the script
-says, so that it becomes exactly what that process was; afterwards it cuts wherever the loop asks it to.
+says, so that it becomes exactly what that process was; afterwards it cuts when the loop asks it to. A live cut runs
+through all topics at one time of the log: while one topic is behind, what others hold of later times waits for it, so
+that labels meet their predictions also when a service catches up.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamer.epochs import digest
 from streamer.logs.base import Epoch, Output, Past, Records
+
+I64 = NDArray[np.int64]
 
 
 class Fold(Protocol):
     """What both folds look like from outside; `step` gets one epoch."""
 
-    tally: Counter[tuple[str, ...]]  # what has been folded since this process started, for metrics; not part of the state
+    tally: Counter[
+        tuple[str, ...]
+    ]  # what has been folded since this process started, for metrics; not part of the state
     newest_event_time_ms: int  # -1: nothing yet
 
     @property
@@ -88,11 +97,17 @@ class Unit:
         outputs = self.fold.step(self._take(epoch))
         return Folded(epoch, outputs, epoch.number > self.committed, digest(outputs) != epoch.digest)
 
-    def next_live(self) -> Folded | None:
-        """Fold everything buffered as one epoch, if there is anything and the script is done."""
-        if self.script or not self.buffer:
+    def next_live(self, behind: Collection[tuple[str, int]]) -> Folded | None:
+        """Fold what is buffered as one epoch, if there is anything and the script is done.
+
+        `behind` are the unit's topic-partitions of which the log holds more; nothing is folded that is later than what
+        is buffered of each of them.
+        """
+        if self.script or not self.buffer or any(of not in self.buffer for of in behind):
             return None
-        ends = self.ends | {topic: stretch[-1].next_offset for (topic, _), stretch in self.buffer.items()}
+        times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
+        horizon = min((int(times[of][-1]) for of in behind if len(times[of])), default=-1)
+        ends = self.ends | {of[0]: _end(self.buffer[of], times[of], horizon) for of in self.buffer}
         cut = Epoch(self.name, self.number + 1, ends)
         outputs = self.fold.step(self._take(cut))
         return Folded(Epoch(self.name, cut.number, ends, len(outputs), digest(outputs)), outputs)
@@ -116,3 +131,16 @@ class Unit:
         self.number = epoch.number
         self.ends = dict(epoch.ends)
         return taken
+
+
+def _running_max(stretch: Sequence[Records]) -> I64:
+    """The time that has been reached at each record."""
+    return np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in stretch]))
+
+
+def _end(stretch: Sequence[Records], times: I64, horizon: int) -> int:
+    """The offset behind the last record that is not later than the horizon (-1: none is)."""
+    n = len(times) if horizon < 0 else int(np.searchsorted(times, horizon, side="right"))
+    if n == len(times):
+        return stretch[-1].next_offset
+    return int(np.concatenate([records.offset for records in stretch])[n])

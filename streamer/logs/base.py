@@ -1,13 +1,13 @@
 """The port to the log: what a log gives (`Records`) and takes (`Output`, `Epoch`).
 
-A log is polled for stretches of records and given outputs to commit. `Records` is one partition's stretch as columns over
-one buffer, never a list of record objects, so that a million records a second can pass through. Three logs stand behind
-the port: `memory_log` (tests, and the output side of a replay), `recorded_log` (files) and `kafka_log` (a broker).
+A log is polled for stretches of records and given outputs to commit. `Records` is one partition's stretch as columns
+over one buffer, never a list of record objects, so that a million records a second can pass through. Three logs stand
+behind the port: `memory_log` (tests, and the output side of a replay), `recorded_log` (files), `kafka_log` (a broker).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -118,8 +118,8 @@ class Output:
 class Epoch:
     """One committed step of one fold unit: everything up to `ends` has been folded, and this many outputs came of it.
 
-    A unit folds each epoch in canonical order (topic by topic, in the configured order, then by offset), so the epochs
-    of a unit are the script by which anyone can fold the same log again and get the same bytes.
+    A unit folds each epoch in one order (see `streamer/merge.py`), so the epochs of a unit are the script by which
+    anyone can fold the same log again and get the same bytes.
     """
 
     unit: str  # "detect-<partition>" or "decide"
@@ -154,6 +154,10 @@ class Log(Protocol):
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         """Stop (or go on) fetching a partition, because its unit has buffered enough."""
+        ...
+
+    def behind(self) -> Collection[tuple[str, int]]:
+        """Topic-partitions that hold more than has been polled, or of which that is not known yet."""
         ...
 
     def exhausted(self) -> bool:

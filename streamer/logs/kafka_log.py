@@ -158,6 +158,10 @@ class KafkaLog:
     def hold(self, topic: str, partition: int, held: bool) -> None:
         (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
+    def behind(self) -> list[Spot]:
+        at, end = positions(self._consumer), ends(self._consumer)
+        return [spot for spot in self._units if spot not in end or at.get(spot, 0) < end[spot]]
+
     def exhausted(self) -> bool:
         return False
 

@@ -162,13 +162,16 @@ class MemoryLog:
     def hold(self, topic: str, partition: int, held: bool) -> None:
         (self._held.add if held else self._held.discard)((topic, partition))
 
+    def behind(self) -> list[tuple[str, int]]:
+        return [
+            place
+            for place in self.store.rows
+            if place[0] in self.subscribed and self._position.get(place, 0) < self.store.end(*place)
+        ]
+
     def drained(self) -> bool:
         """Whether everything subscribed to has been polled, held partitions included."""
-        return all(
-            self._position.get(place, 0) >= self.store.end(*place)
-            for place in self.store.rows
-            if place[0] in self.subscribed
-        )
+        return not self.behind()
 
     def exhausted(self) -> bool:
         return self.store.input_ended and self.drained()

@@ -114,6 +114,10 @@ class RecordedLog:
         else:
             (self._held.add if held else self._held.discard)((topic, partition))
 
+    def behind(self) -> tuple[()]:
+        """None: what a poll gives is in one order already."""
+        return ()
+
     def exhausted(self) -> bool:
         return not any(feed.fill() for feed in self._feeds) and self._outputs.drained()
 

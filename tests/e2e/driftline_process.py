@@ -45,6 +45,7 @@ class Place:
     folder: Path
     events: str = ""
     partitions: int = 4
+    labels: str = ""  # the topic of labels; made, if it is named
     extra: str = ""
     tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
@@ -52,12 +53,15 @@ class Place:
         if not self.events:
             self.events = f"bus.predictions.{self.tag}"
             create_topic(self.bootstrap, self.events, self.partitions)
+        if self.labels:
+            create_topic(self.bootstrap, self.labels, self.partitions)
         self.outputs = {what: f"driftline.{what}.{self.tag}" for what in ("alerts", "incidents", "requests", "epochs")}
         self.config = self.folder / "driftline.yaml"
+        topics = "".join(f"  {topic}: {{codec: json}}\n" for topic in (self.events, self.labels) if topic)
         outputs = "".join(f"  {what}: {topic}\n" for what, topic in self.outputs.items())
         self.config.write_text(
             f"kafka: {{bootstrap: '{self.bootstrap}', group: driftline-{self.tag}}}\n"
-            f"topics: {{{self.events}: {{codec: json}}}}\noutputs:\n{outputs}"
+            f"topics:\n{topics}outputs:\n{outputs}"
             f"commit: {{interval_s: 0.2, records_max: 20000}}\nmetrics: {{port: 0}}\n{self.extra}"
         )
         driftline("topics", "--config", str(self.config), "--create")
@@ -74,6 +78,13 @@ class Place:
                         break
                     except BufferError:
                         producer.poll(0.1)
+        assert producer.flush(PATIENCE_S) == 0
+
+    def produce_at(self, topic: str, partition: int, values: list[tuple[int, bytes]]) -> None:
+        """Values with their record times in ms."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "queue.buffering.max.messages": len(values) + 1})
+        for time_ms, value in values:
+            producer.produce(topic, value, None, partition, timestamp=time_ms)
         assert producer.flush(PATIENCE_S) == 0
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:

@@ -6,9 +6,10 @@ import json
 import random
 import time
 
+import numpy as np
 import pytest
 from driftline_process import Place, driftline, running
-from fifty_models import DRIFTING, onset_error, stream
+from fifty_models import DRIFTING, START_MS, onset_error, stream
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -69,6 +70,27 @@ def test_a_replay_of_the_recorded_topic_gives_the_same_ids(done, tmp_path):
         mine = [{k: v for k, v in line.items() if k != "type"} for line in lines if line["type"] == kind]
         live = done.jsons(what)
         assert sorted(map(canonical, mine)) == sorted(map(canonical, live))
+
+
+def test_late_labels_on_a_topic_of_their_own_show_the_model_that_errs(kafka_broker, tmp_path):
+    """Catching up with a backlog of both topics, one model's error has grown and it alone is asked for."""
+    rng = np.random.default_rng(12)
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, labels=f"bus.labels.{tmp_path.name}")
+    predictions, labels = [], []
+    for i in range(12_000):
+        m, time_ms = i % 4, START_MS + 60_000 * i
+        of = {"model_id": f"bus-{m}", "prediction_id": str(i), "event_time": time_ms}
+        error = rng.normal() * (30 if m == 2 and i > 8000 else 10)
+        predictions.append((time_ms, json.dumps(of | {"prediction": 300.0}).encode()))
+        late = time_ms + 600_000
+        labels.append((late, json.dumps(of | {"event_time": late, "label": 300.0 + error}).encode()))
+    place.produce_at(place.events, 0, predictions)
+    place.produce_at(place.labels, 0, labels)
+    place.run_to_end()
+    (request,) = place.jsons("requests")
+    assert request["model_id"] == "bus-2"
+    assert {alert["column"] for alert in request["evidence"]} == {"error"}
+    assert abs(request["training_window"][0]["start_offset"] - 8000) <= 4 * 50
 
 
 def canonical(record: dict) -> str:

@@ -29,7 +29,7 @@ class Timeline:
         subject = self.subjects[start:end]
         number = self.marks.number(subject)
         offset = np.arange(start, end)
-        stretch = Stretch("t", 0, offset, offset * 1000, subject, number)
+        stretch = Stretch(["t"], np.zeros(len(offset), np.int64), 0, offset, offset * 1000, subject, number)
         made = []
         for event, row, ago in sorted(alarms):
             if start <= event < end and subject[event - start] >= 0:

@@ -167,6 +167,56 @@ def test_a_unit_that_is_far_ahead_of_its_script_is_held():
     assert all(sum(1 if is_held else -1 for t, is_held in held if t == topic) == 0 for topic, _ in held)
 
 
+class UnevenLog(MemoryLog):
+    """A log of which a poll brings only so many labels."""
+
+    labels_a_poll = 0
+
+    def poll(self, timeout_s=0.0):
+        stretches = super().poll(timeout_s)
+        for i, records in enumerate(stretches):
+            if records.topic == "labels":
+                stretches[i] = records.part(0, self.labels_a_poll)
+                self._position["labels", 0] = stretches[i].next_offset
+        return stretches
+
+
+def catching_up(labels_a_poll):
+    """A backlog of predictions an hour apart, each with its label a second later."""
+    log = UnevenLog(["predictions", "labels", "driftline.alerts"], poll_records_max=100)
+    log.labels_a_poll = labels_a_poll
+    for i in range(2000):
+        time_ms = START_MS + 3_600_000 * i
+        of = {"model_id": "m", "prediction_id": str(i), "event_time": time_ms}
+        log.append("predictions", None, json.dumps(of | {"prediction": 1.0}).encode(), timestamp_ms=time_ms)
+        log.append("labels", None, json.dumps(of | {"label": 2.0}).encode(), timestamp_ms=time_ms + 1000)
+    log.end_input()
+    return log
+
+
+@pytest.mark.parametrize("labels_a_poll", [100, 30, 7])
+def test_labels_meet_their_predictions_however_fast_their_topics_are_read(labels_a_poll):
+    """Catching up with weeks of backlog, a topic that is read faster waits for the one that is read slower."""
+    log = catching_up(labels_a_poll)
+    service = service_over(log)
+    service.run(lambda: False)
+    counts = service.units["detect-0"].fold._labels.counts
+    assert counts == {"matched": 2000, "unmatched": 0, "expired": 0, "evicted": 0}
+
+
+def test_a_topic_that_gives_nothing_is_waited_for_and_then_left_behind():
+    """A partition that can't be read stops its unit for a while, not for ever."""
+    log = catching_up(100)
+    log.hold("labels", 0, True)
+    service = service_over(log)
+    service.turn()
+    service.turn()
+    assert service.units["detect-0"].number == 0
+    service._clock.advance(31)
+    service.turn()
+    assert service.units["detect-0"].number == 1
+
+
 def test_an_epoch_ends_when_its_time_has_come():
     """Between commits the loop only gathers; the interval of the clock ends an epoch."""
     log = log_with_events(0)
