@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from streamer.logs.base import Output
 from streamer.logs.memory_log import MemoryLog
 from streamer.logs.recorded_log import RecordedLog
 from streamer.logs.recording import open_recording
-from streamer.observers import MetricsObserver, ReplayObserver
+from streamer.observers import MetricsObserver, Observers, ProgressLog, ReplayObserver
 from streamer.service import CommitSettings, Service
 
 if TYPE_CHECKING:
@@ -153,9 +153,14 @@ def run(config: Config, stop: threading.Event) -> None:
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
         source = KafkaLog(connection, settings, units(config).of)
         opened.callback(source.close)
-        observer = MetricsObserver(metrics, lambda: source.lag().items())
+        clock = SystemClock()
+
+        def lag() -> Iterable[tuple[tuple[str, int], int]]:
+            return source.lag().items()
+
+        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag))
         log.info("reading %s as group %s", ", ".join(config.topics), config.kafka.group)
-        Service(source, units(config), fold_of, config.commit, SystemClock(), observer).run(stop.is_set)
+        Service(source, units(config), fold_of, config.commit, clock, observer).run(stop.is_set)
         metrics.ready(False)
         log.info("stopped; everything folded is committed")
 

@@ -1,24 +1,29 @@
-"""Who watches the loop: Prometheus metrics for a service, counts and a progress report for a replay."""
+"""Who watches the loop: metrics and a log for a service, outputs and progress for a replay."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from streamer.clock import Clock
 from streamer.detect import DetectFold
 from streamer.logs.base import Epoch, Output
 from streamer.metrics import Metrics
-from streamer.service import Service
+from streamer.service import Observer, Service
+
+log = logging.getLogger(__name__)
 
 Tally = Counter[tuple[str, ...]]
+Lag = Callable[[], Iterable[tuple[tuple[str, int], int]]]  # how far each (topic, partition) is behind, in records
+TELL_EVERY_S = 10.0
 LAG_EVERY_TURNS = 10  # asking the client for its lag costs a little for each partition
 
 
 class MetricsObserver:
     """Tells Prometheus what the loop does."""
 
-    def __init__(self, metrics: Metrics, lag: Callable[[], Iterable[tuple[tuple[str, int], int]]]) -> None:
-        """`lag` gives how far each topic-partition is behind, as ((topic, partition), records)."""
+    def __init__(self, metrics: Metrics, lag: Lag) -> None:
         self._metrics = metrics
         self._lag = lag
         self._told: dict[str, Tally] = {}
@@ -63,6 +68,50 @@ class MetricsObserver:
                     if outcome == "request_made":
                         self._metrics.requests(n)
         self._told[unit] = tally.copy()
+
+
+class ProgressLog:
+    """Says in the log how recovery and catching up go: a line every ten seconds while something moves."""
+
+    def __init__(self, clock: Clock, lag: Lag) -> None:
+        self._clock = clock
+        self._lag = lag
+        self._recovering = False
+        self._records = 0
+        self._told_s = clock.monotonic_s()
+
+    def turned(self, service: Service) -> None:
+        if self._recovering and not service.recovering:
+            log.info("recovered; what comes now is new")
+        self._recovering = service.recovering
+        if self._clock.monotonic_s() - self._told_s < TELL_EVERY_S:
+            return
+        self._told_s = self._clock.monotonic_s()
+        tallies = [unit.fold.tally for unit in service.units.values()]
+        records = sum(n for tally in tallies for key, n in tally.items() if key[0] == "records")
+        if records != self._records:
+            epochs = sum(len(unit.script) for unit in service.units.values())
+            what = f"recovering, {epochs:,} epochs to fold again; " if epochs else ""
+            log.info("%s%s records folded, %s behind", what, f"{records:,}", f"{sum(n for _, n in self._lag()):,}")
+        self._records = records
+
+    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
+        pass
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *each: Observer) -> None:
+        self._each = each
+
+    def turned(self, service: Service) -> None:
+        for observer in self._each:
+            observer.turned(service)
+
+    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
+        for observer in self._each:
+            observer.committed(outputs, epochs, seconds)
 
 
 class ReplayObserver:

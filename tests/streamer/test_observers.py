@@ -1,0 +1,59 @@
+"""What the loop's watchers say."""
+
+import logging
+
+from test_service import log_with_events, service_over
+
+from streamer.clock import ManualClock
+from streamer.metrics import Metrics
+from streamer.observers import MetricsObserver, Observers, ProgressLog
+
+
+def lag():
+    return [(("predictions", 0), 7), (("predictions", 1), 5)]
+
+
+def watched(log, clock, metrics):
+    service = service_over(log)
+    observers = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag))
+    service._observer = observers
+    return service
+
+
+def test_metrics_count_what_the_folds_count():
+    """Records, values, dead letters, alarms, alerts, outcomes and requests on the page are those of the folds."""
+    metrics = Metrics()
+    log = log_with_events(1)
+    service = watched(log, ManualClock(), metrics)
+    service.run(lambda: False)
+    page = dict(line.rsplit(" ", 1) for line in metrics.expose().decode().splitlines() if line[0] != "#")
+    tally = sum((unit.fold.tally for unit in service.units.values()), start=type(service.units["decide"].fold.tally)())
+    assert float(page['driftline_records_total{topic="predictions"}']) == tally["records", "predictions"] == 612
+    assert float(page['driftline_values_total{topic="predictions"}']) == 600
+    assert float(page['driftline_dead_letters_total{reason="not_json",topic="predictions"}']) == 12
+    assert float(page['driftline_alarms_total{detector="adwin"}']) == tally["alarms", "adwin"] > 0
+    assert float(page['driftline_alerts_total{state="ready"}']) == tally["alerts", "ready"] > 0
+    assert float(page["driftline_retrain_requests_total"]) == 2
+    assert float(page['driftline_lag_records{partition="0",topic="predictions"}']) == 7
+    assert float(page["driftline_models"]) == 4
+    assert float(page["driftline_ready"]) == 1
+
+
+def test_progress_is_told_every_ten_seconds_while_something_moves(caplog):
+    """A line says how many records were folded, how far behind the service is, and when it has recovered."""
+    caplog.set_level(logging.INFO)
+    first = log_with_events(1)
+    watched(first, ManualClock(), Metrics()).run(lambda: False)
+    assert caplog.messages == []
+    clock = ManualClock()
+    service = watched(first.reopen(), clock, Metrics())
+
+    def stopped():
+        clock.advance(11)
+        return False
+
+    service.run(stopped)
+    assert caplog.messages[0].startswith("recovering, ")
+    assert caplog.messages[0].endswith(" records folded, 12 behind")
+    assert "recovered; what comes now is new" in caplog.messages
+    assert len(caplog.messages) == len(set(caplog.messages))
