@@ -1,8 +1,9 @@
 """How fast a recording is replayed, beside the loop that one would write first over the same file.
 
 200 models with 12 numeric columns each (11 features and the prediction), 1,500 events a model; ADWIN and KS watch every
-column. The plain loop reads the file with pyarrow and `json`, and feeds `river.drift.ADWIN` and, once a window of 500 values is full,
-`scipy.stats.ks_2samp` against the first 500. It is timed on its last events, where its windows are full; ours on the whole file.
+column. The plain loop reads the file with pyarrow and `json`, and feeds `river.drift.ADWIN` and, once a window of 500
+values is full, `scipy.stats.ks_2samp` against the first 500. It is timed on its last events, where its windows are
+full; ours on the whole file.
 """
 
 from __future__ import annotations
