@@ -23,10 +23,12 @@ DEFAULT_CODEC: Final = "json"
 @cache
 def topic_settings(codec: str) -> type:
     """The codec's settings with `codec` among them: what stands below a topic's name."""
+    settings = CODECS[codec][0]
     return make_dataclass(
         f"{codec.capitalize()}Topic",
         [("codec", Annotated[Literal[codec], Field(description="the format of the records")], field(default=codec))],
-        bases=(CODECS[codec][0],),
+        bases=(settings,),
+        namespace={"__doc__": settings.__doc__},  # a dataclass without one gets its signature for a docstring
         frozen=True,
         slots=True,
     )
