@@ -13,6 +13,7 @@ import msgspec
 
 from retrain.alert import Alert, AlertState, Place
 from streamer.codecs.base import Reason
+from streamer.codecs.json_text import DEPTH_MAX, is_too_deep
 
 ALERT_BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they must have a bound
 OFFSET_MAX = 2**63 - 1
@@ -35,10 +36,10 @@ def read_alert(value: bytes | None) -> Alert | Unreadable:
         return Unreadable(Reason.NULL_VALUE, "the record has no value")
     if len(value) > ALERT_BYTES_MAX:
         return Unreadable(Reason.TOO_LARGE, f"{len(value)} bytes; an alert has at most {ALERT_BYTES_MAX}")
+    if is_too_deep(value):
+        return Unreadable(Reason.TOO_DEEP, f"the value is nested deeper than {DEPTH_MAX} levels")
     try:
         alert = _decoder.decode(value)
-    except RecursionError:
-        return Unreadable(Reason.TOO_DEEP, "nested too deeply")
     except UnicodeDecodeError as problem:
         return Unreadable(Reason.NOT_UTF8, str(problem))
     except msgspec.ValidationError as problem:

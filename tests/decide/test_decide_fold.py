@@ -135,6 +135,8 @@ UNREADABLE = [
     (b'"text"', Reason.NOT_AN_OBJECT),
     (b"{}", Reason.WRONG_TYPE),
     (b'{"a":' * 9000, Reason.TOO_DEEP),
+    (b'{"a":' * 401, Reason.TOO_DEEP),
+    (b'{"a":' * 400, Reason.NOT_JSON),
     (GOOD + b" " * 65_536, Reason.TOO_LARGE),
     (GOOD.replace(b'"bus-099"', b'""'), Reason.MISSING_MODEL),
     (GOOD.replace(b'"firing"', b'"resolved"'), Reason.WRONG_TYPE),
