@@ -93,7 +93,7 @@ class AdwinBank:
     >>> bank = AdwinBank(AdwinSettings(), rows=1)
     >>> alarms = bank.update(np.zeros(1200, np.int64), values, np.zeros(1200, np.int64))
     >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist()
-    ([1055], [1000])
+    ([1087], [1008])
     """
 
     effect_unit: ClassVar[str] = "sd"

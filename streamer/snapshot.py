@@ -27,6 +27,7 @@ class Snapshot:
     arrays: Mapping[str, NDArray[Any]]
 
     def to_bytes(self) -> bytes:
+        """An Arrow stream of one row, a column an array; equal snapshots give equal bytes."""
         import pyarrow as pa
 
         shapes = {name: [a.dtype.str, list(a.shape)] for name, a in self.arrays.items()}

@@ -34,6 +34,7 @@ class Draft:
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
+        """What parsed events carry: an event may be a prediction or of a source, and a label besides."""
         owner, is_source = _owners(events)
         features = [event.features or {} for event in events]
         widths = np.fromiter(map(len, features), np.int64, len(events))

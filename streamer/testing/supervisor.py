@@ -29,6 +29,7 @@ the_end = threading.Lock()
 
 
 def main(folder: str, command: list[str]) -> int:
+    """Run `command` until it ends, is told to end or loses whoever asked for it; returns its exit code."""
     asker = os.getppid()
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
