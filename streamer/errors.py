@@ -6,8 +6,8 @@
     ├── GapError        4   the log no longer holds what the state needs
     └── Doubt          75   a commit whose outcome is not certain: the process ends and a fresh one finds out
 
-Exit codes are part of the interface: 0 done, 1 an error nobody foresaw (a bug), the rest as above. 75 is `EX_TEMPFAIL` of
-sysexits.h: starting again is the cure, so supervisors should restart on it at once.
+Exit codes are part of the interface: 0 done, 1 an error nobody foresaw (a bug), the rest as above. 75 is `EX_TEMPFAIL`
+of sysexits.h: starting again is the cure, so supervisors should restart on it at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class GapError(DriftlineError):
     exit_code = 4
 
 
-class Doubt(DriftlineError):
+class Doubt(DriftlineError):  # noqa: N818 - nobody knows whether it failed
     """A commit failed or overran, so nobody knows what the log holds; only a fresh start can tell."""
 
     exit_code = 75

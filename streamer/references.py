@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from detectors.reference import Reference
 
+from detectors.reference import Reference
 from streamer.errors import UsageError
 
 KEYS = ("model_id", "model_version")

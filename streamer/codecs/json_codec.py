@@ -1,4 +1,4 @@
-"""The codec `json`: one JSON object a record, canonical (`streamer/codecs/canonical.py`) or mapped onto that by a `FieldMap`.
+"""The codec `json`: one JSON object a record, of the fields in `canonical.py` or mapped onto them by a `FieldMap`.
 
 Records go through one call of the msgspec parser each, in a tight loop; all other work is done on whole columns. What
 the parser refuses is read again by the explaining path, which finds either an event or the reason why there is none.
