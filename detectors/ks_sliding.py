@@ -76,14 +76,14 @@ class KsSlidingBank:
 
     def __init__(self, settings: KsWindowSettings, rows: int) -> None:
         self.settings = settings
-        length = settings.reference + settings.window
+        length = settings.reference_size + settings.window
         layout = {
             "head": (np.int32, (HEAD,)),
             "ring": (np.float64, (length,)),
             "order": (np.int16 if length < 1 << 15 else np.int32, (length,)),
         }
         self._store = RowArrays(layout, rows)
-        self._scale = scale_of(settings.reference, settings.window, settings.alpha)
+        self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
 
     @property
     def rows(self) -> int:
@@ -126,7 +126,7 @@ class KsSlidingBank:
 
     def _evidence(self, state: State, row: int) -> Evidence:
         """What is to be said about an alarm of this row that has just come."""
-        reference, window = self.settings.reference, self.settings.window
+        reference, window = self.settings.reference_size, self.settings.window
         distance, value, below = _widest(state, window, self._scale, row)
         values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
         current = newest_regime(values[reference:] <= value, below / reference, reference)

@@ -44,7 +44,7 @@ class KsWindowSettings:
     """Settings of the windowed Kolmogorov-Smirnov test. ValueError when one is out of range.
 
     window: values that stand for now, 2 to 1,048,576.
-    reference: values that stand for before, 2 to 1,048,576; a larger training sample is thinned to so many.
+    reference_size: values that stand for before, 2 to 1,048,576; a larger training sample is thinned to so many.
     alpha: level of a single test, in (0, 1). There is one test an event and one reference for ever, so it must be
         small. At the default none of 6,000 unchanging series of 20,000 values, with references learnt from 500, raised
         an alarm; at 1e-6, 7 did, at 1e-5, 19. A shift by 1 standard deviation is seen after 207 values (1e-6: 195).
@@ -52,12 +52,12 @@ class KsWindowSettings:
     """
 
     window: int = 500
-    reference: int = 500
+    reference_size: int = 500
     alpha: float = 1e-7
     sliding: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("window", "reference"):
+        for name in ("window", "reference_size"):
             if not 2 <= getattr(self, name) <= SIZE_MAX:
                 raise ValueError(f"ks_window: {name} must lie between 2 and {SIZE_MAX}, got {getattr(self, name)}")
         if not 0.0 < self.alpha < 1.0:
@@ -92,20 +92,20 @@ class KsWindowBank:
 
     def __init__(self, settings: KsWindowSettings, rows: int) -> None:
         self.settings = settings
-        steps = -(-(settings.reference + 1) // LANES)
+        steps = -(-(settings.reference_size + 1) // LANES)
         places = steps * 2 * LANES
         count_type = np.int16 if settings.window < 1 << 14 else np.int32
         layout = {
             "head": (np.int32, (HEAD,)),
-            "reference": (np.float64, (settings.reference,)),
+            "reference": (np.float64, (settings.reference_size,)),
             "tally": (count_type, (places,)),
             "ring": (np.int16 if places < 1 << 15 else np.int32, (settings.window,)),
             "recent": (np.float64, (RECENT,)),
         }
         self._store = RowArrays(layout, rows)
         hidden = 1 << (14 if count_type is np.int16 else 30)
-        self._rules = Rules(steps, hidden, np.zeros((settings.reference + 1, 4), np.int64))
-        self._know_scale(settings.reference)
+        self._rules = Rules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
+        self._know_scale(settings.reference_size)
 
     @property
     def rows(self) -> int:
@@ -136,10 +136,10 @@ class KsWindowBank:
     def set_reference(self, row: int, values: F64) -> None:
         """Compare a series with this sample from now on; its window starts to fill anew.
 
-        A sample of more than `settings.reference` finite values is thinned to so many; a smaller one is used as it is.
+        A sample of more than `settings.reference_size` finite values is thinned to so many; a smaller one is used as it is.
         ValueError when it holds no finite value.
         """
-        sample = Reference.of(values, self.settings.reference).values
+        sample = Reference.of(values, self.settings.reference_size).values
         self._know_scale(len(sample))
         self._store.reset(np.array([row]))
         state = State(**self._store.arrays)

@@ -55,10 +55,10 @@ def _references(config: Config) -> References:
     """Thinned to what the hungriest of the detectors takes."""
     if config.references.file is None:
         return References()
-    sizes = [getattr(settings, "reference", 0) for settings in config.detectors.values()]
+    sizes = [getattr(settings, "reference_size", 0) for settings in config.detectors.values()]
     return load_references(str(config.references.file), max(sizes, default=0) or max_default())
 
 
 def max_default() -> int:
     """The size of a reference where no detector states one."""
-    return max(getattr(spec.settings(), "reference", 0) for spec in DETECTORS.values())
+    return max(getattr(spec.settings(), "reference_size", 0) for spec in DETECTORS.values())

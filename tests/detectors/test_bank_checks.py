@@ -13,9 +13,9 @@ from detectors.registry import DETECTORS, bank, settings_of
 VARIANTS = [
     ("adwin", {"delta": 1e-5, "clock": 7}),
     ("adwin", {"clock": 200, "levels": 12, "max_buckets": 2}),
-    ("ks_window", {"window": 77, "reference": 101, "alpha": 1e-9}),
+    ("ks_window", {"window": 77, "reference_size": 101, "alpha": 1e-9}),
     ("ks_window", {"sliding": True}),
-    ("ks_window", {"sliding": True, "window": 64, "reference": 200}),
+    ("ks_window", {"sliding": True, "window": 64, "reference_size": 200}),
 ]
 
 
@@ -37,7 +37,7 @@ class Broken:
     """A good bank behind one flaw."""
 
     def __init__(self, rows):
-        self._good = bank("ks_window", settings_of("ks_window", window=100, reference=100), rows)
+        self._good = bank("ks_window", settings_of("ks_window", window=100, reference_size=100), rows)
         self._calls = 0
 
     def __getattr__(self, name):

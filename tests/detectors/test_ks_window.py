@@ -102,7 +102,7 @@ def test_small_whole_numbers_of_any_order(reference, values, alpha):
 def test_sizes_beyond_16_bits():
     """Windows and references of tens of thousands of values with no common divisor keep to whole numbers."""
     random = np.random.default_rng(10)
-    bank = KsWindowBank(KsWindowSettings(window=20_011, reference=30_013, alpha=1e-4), 1)
+    bank = KsWindowBank(KsWindowSettings(window=20_011, reference_size=30_013, alpha=1e-4), 1)
     reference, values = random.normal(size=30_013), random.normal(size=30_000)
     values[20_011:] += 0.5
     bank.set_reference(0, reference)
@@ -128,7 +128,7 @@ def test_a_larger_sample_is_thinned_evenly():
 def test_a_new_reference_begins_anew():
     """Whatever the window held is judged no longer; the first decision comes when it is full again."""
     random = np.random.default_rng(12)
-    bank = KsWindowBank(KsWindowSettings(window=100, reference=100), 1)
+    bank = KsWindowBank(KsWindowSettings(window=100, reference_size=100), 1)
     bank.set_reference(0, random.normal(size=100))
     assert len(feed(bank, random.normal(9.0, 1.0, 150))) == 1
     bank.set_reference(0, random.normal(9.0, 1.0, 100))
@@ -140,7 +140,7 @@ def test_a_new_reference_begins_anew():
 def test_reset_forgets_the_reference_too():
     """A row that was reset learns from what comes, as a fresh one does."""
     random = np.random.default_rng(13)
-    bank = KsWindowBank(KsWindowSettings(window=100, reference=100), 2)
+    bank = KsWindowBank(KsWindowSettings(window=100, reference_size=100), 2)
     for row in range(2):
         bank.set_reference(row, random.normal(size=100))
     bank.reset(np.array([0]))
@@ -151,7 +151,7 @@ def test_reset_forgets_the_reference_too():
 
 def test_missing_values_are_no_reference():
     """NaN and infinity are left out of a sample; a sample of nothing else is refused."""
-    bank = KsWindowBank(KsWindowSettings(window=20, reference=20, alpha=0.01), 1)
+    bank = KsWindowBank(KsWindowSettings(window=20, reference_size=20, alpha=0.01), 1)
     bank.set_reference(0, np.array([np.nan, 1.0, np.inf, 2.0]))
     assert bank.dump(slice(0, 1))["reference"][0, :3].tolist() == [1.0, 2.0, np.inf]
     with pytest.raises(ValueError, match="no finite value"):
@@ -191,7 +191,7 @@ def test_alarms_are_sized_exactly():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"window": 1}, {"window": 2_000_000}, {"reference": 1}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": float("nan")}],
+    [{"window": 1}, {"window": 2_000_000}, {"reference_size": 1}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": float("nan")}],
     ids=str,
 )
 def test_settings_out_of_range_are_refused(wrong):
@@ -203,4 +203,4 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_a_series_costs_less_than_8_kilobytes():
     """Memory is stated: at the default sizes 192,000 series take 1.5 GB."""
-    assert KsWindowBank(KsWindowSettings(window=500, reference=500), 1).bytes_per_row <= 8192
+    assert KsWindowBank(KsWindowSettings(window=500, reference_size=500), 1).bytes_per_row <= 8192

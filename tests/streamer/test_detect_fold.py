@@ -20,7 +20,7 @@ from streamer.references import References, load_references
 
 DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
-    "ks_window": settings_of("ks_window", window=40, reference=40, alpha=1e-4),
+    "ks_window": settings_of("ks_window", window=40, reference_size=40, alpha=1e-4),
 }
 JUNK = (
     b"",
