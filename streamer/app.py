@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streamer.logs.kafka_connection import KafkaConnection
 
 POLL_S = 0.2
+POLL_RECORDS_MAX = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def run(config: Config, stop: threading.Event) -> None:
         group_id=config.kafka.group,
         epochs_topic=outputs.epochs,
         start=config.kafka.start,
+        records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
         commit_deadline_s=config.commit.deadline_s,
     )
     metrics = Metrics()

@@ -46,6 +46,7 @@ class Place:
     events: str = ""
     partitions: int = 4
     labels: str = ""  # the topic of labels; made, if it is named
+    records_max: int = 20_000
     extra: str = ""
     tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
@@ -62,7 +63,7 @@ class Place:
         self.config.write_text(
             f"kafka: {{bootstrap: '{self.bootstrap}', group: driftline-{self.tag}}}\n"
             f"topics:\n{topics}outputs:\n{outputs}"
-            f"commit: {{interval_s: 0.2, records_max: 20000}}\nmetrics: {{port: 0}}\n{self.extra}"
+            f"commit: {{interval_s: 0.2, records_max: {self.records_max}}}\nmetrics: {{port: 0}}\n{self.extra}"
         )
         driftline("topics", "--config", str(self.config), "--create")
 
@@ -153,6 +154,15 @@ class Running:
             moving = {k: n for k, n in now.items() if k.startswith(("driftline_epoch", "driftline_records_total"))}
             idle = bool(lag) and not any(lag) and now.get("driftline_ready") == 1 and moving == before
             still, before = still + 1 if idle else 0, moving
+
+    def wait_for_records(self, topic: str, n: int) -> float:
+        """Until so many records of a topic are folded; returns how many there were."""
+        deadline, folded = time.monotonic() + PATIENCE_S, 0.0
+        while folded < n:
+            assert time.monotonic() < deadline, "".join(self.said)
+            time.sleep(0.01)
+            folded = self.metrics().get(f'driftline_records_total{{topic="{topic}"}}', 0.0)
+        return folded
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import random
-import time
 
 import numpy as np
 import pytest
 from driftline_process import Place, driftline, running
-from fifty_models import DRIFTING, START_MS, onset_error, stream
+from fifty_models import DRIFTING, EVENTS, START_MS, onset_error, stream
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.clock import SystemClock
+from streamer.compose import folds, units
+from streamer.config import load_config
+from streamer.logs.memory_log import MemoryLog
+from streamer.logs.recorded_log import RecordedLog
+from streamer.logs.recording import open_recording
+from streamer.observers import Observers
+from streamer.service import CommitSettings, Service
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -47,12 +57,14 @@ def test_what_is_published_can_be_read_by_anyone(done, conforms):
 
 def test_kill_9_at_random_moments_changes_nothing(done, kafka_broker, tmp_path):
     """Killed again and again while it works, the service may repeat a record, but changes none and loses none."""
-    place = Place(kafka_broker.bootstrap, tmp_path, done.events)
+    place = Place(kafka_broker.bootstrap, tmp_path, done.events, records_max=2000)
     dice = random.Random(4)
-    for _ in range(5):
+    for most in sorted(dice.uniform(0.05, 0.9) * EVENTS for _ in range(5)):
         with running(place.config) as service:
-            time.sleep(dice.uniform(2.0, 5.0))
+            folded = service.wait_for_records(place.events, int(most))
             service.kill()
+        print(f"killed after {folded:,.0f} records")
+        assert folded < EVENTS
     place.run_to_end()
     for what in ("alerts", "incidents", "requests"):
         assert {value for _, value, _ in place.read(place.outputs[what])} == {
@@ -60,16 +72,41 @@ def test_kill_9_at_random_moments_changes_nothing(done, kafka_broker, tmp_path):
         }
 
 
-def test_a_replay_of_the_recorded_topic_gives_the_same_ids(done, tmp_path):
-    """Recorded to Parquet and replayed, the topic gives the very alerts and requests that the service published."""
-    recording = tmp_path / "recording.parquet"
-    driftline("record", "--config", str(done.config), "--until-end", "--out", str(recording))
+@pytest.fixture(scope="module")
+def recording(done):
+    """The topic of the fifty models as a Parquet file."""
+    file = done.folder / "recording.parquet"
+    driftline("record", "--config", str(done.config), "--until-end", "--out", str(file))
+    return file
+
+
+def test_a_replay_of_the_recorded_topic_gives_what_the_service_published(done, recording):
+    """Recorded to Parquet and replayed, the topic gives the very alerts, incidents and requests, byte for byte."""
     replayed = driftline("replay", str(recording), "--config", str(done.config))
     lines = [json.loads(line) for line in replayed.stdout.splitlines()]
     for kind, what in (("alert", "alerts"), ("request", "requests"), ("incident", "incidents")):
         mine = [{k: v for k, v in line.items() if k != "type"} for line in lines if line["type"] == kind]
         live = done.jsons(what)
         assert sorted(map(canonical, mine)) == sorted(map(canonical, live))
+
+
+@settings(max_examples=8)
+@given(chunk_rows=st.integers(100, 20_000), epoch_records=st.integers(500, 40_000))
+def test_batch_sizes_do_not_show_in_a_replay(done, recording, chunk_rows, epoch_records):
+    """Read in chunks and folded in epochs of any size, the recording gives the alerts and requests of the live run."""
+    config = load_config(done.config)
+    outputs = MemoryLog([config.outputs.alerts])
+    outputs.end_input()
+    with open_recording(str(recording)) as file:
+        source = RecordedLog([file], outputs, tuple(config.topics), chunk_rows, epoch_records)
+        observer = Observers()
+        Service(source, units(config), folds(config), CommitSettings(interval_s=0), SystemClock(), observer).run(
+            lambda: False
+        )
+    for what in ("alerts", "requests"):
+        records = outputs.store.read(done.outputs[what])
+        found = [records.value_of(i) for i in range(len(records))]
+        assert sorted(found) == sorted(value for _, value, _ in done.read(done.outputs[what]))
 
 
 def test_late_labels_on_a_topic_of_their_own_show_the_model_that_errs(kafka_broker, tmp_path):
