@@ -15,18 +15,16 @@ the greatest variance between its sides) among the cuts that prove the change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import float_info
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.adwin_kernels import BEST, PENDING, Rules, State, advance, scratch_of, take_in
 from detectors.alarm_list import AlarmList, Evidence
 from detectors.base import F64, I64, Alarms
-from detectors.rows import RowArrays
+from detectors.rows import RowBank
 
 BUFFER = 32  # values that wait for the next look, at most
 
@@ -77,7 +75,7 @@ class Window(NamedTuple):
     variance: float  # sum of their squared deviations from the mean; river's `variance` is this sum too
 
 
-class AdwinBank:
+class AdwinBank(RowBank):
     """ADWIN for many series.
 
     An alarm's statistic is the difference in mean at the best cut and its threshold the epsilon of that cut; before and
@@ -112,16 +110,7 @@ class AdwinBank:
             "held": (np.uint8, (settings.levels,)),
             "bucket": (np.float64, (settings.levels, 2, settings.max_buckets)),
         }
-        self._store = RowArrays(layout, rows)
-
-    @property
-    def rows(self) -> int:
-        return self._store.rows
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes of state a series takes."""
-        return self._store.bytes_per_row
+        super().__init__(layout, rows)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -134,20 +123,8 @@ class AdwinBank:
             at = advance(state, self._rules, rows, values, at + 1, best)
         return found.alarms()
 
-    def grow(self, rows: int) -> None:
-        self._store.grow(rows)
-
-    def reset(self, rows: I64) -> None:
-        self._store.reset(rows)
-
     def set_reference(self, row: int, values: F64) -> None:
         raise NotImplementedError("adwin compares a series with its own past and takes no reference")
-
-    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
-        return self._store.dump(rows)
-
-    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._store.load(rows, arrays)
 
     def window(self, row: int) -> Window:
         """The window of a series, values that wait for the next look included."""

@@ -13,7 +13,6 @@ A test merges the values that came since the last one into `order` and drops tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from detectors.jit import kernel, prefetch
 from detectors.ks_critical import Scale, scale_of
 from detectors.ks_onset import median, newest_regime
 from detectors.ks_window import KsWindowBank, KsWindowSettings
-from detectors.rows import RowArrays
+from detectors.rows import RowBank
 
 WAITING_MAX = 64  # values merged at once, at most
 LINE = 64  # bytes in a cache line
@@ -53,7 +52,7 @@ def ks_bank(settings: KsWindowSettings, rows: int) -> KsWindowBank | KsSlidingBa
     return KsSlidingBank(settings, rows) if settings.sliding else KsWindowBank(settings, rows)
 
 
-class KsSlidingBank:
+class KsSlidingBank(RowBank):
     """The last `window` values of each series against the `reference` values before them.
 
     This is `ks_window` with `sliding=True`.
@@ -82,17 +81,8 @@ class KsSlidingBank:
             "ring": (np.float64, (length,)),
             "order": (np.int16 if length < 1 << 15 else np.int32, (length,)),
         }
-        self._store = RowArrays(layout, rows)
+        super().__init__(layout, rows)
         self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
-
-    @property
-    def rows(self) -> int:
-        return self._store.rows
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes of state a series takes."""
-        return self._store.bytes_per_row
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -105,20 +95,8 @@ class KsSlidingBank:
             at = _advance(state, window, self._scale, rows, values, at + 1)
         return found.alarms()
 
-    def grow(self, rows: int) -> None:
-        self._store.grow(rows)
-
-    def reset(self, rows: I64) -> None:
-        self._store.reset(rows)
-
     def set_reference(self, row: int, values: F64) -> None:
         raise NotImplementedError("ks_window with sliding=True compares a series with its own past: no reference")
-
-    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
-        return self._store.dump(rows)
-
-    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._store.load(rows, arrays)
 
     def drifted(self, row: int) -> bool:
         """The decision as it stands: whether the two windows of a series differ now."""

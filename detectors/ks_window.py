@@ -34,7 +34,7 @@ from detectors.ks_kernels import (
 )
 from detectors.ks_onset import median, newest_regime
 from detectors.reference import Reference
-from detectors.rows import RowArrays
+from detectors.rows import RowBank
 
 SIZE_MAX = 1 << 20
 
@@ -64,7 +64,7 @@ class KsWindowSettings:
             raise ValueError(f"ks_window: alpha must lie between 0 and 1, got {self.alpha}")
 
 
-class KsWindowBank:
+class KsWindowBank(RowBank):
     """The last `window` values of each series against its reference.
 
     A series is given its reference by `set_reference`, else its first `reference` values are taken; then the window
@@ -102,19 +102,10 @@ class KsWindowBank:
             "ring": (np.int16 if places < 1 << 15 else np.int32, (settings.window,)),
             "recent": (np.float64, (RECENT,)),
         }
-        self._store = RowArrays(layout, rows)
+        super().__init__(layout, rows)
         hidden = 1 << (14 if count_type is np.int16 else 30)
         self._rules = Rules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
         self._know_scale(settings.reference_size)
-
-    @property
-    def rows(self) -> int:
-        return self._store.rows
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes of state a series takes."""
-        return self._store.bytes_per_row
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -126,18 +117,11 @@ class KsWindowBank:
             at = advance(state, self._rules, rows, values, at + 1)
         return found.alarms()
 
-    def grow(self, rows: int) -> None:
-        self._store.grow(rows)
-
-    def reset(self, rows: I64) -> None:
-        """Make these series fresh again, without a reference too: they learn one, unless `set_reference` follows."""
-        self._store.reset(rows)
-
     def set_reference(self, row: int, values: F64) -> None:
         """Compare a series with this sample from now on; its window starts to fill anew.
 
-        A sample of more than `settings.reference_size` finite values is thinned to so many; a smaller one is used as it is.
-        ValueError when it holds no finite value.
+        A sample of more than `settings.reference_size` finite values is thinned to so many; a smaller one is used as it
+        is. ValueError when it holds no finite value.
         """
         sample = Reference.of(values, self.settings.reference_size).values
         self._know_scale(len(sample))
@@ -146,11 +130,8 @@ class KsWindowBank:
         state.reference[row, : len(sample)] = sample
         start_comparing(state, self._rules, row, len(sample))
 
-    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
-        return self._store.dump(rows)
-
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._store.load(rows, arrays)
+        super().load(rows, arrays)
         for size in np.unique(arrays["head"][:, SIZE]).tolist():
             if size:
                 self._know_scale(size)

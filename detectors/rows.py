@@ -85,3 +85,36 @@ class RowArrays:
             raise ValueError(f"rows and values must be two vectors of one length, got {rows.shape} and {values.shape}")
         self.check_rows(rows)
         return rows, values
+
+
+class RowBank:
+    """A bank whose state is `RowArrays`: all of `detectors.base.Bank` but what its detector makes of values."""
+
+    def __init__(self, layout: Layout, rows: int) -> None:
+        self._store = RowArrays(layout, rows)
+
+    @property
+    def rows(self) -> int:
+        """How many series the bank holds."""
+        return self._store.rows
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of state a series takes."""
+        return self._store.bytes_per_row
+
+    def grow(self, rows: int) -> None:
+        """Hold at least `rows` series; new ones are fresh."""
+        self._store.grow(rows)
+
+    def reset(self, rows: I64) -> None:
+        """Make these series fresh again, as if nothing had been seen: learnt or given references are gone too."""
+        self._store.reset(rows)
+
+    def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """A copy of the state of these series."""
+        return self._store.dump(rows)
+
+    def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
+        self._store.load(rows, arrays)
