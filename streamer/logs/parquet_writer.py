@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -74,7 +73,7 @@ class RecordingWriter:
     def write(self, records: Records) -> None:
         """Append these records, after all that were written before."""
         for first, end in pairwise(_pieces(records)):
-            batch = _batch(records, slice(first, end))
+            batch = _batch(records.part(first, end))
             self._pending.append(batch)
             self._pending_rows += batch.num_rows
             self._pending_bytes += batch.nbytes
@@ -118,15 +117,7 @@ def _pieces(records: Records) -> list[int]:
     return sorted({*range(0, len(records), ROW_GROUP_ROWS), *by_bytes.tolist(), len(records)})
 
 
-def _batch(records: Records, rows: slice) -> Any:
-    part = replace(
-        records,
-        offset=records.offset[rows],
-        timestamp_ms=records.timestamp_ms[rows],
-        key=records.key[rows],
-        value=records.value[rows],
-        headers=records.headers[rows],
-    )
+def _batch(part: Records) -> Any:
     n = len(part)
     headers = [list(part.headers_of(i)) or None for i in range(n)] if (part.headers[:, 0] >= 0).any() else [None] * n
     return pa.record_batch(
