@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streamer.logs.base import Records
 from streamer.logs.kafka_connection import KafkaConnection
@@ -58,6 +58,14 @@ class Place:
             yield producer
         finally:
             producer.close(5)
+
+    @contextmanager
+    def admin(self) -> Iterator[Any]:
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        try:
+            yield admin
+        finally:
+            admin.close()
 
     def write(self, values: Sequence[bytes | None], topic: str = "", partition: int = 0, **arguments: Any) -> None:
         """Records with a key of their index, their index as timestamp."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka_kit import Place, drain
 
 from streamer.epochs import encode_epoch
@@ -28,6 +28,14 @@ def epoch(place: Place, number: int, end: int, partition: int = 0) -> Epoch:
 
 def output(place: Place, text: str) -> Output:
     return Output(place.out, b"key", text.encode(), (("h", b"1"),))
+
+
+def has_run(place: Place) -> None:
+    """Five events are there, and a service has folded them and published one output."""
+    place.write([b"v"] * 5)
+    with place.log() as log:
+        log.past()
+        log.commit([output(place, "one")], [epoch(place, 1, 5)])
 
 
 def test_commits_are_found_again(kafka_broker: Any) -> None:
@@ -147,9 +155,8 @@ def test_new_partitions_begin_at_their_beginning(kafka_broker: Any) -> None:
     place = Place(kafka_broker)
     with place.log(start="latest") as log:
         log.past()
-    admin = KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
-    admin.create_partitions({place.events: 2})
-    admin.close()
+    with place.admin() as admin:
+        admin.create_partitions({place.events: 2})
     time.sleep(0.5)
     place.write([b"v"] * 4, partition=1)
     with place.log(start="latest") as log:
@@ -160,13 +167,9 @@ def test_new_partitions_begin_at_their_beginning(kafka_broker: Any) -> None:
 def test_gap_after_delete_records(kafka_broker: Any) -> None:
     """Records deleted since the service began are a gap: topic, partition and how many are gone are said."""
     place = Place(kafka_broker)
-    place.write([b"v"] * 10)
-    with place.log() as log:
-        log.past()
-        log.commit([], [epoch(place, 1, 5)])
-    admin = KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
-    admin.delete_records({TopicPartition(place.events, 0): 3})
-    admin.close()
+    has_run(place)
+    with place.admin() as admin:
+        admin.delete_records({TopicPartition(place.events, 0): 3})
     with (
         place.log() as log,
         pytest.raises(GapError, match=rf"{place.events}-0 begins at offset 3 .* 3 of them are gone"),
@@ -177,13 +180,9 @@ def test_gap_after_delete_records(kafka_broker: Any) -> None:
 def test_topic_created_again_while_stopped(kafka_broker: Any) -> None:
     """A topic deleted and created again between two runs is known by its id, however many records it holds."""
     place = Place(kafka_broker)
-    place.write([b"v"] * 5)
-    with place.log() as log:
-        log.past()
-        log.commit([], [epoch(place, 1, 5)])
-    admin = KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
-    admin.delete_topics([place.events])
-    admin.close()
+    has_run(place)
+    with place.admin() as admin:
+        admin.delete_topics([place.events])
     time.sleep(0.5)
     place.broker.create_topics({place.events: 1})
     place.write([b"other"] * 9)
@@ -203,10 +202,7 @@ def test_epochs_topic_of_another_group_is_refused(kafka_broker: Any) -> None:
 def test_lost_epochs_topic_is_a_gap(kafka_broker: Any) -> None:
     """Committed offsets without epochs mean that the epochs were lost, and nobody guesses."""
     place = Place(kafka_broker)
-    place.write([b"v"] * 5)
-    with place.log() as log:
-        log.past()
-        log.commit([], [epoch(place, 1, 5)])
+    has_run(place)
     fresh = f"epochs2-{place.tag}"
     kafka_broker.create_topics({fresh: 1})
     with place.log(epochs_topic=fresh) as log, pytest.raises(GapError, match=r"up to offset 5.*epochs were lost"):
@@ -228,13 +224,9 @@ def test_gap_in_the_numbers(kafka_broker: Any) -> None:
 def test_lost_offsets_repeat_rather_than_lose(kafka_broker: Any) -> None:
     """When the group's committed offsets expired, every epoch counts as unpublished."""
     place = Place(kafka_broker)
-    place.write([b"v"] * 5)
-    with place.log() as log:
-        log.past()
-        log.commit([output(place, "one")], [epoch(place, 1, 5)])
-    admin = KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
-    admin.delete_groups([place.settings.group_id])
-    admin.close()
+    has_run(place)
+    with place.admin() as admin:
+        admin.delete_groups([place.settings.group_id])
     with place.log() as log:
         past = log.past()["detect-0"]
         assert (len(past.epochs), past.committed) == (1, 0)

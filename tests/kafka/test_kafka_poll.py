@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka_kit import Place, Row, drain
 
 from streamer.errors import BrokerError, GapError
@@ -173,10 +173,6 @@ def kafka_crc(data: bytes) -> int:
     return int(crc32c.crc32c(data))
 
 
-def admin_of(place: Place) -> Any:
-    return KafkaAdminClient(bootstrap_servers=place.broker.bootstrap)
-
-
 def test_records_deleted_under_the_reader_are_a_gap(kafka_broker: Any) -> None:
     """When retention overtakes a held reader, poll says which offsets are gone."""
     place = Place(kafka_broker)
@@ -185,9 +181,8 @@ def test_records_deleted_under_the_reader_are_a_gap(kafka_broker: Any) -> None:
         log.past()
         drain(log, {(place.events, 0): 5})
         log._consumer.seek(TopicPartition(place.events, 0), 2)  # so that nothing of what was fetched ahead is used
-        admin = admin_of(place)
-        admin.delete_records({TopicPartition(place.events, 0): 15})
-        admin.close()
+        with place.admin() as admin:
+            admin.delete_records({TopicPartition(place.events, 0): 15})
         with pytest.raises(GapError, match="holds offsets 15 to 20 now, and reading stands at 2"):
             drain(log, {(place.events, 0): 20}, 20)
 
@@ -200,12 +195,11 @@ def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
     with place.log() as log:
         log.past()
         drain(log, {(place.events, 0): 5})
-        admin = admin_of(place)
-        admin.delete_topics([place.events])
+        with place.admin() as admin:
+            admin.delete_topics([place.events])
         if again:
             time.sleep(0.5)
             place.broker.create_topics({place.events: 1})
-        admin.close()
         with pytest.raises(GapError, match="deleted and created again" if again else "was deleted"):
             drain(log, {(place.events, 0): 6}, 60)
 
@@ -238,9 +232,8 @@ def test_new_partitions_are_told_of(kafka_broker: Any, caplog: pytest.LogCapture
     place = Place(kafka_broker)
     with place.log() as log:
         log.past()
-        admin = admin_of(place)
-        admin.create_partitions({place.events: 3})
-        admin.close()
+        with place.admin() as admin:
+            admin.create_partitions({place.events: 3})
         place.write([b"v"])
         for _ in range(40):
             log.poll(0.1)

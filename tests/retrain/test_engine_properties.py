@@ -28,6 +28,12 @@ def settings_of_engines(draw):
     )
 
 
+def published(settings, alerts, kind):
+    """The actions of one kind that a fresh engine takes on these alerts, in order."""
+    engine = Engine(settings)
+    return [action for alert in alerts for action in engine.handle(alert) if isinstance(action, kind)]
+
+
 @given(settings_of_engines(), randoms, lengths)
 def test_every_alert_has_exactly_one_verdict(settings, random, n):
     """Each alert ends in one request or one named reason why not, after the incidents it changed."""
@@ -42,34 +48,30 @@ def test_every_alert_has_exactly_one_verdict(settings, random, n):
 @given(settings_of_engines(), randoms, lengths)
 def test_a_model_has_at_most_one_open_request(settings, random, n):
     """A model's next request comes when its last has expired and cooled down, and no id comes twice."""
-    engine, last, ids = Engine(settings), {}, set()
-    for alert in random_alerts(random, n):
-        for action in engine.handle(alert):
-            if isinstance(action, PublishRequest):
-                request = action.request
-                assert not request.model_id.startswith("source:")
-                assert request.request_id not in ids
-                ids.add(request.request_id)
-                before = last.get(request.model_id)
-                if before:
-                    assert request.requested_at >= before.expires_at
-                    assert (request.requested_at - before.requested_at).total_seconds() >= settings.cooldown_s
-                last[request.model_id] = request
+    last, ids = {}, set()
+    for action in published(settings, random_alerts(random, n), PublishRequest):
+        request = action.request
+        assert not request.model_id.startswith("source:")
+        assert request.request_id not in ids
+        ids.add(request.request_id)
+        before = last.get(request.model_id)
+        if before:
+            assert request.requested_at >= before.expires_at
+            assert (request.requested_at - before.requested_at).total_seconds() >= settings.cooldown_s
+        last[request.model_id] = request
 
 
 @given(settings_of_engines(), randoms, lengths)
 def test_a_model_has_at_most_one_open_incident(settings, random, n):
     """Reading the incidents in order, a model's next one opens only after its last was closed; closed ones stay so."""
-    engine, open_of, closed = Engine(settings), {}, set()
-    for alert in random_alerts(random, n):
-        for action in engine.handle(alert):
-            if isinstance(action, PublishIncident):
-                incident = action.incident
-                assert incident.incident_id not in closed
-                assert open_of.setdefault(incident.model_id, incident.incident_id) == incident.incident_id
-                assert incident.opened_at <= incident.last_alert_at
-                if incident.state is IncidentState.CLOSED:
-                    closed.add(open_of.pop(incident.model_id))
+    open_of, closed = {}, set()
+    for action in published(settings, random_alerts(random, n), PublishIncident):
+        incident = action.incident
+        assert incident.incident_id not in closed
+        assert open_of.setdefault(incident.model_id, incident.incident_id) == incident.incident_id
+        assert incident.opened_at <= incident.last_alert_at
+        if incident.state is IncidentState.CLOSED:
+            closed.add(open_of.pop(incident.model_id))
 
 
 @given(settings_of_engines(), randoms, lengths, st.data())
