@@ -80,11 +80,11 @@ def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
 def as_numbers(values: Sequence[Any]) -> F64 | None:
     """The values as doubles if they are numbers, booleans or null (NaN) without exception, else None."""
     try:
-        return np.asarray(array("d", values))  # array() converts like float(), but refuses texts
+        return np.asarray(array("d", values), np.float64)  # array() converts like float(), but refuses texts
     except (TypeError, OverflowError):
         pass
     try:
-        return np.asarray(array("d", [NAN if value is None else value for value in values]))
+        return np.asarray(array("d", [NAN if value is None else value for value in values]), np.float64)
     except (TypeError, OverflowError):
         return None
 
