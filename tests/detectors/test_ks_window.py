@@ -191,7 +191,14 @@ def test_alarms_are_sized_exactly():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"window": 1}, {"window": 2_000_000}, {"reference_size": 1}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": float("nan")}],
+    [
+        {"window": 1},
+        {"window": 2_000_000},
+        {"reference_size": 1},
+        {"alpha": 0.0},
+        {"alpha": 1.0},
+        {"alpha": float("nan")},
+    ],
     ids=str,
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -20,7 +20,10 @@ from streamer.errors import Doubt
 from streamer.logs.memory_log import Kept, MemoryLog
 from streamer.service import CommitSettings, Service
 
-DETECTORS = {"adwin": settings_of("adwin", delta=0.01), "ks_window": settings_of("ks_window", window=40, reference_size=40)}
+DETECTORS = {
+    "adwin": settings_of("adwin", delta=0.01),
+    "ks_window": settings_of("ks_window", window=40, reference_size=40),
+}
 START_MS = 1_782_889_200_000
 PUBLISHED = ("driftline.alerts", "driftline.incidents", "driftline.retrain-requests", "predictions-dlt")
 
