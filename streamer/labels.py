@@ -1,9 +1,12 @@
 """Late labels meet their predictions: a bounded join by prediction id, in event time.
 
 A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction gives the
-model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when it is older than
-the time-out (against the newest event time seen), or when too many wait. A second label for a prediction, one that
+model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when a prediction
+comes that is later than it by more than the time-out, or when too many wait. A second label for a prediction, one that
 comes too late and one for an unknown prediction are the same to us: unmatched, and counted.
+
+What is too late is told by the two events alone, and one event makes at most `LEAVE_MAX` others leave, so that a clock
+that is years ahead spoils its own events and hardly any other.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ U64 = NDArray[np.uint64]
 
 EMPTY = -1
 # columns of LabelJoin._meta: what is known of the ring and what has been counted
-HEAD, TAIL, WAITING, NEWEST_MS, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(8)
+HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
+LEAVE_MAX = 2  # more than come in, so that what has waited too long does leave
+TIMEOUT_MAX_S = 100 * 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class LabelSettings:
     open_max: int = 1_000_000  # predictions that wait at once, per partition; the oldest leave first
 
     def __post_init__(self) -> None:
-        if self.timeout_s <= 0:
-            raise ValueError(f"timeout_s must be above 0, not {self.timeout_s}")
+        if not 0 < self.timeout_s <= TIMEOUT_MAX_S:
+            raise ValueError(f"timeout_s must be above 0 and at most 100 years, not {self.timeout_s}")
         if not 1 <= self.open_max <= 1 << 28:
             raise ValueError(f"open_max must be 1 to {1 << 28}, not {self.open_max}")
 
@@ -57,7 +62,7 @@ class LabelJoin:
     def __init__(self, settings: LabelSettings) -> None:
         self.settings = settings
         self._allocate(64)
-        self._meta = np.zeros(8, np.int64)
+        self._meta = np.zeros(7, np.int64)
 
     def join(self, batch: EventBatch, subjects: I64, numbers: I64) -> Errors:
         """Take a batch's predictions in and match its labels, event by event, in order."""
@@ -150,15 +155,17 @@ def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, timeout_ms: int, open_max: int) -> None:
-    """Let go of what has left already, has waited too long, or is too much."""
+def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, oldest_ms: int, open_max: int) -> None:
+    """Let go of what has left already, and of the oldest if they came before `oldest_ms` or are too many."""
     mask = len(ids) - 1
+    left = 0
     while meta[HEAD] < meta[TAIL]:
         oldest = meta[HEAD] & mask
         if ids[oldest] != 0:
-            expired = who[oldest, 2] < meta[NEWEST_MS] - timeout_ms
-            if not expired and meta[WAITING] < open_max:
+            expired = who[oldest, 2] < oldest_ms
+            if left == LEAVE_MAX or (not expired and meta[WAITING] < open_max):
                 return
+            left += 1
             meta[EXPIRED if expired else EVICTED] += 1
             meta[WAITING] -= 1
             _remove(hashed, ids, _find(hashed, ids, ids[oldest]))
@@ -172,9 +179,9 @@ def _join(state, events, timeout_ms, open_max, event, subject, number, error):  
     found = 0
     for i in range(len(kind)):
         key = join_id[i]
-        meta[NEWEST_MS] = max(meta[NEWEST_MS], time_ms[i])
+        oldest_ms = time_ms[i] - timeout_ms
         if kind[i] & 1 and key != 0 and not np.isnan(prediction[i]):
-            _leave_oldest(hashed, ids, who, meta, timeout_ms, open_max)
+            _leave_oldest(hashed, ids, who, meta, oldest_ms, open_max)
             at = _find(hashed, ids, key)
             if hashed[at] == EMPTY:
                 position = meta[TAIL] & (len(ids) - 1)
@@ -189,7 +196,7 @@ def _join(state, events, timeout_ms, open_max, event, subject, number, error):  
         if kind[i] & 2 and key != 0:
             at = _find(hashed, ids, key)
             position = hashed[at]
-            waited = position != EMPTY and who[position, 2] >= meta[NEWEST_MS] - timeout_ms
+            waited = position != EMPTY and who[position, 2] >= oldest_ms
             if not waited or np.isnan(label[i]):
                 meta[UNMATCHED] += 1
                 continue

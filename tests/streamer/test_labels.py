@@ -1,11 +1,12 @@
 """Late labels meet their predictions."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.events import EventBatch, Kind
-from streamer.labels import LabelJoin, LabelSettings
+from streamer.labels import LEAVE_MAX, LabelJoin, LabelSettings
 
 # (kind, id, event time in s, prediction or label)
 EVENTS = st.lists(
@@ -43,16 +44,15 @@ def join(label_join, events, first=0):
 
 def plain(events, timeout_s, open_max):
     """The same with a dictionary: the oracle."""
-    waiting, newest, errors = {}, 0, []
+    waiting, errors = {}, []
     for i, (kind, key, time_s, value) in enumerate(events):
-        newest = max(newest, time_s)
         if kind & Kind.PREDICTION and key:
-            for old in list(waiting):
-                if waiting[old][1] >= newest - timeout_s and len(waiting) < open_max:
+            for old in list(waiting)[:LEAVE_MAX]:
+                if waiting[old][1] >= time_s - timeout_s and len(waiting) < open_max:
                     break
                 del waiting[old]
             waiting.setdefault(key, (i, time_s, value))
-        if kind & Kind.LABEL and key in waiting and waiting[key][1] >= newest - timeout_s:
+        if kind & Kind.LABEL and key in waiting and waiting[key][1] >= time_s - timeout_s:
             n, _, predicted = waiting.pop(key)
             errors.append((i, n % 3, n, abs(value / 2 - predicted)))
     return errors
@@ -74,6 +74,24 @@ def test_a_loaded_join_goes_on_as_the_one_it_came_from(before, after):
     other.load(one.dump())
     assert join(other, after, len(before)) == join(one, after, len(before))
     assert other.counts == one.counts
+
+
+def test_a_clock_that_is_years_ahead_spoils_its_own_events_and_hardly_any_other():
+    """One prediction of the year 9999 costs those that wait at most two, and labels that come later find theirs."""
+    events = [(Kind.PREDICTION, i, 100, 1) for i in range(1, 11)]
+    events += [(Kind.PREDICTION, 11, 253_402_300_799, 1), (Kind.LABEL, 12, 253_402_300_799, 1)]
+    events += [(Kind.LABEL, i, 101, 1) for i in range(1, 11)]
+    events += [(Kind.PREDICTION, i, 102, 1) for i in range(20, 30)] + [(Kind.LABEL, i, 103, 1) for i in range(20, 30)]
+    label_join = LabelJoin(LabelSettings(30, 100))
+    join(label_join, events)
+    assert label_join.counts == {"matched": 18, "unmatched": 3, "expired": 2, "evicted": 0}
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), 1e30])
+def test_a_time_out_that_is_none_is_refused(timeout_s):
+    """Neither what is not above 0 nor what no clock can count to."""
+    with pytest.raises(ValueError, match="timeout_s must be above 0"):
+        LabelSettings(timeout_s)
 
 
 def test_memory_follows_what_waits_not_what_has_passed():
