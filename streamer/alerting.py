@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from detectors.marks import Mark, Marks
 from retrain.alert import Alert, AlertState, Place
 
 I64 = NDArray[np.int64]
+Series = tuple[int, str]  # bank row, detector
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ class Alarm:
     """One alarm with everything an alert says, but for the places in the log."""
 
     event: int  # index of the event, in the batch, that raised it
-    series: tuple[int, str]  # bank row, detector
+    series: Series
     subject: int
     onset: int  # number of the subject's event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
@@ -47,13 +48,27 @@ class Stretch:
     number: I64
 
 
+class _Run(NamedTuple):
+    """The events of one subject in a stretch: their numbers follow one another."""
+
+    first: int  # number of the first of them
+    events: I64  # indices, increasing
+
+    def event(self, number: int) -> int | None:
+        """The index of the event of that number, if it is in the stretch."""
+        at = number - self.first
+        return int(self.events[at]) if 0 <= at < len(self.events) else None
+
+
 class AlertBook:
     """Alerts that wait to become ready: at most one for each series and detector."""
 
     def __init__(self, marks: Marks, min_events_after_onset: int) -> None:
         self._marks = marks
         self._enough = min_events_after_onset
-        self._waiting: dict[tuple[int, str], tuple[Alert, int, int]] = {}  # alert, subject, number to wait for
+        # By subject, so that a stretch costs what its own subjects wait for, however many others wait: the alert, and
+        # the number of the event it waits for; in the order in which they fired.
+        self._waiting: dict[int, dict[Series, tuple[Alert, int]]] = {}
 
     def fold(self, stretch: Stretch, topic_of_subject: list[str], alarms: list[Alarm]) -> list[tuple[int, Alert]]:
         """Mark the stretch, turn its alarms into alerts and tell which alerts became ready.
@@ -61,37 +76,48 @@ class AlertBook:
         `alarms` must be in event order. `topic_of_subject[i]` is the topic of alarm `i`'s subject. Returns the alerts
         in event order, each with the index of the event that gave it.
         """
+        runs = self._runs(stretch, alarms) if self._waiting or alarms else {}
         told: list[tuple[int, Alert]] = []
-        ready_at: dict[tuple[int, str], int] = {}  # those that become ready within this stretch: at which event
+        ready_at: dict[tuple[int, Series], int] = {}  # those that become ready within this stretch: at which event
         marked = 0
-        for series, (alert, subject, due) in self._waiting.items():
-            event = _event_of(stretch, subject, due)
-            if event is not None:
-                ready_at[series] = event
-                told.append((event, _ready(alert, _place(stretch, event))))
+        for subject, run in runs.items():
+            for series, (alert, due) in self._waiting.get(subject, {}).items():
+                event = run.event(due)
+                if event is not None:
+                    ready_at[subject, series] = event
+                    told.append((event, _ready(alert, _place(stretch, event))))
         for alarm, topic in zip(alarms, topic_of_subject, strict=True):
-            if alarm.series in self._waiting and ready_at.get(alarm.series, len(stretch.offset)) > alarm.event:
+            is_waiting = alarm.series in self._waiting.get(alarm.subject, {})
+            if is_waiting and ready_at.get((alarm.subject, alarm.series), len(stretch.offset)) > alarm.event:
                 continue
             marked = self._mark(stretch, marked, alarm.event + 1)
-            told += self._fire(stretch, alarm, topic, ready_at)
+            told += self._fire(stretch, alarm, topic, runs, ready_at)
         self._mark(stretch, marked, len(stretch.offset))
-        for series in ready_at:
-            del self._waiting[series]
+        for subject, series in ready_at:
+            self._forget(subject, series)
         told.sort(key=lambda entry: entry[0])  # stable: within an event, as found above
         return told
 
     def dump(self) -> list[Any]:
         """The waiting alerts as JSON-able data."""
-        return [[*series, msgspec.to_builtins(alert), *rest] for series, (alert, *rest) in self._waiting.items()]
+        return [
+            [subject, *series, msgspec.to_builtins(alert), due]
+            for subject, waiting in sorted(self._waiting.items())
+            for series, (alert, due) in waiting.items()
+        ]
 
     def load(self, dumped: list[Any]) -> None:
-        self._waiting = {
-            (row, detector): (msgspec.convert(alert, Alert), subject, due)
-            for row, detector, alert, subject, due in dumped
-        }
+        self._waiting = {}
+        for subject, row, detector, alert, due in dumped:
+            self._waiting.setdefault(subject, {})[row, detector] = msgspec.convert(alert, Alert), due
 
     def _fire(
-        self, stretch: Stretch, alarm: Alarm, topic: str, ready_at: dict[tuple[int, str], int]
+        self,
+        stretch: Stretch,
+        alarm: Alarm,
+        topic: str,
+        runs: Mapping[int, _Run],
+        ready_at: dict[tuple[int, Series], int],
     ) -> Iterator[tuple[int, Alert]]:
         """The alert of an alarm; and that it is ready, where that is known within this stretch."""
         at = _place(stretch, alarm.event)
@@ -100,16 +126,36 @@ class AlertBook:
         alert = Alert(alert_id=_alert_id(alarm, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
         yield alarm.event, alert
         due = alarm.onset + self._enough
-        ready_at.pop(alarm.series, None)
-        self._waiting.pop(alarm.series, None)
+        if ready_at.pop((alarm.subject, alarm.series), None) is not None:
+            self._forget(alarm.subject, alarm.series)
         if due <= now.number:
             yield alarm.event, _ready(alert, _place_of(now, topic, stretch.partition))
             return
-        self._waiting[alarm.series] = alert, alarm.subject, due
-        event = _event_of(stretch, alarm.subject, due)
+        self._waiting.setdefault(alarm.subject, {})[alarm.series] = alert, due
+        event = runs[alarm.subject].event(due) if alarm.subject in runs else None
         if event is not None:
-            ready_at[alarm.series] = event
+            ready_at[alarm.subject, alarm.series] = event
             yield event, _ready(alert, _place(stretch, event))
+
+    def _runs(self, stretch: Stretch, alarms: list[Alarm]) -> dict[int, _Run]:
+        """The events of each subject that waits or is alarmed."""
+        alarmed = {alarm.subject for alarm in alarms}
+        order = np.argsort(stretch.subject, kind="stable")
+        subjects, starts, counts = np.unique(stretch.subject[order], return_index=True, return_counts=True)
+        first = stretch.number[order[starts]]
+        return {
+            subject: _Run(number, order[start:end])
+            for subject, number, start, end in zip(
+                subjects.tolist(), first.tolist(), starts.tolist(), (starts + counts).tolist(), strict=True
+            )
+            if subject in self._waiting or subject in alarmed
+        }
+
+    def _forget(self, subject: int, series: Series) -> None:
+        waiting = self._waiting[subject]
+        del waiting[series]
+        if not waiting:
+            del self._waiting[subject]
 
     def _mark(self, stretch: Stretch, start: int, end: int) -> int:
         part = slice(start, end)
@@ -120,12 +166,6 @@ class AlertBook:
 def time_of(event_time_ms: int) -> datetime:
     """Event time as the outputs have it."""
     return EPOCH + timedelta(milliseconds=event_time_ms)
-
-
-def _event_of(stretch: Stretch, subject: int, number: int) -> int | None:
-    """The index of the subject's event of that number, if it is in the stretch."""
-    found = np.flatnonzero((stretch.subject == subject) & (stretch.number == number))
-    return int(found[0]) if len(found) else None
 
 
 def _place(stretch: Stretch, event: int) -> Place:

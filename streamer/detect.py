@@ -244,13 +244,15 @@ class DetectFold:
         for rank, (detector, one) in enumerate(self._banks.items()):
             alarms = one.update(values.row, values.number, times)
             self.tally["alarms", detector] += len(alarms)
+            later = _later(values.row, alarms.at)
             for k, at in enumerate(alarms.at):
-                alarm = self._alarm(detector, one, alarms, k, values)
+                alarm = self._alarm(detector, one, alarms, k, values, int(later[k]))
                 found.append((int(values.event[at]), rank, alarm))
         found.sort(key=lambda entry: entry[:2])  # stable: columns of an event stay in their order
         return [alarm for _, _, alarm in found]
 
-    def _alarm(self, detector: str, one: Bank, alarms: Alarms, k: int, values: Values) -> Alarm:
+    def _alarm(self, detector: str, one: Bank, alarms: Alarms, k: int, values: Values, later: int) -> Alarm:
+        """Alarm `k` with what is known of it here; `later` values of its series follow within the batch."""
         at, row = int(alarms.at[k]), int(alarms.row[k])
         subject, column = self._series.subject_and_column(row)
         model, version, name = self._name_of(subject, column)
@@ -270,13 +272,16 @@ class DetectFold:
             "n_current": int(alarms.n_current[k]),
             "reference_digest": reference.digest if reference else "",
         }
-        onset = self._onset(row, at, int(alarms.onset_ago[k]), values)
+        seen = self._series.count_of_row(row) - later
+        onset = self._onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
         return Alarm(int(values.event[at]), (row, detector), subject, onset, facts)
 
-    def _onset(self, row: int, at: int, ago: int, values: Values) -> int:
-        """From "so many values of the series ago" to a number in the subject's life, as events may lack a column."""
-        life, first = int(values.life[at]), int(self._first[row])
-        seen = self._series.count_of_row(row) - int(np.count_nonzero(values.row[at + 1 :] == row))
+    def _onset(self, row: int, ago: int, life: int, seen: int) -> int:
+        """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.
+
+        `life` is the number of the event that raised the alarm.
+        """
+        first = int(self._first[row])
         events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
         return max(life - events_ago, first)
 
@@ -292,6 +297,15 @@ class DetectFold:
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1
         return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
+
+
+def _later(rows: I64, at: I64) -> I64:
+    """How many values of the same row follow each of the values `at`."""
+    ours = np.flatnonzero(np.isin(rows, rows[at]))
+    order = ours[np.argsort(rows[ours], kind="stable")]
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(order))
+    return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]
 
 
 def _kinds(batch: EventBatch) -> NDArray[np.uint8]:
