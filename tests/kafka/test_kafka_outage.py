@@ -75,6 +75,7 @@ def test_commit_without_a_broker_is_in_doubt_in_time(fault: str) -> None:
     assert "step 'epochs' failed" in run(DOUBTFUL, fault)
 
 
+@pytest.mark.slow
 def test_reading_and_committing_outlive_an_outage() -> None:
     """While the broker is down polls are empty and calm; once it is back, reading and committing go on."""
     run(BACK_AGAIN)
