@@ -137,7 +137,9 @@ class AdwinBank(RowBank):
 
 def _evidence(best: F64) -> Evidence:
     """What the best cut has to say."""
-    apart, epsilon, mean_before, mean_after, before, after, deviation = best.tolist()
+    # Sums of values near the end of the doubles may be infinite; an alarm's numbers are finite.
+    finite = np.clip(best, -float_info.max, float_info.max)
+    apart, epsilon, mean_before, mean_after, before, after, deviation = finite.tolist()
     # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could give an infinite quotient.
     effect = min(apart / deviation, float_info.max) if deviation > 0.0 else 0.0
     return Evidence(

@@ -16,7 +16,7 @@ UNSEEN = -1
 
 
 class IdTable:
-    """Open addressing with linear probing, at most two thirds full; 8 to 24 bytes a key."""
+    """Open addressing with linear probing, at most half full; 16 to 32 bytes a key."""
 
     def __init__(self, limit: int) -> None:
         """Hold at most `limit` keys; keys beyond it get `UNSEEN`."""

@@ -48,13 +48,16 @@ class SeriesTable:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def route(self, subjects: I64, columns: NDArray[np.int32], kinds: U8) -> I64:
-        """Count each value and return its bank row; `NO_ROW` for what is not a number of a number series."""
+    def route(self, subjects: I64, columns: NDArray[np.int32], kinds: U8) -> tuple[I64, int]:
+        """Count each value and return its bank row, and how many values had no series because the table is full.
+
+        The row is `NO_ROW` for these and for what is not a number of a number series.
+        """
         series = self._ids.lookup(subjects << 32 | columns)
         self._make_room()
         rows = np.empty(len(series), np.int64)
         self.rows = _route(self._kind, self._row, self._tally, self._series_of_row, self.rows, series, kinds, rows)
-        return rows
+        return rows, int(np.count_nonzero(series == UNSEEN))
 
     def subject_and_column(self, row: int) -> tuple[int, int]:
         """Whose row this is."""

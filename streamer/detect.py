@@ -52,6 +52,16 @@ class Limits:
     categories_max: int = 1_048_576  # distinct category texts over all columns
     series_max: int = 4_194_304  # columns of models
 
+    def __post_init__(self) -> None:
+        # Two columns are ours. Above, models and versions must fit the key of a subject, the rest 32 bits.
+        least_and_most = {
+            "models_max": (1, 1 << 23), "columns_max": (2, 1 << 30), "categories_max": (1, 1 << 30),
+            "series_max": (1, 1 << 30),
+        }  # fmt: skip
+        for name, (least, most) in least_and_most.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be {least} to {most:,}, not {getattr(self, name)}")
+
 
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
@@ -80,6 +90,7 @@ class DetectFold:
     """One unit of the detect fold."""
 
     def __init__(self, settings: DetectSettings) -> None:
+        """Raises `UsageError` when there are too many topics."""
         self.settings = settings
         limits = settings.limits
         self.names = Names.fresh(limits.models_max, limits.columns_max, limits.categories_max)
@@ -88,7 +99,7 @@ class DetectFold:
         self.oldest_event_time_ms = 1 << 62  # since this process started; not part of the state
         self._topics = NameTable(TOPICS_MAX)
         for topic in settings.codecs:
-            self._topics.id_of(topic)
+            self._rank(topic)
         self._subjects = IdTable(4 * limits.models_max)
         self._series = SeriesTable(limits.series_max)
         self._marks = Marks()
@@ -181,6 +192,7 @@ class DetectFold:
         self.tally["records", records.topic] += len(records)
         self.tally["events", records.topic] += len(batch)
         self.tally["values", records.topic] += len(batch.number)
+        self.tally["dropped",] += batch.dropped
         if len(batch):
             self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
@@ -214,10 +226,11 @@ class DetectFold:
         life = np.concatenate([numbers[of_event], errors.number])
         column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
         number = np.concatenate([batch.number, errors.error])
-        kind = np.concatenate([_kinds(batch), np.full(len(errors.event), ValueKind.NUMBER, np.uint8)])
+        kind = _kinds(number, np.concatenate([batch.category, np.full(len(errors.event), NUMBER, np.int32)]))
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
-        rows = self._series.route(subject[take], column[take], kind[take])
+        rows, homeless = self._series.route(subject[take], column[take], kind[take])
+        self.tally["dropped",] += len(event) - len(take) + homeless
         take, rows = take[rows != NO_ROW], rows[rows != NO_ROW]
         return Values(rows, number[take], event[take], life[take])
 
@@ -308,10 +321,10 @@ def _later(rows: I64, at: I64) -> I64:
     return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]
 
 
-def _kinds(batch: EventBatch) -> NDArray[np.uint8]:
+def _kinds(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
     """What each value is; null, NaN and the infinities are all missing."""
-    kinds = np.full(len(batch.number), ValueKind.CATEGORY, np.uint8)
-    kinds[batch.category == NUMBER] = ValueKind.NUMBER
-    kinds[(batch.category == NUMBER) & ~np.isfinite(batch.number)] = ValueKind.MISSING
-    kinds[batch.category == MISFIT] = ValueKind.MISFIT
+    kinds = np.full(len(number), ValueKind.CATEGORY, np.uint8)
+    kinds[category == NUMBER] = ValueKind.NUMBER
+    kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
+    kinds[category == MISFIT] = ValueKind.MISFIT
     return kinds

@@ -52,7 +52,7 @@ class EventBatch:
     column: I32  # [m] id in Names.columns
     number: F64  # [m] NaN: missing, or not a number
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
-    dropped: int = 0  # values left out because the table of columns is full
+    dropped: int = 0  # values left out: the table of columns is full, or what should name them is no name
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -48,6 +48,7 @@ class Spec:
 TABLE = (
     Spec("driftline_records_total", Kind.COUNTER, "Records folded, unreadable ones included.", ("topic",)),
     Spec("driftline_values_total", Kind.COUNTER, "Values of columns found in those records.", ("topic",)),
+    Spec("driftline_dropped_values_total", Kind.COUNTER, "Values not watched because a table of `limits` is full."),
     Spec("driftline_dead_letters_total", Kind.COUNTER, "Records that could not be read.", ("topic", "reason")),
     Spec("driftline_alarms_total", Kind.COUNTER, "Raw alarms of the detectors.", ("detector",)),
     Spec("driftline_alerts_total", Kind.COUNTER, "Alerts published.", ("state",)),
@@ -100,6 +101,10 @@ class Metrics:
         """A stretch of a topic was folded."""
         self._add("driftline_records_total", records, topic)
         self._add("driftline_values_total", values, topic)
+
+    def dropped(self, n: int) -> None:
+        """Values found no room in the tables."""
+        self._add("driftline_dropped_values_total", n)
 
     def dead_letters(self, topic: str, reason: str, n: int = 1) -> None:
         """Records of a topic could not be read; `reason` is a `streamer.codecs.base.Reason`."""

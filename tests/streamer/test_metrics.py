@@ -62,6 +62,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
     """Each method moves the metric of its name, and adds up over calls."""
     metrics.folded("rides", 3, 36)
     metrics.folded("rides", 1, 12)
+    metrics.dropped(6)
     metrics.dead_letters("rides", "not_json", 2)
     metrics.alarms("adwin", 5)
     metrics.alerts("firing")
@@ -80,6 +81,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
     assert {key: value for key, value in samples.items() if "bucket" not in key[0] and "build" not in key[0]} == {
         ("driftline_records_total", "rides"): 4,
         ("driftline_values_total", "rides"): 48,
+        ("driftline_dropped_values_total",): 6,
         ("driftline_dead_letters_total", "not_json", "rides"): 2,
         ("driftline_alarms_total", "adwin"): 5,
         ("driftline_alerts_total", "firing"): 1,
