@@ -11,12 +11,13 @@ from streamer.detect import DetectFold
 from streamer.logs.base import Epoch, Output
 from streamer.metrics import Metrics
 from streamer.service import Observer, Service
+from streamer.unit import Tally
 
 log = logging.getLogger(__name__)
 
-Tally = Counter[tuple[str, ...]]
 Lag = Callable[[], Iterable[tuple[tuple[str, int], int]]]  # how far each (topic, partition) is behind, in records
 TELL_EVERY_S = 10.0
+PUBLISHED = ("alerts", "outcomes")  # counted when they are published, so not again when a restart folds them again
 LAG_EVERY_TURNS = 10  # asking the client for its lag costs a little for each partition
 
 
@@ -34,8 +35,10 @@ class MetricsObserver:
         self._metrics.ready(not service.recovering)
         models = series = 0
         for name, unit in service.units.items():
-            self._tell(name, unit.fold.tally)
-            self._metrics.event_time(name, unit.fold.newest_event_time_ms)
+            again = {key: n for key, n in unit.refolded.items() if key[0] in PUBLISHED}
+            self._tell(name, unit.fold.tally - Counter(again))
+            if unit.fold.newest_event_time_ms >= 0:
+                self._metrics.event_time(name, unit.fold.newest_event_time_ms)
             if isinstance(unit.fold, DetectFold):
                 models, series = models + unit.fold.models, series + unit.fold.series
         self._metrics.models(models)
@@ -57,6 +60,8 @@ class MetricsObserver:
                     self._metrics.folded(topic, n, 0)
                 case ("values", topic):
                     self._metrics.folded(topic, 0, n)
+                case ("dropped",):
+                    self._metrics.dropped(n)
                 case ("dead_letters", topic, reason):
                     self._metrics.dead_letters(topic, reason, n)
                 case ("alarms", detector):

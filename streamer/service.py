@@ -22,15 +22,15 @@ class CommitSettings:
     """When an epoch ends."""
 
     interval_s: float = 1.0  # between commits; 0: after every poll
-    records_max: int = 200_000  # buffered records that end an epoch early
+    records_max: int = 200_000  # buffered records, of all partitions together, that end an epoch early
     deadline_s: float = 30.0  # a commit that takes longer is in doubt
 
     def __post_init__(self) -> None:
-        if self.interval_s < 0:
+        if not self.interval_s >= 0:
             raise ValueError(f"interval_s must be 0 or more, not {self.interval_s}")
         if self.records_max < 1:
             raise ValueError(f"records_max must be 1 or more, not {self.records_max}")
-        if self.deadline_s <= 0:
+        if not self.deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, not {self.deadline_s}")
 
 
@@ -110,14 +110,15 @@ class Service:
         self._observer.committed(outputs, epochs, self._clock.monotonic_s() - started_s)
 
     def _behind(self, unit: Unit) -> list[tuple[str, int]]:
-        """The unit's topic-partitions that the others should wait for; none once it has waited for too long."""
+        """The unit's topic-partitions that the others should wait for: not for long for those that give nothing."""
         behind = [of for of in self._log.behind() if self._units.of(*of) == unit.name]
-        stuck = any(of not in unit.buffer for of in behind) and bool(unit.buffer)
-        if not stuck:
+        silent = unit.silent(behind)
+        if not silent or not unit.buffer:
             self._stuck_s.pop(unit.name, None)
             return behind
         since_s = self._stuck_s.setdefault(unit.name, self._clock.monotonic_s())
-        return behind if self._clock.monotonic_s() - since_s < PATIENCE_S else []
+        is_patient = self._clock.monotonic_s() - since_s < PATIENCE_S
+        return behind if is_patient else [of for of in behind if of not in silent]
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()
@@ -128,13 +129,15 @@ class Service:
         return True
 
     def _hold_back(self) -> None:
-        """Stop fetching what is buffered far beyond the next cut; go on with what is not."""
-        for unit in self.units.values():
-            for of in unit.buffer.keys() | {h for h in self._held if self._units.of(*h) == unit.name}:
-                full = unit.buffered(of) >= self._settings.records_max and unit.ahead(of)
-                if full != (of in self._held):
-                    self._log.hold(*of, full)
-                    (self._held.add if full else self._held.remove)(of)
+        """While the buffers are full, stop fetching what has more than its share and is beyond the next cut."""
+        buffered = {of: unit.buffered(of) for unit in self.units.values() for of in unit.buffer}
+        is_full = sum(buffered.values()) >= self._settings.records_max
+        share = max(self._settings.records_max // max(len(buffered), 1), 1)
+        for of in sorted(buffered.keys() | self._held):
+            hold = is_full and buffered.get(of, 0) >= share and self.units[self._units.of(*of)].ahead(of)
+            if hold != (of in self._held):
+                self._log.hold(*of, hold)
+                (self._held.add if hold else self._held.remove)(of)
 
     def _unit(self, name: str) -> Unit:
         if name not in self.units:

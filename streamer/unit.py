@@ -20,14 +20,13 @@ from streamer.epochs import digest
 from streamer.logs.base import Epoch, Output, Past, Records
 
 I64 = NDArray[np.int64]
+Tally = Counter[tuple[str, ...]]
 
 
 class Fold(Protocol):
     """What both folds look like from outside; `step` gets one epoch."""
 
-    tally: Counter[
-        tuple[str, ...]
-    ]  # what has been folded since this process started, for metrics; not part of the state
+    tally: Tally  # what has been folded since this process started, for metrics; not part of the state
     newest_event_time_ms: int  # -1: nothing yet
 
     @property
@@ -61,6 +60,7 @@ class Unit:
     script: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
     buffer: dict[tuple[str, int], list[Records]] = field(default_factory=dict)
+    refolded: Tally = field(default_factory=Counter)  # what of the fold's tally came of outputs published before
 
     def follow(self, past: Past) -> None:
         """Fold this past again before anything else."""
@@ -74,6 +74,10 @@ class Unit:
         """Records waiting to be folded: of one topic-partition, or of all."""
         stretches = self.buffer.values() if of is None else [self.buffer.get(of, [])]
         return sum(len(records) for stretch in stretches for records in stretch)
+
+    def silent(self, behind: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of which nothing is buffered; an empty stretch says nothing about the time its topic has reached."""
+        return [of for of in behind if not self.buffered(of)]
 
     def position(self, of: tuple[str, int]) -> int:
         """Up to which offset a topic-partition is buffered or folded."""
@@ -89,13 +93,17 @@ class Unit:
         if not self.script:
             return None
         epoch = self.script[0]
-        here = {topic: of for of in self.buffer for topic in [of[0]]}
+        here = {of[0]: of for of in self.buffer}
         for topic, end in epoch.ends.items():
             if end > self.ends.get(topic, 0) and (topic not in here or self.position(here[topic]) < end):
                 return None
         self.script.popleft()
+        publish = epoch.number > self.committed
+        before = self.fold.tally.copy()
         outputs = self.fold.step(self._take(epoch))
-        return Folded(epoch, outputs, epoch.number > self.committed, digest(outputs) != epoch.digest)
+        if not publish:
+            self.refolded += self.fold.tally - before
+        return Folded(epoch, outputs, publish, digest(outputs) != epoch.digest)
 
     def next_live(self, behind: Collection[tuple[str, int]]) -> Folded | None:
         """Fold what is buffered as one epoch, if there is anything and the script is done.
@@ -103,10 +111,10 @@ class Unit:
         `behind` are the unit's topic-partitions of which the log holds more; nothing is folded that is later than what
         is buffered of each of them.
         """
-        if self.script or not self.buffer or any(of not in self.buffer for of in behind):
+        if self.script or not self.buffer or self.silent(behind):
             return None
         times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
-        horizon = min((int(times[of][-1]) for of in behind if len(times[of])), default=-1)
+        horizon = min((int(times[of][-1]) for of in behind), default=-1)
         ends = self.ends | {of[0]: _end(self.buffer[of], times[of], horizon) for of in self.buffer}
         cut = Epoch(self.name, self.number + 1, ends)
         outputs = self.fold.step(self._take(cut))

@@ -39,6 +39,20 @@ def test_metrics_count_what_the_folds_count():
     assert float(page["driftline_ready"]) == 1
 
 
+def test_what_was_published_before_is_not_counted_again():
+    """After a restart records are folded again and counted so, but alerts and requests are not published again."""
+    log = log_with_events(1)
+    watched(log, ManualClock(), Metrics()).run(lambda: False)
+    metrics = Metrics()
+    service = watched(log.reopen(), ManualClock(), metrics)
+    service.run(lambda: False)
+    page = dict(line.rsplit(" ", 1) for line in metrics.expose().decode().splitlines() if line[0] != "#")
+    assert service.units["detect-1"].fold.tally["alerts", "firing"] > 0
+    assert float(page['driftline_records_total{topic="predictions"}']) == 612
+    assert [key for key in page if "alerts_total" in key or "outcomes_total" in key] == []
+    assert float(page["driftline_retrain_requests_total"]) == 0
+
+
 def test_progress_is_told_every_ten_seconds_while_something_moves(caplog):
     """A line says how many records were folded, how far behind the service is, and when it has recovered."""
     caplog.set_level(logging.INFO)

@@ -1,6 +1,7 @@
 """The loop over a log in memory: crashes, restarts and cuts."""
 
 import json
+import math
 from collections import Counter
 from contextlib import suppress
 
@@ -17,8 +18,10 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import Units
 from streamer.errors import Doubt
+from streamer.logs.base import Records
 from streamer.logs.memory_log import Kept, MemoryLog
 from streamer.service import CommitSettings, Service
+from streamer.unit import Unit
 
 DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
@@ -218,6 +221,63 @@ def test_a_topic_that_gives_nothing_is_waited_for_and_then_left_behind():
     service._clock.advance(31)
     service.turn()
     assert service.units["detect-0"].number == 1
+
+
+def test_what_gives_nothing_is_left_behind_alone():
+    """While one topic can't be read, the others still wait for each other, and no label runs ahead."""
+    log = catching_up(7)
+    log.subscribed = (*log.subscribed, "broken")
+    log.append("broken", None, b"{}", timestamp_ms=START_MS)
+    log.hold("broken", 0, True)
+    service = service_over(log)
+    service.turn()
+    service._clock.advance(31)
+    for _ in range(400):
+        service.turn()
+    counts = service.units["detect-0"].fold._labels.counts
+    assert counts == {"matched": 2000, "unmatched": 0, "expired": 0, "evicted": 0}
+
+
+def test_an_empty_stretch_says_nothing_about_time():
+    """A topic that moved on over offsets without records is still waited for."""
+    unit = Unit("detect-0", Nothing())
+    unit.add(Records.build("predictions", 0, [(0, 1000, None, b"", ())]))
+    unit.add(Records.build("labels", 0, [], next_offset=5))
+    assert unit.next_live([("labels", 0)]) is None
+    unit.add(Records.build("labels", 0, [(5, 500, None, b"", ())]))
+    assert unit.next_live([("labels", 0)]).epoch.ends == {"predictions": 0, "labels": 6}
+
+
+class Nothing:
+    """A fold of which nothing comes."""
+
+    def __init__(self):
+        self.tally = Counter()
+
+    def step(self, stretch):  # noqa: ARG002
+        return []
+
+
+def test_all_partitions_together_are_buffered_within_the_bound():
+    """With one partition of each unit unreadable, the others are held once their buffers add up to the bound."""
+    log = MemoryLog(["predictions", "labels"], poll_records_max=10)
+    event = {"model_id": "m", "event_time": START_MS, "prediction": 1.0}
+    for partition in range(8):
+        log.append("labels", None, b"{}", partition=partition)
+        log.hold("labels", partition, True)
+        for _ in range(100):
+            log.append("predictions", None, json.dumps(event).encode(), partition=partition)
+    service = service_over(log, records_max=200)
+    for _ in range(20):
+        service.turn()
+        assert sum(unit.buffered() for unit in service.units.values()) <= 200 + 8 * 10
+
+
+@pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])
+def test_commits_that_cannot_be_are_refused(wrong):
+    """A setting out of its range is told by name."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        CommitSettings(**wrong)
 
 
 def test_an_epoch_ends_when_its_time_has_come():
