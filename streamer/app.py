@@ -17,7 +17,7 @@ from streamer.compose import folds, units
 from streamer.config import Config
 from streamer.detect import DetectFold
 from streamer.errors import UsageError
-from streamer.logs.base import Output
+from streamer.logs.base import Epoch, Output
 from streamer.logs.memory_log import MemoryLog
 from streamer.logs.recorded_log import RecordedLog
 from streamer.logs.recording import open_recording
@@ -81,8 +81,13 @@ def replay(
             if output.topic not in outputs.subscribed:  # nobody will read it back
                 outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
 
+        def folded(epoch: Epoch) -> None:
+            if config.outputs.alerts in epoch.ends:  # read back and decided upon
+                outputs.store.forget(config.outputs.alerts, 0, epoch.ends[config.outputs.alerts])
+
         settings = CommitSettings(interval_s=0)
-        service = Service(source, units(config), folds(config), settings, clock, ReplayObserver(hand_on, tell))
+        observer = ReplayObserver(hand_on, folded, tell)
+        service = Service(source, units(config), folds(config), settings, clock, observer)
         service.run(stopped=lambda: False)
     summary = _summary(service, clock.monotonic_s() - started_s)
     if summary.records == 0 and config.topics:

@@ -120,10 +120,13 @@ class Observers:
 
 
 class ReplayObserver:
-    """Hands outputs and progress on to whoever replays."""
+    """Hands outputs, epochs and progress on to whoever replays."""
 
-    def __init__(self, publish: Callable[[Output], None], progress: Callable[[], None]) -> None:
+    def __init__(
+        self, publish: Callable[[Output], None], folded: Callable[[Epoch], None], progress: Callable[[], None]
+    ) -> None:
         self._publish = publish
+        self._folded = folded
         self._progress = progress
 
     def turned(self, service: Service) -> None:  # noqa: ARG002
@@ -132,3 +135,5 @@ class ReplayObserver:
     def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
         for output in outputs:
             self._publish(output)
+        for epoch in epochs:
+            self._folded(epoch)
