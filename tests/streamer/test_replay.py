@@ -11,10 +11,10 @@ from streamer.logs.memory_log import MemoryLog
 
 def test_a_replay_holds_no_output_that_everybody_has_read(tmp_path, monkeypatch):
     """However many alerts come, those that were decided upon are let go of, as all other outputs are."""
-    x = np.random.default_rng(1).normal(size=12_000)
+    x = np.random.default_rng(1).normal(size=16_000)
     file = tmp_path / "predictions.jsonl"
     lines = [
-        json.dumps({"model_id": f"m{i % 8}", "event_time": i, "prediction": x[i] + 5 * (i > 9_600)}) + "\n"
+        json.dumps({"model_id": f"m{i % 8}", "event_time": i, "prediction": x[i] + 5 * (i > 8_800)}) + "\n"
         for i in range(len(x))
     ]
     file.write_text("".join(lines))
