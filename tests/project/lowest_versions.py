@@ -6,6 +6,7 @@ CONTRIBUTING.md says how the suite is run with them.
 from __future__ import annotations
 
 import tomllib
+from itertools import chain
 
 from packaging.requirements import Requirement
 from project_tree import ROOT
@@ -14,7 +15,7 @@ from project_tree import ROOT
 def lowest_versions() -> list[str]:
     """`name==version` for every requirement of the project and its extras that has a lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    required = chain(project["dependencies"], *project["optional-dependencies"].values())
     return [
         f"{requirement.name}=={bound.version}"
         for requirement in map(Requirement, required)
