@@ -32,7 +32,7 @@ class Snapshot:
 
         shapes = {name: [a.dtype.str, list(a.shape)] for name, a in self.arrays.items()}
         head = msgspec.json.encode({"format": FORMAT, "meta": self.meta, "arrays": shapes})
-        columns = [pa.array([np.ascontiguousarray(a).tobytes()], pa.large_binary()) for a in self.arrays.values()]
+        columns = [_one_binary(np.ascontiguousarray(a)) for a in self.arrays.values()]
         schema = pa.schema([(name, pa.large_binary()) for name in self.arrays], metadata={"driftline": head})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, schema) as writer:
@@ -58,6 +58,15 @@ class Snapshot:
             for name, (dtype, shape) in head["arrays"].items()
         }
         return cls(head["meta"], arrays)
+
+
+def _one_binary(array: NDArray[Any]) -> Any:
+    """An Arrow array of one binary value: the bytes of this array, which are not copied."""
+    import pyarrow as pa
+
+    ends = np.array([0, array.nbytes], np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(array.reshape(-1).view(np.uint8))]
+    return pa.Array.from_buffers(pa.large_binary(), 1, buffers)
 
 
 def nested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
