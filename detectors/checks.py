@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64, Alarms, Bank
-from detectors.registry import DETECTORS
+from detectors.registry import bank, settings_of
 
 MakeBank = Callable[[int], Bank]
 Check = Callable[[MakeBank], None]
@@ -34,11 +34,11 @@ class CheckError(AssertionError):
     """A bank broke a promise; the sentence says which."""
 
 
-def yield_checks(name: str) -> Iterator[Callable[[], None]]:
-    """The checks of the named detector under its default settings, ready to be called."""
-    known = DETECTORS[name]
+def yield_checks(name: str, **options: Any) -> Iterator[Callable[[], None]]:
+    """The checks of the named detector, its settings the defaults but for the options, ready to be called."""
+    settings = settings_of(name, **options)
     for check in CHECKS:
-        yield partial(check, lambda rows: known.bank(known.settings(), rows))
+        yield partial(check, lambda rows: bank(name, settings, rows))
 
 
 def check_alarms(make: MakeBank) -> None:

@@ -17,6 +17,8 @@ from detectors.adwin import AdwinBank, AdwinSettings
 from detectors.base import Bank
 from detectors.ks_sliding import ks_bank
 from detectors.ks_window import KsWindowSettings
+from detectors.river_bank import RiverBank
+from detectors.river_kinds import RIVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,15 @@ class Detector:
 
     settings: type[Any]  # frozen dataclass; every field has a default
     bank: Callable[[Any, int], Bank]  # from the settings and the number of rows
+    by_default: bool = True  # whether it runs where a configuration names no detectors
 
 
 DETECTORS: dict[str, Detector] = {
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),
+    **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }
+DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)
 
 
 class UnknownNameError(ValueError):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from detectors.registry import DETECTORS
+from detectors.registry import DEFAULT
 from streamer.config.environment import override
 from streamer.config.file import Document, read_document
 from streamer.config.messages import problems_of
@@ -35,8 +35,8 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     """
     document = read_document(path)
     if document.data.get("detectors") is None:
-        # All of them run then, and a variable for one of them must not switch the others off.
-        document.data["detectors"] = dict.fromkeys(DETECTORS)
+        # The defaults run then, and a variable for one of them must not switch the others off.
+        document.data["detectors"] = dict.fromkeys(DEFAULT)
     override(document, environ)
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
     _drop_nulls(document.data, ())

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from detectors.registry import DETECTORS
+from detectors.registry import DEFAULT, DETECTORS
 from streamer.codecs import CODECS
 
 DEFAULT_CODEC: Final = "json"
@@ -35,8 +35,8 @@ def topic_settings(codec: str) -> type:
 
 
 def default_detectors() -> dict[str, Any]:
-    """Every detector with its defaults: what an absent section means."""
-    return {name: spec.settings() for name, spec in DETECTORS.items()}
+    """What an absent section means: those that run by default, with their defaults."""
+    return {name: DETECTORS[name].settings() for name in DEFAULT}
 
 
 class TopicTable:

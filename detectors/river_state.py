@@ -1,0 +1,77 @@
+"""The state of river's detectors as numbers, and the detectors again from those numbers, to the last bit.
+
+Each form knows one type of attribute. Where river keeps a number in compiled code (the mean with fading weights), a
+public method of it puts it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+GENERATOR_WORDS = 625  # of the Mersenne twister behind `random.Random`: 624 and the place among them
+
+
+class Form(NamedTuple):
+    """How an attribute of one type becomes so many numbers and, given a fresh detector's, itself again."""
+
+    size: int | str  # so many, 0 for a single number; or the setting that bounds a window, whose length comes first
+    take: Callable[[Any], Any]
+    give: Callable[[Any, Any], Any]
+    dtype: type = np.float64
+
+
+def _give_number(_: Any, number: Any) -> float:
+    return float(number)
+
+
+def _give_share(_: Any, number: Any) -> float | None:
+    return None if number < 0.0 else float(number)
+
+
+def _give_mean(mean: Any, numbers: Any) -> Any:
+    mean.n, mean._mean = numbers.tolist()
+    return mean
+
+
+def _give_variance(variance: Any, numbers: Any) -> Any:
+    variance.mean.n, variance.mean._mean, variance._S = numbers.tolist()
+    return variance
+
+
+def _give_sample(sample: Any, numbers: Any) -> Any:
+    known, sample._ibc, mean = numbers.tolist()
+    sample._is_init = bool(known)
+    if known:
+        sample._ewma.update(mean)  # the first value is the mean, so this is the mean as it was, to the last bit
+    return sample
+
+
+def _take_window(window: Any) -> list[float]:
+    return [len(window), *window, *[0.0] * (window.maxlen - len(window))]
+
+
+def _give_window(window: Any, numbers: Any) -> Any:
+    held, *values = numbers.tolist()
+    window.extend(values[: int(held)])
+    return window
+
+
+def _give_generator(generator: Any, words: Any) -> Any:
+    generator.setstate((generator.VERSION, tuple(words.tolist()), None))
+    return generator
+
+
+NUMBER = Form(0, float, _give_number)
+SHARE = Form(0, lambda share: -1.0 if share is None else share, _give_share)  # -1 is none yet
+MEAN = Form(2, lambda mean: (mean.n, mean._mean), _give_mean)
+VARIANCE = Form(3, lambda variance: (variance.mean.n, variance.mean._mean, variance._S), _give_variance)
+SAMPLE = Form(3, lambda sample: (sample._is_init, sample._ibc, sample.ewma), _give_sample)
+GENERATOR = Form(GENERATOR_WORDS, lambda generator: generator.getstate()[1], _give_generator, np.uint32)
+
+
+def window(setting: str) -> Form:
+    """The latest values, at most as many as the setting says."""
+    return Form(setting, _take_window, _give_window)
