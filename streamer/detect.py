@@ -296,7 +296,7 @@ class DetectFold:
         """
         first = int(self._first[row])
         events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
-        return max(life - events_ago, first)
+        return max(life - events_ago, 0)  # where labels come in another order, even before the series' first event
 
     def _name_of(self, subject: int, column: int) -> tuple[str, str, str]:
         key = self._subjects.key_of(subject)

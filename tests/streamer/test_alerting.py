@@ -4,6 +4,7 @@ import time
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,12 +58,40 @@ def test_ready_follows_at_the_event_that_makes_enough():
     assert told(timeline.fold(0, 51, [(50, 0, 4)])) == [("firing", 50, 46, None)]
     assert told(timeline.fold(51, 56)) == []
     assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
+    assert timeline.book.dump() == []
+    assert len(timeline.book._waiting) == 0
 
 
 def test_an_old_enough_onset_is_ready_at_once():
     """With enough events behind the onset already, firing and ready come together."""
     timeline = Timeline([0] * 100)
     assert told(timeline.fold(0, 100, [(50, 0, 20)])) == [("firing", 50, 30, None), ("ready", 50, 30, 50)]
+
+
+def test_an_alarm_at_the_event_that_makes_ready_is_a_new_alert():
+    """What was waited for has come, so what is seen now is another drift."""
+    timeline = Timeline([0] * 100)
+    assert told(timeline.fold(0, 60, [(50, 0, 4), (56, 0, 1)])) == [
+        ("firing", 50, 46, None),
+        ("ready", 50, 46, 56),
+        ("firing", 56, 55, None),
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 17, 18])
+def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
+    """The alarm comes with a label, an event of no subject; ready is the subject's newest event or one to come."""
+    told_by = {}
+    for onset in (7, 8):  # events 0 to 17 are the subject's, and 18 is the label
+        timeline = Timeline([0] * 18 + [-1] + [0] * 9)
+        timeline.fold(0, cut)
+        numbers = timeline.marks.number(timeline.subjects[cut:])
+        offset = np.arange(cut, 28)
+        stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
+        alarm = Alarm(18 - cut, (0, "d"), 0, onset, FACTS | {"model_id": "m"})
+        told_by[onset] = told([alert for _, alert in timeline.book.fold(stretch, ["t"], [alarm])])
+    assert told_by[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
+    assert told_by[8] == [("firing", 18, 8, None), ("ready", 18, 8, 19)]
 
 
 def test_alarms_while_an_alert_waits_are_absorbed():
@@ -104,12 +133,14 @@ def test_alerts_never_depend_on_how_events_are_cut(seed, alarms, cuts):
     """Any cut, with the book dumped and loaded between the parts, tells the same alerts in the same order."""
     subjects = np.random.default_rng(seed).integers(-1, 3, 200).tolist()
     alarms = [(event, 4 * row + max(subjects[event], 0), ago) for event, row, ago in alarms]  # a row has one subject
-    whole = Timeline(subjects).fold(0, 200, alarms)
+    uncut = Timeline(subjects)
+    whole = uncut.fold(0, 200, alarms)
     cut, parts = Timeline(subjects), []
     for start, end in pairwise([0, *sorted(cuts), 200]):
         parts += cut.fold(start, end, alarms)
         dumped, cut.book = cut.book.dump(), AlertBook(cut.marks, 10)
         cut.book.load(dumped)
     assert parts == whole
+    assert cut.book.dump() == uncut.book.dump()
     firing = [a.alert_id for a in whole if a.state is AlertState.FIRING]
     assert len(set(firing)) == len(firing)

@@ -170,6 +170,60 @@ def test_a_new_version_begins_anew():
     assert fired(fold().step([records("predictions", values)])) == []
 
 
+def test_an_alert_names_the_version_and_the_topic_it_is_about():
+    """Two versions of two models on two topics drift; each alert is told under its own names."""
+    rng = np.random.default_rng(11)
+    values = [
+        prediction(f"m{i // 2 % 2}", i, float(rng.normal() + 5 * (i >= 1200)), model_version=("old", None)[i % 2])
+        for i in range(2400)
+    ]
+    told = alerts(fold().step([records("predictions", values), records("sources", values)]))
+    found = {(a["model_id"], a["model_version"], a["at"]["topic"]) for a in told}
+    assert found == {(f"m{m}", v, topic) for m in (0, 1) for v in ("old", "") for topic in ("predictions", "sources")}
+    assert all(a["onset"]["topic"] == a["at"]["topic"] for a in told)
+
+
+def test_the_onset_of_a_column_that_most_events_lack_is_an_event_that_had_it():
+    """A step is found at the event of its value, though the column begins late and is in every seventh event alone."""
+    onsets = {}
+    for every in (1, 3, 7):
+        features = [
+            {"x": float(i >= 210 * every)} if i % every == 0 and i >= 70 * every else {} for i in range(300 * every)
+        ]
+        values = [prediction("m", i, 0.0, features=has) for i, has in enumerate(features)]
+        adwin = {"adwin": settings_of("adwin", clock=1, delta=0.01)}
+        told = alerts(fold(detectors=adwin).step([records("predictions", values)]))
+        onsets[every] = next(a["onset"]["offset"] for a in told if a["column"] == "x")
+    assert abs(onsets[1] - 210) <= 4
+    assert onsets == {every: every * onsets[1] for every in onsets}
+
+
+def test_the_onset_of_errors_is_right_though_labels_come_in_reverse():
+    """Labels of the newest predictions first: the change is found among the predictions where it was."""
+    values = [prediction("m", i, 0.0) for i in range(400)]
+    labels = [
+        json.dumps(
+            {"model_id": "m", "prediction_id": f"m-{i}", "event_time": START_MS + i, "label": float(i < 150)}
+        ).encode()
+        for i in reversed(range(400))
+    ]
+    adwin = {"adwin": settings_of("adwin", clock=1, delta=0.01)}
+    told = alerts(fold(detectors=adwin).step([records("predictions", values), records("labels", labels)]))
+    assert abs(told[0]["onset"]["offset"] - 150) <= 8
+
+
+def test_alerts_of_one_event_stand_by_detector_then_column():
+    """Several columns that step at once are told in the order of the settings and of the event."""
+    values = [prediction("m", i, float(i >= 200), features={"b": i >= 200, "a": i >= 200}) for i in range(300)]
+    both = {"ks_window": DETECTORS["ks_window"], "adwin": settings_of("adwin", clock=1, delta=0.01)}
+    told = [a for a in alerts(fold(detectors=both).step([records("predictions", values)])) if a["state"] == "firing"]
+    order = [
+        (a["at"]["offset"], list(both).index(a["detector"]), ["prediction", "b", "a"].index(a["column"])) for a in told
+    ]
+    assert order == sorted(order)
+    assert len(order) == 6
+
+
 def test_a_source_is_watched_once_for_all_who_use_it():
     """A feature event without a model is told under the name of its source."""
     rng = np.random.default_rng(8)
