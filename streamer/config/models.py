@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from retrain.policy import RetrainSettings
 from streamer.config.kafka import KafkaSection
@@ -61,13 +61,6 @@ class MetricsSection(Section):
     port: Annotated[int, Ge(0), Le(PORT_MAX)] = 9464  # 0 picks a free one
 
 
-def _positive(limits: Limits) -> Limits:
-    for name in Limits.__dataclass_fields__:
-        if getattr(limits, name) < 1:
-            raise ValueError(f"{name} must be 1 or more, not {getattr(limits, name)}")
-    return limits
-
-
 class Config(Section):
     """A whole `driftline.yaml`. Every section has defaults; `load_config` insists on those a command needs."""
 
@@ -78,7 +71,7 @@ class Config(Section):
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
-    limits: Annotated[Limits, AfterValidator(_positive)] = Limits()  # bounds on what producers can make us remember
+    limits: Limits = Limits()  # bounds on what producers can make us remember
     commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
     metrics: MetricsSection = MetricsSection()  # where Prometheus and health checks find us
 
