@@ -35,7 +35,7 @@ NO_ROW = -1
 
 
 class SeriesTable:
-    """All series of a fold unit, with what has been counted of each. About 60 bytes a series."""
+    """All series of a fold unit, with what has been counted of each. 65 to 130 bytes a series."""
 
     def __init__(self, series_max: int) -> None:
         self._ids = IdTable(series_max)

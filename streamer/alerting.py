@@ -31,6 +31,7 @@ class Alarm:
     event: int  # index of the event, in the batch, that raised it
     series: Series
     subject: int
+    topic: str  # the subject's
     onset: int  # number of the subject's event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
 
@@ -70,11 +71,11 @@ class AlertBook:
         # the number of the event it waits for; in the order in which they fired.
         self._waiting: dict[int, dict[Series, tuple[Alert, int]]] = {}
 
-    def fold(self, stretch: Stretch, topic_of_subject: list[str], alarms: list[Alarm]) -> list[tuple[int, Alert]]:
+    def fold(self, stretch: Stretch, alarms: list[Alarm]) -> list[tuple[int, Alert]]:
         """Mark the stretch, turn its alarms into alerts and tell which alerts became ready.
 
-        `alarms` must be in event order. `topic_of_subject[i]` is the topic of alarm `i`'s subject. Returns the alerts
-        in event order, each with the index of the event that gave it.
+        `alarms` must be in event order. Returns the alerts in event order, each with the index of the event that gave
+        it.
         """
         runs = self._runs(stretch, alarms) if self._waiting or alarms else {}
         told: list[tuple[int, Alert]] = []
@@ -86,12 +87,12 @@ class AlertBook:
                 if event is not None:
                     ready_at[subject, series] = event
                     told.append((event, _ready(alert, _place(stretch, event))))
-        for alarm, topic in zip(alarms, topic_of_subject, strict=True):
+        for alarm in alarms:
             is_waiting = alarm.series in self._waiting.get(alarm.subject, {})
             if is_waiting and ready_at.get((alarm.subject, alarm.series), len(stretch.offset)) > alarm.event:
                 continue
             marked = self._mark(stretch, marked, alarm.event + 1)
-            told += self._fire(stretch, alarm, topic, runs, ready_at)
+            told += self._fire(stretch, alarm, runs, ready_at)
         self._mark(stretch, marked, len(stretch.offset))
         for subject, series in ready_at:
             self._forget(subject, series)
@@ -115,21 +116,20 @@ class AlertBook:
         self,
         stretch: Stretch,
         alarm: Alarm,
-        topic: str,
         runs: Mapping[int, _Run],
         ready_at: dict[tuple[int, Series], int],
     ) -> Iterator[tuple[int, Alert]]:
         """The alert of an alarm; and that it is ready, where that is known within this stretch."""
         at = _place(stretch, alarm.event)
         now = self._marks.last(alarm.subject)
-        onset = _place_of(self._marks.place(alarm.subject, alarm.onset), topic, stretch.partition)
+        onset = _place_of(self._marks.place(alarm.subject, alarm.onset), alarm.topic, stretch.partition)
         alert = Alert(alert_id=_alert_id(alarm, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
         yield alarm.event, alert
         due = alarm.onset + self._enough
         if ready_at.pop((alarm.subject, alarm.series), None) is not None:
             self._forget(alarm.subject, alarm.series)
         if due <= now.number:
-            yield alarm.event, _ready(alert, _place_of(now, topic, stretch.partition))
+            yield alarm.event, _ready(alert, _place_of(now, alarm.topic, stretch.partition))
             return
         self._waiting.setdefault(alarm.subject, {})[alarm.series] = alert, due
         event = runs[alarm.subject].event(due) if alarm.subject in runs else None

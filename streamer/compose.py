@@ -56,9 +56,9 @@ def _references(config: Config) -> References:
     if config.references.file is None:
         return References()
     sizes = [getattr(settings, "reference_size", 0) for settings in config.detectors.values()]
-    return load_references(str(config.references.file), max(sizes, default=0) or max_default())
+    return load_references(str(config.references.file), max(sizes, default=0) or _reference_size_by_default())
 
 
-def max_default() -> int:
+def _reference_size_by_default() -> int:
     """The size of a reference where no detector states one."""
     return max(getattr(spec.settings(), "reference_size", 0) for spec in DETECTORS.values())

@@ -206,7 +206,7 @@ class DetectFold:
         alarms = self._alarms(batch, values)
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
-        return self._alerts.fold(stretch, [self._topic_of(alarm.subject) for alarm in alarms], alarms)
+        return self._alerts.fold(stretch, alarms)
 
     def _subjects_of(self, batch: EventBatch, rank: I64) -> I64:
         """Each event's subject: one version of one model on one topic; -1 for labels, no events of its life."""
@@ -252,17 +252,16 @@ class DetectFold:
                     one.set_reference(r, reference.values)
 
     def _alarms(self, batch: EventBatch, values: Values) -> list[Alarm]:
-        found: list[tuple[int, int, Alarm]] = []
+        """The alarms of all detectors, in the order of events."""
+        found: list[Alarm] = []
         times = batch.event_time_ms[values.event]
-        for rank, (detector, one) in enumerate(self._banks.items()):
+        for detector, one in self._banks.items():
             alarms = one.update(values.row, values.number, times)
             self.tally["alarms", detector] += len(alarms)
-            later = _later(values.row, alarms.at)
-            for k, at in enumerate(alarms.at):
-                alarm = self._alarm(detector, one, alarms, k, values, int(later[k]))
-                found.append((int(values.event[at]), rank, alarm))
-        found.sort(key=lambda entry: entry[:2])  # stable: columns of an event stay in their order
-        return [alarm for _, _, alarm in found]
+            later = _later(values.row, alarms.at).tolist()
+            found += [self._alarm(detector, one, alarms, k, values, later[k]) for k in range(len(alarms))]
+        found.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
+        return found
 
     def _alarm(self, detector: str, one: Bank, alarms: Alarms, k: int, values: Values, later: int) -> Alarm:
         """Alarm `k` with what is known of it here; `later` values of its series follow within the batch."""
@@ -287,7 +286,7 @@ class DetectFold:
         }
         seen = self._series.count_of_row(row) - later
         onset = self._onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
-        return Alarm(int(values.event[at]), (row, detector), subject, onset, facts)
+        return Alarm(int(values.event[at]), (row, detector), subject, self._topic_of(subject), onset, facts)
 
     def _onset(self, row: int, ago: int, life: int, seen: int) -> int:
         """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.

@@ -57,7 +57,7 @@ class Errors:
 
 
 class LabelJoin:
-    """Predictions that wait for their label. 48 to 100 bytes each."""
+    """Predictions that wait for their label. 48 to 192 bytes each."""
 
     def __init__(self, settings: LabelSettings) -> None:
         self.settings = settings

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import DetectFold, DetectSettings
+from streamer.detect import DetectFold, DetectSettings, _later
 from streamer.errors import UsageError
 from streamer.logs.base import Records
 from streamer.references import References, load_references
@@ -210,6 +210,14 @@ def test_the_onset_of_errors_is_right_though_labels_come_in_reverse():
     adwin = {"adwin": settings_of("adwin", clock=1, delta=0.01)}
     told = alerts(fold(detectors=adwin).step([records("predictions", values), records("labels", labels)]))
     assert abs(told[0]["onset"]["offset"] - 150) <= 8
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.data())
+def test_values_that_follow_are_counted_as_by_a_plain_loop(rows, data):
+    """Of any values of a batch, how many more of their row come."""
+    at = data.draw(st.lists(st.integers(0, len(rows) - 1), unique=True).map(sorted)) if rows else []
+    expected = [rows[a + 1 :].count(rows[a]) for a in at]
+    assert _later(np.array(rows, np.int64), np.array(at, np.int64)).tolist() == expected
 
 
 def test_alerts_of_one_event_stand_by_detector_then_column():
