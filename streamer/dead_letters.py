@@ -13,6 +13,8 @@ from streamer.logs.base import Output, Records
 PREFIX = "__driftline.errors."
 BYTES_MAX = 900_000  # of key, headers and value: what fits a broker's default `message.max.bytes` with ours beside it
 
+HEADER_BYTES = 10  # of a header besides its name and text: two lengths of up to five bytes
+
 
 def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: str) -> Output:
     """Record `i` as a record of the dead-letter topic `topic`.
@@ -35,10 +37,10 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
         key = key[:room]
     room -= len(key or b"")
     size = sum(len(name.encode()) + len(text or b"") for name, text in headers)
-    if size > room:
+    if size + HEADER_BYTES * len(headers) > room:
         about["headers.dropped.bytes"] = str(size)
         headers, size = (), 0
-    room -= size
+    room -= size + HEADER_BYTES * len(headers)
     if value is not None and len(value) > room:
         about["cut.from.bytes"] = str(len(value))
         value = value[:room]

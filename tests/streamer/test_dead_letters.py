@@ -34,7 +34,8 @@ def test_key_value_and_headers_are_kept(key, value, headers):
         (9, BYTES_MAX - 9, None, (9, BYTES_MAX - 9, None), {}),
         (9, BYTES_MAX, None, (9, BYTES_MAX - 9, None), {"cut.from.bytes": b"900000"}),
         (9, 20, BYTES_MAX, (9, 20, None), {"headers.dropped.bytes": b"900001"}),
-        (9, BYTES_MAX, BYTES_MAX - 10, (9, 0, BYTES_MAX - 10), {"cut.from.bytes": b"900000"}),
+        (9, BYTES_MAX, BYTES_MAX - 20, (9, 0, BYTES_MAX - 20), {"cut.from.bytes": b"900000"}),
+        (9, 20, BYTES_MAX - 19, (9, 20, None), {"headers.dropped.bytes": b"899982"}),
         (BYTES_MAX + 1, 0, None, (BYTES_MAX, 0, None), {"key.cut.from.bytes": b"900001"}),
     ],
 )
@@ -44,3 +45,10 @@ def test_what_a_broker_would_refuse_is_cut_and_says_so(key, value, header, kept,
     headers = [len(text) for name, text in output.headers if name == "h"]
     assert (len(output.key), len(output.value), headers[0] if headers else None) == kept
     assert ours == said
+
+
+def test_many_small_headers_are_no_small_record():
+    """What a header takes besides its text counts too."""
+    output, ours = letter(b"k", b"v", ((("", None),) * (BYTES_MAX // 10)))
+    assert [name for name, _ in output.headers if not name.startswith(PREFIX)] == []
+    assert ours == {"headers.dropped.bytes": b"0"}

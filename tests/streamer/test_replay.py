@@ -29,5 +29,7 @@ def test_a_replay_holds_no_output_that_everybody_has_read(tmp_path, monkeypatch)
     (log,) = logs
     assert summary.alerts >= 8
     assert summary.requests == 8
+    assert summary.first_event_time.isoformat() == "1970-01-01T00:00:00+00:00"
+    assert summary.last_event_time.isoformat() == "1970-01-01T04:26:39+00:00"
     assert len(published) == sum(log.store.end(topic) for topic, _ in log.store.rows)
     assert {topic: len(rows) for topic, rows in log.store.rows.items() if rows} == {}
