@@ -100,7 +100,8 @@ def test_a_configuration_may_lack_what_only_the_service_needs(fake_app, tmp_path
 
 
 DRIVER = """
-import sys, types
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in a shell's background
 from streamer.logs.base import Output
 app = sys.modules['streamer.app'] = types.ModuleType('streamer.app')
 def replay(config, recordings, topic, publish, progress):

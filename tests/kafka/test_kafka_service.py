@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -25,6 +26,7 @@ class Chain:
     """A fold whose outputs depend on all records before them and on their order."""
 
     def __init__(self, topic: str) -> None:
+        self.tally: Counter[tuple[str, ...]] = Counter()
         self._topic = topic
         self._chain = 0
 
