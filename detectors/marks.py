@@ -57,12 +57,11 @@ class Marks:
         return Mark(*(int(x) for x in self._last[subject]))
 
     def place(self, subject: int, number: int) -> Mark:
-        """Where event `number` of the subject was, interpolated between the marks around it.
+        """Where event `number` (from 0) of the subject was, interpolated between the marks around it.
 
         A number older than anything kept gives the oldest mark kept; one past the newest event gives the newest.
         """
         last = self.last(subject)
-        number = max(number, 0)
         if number >= last.number:
             return last
         newest = last.number // EVERY

@@ -1,9 +1,9 @@
 """Late labels meet their predictions: a bounded join by prediction id, in event time.
 
-A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction gives the
-model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when a prediction
-comes that is later than it by more than the time-out, or when too many wait. A second label for a prediction, one that
-comes too late and one for an unknown prediction are the same to us: unmatched, and counted.
+A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction, or brings it
+along, gives the model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when
+a prediction comes that is later than it by more than the time-out, or when too many wait. A second label for a
+prediction, one that comes too late and one for an unknown prediction are the same to us: unmatched, and counted.
 
 What is too late is told by the two events alone, and one event makes at most `LEAVE_MAX` others leave, so that a clock
 that is years ahead spoils its own events and hardly any other.
@@ -193,19 +193,24 @@ def _join(state, events, timeout_ms, open_max, event, subject, number, error):  
                 who[position, 0] = subjects[i]
                 who[position, 1] = numbers[i]
                 who[position, 2] = time_ms[i]
-        if kind[i] & 2 and key != 0:
+        if kind[i] & 2 == 0:
+            continue
+        at = -1
+        predicted = np.nan
+        if key == 0:  # label and prediction of one event need no id
+            subject[found], number[found], predicted = subjects[i], numbers[i], prediction[i]
+        else:
             at = _find(hashed, ids, key)
             position = hashed[at]
-            waited = position != EMPTY and who[position, 2] >= oldest_ms
-            if not waited or np.isnan(label[i]):
-                meta[UNMATCHED] += 1
-                continue
-            meta[MATCHED] += 1
-            event[found] = i
-            subject[found] = who[position, 0]
-            number[found] = who[position, 1]
-            error[found] = abs(label[i] - value[position])
-            found += 1
+            if position != EMPTY and who[position, 2] >= oldest_ms:
+                subject[found], number[found], predicted = who[position, 0], who[position, 1], value[position]
+        event[found], error[found] = i, abs(label[i] - predicted)
+        if np.isnan(error[found]):
+            meta[UNMATCHED] += 1
+            continue
+        meta[MATCHED] += 1
+        found += 1
+        if at >= 0:
             meta[WAITING] -= 1
             _remove(hashed, ids, at)
     return found

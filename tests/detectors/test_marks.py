@@ -43,6 +43,20 @@ def test_an_age_of_a_million_events_is_still_found():
         assert marks.place(0, number) == Mark(number, number, number * 10)
 
 
+def test_the_last_sixteen_marks_are_exact_and_what_lies_between_them_is_linear():
+    """Offsets that grow ever faster: interpolation uses the nearest marks there are, no coarser ones."""
+    offsets = np.arange(1000) ** 2
+    marks = fed(np.zeros(1000, np.int64), offsets)
+    newest = 999 // 16
+    for mark in range(newest - 15, newest):
+        assert marks.place(0, 16 * mark).offset == offsets[16 * mark]
+        between = (offsets[16 * mark] + offsets[16 * mark + 16]) // 2
+        assert marks.place(0, 16 * mark + 8).offset == between
+    assert (
+        marks.place(0, 16 * newest + 3).offset == offsets[16 * newest] + (offsets[999] - offsets[16 * newest]) * 3 // 7
+    )
+
+
 def test_labels_count_for_no_subject():
     """Events of subject -1 get no number and leave no mark."""
     marks = fed(np.array([0, -1, 0]), np.array([5, 6, 7]))

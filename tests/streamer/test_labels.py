@@ -1,5 +1,7 @@
 """Late labels meet their predictions."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ EVENTS = st.lists(
         st.sampled_from([Kind.PREDICTION, Kind.LABEL, Kind.PREDICTION | Kind.LABEL]),
         st.integers(0, 12),
         st.integers(0, 60),
-        st.integers(-5, 5),
+        st.integers(-5, 5) | st.just(float("nan")),
     ),
     max_size=120,
 )
@@ -43,19 +45,26 @@ def join(label_join, events, first=0):
 
 
 def plain(events, timeout_s, open_max):
-    """The same with a dictionary: the oracle."""
-    waiting, errors = {}, []
+    """The same with a dictionary: the oracle. Errors, and how labels and predictions ended."""
+    waiting, errors, counts = {}, [], {"matched": 0, "unmatched": 0, "expired": 0, "evicted": 0}
     for i, (kind, key, time_s, value) in enumerate(events):
-        if kind & Kind.PREDICTION and key:
+        if kind & Kind.PREDICTION and key and not math.isnan(value):
             for old in list(waiting)[:LEAVE_MAX]:
-                if waiting[old][1] >= time_s - timeout_s and len(waiting) < open_max:
+                expired = waiting[old][1] < time_s - timeout_s
+                if not expired and len(waiting) < open_max:
                     break
                 del waiting[old]
+                counts["expired" if expired else "evicted"] += 1
             waiting.setdefault(key, (i, time_s, value))
-        if kind & Kind.LABEL and key in waiting and waiting[key][1] >= time_s - timeout_s:
-            n, _, predicted = waiting.pop(key)
-            errors.append((i, n % 3, n, abs(value / 2 - predicted)))
-    return errors
+        if kind & Kind.LABEL:
+            found = waiting.get(key) if key else (i, time_s, value)
+            if found is None or found[1] < time_s - timeout_s or math.isnan(value - found[2]):
+                counts["unmatched"] += 1
+                continue
+            counts["matched"] += 1
+            waiting.pop(key, None)
+            errors.append((i, found[0] % 3, found[0], abs(value / 2 - found[2])))
+    return errors, counts
 
 
 @given(EVENTS, st.integers(0, 120), st.integers(1, 40), st.integers(1, 6))
@@ -63,7 +72,26 @@ def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, ti
     """Matches, time-outs and evictions are those of the plain loop."""
     label_join = LabelJoin(LabelSettings(timeout_s, open_max))
     found = join(label_join, events[:cut]) + join(label_join, events[cut:], min(cut, len(events)))
-    assert found == plain(events, timeout_s, open_max)
+    assert (found, label_join.counts) == plain(events, timeout_s, open_max)
+
+
+def test_a_prediction_waits_for_exactly_its_time_out():
+    """A label as late as the time-out allows still counts, though another prediction came meanwhile."""
+    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.PREDICTION, 2, 40, 1), (Kind.LABEL, 1, 40, 1)]
+    for timeout_s, matched in ((30, 1), (29, 0)):
+        label_join = LabelJoin(LabelSettings(timeout_s, 9))
+        join(label_join, events)
+        assert label_join.counts["matched"] == matched
+
+
+def test_a_label_that_is_no_number_leaves_its_prediction_waiting():
+    """The next label finds it; a prediction that is no number waits for none."""
+    nan = float("nan")
+    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.LABEL, 1, 10, nan), (Kind.LABEL, 1, 10, 6)]
+    events += [(Kind.PREDICTION, 2, 10, nan), (Kind.LABEL, 2, 10, 6)]
+    label_join = LabelJoin(LabelSettings())
+    assert join(label_join, events) == [(2, 0, 0, 2.0)]
+    assert label_join.counts == {"matched": 1, "unmatched": 2, "expired": 0, "evicted": 0}
 
 
 @given(EVENTS, EVENTS)

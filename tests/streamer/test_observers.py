@@ -5,6 +5,7 @@ import logging
 from test_service import log_with_events, service_over
 
 from streamer.clock import ManualClock
+from streamer.logs.memory_log import MemoryLog
 from streamer.metrics import Metrics
 from streamer.observers import MetricsObserver, Observers, ProgressLog
 
@@ -37,6 +38,18 @@ def test_metrics_count_what_the_folds_count():
     assert float(page['driftline_lag_records{partition="0",topic="predictions"}']) == 7
     assert float(page["driftline_models"]) == 4
     assert float(page["driftline_ready"]) == 1
+
+
+def test_no_time_is_told_before_the_first_event():
+    """A topic of nothing but dead letters has no newest event."""
+    metrics = Metrics()
+    log = MemoryLog(["predictions"])
+    log.append("predictions", None, b"junk")
+    service = watched(log, ManualClock(), metrics)
+    service.turn()
+    service._observer.turned(service)
+    assert b"driftline_event_timestamp_seconds{" not in metrics.expose()
+    assert b'driftline_records_total{topic="predictions"} 1.0' in metrics.expose()
 
 
 def test_what_was_published_before_is_not_counted_again():

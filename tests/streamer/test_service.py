@@ -18,7 +18,7 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import Units
 from streamer.errors import Doubt
-from streamer.logs.base import Records
+from streamer.logs.base import Epoch, Past, Records
 from streamer.logs.memory_log import Kept, MemoryLog
 from streamer.service import CommitSettings, Service
 from streamer.unit import Unit
@@ -221,6 +221,81 @@ def test_a_topic_that_gives_nothing_is_waited_for_and_then_left_behind():
     service._clock.advance(31)
     service.turn()
     assert service.units["detect-0"].number == 1
+    log.hold("labels", 0, False)
+    service.turn()
+    log.hold("labels", 0, True)
+    before = service.units["detect-0"].number
+    service.turn()
+    service.turn()
+    assert service.units["detect-0"].number == before  # it is waited for anew
+
+
+def test_a_slow_topic_is_never_held_for_what_fast_ones_have_buffered():
+    """With buffers far smaller than the backlog, the topic that all wait for goes on being read."""
+    log = catching_up(7)
+    service = service_over(log, records_max=150)
+    for _ in range(1000):
+        service.turn()
+    assert service.units["detect-0"].fold._labels.counts["matched"] == 2000
+    assert service._held == set()
+
+
+def test_an_epoch_larger_than_the_buffers_is_folded_again_all_the_same():
+    """What the script needs next is read however full the buffers are."""
+    log = catching_up(100)
+    first = service_over(log, interval_s=10, records_max=10_000)
+    for _ in range(50):
+        first.turn()
+    first._clock.advance(11)
+    first.turn()
+    assert [e.ends for e in log.store.epochs["detect-0"]] == [{"predictions": 2000, "labels": 2000}]
+    again = service_over(log.reopen(), records_max=60)
+    for name, past in log.past().items():
+        again._unit(name).follow(past)
+    for _ in range(100):
+        again.turn()
+    assert not again.recovering
+    assert again.units["detect-0"].ends == first.units["detect-0"].ends
+
+
+def test_units_commit_in_the_order_of_their_names():
+    """Whichever partition gave its records first."""
+    log = MemoryLog(["predictions"])
+    event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
+    service = service_over(log)
+    for partition in (2, 0, 1):
+        log.append("predictions", None, event, partition=partition)
+        service.turn()
+    told = []
+    log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs)  # noqa: ARG005
+    for partition in range(3):
+        log.append("predictions", None, event, partition=partition)
+    service.turn()
+    assert told == ["detect-0", "detect-1", "detect-2"]
+
+
+def test_an_epoch_names_the_ends_of_all_topics_seen():
+    """Also of those that had nothing new."""
+    log = log_with_events(0, events=10, partitions=1)
+    service = service_over(log)
+    service.turn()
+    log.append("predictions", None, b"{}")
+    service.turn()
+    first, second = log.store.epochs["detect-0"]
+    assert second.ends == first.ends | {"predictions": first.ends["predictions"] + 1}
+    assert set(first.ends) == {"predictions", "labels"}
+
+
+def test_an_epoch_that_comes_out_differently_is_told(caplog):
+    """Folded again under other settings, an epoch may give other outputs: the log says so, and the service goes on."""
+    log = log_with_events(1)
+    service_over(log).run(lambda: False)
+    service_over(log.reopen()).run(lambda: False)
+    assert caplog.messages == []
+    again = service_over(log.reopen())
+    again._fold_of = lambda unit: DecideFold(RetrainSettings()) if unit == "decide" else Nothing()
+    again.run(lambda: False)
+    assert any(message.endswith("of detect-1 gives other outputs than it once did") for message in caplog.messages)
 
 
 def test_what_gives_nothing_is_left_behind_alone():
@@ -246,6 +321,15 @@ def test_an_empty_stretch_says_nothing_about_time():
     assert unit.next_live([("labels", 0)]) is None
     unit.add(Records.build("labels", 0, [(5, 500, None, b"", ())]))
     assert unit.next_live([("labels", 0)]).epoch.ends == {"predictions": 0, "labels": 6}
+
+
+def test_offsets_without_records_belong_to_the_epoch_that_ends_behind_them():
+    """A stretch whose records one epoch needs is kept for the next one, which ends where it moved on to."""
+    unit = Unit("detect-0", Nothing())
+    unit.follow(Past([Epoch("detect-0", 1, {"t": 1}), Epoch("detect-0", 2, {"t": 5})], 2))
+    unit.add(Records.build("t", 0, [(0, -1, None, b"", ())], next_offset=5))
+    assert [unit.next_scripted().epoch.number for _ in range(2)] == [1, 2]
+    assert (unit.next_scripted(), unit.number, unit.ends, unit.buffer) == (None, 2, {"t": 5}, {})
 
 
 class Nothing:
