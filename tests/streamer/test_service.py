@@ -357,6 +357,22 @@ def test_all_partitions_together_are_buffered_within_the_bound():
         assert sum(unit.buffered() for unit in service.units.values()) <= 200 + 8 * 10
 
 
+def test_full_buffers_of_one_unit_do_not_stop_another():
+    """While one unit waits with all the buffers there are, what comes to another is folded as it comes."""
+    log = MemoryLog(["predictions", "labels"], poll_records_max=200)
+    event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
+    log.append("labels", None, event)
+    log.hold("labels", 0, True)
+    for _ in range(500):
+        log.append("predictions", None, event)
+    service = service_over(log, records_max=100)
+    for _ in range(10):
+        log.append("predictions", None, event, partition=1)
+        service.turn()
+    assert service.units["detect-0"].buffered() == 200
+    assert service.units["detect-1"].ends == {"predictions": 10}
+
+
 @pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])
 def test_commits_that_cannot_be_are_refused(wrong):
     """A setting out of its range is told by name."""
