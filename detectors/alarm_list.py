@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors.base import Alarms
+from detectors.base import NO_CATEGORY, Alarms
 
 NO_ALARMS = Alarms.none()  # shared, as empty arrays can't be changed: making them would be half the cost of one value
 
@@ -23,6 +23,7 @@ class Evidence(NamedTuple):
     onset_ago: int
     n_reference: int
     n_current: int
+    category: int = NO_CATEGORY
 
 
 @dataclass(slots=True)

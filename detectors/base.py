@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+NO_CATEGORY = -1  # `Alarms.category` of a bank that takes numbers
+UNSEEN_CATEGORY = -2  # stands for all categories that a bank doesn't tell apart
+
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
@@ -30,11 +33,12 @@ class Alarms:
     statistic: F64  # the test's statistic at the alarm ...
     threshold: F64  # ... and the value it had to reach
     effect: F64  # how much moved, in the bank's `effect_unit`; never negative
-    before: F64  # location of the old regime, in the column's units
-    after: F64  # location of the new regime, in the column's units
+    before: F64  # location of the old regime, in the column's units; the share of `category` where there is one
+    after: F64  # the same of the new regime
     onset_ago: I64  # the change began this many events of the series before `at` (0: at it); -1 unknown
     n_reference: I64  # values that stand for the old regime
     n_current: I64  # values that stand for the new regime
+    category: I64  # whose share `before` and `after` are; NO_CATEGORY: they are numbers
 
     def __len__(self) -> int:
         return len(self.at)
@@ -49,7 +53,10 @@ class Alarms:
 class Bank(Protocol):
     """One detector for many series."""
 
-    effect_unit: ClassVar[str]  # "ks_distance" (0 to 1) or "sd" (standard deviations of the old regime)
+    effect_unit: ClassVar[
+        str
+    ]  # "ks_distance", "tv_distance" (both 0 to 1) or "sd" (standard deviations of the old regime)
+    takes: ClassVar[str]  # what values are: "numbers", or "categories" (ids of theirs, whole numbers from 0)
     takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
 
     @property

@@ -211,7 +211,7 @@ def check_reference(make: MakeBank) -> None:
     random = np.random.default_rng(6)
     for size in (37, 1000, 100_000):
         bank = make(2)
-        bank.set_reference(0, random.normal(size=size))
+        bank.set_reference(0, _as_taken(bank, random.normal(size=size)))
         rows = np.tile([0, 1], VALUES)
         values = np.repeat(random.normal(3.0, 1.0, VALUES), 2)
         half = VALUES // 4
@@ -259,7 +259,14 @@ def _streams() -> tuple[I64, F64]:
 
 
 def _feed(bank: Bank, rows: I64, values: F64) -> Alarms:
-    return bank.update(rows, values, np.arange(len(rows)))
+    return bank.update(rows, _as_taken(bank, values), np.arange(len(rows)))
+
+
+def _as_taken(bank: Bank, values: F64) -> F64:
+    """For a bank of categories, numbers are cut into 17 classes: a jump of numbers is one of shares as well."""
+    return (
+        np.clip(np.round(2.0 * np.clip(values, -9.0, 9.0)), -8.0, 8.0) + 8.0 if bank.takes == "categories" else values
+    )
 
 
 def _in_pieces(bank: Bank, rows: I64, values: F64, edges: list[int]) -> Alarms:

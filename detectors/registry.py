@@ -15,6 +15,7 @@ from typing import Any
 
 from detectors.adwin import AdwinBank, AdwinSettings
 from detectors.base import Bank
+from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
 from detectors.ks_sliding import ks_bank
 from detectors.ks_window import KsWindowSettings
 from detectors.river_bank import RiverBank
@@ -33,6 +34,7 @@ class Detector:
 DETECTORS: dict[str, Detector] = {
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),
+    "category_window": Detector(CategoryWindowSettings, CategoryWindowBank),
     **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }
 DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)

@@ -67,6 +67,7 @@ class RiverBank:
     """
 
     effect_unit: ClassVar[str] = "sd"
+    takes: ClassVar[str] = "numbers"
     takes_reference: ClassVar[bool] = False
 
     def __init__(self, settings: Any, rows: int) -> None:

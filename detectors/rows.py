@@ -8,7 +8,7 @@ memory of rows nobody has touched is never paid for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -89,6 +89,8 @@ class RowArrays:
 
 class RowBank:
     """A bank whose state is `RowArrays`: all of `detectors.base.Bank` but what its detector makes of values."""
+
+    takes: ClassVar[str] = "numbers"
 
     def __init__(self, layout: Layout, rows: int) -> None:
         self._store = RowArrays(layout, rows)

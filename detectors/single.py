@@ -34,6 +34,7 @@ class SingleDetector:
         self.effect: float | None = None  # how much moved, in `effect_unit`
         self.before: float | None = None  # location of the old regime
         self.after: float | None = None  # location of the new regime
+        self.category: int | None = None  # whose share before and after are; NO_CATEGORY (-1): they are numbers
         if reference is not None:
             if not self._bank.takes_reference:
                 raise ValueError(f"{name} with these settings takes no reference: it compares a series with its past")
@@ -41,7 +42,7 @@ class SingleDetector:
 
     @property
     def effect_unit(self) -> str:
-        """`ks_distance` (0 to 1) or `sd` (standard deviations of the old regime)."""
+        """`ks_distance`, `tv_distance` (both 0 to 1) or `sd` (standard deviations of the old regime)."""
         return self._bank.effect_unit
 
     def update(self, value: float) -> bool:
@@ -73,6 +74,7 @@ class SingleDetector:
             self.statistic, self.threshold = float(alarms.statistic[-1]), float(alarms.threshold[-1])
             self.effect = float(alarms.effect[-1])
             self.before, self.after = float(alarms.before[-1]), float(alarms.after[-1])
+            self.category = int(alarms.category[-1])
         self.n_seen += n
 
 

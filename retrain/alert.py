@@ -41,15 +41,16 @@ class Alert:
     statistic: float
     threshold: float
     effect: float  # how much moved, in `effect_unit`
-    effect_unit: str  # "ks_distance" or "sd"
-    before: float  # location of the old regime, in the column's units
-    after: float  # location of the new regime
+    effect_unit: str  # "ks_distance", "tv_distance" or "sd"
+    before: float  # location of the old regime, in the column's units; the share of `category` where one is named
+    after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
     at: Place  # the event at which the detector was sure
     n_reference: int
     n_current: int
     reference_digest: str = ""  # of the training reference; "" when the first events served as one
     ready_at: Place | None = None  # the event with which there was enough to retrain on
+    category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
 
     @property
     def direction(self) -> str:

@@ -32,10 +32,11 @@ class Move:
     column: str
     detector: str
     effect: float  # how much moved, in `effect_unit`; never negative
-    effect_unit: str  # "ks_distance" or "sd"
-    before: float  # location of the old regime, in the column's units
-    after: float  # location of the new regime
+    effect_unit: str  # "ks_distance", "tv_distance" or "sd"
+    before: float  # location of the old regime, in the column's units; the share of `category` where one is named
+    after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
+    category: str = ""  # whose share moved most; "" for columns of numbers
 
     @classmethod
     def of(cls, alert: Alert) -> Move:
@@ -49,6 +50,7 @@ class Move:
             before=alert.before,
             after=alert.after,
             onset=alert.onset,
+            category=alert.category,
         )
 
     @property
@@ -56,7 +58,7 @@ class Move:
         """The effect on one scale for all units, 0 to 1: the Kolmogorov-Smirnov distance.
 
         A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
-        2 Φ(d / 2) - 1. An effect in an unknown unit is taken as it is, at most 1.
+        2 Φ(d / 2) - 1. A total variation distance is one already, and an unknown unit is taken as it is, at most 1.
         """
         return erf(self.effect / _ERF_OF_HALF_SD) if self.effect_unit == "sd" else min(self.effect, 1.0)
 

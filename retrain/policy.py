@@ -32,6 +32,7 @@ class RetrainSettings:
     expires_after_s: float = 7 * DAY_S  # how long a request stays open; above 0
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
     ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
+    tv_distance_min: float = 0.1  # the same for shares of categories, in total variation distance; 0 to 1
     sd_min: float = 0.3  # the same for shifts of a mean, in standard deviations
     approval: Approval = Approval.NOT_REQUIRED  # written into every request
     models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is forgotten
@@ -43,8 +44,9 @@ class RetrainSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
         if self.expires_after_s == 0:
             raise ValueError("expires_after_s is 0, but a request that is never open can't be answered.")
-        if not 0 <= self.ks_distance_min <= 1:
-            raise ValueError(f"ks_distance_min is {self.ks_distance_min}, but a KS distance lies in 0 to 1.")
+        for name in ("ks_distance_min", "tv_distance_min"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but a distance of distributions lies in 0 to 1.")
         if not 0 <= self.sd_min < math.inf:
             raise ValueError(f"sd_min is {self.sd_min}, but must be 0 or more, and finite.")
         for name in ("models_max", "columns_max"):
@@ -53,7 +55,8 @@ class RetrainSettings:
 
     def effect_min(self, effect_unit: str) -> float:
         """The smallest effect worth a retrain; 0 for a unit without a setting."""
-        return {"ks_distance": self.ks_distance_min, "sd": self.sd_min}.get(effect_unit, 0.0)
+        least = {"ks_distance": self.ks_distance_min, "tv_distance": self.tv_distance_min, "sd": self.sd_min}
+        return least.get(effect_unit, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

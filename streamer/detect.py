@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Alarms, Bank
+from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.ids import IdTable
 from detectors.marks import Marks
+from detectors.reference import Reference
 from detectors.registry import bank
-from detectors.series import NO_ROW, SeriesTable, ValueKind
+from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec, DeadLetters
@@ -32,6 +33,7 @@ from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Name
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
+from streamer.panel import Panel, Values, later
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
 from streamer.topics import OutputTopics
@@ -40,6 +42,7 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
+UNSEEN = "(unseen)"  # an alert's name for all categories that a detector doesn't tell apart
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -76,16 +79,6 @@ class DetectSettings:
     references: References = field(default_factory=References)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The numbers of a batch that go to the detectors; `m` of them."""
-
-    row: I64  # [m] bank row
-    number: F64  # [m]
-    event: I64  # [m] index of the event
-    life: I64  # [m] number, in the subject's life, of the event that the value tells about
-
-
 class DetectFold:
     """One unit of the detect fold."""
 
@@ -104,8 +97,8 @@ class DetectFold:
         self._series = SeriesTable(limits.series_max)
         self._marks = Marks()
         self._labels = LabelJoin(settings.labels)
-        self._banks: dict[str, Bank] = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
-        self._first = np.empty(0, np.int64)  # by bank row: number of the event with which the series began
+        banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
+        self._panels = [Panel(kind, banks) for kind in WATCHED]
         self._alerts = AlertBook(self._marks, settings.min_events_after_onset)
 
     @property
@@ -128,14 +121,13 @@ class DetectFold:
             "topics": self._topics.names,
             "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
             "waiting": self._alerts.dump(),
-            "rows": self._series.rows,
             "newest_event_time_ms": self.newest_event_time_ms,
         }
-        arrays = {"subjects": self._subjects.keys, "first": self._first}
+        arrays = {"subjects": self._subjects.keys}
         arrays |= nested("series", self._series.dump()) | nested("marks", self._marks.dump())
         arrays |= nested("labels", self._labels.dump())
-        for name, one in self._banks.items():
-            arrays |= nested(f"bank.{name}", one.dump(slice(0, self._series.rows)))
+        for panel in self._panels:
+            arrays |= nested(panel.takes, panel.dump())
         return Snapshot(meta, arrays).to_bytes()
 
     def load(self, data: bytes) -> None:
@@ -146,13 +138,11 @@ class DetectFold:
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
         self._subjects.load(arrays["subjects"])
-        self._first = arrays["first"].copy()
         self._series.load(unnested("series", arrays))
         self._marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
-        for name, one in self._banks.items():
-            one.grow(meta["rows"])
-            one.load(slice(0, meta["rows"]), unnested(f"bank.{name}", arrays))
+        for panel in self._panels:
+            panel.load(unnested(panel.takes, arrays))
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -201,9 +191,7 @@ class DetectFold:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
         subjects = self._subjects_of(batch, rank)
         numbers = self._marks.number(subjects)
-        values = self._values(batch, subjects, numbers)
-        self._make_rows(values)
-        alarms = self._alarms(batch, values)
+        alarms = self._alarms(batch, self._values(batch, subjects, numbers))
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
         return self._alerts.fold(stretch, alarms)
@@ -217,8 +205,8 @@ class DetectFold:
         subjects[of_model] = self._subjects.lookup(key[of_model])
         return subjects
 
-    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> Values:
-        """What a batch's events and the errors its labels bring to light have for the detectors."""
+    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> dict[ValueKind, Values]:
+        """What a batch's events and the errors its labels bring to light have for the detectors of each kind."""
         errors = self._labels.join(batch, subjects, numbers)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         event = np.concatenate([of_event, errors.event])
@@ -226,49 +214,51 @@ class DetectFold:
         life = np.concatenate([numbers[of_event], errors.number])
         column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
         number = np.concatenate([batch.number, errors.error])
-        kind = _kinds(number, np.concatenate([batch.category, np.full(len(errors.event), NUMBER, np.int32)]))
+        category = np.concatenate([batch.category, np.full(len(errors.event), NUMBER, np.int32)])
+        kind = _kinds(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
         rows, homeless = self._series.route(subject[take], column[take], kind[take])
         self.tally["dropped",] += len(event) - len(take) + homeless
-        take, rows = take[rows != NO_ROW], rows[rows != NO_ROW]
-        return Values(rows, number[take], event[take], life[take])
+        value = np.where(category >= 0, category, number)
+        found = {}
+        for one in WATCHED:
+            mine = (kind[take] == one) & (rows != NO_ROW)
+            of = take[mine]
+            found[one] = Values(rows[mine], value[of], event[of], life[of])
+        return found
 
-    def _make_rows(self, values: Values) -> None:
-        """Make room in the banks for series that begin in this batch, and give them their reference."""
-        known, rows = len(self._first), self._series.rows
-        if rows == known:
-            return
-        self._first = np.concatenate([self._first, np.empty(rows - known, np.int64)])
-        row, at = np.unique(values.row, return_index=True)
-        new = row >= known
-        self._first[row[new]] = values.life[at[new]]
-        for one in self._banks.values():
-            one.grow(rows)
-        for r in range(known, rows) if self.settings.references else ():
-            reference = self.settings.references.of(*self._name_of(*self._series.subject_and_column(r)))
-            for one in self._banks.values():
-                if reference is not None and one.takes_reference:
-                    one.set_reference(r, reference.values)
-
-    def _alarms(self, batch: EventBatch, values: Values) -> list[Alarm]:
+    def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
         """The alarms of all detectors, in the order of events."""
         found: list[Alarm] = []
-        times = batch.event_time_ms[values.event]
-        for detector, one in self._banks.items():
-            alarms = one.update(values.row, values.number, times)
-            self.tally["alarms", detector] += len(alarms)
-            later = _later(values.row, alarms.at).tolist()
-            found += [self._alarm(detector, one, alarms, k, values, later[k]) for k in range(len(alarms))]
+        for panel in self._panels:
+            mine = values[panel.kind]
+            self._make_rows(panel, mine)
+            times = batch.event_time_ms[mine.event]
+            for detector, one in panel.banks.items():
+                alarms = one.update(mine.row, mine.value, times)
+                self.tally["alarms", detector] += len(alarms)
+                after = later(mine.row, alarms.at).tolist()
+                found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]
         found.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         return found
 
-    def _alarm(self, detector: str, one: Bank, alarms: Alarms, k: int, values: Values, later: int) -> Alarm:
-        """Alarm `k` with what is known of it here; `later` values of its series follow within the batch."""
+    def _make_rows(self, panel: Panel, values: Values) -> None:
+        """Make room for the series that begin with these values, and give them their reference."""
+        known = panel.rows
+        panel.make_rows(int(self._series.rows[panel.kind]), values)
+        for row in range(known, panel.rows) if self.settings.references else ():
+            reference = self._reference_of(panel, row)
+            if reference is not None:
+                panel.refer(row, reference)
+
+    def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
+        """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
         at, row = int(alarms.at[k]), int(alarms.row[k])
-        subject, column = self._series.subject_and_column(row)
+        one = panel.banks[detector]
+        subject, column = self._series.subject_and_column(row, panel.kind)
         model, version, name = self._name_of(subject, column)
-        reference = self.settings.references.of(model, version, name) if one.takes_reference else None
+        reference = self._reference_of(panel, row) if one.takes_reference else None
         facts = {
             "model_id": model,
             "model_version": version,
@@ -283,19 +273,22 @@ class DetectFold:
             "n_reference": int(alarms.n_reference[k]),
             "n_current": int(alarms.n_current[k]),
             "reference_digest": reference.digest if reference else "",
+            "category": self._category_name(int(alarms.category[k])),
         }
-        seen = self._series.count_of_row(row) - later
-        onset = self._onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
+        seen = self._series.count_of_row(row, panel.kind) - after
+        onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
         return Alarm(int(values.event[at]), (row, detector), subject, self._topic_of(subject), onset, facts)
 
-    def _onset(self, row: int, ago: int, life: int, seen: int) -> int:
-        """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.
+    def _reference_of(self, panel: Panel, row: int) -> Reference | None:
+        """What a series is compared with. Training data hold numbers only."""
+        if panel.kind is not ValueKind.NUMBER:
+            return None
+        return self.settings.references.of(*self._name_of(*self._series.subject_and_column(row, panel.kind)))
 
-        `life` is the number of the event that raised the alarm.
-        """
-        first = int(self._first[row])
-        events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
-        return max(life - events_ago, 0)  # where labels come in another order, even before the series' first event
+    def _category_name(self, category: int) -> str:
+        if category == NO_CATEGORY:
+            return ""
+        return UNSEEN if category == UNSEEN_CATEGORY else self.names.categories.names[category]
 
     def _name_of(self, subject: int, column: int) -> tuple[str, str, str]:
         key = self._subjects.key_of(subject)
@@ -309,15 +302,6 @@ class DetectFold:
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1
         return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
-
-
-def _later(rows: I64, at: I64) -> I64:
-    """How many values of the same row follow each of the values `at`."""
-    ours = np.flatnonzero(np.isin(rows, rows[at]))
-    order = ours[np.argsort(rows[ours], kind="stable")]
-    place = np.empty(len(rows), np.int64)
-    place[order] = np.arange(len(order))
-    return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]
 
 
 def _kinds(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -42,10 +42,14 @@ CONTRACTS = (
 )
 
 _MODEL = "The model; `source:<name>` for a feature source that models share."
-_BEFORE = "Location of the old regime, in the column's units."
-_AFTER = "Location of the new regime, in the column's units."
-_EFFECT = "How much moved, in `effect_unit`; a KS distance lies in 0 to 1."
-_EFFECT_UNIT = "`ks_distance` (Kolmogorov-Smirnov distance) or `sd` (standard deviations of the old regime)."
+_BEFORE = "Location of the old regime, in the column's units; of categories, the share of `category`."
+_AFTER = "Location of the new regime, in the column's units; of categories, the share of `category`."
+_EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
+_EFFECT_UNIT = (
+    "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories) or `sd` "
+    "(standard deviations of the old regime)."
+)
+_CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
 _ONSET = "The first event of the new regime, as estimated."
 
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -68,6 +72,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "n_current": "Values that stand for the new regime.",
         "reference_digest": 'Of the training reference; "" when the first events served as one.',
         "ready_at": "The event with which there was enough to retrain on; null while `firing`.",
+        "category": _CATEGORY,
     },
     "Place": {
         "topic": "Topic of the record.",
@@ -97,6 +102,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "before": _BEFORE,
         "after": _AFTER,
         "onset": _ONSET,
+        "category": _CATEGORY,
     },
     "RetrainRequest": {
         "request_id": "Derived from the alert that triggered it; fit for a job name, a run id or an idempotency key.",

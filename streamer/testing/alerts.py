@@ -88,7 +88,7 @@ def random_alerts(random: Random, n: int) -> list[Alert]:
         }
         effect: dict[str, Any] = {
             "effect": random.choice([0.05, 0.5, 2.0]),
-            "effect_unit": random.choice(["sd", "ks_distance"]),
+            "effect_unit": random.choice(["sd", "ks_distance", "tv_distance"]),
         }
         alerts.append(firing("0s", alert_id=f"alert-{i}", onset=at, at=at, **names, **effect))
     return alerts

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ["adwin", "ks_window", "ks_sliding", "reference", "river_bank", "single"]
+MODULES = ["adwin", "category_window", "ks_window", "ks_sliding", "reference", "river_bank", "single"]
 
 
 @pytest.mark.parametrize("name", MODULES)

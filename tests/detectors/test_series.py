@@ -19,27 +19,27 @@ class PlainTable:
     """The same by dictionaries: the oracle."""
 
     def __init__(self):
-        self.kind, self.row = {}, {}
+        self.kind, self.row, self.rows = {}, {}, [0, 0]
 
     def one(self, subject, column, kind):
         key = subject, column
         if key not in self.kind and kind in (ValueKind.NUMBER, ValueKind.CATEGORY):
             self.kind[key] = kind
-            if kind == ValueKind.NUMBER:
-                self.row[key] = len(self.row)
-        return self.row[key] if kind == ValueKind.NUMBER == self.kind.get(key) else NO_ROW
+            self.row[key] = self.rows[kind]
+            self.rows[kind] += 1
+        return self.row[key] if kind == self.kind.get(key) else NO_ROW
 
 
 @given(VALUES, st.integers(0, 200))
 def test_rows_are_those_of_the_plain_table_however_the_values_are_cut(values, cut):
-    """A number series gets the next row at its first number; nothing else gets one."""
+    """A series gets the next row of its kind at its first number or category; nothing else gets one."""
     table, plain = SeriesTable(1000), PlainTable()
     assert route(table, values[:cut]) + route(table, values[cut:]) == [plain.one(*v) for v in values]
-    assert table.rows == len(plain.row)
-    for (subject, column), row in plain.row.items():
-        assert table.subject_and_column(row) == (subject, column)
-        numbers = [v for v in values if v[:2] == (subject, column) and v[2] == ValueKind.NUMBER]
-        assert table.count_of_row(row) == len(numbers)
+    assert table.rows.tolist() == plain.rows
+    for key, row in plain.row.items():
+        kind = plain.kind[key]
+        assert table.subject_and_column(row, kind) == key
+        assert table.count_of_row(row, kind) == sum(v == (*key, kind) for v in values)
 
 
 @given(VALUES, VALUES)

@@ -18,10 +18,16 @@ def jump(seed=1):
     return np.concatenate([random.normal(size=1200), random.normal(2.0, 1.0, 600)])
 
 
+def jump_for(name):
+    """Of whole numbers from 0 where the detector takes categories."""
+    of_categories = bank(name, settings_of(name), 0).takes == "categories"
+    return np.round(jump() + 8.0) if of_categories else jump()
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_one_value_at_a_time_is_the_bank_with_one_row(name):
     """`update` alarms where `update_many` and the bank do, and remembers what the latest alarm said."""
-    values = jump()
+    values = jump_for(name)
     single, many = detector(name), detector(name)
     found = [i for i, value in enumerate(values) if single.update(value)]
     alarms = many.update_many(values)
@@ -31,7 +37,7 @@ def test_one_value_at_a_time_is_the_bank_with_one_row(name):
     assert (single.at, single.n_seen) == (found[-1], len(values))
     ago = int(expected.onset_ago[-1])
     assert single.onset == many.onset == (int(expected.at[-1]) - ago if ago >= 0 else None)
-    for what in ("statistic", "threshold", "effect", "before", "after"):
+    for what in ("statistic", "threshold", "effect", "before", "after", "category"):
         assert getattr(single, what) == getattr(many, what) == getattr(expected, what)[-1]
     assert single.effect_unit == bank(name, settings_of(name), 1).effect_unit
 
@@ -73,7 +79,7 @@ def test_unknown_names_come_with_the_nearest():
         detector("adwim")
     with pytest.raises(UnknownNameError, match="adwin has no setting 'detla'; did you mean 'delta'"):
         detector("adwin", detla=0.1)
-    with pytest.raises(UnknownNameError, match="there are adwin, ddm, eddm"):
+    with pytest.raises(UnknownNameError, match="there are adwin, category_window, ddm"):
         bank("xyz", AdwinSettings(), 1)
 
 

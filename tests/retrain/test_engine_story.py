@@ -104,11 +104,12 @@ def test_only_the_strongest_columns_are_kept():
 def test_a_small_effect_asks_for_nothing():
     """A move below the minimum of its unit joins the incident, and its name says why nothing is asked."""
     tell(
-        Engine(RetrainSettings(sd_min=0.3, ks_distance_min=0.1)),
+        Engine(RetrainSettings(sd_min=0.3, ks_distance_min=0.1, tv_distance_min=0.1)),
         (firing("1h", effect=0.29), "incident_opened effect_too_small"),
         (ready("2h", fired="1h", effect=0.29), "absorbed effect_too_small"),
         (ready("3h", fired="3h", effect=0.09, effect_unit="ks_distance"), "absorbed effect_too_small"),
-        (ready("4h", fired="4h", effect=0.1, effect_unit="ks_distance"), "absorbed request_made"),
+        (ready("4h", fired="4h", effect=0.09, effect_unit="tv_distance"), "absorbed effect_too_small"),
+        (ready("5h", fired="5h", effect=0.1, effect_unit="tv_distance"), "absorbed request_made"),
     )
 
 

@@ -16,7 +16,9 @@ def test_a_shift_counts_as_the_distance_of_two_normals(shift_sd):
     assert Move.of(firing("1h", effect=shift_sd)).strength == pytest.approx(distance)
 
 
-@pytest.mark.parametrize(("unit", "effect", "strength"), [("ks_distance", 0.4, 0.4), ("percent", 40.0, 1.0)])
+@pytest.mark.parametrize(
+    ("unit", "effect", "strength"), [("ks_distance", 0.4, 0.4), ("tv_distance", 0.4, 0.4), ("percent", 40.0, 1.0)]
+)
 def test_other_units_are_taken_as_they_are(unit, effect, strength):
     """A distance is a strength already; an unknown unit counts for at most 1."""
     assert Move.of(firing("1h", effect=effect, effect_unit=unit)).strength == strength

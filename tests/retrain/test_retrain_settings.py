@@ -17,6 +17,7 @@ from streamer.testing.alerts import moment, ready
         ("incident_quiet_s", float("inf")),
         ("ks_distance_min", 1.1),
         ("ks_distance_min", -0.1),
+        ("tv_distance_min", 1.1),
         ("sd_min", float("inf")),
         ("sd_min", float("nan")),
         ("models_max", 0),

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import DetectFold, DetectSettings, _later
+from streamer.detect import DetectFold, DetectSettings
 from streamer.errors import UsageError
 from streamer.logs.base import Records
+from streamer.panel import later
 from streamer.references import References, load_references
 
 DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
     "ks_window": settings_of("ks_window", window=40, reference_size=40, alpha=1e-4),
+    "category_window": settings_of("category_window", window=40, reference_size=40, alpha=1e-4),
 }
 JUNK = (
     b"",
@@ -69,7 +71,8 @@ def wild(seed, n=400):
     predictions, labels, sources = [], [], []
     for i in range(n):
         x = float(rng.normal() + 3 * (i > n / 2))
-        features = {"x": x, "y": float(rng.integers(0, 3)), "weather": "rain"}
+        weather = ("rain", "sun", f"fog-{i}")[rng.integers(2) + (i > n / 2)]
+        features = {"x": x, "y": float(rng.integers(0, 3)), "weather": weather}
         if rng.random() < 0.1:
             features["y"] = (None, "text", [1], float("nan"))[rng.integers(4)]
         if rng.random() < 0.2:
@@ -217,7 +220,7 @@ def test_values_that_follow_are_counted_as_by_a_plain_loop(rows, data):
     """Of any values of a batch, how many more of their row come."""
     at = data.draw(st.lists(st.integers(0, len(rows) - 1), unique=True).map(sorted)) if rows else []
     expected = [rows[a + 1 :].count(rows[a]) for a in at]
-    assert _later(np.array(rows, np.int64), np.array(at, np.int64)).tolist() == expected
+    assert later(np.array(rows, np.int64), np.array(at, np.int64)).tolist() == expected
 
 
 def test_alerts_of_one_event_stand_by_detector_then_column():

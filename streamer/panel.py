@@ -1,0 +1,93 @@
+"""The detectors of one kind of value, and the series they watch: numbers have one panel, categories another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Bank
+from detectors.reference import Reference
+from detectors.series import ValueKind
+from streamer.snapshot import nested, unnested
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a batch that go to the detectors of a panel; `m` of them."""
+
+    row: I64  # [m] bank row
+    value: F64  # [m] the number, or the id of the category
+    event: I64  # [m] index of the event
+    life: I64  # [m] number, in the subject's life, of the event that the value tells about
+
+
+TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
+
+
+class Panel:
+    """Those of the banks, by detector, that take values of this kind; all have the same rows."""
+
+    def __init__(self, kind: ValueKind, banks: Mapping[str, Bank]) -> None:
+        self.kind = kind
+        self.takes = TAKES[kind]
+        self.banks = {name: one for name, one in banks.items() if one.takes == self.takes}
+        self._first = np.empty(0, np.int64)  # by row: number of the event with which the series began
+
+    @property
+    def rows(self) -> int:
+        return len(self._first)
+
+    def make_rows(self, rows: int, values: Values) -> None:
+        """Make room for the series that begin with these values, so that there are `rows`."""
+        known = self.rows
+        if rows == known:
+            return
+        self._first = np.concatenate([self._first, np.empty(rows - known, np.int64)])
+        row, at = np.unique(values.row, return_index=True)
+        new = row >= known
+        self._first[row[new]] = values.life[at[new]]
+        for one in self.banks.values():
+            one.grow(rows)
+
+    def refer(self, row: int, reference: Reference) -> None:
+        """Compare a row with its training data from now on, where a detector can."""
+        for one in self.banks.values():
+            if one.takes_reference:
+                one.set_reference(row, reference.values)
+
+    def onset(self, row: int, ago: int, life: int, seen: int) -> int:
+        """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.
+
+        `life` is the number of the event that raised the alarm.
+        """
+        first = int(self._first[row])
+        events_ago = (max(ago, 0) * (life - first + 1) + seen // 2) // seen
+        return max(life - events_ago, 0)  # where labels come in another order, even before the series' first event
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        arrays = {"first": self._first}
+        for name, one in self.banks.items():
+            arrays |= nested(f"bank.{name}", one.dump(slice(0, self.rows)))
+        return arrays
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._first = arrays["first"].copy()
+        for name, one in self.banks.items():
+            one.grow(self.rows)
+            one.load(slice(0, self.rows), unnested(f"bank.{name}", arrays))
+
+
+def later(rows: I64, at: I64) -> I64:
+    """How many values of the same row follow each of the values `at`."""
+    ours = np.flatnonzero(np.isin(rows, rows[at]))
+    order = ours[np.argsort(rows[ours], kind="stable")]
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(order))
+    return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]
