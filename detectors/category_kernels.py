@@ -76,17 +76,20 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
 
     Returns its index, or the number of values.
     """
-    head, _, category, _, current, ring = state
+    head, total, category, reference, current, ring = state
     n, window = len(rows), ring.shape[1]
     head_at, category_at, current_at = head.ctypes.data, category.ctypes.data, current.ctypes.data
-    ring_at, category_bytes, current_bytes = ring.ctypes.data, 8 * category.shape[1], 4 * current.shape[1]
+    total_at, reference_at, ring_at = total.ctypes.data, reference.ctypes.data, ring.ctypes.data
+    category_bytes, count_bytes = 8 * category.shape[1], 4 * current.shape[1]
     for i in range(start, n):
         if i + 24 < n:
             prefetch(head_at + 4 * HEAD * rows[i + 24])
         if i + 8 < n:
             ahead = rows[i + 8]
             prefetch(category_at + category_bytes * ahead)
-            prefetch(current_at + current_bytes * ahead)
+            prefetch(reference_at + count_bytes * ahead)
+            prefetch(current_at + count_bytes * ahead)
+            prefetch(total_at + 8 * ahead)
             prefetch(ring_at + window * ahead + head[ahead, OLDEST])
         row = rows[i]
         if head[row, SIZE] == 0:
@@ -162,29 +165,31 @@ def _slot_of(state: State, row: int, value: float) -> int:
 @kernel
 def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None:
     """Count a value of this slot in (1) or out (-1)."""
-    head, h = state.head, rules.h
-    r = np.int64(state.reference[row, slot])
-    old = np.int64(state.current[row, slot])
+    h = rules.h
+    r = int(state.reference[row, slot])
+    old = int(state.current[row, slot])
     new = old + change
     state.current[row, slot] = new
-    was_alone = old + r >= POOLED
-    is_alone = new + r >= POOLED
-    if was_alone:
-        state.total[row, 0] -= h[old] + h[r] - h[old + r]
-    if is_alone:
-        state.total[row, 0] += h[new] + h[r] - h[new + r]
-    if was_alone and is_alone:
-        return
-    if was_alone:
-        head[row, ALONE] -= 1
-        head[row, FEW_REFERENCE] += r
-        head[row, FEW_WINDOW] += new
-    elif is_alone:
-        head[row, ALONE] += 1
-        head[row, FEW_REFERENCE] -= r
-        head[row, FEW_WINDOW] -= old
+    least = r + min(old, new)
+    if least >= POOLED:
+        state.total[row, 0] += h[new] - h[old] + h[r + old] - h[r + new]
+    elif least + 1 < POOLED:
+        state.head[row, FEW_WINDOW] += change
     else:
-        head[row, FEW_WINDOW] += change
+        _cross(state, h, row, r, least - r, change)
+
+
+@kernel
+def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> None:
+    """Judge a slot alone from its value number `few + 1` in the window on (1), or no longer (-1).
+
+    It has r values in the reference.
+    """
+    alone = few + 1
+    state.total[row, 0] += change * (h[alone] + h[r] - h[alone + r])
+    state.head[row, ALONE] += change
+    state.head[row, FEW_REFERENCE] -= change * r
+    state.head[row, FEW_WINDOW] -= change * few
 
 
 @kernel
