@@ -76,21 +76,14 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
 
     Returns its index, or the number of values.
     """
-    head, total, category, reference, current, ring = state
+    head, ring = state.head, state.ring
     n, window = len(rows), ring.shape[1]
-    head_at, category_at, current_at = head.ctypes.data, category.ctypes.data, current.ctypes.data
-    total_at, reference_at, ring_at = total.ctypes.data, reference.ctypes.data, ring.ctypes.data
-    category_bytes, count_bytes = 8 * category.shape[1], 4 * current.shape[1]
+    head_at = head.ctypes.data
     for i in range(start, n):
         if i + 24 < n:
             prefetch(head_at + 4 * HEAD * rows[i + 24])
         if i + 8 < n:
-            ahead = rows[i + 8]
-            prefetch(category_at + category_bytes * ahead)
-            prefetch(reference_at + count_bytes * ahead)
-            prefetch(current_at + count_bytes * ahead)
-            prefetch(total_at + 8 * ahead)
-            prefetch(ring_at + window * ahead + head[ahead, OLDEST])
+            _fetch(state, rows[i + 8])
         row = rows[i]
         if head[row, SIZE] == 0:
             _learn(state, rules, row, values[i])
@@ -116,6 +109,17 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
         if risen:
             return i
     return n
+
+
+@kernel
+def _fetch(state: State, row: int) -> None:
+    """Ask for what a value of this row will touch."""
+    slots, window = state.current.shape[1], state.ring.shape[1]
+    prefetch(state.category.ctypes.data + 8 * (slots - 1) * row)
+    prefetch(state.reference.ctypes.data + 4 * slots * row)
+    prefetch(state.current.ctypes.data + 4 * slots * row)
+    prefetch(state.total.ctypes.data + 8 * row)
+    prefetch(state.ring.ctypes.data + window * row + state.head[row, OLDEST])
 
 
 @kernel
