@@ -34,7 +34,8 @@ class Detector:
 DETECTORS: dict[str, Detector] = {
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),
-    "category_window": Detector(CategoryWindowSettings, CategoryWindowBank),
+    # Categories often come in long runs (the weather, the shift), and then it alarms in vain.
+    "category_window": Detector(CategoryWindowSettings, CategoryWindowBank, by_default=False),
     **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }
 DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)

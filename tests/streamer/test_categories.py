@@ -7,15 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from detectors.registry import DETECTORS
 from streamer import app
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
 
 N, DRIFT = 8000, 3000
-DEFAULTS = Config()
+ALL_KINDS = {name: DETECTORS[name].settings() for name in ("adwin", "ks_window", "category_window")}
+WATCHED = Config(detectors=ALL_KINDS)
 
 
-def replayed(tmp_path, weather_of, config=DEFAULTS):
+def replayed(tmp_path, weather_of, config=WATCHED):
     """What a replay of two models tells by topic; `weather_of(random, model, i)` is the only feature."""
     random = np.random.default_rng(1)
     lines = [
@@ -85,5 +87,5 @@ def test_training_data_of_numbers_are_not_held_against_categories(tmp_path):
     """A reference for a column that turns out to be text is of no use, and does no harm."""
     file = tmp_path / "training.parquet"
     pq.write_table(pa.table({"model_id": ["m0"] * 600, "weather": [float(i) for i in range(600)]}), file)
-    _, told = replayed(tmp_path, rainier, Config(references=ReferencesSection(file=file)))
+    _, told = replayed(tmp_path, rainier, Config(detectors=ALL_KINDS, references=ReferencesSection(file=file)))
     assert told["driftline.alerts"][0]["reference_digest"] == ""
