@@ -13,7 +13,7 @@ from river.drift import binary
 
 from detectors.base import Alarms
 from detectors.past import LATELY, Past
-from detectors.registry import DETECTORS, bank, settings_of
+from detectors.registry import DEFAULT, bank, settings_of
 from detectors.river_kinds import RIVER
 
 CLASSES = {
@@ -70,7 +70,8 @@ def test_all_of_river_is_there():
     """But adwin, which is ours, and those that don't look at the values: a new one in river is noticed here."""
     offered = {cls for room in (drift, binary) for cls in vars(room).values() if hasattr(cls, "drift_detected")}
     assert offered - {drift.ADWIN, drift.NoDrift, drift.DummyDriftDetector} == set(CLASSES.values())
-    assert set(CLASSES) == set(RIVER) == {name for name, known in DETECTORS.items() if not known.by_default}
+    assert set(CLASSES) == set(RIVER)
+    assert not set(RIVER) & set(DEFAULT)
 
 
 @pytest.mark.parametrize(("name", "options"), SETTINGS, ids=str)
@@ -203,6 +204,6 @@ def test_the_default_detectors_do_without_river():
         "import sys, streamer.cli, streamer.compose; from detectors.registry import bank; "
         "from streamer.config.tables import default_detectors; "
         "made = [bank(name, settings, 1) for name, settings in default_detectors().items()]; "
-        "assert len(made) == 3; assert 'river' not in sys.modules"
+        "assert len(made) == 2; assert 'river' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
