@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from streamer.alerting import time_of
 from streamer.clock import SystemClock
-from streamer.compose import folds, units
+from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.detect import DetectFold
 from streamer.errors import UsageError
@@ -21,7 +21,8 @@ from streamer.logs.base import Epoch, Output
 from streamer.logs.memory_log import MemoryLog
 from streamer.logs.recorded_log import RecordedLog
 from streamer.logs.recording import open_recording
-from streamer.observers import MetricsObserver, Observers, ProgressLog, ReplayObserver
+from streamer.observers import ReplayObserver
+from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import CommitSettings, Service
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def replay(
 
         settings = CommitSettings(interval_s=0)
         observer = ReplayObserver(hand_on, folded, tell)
-        service = Service(source, units(config), folds(config), settings, clock, observer)
+        nothing = NoCheckpoints()
+        recovery = Recovery(source, ConfiguredFolds(config), nothing)
+        service = Service(units(config), recovery, settings, clock, observer, nothing)
         service.run(stopped=lambda: False)
     summary = _summary(service, clock.monotonic_s() - started_s)
     if summary.records == 0 and config.topics:
@@ -124,52 +127,6 @@ def _summary(service: Service, seconds: float) -> Summary:
         last_event_time=max((time_of(fold.newest_event_time_ms) for fold in seen), default=None),
         seconds=seconds,
     )
-
-
-def run(config: Config, stop: threading.Event) -> None:
-    """Attach to Kafka and fold until told to stop.
-
-    Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
-    or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
-    made from, and `Doubt` when a commit's outcome is not certain.
-    """
-    from streamer.logs.kafka_admin import preflight
-    from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
-    from streamer.metrics import Metrics
-    from streamer.needed_topics import check_needed, needed_topics
-
-    fold_of = folds(config)  # first of all, because it needs no broker to find out that a file is wrong
-    connection = config.kafka.connection()
-    preflight(connection)
-    check_needed(connection, list(needed_topics(config)))
-    outputs = config.outputs
-    reads = (*config.topics, outputs.alerts)
-    settings = KafkaLogSettings(
-        topics=reads,
-        group_id=config.kafka.group,
-        epochs_topic=outputs.epochs,
-        start=config.kafka.start,
-        records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
-        commit_deadline_s=config.commit.deadline_s,
-    )
-    metrics = Metrics()
-    metrics.expect(reads, config.detectors)
-    with ExitStack() as opened:
-        endpoint = metrics.serve(config.metrics.host, config.metrics.port)
-        opened.callback(endpoint.stop)
-        log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
-        source = KafkaLog(connection, settings, units(config).of)
-        opened.callback(source.close)
-        clock = SystemClock()
-
-        def lag() -> Iterable[tuple[tuple[str, int], int]]:
-            return source.lag().items()
-
-        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag))
-        log.info("reading %s as group %s", ", ".join(config.topics), config.kafka.group)
-        Service(source, units(config), fold_of, config.commit, clock, observer).run(stop.is_set)
-        metrics.ready(False)
-        log.info("stopped; everything folded is committed")
 
 
 def record(

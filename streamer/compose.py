@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from detectors.registry import DETECTORS
 from streamer.codecs import CODECS
@@ -10,7 +10,8 @@ from streamer.codecs.base import Codec
 from streamer.config import Config
 from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
-from streamer.epochs import Units
+from streamer.epochs import DECIDE, Units
+from streamer.errors import UsageError
 from streamer.references import References, load_references
 from streamer.unit import Fold
 
@@ -27,22 +28,63 @@ def units(config: Config) -> Units:
     return Units(decide=frozenset({config.outputs.alerts}))
 
 
-def folds(config: Config) -> Callable[[str], Fold]:
-    """A maker of fresh folds by unit name. Codecs and references are shared: they hold no state of a unit."""
-    settings = DetectSettings(
-        codecs=_codecs(config),
-        detectors=config.detectors,
-        min_events_after_onset=config.retrain.min_events_after_onset,
-        labels=config.labels,
-        limits=config.limits,
-        outputs=config.outputs,
-        references=_references(config),
-    )
+class ConfiguredFolds:
+    """Makes the folds that a configuration describes, or earlier settings of the same service.
 
-    def fold(unit: str) -> Fold:
-        return DecideFold(config.retrain, config.outputs) if unit == "decide" else DetectFold(settings)
+    Codecs and references are shared: they hold no state of a unit. References are always the present ones, as a history
+    knows settings by their text and not the training data they name.
+    """
 
-    return fold
+    def __init__(self, config: Config) -> None:
+        """Raises `UsageError` when the reference file can't be used."""
+        self.settings = config.settings_text
+        self.fingerprint = config.fingerprint
+        self._references = _references(config)
+        self._configs = {self.settings: config}
+        self._detect: dict[str, DetectSettings] = {}
+
+    def fresh(self, unit: str, settings: str) -> Fold:
+        """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
+        config = self._config(settings)
+        if unit == DECIDE:
+            return DecideFold(config.retrain, config.outputs)
+        return DetectFold(self._detect_settings(settings))
+
+    def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
+        """A fold with the state of this one and other settings, and the detectors that begin anew because of them."""
+        moved = self.fresh(unit, settings)
+        if not (isinstance(fold, DetectFold) and isinstance(moved, DetectFold)):
+            moved.load(fold.dump())
+            return moved, []
+        before, after = fold.settings.detectors, moved.settings.detectors
+        anew = [name for name in after if before.get(name) != after[name]]
+        moved.load(fold.dump(), anew)
+        return moved, anew
+
+    def _config(self, settings: str) -> Config:
+        if settings not in self._configs:
+            try:
+                self._configs[settings] = Config.model_validate_json(settings)
+            except ValueError as problem:
+                raise UsageError(
+                    f"The state was made under settings that this version does not understand ({problem}): fold it to "
+                    "its end with the version that made it (stop that one in order), then start this one"
+                ) from problem
+        return self._configs[settings]
+
+    def _detect_settings(self, settings: str) -> DetectSettings:
+        if settings not in self._detect:
+            config = self._config(settings)
+            self._detect[settings] = DetectSettings(
+                codecs=_codecs(config),
+                detectors=config.detectors,
+                min_events_after_onset=config.retrain.min_events_after_onset,
+                labels=config.labels,
+                limits=config.limits,
+                outputs=config.outputs,
+                references=self._references,
+            )
+        return self._detect[settings]
 
 
 def _codecs(config: Config) -> Mapping[str, Codec]:

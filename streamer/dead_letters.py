@@ -46,3 +46,8 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
         value = value[:room]
     ours = tuple((PREFIX + name, text.encode()) for name, text in about.items())
     return Output(topic, key, value, headers + ours)
+
+
+def deadly(records: Records, i: int, topic: str) -> Output:
+    """Record `i` as a dead letter, because processes have died of it."""
+    return dead_letter(records, i, Reason.DEADLY, "processes that folded this record died, even of it alone", topic)

@@ -21,7 +21,8 @@ from retrain.policy import RetrainSettings
 from retrain.state import EngineState
 from streamer.alert_reader import Unreadable, read_alert
 from streamer.cloudevents import headers_of_request
-from streamer.dead_letters import dead_letter
+from streamer.codecs.base import Reason
+from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.logs.base import Output, Records
 from streamer.topics import OutputTopics
@@ -46,6 +47,16 @@ class DecideFold:
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold records of the alerts topic, in the order given; returns incidents, requests and dead letters."""
         return [output for records in stretch for i in range(len(records)) for output in self._fold(records, i)]
+
+    @property
+    def series(self) -> int:
+        """None: series are detect's."""
+        return 0
+
+    def bury(self, records: Records, i: int) -> Output:
+        """See `streamer.unit.Fold`."""
+        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
+        return deadly(records, i, self.topics.dead_letters(records.topic))
 
     def dump(self) -> bytes:
         """The whole state, as JSON."""

@@ -26,8 +26,8 @@ from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
-from streamer.codecs.base import Codec, DeadLetters
-from streamer.dead_letters import dead_letter
+from streamer.codecs.base import Codec, DeadLetters, Reason
+from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.labels import LabelJoin, LabelSettings
@@ -114,6 +114,11 @@ class DetectFold:
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
         return [output for parts in chunks(stretch, self._rank, CHUNK_RECORDS) for output in self._fold(parts)]
+
+    def bury(self, records: Records, i: int) -> Output:
+        """See `streamer.unit.Fold`."""
+        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
+        return deadly(records, i, self.settings.outputs.dead_letters(records.topic))
 
     def dump(self) -> bytes:
         """The whole state."""

@@ -1,7 +1,4 @@
-"""Epochs as records of the topic `driftline.epochs`: the script by which a log can be folded again.
-
-{"unit": "detect-3", "number": 17, "ends": {"bus.predictions": 41200}, "outputs": 2, "digest": "5e…"}
-"""
+"""Which unit a topic-partition belongs to, and the fingerprint of what came of an epoch."""
 
 from __future__ import annotations
 
@@ -9,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-import msgspec
-
-from streamer.logs.base import Epoch, Output
+from streamer.logs.base import Output
 from streamer.logs.headers import encode_headers
+
+DECIDE = "decide"
+DETECT = "detect-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +20,12 @@ class Units:
     decide: frozenset[str]
 
     def of(self, topic: str, partition: int) -> str:
-        return "decide" if topic in self.decide else f"detect-{partition}"
+        return DECIDE if topic in self.decide else f"{DETECT}{partition}"
 
 
-def encode_epoch(epoch: Epoch) -> bytes:
-    return msgspec.json.encode(epoch)
-
-
-def decode_epoch(value: bytes) -> Epoch:
-    """Raises `msgspec.DecodeError` for anything that `encode_epoch` did not write."""
-    return msgspec.json.decode(value, type=Epoch)
+def partition_of(unit: str) -> int:
+    """The partition that a unit reads of each of its topics."""
+    return 0 if unit == DECIDE else int(unit.removeprefix(DETECT))
 
 
 def digest(outputs: Sequence[Output]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from streamer.config import Config
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # a restart folds these again, from their beginning
 LATEST_OF_EACH: Final = {"cleanup.policy": "compact"}
-ORDERED: Final = {"alerts", "epochs"}  # uses that need one order, and so one partition
 CREATE: Final = "`driftline topics --config FILE --create`"
 
 
@@ -46,6 +45,14 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[Needed]:
         yield Needed(outputs.dead_letters(name), "dead letters", partitions)
 
 
+def grown(needed: Sequence[Needed], found: Mapping[str, Topic]) -> list[Needed]:
+    """The same, with a partition of the epochs for each unit: one for each of the event topics, and one for decide."""
+    events = max(
+        (found[topic.name].partitions for topic in needed if topic.use == "events" and topic.name in found), default=0
+    )
+    return [replace(topic, partitions=events + 1) if topic.use == "epochs" else topic for topic in needed]
+
+
 def check_needed(connection: KafkaConnection, needed: Sequence[Needed]) -> None:
     """Return if the cluster has all of these topics, with as many partitions as they must have.
 
@@ -54,12 +61,13 @@ def check_needed(connection: KafkaConnection, needed: Sequence[Needed]) -> None:
     from streamer.logs.kafka_admin import describe_topics, topic_names
 
     found = describe_topics(connection, [topic.name for topic in needed])
+    needed = grown(needed, found)
     missing = [topic for topic in needed if topic.name not in found]
     if missing:
         others = topic_names(connection) - {topic.name for topic in needed}
         complaint = _missing(missing, sorted(others))
     else:
-        complaint = _too_many(needed, found) or _unequal(needed, found)
+        complaint = _too_many(needed, found) or _unequal(needed, found) or _too_few(needed, found)
     if complaint:
         raise BrokerError(f"Kafka at {', '.join(connection.bootstrap)} {complaint}")
 
@@ -83,10 +91,21 @@ def _missing(missing: Sequence[Needed], others: Sequence[str]) -> str:
 def _too_many(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
     for topic in needed:
         count = found[topic.name].partitions
-        if topic.use in ORDERED and count != 1:
+        if topic.use == "alerts" and count != 1:
             return (
-                f"has {count} partitions for topic {topic.name}, but {topic.use} need one order: name another topic as "
-                f"outputs.{topic.use} in the config, and {CREATE} makes it with one partition"
+                f"has {count} partitions for topic {topic.name}, but alerts need one order: name another topic as "
+                f"outputs.alerts in the config, and {CREATE} makes it with one partition"
+            )
+    return ""
+
+
+def _too_few(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
+    for topic in needed:
+        count = found[topic.name].partitions
+        if topic.use == "epochs" and topic.partitions is not None and count < topic.partitions:
+            return (
+                f"has {count} partitions for topic {topic.name}, and every partition number of the event topics needs "
+                f"one there, and decide one more: {CREATE} adds those that are missing"
             )
     return ""
 

@@ -11,7 +11,7 @@ from streamer.detect import DetectFold
 from streamer.logs.base import Epoch, Output
 from streamer.metrics import Metrics
 from streamer.service import Observer, Service
-from streamer.unit import Tally
+from streamer.unit import Tally, Unit
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ class MetricsObserver:
 
     def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
         self._metrics.committed(epochs, seconds)
+
+    def left(self, unit: Unit) -> None:
+        self._metrics.forget(unit.name, unit.buffer)
+        self._told.pop(unit.name, None)
 
     def _tell(self, unit: str, tally: Tally) -> None:
         """What has been counted since the last time."""
@@ -103,6 +107,9 @@ class ProgressLog:
     def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
         pass
 
+    def left(self, unit: Unit) -> None:
+        log.info("%s belongs to another process now", unit.name)
+
 
 class Observers:
     """Several observers as one."""
@@ -117,6 +124,10 @@ class Observers:
     def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
         for observer in self._each:
             observer.committed(outputs, epochs, seconds)
+
+    def left(self, unit: Unit) -> None:
+        for observer in self._each:
+            observer.left(unit)
 
 
 class ReplayObserver:
@@ -137,3 +148,6 @@ class ReplayObserver:
             self._publish(output)
         for epoch in epochs:
             self._folded(epoch)
+
+    def left(self, unit: Unit) -> None:
+        """A recording has one reader."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from streamer.clock import Clock
 from streamer.epochs import Units
-from streamer.logs.base import Epoch, Log, Output
-from streamer.unit import Fold, Folded, Unit
+from streamer.errors import BrokerError, Doubt, GapError
+from streamer.logs.base import Epoch, Output, Records, Unsettled
+from streamer.recovery import Recovery
+from streamer.unit import Folded, Spot, Unit
 
 PATIENCE_S = 30.0  # for a topic that holds more records but gives none; then its unit goes on without it
 
@@ -23,7 +25,10 @@ class CommitSettings:
 
     interval_s: float = 1.0  # between commits; 0: after every poll
     records_max: int = 200_000  # buffered records, of all partitions together, that end an epoch early
-    deadline_s: float = 30.0  # a commit that takes longer is in doubt
+    deadline_s: float = 30.0  # a step of a commit that takes longer is in doubt
+    on_gap: Literal["fail", "degrade"] = (
+        "fail"  # what to do when records are gone that the state needs: stop, or begin the state anew and say so
+    )
 
     def __post_init__(self) -> None:
         if not self.interval_s >= 0:
@@ -45,28 +50,46 @@ class Observer(Protocol):
         """These are in the log now."""
         ...
 
+    def left(self, unit: Unit) -> None:
+        """A unit belongs to another process now."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who keeps checkpoints."""
+
+    def turned(self, units: Mapping[str, Unit]) -> None:
+        """A moment at which these units are what their last epochs say, with nothing on the way to the log."""
+        ...
+
+    def finish(self, units: Mapping[str, Unit]) -> None:
+        """The last such moment: keep what is not kept yet."""
+        ...
+
 
 class Service:
     """All units of one process over one log."""
 
     def __init__(
         self,
-        source: Log,
         units: Units,
-        fold_of: Callable[[str], Fold],
+        recovery: Recovery,
         settings: CommitSettings,
         clock: Clock,
         observer: Observer,
+        keeper: Keeper,
     ) -> None:
-        """`fold_of` makes a fresh fold for a unit by its name, when the unit's first records come."""
         self.units: dict[str, Unit] = {}
-        self._log = source
+        self._log = recovery.log
         self._units = units
-        self._fold_of = fold_of
+        self._recovery = recovery
         self._settings = settings
         self._clock = clock
         self._observer = observer
-        self._held: set[tuple[str, int]] = set()
+        self._keeper = keeper
+        self._folded: list[Folded] = []  # not in the log yet
+        self._unread: set[str] = set()  # units that are ours and are not taken over yet
+        self._held: set[Spot] = set()
         self._stuck_s: dict[str, float] = {}  # unit -> since when it waits for a topic that gives nothing
         self._cut_s = clock.monotonic_s()
 
@@ -77,39 +100,118 @@ class Service:
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Turn until stopped, or until the log says that nothing will come any more."""
-        for name, past in self._log.past().items():
-            self._unit(name).follow(past)
-        while not stopped() and not (self._log.exhausted() and not any(u.buffer for u in self.units.values())):
+        while not stopped() and not self._exhausted():
             self.turn()
             self._observer.turned(self)
+        if not self._folded:
+            self._keeper.finish(self.units)
 
     def turn(self, timeout_s: float = 0.2) -> None:
         """Poll once, fold what is due, commit what came of it."""
-        for records in self._log.poll(timeout_s):
+        for records in self._poll(timeout_s):
             self._unit(self._units.of(records.topic, records.partition)).add(records)
-        folded: list[Folded] = []
+        try:
+            self._regroup()
+            if not self._folded:  # what was folded before the group was rearranged goes first
+                self._fold()
+            self._hold_back()
+            self._commit()
+        except Unsettled:
+            return
+        self._keeper.turned(self.units)
+
+    def _poll(self, timeout_s: float) -> list[Records]:
+        try:
+            return self._log.poll(timeout_s)
+        except GapError as gap:
+            if self._recovery.degrade:
+                raise Doubt(f"{gap}. Started again, the service goes on behind what is lost") from gap
+            raise
+
+    def _exhausted(self) -> bool:
+        return self._log.exhausted() and not self._folded and not any(u.buffer for u in self.units.values())
+
+    def _regroup(self) -> None:
+        """Let go of the units that are another's now, and take over those that are ours."""
+        if (ours := self._log.assignment()) is not None:
+            for name in sorted(self.units.keys() - set(ours)):
+                self._let_go(name)
+            self._unread = set(ours)
+        for name in sorted(self._unread):
+            unit = self.units.get(name)
+            if unit is not None and self._moved_on(unit):
+                self._let_go(name)
+                unit = None
+            if unit is None:
+                self.units[name] = self._recovery.unit(name)
+            else:
+                self._log.resume(name, unit.positions(), unit.topic_ids)
+            self._unread.remove(name)
+
+    def _let_go(self, name: str) -> None:
+        unit = self.units.pop(name)
+        self._folded = [one for one in self._folded if one.epoch.unit != name]
+        for of in sorted(of for of in self._held if self._units.of(*of) == name):
+            self._log.hold(*of, False)
+            self._held.remove(of)
+        self._stuck_s.pop(name, None)
+        self._observer.left(unit)
+
+    def _moved_on(self, unit: Unit) -> bool:
+        """Whether another process has worked on the unit while it was not ours."""
+        past = self._log.past(unit.name, unit.last)
+        return past is None or bool(past.epochs) or past.begins_anew
+
+    def _fold(self) -> None:
+        """Fold the epochs of scripts as far as they are buffered, and a live one of each unit where it is due."""
         due = self._due()
         for _, unit in sorted(self.units.items()):
-            while (one := unit.next_scripted()) is not None:
-                folded.append(one)
-            if due and (one := unit.next_live(self._behind(unit))) is not None:
-                folded.append(one)
-        self._hold_back()
-        for one in folded:
-            if one.differs:
-                log.warning("epoch %d of %s gives other outputs than it once did", one.epoch.number, one.epoch.unit)
-        self._commit([one for one in folded if one.publish])
+            while unit.script:
+                self._recovery.move(unit, unit.script[0].settings)
+                if (one := unit.next_scripted()) is None:
+                    break
+                if one.differs:
+                    log.warning("epoch %d of %s gives other outputs than it once did", one.epoch.number, unit.name)
+                if one.publish:
+                    self._folded.append(one)
+            if due and (one := self._fold_live(unit)) is not None:
+                self._folded.append(one)
 
-    def _commit(self, folded: list[Folded]) -> None:
-        if not folded:
+    def _fold_live(self, unit: Unit) -> Folded | None:
+        cut = unit.next_cut(self._behind(unit), unit.caution.records_max)
+        if cut is None:
+            return None
+        self._recovery.go_live(unit)
+        return unit.fold_live(self._announced(unit, replace(cut, settings=unit.settings)))
+
+    def _announced(self, unit: Unit, cut: Epoch) -> Epoch:
+        """The epoch, once the history says that it is about to be folded, if processes may die of it."""
+        records = sum(unit.records_in(cut).values())
+        if not unit.caution.announces or not records:
+            return cut
+        if unit.caution.sets_aside:
+            cut = replace(cut, set_aside=unit.first_in(cut))
+            log.error("%s sets aside what processes have died of: %s", unit.name, dict(cut.set_aside))
+        self._log.note(unit.name, [unit.caution.attempt(unit.name, records)])
+        unit.caution = unit.caution.done(records)
+        return cut
+
+    def _commit(self) -> None:
+        if not self._folded:
             return
         started_s = self._clock.monotonic_s()
-        outputs = [output for one in folded for output in one.outputs]
-        epochs = [one.epoch for one in folded]
-        self._log.commit(outputs, epochs)
+        outputs = [output for one in self._folded for output in one.outputs]
+        try:
+            epochs = self._log.commit(outputs, [one.epoch for one in self._folded])
+        except (Doubt, BrokerError):
+            self._log.absolve(sorted({one.epoch.unit for one in self._folded}))
+            raise
+        self._folded = []
+        for epoch in epochs:
+            self.units[epoch.unit].last = epoch
         self._observer.committed(outputs, epochs, self._clock.monotonic_s() - started_s)
 
-    def _behind(self, unit: Unit) -> list[tuple[str, int]]:
+    def _behind(self, unit: Unit) -> list[Spot]:
         """The unit's topic-partitions that the others should wait for: not for long for those that give nothing."""
         behind = [of for of in self._log.behind() if self._units.of(*of) == unit.name]
         silent = unit.silent(behind)
@@ -141,5 +243,5 @@ class Service:
 
     def _unit(self, name: str) -> Unit:
         if name not in self.units:
-            self.units[name] = Unit(name, self._fold_of(name))
+            self.units[name] = self._recovery.unit(name)
         return self.units[name]

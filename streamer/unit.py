@@ -9,17 +9,20 @@ that labels meet their predictions also when a service catches up.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.caution import Caution
 from streamer.epochs import digest
 from streamer.logs.base import Epoch, Output, Past, Records
+from streamer.snapshot import Snapshot
 
 I64 = NDArray[np.int64]
+Spot = tuple[str, int]  # topic and partition
 Tally = Counter[tuple[str, ...]]
 
 
@@ -32,11 +35,18 @@ class Fold(Protocol):
     @property
     def models(self) -> int: ...
 
+    @property
+    def series(self) -> int: ...
+
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...
 
-    def dump(self) -> bytes: ...
+    def bury(self, records: Records, i: int) -> Output:
+        """Record `i` as the dead letter of a record that is not folded because it kills the process."""
+        ...
 
-    def load(self, data: bytes) -> None: ...
+    def dump(self) -> Snapshot: ...
+
+    def load(self, snapshot: Snapshot) -> None: ...
 
 
 @dataclass(slots=True)
@@ -55,36 +65,51 @@ class Unit:
 
     name: str
     fold: Fold
+    settings: str = ""  # fingerprint of those that the fold has
     number: int = 0
     ends: dict[str, int] = field(default_factory=dict)
+    last: Epoch | None = None  # the newest one that is known to be in the log, with its place there
+    starts: dict[str, int] = field(default_factory=dict)  # topic -> offset of the first record it ever read
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)  # fingerprint -> settings that its history knows
     script: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
-    buffer: dict[tuple[str, int], list[Records]] = field(default_factory=dict)
+    caution: Caution = field(default_factory=Caution)
+    buffer: dict[Spot, list[Records]] = field(default_factory=dict)
     refolded: Tally = field(default_factory=Counter)  # what of the fold's tally came of outputs published before
 
     def follow(self, past: Past) -> None:
         """Fold this past again before anything else."""
         self.script = deque(past.epochs)
         self.committed = past.committed
+        self.last = past.epochs[-1] if past.epochs else self.last
+        self.starts = past.starts | self.starts
+        self.topic_ids = past.topic_ids | self.topic_ids
+        self.texts |= past.settings
+        self.caution = Caution.after(past.attempts)
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)
 
-    def buffered(self, of: tuple[str, int] | None = None) -> int:
+    def buffered(self, of: Spot | None = None) -> int:
         """Records waiting to be folded: of one topic-partition, or of all."""
         stretches = self.buffer.values() if of is None else [self.buffer.get(of, [])]
         return sum(len(records) for stretch in stretches for records in stretch)
 
-    def silent(self, behind: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+    def silent(self, behind: Collection[Spot]) -> list[Spot]:
         """Those of which nothing is buffered; an empty stretch says nothing about the time its topic has reached."""
         return [of for of in behind if not self.buffered(of)]
 
-    def position(self, of: tuple[str, int]) -> int:
+    def position(self, of: Spot) -> int:
         """Up to which offset a topic-partition is buffered or folded."""
         stretch = self.buffer.get(of)
-        return stretch[-1].next_offset if stretch else self.ends.get(of[0], 0)
+        return stretch[-1].next_offset if stretch else self.ends.get(of[0], self.starts.get(of[0], 0))
 
-    def ahead(self, of: tuple[str, int]) -> bool:
+    def positions(self) -> dict[str, int]:
+        """The same for every topic that was ever begun: where reading goes on."""
+        return self.starts | self.ends | {of[0]: self.position(of) for of in self.buffer}
+
+    def ahead(self, of: Spot) -> bool:
         """Whether this topic-partition is buffered beyond what the next epoch of the script needs."""
         return not self.script or self.position(of) >= self.script[0].ends.get(of[0], 0)
 
@@ -100,25 +125,53 @@ class Unit:
         self.script.popleft()
         publish = epoch.number > self.committed
         before = self.fold.tally.copy()
-        outputs = self.fold.step(self._take(epoch))
+        outputs = self._fold(epoch)
         if not publish:
             self.refolded += self.fold.tally - before
         return Folded(epoch, outputs, publish, digest(outputs) != epoch.digest)
 
-    def next_live(self, behind: Collection[tuple[str, int]]) -> Folded | None:
-        """Fold what is buffered as one epoch, if there is anything and the script is done.
+    def next_cut(self, behind: Collection[Spot], records_max: int | None = None) -> Epoch | None:
+        """Where the next live epoch would end, if there is anything to fold and the script is done.
 
         `behind` are the unit's topic-partitions of which the log holds more; nothing is folded that is later than what
-        is buffered of each of them.
+        is buffered of each of them. An epoch of at most `records_max` records holds the earliest ones.
         """
         if self.script or not self.buffer or self.silent(behind):
             return None
         times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
         horizon = min((int(times[of][-1]) for of in behind), default=-1)
-        ends = self.ends | {of[0]: _end(self.buffer[of], times[of], horizon) for of in self.buffer}
-        cut = Epoch(self.name, self.number + 1, ends)
-        outputs = self.fold.step(self._take(cut))
-        return Folded(Epoch(self.name, cut.number, ends, len(outputs), digest(outputs)), outputs)
+        counts = {of: _count(times[of], horizon) for of in self.buffer}
+        if records_max is not None and sum(counts.values()) > records_max:
+            counts = _earliest({of: times[of][:n] for of, n in counts.items()}, records_max)
+        ends = self.ends | {of[0]: _end(self.buffer[of], n) for of, n in counts.items()}
+        return Epoch(self.name, self.number + 1, ends, settings=self.settings)
+
+    def records_in(self, cut: Epoch) -> dict[Spot, int]:
+        """How many buffered records of each topic-partition an epoch covers."""
+        counts = {}
+        for of, stretch in self.buffer.items():
+            parts = [records.split(cut.ends.get(of[0], 0))[0] for records in stretch]
+            counts[of] = sum(map(len, parts))
+        return counts
+
+    def first_in(self, cut: Epoch) -> dict[str, list[int]]:
+        """The offset of the first record that an epoch covers, by topic: of an epoch of one record, that record."""
+        counts = self.records_in(cut)
+        return {of[0]: [_first_offset(self.buffer[of])] for of, n in counts.items() if n}
+
+    def fold_live(self, cut: Epoch) -> Folded:
+        """Fold the epoch that `next_cut` gave."""
+        outputs = self._fold(cut)
+        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs)
+
+    def _fold(self, epoch: Epoch) -> list[Output]:
+        buried: list[Output] = []
+        stretch = []
+        for records in self._take(epoch):
+            aside = np.isin(records.offset, epoch.set_aside.get(records.topic, ()))
+            buried += [self.fold.bury(records, i) for i in np.flatnonzero(aside).tolist()]
+            stretch += [records] if not aside.any() else _without(records, aside)
+        return buried + self.fold.step(stretch)
 
     def _take(self, epoch: Epoch) -> list[Records]:
         """What the epoch covers, out of the buffer."""
@@ -146,9 +199,30 @@ def _running_max(stretch: Sequence[Records]) -> I64:
     return np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in stretch]))
 
 
-def _end(stretch: Sequence[Records], times: I64, horizon: int) -> int:
-    """The offset behind the last record that is not later than the horizon (-1: none is)."""
-    n = len(times) if horizon < 0 else int(np.searchsorted(times, horizon, side="right"))
-    if n == len(times):
-        return stretch[-1].next_offset
-    return int(np.concatenate([records.offset for records in stretch])[n])
+def _count(times: I64, horizon: int) -> int:
+    """How many records are not later than the horizon (-1: none is)."""
+    return len(times) if horizon < 0 else int(np.searchsorted(times, horizon, side="right"))
+
+
+def _earliest(times: Mapping[Spot, I64], records_max: int) -> dict[Spot, int]:
+    """How many records of each topic-partition are among the earliest."""
+    owner = np.repeat(np.arange(len(times)), [len(one) for one in times.values()])
+    order = np.argsort(np.concatenate(list(times.values())), kind="stable")
+    counts = np.bincount(owner[order[:records_max]], minlength=len(times))
+    return dict(zip(times, counts.tolist(), strict=True))
+
+
+def _end(stretch: Sequence[Records], n: int) -> int:
+    """The offset behind the first `n` records of a stretch."""
+    offsets = np.concatenate([records.offset for records in stretch])
+    return stretch[-1].next_offset if n == len(offsets) else int(offsets[n])
+
+
+def _first_offset(stretch: Sequence[Records]) -> int:
+    return next(int(records.offset[0]) for records in stretch if len(records))
+
+
+def _without(records: Records, aside: NDArray[np.bool_]) -> list[Records]:
+    """The runs of records between those that are set aside."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], aside, [True]]).astype(np.int8)))
+    return [records.part(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -17,9 +17,9 @@ def run(config_file: str) -> None:
     """
     import logging
 
-    from streamer import app
+    from streamer import live
     from streamer.config import load_config
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = load_config(config_file)
-    app.run(config, stop_on_signal())
+    live.run(config, stop_on_signal(), 0, lambda: None)

@@ -16,27 +16,35 @@ from streamer.commands.options import config_option
     default=1,
     show_default=True,
     metavar="N",
-    help="Of incidents, requests and dead letters; alerts and epochs have one, because their order matters.",
+    help="Of incidents, requests and dead letters; alerts have one, and epochs one for each unit.",
 )
 def topics(config_file: str, create: bool, partitions: int) -> None:
     """List the topics that a configuration needs. Ends with exit code 3 while one is missing or does not fit."""
     from streamer.config import load_config
     from streamer.logs import kafka_admin
-    from streamer.needed_topics import check_needed, needed_topics
+    from streamer.needed_topics import check_needed, grown, needed_topics
 
     config = load_config(config_file)
     connection = config.kafka.connection()
     kafka_admin.preflight(connection)
     needed = list(needed_topics(config, partitions))
     known = kafka_admin.describe_topics(connection, [topic.name for topic in needed])
+    needed = grown(needed, known)
     for topic in needed:
-        if create and topic.partitions is not None and topic.name not in known:
+        if not create or topic.partitions is None:
+            continue
+        if topic.name not in known:
             kafka_admin.create_topics(connection, {topic.name: topic.partitions}, settings=topic.settings)
+        elif topic.use == "epochs" and known[topic.name].partitions < topic.partitions:
+            kafka_admin.add_partitions(connection, topic.name, topic.partitions)
     after = kafka_admin.describe_topics(connection, [topic.name for topic in needed]) if create else known
     width = max(len(topic.name) for topic in needed)
     for topic in needed:
         found = after.get(topic.name)
-        state = "missing" if found is None else "created" if topic.name not in known else "exists"
+        before = known.get(topic.name)
+        state = (
+            "missing" if found is None else "created" if before is None else "exists" if before == found else "grown"
+        )
         count = "" if found is None else f", {found.partitions} partition{'s' * (found.partitions != 1)}"
         click.echo(f"{topic.name:{width}}  {topic.use:12}  {state}{count}")
     check_needed(connection, needed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from annotated_types import MinLen
+from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from streamer.errors import UsageError
@@ -81,6 +81,12 @@ class KafkaSection(BaseModel):
     )  # host:port of one or more brokers: a list, or text with commas
     group: Annotated[str, MinLen(1)] = "driftline"  # consumer group; two services with other settings need two groups
     start: Literal["earliest", "latest"] = "earliest"  # where to begin when the group has never read a topic
+    delivery: Literal["exactly_once", "at_least_once"] = (
+        "exactly_once"  # at_least_once: for brokers without transactions; a crash may then repeat a record
+    )
+    session_timeout_s: Annotated[float, Ge(1), Le(1800)] = (
+        30.0  # a worker that is silent for so long is dead to the group; the broker has limits of its own
+    )
     security: SecuritySection = SecuritySection()  # how the connection is protected
 
     @field_validator("bootstrap")

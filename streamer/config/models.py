@@ -80,13 +80,16 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     @property
-    def fingerprint(self) -> str:
-        """32 hex digits (blake2b-128) of all that decides what the folds make of the same records.
+    def settings_text(self) -> str:
+        """All that decides what the folds make of the same records, as JSON that makes the same settings again.
 
         Where the brokers, the metrics and the reference file are changes nothing, nor does how often we commit;
-        references are known by the digest of their content. The order of topics is the order of folding, so it counts.
+        references are known by the digest of their content. The order of topics is the order of folding, and that of
+        detectors the order of alerts, so both count.
         """
-        plain = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
-        plain["topics"] = list(plain["topics"].items())
-        canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-        return blake2b(canonical.encode(), digest_size=16).hexdigest()
+        return json.dumps(self.model_dump(mode="json", exclude=_WITHOUT_EFFECT), separators=(",", ":"))
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits (blake2b-128) of `settings_text`."""
+        return blake2b(self.settings_text.encode(), digest_size=16).hexdigest()

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.logs.headers import Headers, decode_headers, encode_headers
+from streamer.logs.past import Epoch, Note, Past, Start
+
+__all__ = ["Epoch", "Log", "Note", "Output", "Past", "Records", "Start", "Unsettled"]
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -114,42 +117,60 @@ class Output:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One committed step of one fold unit: everything up to `ends` has been folded, and this many outputs came of it.
-
-    A unit folds each epoch in one order (see `streamer/merge.py`), so the epochs of a unit are the script by which
-    anyone can fold the same log again and get the same bytes.
-    """
-
-    unit: str  # "detect-<partition>" or "decide"
-    number: int  # 1, 2, ... within the unit
-    ends: Mapping[str, int]  # topic -> end offset of the unit's partition of it, for every topic seen so far
-    outputs: int = 0
-    digest: str = ""  # blake2b-128 over the outputs, in order
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a unit has done before this process started."""
-
-    epochs: Sequence[Epoch]  # 1, 2, ... without gaps
-    committed: int  # epochs up to this number have their outputs in the log; later ones must publish again
+class Unsettled(Exception):  # noqa: N818 - not an error: it says when
+    """The group is being rearranged and nothing was done: poll, look at the assignment, and try again."""
 
 
 class Log(Protocol):
-    """Where records come from and outputs go."""
+    """Where records come from and outputs go.
 
-    def past(self) -> Mapping[str, Past]:
-        """What each unit has already done; polling then starts at the first record those epochs need."""
-        ...
+    Units come and go with `assignment`. Of a unit that is new here, `past` says what it has done, `resume` where
+    reading goes on, and `note` keeps what the log is to know of it before its next epoch.
+    """
 
     def poll(self, timeout_s: float) -> list[Records]:
         """Stretches of records, at most one a partition, waiting up to `timeout_s` if there are none."""
         ...
 
-    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> None:
-        """Make outputs and progress durable, in that order of visibility. Raises `Doubt` when that is not certain."""
+    def assignment(self) -> Collection[str] | None:
+        """The units that are ours now, if that may have changed since this was last asked.
+
+        Nothing more is polled of a unit until it is resumed.
+        """
+        ...
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch."""
+        ...
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
+        """Read the unit's topics from `ends` on; returns where the topics that `ends` lacks begin, for `note`.
+
+        Raises `GapError` where the log does not hold the records from `ends` on, or where a topic is not the one of
+        that id any more, and `Unsettled`.
+        """
+        ...
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        """As `resume`, but what is gone is passed over; returns where each topic goes on. Raises `Unsettled`."""
+        ...
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        """Add notes to the unit's history. Raises `Unsettled` and `Doubt`."""
+        ...
+
+    def absolve(self, units: Collection[str]) -> None:
+        """Note, if that can still be done, that the attempts at these units end for another reason than their records.
+
+        For a process that is about to end because of a commit. Raises nothing.
+        """
+        ...
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
+        """Make outputs and progress durable, in that order of visibility; returns the epochs with their places.
+
+        Raises `Doubt` when that is not certain, and `Unsettled`.
+        """
         ...
 
     def hold(self, topic: str, partition: int, held: bool) -> None:

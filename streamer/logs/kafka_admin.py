@@ -128,6 +128,14 @@ def create_topics(
         admin.wait_for_topics(list(partitions), REQUEST_TIMEOUT_MS)
 
 
+def add_partitions(connection: KafkaConnection, name: str, partitions: int) -> None:
+    """Let a topic have so many partitions, more than it has. Raises BrokerError."""
+    with _admin(connection, f"add partitions to {name}") as admin:
+        for answer in admin.create_partitions({name: partitions}, raise_errors=False)["results"]:
+            if answer["error_code"]:
+                raise for_code(answer["error_code"])(f"{answer['name']}: {answer['error_message']}")
+
+
 def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:
     """Delete topics; one that does not exist is no error. Raises BrokerError."""
     wanted = sorted(set(names))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from kafka import TopicPartition
 
 from streamer.logs.base import I64, Records
 from streamer.logs.kafka_batches import Stretch, read_stretches
@@ -97,6 +98,13 @@ def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
 def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
     """Number of partitions of the topics as of the last metadata; 0 where there is no such topic."""
     return {topic: len(consumer._cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+
+def committed_offsets(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
+    """What the group has committed, in one request; waits for commits of transactions that are under way."""
+    wanted = [TopicPartition(*spot) for spot in spots]
+    found = consumer._coordinator.fetch_committed_offsets(wanted, timeout_ms=int(timeout_s * 1000)) if wanted else {}
+    return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
 
 
 def stretches(

@@ -1,34 +1,32 @@
-"""What the epochs topic says of the past, and whether the log still holds what that past was made from.
+"""A unit's history in the epochs topic, and whether the log still holds what its state is made from.
 
-The topic has one partition. Besides epochs (numbers 1, 2, ... of each unit) it holds *starts* under number 0: where the
-service first began to read each topic, written before anything is read. Whatever number comes twice, the first counts:
-a second one can only have been written by a process that had been replaced without knowing it.
+The topic has one partition for each unit: 0 for `decide`, and `p + 1` for `detect-p`, so that the histories of units in
+different hands do not mix. What belongs to a transaction that nobody has ended is not there for us.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import msgspec
+from kafka import TopicPartition
 
-from streamer.epochs import decode_epoch
-from streamer.errors import GapError, UsageError
-from streamer.logs.base import Epoch, Past, Records
+from streamer.epochs import DECIDE, partition_of
+from streamer.errors import BrokerError, Doubt, GapError, UsageError
+from streamer.logs.base import Epoch, Past, Records, Start
+from streamer.logs.deadline import within
+from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS
+from streamer.logs.kafka_fetch import ends, positions, stretches
+from streamer.logs.past import decode_entry
 
 Spot = tuple[str, int]  # topic and partition
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
-
-
-class Start(msgspec.Struct, frozen=True):
-    """Where a unit began to read some of its topics."""
-
-    unit: str
-    ends: dict[str, int]  # topic -> offset of the first record to read; named as in an epoch, whose place it takes
-    topic_ids: dict[str, str]  # "" where the broker knows none
-    group: str
-    number: int = 0
+POLL_MS = 200
+POLL_RECORDS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,131 +37,142 @@ class Bounds:
     end: int
 
 
-@dataclass(slots=True)
-class History:
-    """The epochs topic of one group, read from its start."""
+def partition_of_history(unit: str) -> int:
+    """The partition of the epochs topic that holds the unit's history."""
+    return 0 if unit == DECIDE else partition_of(unit) + 1
 
-    group: str
-    epochs_topic: str
-    starts: dict[str, dict[str, int]] = field(default_factory=dict)  # unit -> topic -> offset
-    topic_ids: dict[str, str] = field(default_factory=dict)
-    epochs: dict[str, list[Epoch]] = field(default_factory=dict)  # unit -> 1, 2, ... without gaps
 
-    def add(self, records: Records) -> None:
-        """Take the next records of the topic. Raises GapError when numbers are missing, UsageError for foreign ones."""
-        for i in range(len(records)):
-            value = records.value_of(i) or b""
+class HistoryReader:
+    """Reads histories of one group, by a client that is no member of it."""
+
+    def __init__(self, consumer: Any, topic: str, group_id: str, patience_s: float) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._group_id = group_id
+        self._patience_s = patience_s
+
+    def read(self, unit: str, since: Epoch | None, committed: Mapping[str, int]) -> tuple[Past | None, int]:
+        """What the unit has done behind `since`, and up to where it was read; None if that epoch is not where it was.
+
+        Reads on until it reaches the offsets (by topic) that the group has committed, because the markers that end a
+        transaction do not come to all partitions at once. Raises Doubt when that takes too long, GapError when the
+        beginning or the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for records
+        that are none of ours.
+        """
+        tp = TopicPartition(self._topic, partition_of_history(unit))
+        count = len(within(self._patience_s, partial(self._consumer.partitions_for_topic, tp.topic)) or ())
+        if tp.partition >= count:
+            raise BrokerError(
+                f"Topic {tp.topic} has {count} partitions and {unit} needs partition {tp.partition}: "
+                "`driftline topics --config FILE --create` adds what is missing"
+            )
+        self._consumer.assign([tp])
+        begin = self._consumer.beginning_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp]
+        if since is not None and not begin <= since.at < self._end(tp):
+            return None, 0
+        self._consumer.seek(tp, since.at if since else begin)
+        past = Past(since.number - 1 if since else 0)
+        patience_s = self._patience_s
+        while patience_s > 0:
+            end = self._end(tp)
+            while positions(self._consumer)[tp.topic, tp.partition] < end and patience_s > 0:
+                if not self._take_next(past, unit):
+                    patience_s -= POLL_MS / 1000
+                if since and past.epochs and past.epochs[0] != since:
+                    return None, 0
+            if not _lags(past, committed):
+                return _behind(past, since), positions(self._consumer)[tp.topic, tp.partition]
+            patience_s -= POLL_MS / 1000
+            self._consumer.poll(POLL_MS)
+        raise self._lag(unit, tp)
+
+    def _lag(self, unit: str, tp: TopicPartition) -> Exception:
+        """What to raise when the history stays behind what is committed."""
+        spot = tp.topic, tp.partition
+        what = f"The history of {unit} in {tp.topic}-{tp.partition}"
+        if positions(self._consumer)[spot] < ends(self._consumer).get(spot, 0):
+            return Doubt(f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again")
+        return GapError(
+            f"{what} ends before the offsets that group {self._group_id} has committed: epochs were lost, or another "
+            f"program uses the group. Restore them, {START_AFRESH}"
+        )
+
+    def _end(self, tp: TopicPartition) -> int:
+        return int(self._consumer.end_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp])
+
+    def _take_next(self, past: Past, unit: str) -> bool:
+        """Take what a poll brings; whether it brought anything."""
+        before = positions(self._consumer)
+        fetched = self._consumer.poll(POLL_MS, POLL_RECORDS_MAX)
+        found = stretches(fetched, before, positions(self._consumer))
+        for records in found:
+            self._take(past, unit, records)
+        return bool(found)
+
+    def _take(self, past: Past, unit: str, records: Records) -> None:
+        for i, offset in enumerate(records.offset.tolist()):
+            where = f"Record {offset} of {records.topic}-{records.partition}"
             try:
-                epoch = decode_epoch(value)
-                start = msgspec.json.decode(value, type=Start) if epoch.number == 0 else None
+                entry = decode_entry(records.value_of(i) or b"", offset)
             except msgspec.DecodeError as error:
                 raise UsageError(
-                    f"Record {records.offset[i]} of topic {self.epochs_topic} is no epoch ({error}): the topic belongs "
-                    "to this service alone, so name another one under outputs.epochs"
+                    f"{where} is no epoch ({error}): the topic belongs to this service alone, so name another one "
+                    "under outputs.epochs"
                 ) from error
-            if start is not None:
-                self.add_start(start)
-            else:
-                self._add_epoch(epoch)
-
-    def add_start(self, start: Start) -> None:
-        if start.group != self.group:
-            raise UsageError(
-                f"Topic {self.epochs_topic} holds the epochs of group {start.group}, and this is group {self.group}: "
-                "every group needs an epochs topic of its own (outputs.epochs)"
-            )
-        self.starts[start.unit] = start.ends | self.starts.get(start.unit, {})
-        self.topic_ids = start.topic_ids | self.topic_ids
-
-    def _add_epoch(self, epoch: Epoch) -> None:
-        known = self.epochs.setdefault(epoch.unit, [])
-        if epoch.number > len(known) + 1 or epoch.unit not in self.starts:
-            raise GapError(
-                f"Topic {self.epochs_topic} lacks epoch {len(known) + 1} of {epoch.unit} before its epoch "
-                f"{epoch.number}: the topic must keep everything (cleanup.policy=delete, retention.ms=-1). Restore it, "
-                f"{START_AFRESH}"
-            )
-        if epoch.number == len(known) + 1:
-            known.append(epoch)
-
-    def last(self) -> dict[str, int]:
-        """The number of the last epoch of each unit."""
-        return {unit: len(epochs) for unit, epochs in self.epochs.items()}
-
-    def unread(self, units: Mapping[Spot, str]) -> list[Spot]:
-        """The topic-partitions without a start."""
-        return [spot for spot, unit in units.items() if spot[0] not in self.starts.get(unit, {})]
-
-    def begin(
-        self, units: Mapping[Spot, str], bounds: Mapping[Spot, Bounds], ids: Mapping[str, str], latest: bool
-    ) -> list[Start]:
-        """Starts for the topic-partitions that have none: at the end if `latest`, else at the beginning.
-
-        A new partition of a topic that is read already starts at its beginning in any case: its records were written
-        while the service was in charge of the topic.
-        """
-        known = {topic for ends in self.starts.values() for topic in ends}
-        fresh: dict[str, dict[str, int]] = {}
-        for spot in self.unread(units):
-            at_end = latest and spot[0] not in known
-            fresh.setdefault(units[spot], {})[spot[0]] = bounds[spot].end if at_end else bounds[spot].begin
-        return [
-            Start(unit, ends, {topic: ids[topic] for topic in ends}, self.group) for unit, ends in sorted(fresh.items())
-        ]
-
-    def check(self, units: Mapping[Spot, str], bounds: Mapping[Spot, Bounds], ids: Mapping[str, str]) -> None:
-        """Raises GapError when records are gone that a unit needs, UsageError when one of its topics is not read."""
-        self._check_topics(units)
-        for topic in sorted(ids):
-            check_topic_id(topic, self.topic_ids[topic], ids[topic])
-        for (topic, partition), unit in units.items():
-            start = self.starts[unit][topic]
-            epochs = self.epochs.get(unit, [])
-            reached = epochs[-1].ends.get(topic, 0) if epochs else 0
-            check_bounds(topic, partition, start, max(start, reached), bounds[topic, partition])
-
-    def _check_topics(self, units: Mapping[Spot, str]) -> None:
-        read = {(unit, topic) for (topic, _), unit in units.items()}
-        for unit, ends in sorted(self.starts.items()):
-            for topic in ends:
-                if (unit, topic) not in read:
-                    raise UsageError(
-                        f"The state of {unit} is made from topic {topic} among others, which the config does not name "
-                        f"any more: name it again, {START_AFRESH}"
-                    )
-
-    def past(self, units: Mapping[Spot, str], committed: Mapping[Spot, int]) -> dict[str, Past]:
-        """For each unit its epochs, and up to which of them the group's committed offsets prove the outputs published.
-
-        `committed` lacks the topic-partitions of which the group has committed nothing.
-        """
-        done: dict[str, dict[str, int]] = {unit: {} for unit in sorted(set(units.values()))}
-        for spot, offset in committed.items():
-            done[units[spot]][spot[0]] = offset
-        return {unit: self._past_of(unit, offsets) for unit, offsets in done.items()}
-
-    def _past_of(self, unit: str, committed: Mapping[str, int]) -> Past:
-        epochs = self.epochs.get(unit, [])
-        published = 0
-        for epoch in epochs:
-            if any(end > committed.get(topic, 0) for topic, end in epoch.ends.items()):
-                break
-            published = epoch.number
-        return Past(epochs, published)
+            if entry.unit != unit:
+                raise UsageError(f"{where} is of unit {entry.unit}, where those of {unit} stand, {START_AFRESH}")
+            if isinstance(entry, Start) and entry.group != self._group_id:
+                raise UsageError(
+                    f"Topic {self._topic} holds the epochs of group {entry.group}, and this is group "
+                    f"{self._group_id}: every group needs an epochs topic of its own (outputs.epochs)"
+                )
+            if not past.take(entry):
+                raise GapError(
+                    f"{where} comes after epoch {past.last} of {unit}: what is between is lost, and no checkpoint is "
+                    f"newer. Keep the topic longer (retention.ms, retention.bytes), {START_AFRESH}"
+                )
 
 
-def check_bounds(topic: str, partition: int, first: int, next_offset: int, bounds: Bounds) -> None:
-    """Raises GapError unless the partition holds the records from `first` on and at least all before `next_offset`."""
-    if first < bounds.begin:
+def _lags(past: Past, committed: Mapping[str, int]) -> bool:
+    at = past.positions()
+    return bool(committed) and (not at or any(offset > at.get(topic, offset) for topic, offset in committed.items()))
+
+
+def _behind(past: Past, since: Epoch | None) -> Past | None:
+    """The past without the epoch it was read from."""
+    if since is None or past.begins_anew:
+        return past
+    if not past.epochs:
+        return None
+    past.epochs.pop(0)
+    past.base = since.number
+    return past
+
+
+def check_topics(unit: str, before: Mapping[str, int], past: Past, topics: Collection[str]) -> None:
+    """Raises UsageError when these epochs have folded records of a topic that is not read any more."""
+    for epoch in past.epochs:
+        for topic, end in epoch.ends.items():
+            if topic not in topics and end > before.get(topic, 0):
+                raise UsageError(
+                    f"The last epochs of {unit} are made from topic {topic} among others, which the config does not "
+                    f"name any more: name it again until the service has been stopped in order, {START_AFRESH}"
+                )
+        before = epoch.ends
+
+
+def check_bounds(topic: str, partition: int, offset: int, bounds: Bounds) -> None:
+    """Raises GapError unless the partition holds the records from `offset` on, and what is before was there once."""
+    if offset < bounds.begin:
         raise GapError(
-            f"{topic}-{partition} begins at offset {bounds.begin} now, and the state is made from the records since "
-            f"offset {first}: {bounds.begin - first:,} of them are gone. Restore them and keep them longer "
-            f"(retention.ms, retention.bytes), {START_AFRESH}"
+            f"{topic}-{partition} begins at offset {bounds.begin} now, and offset {offset} is to be read next: "
+            f"{bounds.begin - offset:,} records are gone. Restore them and keep them longer (retention.ms, "
+            f"retention.bytes), {START_AFRESH}"
         )
-    if next_offset > bounds.end:
+    if offset > bounds.end:
         raise GapError(
-            f"{topic}-{partition} ends at offset {bounds.end}, and the state is made from records up to offset "
-            f"{next_offset}: the topic was truncated, or deleted and created again. Restore it, {START_AFRESH}"
+            f"{topic}-{partition} ends at offset {bounds.end}, and was read up to offset {offset} before: the topic "
+            f"was truncated, or deleted and created again. Restore it, {START_AFRESH}"
         )
 
 

@@ -1,24 +1,24 @@
 """The log on a Kafka cluster: event topics in, outputs and progress out.
 
-One process reads all partitions of its topics; the group id only names whose offsets are committed. Reading, the past
-and committing are apart: `kafka_fetch` turns what the client fetches into `Records`, `kafka_history` knows what was
-done before, and a committer such as `AtLeastOnce` makes a commit.
+A `KafkaLog` is one member of a consumer group. Its parts: `kafka_group` knows which partitions are ours, `kafka_fetch`
+turns what the client fetches into `Records`, `kafka_history` reads what a unit has done, and a committer of
+`kafka_commit` makes outputs and progress durable.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-import msgspec
 from kafka import TopicPartition
 from kafka.errors import (
     AuthorizationError,
+    FencedInstanceIdError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
@@ -26,17 +26,21 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from streamer.errors import BrokerError, GapError
-from streamer.logs.base import Epoch, Output, Past, Records
+from streamer.errors import BrokerError, Doubt
+from streamer.logs.base import Epoch, Note, Output, Past, Records, Start, Unsettled
 from streamer.logs.deadline import Overrun, within
 from streamer.logs.kafka_batches import BatchError
-from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS, new_consumer, new_producer
-from streamer.logs.kafka_commit import AtLeastOnce
+from streamer.logs.kafka_clients import Member, new_consumer, new_producer
+from streamer.logs.kafka_commit import AtLeastOnce, Entry, ExactlyOnce, Offsets, Sender
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, ends, partition_counts, positions, stretches, topic_ids
-from streamer.logs.kafka_history import START_AFRESH, Bounds, History, check_topic_id
+from streamer.logs.kafka_fetch import Spot, committed_offsets, ends, positions, stretches
+from streamer.logs.kafka_group import Membership
+from streamer.logs.kafka_history import HistoryReader, check_topics, partition_of_history
+from streamer.logs.kafka_places import Places, seek
+from streamer.logs.past import Gap, Survived, encode_entry
 
 CLOSE_TIMEOUT_S = 5.0
+ABSOLVE_DEADLINE_S = 5.0
 REST_S = 0.2  # after a failed poll; longer would starve the partitions that can be read
 CALM_POLLS = 50
 
@@ -48,9 +52,13 @@ class KafkaLogSettings:
     """What to read, in whose name, and within which bounds."""
 
     topics: tuple[str, ...]  # event topics in canonical order, then the alerts topic
-    group_id: str  # whose offsets are committed; one process per group
-    epochs_topic: str = "driftline.epochs"  # one partition, keeps everything, belongs to this group alone
+    group_id: str  # whose members share the partitions, and whose offsets are committed
+    worker: int = 0  # our number in the group; no two processes have the same
+    # At least once is for brokers without transactions.
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    epochs_topic: str = "driftline.epochs"  # a partition for each unit; belongs to this group alone
     start: Literal["earliest", "latest"] = "earliest"  # where to begin with a topic that was never read before
+    session_timeout_s: float = 30.0  # a member that is silent for so long is dead to the group
     raw_batches: bool = True  # read whole record batches; false: record by record, slower by far
     records_max: int = 100_000  # of one poll
     fetch_bytes_max: int = 32 << 20  # of one answer of a broker, compressed
@@ -67,16 +75,20 @@ class KafkaLogSettings:
         for name in ("records_max", "fetch_bytes_max", "partition_fetch_bytes_max", "request_bytes_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("commit_deadline_s", "metadata_age_s"):
+        for name in ("commit_deadline_s", "metadata_age_s", "session_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
+    @property
+    def member(self) -> Member:
+        return Member(self.group_id, f"{self.group_id}-{self.worker}", self.session_timeout_s)
+
 
 class KafkaLog:
-    """A `Log` on Kafka. Delivers at least once; ids derived from the input make repeats recognisable.
+    """A `Log` on Kafka, as one member of a group.
 
     `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. All methods
-    belong to one thread. Raises BrokerError when the cluster can't be reached.
+    belong to one thread. Raises BrokerError when the cluster can't be reached, and Doubt when it does not answer.
     """
 
     def __init__(
@@ -85,82 +97,153 @@ class KafkaLog:
         self._connection = connection
         self._settings = settings
         self._unit_of = unit_of
-        self._units: dict[Spot, str] = {}
-        self._spots: dict[tuple[str, str], Spot] = {}  # (unit, topic) -> its topic-partition
-        self._topic_ids: dict[str, str] = {}
-        self._counts: dict[str, int] = {}  # partitions of each topic, as of the last metadata
-        self._numbers: dict[str, int] = {}  # the last epoch of each unit that is in the epochs topic
+        self._spots: dict[str, list[Spot]] = {}  # unit that is ours -> its topic-partitions
+        self._resumed: set[Spot] = set()  # of which records are handed out
+        self._at: dict[str, dict[Spot, int]] = {}  # unit -> what is committed of it
+        self._numbers: dict[str, int] = {}  # the last epoch of each unit that is in its history
         self._trouble = ""
         self._good_polls = 0
         self._closed = False
+        member = settings.member
+        exactly_once = settings.delivery == "exactly_once"
         with self._asking("be reached"):
-            self._consumer = self._new_consumer(settings.group_id)
-            self._producer = new_producer(connection, settings.commit_deadline_s, settings.request_bytes_max)
-        self._committer = AtLeastOnce(
-            self._producer, self._commit_offsets, settings.epochs_topic, settings.commit_deadline_s
+            self._producer = new_producer(
+                connection,
+                settings.commit_deadline_s,
+                settings.request_bytes_max,
+                member.instance_id if exactly_once else None,
+            )
+            sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
+            # What an earlier self has begun is over before we ask what is committed.
+            self._committer = ExactlyOnce(sender, self) if exactly_once else AtLeastOnce(sender, self)
+            self._consumer = self._new_consumer(member)
+            self._reader = self._new_consumer(None)
+        self._histories = HistoryReader(
+            self._reader, settings.epochs_topic, settings.group_id, settings.commit_deadline_s
         )
-
-    def past(self) -> Mapping[str, Past]:
-        """See `Log`; also takes charge: where the group has never read, it notes in the epochs topic where it begins.
-
-        Raises GapError when records are gone that the state needs, UsageError when topics, group and epochs topic do
-        not belong together, BrokerError when a topic is missing or the cluster does not answer, and Doubt.
-        """
-        with self._asking("say what was done before"):
-            self._assign()
-            bounds = self._bounds([*self._units, (self._settings.epochs_topic, 0)])
-            history = self._read_history(bounds.pop((self._settings.epochs_topic, 0)))
-            committed = self._committed()
-            self._check_known(history, committed)
-            starts = history.begin(self._units, bounds, self._topic_ids, self._settings.start == "latest")
-            for start in starts:
-                history.add_start(start)
-            history.check(self._units, bounds, self._topic_ids)
-            self._committer.write_epochs([(start.unit, msgspec.json.encode(start)) for start in starts])
-            for spot, unit in self._units.items():
-                self._consumer.seek(TopicPartition(*spot), history.starts[unit][spot[0]])
-        self._numbers = history.last()
-        return history.past(self._units, committed)
+        self._places = Places(self._consumer, settings.start == "latest", self.committed)
+        self._membership = Membership(self._consumer, settings.topics)
 
     def poll(self, timeout_s: float) -> list[Records]:
         """See `Log`. A broker that is away gives nothing, for as long as it is away; so does a damaged batch.
 
         An empty stretch says that a partition moved on without records. Raises GapError when the records to read next
-        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it.
+        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and Doubt when
+        another process has our number.
         """
         before = positions(self._consumer)
         try:
             fetched = self._consumer.poll(int(timeout_s * 1000), self._settings.records_max)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
-            self._check_topics(refresh=True)
-            raise self._gap(error) from error
+            if self._moved():
+                return []  # of partitions that are placed only when they are resumed
+            self._places.check(refresh=True)
+            raise self._places.gap(error) from error
+        except FencedInstanceIdError as error:
+            raise Doubt(
+                f"Another process is member {self._settings.member.instance_id} of the group, so this one ends: see "
+                "that each worker of a group has a number of its own"
+            ) from error
         except AuthorizationError as error:
             raise BrokerError(f"Kafka does not let us read: {error}. Grant Read on the topics and the group") from error
         except (KafkaError, BatchError) as error:
             self._note(f"{type(error).__name__}: {error}")
             time.sleep(min(timeout_s, REST_S))
             return []
-        self._check_topics()
+        if self._moved():
+            return []
+        self._places.check()
         found = stretches(fetched, before, positions(self._consumer))
         self._note("")
         rank = {topic: i for i, topic in enumerate(self._settings.topics)}
-        return sorted(found, key=lambda records: (rank[records.topic], records.partition))
+        ours = [records for records in found if (records.topic, records.partition) in self._resumed]
+        return sorted(ours, key=lambda records: (rank[records.topic], records.partition))
 
-    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> None:
+    def assignment(self) -> Collection[str] | None:
+        """See `Log`. Raises BrokerError when a unit would have several partitions of a topic."""
+        if not self._moved() or (spots := self._membership.look()) is None:
+            return None
+        self._resumed.clear()
+        self._spots = {}
+        for topic, partition in spots:
+            unit = self._unit_of(topic, partition)
+            here = self._spots.setdefault(unit, [])
+            if any(topic == other for other, _ in here):
+                raise BrokerError(
+                    f"Topic {topic} has several partitions, and {unit} reads it in one order: create it with one"
+                )
+            here.append((topic, partition))
+        return sorted(self._spots)
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        """See `Log`. What is committed and what the history says must agree.
+
+        Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
+        topic do not belong together, BrokerError when the cluster does not answer.
+        """
+        spots = self._spots_of(unit)
+        with self._asking(f"say what {unit} has done"):
+            committed = {topic: offset for (topic, _), offset in self.committed(spots).items()}
+            past, end = self._histories.read(unit, since, committed)
+        if past is None:
+            return None
+        check_topics(unit, since.ends if since else past.starts, past, {topic for topic, _ in spots})
+        at = self._committer.proven(partition_of_history(unit), past, end, committed)
+        self._at[unit] = {spot: at[spot[0]] for spot in spots if spot[0] in at}
+        self._numbers[unit] = past.last
+        return past
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
+        """See `Log`."""
+        spots = self._spots_of(unit)
+        with self._asking("say what its topics hold"):
+            starts, ids = self._places.resume(spots, ends, topic_ids)
+        self._read_from(unit, {**ends, **starts})
+        return Start(unit, starts, ids, self._settings.group_id)
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        """See `Log`."""
+        with self._asking("say what its topics hold"):
+            starts, ids = self._places.skip(self._spots_of(unit), ends)
+        self._read_from(unit, starts)
+        return Start(unit, starts, ids, self._settings.group_id)
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        """See `Log`. The place of the unit's reading is committed with them, so that only its owner can note."""
+        at = dict(self._at[unit])
+        for note in notes:
+            if isinstance(note, Start | Gap):
+                at |= {spot: note.starts[spot[0]] for spot in self._spots_of(unit) if spot[0] in note.starts}
+        self._committer.commit([_entry(unit, note) for note in notes], [], at)
+        self._at[unit] = at
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         """See `Log`. Raises Doubt, naming the step, and BrokerError when an output is refused for good."""
+        at = {epoch.unit: self._offsets(epoch) for epoch in epochs}
         fresh = [epoch for epoch in epochs if epoch.number > self._numbers.get(epoch.unit, 0)]
-        offsets: dict[Spot, int] = {}
-        for epoch in epochs:
-            offsets |= {self._spots[epoch.unit, topic]: end for topic, end in epoch.ends.items()}
-        self._committer.commit(fresh, outputs, offsets)
+        entries = [_entry(epoch.unit, epoch) for epoch in fresh]
+        places = self._committer.commit(entries, outputs, {spot: o for of in at.values() for spot, o in of.items()})
+        self._at |= at
         self._numbers |= {epoch.unit: epoch.number for epoch in fresh}
+        placed = {(e.unit, e.number): place for e, place in zip(fresh, places, strict=True)}
+        return [replace(epoch, at=placed.get((epoch.unit, epoch.number), epoch.at)) for epoch in epochs]
+
+    def absolve(self, units: Collection[str]) -> None:
+        """See `Log`. By a producer of its own, because nobody knows what ours is about."""
+        with suppress(Exception):
+            deadline_s = min(self._settings.commit_deadline_s, ABSOLVE_DEADLINE_S)
+            producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
+            sender = Sender(producer, self._settings.epochs_topic, deadline_s)
+            sender.step("absolve", partial(sender.publish_entries, [_entry(unit, Survived(unit)) for unit in units]))
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
-        (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
+        if (topic, partition) in positions(self._consumer):
+            (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
     def behind(self) -> list[Spot]:
         at, end = positions(self._consumer), ends(self._consumer)
-        return [spot for spot in self._units if spot not in end or at.get(spot, 0) < end[spot]]
+        ours = [spot for spots in self._spots.values() for spot in spots]
+        return [spot for spot in ours if spot not in end or at.get(spot, 0) < end[spot]]
 
     def exhausted(self) -> bool:
         return False
@@ -171,7 +254,7 @@ class KafkaLog:
         return {spot: max(end - at.get(spot, end), 0) for spot, end in ends(self._consumer).items()}
 
     def close(self) -> None:
-        """Let go of both clients within a few seconds, whatever state they are in; safe to call twice."""
+        """Let go of the clients within a few seconds, whatever state they are in; safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -179,115 +262,46 @@ class KafkaLog:
         for close in (
             partial(self._producer.close, CLOSE_TIMEOUT_S),
             partial(self._consumer.close, autocommit=False, timeout_ms=timeout_ms),
+            partial(self._reader.close, autocommit=False, timeout_ms=timeout_ms),
         ):
             with suppress(Overrun, KafkaError):  # all that had to be certain was certain when commit returned
                 within(2 * CLOSE_TIMEOUT_S, close)
 
-    def _assign(self) -> None:
-        """Take all partitions of the topics. Raises BrokerError for a topic that is missing or has too many."""
-        if self._partitions_of(self._settings.epochs_topic) != [0]:
-            raise BrokerError(
-                f"Topic {self._settings.epochs_topic} has several partitions, and epochs need one order: create it "
-                "with one"
-            )
-        for topic in self._settings.topics:
-            for partition in self._partitions_of(topic):
-                unit = self._unit_of(topic, partition)
-                self._units[topic, partition] = unit
-                if self._spots.setdefault((unit, topic), (topic, partition)) != (topic, partition):
-                    raise BrokerError(
-                        f"Topic {topic} has several partitions, and {unit} reads it in one order: create it with one"
-                    )
-        self._topic_ids = topic_ids(self._consumer, self._settings.topics)
-        self._consumer.assign([TopicPartition(*spot) for spot in self._units])
+    def fence(self) -> Any:
+        """See `kafka_commit.Group`."""
+        return self._membership.fence()
 
-    def _partitions_of(self, topic: str) -> list[int]:
-        # The client waits without limit here, should the broker go away at the wrong moment.
-        found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
-        if not found:
-            raise BrokerError(
-                f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
-                "Describe on it"
-            )
-        return sorted(found)
+    def committed(self, spots: Collection[Spot]) -> Offsets:
+        """See `kafka_commit.Group`."""
+        return committed_offsets(self._consumer, spots, self._settings.commit_deadline_s)
 
-    def _bounds(self, spots: Sequence[Spot]) -> dict[Spot, Bounds]:
-        partitions = [TopicPartition(*spot) for spot in spots]
-        begin = self._consumer.beginning_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
-        end = self._consumer.end_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
-        return {(tp.topic, tp.partition): Bounds(begin[tp], end[tp]) for tp in partitions}
-
-    def _committed(self) -> dict[Spot, int]:
-        found = {
-            spot: self._consumer.committed(TopicPartition(*spot), timeout_ms=REQUEST_TIMEOUT_MS) for spot in self._units
-        }
-        return {spot: offset for spot, offset in found.items() if offset is not None}
-
-    def _read_history(self, bounds: Bounds) -> History:
-        """Read the epochs topic from its beginning to its end, by a client of its own."""
-        history = History(self._settings.group_id, self._settings.epochs_topic)
-        reader = self._new_consumer(None)
-        try:
-            tp = TopicPartition(self._settings.epochs_topic, 0)
-            reader.assign([tp])
-            reader.seek(tp, bounds.begin)
-            patience_s = self._settings.commit_deadline_s
-            while (before := positions(reader))[tp.topic, 0] < bounds.end:
-                fetched = reader.poll(1000, self._settings.records_max)
-                found = stretches(fetched, before, positions(reader))
-                patience_s = self._settings.commit_deadline_s if found else patience_s - 1
-                if patience_s < 0:
-                    raise BrokerError(f"Topic {tp.topic} at {self._where} can't be read to its end: see the broker")
-                for records in found:
-                    history.add(records)
-            # Not the end as it is now: what another process has written meanwhile must be noticed.
-            self._committer.epochs_end = positions(reader)[tp.topic, 0]
-        finally:
-            reader.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
-        return history
-
-    def _check_known(self, history: History, committed: Mapping[Spot, int]) -> None:
-        for topic, partition in history.unread(self._units):
-            if (topic, partition) in committed:
-                raise GapError(
-                    f"Group {self._settings.group_id} has read {topic}-{partition} up to offset "
-                    f"{committed[topic, partition]}, but {self._settings.epochs_topic} does not know how: the epochs "
-                    f"were lost, or another program uses the group. Restore them, {START_AFRESH}"
-                )
-
-    def _commit_offsets(self, offsets: Mapping[Spot, int]) -> None:
+    def commit_offsets(self, offsets: Offsets) -> None:
+        """See `kafka_commit.Group`."""
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         self._consumer.commit(wanted, timeout_ms=int(self._settings.commit_deadline_s * 1000))
 
-    def _check_topics(self, refresh: bool = False) -> None:
-        """Raises GapError when a topic is not the one we began with, as far as the client's metadata tells."""
-        known = [topic for topic, topic_id in self._topic_ids.items() if topic_id]
-        now = topic_ids(self._consumer, known)
-        if refresh or "" in now.values():
-            with suppress(Overrun, KafkaError):
-                there = within(CLOSE_TIMEOUT_S, self._consumer.topics)
-                now = topic_ids(self._consumer, known)
-                for topic in known:
-                    if topic not in there:
-                        raise GapError(f"Topic {topic} was deleted while it was read. Restore it, {START_AFRESH}")
-        for topic in known:
-            check_topic_id(topic, self._topic_ids[topic], now[topic])
-        counts = partition_counts(self._consumer, self._settings.topics)
-        if sum(counts.values()) > len(self._units) and counts != self._counts:
-            log.warning("There are new partitions, which are read after the next start: %s", counts)
-        self._counts = counts
+    def _moved(self) -> bool:
+        """Whether the assignment is to be looked at; until then nothing that was placed counts."""
+        if self._membership.moved:
+            self._resumed.clear()
+            return True
+        return False
 
-    def _gap(self, error: Exception) -> GapError:
-        at = positions(self._consumer)
-        with suppress(KafkaError):
-            for spot, bounds in self._bounds(list(at)).items():
-                if not bounds.begin <= at[spot] <= bounds.end:
-                    return GapError(
-                        f"{spot[0]}-{spot[1]} holds offsets {bounds.begin} to {bounds.end} now, and reading stands at "
-                        f"{at[spot]}: the records to read next are gone. Keep them longer (retention.ms, "
-                        f"retention.bytes), {START_AFRESH}"
-                    )
-        return GapError(f"The records to read next are gone ({error}). Restore the topic, {START_AFRESH}")
+    def _spots_of(self, unit: str) -> list[Spot]:
+        """Raises `Unsettled` when the unit is no longer ours, as far as we know."""
+        if self._membership.moved or unit not in self._spots:
+            raise Unsettled(f"{unit} may be another's now")
+        return self._spots[unit]
+
+    def _read_from(self, unit: str, at: Mapping[str, int]) -> None:
+        spots = self._spots_of(unit)
+        if not seek(self._consumer, spots, at):
+            raise Unsettled(f"{unit} is another's now")
+        self._resumed.update(spots)
+
+    def _offsets(self, epoch: Epoch) -> dict[Spot, int]:
+        """What to commit for an epoch: where it ends, of the topics that are still read."""
+        return {spot: epoch.ends[spot[0]] for spot in self._spots_of(epoch.unit) if spot[0] in epoch.ends}
 
     def _note(self, trouble: str) -> None:
         """Say once that reading is in trouble, and once that it is over.
@@ -313,12 +327,16 @@ class KafkaLog:
         except (KafkaError, BatchError, Overrun) as error:
             raise BrokerError(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
 
-    def _new_consumer(self, group_id: str | None) -> Any:
+    def _new_consumer(self, member: Member | None) -> Any:
         return new_consumer(
             self._connection,
-            group_id,
+            member,
             raw_batches=self._settings.raw_batches,
             fetch_bytes_max=self._settings.fetch_bytes_max,
             partition_fetch_bytes_max=self._settings.partition_fetch_bytes_max,
             metadata_age_s=self._settings.metadata_age_s,
         )
+
+
+def _entry(unit: str, entry: Epoch | Note) -> Entry:
+    return Entry(partition_of_history(unit), unit, encode_entry(entry))

@@ -6,13 +6,15 @@ committed epochs, a `MemoryLog` is one session on it. A crash is a session that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from streamer.errors import Doubt, UsageError
-from streamer.logs.base import Epoch, Output, Past, Records
+from streamer.epochs import partition_of
+from streamer.errors import Doubt, GapError, UsageError
+from streamer.logs.base import Epoch, Note, Output, Past, Records, Start
 from streamer.logs.headers import Headers
+from streamer.logs.past import Survived
 
 Row = tuple[int, int, bytes | None, bytes | None, Headers]  # offset, timestamp_ms, key, value, headers
 
@@ -34,6 +36,7 @@ class MemoryStore:
     rows: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
     start: dict[tuple[str, int], int] = field(default_factory=dict)  # offset of the first row held
     epochs: dict[str, list[Epoch]] = field(default_factory=dict)
+    notes: dict[str, list[tuple[int, Note]]] = field(default_factory=dict)  # behind which epoch of the unit
     committed: dict[str, int] = field(default_factory=dict)  # last epoch of each unit whose outputs are held
     input_ended: bool = False
 
@@ -79,6 +82,19 @@ class MemoryStore:
         self.start[topic, partition] = before
         del rows[:dropped]
 
+    def past(self, unit: str, since: int = 0) -> Past:
+        """What the unit has done behind epoch `since`."""
+        past = Past(since)
+        notes = self.notes.get(unit, [])
+        for number in range(since, len(self.epochs.get(unit, [])) + 1):
+            if number > since:
+                past.take(replace(self.epochs[unit][number - 1], at=number))
+            for behind, note in notes:
+                if behind == number:
+                    past.take(note)
+        past.committed = self.committed.get(unit, 0)
+        return past
+
     def add_epoch(self, epoch: Epoch) -> None:
         """Add a unit's next epoch, or the same again while its outputs are not yet held."""
         epochs = self.epochs.setdefault(epoch.unit, [])
@@ -102,6 +118,8 @@ class MemoryLog:
         self._position: dict[tuple[str, int], int] = {}
         self._held: set[tuple[str, int]] = set()
         self._doubt: Kept | None = None
+        self._unresumed = set(self.store.epochs)
+        self._asked = False
 
     def append(
         self,
@@ -127,15 +145,41 @@ class MemoryLog:
         """Make the next commit raise `Doubt`, having kept no more than this. For tests of crash and recovery."""
         self._doubt = kept
 
-    def past(self) -> Mapping[str, Past]:
-        return {
-            unit: Past(tuple(self.store.epochs[unit]), self.store.committed.get(unit, 0))
-            for unit in sorted(self.store.epochs)
-        }
+    def assignment(self) -> Collection[str] | None:
+        """The units that have a past; others come with their first records."""
+        asked, self._asked = self._asked, True
+        return None if asked or not self._unresumed else sorted(self._unresumed)
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        epochs = self.store.epochs.get(unit, [])
+        if since is not None and (since.number > len(epochs) or epochs[since.number - 1] != since):
+            return None
+        return self.store.past(unit, since.number if since else 0)
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:  # noqa: ARG002
+        """See `Log`. Raises `GapError` when records were forgotten that are still needed."""
+        for topic, end in ends.items():
+            place = topic, partition_of(unit)
+            if end < self.store.start.get(place, 0):
+                raise GapError(f"{topic}[{place[1]}] has forgotten the records before {self.store.start[place]}")
+            self._position[place] = end
+        self._unresumed.discard(unit)
+        return Start(unit, {}, {})
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        starts = {topic: max(end, self.store.start.get((topic, partition_of(unit)), 0)) for topic, end in ends.items()}
+        self.resume(unit, starts, {})
+        return Start(unit, starts, {})
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        behind = len(self.store.epochs.get(unit, []))
+        self.store.notes.setdefault(unit, []).extend((behind, note) for note in notes)
 
     def poll(self, timeout_s: float = 0.0) -> list[Records]:  # noqa: ARG002 - nothing comes by waiting
         """What is new, in order of topic as subscribed and of partition."""
-        stretches = []
+        stretches: list[Records] = []
+        if self._unresumed:
+            return stretches
         for place in self._unread():
             records = self.store.read(*place, self._position.get(place, 0), self._poll_records_max)
             self._position[place] = records.next_offset
@@ -146,7 +190,11 @@ class MemoryLog:
         places = [p for topic in self.subscribed for p in sorted(self.store.rows) if p[0] == topic]
         return [p for p in places if p not in self._held and self._position.get(p, 0) < self.store.end(*p)]
 
-    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> None:
+    def absolve(self, units: Collection[str]) -> None:
+        for unit in units:
+            self.note(unit, [Survived(unit)])
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         kept, self._doubt = self._doubt, None
         if kept not in (Kept.NOTHING, Kept.OUTPUTS):
             for epoch in epochs:
@@ -158,6 +206,7 @@ class MemoryLog:
             self.store.committed.update({epoch.unit: epoch.number for epoch in epochs})
         if kept is not None:
             raise Doubt(f"The commit was interrupted as the test asked; kept: {kept}.")
+        return [replace(epoch, at=epoch.number) for epoch in epochs]
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         (self._held.add if held else self._held.discard)((topic, partition))

@@ -7,13 +7,13 @@ what a poll returns depends on the data alone, never on how the files were read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from streamer.errors import UsageError
-from streamer.logs.base import I64, Epoch, Output, Past, Records
+from streamer.logs.base import I64, Epoch, Note, Output, Past, Records, Start
 from streamer.logs.chunk import Chunk, Group, join
 from streamer.logs.memory_log import MemoryLog
 from streamer.logs.recording import CHUNK_ROWS, Recording
@@ -62,8 +62,20 @@ class RecordedLog:
     def _wanted(self, topic: str) -> bool:
         return (self._subscribed is None or topic in self._subscribed) and topic not in self._outputs.subscribed
 
-    def past(self) -> Mapping[str, Past]:
-        return self._outputs.past()
+    def assignment(self) -> Collection[str] | None:
+        return self._outputs.assignment()
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        return self._outputs.past(unit, since)
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
+        return self._outputs.resume(unit, ends, topic_ids)
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        return self._outputs.skip(unit, ends)
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        self._outputs.note(unit, notes)
 
     def poll(self, timeout_s: float = 0.0) -> list[Records]:
         """The next records of the merged order, and what commits have appended since the last poll.
@@ -105,8 +117,11 @@ class RecordedLog:
             )
         self._reached[place] = int(records.offset[-1])
 
-    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> None:
-        self._outputs.commit(outputs, epochs)
+    def absolve(self, units: Collection[str]) -> None:
+        self._outputs.absolve(units)
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
+        return self._outputs.commit(outputs, epochs)
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         if topic in self._outputs.subscribed:

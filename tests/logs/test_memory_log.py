@@ -86,7 +86,11 @@ def test_a_second_session_finds_what_was_committed() -> None:
     epochs = [Epoch("detect-0", 1, {"t": 1}, 1, "d"), Epoch("decide", 1, {})]
     log.commit([Output("o", None, b"x")], epochs)
     again = log.reopen()
-    assert dict(again.past()) == {"decide": Past((epochs[1],), 1), "detect-0": Past((epochs[0],), 1)}
+    assert again.poll() == []
+    assert again.assignment() == ["decide", "detect-0"]
+    assert (again.past("decide"), again.past("detect-0")) == (Past(0, [epochs[1]], 1), Past(0, [epochs[0]], 1))
+    for unit in ("decide", "detect-0"):
+        again.resume(unit, {}, {})
     assert values(again.poll()) == {("t", 0): [b"1"]}
 
 
@@ -102,11 +106,11 @@ def test_a_doubtful_commit_keeps_what_was_asked(kept: Kept, epochs: int, committ
     with pytest.raises(Doubt):
         log.commit([Output("o", None, b"x")], [epoch])
     again = log.reopen()
-    past = again.past().get("u", Past((), 0))
+    past = again.past("u")
     assert (len(past.epochs), past.committed, len(log.store.read("o"))) == (epochs, committed, outputs)
     if not committed:
         again.commit([Output("o", None, b"x")], [epoch])
-        assert again.past()["u"] == Past((epoch,), 1)
+        assert again.past("u") == Past(0, [epoch], 1)
         assert len(log.store.read("o")) == outputs + 1
 
 

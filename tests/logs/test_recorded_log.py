@@ -147,8 +147,8 @@ def test_alerts_come_back_in_the_poll_after_their_commit(tmp_path: Path) -> None
     assert not log.exhausted()
     assert content(log.poll(0)) == {("alerts", 0): [(1, -1, b"B")]}
     assert log.exhausted()
-    assert log.past()["detect-0"].committed == 2
-    assert log.past() == outputs.reopen().past()
+    assert log.past("detect-0").committed == 2
+    assert log.past("detect-0") == outputs.reopen().past("detect-0")
     log.close()
     log.close()
 

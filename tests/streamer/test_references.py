@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from detectors.registry import settings_of
-from streamer.compose import folds
+from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
 from streamer.references import load_references
@@ -62,5 +62,5 @@ def test_samples_are_thinned_to_what_the_hungriest_detector_takes(tmp_path):
         ({"adwin": settings_of("adwin")}, 500),
     ):
         config = Config(detectors=detectors, references=ReferencesSection(file=Path(file)))
-        fold = folds(config)("detect-0")
+        fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
         assert len(fold.settings.references.of("m", "", "x").values) == size

@@ -20,6 +20,7 @@ from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import Units
 from streamer.errors import Doubt
 from streamer.logs.memory_log import Kept, MemoryLog
+from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import CommitSettings, Service
 
 DETECTORS = {
@@ -57,16 +58,31 @@ class Nobody:
     def committed(self, outputs, epochs, seconds):
         pass
 
+    def left(self, unit):
+        pass
+
 
 def service_over(log, **changes):
     codec = JsonCodec(JsonSettings())
     detect = DetectSettings({"predictions": codec, "labels": codec}, DETECTORS, min_events_after_onset=30)
 
-    def fold(unit):
-        return DecideFold(RetrainSettings()) if unit == "decide" else DetectFold(detect)
-
     settings = CommitSettings(**{"interval_s": 0} | changes)
-    return Service(log, Units(frozenset({"driftline.alerts"})), fold, settings, ManualClock(), Nobody())
+    nothing = NoCheckpoints()
+    recovery = Recovery(log, TestFolds(detect), nothing)
+    return Service(Units(frozenset({"driftline.alerts"})), recovery, settings, ManualClock(), Nobody(), nothing)
+
+
+class TestFolds:
+    """Folds of one kind of settings."""
+
+    __test__ = False
+    settings, fingerprint = "{}", "these"
+
+    def __init__(self, detect):
+        self.detect = detect
+
+    def fresh(self, unit, settings):  # noqa: ARG002
+        return DecideFold(RetrainSettings()) if unit == "decide" else DetectFold(self.detect)
 
 
 def published(log):
@@ -162,7 +178,7 @@ def test_units_commit_in_the_order_of_their_names():
         log.append("predictions", None, event, partition=partition)
         service.turn()
     told = []
-    log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs)  # noqa: ARG005
+    log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs) or epochs  # noqa: ARG005
     for partition in range(3):
         log.append("predictions", None, event, partition=partition)
     service.turn()
@@ -188,7 +204,7 @@ def test_an_epoch_that_comes_out_differently_is_told(caplog):
     service_over(log.reopen()).run(lambda: False)
     assert caplog.messages == []
     again = service_over(log.reopen())
-    again._fold_of = lambda unit: DecideFold(RetrainSettings()) if unit == "decide" else Nothing()
+    again._recovery.folds.fresh = lambda unit, _: DecideFold(RetrainSettings()) if unit == "decide" else Nothing()
     again.run(lambda: False)
     assert any(message.endswith("of detect-1 gives other outputs than it once did") for message in caplog.messages)
 

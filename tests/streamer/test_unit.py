@@ -21,15 +21,15 @@ def test_an_empty_stretch_says_nothing_about_time():
     unit = Unit("detect-0", Nothing())
     unit.add(Records.build("predictions", 0, [(0, 1000, None, b"", ())]))
     unit.add(Records.build("labels", 0, [], next_offset=5))
-    assert unit.next_live([("labels", 0)]) is None
+    assert unit.next_cut([("labels", 0)]) is None
     unit.add(Records.build("labels", 0, [(5, 500, None, b"", ())]))
-    assert unit.next_live([("labels", 0)]).epoch.ends == {"predictions": 0, "labels": 6}
+    assert unit.next_cut([("labels", 0)]).ends == {"predictions": 0, "labels": 6}
 
 
 def test_offsets_without_records_belong_to_the_epoch_that_ends_behind_them():
     """A stretch whose records one epoch needs is kept for the next one, which ends where it moved on to."""
     unit = Unit("detect-0", Nothing())
-    unit.follow(Past([Epoch("detect-0", 1, {"t": 1}), Epoch("detect-0", 2, {"t": 5})], 2))
+    unit.follow(Past(0, [Epoch("detect-0", 1, {"t": 1}), Epoch("detect-0", 2, {"t": 5})], 2))
     unit.add(Records.build("t", 0, [(0, -1, None, b"", ())], next_offset=5))
     assert [unit.next_scripted().epoch.number for _ in range(2)] == [1, 2]
     assert (unit.next_scripted(), unit.number, unit.ends, unit.buffer) == (None, 2, {"t": 5}, {})

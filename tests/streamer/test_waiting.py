@@ -104,8 +104,6 @@ def test_an_epoch_larger_than_the_buffers_is_folded_again_all_the_same():
     first.turn()
     assert [e.ends for e in log.store.epochs["detect-0"]] == [{"predictions": 2000, "labels": 2000}]
     again = service_over(log.reopen(), records_max=60)
-    for name, past in log.past().items():
-        again._unit(name).follow(past)
     for _ in range(100):
         again.turn()
     assert not again.recovering

@@ -1,0 +1,92 @@
+"""The service on Kafka: what `driftline run` does in each of its workers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+
+from streamer.clock import SystemClock
+from streamer.compose import ConfiguredFolds, units
+from streamer.config import Config
+from streamer.logs.base import Epoch, Output
+from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
+from streamer.metrics import Metrics
+from streamer.observers import MetricsObserver, Observers, ProgressLog
+from streamer.recovery import NoCheckpoints, Recovery
+from streamer.service import Service
+from streamer.unit import Unit
+
+POLL_RECORDS_MAX = 100_000
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, stop: threading.Event, worker: int, progressed: Callable[[], None]) -> None:
+    """Attach to Kafka as one member of the group and fold until told to stop; `progressed` is called at every commit.
+
+    Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
+    or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
+    made from, and `Doubt` when a commit's outcome is not certain.
+    """
+    from streamer.logs.kafka_admin import preflight
+    from streamer.needed_topics import check_needed, needed_topics
+
+    folds = ConfiguredFolds(config)  # first of all, because it needs no broker to find out that a file is wrong
+    connection = config.kafka.connection()
+    preflight(connection)
+    check_needed(connection, list(needed_topics(config)))
+    clock = SystemClock()
+    metrics = Metrics()
+    settings = log_settings(config, worker)
+    metrics.expect(settings.topics, config.detectors)
+    with ExitStack() as opened:
+        port = config.metrics.port + worker if config.metrics.port else 0
+        endpoint = metrics.serve(config.metrics.host, port)
+        opened.callback(endpoint.stop)
+        log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
+        source = KafkaLog(connection, settings, units(config).of)
+        opened.callback(source.close)
+
+        def lag() -> Iterable[tuple[tuple[str, int], int]]:
+            return source.lag().items()
+
+        keeper = NoCheckpoints()
+        recovery = Recovery(source, folds, keeper, degrade=config.commit.on_gap == "degrade")
+        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed))
+        log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
+        Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
+        metrics.ready(False)
+        log.info("stopped; everything folded is committed")
+
+
+def log_settings(config: Config, worker: int) -> KafkaLogSettings:
+    """How a worker reads and writes Kafka."""
+    return KafkaLogSettings(
+        topics=(*config.topics, config.outputs.alerts),
+        group_id=config.kafka.group,
+        worker=worker,
+        delivery=config.kafka.delivery,
+        epochs_topic=config.outputs.epochs,
+        start=config.kafka.start,
+        session_timeout_s=config.kafka.session_timeout_s,
+        records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
+        commit_deadline_s=config.commit.deadline_s,
+    )
+
+
+class Progress:
+    """Tells whoever started us of every commit."""
+
+    def __init__(self, progressed: Callable[[], None]) -> None:
+        self._progressed = progressed
+
+    def turned(self, service: Service) -> None:
+        pass
+
+    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
+        self._progressed()
+
+    def left(self, unit: Unit) -> None:
+        pass
