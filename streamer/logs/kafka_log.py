@@ -118,6 +118,7 @@ class KafkaLog:
             self._committer = ExactlyOnce(sender, self) if exactly_once else AtLeastOnce(sender, self)
             self._consumer = self._new_consumer(member)
             self._reader = self._new_consumer(None)
+            self._check_topics()
         self._histories = HistoryReader(
             self._reader, settings.epochs_topic, settings.group_id, settings.commit_deadline_s
         )
@@ -279,6 +280,17 @@ class KafkaLog:
         """See `kafka_commit.Group`."""
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         self._consumer.commit(wanted, timeout_ms=int(self._settings.commit_deadline_s * 1000))
+
+    def _check_topics(self) -> None:
+        """Raises BrokerError for a topic that is missing. What is known here, the group need not find out by and by."""
+        for topic in self._settings.topics:
+            # The client waits without limit here, should the broker go away at the wrong moment.
+            found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
+            if not found:
+                raise BrokerError(
+                    f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
+                    "Describe on it"
+                )
 
     def _moved(self) -> bool:
         """Whether the assignment is to be looked at; until then nothing that was placed counts."""
