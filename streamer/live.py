@@ -17,6 +17,7 @@ from streamer.observers import MetricsObserver, Observers, ProgressLog
 from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import Service
 from streamer.unit import Unit
+from streamer.watchdog import Watchdog
 
 POLL_RECORDS_MAX = 100_000
 
@@ -46,6 +47,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         endpoint = metrics.serve(config.metrics.host, port)
         opened.callback(endpoint.stop)
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
+        watchdog = Watchdog(metrics.idle_s)
+        opened.callback(watchdog.stop)
         source = KafkaLog(connection, settings, units(config).of)
         opened.callback(source.close)
 

@@ -23,7 +23,8 @@ from streamer.codecs.base import Reason
 from streamer.endpoint import Endpoint, text_page
 from streamer.logs.base import Epoch
 
-STALLED_AFTER_S = 60.0  # the loop is called dead when it has not turned for so long
+STALLED_AFTER_S = 60.0  # the loop is called dead when it has not turned for so long ...
+STUCK_AFTER_S = 300.0  # ... and when it has turned for so long without folding anything, although records wait
 COMMIT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -74,6 +75,7 @@ class Metrics:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._beat_s = self._clock.monotonic_s()
+        self._advance_s = self._beat_s
         self._is_ready = False
         self.registry = _Registry()
         self._counters: dict[str, Counter] = {}
@@ -160,6 +162,14 @@ class Metrics:
         """The loop has turned once more; to be called at least every few seconds, during recovery too."""
         self._beat_s = self._clock.monotonic_s()
 
+    def advanced(self) -> None:
+        """Records were folded since the last beat, or none wait."""
+        self._advance_s = self._clock.monotonic_s()
+
+    def idle_s(self) -> float:
+        """For how long the loop has not turned."""
+        return self._clock.monotonic_s() - self._beat_s
+
     def ready(self, is_ready: bool) -> None:
         """Whether state is recovered and live records are folded."""
         self._is_ready = is_ready
@@ -167,10 +177,11 @@ class Metrics:
 
     def health(self) -> tuple[bool, str]:
         """Whether the loop is alive, and a line that says so."""
-        idle_s = self._clock.monotonic_s() - self._beat_s
-        if idle_s <= STALLED_AFTER_S:
-            return True, "alive"
-        return False, f"stalled: the loop has not turned for {idle_s:.0f} s (limit {STALLED_AFTER_S:.0f} s)"
+        if (idle_s := self.idle_s()) > STALLED_AFTER_S:
+            return False, f"stalled: the loop has not turned for {idle_s:.0f} s (limit {STALLED_AFTER_S:.0f} s)"
+        if (stuck_s := self._clock.monotonic_s() - self._advance_s) > STUCK_AFTER_S:
+            return False, f"stuck: records wait and none was folded for {stuck_s:.0f} s (limit {STUCK_AFTER_S:.0f} s)"
+        return True, "alive"
 
     def readiness(self) -> tuple[bool, str]:
         """Whether the service is ready, and a line that says so."""
@@ -233,7 +244,8 @@ def page() -> str:
         "# Metrics",
         "",
         "Generated from `streamer/metrics.py` by `make docs`. Served at `/metrics`, by default on `127.0.0.1:9464`,",
-        f"beside `/healthz` (503 when the loop has not turned for {STALLED_AFTER_S:.0f} s) and `/readyz`",
+        f"beside `/healthz` (503 when the loop has not turned for {STALLED_AFTER_S:.0f} s, or has folded nothing for",
+        f"{STUCK_AFTER_S:.0f} s while records wait) and `/readyz`",
         "(503 until state is recovered).",
         "The `process_*` metrics of prometheus-client come with them. No label ever holds a model, a column or an id.",
         "",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from streamer.clock import Clock
 from streamer.detect import DetectFold
+from streamer.epochs import partition_of
 from streamer.logs.base import Epoch, Output
 from streamer.metrics import Metrics
 from streamer.service import Observer, Service
@@ -28,6 +29,7 @@ class MetricsObserver:
         self._metrics = metrics
         self._lag = lag
         self._told: dict[str, Tally] = {}
+        self._folded: dict[str, tuple[int, int]] = {}  # unit -> what tells whether it folds
         self._turns = 0
 
     def turned(self, service: Service) -> None:
@@ -44,16 +46,25 @@ class MetricsObserver:
         self._metrics.models(models)
         self._metrics.series(series)
         if self._turns % LAG_EVERY_TURNS == 0:
-            for (topic, partition), records in self._lag():
-                self._metrics.lag(topic, partition, records)
+            self._tell_lag(service)
         self._turns += 1
 
     def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
         self._metrics.committed(epochs, seconds)
 
     def left(self, unit: Unit) -> None:
-        self._metrics.forget(unit.name, unit.buffer)
+        self._metrics.forget(unit.name, [(topic, partition_of(unit.name)) for topic in unit.positions()])
         self._told.pop(unit.name, None)
+
+    def _tell_lag(self, service: Service) -> None:
+        waiting = 0
+        for (topic, partition), records in self._lag():
+            self._metrics.lag(topic, partition, records)
+            waiting += records
+        folded = {name: (unit.number, unit.fold.tally.total()) for name, unit in service.units.items()}
+        if folded != self._folded or not (waiting or any(unit.buffer for unit in service.units.values())):
+            self._metrics.advanced()
+        self._folded = folded
 
     def _tell(self, unit: str, tally: Tally) -> None:
         """What has been counted since the last time."""

@@ -84,3 +84,43 @@ def test_progress_is_told_every_ten_seconds_while_something_moves(caplog):
     assert caplog.messages[0].endswith(" records folded, 12 behind")
     assert "recovered; what comes now is new" in caplog.messages
     assert len(caplog.messages) == len(set(caplog.messages))
+
+
+def test_a_service_that_folds_nothing_while_records_wait_is_called_stuck():
+    """Turning is not enough: with lag and no epoch for five minutes, the process is not alive; without lag it is."""
+    waiting = [7]
+    clock = ManualClock()
+    metrics = Metrics(clock)
+    service = service_over(log_with_events(0))
+    observer = MetricsObserver(metrics, lambda: [(("predictions", 0), waiting[0])])
+
+    def idle(seconds):
+        clock.advance(seconds)
+        for _ in range(10):
+            observer.turned(service)
+        return metrics.health()
+
+    idle(0)
+    assert idle(299) == (True, "alive")
+    assert idle(2) == (False, "stuck: records wait and none was folded for 301 s (limit 300 s)")
+    service.turn()
+    assert idle(299) == (True, "alive")
+    waiting[0] = 0
+    service.run(lambda: False)
+    idle(0)
+    assert idle(400) == (True, "alive")
+
+
+def test_a_unit_that_left_is_no_longer_told_of():
+    """Its gauges would say old things for ever: epoch, times and the lag of each of its topics are gone."""
+    metrics = Metrics()
+    log = log_with_events(1)
+    service = watched(log, ManualClock(), metrics)
+    service.run(lambda: False)
+    assert b'unit="detect-1"' in metrics.expose()
+    service._let_go("detect-1")
+    page = metrics.expose()
+    assert b'unit="detect-1"' not in page
+    assert b'driftline_lag_records{partition="1"' not in page
+    assert b'unit="detect-0"' in page
+    assert b'driftline_lag_records{partition="0"' in page
