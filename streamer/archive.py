@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from streamer.checkpoint import CheckpointStore, StoredCheckpoint
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.recovery import NoCheckpoints, Recovery
+
+
+class OldestFirst:
+    """Checkpoints in the order in which as much as possible is folded again."""
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
+
+    def newest_first(self, unit: str) -> Iterator[StoredCheckpoint]:
+        """The oldest first: from there on the log is to be folded again."""
+        return iter(list(self._store.newest_first(unit))[::-1])
 
 
 @contextmanager
@@ -25,8 +37,9 @@ def open_archive(config: Config) -> Iterator[tuple[Recovery, list[str]]]:
     topics = (*config.topics, config.outputs.alerts)
     found = check_topics(connection, (*topics, config.outputs.epochs))
     spots = [(topic, partition) for topic in topics for partition in range(found[topic].partitions)]
+    store = None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
     log = KafkaArchive(connection, spots, config.kafka.group, config.outputs.epochs, units(config).of)
     try:
-        yield Recovery(log, folds, NoCheckpoints()), list(log.units())
+        yield Recovery(log, folds, OldestFirst(store) if store else NoCheckpoints()), list(log.units())
     finally:
         log.close()

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
+from streamer.checkpoint import CheckpointStore
+from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
@@ -55,8 +57,9 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         def lag() -> Iterable[tuple[tuple[str, int], int]]:
             return source.lag().items()
 
-        keeper = NoCheckpoints()
-        recovery = Recovery(source, folds, keeper, degrade=config.commit.on_gap == "degrade")
+        store = open_store(config)
+        keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
+        recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
         observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
@@ -77,6 +80,11 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
         records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
         commit_deadline_s=config.commit.deadline_s,
     )
+
+
+def open_store(config: Config) -> CheckpointStore | None:
+    """Where checkpoints are kept, if anywhere. Raises `UsageError` when the URL can't be used."""
+    return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
 
 
 class Progress:

@@ -65,6 +65,10 @@ def test_everything_that_happens_moves_its_metric(metrics):
     metrics.dropped(6)
     metrics.dead_letters("rides", "not_json", 2)
     metrics.alarms("adwin", 5)
+    metrics.diverged(2)
+    metrics.kept("detect-0", 7, 0.3)
+    metrics.failed("detect-0")
+    metrics.paused(0.006)
     metrics.alerts("firing")
     metrics.outcome("cooldown")
     metrics.requests()
@@ -84,6 +88,15 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_dropped_values_total",): 6,
         ("driftline_dead_letters_total", "not_json", "rides"): 2,
         ("driftline_alarms_total", "adwin"): 5,
+        ("driftline_diverged_epochs_total",): 2,
+        ("driftline_checkpoints_total", "kept"): 1,
+        ("driftline_checkpoints_total", "failed"): 1,
+        ("driftline_checkpoint_seconds_count",): 1,
+        ("driftline_checkpoint_seconds_sum",): 0.3,
+        ("driftline_checkpoint_pause_seconds_count",): 1,
+        ("driftline_checkpoint_pause_seconds_sum",): 0.006,
+        ("driftline_checkpoint_epoch", "detect-0"): 7,
+        ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
         ("driftline_alerts_total", "firing"): 1,
         ("driftline_outcomes_total", "cooldown"): 1,
         ("driftline_retrain_requests_total",): 1,
