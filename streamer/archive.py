@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from streamer.checkpoint import CheckpointStore, StoredCheckpoint
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
-from streamer.recovery import NoCheckpoints, Recovery
+from streamer.recovery import Checkpoints, NoCheckpoints, Recovery
 
 
 class OldestFirst:
@@ -23,8 +23,8 @@ class OldestFirst:
 
 
 @contextmanager
-def open_archive(config: Config) -> Iterator[tuple[Recovery, list[str]]]:
-    """What makes units of it, and the units there are.
+def open_archive(config: Config) -> Iterator[tuple[list[Recovery], list[str]]]:
+    """What makes units of it (from the beginning of the log, and from the oldest checkpoint), and the units there are.
 
     Raises `UsageError` when the reference file can't be used, and `BrokerError` when the cluster can't be read.
     """
@@ -40,6 +40,7 @@ def open_archive(config: Config) -> Iterator[tuple[Recovery, list[str]]]:
     store = None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
     log = KafkaArchive(connection, spots, config.kafka.group, config.outputs.epochs, units(config).of)
     try:
-        yield Recovery(log, folds, OldestFirst(store) if store else NoCheckpoints()), list(log.units())
+        kept: list[Checkpoints] = [NoCheckpoints()] if store is None else [NoCheckpoints(), OldestFirst(store)]
+        yield [Recovery(log, folds, each) for each in kept], list(log.units())
     finally:
         log.close()

@@ -1,8 +1,8 @@
 """Checkpoints: states that were kept, and where they are kept.
 
 A checkpoint is two files below `<root>/<group>/<unit>/`: the state as an Arrow IPC stream, and then its *manifest*,
-JSON that says what it is and what its SHA-256 must be. The manifest is written last, so what has one is whole; what has none
-is a piece of something that was interrupted. The files go through `pyarrow.fs`: a local folder by default, or
+JSON that says what it is and what its SHA-256 must be. The manifest is written last, so what has one is whole; what has
+none is a piece of something that was interrupted. The files go through `pyarrow.fs`: a local folder by default, or
 `s3://`, `gs://` and `abfs://` by URL. Nothing in them is code.
 
 Every state is written whole. With random traffic almost every series changes between two checkpoints, so that writing
@@ -143,7 +143,8 @@ class CheckpointStore:
     def publish(self, spool: Path, manifest: Manifest) -> Manifest:
         """Keep the state in this file, and of the unit's checkpoints the newest `KEPT`.
 
-        Raises OSError and pa.ArrowException. Until the last step has succeeded the older checkpoints are all there is, and none of them is touched.
+        Raises OSError and pa.ArrowException. Until the last step has succeeded the older checkpoints are all there is,
+        and none of them is touched.
         """
         folder = self._folder(manifest.unit)
         with spool.open("rb") as file:
