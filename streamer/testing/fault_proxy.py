@@ -36,7 +36,7 @@ class FaultProxy:
         self.delay_s = 0.0
         self.black_hole = False
         self.black_hole_answers = False
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._listener = _listener()
         self.port: int = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -55,16 +55,11 @@ class FaultProxy:
         self.delay_s = 0.0
 
     def cut(self) -> None:
-        """Reset all connections, both ends; what was under way is lost. Returns when it is done."""
-
-        async def abort() -> None:
-            for writer in self._writers:
-                writer.transport.abort()
-
-        asyncio.run_coroutine_threadsafe(abort(), self._loop).result()
+        """Drop all connections at both ends, with what was under way. Returns when it is done."""
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def close(self) -> None:
-        """Cut everything and give the port back."""
+        """Drop everything and give the port back."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join()
@@ -74,30 +69,39 @@ class FaultProxy:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connect, sock=self._listener)
-        async with server:
-            await self._end.wait()
-            server.close()
-            for writer in self._writers:
-                writer.transport.abort()
+        server = await asyncio.start_server(self._accept, sock=self._listener)
+        await self._end.wait()
+        server.close()
+        await self._cut()
+
+    def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        connection = self._loop.create_task(self._connect(client, to_client))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _cut(self) -> None:
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop closes the sockets in its next round
 
     async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        """One connection, from its start until either end closes it."""
-        self._writers.add(to_client)
-        to_upstream = None
-        try:
-            if not self.refuse:
-                upstream, to_upstream = await asyncio.open_connection(HOST, self.upstream_port)
-                self._writers.add(to_upstream)
-                if not to_client.is_closing():
+        """One connection, until either end closes it or it is cut."""
+        writers = [to_client]
+        # Where nobody is upstream, all that the client sees is the end of its connection.
+        with suppress(OSError):
+            try:
+                if not self.refuse:
+                    upstream, to_upstream = await asyncio.open_connection(HOST, self.upstream_port)
+                    writers.append(to_upstream)
                     await self._carry(client, to_client, upstream, to_upstream)
-        except OSError:
-            to_client.transport.abort()
-        finally:
-            for writer in (to_client, to_upstream):
-                if writer is not None:
-                    self._writers.discard(writer)
-                    writer.close()
+                    for writer in writers:
+                        writer.close()
+                        await writer.wait_closed()
+            finally:
+                for writer in writers:
+                    writer.transport.abort()
 
     async def _carry(
         self,

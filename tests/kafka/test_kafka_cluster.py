@@ -89,6 +89,7 @@ def test_the_death_of_the_leader_loses_nothing_and_stops_nobody(kafka_cluster, u
     assert read(address, topic) == [b"one", b"two"]
 
 
+@pytest.mark.slow
 def test_a_frozen_broker_is_missed_until_it_goes_on(kafka_cluster, unique_topic):
     """A broker paused for longer than its session is not ready, and is again after it was resumed."""
     topic = unique_topic("kept")
