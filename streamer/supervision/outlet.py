@@ -59,14 +59,14 @@ class Outlet:
 
     def _tell_what_was_left_out(self) -> None:
         if self._left_out:
-            self._append(b"driftline: %d lines were left out here, as nobody read them" % self._left_out)
+            self._append(b"driftline: lines left out here, as nobody read them: %d" % self._left_out)
             self._left_out = 0
 
     def _write_all(self) -> None:
-        readable = True
+        somebody_reads = True
         while (data := self._next()) is not None:
             # Without a reader there is still a service to run: what is said is taken and forgotten.
-            readable = readable and _write(self._fd, data)
+            somebody_reads = somebody_reads and _write(self._fd, data)
 
     def _next(self) -> bytes | None:
         """The next lines as one piece; waits for them. None when all is written and no more will come."""
