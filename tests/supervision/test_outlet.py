@@ -97,3 +97,18 @@ def test_what_the_parent_says_is_marked():
         outlet.say("gave up\n    a line")
         outlet.close()
     assert bytes(heard) == b"driftline: gave up\n    a line\n"
+
+
+def test_the_bound_is_on_what_waits(pipe):
+    """With somebody reading, much more than may wait is passed on, and nothing is left out."""
+    readable, writable = pipe
+    outlet = Outlet(writable)
+    lines, at_once = 3 * WAITING_BYTES_MAX // 1_000, 1_000
+    for start in range(0, lines, at_once):
+        for i in range(start, start + at_once):
+            outlet.write(b"%07d" % i + b"x" * 992)
+        heard = b""
+        while heard.count(b"\n") < at_once:
+            heard += os.read(readable, 2**20)
+        assert [int(line[:7]) for line in heard.splitlines()] == list(range(start, start + at_once))
+    outlet.close()

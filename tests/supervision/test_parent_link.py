@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def test_the_parents_end_stops_the_worker(ends, unread):
 def test_only_the_parent_holds_the_other_end(ends):
     """A process that the worker starts does not inherit its end of the socket."""
     _, fd = ends
+    os.set_inheritable(fd, True)  # as the parent passes it on
     ParentLink(fd, threading.Event(), FOREVER_S, ManualClock())
     looked = subprocess.run([sys.executable, "-c", f"import os; os.fstat({fd})"], close_fds=False, capture_output=True)
     assert b"Bad file descriptor" in looked.stderr
@@ -82,8 +84,7 @@ import threading, time
 from streamer.clock import SystemClock
 from streamer.supervision.parent_link import ParentLink
 ParentLink({fd}, threading.Event(), 0.05, SystemClock())
-while True:
-    time.sleep(30)
+time.sleep(20)
 """
     with subprocess.Popen([sys.executable, "-c", script], pass_fds=[fd], stderr=subprocess.PIPE) as worker:
         socket.socket(fileno=fd).close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from pathlib import Path
+from selectors import DefaultSelector
 
 from supervision_kit import HASTY
 
 from streamer.supervision.lines import LAST_LINES
+from streamer.supervision.worker_process import WorkerProcess
 
 RESTARTS = 200
 
@@ -58,6 +62,28 @@ os._exit(0)
     )
     said = [line for line in parent.said if not line.startswith("driftline")]
     assert [int(line[:3]) for line in said] == [*range(600), *range(600)]
+
+
+def test_an_end_is_told_once_all_is_heard(tmp_path):
+    """Whoever sees the end of a worker has its progress and its words as well, though nobody listened till then."""
+    heard: list[bytes] = []
+
+    def command_of(ordinal: int, fd: int) -> list[str]:
+        return [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import os; os.write({fd}, b'.'); os.write(2, b'one\\ntwo'); os._exit(75)",
+        ]
+
+    with DefaultSelector() as selector:
+        worker = WorkerProcess(command_of, 0, selector, heard.append)
+        while (returncode := worker.ended()) is None:
+            time.sleep(0.01)
+        assert (returncode, worker.progressed, heard) == (75, True, [b"one", b"two"])
+        assert worker.last_lines() == ["one", "two"]
+        assert not selector.get_map()
 
 
 def test_the_last_words_are_the_workers_own(parent):
