@@ -13,7 +13,8 @@ from streamer.clock import SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.logs.base import Epoch, Output
-from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
+from streamer.logs.kafka_log import KafkaLog
+from streamer.logs.kafka_settings import KafkaLogSettings
 from streamer.metrics import Metrics
 from streamer.observers import MetricsObserver, Observers, ProgressLog
 from streamer.recovery import NoCheckpoints, Recovery
@@ -51,8 +52,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
         watchdog = Watchdog(metrics.idle_s)
         opened.callback(watchdog.stop)
+        # Closed at a normal end only: after an error nobody knows what its clients wait for, and the process ends.
         source = KafkaLog(connection, settings, units(config).of)
-        opened.callback(source.close)
 
         def lag() -> Iterable[tuple[tuple[str, int], int]]:
             return source.lag().items()
@@ -64,6 +65,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
         metrics.ready(False)
+        source.close()
         log.info("stopped; everything folded is committed")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -119,8 +120,14 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
 
     from streamer import live
     from streamer.config import load_config
+    from streamer.errors import Doubt
 
-    live.run(load_config(config_file), stop, worker, progressed)
+    try:
+        live.run(load_config(config_file), stop, worker, progressed)
+    except Doubt as error:
+        click.echo(error.report(), err=True)
+        logging.shutdown()
+        os._exit(error.exit_code)  # the clients may have threads that never end
 
 
 def _alone() -> None:

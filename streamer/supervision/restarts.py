@@ -16,7 +16,7 @@ FINAL_CODES: Final = frozenset({DONE, UsageError.exit_code, GapError.exit_code})
 
 FIRST_DELAY_S: Final = 0.5
 DELAY_MAX_S: Final = 30.0
-FRUITLESS_MAX: Final = 10
+FRUITLESS_MAX: Final = 10  # it takes up to nine to find a record that kills (see `streamer/caution.py`)
 
 
 @dataclass(frozen=True, slots=True)

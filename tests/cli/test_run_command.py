@@ -24,7 +24,7 @@ def work(*arguments: str):
     return cli("run", "--no-supervise", *arguments)
 
 
-def test_a_worker_stops_when_told_to(config, fake_app):
+def test_a_worker_stops_when_told_to(config, fake_live):
     """SIGTERM sets the event that the application looks at, and the command ends well."""
 
     def run(config, stop, *, worker, progressed):
@@ -33,11 +33,11 @@ def test_a_worker_stops_when_told_to(config, fake_app):
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(10)
 
-    fake_app.run = run
+    fake_live.run = run
     assert work().exit_code == 0
 
 
-def test_a_second_sigterm_changes_nothing(config, fake_app):
+def test_a_second_sigterm_changes_nothing(config, fake_live):
     """Some supervisors send it twice at once; the commit under way is finished all the same."""
 
     def run(config, stop, *, worker, progressed):
@@ -45,27 +45,27 @@ def test_a_second_sigterm_changes_nothing(config, fake_app):
         signal.raise_signal(signal.SIGTERM)
         assert stop.is_set()
 
-    fake_app.run = run
+    fake_live.run = run
     assert work().exit_code == 0
 
 
-def test_a_second_ctrl_c_interrupts(config, fake_app):
+def test_a_second_ctrl_c_interrupts(config, fake_live):
     """Whoever asks twice does not want to wait: exit code 130."""
 
     def run(config, stop, *, worker, progressed):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    fake_app.run = run
+    fake_live.run = run
     assert work().exit_code == 130
 
 
 @pytest.mark.parametrize(("arguments", "ordinal"), [((), 0), (("--worker", "3"), 3)])
-def test_a_worker_has_an_ordinal(config, fake_app, arguments, ordinal):
+def test_a_worker_has_an_ordinal(config, fake_live, arguments, ordinal):
     """`--worker` reaches the application, 0 without it; and without a parent progress is told to nobody."""
     assert work(*arguments).exit_code == 0
-    assert fake_app.calls["worker"] == ordinal
-    fake_app.calls["progressed"]()
+    assert fake_live.calls["worker"] == ordinal
+    fake_live.calls["progressed"]()
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_a_worker_has_an_ordinal(config, fake_app, arguments, ordinal):
         (("--no-supervise", "--progress-fd", "0"), "--progress-fd 0 is for `driftline run` itself"),
     ],
 )
-def test_options_of_parent_and_worker_are_told_apart(config, fake_app, arguments, about):
+def test_options_of_parent_and_worker_are_told_apart(config, fake_live, arguments, about):
     """What makes no sense for the one or the other is a usage error."""
     ran = cli("run", *arguments)
     assert ran.exit_code == 2
     assert about in ran.stderr
-    assert fake_app.calls == {}
+    assert fake_live.calls == {}
 
 
 STAND_IN = """
 import sys, types
-app = sys.modules["streamer.app"] = types.ModuleType("streamer.app")
+app = sys.modules["streamer.live"] = types.ModuleType("streamer.live")
 exec(open(__file__.replace("sitecustomize", "script")).read(), app.__dict__)
 """
 WAITS = """

@@ -58,8 +58,7 @@ def get(endpoint: Endpoint, path: str, method: str = "GET", **headers: str) -> t
     return response.status, response.headers["Content-Type"], body
 
 
-def test_everything_that_happens_moves_its_metric(metrics):
-    """Each method moves the metric of its name, and adds up over calls."""
+def let_everything_happen(metrics: Metrics) -> None:
     metrics.folded("rides", 3, 36)
     metrics.folded("rides", 1, 12)
     metrics.dropped(6)
@@ -78,6 +77,11 @@ def test_everything_that_happens_moves_its_metric(metrics):
     metrics.models(4)
     metrics.series(48)
     metrics.ready(True)
+
+
+def test_everything_that_happens_moves_its_metric(metrics):
+    """Each method moves the metric of its name, and adds up over calls."""
+    let_everything_happen(metrics)
     samples = samples_of(metrics)
     assert samples.pop(("driftline_commit_seconds_sum",)) == pytest.approx(0.02)
     assert samples.pop(("driftline_commit_seconds_bucket", "0.01")) == 0
