@@ -158,7 +158,8 @@ class MemoryLog:
 
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:  # noqa: ARG002
         """See `Log`. Raises `GapError` when records were forgotten that are still needed."""
-        for topic, end in ends.items():
+        epochs = self.store.epochs.get(unit, [])
+        for topic, end in {**dict.fromkeys(epochs[-1].ends if epochs else (), 0), **ends}.items():
             place = topic, partition_of(unit)
             if end < self.store.start.get(place, 0):
                 raise GapError(f"{topic}[{place[1]}] has forgotten the records before {self.store.start[place]}")
