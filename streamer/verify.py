@@ -38,7 +38,7 @@ def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, i
     recovery, unit = _made(recoveries, name)
     before, total, outputs = unit.number, len(unit.script), 0
     differing: list[Epoch] = []
-    for folded in _fold_again(recovery, unit):
+    for folded in fold_again(recovery, unit):
         outputs += folded.epoch.outputs
         if folded.differs and len(differing) < DIFFERING_MAX:
             differing.append(folded.epoch)
@@ -54,7 +54,8 @@ def _made(recoveries: Sequence[Recovery], name: str) -> tuple[Recovery, Unit]:
     return last, last.unit(name)
 
 
-def _fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
+def fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
+    """Fold the unit's script, reading what it needs and no more."""
     held: set[tuple[str, int]] = set()
     while unit.script:
         recovery.move(unit, unit.script[0].settings)

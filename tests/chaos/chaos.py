@@ -1,227 +1,132 @@
-"""Workers that are killed and frozen, on brokers that are killed one by one, by a schedule drawn from a seed.
-
-    plan = Plan(seed=7, duration_s=60)
-    with Chaos([worker_command(i) for i in range(3)], plan, tmp_path, cluster) as chaos:
-        chaos.rage()
-        chaos.calm(until=caught_up)
-    print(chaos.tally)
-
-The schedule is a function of the seed; what meets what in the workers is not.
-"""
+"""Workers of one group that are killed, frozen and thawed, on a cluster whose brokers are killed one by one."""
 
 from __future__ import annotations
 
 import random
 import signal
-import threading
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
-from worker_process import WorkerProcess, itself, send
+from streamer.testing.kafka_cluster import Cluster
 
+SESSION_TIMEOUT_S = 6
+WORKER_EVERY_S = (2.0, 6.0)  # something happens to a worker
+BROKER_EVERY_S = (8.0, 14.0)  # something happens to a broker, if all are well
+DOWN_S = (1.0, 4.0)
+FROZEN_S = (1.0, SESSION_TIMEOUT_S + 3.0)  # some come back in time, some as zombies
 LOOK_EVERY_S = 0.05
-CALM_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How often what happens: mean seconds between two faults of a kind, 0 for never.
-
-    A frozen worker stays so for `frozen_s`, longer than the session of its group; a frozen broker for
-    `broker_frozen_s`. A killed broker is started again after `broker_away_s`, a worker that ended after
-    `restart_after_s`.
-    """
-
-    seed: int
-    duration_s: float = 60.0
-    kill_every_s: float = 6.0
-    freeze_every_s: float = 15.0
-    frozen_s: float = 8.0
-    broker_kill_every_s: float = 10.0
-    broker_freeze_every_s: float = 0.0
-    broker_away_s: float = 1.0
-    broker_frozen_s: float = 4.0
-    restart_after_s: float = 0.3
-
-
-@dataclass(frozen=True, order=True)
-class Fault:
-    """What is to happen, so many seconds after the start, to which worker or broker."""
-
-    at_s: float
-    kind: str
-    victim: int
+PATIENCE_S = 60.0
 
 
 @dataclass
-class Tally:
-    """What has happened. `exits` are those of the workers by exit code, -9 for a SIGKILL."""
+class Worker:
+    """One seat in the group: a process, and the next as soon as that has ended."""
 
-    kills: int = 0
-    freezes: int = 0
-    broker_kills: int = 0
-    broker_freezes: int = 0
-    restarts: int = 0
-    exits: Counter[int] = field(default_factory=Counter)
+    command: Sequence[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    thaw_at: float | None = None
 
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stderr=log)
 
-def schedule(plan: Plan, workers: int, brokers: int) -> list[Fault]:
-    """All faults of a plan, in order."""
-    means = {
-        "kill": (plan.kill_every_s, workers),
-        "freeze": (plan.freeze_every_s, workers),
-        "broker kill": (plan.broker_kill_every_s, brokers),
-        "broker freeze": (plan.broker_freeze_every_s, brokers),
-    }
-    return sorted(
-        fault
-        for kind, (every_s, victims) in means.items()
-        if every_s and victims
-        for fault in _one_kind(random.Random(f"{plan.seed} {kind}"), kind, every_s, victims, plan.duration_s)
-    )
+    def thaw(self) -> None:
+        if self.thaw_at is not None and self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.thaw_at = None
 
 
-def _one_kind(drawn: random.Random, kind: str, every_s: float, victims: int, duration_s: float) -> Iterator[Fault]:
-    at_s = drawn.expovariate(1 / every_s)
-    while at_s < duration_s:
-        yield Fault(at_s, kind, drawn.randrange(victims))
-        at_s += drawn.expovariate(1 / every_s)
-
-
+@dataclass
 class Chaos:
-    """Keeps one worker for each command alive, and hurts them and the brokers; leaving the `with` ends all of it.
+    """A schedule: what happens when is drawn from `seed`; how it interleaves with the work is the machine's."""
 
-    `restart=False` is for commands that restart their worker themselves; then `victim` tells which process to hurt (see
-    `worker_process.only_child`). What workers write goes to `folder / "worker-N.log"`, and none outlives this process.
-    """
+    cluster: Cluster
+    commands: Sequence[Sequence[str]]
+    folder: Path
+    seed: int
+    happened: Counter[str] = field(default_factory=Counter)
 
-    def __init__(
-        self,
-        commands: Sequence[Sequence[str]],
-        plan: Plan,
-        folder: Path,
-        cluster: Any = None,
-        *,
-        restart: bool = True,
-        victim: Callable[[int], int | None] = itself,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.tally = Tally()
-        self._plan, self._cluster, self._restart = plan, cluster, restart
-        self._workers = [
-            WorkerProcess(list(command), folder / f"worker-{ordinal}.log", victim, environment)
-            for ordinal, command in enumerate(commands)
-        ]
-        self._restart_at: dict[int, float] = {}
-        self._frozen: dict[int, tuple[float, int]] = {}  # worker -> when to thaw which process
+    def __post_init__(self) -> None:
+        self._dice = random.Random(self.seed)
+        self.workers = [Worker(command, self.folder / f"worker-{k}.log") for k, command in enumerate(self.commands)]
+        self._broker_back_at: tuple[int, float] | None = None
 
-    @property
-    def running(self) -> list[bool]:
-        """By worker, whether its process is there."""
-        return [worker.running for worker in self._workers]
-
-    def rage(self) -> None:
-        """Let the plan happen; then every broker is back and the cluster ready. Raises what the cluster raises."""
-        began = time.monotonic()
-        brokers = len(self._cluster.brokers) if self._cluster else 0
-        faults = schedule(self._plan, len(self._workers), brokers)
-        errors: list[Exception] = []
-        beside = threading.Thread(
-            target=self._hurt_brokers,
-            args=([fault for fault in faults if "broker" in fault.kind], began, errors),
-            daemon=True,
-        )
-        beside.start()
-        pending = [fault for fault in faults if "broker" not in fault.kind]
-        while time.monotonic() < began + self._plan.duration_s or beside.is_alive():
-            self._tend()
-            while pending and time.monotonic() > began + pending[0].at_s:
-                self._hurt_worker(pending.pop(0))
+    def run(self, duration_s: float, also: Callable[[], None] = lambda: None) -> None:
+        """Let it happen for so long; `also` is called now and then. Afterwards all brokers and workers are up."""
+        for worker in self.workers:
+            worker.start()
+        end, next_worker, next_broker = time.monotonic() + duration_s, 0.0, time.monotonic() + BROKER_EVERY_S[0]
+        while (now := time.monotonic()) < end:
+            also()
+            self.look_after()
+            if now >= next_worker:
+                next_worker = now + self._dice.uniform(*WORKER_EVERY_S)
+                self._hurt_a_worker(now)
+            if now >= next_broker and self._broker_back_at is None:
+                next_broker = now + self._dice.uniform(*BROKER_EVERY_S)
+                self._kill_a_broker(now)
             time.sleep(LOOK_EVERY_S)
-        beside.join()
-        if errors:
-            raise errors[0]
+        self.calm_down()
 
-    def calm(self, until: Callable[[], bool], timeout_s: float = CALM_TIMEOUT_S) -> bool:
-        """Let all go on, restarted where they end and hurt by nobody, until it is so; false if it never was."""
-        deadline = time.monotonic() + timeout_s
-        while not until():
-            if time.monotonic() > deadline:
-                return False
-            self._tend()
+    def look_after(self) -> None:
+        """Start what has ended again, thaw what is due, bring back a broker whose time has come."""
+        now = time.monotonic()
+        for worker in self.workers:
+            if worker.thaw_at is not None and now >= worker.thaw_at:
+                worker.thaw()
+            if worker.process is not None and (code := worker.process.poll()) is not None:
+                self.happened[f"ended with {code}"] += 1
+                worker.thaw_at = None
+                worker.start()
+        if self._broker_back_at is not None and now >= self._broker_back_at[1]:
+            self.cluster.brokers[self._broker_back_at[0]].start()
+            self.cluster.wait_until_ready()
+            self._broker_back_at = None
+
+    def calm_down(self) -> None:
+        for worker in self.workers:
+            worker.thaw()
+        while self._broker_back_at is not None:
+            self.look_after()
             time.sleep(LOOK_EVERY_S)
-        return True
+
+    def stop(self) -> list[int]:
+        """Tell all workers to stop; their exit codes."""
+        for worker in self.workers:
+            worker.thaw()
+            if worker.process is not None:
+                worker.process.terminate()
+        return [worker.process.wait(PATIENCE_S) for worker in self.workers if worker.process is not None]
 
     def close(self) -> None:
-        """Kill every worker with all its children, and count how they had ended."""
-        for worker in self._workers:
-            code = worker.ended()
-            if code is not None:
-                self.tally.exits[code] += 1
-            worker.kill_all()
+        """Leave no process behind."""
+        for worker in self.workers:
+            if worker.process is not None and worker.process.poll() is None:
+                with suppress(ProcessLookupError):
+                    worker.process.kill()
+                worker.process.wait()
 
-    def __enter__(self) -> Self:
-        try:
-            for worker in self._workers:
-                worker.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def _hurt_a_worker(self, now: float) -> None:
+        worker = self._dice.choice(self.workers)
+        kills, frozen_s = self._dice.random() < 0.6, self._dice.uniform(*FROZEN_S)
+        if worker.process is None or worker.process.poll() is not None or worker.thaw_at is not None:
+            return
+        if kills:
+            worker.process.kill()
+            self.happened["worker killed"] += 1
+        else:
+            worker.process.send_signal(signal.SIGSTOP)
+            worker.thaw_at = now + frozen_s
+            self.happened["worker frozen" if frozen_s < SESSION_TIMEOUT_S else "worker made a zombie"] += 1
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _tend(self) -> None:
-        """Thaw who was frozen for long enough, count who ended, and start them again."""
-        now = time.monotonic()
-        for ordinal, worker in enumerate(self._workers):
-            thaw_at, frozen = self._frozen.get(ordinal, (now, 0))
-            if thaw_at < now:
-                del self._frozen[ordinal]
-                send(frozen, signal.SIGCONT)
-            code = worker.ended()
-            if code is not None:
-                self.tally.exits[code] += 1
-                self._frozen.pop(ordinal, None)
-                self._restart_at[ordinal] = now + self._plan.restart_after_s
-            if self._restart and self._restart_at.get(ordinal, now) < now:
-                del self._restart_at[ordinal]
-                worker.start()
-                self.tally.restarts += 1
-
-    def _hurt_worker(self, fault: Fault) -> None:
-        """Kill or freeze; nothing where the worker is away already."""
-        worker = self._workers[fault.victim]
-        if fault.kind == "kill":
-            self.tally.kills += worker.hurt(signal.SIGKILL) is not None
-        elif fault.victim not in self._frozen and (pid := worker.hurt(signal.SIGSTOP)) is not None:
-            self._frozen[fault.victim] = time.monotonic() + self._plan.frozen_s, pid
-            self.tally.freezes += 1
-
-    def _hurt_brokers(self, faults: Sequence[Fault], began: float, errors: list[Exception]) -> None:
-        """One broker after the other; the next only when the cluster is whole again, so some may come late or never."""
-        end = began + self._plan.duration_s
-        try:
-            for fault in faults:
-                time.sleep(max(0.0, began + fault.at_s - time.monotonic()))
-                if time.monotonic() > end:
-                    break
-                broker = self._cluster.brokers[fault.victim]
-                if fault.kind == "broker kill":
-                    broker.kill()
-                    self.tally.broker_kills += 1
-                    time.sleep(self._plan.broker_away_s)
-                    broker.start()
-                else:
-                    broker.pause()
-                    self.tally.broker_freezes += 1
-                    time.sleep(self._plan.broker_frozen_s)
-                    broker.resume()
-                self._cluster.wait_until_ready()
-        except Exception as error:
-            errors.append(error)
+    def _kill_a_broker(self, now: float) -> None:
+        index = self._dice.randrange(len(self.cluster.brokers))
+        self.cluster.brokers[index].kill()
+        self._broker_back_at = index, now + self._dice.uniform(*DOWN_S)
+        self.happened["broker killed"] += 1

@@ -33,7 +33,7 @@ def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[s
 
 def create_topic(bootstrap: str, name: str, partitions: int, **settings: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for made in admin.create_topics([NewTopic(name, partitions, 1, config=settings)]).values():
+    for made in admin.create_topics([NewTopic(name, partitions, -1, config=settings)]).values():
         made.result(PATIENCE_S)
 
 
@@ -103,6 +103,14 @@ class Place:
                 found.append((message.key(), message.value(), dict(message.headers() or [])))
         consumer.close()
         return found
+
+    def end(self, topic: str) -> int:
+        """How many offsets all partitions of a topic have given out."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": f"reader-{uuid.uuid4().hex}"})
+        partitions = consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions
+        ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), PATIENCE_S)[1] for p in partitions]
+        consumer.close()
+        return sum(ends)
 
     def jsons(self, what: str) -> list[dict]:
         return [json.loads(value) for _, value, _ in self.read(self.outputs[what])]
