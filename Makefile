@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 BASE_PYTHON ?= python3.13 python3.12 python3.11 python3 python
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help install demo demo-kafka test check bench docs golden up down clean
+.PHONY: help install demo demo-kafka test chaos check bench docs golden up down clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ demo-kafka: $(STAMP) ## The same fleet through a real Kafka broker on this machi
 
 test: $(STAMP) ## The whole test suite, real broker included
 	$(PYTHON) -m pytest
+
+chaos: $(STAMP) ## Three workers on three brokers, hurt for ten minutes (CHAOS_S=600 CHAOS_SEED=1)
+	DRIFTLINE_CHAOS_S=$(or $(CHAOS_S),600) DRIFTLINE_CHAOS_SEED=$(or $(CHAOS_SEED),1) $(PYTHON) -m pytest -q -s tests/e2e/test_chaos.py
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -301,7 +301,9 @@ class KafkaLog:
         try:
             yield
         except (KafkaError, BatchError, Overrun) as error:
-            raise BrokerError(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
+            # A worker that has joined its group has reached the cluster, so it was the cluster that went away.
+            kind = Doubt if self._spots and not isinstance(error, AuthorizationError) else BrokerError
+            raise kind(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
 
     def _new_consumer(self, member: Member | None) -> Any:
         return new_consumer(

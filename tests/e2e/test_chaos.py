@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from chaos import SESSION_TIMEOUT_S, Chaos
+from chaos_load import PARTITIONS, Load
 from driftline_process import Place, driftline
-from load import PARTITIONS, Load
 
 from streamer.archive import open_archive
 from streamer.config import load_config

@@ -1,4 +1,4 @@
-"""What is produced while workers and brokers are hurt: predictions, their late labels, and records that can't be read."""
+"""What is produced while workers and brokers are hurt: predictions, late labels, and records that can't be read."""
 
 from __future__ import annotations
 
