@@ -33,7 +33,7 @@ ENV DRIFTLINE_METRICS__HOST=0.0.0.0 DRIFTLINE_METRICS__PORT=9464
 EXPOSE 9464
 
 # A number, so that Kubernetes can see that it is not root.
-RUN install --directory --owner=10001 --group=10001 /var/cache/driftline
+RUN install --directory --owner=10001 --group=10001 /var/cache/driftline /var/lib/driftline
 USER 10001:10001
 
 # Kernels are compiled at first use and kept here. The replay compiles those of this machine's processor now; another kind

@@ -46,8 +46,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     settings = log_settings(config, worker)
     metrics.expect(settings.topics, config.detectors)
     with ExitStack() as opened:
-        port = config.metrics.port + worker if config.metrics.port else 0
-        endpoint = metrics.serve(config.metrics.host, port)
+        endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
         watchdog = Watchdog(metrics.idle_s)

@@ -67,7 +67,7 @@ def run(
     never outlive their parent, whatever ends it.
 
     Metrics of worker K are served at metrics.port + K, so with N workers that many ports are taken; with port 0, each
-    takes a free one.
+    takes a free one. A worker on its own (--no-supervise) serves them at metrics.port.
     """
     if no_supervise:
         if workers is not None:
@@ -122,8 +122,11 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
     from streamer.config import load_config
     from streamer.errors import Doubt
 
+    config = load_config(config_file)
+    if progress_fd is not None:
+        config = config.with_metrics_port_of(worker)
     try:
-        live.run(load_config(config_file), stop, worker, progressed)
+        live.run(config, stop, worker, progressed)
     except Doubt as error:
         click.echo(error.report(), err=True)
         logging.shutdown()

@@ -81,6 +81,11 @@ class Config(Section):
         """The configuration as plain JSON data. It holds no secret: passwords are named by file or variable only."""
         return self.model_dump(mode="json")
 
+    def with_metrics_port_of(self, worker: int) -> Config:
+        """The same for one of several workers on this machine: each serves metrics at a port of its own."""
+        port = self.metrics.port + worker if self.metrics.port else 0
+        return self.model_copy(update={"metrics": self.metrics.model_copy(update={"port": port})})
+
     @property
     def settings_text(self) -> str:
         """All that decides what the folds make of the same records, as JSON that makes the same settings again.
