@@ -132,9 +132,11 @@ class KsWindowBank(RowBank):
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().load(rows, arrays)
-        for size in np.unique(arrays["head"][:, SIZE]).tolist():
-            if size:
-                self._know_scale(size)
+        self._know_scales(arrays)
+
+    def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().adopt(rows, arrays)
+        self._know_scales(arrays)
 
     def drifted(self, row: int) -> bool:
         """The decision as it stands: whether the window of a series differs from its reference now."""
@@ -155,6 +157,11 @@ class KsWindowBank(RowBank):
         return Evidence(
             distance / unit, critical / unit, distance / unit, median(reference), after, current - 1, size, current
         )
+
+    def _know_scales(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for size in np.unique(arrays["head"][:, SIZE]).tolist():
+            if size:
+                self._know_scale(size)
 
     def _know_scale(self, size: int) -> None:
         if not self._rules.scales[size, 0]:

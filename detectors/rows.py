@@ -64,15 +64,25 @@ class RowArrays:
         """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
         targets = self.view(rows)
         for name, target in targets.items():
-            found = arrays.get(name)
-            if found is None or found.shape != target.shape or found.dtype != target.dtype:
-                got = "nothing" if found is None else f"{found.dtype} {found.shape}"
-                raise ValueError(
-                    f"the state doesn't fit: `{name}` should be {target.dtype} {target.shape}, got {got}; "
-                    "it was dumped under other settings or by another version"
-                )
+            self._check_fit(name, arrays.get(name), target.shape)
         for name, target in targets.items():
             target[...] = arrays[name]
+
+    def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Hold just these rows, in the very arrays that are given; ValueError as `load`."""
+        for name, (_, shape) in self._layout.items():
+            self._check_fit(name, arrays.get(name), (rows, *shape))
+        self.arrays = {name: arrays[name] for name in self._layout}
+        self.rows = rows
+
+    def _check_fit(self, name: str, found: NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+        dtype = np.dtype(self._layout[name][0])
+        if found is None or found.shape != shape or found.dtype != dtype:
+            got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(
+                f"the state doesn't fit: `{name}` should be {dtype} {shape}, got {got}; "
+                "it was dumped under other settings or by another version"
+            )
 
     def check_rows(self, rows: I64) -> None:
         """IndexError unless every row exists; kernels write where they are told."""
@@ -128,3 +138,7 @@ class RowBank:
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
         self._store.load(rows, arrays)
+
+    def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become the bank whose `rows` series have this state, in the very arrays, which must be nobody else's."""
+        self._store.adopt(rows, arrays)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import fs
 
 from streamer.errors import UsageError
@@ -93,7 +96,7 @@ class StoredCheckpoint:
             digest = hashlib.sha256(data).hexdigest()
             if digest != self.manifest.sha256:
                 raise ValueError(f"its SHA-256 is {digest} and must be {self.manifest.sha256}")
-            return Snapshot.from_bytes(data)
+            return Snapshot.from_private(data)
         except (OSError, ValueError, pa.ArrowException, UsageError) as problem:
             log.error("checkpoint %s can't be used, so an older one is: %s", path, problem)
             return None
@@ -121,7 +124,7 @@ class CheckpointStore:
             return
         for name in reversed(names):
             try:
-                manifest = msgspec.json.decode(self.read(f"{folder}/{name}"), type=Manifest)
+                manifest = msgspec.json.decode(self.read(f"{folder}/{name}").tobytes(), type=Manifest)
                 if (manifest.format, manifest.semantics, manifest.unit) != (FORMAT, SEMANTICS, unit):
                     raise ValueError(
                         f"format {manifest.format}, semantics {manifest.semantics} and unit {manifest.unit}; this "
@@ -167,8 +170,11 @@ class CheckpointStore:
             log.warning("old checkpoints in %s could not be deleted: %s", folder, problem)
         return whole
 
-    def read(self, path: str, size: int | None = None) -> Any:
-        """A whole file: of a local store, mapped and not copied. Raises OSError, ValueError and pa.ArrowException."""
+    def read(self, path: str, size: int | None = None) -> NDArray[np.uint8]:
+        """A whole file, for the caller alone: of a local store it is mapped, and only what is changed takes memory.
+
+        Raises OSError, ValueError and pa.ArrowException.
+        """
         found = self._fs.get_file_info(path)
         bound = MANIFEST_BYTES_MAX if size is None else STATE_BYTES_MAX
         if found.type != fs.FileType.File:
@@ -176,9 +182,15 @@ class CheckpointStore:
         if found.size > bound or size not in (None, found.size):
             raise ValueError(f"{path} has {found.size:,} bytes, not {bound if size is None else size:,}")
         if self._is_local and size:
-            return pa.memory_map(path).read_buffer()
+            with Path(path).open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+            mapped.madvise(mmap.MADV_WILLNEED)
+            return np.frombuffer(mapped, np.uint8)
+        data = np.empty(found.size, np.uint8)
         with self._fs.open_input_file(path) as file:
-            return file.read_buffer()
+            if file.readinto(data) != found.size:
+                raise ValueError(f"{path} ended before its {found.size:,} bytes were read")
+        return data
 
     def _upload(self, spool: Path, path: str) -> None:
         with spool.open("rb") as source, self._fs.open_output_stream(path) as sink:

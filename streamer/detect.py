@@ -149,7 +149,7 @@ class DetectFold:
         self._marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
         for panel in self._panels:
-            panel.load(unnested(panel.takes, arrays), anew)
+            panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]

@@ -79,13 +79,21 @@ class Panel:
             arrays |= nested(f"bank.{name}", view(slice(0, self.rows)))
         return arrays
 
-    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str] = ()) -> None:
-        """Become what was dumped, but for the detectors `anew`, whose rows stay fresh."""
+    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str], is_ours: bool) -> None:
+        """Become what was dumped, but for the detectors `anew`, whose rows stay fresh.
+
+        `is_ours`: the arrays may be kept and written to, which spares a copy of what is large.
+        """
         self._first = arrays["first"].copy()
         for name, one in self.banks.items():
+            state = unnested(f"bank.{name}", arrays)
+            adopt = getattr(one, "adopt", None) if is_ours else None
+            if adopt is not None and name not in anew:
+                adopt(self.rows, state)
+                continue
             one.grow(self.rows)
             if name not in anew:
-                one.load(slice(0, self.rows), unnested(f"bank.{name}", arrays))
+                one.load(slice(0, self.rows), state)
 
 
 def later(rows: I64, at: I64) -> I64:

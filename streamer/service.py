@@ -185,7 +185,7 @@ class Service:
         may_kill = unit.caution.announces
         self._folded.append(unit.fold_live(self._announced(unit, replace(cut, settings=unit.settings))))
         if may_kill:
-            self._commit()  # what was folded well must not look as if it had killed, should the next unit's records do so
+            self._commit()  # what was folded well must not look as if it had killed, should the next unit's do so
 
     def _announced(self, unit: Unit, cut: Epoch) -> Epoch:
         """The epoch, once the history says that it is about to be folded, if processes may die of it."""

@@ -29,6 +29,7 @@ class Snapshot:
 
     meta: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
+    is_private: bool = False  # whether whoever loads it may keep and change the arrays
 
     def to_bytes(self) -> bytes:
         """An Arrow stream of one row, a column an array; equal snapshots give equal bytes."""
@@ -45,6 +46,17 @@ class Snapshot:
         schema = pa.schema([(name, pa.large_binary()) for name in self.arrays], metadata={"driftline": head})
         with pa.ipc.new_stream(sink, schema) as writer:
             writer.write_batch(pa.record_batch(columns, schema=schema))
+
+    @classmethod
+    def from_private(cls, data: NDArray[np.uint8]) -> Self:
+        """As `from_bytes`, over bytes that are nobody else's: the arrays lie in them and may be changed."""
+        snapshot = cls.from_bytes(data)
+        start = data.ctypes.data
+        arrays = {}
+        for name, array in snapshot.arrays.items():
+            at = array.ctypes.data - start
+            arrays[name] = data[at : at + array.nbytes].view(array.dtype).reshape(array.shape) if array.size else array
+        return cls(snapshot.meta, arrays, is_private=True)
 
     @classmethod
     def from_bytes(cls, data: Any) -> Self:

@@ -115,7 +115,7 @@ def test_a_pod_is_asked_what_it_answers(container):
 
 
 def test_a_pod_is_an_ordinary_user(pod, container):
-    """The image's own user, without privileges, on a root that can't be written; the cache and /tmp can."""
+    """The image's own user, without privileges, on a root that can't be written; cache, state and /tmp can."""
     (uid, gid) = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("USER ")][-1].split(":")
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]) == (int(uid), int(gid))
@@ -125,9 +125,10 @@ def test_a_pod_is_an_ordinary_user(pod, container):
         "capabilities": {"drop": ["ALL"]},
     }
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
-    assert writable == {"/tmp", "/var/cache/driftline"}  # noqa: S108 -- in a container
+    assert writable == {"/tmp", "/var/cache/driftline", "/var/lib/driftline"}  # noqa: S108 -- in a container
     assert "NUMBA_CACHE_DIR=/var/cache/driftline/numba" in DOCKERFILE
-    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    volumes = {volume["name"] for volume in pod["volumes"]} | {"state"}  # claimed for each pod
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 
 
 def test_pods_are_found():

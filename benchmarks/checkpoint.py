@@ -1,0 +1,104 @@
+"""A checkpoint of 16,000 models with 12 numeric columns, all in one unit: how long folding stands still, and a restart.
+
+`python -m benchmarks.checkpoint` takes about two minutes, most of them to fill the windows.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+
+from streamer.checkpoint import CheckpointStore, Manifest
+from streamer.checkpoint_writer import CheckpointWriter
+from streamer.compose import ConfiguredFolds
+from streamer.config import Config
+from streamer.detect import DetectFold
+from streamer.logs.base import Epoch, Records
+from streamer.snapshot import Snapshot
+
+MODELS, COLUMNS, ROUNDS = 16_000, 12, 1_000
+START_MS = 1_782_889_200_000
+CONFIG = Config.model_validate_json(json.dumps({"topics": {"events": {}}}))
+
+
+def main() -> None:
+    for line in report():
+        print(line, flush=True)
+
+
+def report() -> Iterator[str]:
+    """The figures, a line each."""
+    folds = ConfiguredFolds(CONFIG)
+    fold = cast(DetectFold, folds.fresh("detect-0", folds.settings))
+    rng = np.random.default_rng(1)
+    fold.step([events(rng, 0)])
+    fill(fold, rng)
+    per_epoch_s = timed(fold, rng, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        store = CheckpointStore(folder, "bench")
+        began_s = time.perf_counter()
+        writer = CheckpointWriter(store, manifest(folds), fold.dump, forks=True)
+        paused_s = time.perf_counter() - began_s
+        beside = [timed(fold, rng, 2 + i) for i in range(3)]
+        writer.wait(300)
+        kept_s = time.perf_counter() - began_s
+        (kept,) = store.newest_first("detect-0")
+        yield f"{MODELS:,} models x {COLUMNS} columns: {kept.manifest.bytes / 1e9:.2f} GB of state"
+        yield f"folding stood still for {paused_s * 1000:.1f} ms; kept after {kept_s:.1f} s"
+        slowed = " ".join(f"{one / per_epoch_s:.2f}" for one in beside)
+        yield f"an epoch of {MODELS:,} events beside it took {slowed} times as long as alone ({per_epoch_s:.2f} s)"
+        del fold
+        began_s = time.perf_counter()
+        snapshot = cast(Snapshot, kept.read())
+        read_s = time.perf_counter() - began_s
+        again = folds.fresh("detect-0", folds.settings)
+        again.load(snapshot)
+        yield f"restored in {time.perf_counter() - began_s:.1f} s, {read_s:.1f} s of them to read and check it"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    yield f"peak memory {peak[0] / 1e6:.1f} GB, of the child that wrote {peak[1] / 1e6:.1f} GB, most of it shared"
+
+
+def events(rng: np.random.Generator, number: int) -> Records:
+    """One event of each model."""
+    values = rng.normal(size=(MODELS, COLUMNS)).round(4)
+    names = [f"c{c}" for c in range(COLUMNS)]
+    rows = []
+    for m in range(MODELS):
+        event = {
+            "model_id": f"m{m}",
+            "event_time": START_MS + number,
+            "features": dict(zip(names, values[m].tolist(), strict=True)),
+        }
+        rows.append((number * MODELS + m, START_MS + number, None, json.dumps(event).encode(), ()))
+    return Records.build("events", 0, rows)
+
+
+def fill(fold: DetectFold, rng: np.random.Generator) -> None:
+    """Fill the windows of all series, past the codec: it is memory that counts here."""
+    panel = fold._panels[0]
+    rows = np.arange(panel.rows)
+    for bank in panel.banks.values():
+        for _ in range(ROUNDS):
+            bank.update(rows, rng.normal(size=len(rows)), np.zeros(len(rows), np.int64))
+
+
+def timed(fold: DetectFold, rng: np.random.Generator, number: int) -> float:
+    stretch = events(rng, number)
+    began_s = time.perf_counter()
+    fold.step([stretch])
+    return time.perf_counter() - began_s
+
+
+def manifest(folds: ConfiguredFolds) -> Manifest:
+    epoch = Epoch("detect-0", 1, {"events": MODELS}, settings=folds.fingerprint, at=3)
+    return Manifest("detect-0", epoch, {"events": 0}, {}, folds.settings, folds.fingerprint, "benchmark")
+
+
+if __name__ == "__main__":
+    main()
