@@ -93,7 +93,7 @@ class StoredCheckpoint:
         path = f"{self.folder}/{self.manifest.state}"
         try:
             data = self.store.read(path, self.manifest.bytes)
-            digest = hashlib.sha256(data).hexdigest()
+            digest = hashlib.sha256(data.data).hexdigest()
             if digest != self.manifest.sha256:
                 raise ValueError(f"its SHA-256 is {digest} and must be {self.manifest.sha256}")
             return Snapshot.from_private(data)

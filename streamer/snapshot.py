@@ -70,10 +70,7 @@ class Snapshot:
                 batch = reader.read_next_batch()
             if head["format"] != FORMAT:
                 raise UsageError(f"this state is of format {head['format']}; this version reads format {FORMAT}")
-            arrays = {
-                name: np.frombuffer(batch.column(name)[0].as_buffer(), np.dtype(dtype)).reshape(shape)
-                for name, (dtype, shape) in head["arrays"].items()
-            }
+            arrays = {name: _array(batch.column(name), *form) for name, form in head["arrays"].items()}
             return cls(head["meta"], arrays)
         except (pa.ArrowException, KeyError, TypeError, ValueError, StopIteration, msgspec.DecodeError) as problem:
             raise UsageError(f"this is not a state that Driftline has dumped: {problem}") from problem
@@ -84,6 +81,15 @@ def _one_binary(array: NDArray[Any]) -> Any:
     ends = np.array([0, array.nbytes], np.int64)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(array.reshape(-1).view(np.uint8))]
     return pa.Array.from_buffers(pa.large_binary(), 1, buffers)
+
+
+def _array(column: Any, dtype: str, shape: list[int]) -> NDArray[Any]:
+    """The inverse, not copied either. Raises ValueError when there are fewer bytes than that takes."""
+    data = column.buffers()[2]
+    count = int(np.prod(shape))
+    return np.frombuffer(b"" if data is None else data, np.dtype(dtype), count if data is not None else 0).reshape(
+        shape
+    )
 
 
 def nested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
