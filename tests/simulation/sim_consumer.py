@@ -135,7 +135,7 @@ class SimConsumer:
         return ConsumerGroupMetadata("group", m.generation, m.member_id, m.instance_id, m.state)
 
     def partitions_for_topic(self, topic: str) -> set[int]:
-        return self._host.call(lambda: self._partitions(topic))
+        return self._host.call(lambda: self._partitions(topic), hangs=True)
 
     def topics(self) -> set[str]:
         return set(self._host.cluster.counts)
@@ -158,7 +158,7 @@ class SimConsumer:
         self._assignment[tp].paused = False
 
     def poll(self, timeout_ms: int, max_records: int = 500) -> dict[TopicPartition, list[Records]]:
-        found = self._host.call(lambda: self._poll(max_records))
+        found = self._host.call(lambda: self._poll(max_records), is_read=True)
         if not found:
             self._host.cluster.wait(timeout_ms / 1000)
             self._host.step()

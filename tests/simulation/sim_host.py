@@ -48,18 +48,21 @@ class Host:
         if self.process is not None:
             self.process.step()
 
-    def call(self, work: Callable[[], T]) -> T:
-        """A call to the cluster: it may be interrupted before and after, fail before, or fail though it was done."""
+    def call(self, work: Callable[[], T], hangs: bool = False, is_read: bool = False) -> T:
+        """A call to the cluster: it may be interrupted before and after, and it may fail, though it was done.
+
+        One that `hangs` has no time-out of its own; one that `is_read` fails before anything is done.
+        """
         self.step()
         outcome = self.random.random() / self.faults if self.faults else 1.0
-        if outcome < 0.5:  # noqa: PLR2004
-            raise self._failure()
+        if outcome < (1 if is_read else 0.5):
+            raise self._failure(hangs)
         result = work()
         self.step()
         if outcome < 1:
-            raise self._failure()
+            raise self._failure(hangs)
         return result
 
-    def _failure(self) -> Exception:
-        kind = self.random.choice([KafkaTimeoutError, KafkaConnectionError, NotLeaderForPartitionError, Hang])
-        return kind("simulated")
+    def _failure(self, hangs: bool) -> Exception:
+        kinds = [KafkaTimeoutError, KafkaConnectionError, NotLeaderForPartitionError, *[Hang] * hangs]
+        return self.random.choice(kinds)("simulated")

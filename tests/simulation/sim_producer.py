@@ -35,7 +35,7 @@ class SimProducer:
         self._waiting: list[tuple[tuple[str, int], Entry, Future]] = []
 
     def init_transactions(self) -> None:
-        self._epoch = self._host.call(lambda: self._host.cluster.init(str(self._id)))
+        self._epoch = self._host.call(lambda: self._host.cluster.init(str(self._id)), hangs=True)
 
     def begin_transaction(self) -> None:
         pass
@@ -65,10 +65,10 @@ class SimProducer:
             self._host.group.check(metadata.member_id, metadata.generation_id)
             one.offsets |= {(tp.topic, tp.partition): offset.offset for tp, offset in offsets.items()}
 
-        self._host.call(send)
+        self._host.call(send, hangs=True)
 
     def commit_transaction(self) -> None:
-        self._host.call(lambda: self._host.cluster.finish(str(self._id), self._epoch, True))
+        self._host.call(lambda: self._host.cluster.finish(str(self._id), self._epoch, True), hangs=True)
 
     def close(self, _timeout_s: float) -> None:
         pass
