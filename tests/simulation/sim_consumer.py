@@ -160,8 +160,7 @@ class SimConsumer:
     def poll(self, timeout_ms: int, max_records: int = 500) -> dict[TopicPartition, list[Records]]:
         found = self._host.call(lambda: self._poll(max_records), is_read=True)
         if not found:
-            self._host.cluster.wait(timeout_ms / 1000)
-            self._host.step()
+            self._host.rest(timeout_ms / 1000)
         return found
 
     def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
@@ -188,9 +187,8 @@ class SimConsumer:
         while any(cluster.pending((tp.topic, tp.partition)) for tp in tps):
             if left_s <= 0:
                 raise KafkaTimeoutError("unstable offsets")
-            cluster.wait(WAIT_S)
+            self._host.rest(WAIT_S)
             left_s -= WAIT_S
-            self._host.step()
         return self._host.call(
             lambda: {
                 tp: OffsetAndMetadata(cluster.offsets[tp.topic, tp.partition], "", -1)

@@ -75,7 +75,8 @@ class MountedDisk:
             self._keep(unit)
 
     def _keep(self, unit: Unit) -> None:
-        if unit.last is not None and unit.last.number == unit.number:
+        kept = self.disk.kept.get(unit.name)
+        if unit.last is not None and unit.last.number == unit.number and not (kept and kept[-1].epoch == unit.last):
             self.host.step()
             self.disk.keep(unit)
             self.host.step()

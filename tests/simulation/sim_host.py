@@ -48,6 +48,12 @@ class Host:
         if self.process is not None:
             self.process.step()
 
+    def rest(self, seconds: float) -> None:
+        """Wait for something that others do."""
+        self.cluster.wait(seconds)
+        if self.process is not None:
+            self.process.rest()
+
     def call(self, work: Callable[[], T], hangs: bool = False, is_read: bool = False) -> T:
         """A call to the cluster: it may be interrupted before and after, and it may fail, though it was done.
 
