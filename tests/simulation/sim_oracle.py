@@ -114,3 +114,14 @@ def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequen
         assert set(counted) == set(expected), f"lost: {expected - counted}; other: {set(counted) - set(expected)}"
         assert not expected - counted
     return Counter(row[0] for row in found)
+
+
+def set_aside(cluster: Cluster, config: Config, units: Sequence[str]) -> list[bytes | None]:
+    """The values of the records that were set aside."""
+    values: list[bytes | None] = []
+    for unit in units:
+        for epoch in history(cluster, config, unit).epochs:
+            for topic, offsets in epoch.set_aside.items():
+                whole = stretch(cluster, (topic, partition_of(unit)), offsets[0], offsets[-1] + 1)
+                values += [whole.value_of(i) for i in range(len(whole))]
+    return values

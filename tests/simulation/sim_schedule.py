@@ -10,8 +10,8 @@ from sim_cluster import Cluster
 from sim_disk import Disk
 from sim_group import Group
 from sim_host import Host
-from sim_input import START_MS, config, events
-from sim_oracle import check
+from sim_input import MAGIC, START_MS, config, events
+from sim_oracle import check, set_aside
 from sim_worker import Worker, simulated_clients
 from streamer.clock import ManualClock
 from streamer.errors import BrokerError, Doubt
@@ -95,6 +95,11 @@ class World:
             for worker in self.workers:
                 worker.process.kill()
         names = [t for t in self.cluster.counts if t not in (*self.config.topics, self.config.outputs.epochs)]
+        aside = set_aside(self.cluster, self.config, self.units)
+        self.happened["set aside"] += len(aside)
+        self.happened["set aside, innocent"] += sum(MAGIC not in (value or b"") for value in aside)
+        deadly = sum(MAGIC in (value or b"") for value in aside)
+        assert deadly == self.plan.deadly, f"{deadly} records were set aside, and {self.plan.deadly} are deadly"
         return check(self.cluster, self.config, self.units, names)
 
     def _act(self) -> None:
