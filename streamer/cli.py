@@ -14,6 +14,7 @@ from streamer.commands.record import record
 from streamer.commands.replay import replay
 from streamer.commands.run import run
 from streamer.commands.topics import topics
+from streamer.commands.verify import verify
 from streamer.errors import DriftlineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -25,6 +26,7 @@ Exit codes:
     2  the command line, the configuration or a recording is wrong
     3  Kafka can't be reached, refuses us, or lacks a topic
     4  the log no longer holds what the state needs
+    5  folded again, the log gives something else than was published
    75  a commit whose outcome is not certain; start again at once
   130  interrupted (Ctrl-C)
   141  whoever read our output stopped reading
@@ -51,7 +53,7 @@ def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
 
 
-for command in (run, replay, record, check_config, topics):
+for command in (run, replay, record, verify, check_config, topics):
     main.add_command(command)
 
 if __name__ == "__main__":

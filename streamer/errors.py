@@ -4,6 +4,7 @@
     ├── UsageError      2   the command line, the config file or a recording is wrong: mend it and start again
     ├── BrokerError     3   Kafka can't be reached, refuses us, or lacks a topic
     ├── GapError        4   the log no longer holds what the state needs
+    ├── DivergenceError 5   folded again, the log gives something else than was published
     └── Doubt          75   a commit whose outcome is not certain: the process ends and a fresh one finds out
 
 Exit codes are part of the interface: 0 done, 1 an error nobody foresaw (a bug), the rest as above. 75 is `EX_TEMPFAIL`
@@ -41,6 +42,12 @@ class GapError(DriftlineError):
     """The log no longer holds records that the state is made from."""
 
     exit_code = 4
+
+
+class DivergenceError(DriftlineError):
+    """Folded again, the log gives something else than was published."""
+
+    exit_code = 5
 
 
 class Doubt(DriftlineError):  # noqa: N818 - nobody knows whether it failed

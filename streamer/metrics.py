@@ -55,6 +55,11 @@ TABLE = (
     Spec("driftline_alerts_total", Kind.COUNTER, "Alerts published.", ("state",)),
     Spec("driftline_outcomes_total", Kind.COUNTER, "What decide made of alerts, by named reason.", ("outcome",)),
     Spec("driftline_retrain_requests_total", Kind.COUNTER, "Retrain requests published."),
+    Spec(
+        "driftline_diverged_epochs_total",
+        Kind.COUNTER,
+        "Epochs that, folded again at a start, gave other outputs than were published: a reason to run `verify`.",
+    ),
     Spec("driftline_commit_seconds", Kind.HISTOGRAM, "How long a commit took."),
     Spec("driftline_epoch", Kind.GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
     Spec("driftline_commit_timestamp_seconds", Kind.GAUGE, "When the unit last committed, since 1970.", ("unit",)),
@@ -111,6 +116,10 @@ class Metrics:
     def dead_letters(self, topic: str, reason: str, n: int = 1) -> None:
         """Records of a topic could not be read; `reason` is a `streamer.codecs.base.Reason`."""
         self._add("driftline_dead_letters_total", n, topic, reason)
+
+    def diverged(self, n: int) -> None:
+        """Epochs were folded again and gave something else than they had given."""
+        self._add("driftline_diverged_epochs_total", n)
 
     def alarms(self, detector: str, n: int = 1) -> None:
         """A detector raised alarms."""

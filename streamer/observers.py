@@ -79,6 +79,8 @@ class MetricsObserver:
                     self._metrics.dropped(n)
                 case ("dead_letters", topic, reason):
                     self._metrics.dead_letters(topic, reason, n)
+                case ("diverged",):
+                    self._metrics.diverged(n)
                 case ("alarms", detector):
                     self._metrics.alarms(detector, n)
                 case ("alerts", state):

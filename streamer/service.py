@@ -171,7 +171,7 @@ class Service:
                 if (one := unit.next_scripted()) is None:
                     break
                 if one.differs:
-                    log.warning("epoch %d of %s gives other outputs than it once did", one.epoch.number, unit.name)
+                    log.error("epoch %d of %s gives other outputs than it once did", one.epoch.number, unit.name)
                 if one.publish:
                     self._folded.append(one)
             if due and (one := self._fold_live(unit)) is not None:

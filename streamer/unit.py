@@ -128,7 +128,9 @@ class Unit:
         outputs = self._fold(epoch)
         if not publish:
             self.refolded += self.fold.tally - before
-        return Folded(epoch, outputs, publish, digest(outputs) != epoch.digest)
+        differs = digest(outputs) != epoch.digest
+        self.fold.tally["diverged",] += differs
+        return Folded(epoch, outputs, publish, differs)
 
     def next_cut(self, behind: Collection[Spot], records_max: int | None = None) -> Epoch | None:
         """Where the next live epoch would end, if there is anything to fold and the script is done.

@@ -1,0 +1,59 @@
+"""Folding the log again offline, to see whether it gives what was published.
+
+State is a pure function of settings and records, and everything rests on that. Each epoch in a unit's history holds a
+digest of what came of it, so anyone can check: fold the same records along the same cuts and compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from streamer.logs.base import Epoch
+from streamer.recovery import Recovery
+from streamer.unit import Folded, Unit
+
+POLL_S = 0.2
+DIFFERING_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of folding a unit's epochs again."""
+
+    unit: str
+    first: int  # number of the first epoch that was folded again
+    last: int
+    outputs: int  # of those epochs
+    differing: Sequence[Epoch]  # those that gave something else than was published; at most `DIFFERING_MAX`
+
+
+def verify(recovery: Recovery, name: str, progress: Callable[[int, int | None], None]) -> Verdict:
+    """Fold the unit's epochs again, from its oldest checkpoint or from the beginning; `progress` is told (done, all).
+
+    Raises as `Recovery.unit` does, `GapError` above all: records that are gone can't be folded again.
+    """
+    unit = recovery.unit(name)
+    before, total, outputs = unit.number, len(unit.script), 0
+    differing: list[Epoch] = []
+    for folded in _fold_again(recovery, unit):
+        outputs += folded.epoch.outputs
+        if folded.differs and len(differing) < DIFFERING_MAX:
+            differing.append(folded.epoch)
+        progress(unit.number - before, total)
+    return Verdict(name, before + 1, unit.number, outputs, differing)
+
+
+def _fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
+    held: set[tuple[str, int]] = set()
+    while unit.script:
+        recovery.move(unit, unit.script[0].settings)
+        if (folded := unit.next_scripted()) is not None:
+            yield folded
+            continue
+        for records in recovery.log.poll(POLL_S):
+            unit.add(records)
+        ahead = {of for of in unit.buffer if unit.ahead(of)}
+        for of in sorted(ahead ^ held):
+            recovery.log.hold(*of, of in ahead)
+        held = ahead
