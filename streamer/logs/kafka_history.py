@@ -68,7 +68,7 @@ class HistoryReader:
             )
         self._consumer.assign([tp])
         begin = self._consumer.beginning_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp]
-        if since is not None and not begin <= since.at < self._end(tp):
+        if since is not None and not (begin <= since.at < self._end(tp) and self._stands(since, tp)):
             return None, 0
         self._consumer.seek(tp, since.at if since else begin)
         past = Past(since.number - 1 if since else 0)
@@ -78,8 +78,6 @@ class HistoryReader:
             while positions(self._consumer)[tp.topic, tp.partition] < end and patience_s > 0:
                 if not self._take_next(past, unit):
                     patience_s -= POLL_MS / 1000
-                if since and past.epochs and past.epochs[0] != since:
-                    return None, 0
             if not _lags(past, committed):
                 return _behind(past, since), positions(self._consumer)[tp.topic, tp.partition]
             patience_s -= POLL_MS / 1000
@@ -99,6 +97,19 @@ class HistoryReader:
 
     def _end(self, tp: TopicPartition) -> int:
         return int(self._consumer.end_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp])
+
+    def _stands(self, since: Epoch, tp: TopicPartition) -> bool:
+        """Whether that epoch is where it is said to be: a checkpoint may be of another history."""
+        self._consumer.seek(tp, since.at)
+        patience_s = self._patience_s
+        while positions(self._consumer)[tp.topic, tp.partition] <= since.at and patience_s > 0:
+            before = positions(self._consumer)
+            fetched = self._consumer.poll(POLL_MS, 1)
+            for records in stretches(fetched, before, positions(self._consumer)):
+                if len(records):
+                    return records.offset[0] == since.at and _is(since, records.value_of(0) or b"")
+            patience_s -= POLL_MS / 1000
+        return False
 
     def _take_next(self, past: Past, unit: str) -> bool:
         """Take what a poll brings; whether it brought anything."""
@@ -131,6 +142,13 @@ class HistoryReader:
                     f"{where} comes after epoch {past.last} of {unit}: what is between is lost, and no checkpoint is "
                     f"newer. Keep the topic longer (retention.ms, retention.bytes), {START_AFRESH}"
                 )
+
+
+def _is(epoch: Epoch, value: bytes) -> bool:
+    try:
+        return decode_entry(value) == epoch
+    except msgspec.DecodeError:
+        return False
 
 
 def _lags(past: Past, committed: Mapping[str, int]) -> bool:
