@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from sim_host import Host
@@ -42,16 +42,17 @@ class Disk:
     def keep(self, unit: Unit) -> None:
         outcome = self.random.random() / self.faults if self.faults else 1.0
         kept = self.kept.setdefault(unit.name, [])
-        if outcome < 0.3:  # noqa: PLR2004
+        if outcome < 0.2:  # noqa: PLR2004
             return  # the disk is full
-        if outcome < 0.5 and kept:  # noqa: PLR2004
+        if outcome < 0.4 and kept:  # noqa: PLR2004
             del kept[self.random.randrange(len(kept))]
             return
-        text = unit.texts[unit.settings]
-        state = None if outcome < 1 else unit.fold.dump()
-        kept.append(
-            KeptCheckpoint(unit.last, dict(unit.starts), dict(unit.topic_ids), text, unit.settings, state)
-        )
+        text, epoch = unit.texts[unit.settings], unit.last
+        if outcome < 0.7:  # noqa: PLR2004 - what a process keeps of an epoch that it took for committed
+            number, at = epoch.number + self.random.choice([0, 1]), epoch.at + self.random.choice([0, 1, 2])
+            epoch = replace(epoch, number=number, at=at, digest="of a process that was replaced")
+        state = None if 0.7 <= outcome < 1 else unit.fold.dump()
+        kept.append(KeptCheckpoint(epoch, dict(unit.starts), dict(unit.topic_ids), text, unit.settings, state))
 
 
 @dataclass

@@ -150,7 +150,7 @@ class World:
     def _start(self, number: int) -> None:
         plan = self.plan
         host = Host(self.cluster, self.group, self.random, faults=plan.faults)
-        self.workers.append(Worker(number, host, self.config, self.clock, self.disk, plan.deadly > 0))
+        self.workers.append(Worker(number, host, self.config, self.clock, self.disk))
 
     def _kill(self, worker: Worker) -> None:
         worker.process.kill()

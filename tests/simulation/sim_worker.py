@@ -40,6 +40,10 @@ class Nobody:
 class DeadlyFolds(ConfiguredFolds):
     """Folds of which the process dies when they meet a magic record."""
 
+    def __init__(self, config: Config, world: object) -> None:
+        super().__init__(config)
+        self.world = world
+
     def fresh(self, unit: str, settings: str) -> Fold:
         fold = super().fresh(unit, settings)
         step = fold.step
@@ -75,12 +79,12 @@ def simulated_clients() -> Iterator[None]:
 class Worker:
     """A process with its number in the group."""
 
-    def __init__(self, number: int, host: Host, config: Config, clock: Clock, disk, deadly: bool) -> None:
+    def __init__(self, number: int, host: Host, config: Config, clock: Clock, disk) -> None:
         self.number = number
         self.host = host
         self.service: Service | None = None
         self._config, self._clock, self._disk = config, clock, disk
-        self._folds = (DeadlyFolds if deadly else ConfiguredFolds)(config)
+        self._folds = DeadlyFolds(config, host.cluster)
         self.process = host.process = Process(self._work)
 
     def _work(self) -> None:
