@@ -1,0 +1,150 @@
+"""Bugs as they would be written by mistake, planted by patches: what the simulation must see."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from unittest.mock import patch
+
+from sim_disk import MountedDisk
+from sim_worker import DeadlyFolds
+from streamer.logs import kafka_history
+from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
+from streamer.logs.kafka_group import Membership
+from streamer.logs.kafka_history import HistoryReader
+from streamer.service import Service
+from streamer.unit import Unit
+
+Planted = Callable[[], AbstractContextManager[object]]
+
+
+def offsets_first_at_least_once():
+    """At least once: offsets are committed before the outputs they stand for are out."""
+
+    def commit(self, entries, outputs, offsets):
+        self._group.fence()
+        places = [place for entry in entries for place in self._sender.step("epochs", partial(self._publish_entry, entry))]
+        self._sender.step("offsets", partial(self._group.commit_offsets, offsets))
+        self._sender.step("outputs", partial(self._sender.publish, outputs))
+        return places
+
+    return patch.object(AtLeastOnce, "commit", commit)
+
+
+def offsets_first_exactly_once():
+    """Exactly once, in two transactions: one for the offsets and then one for the outputs."""
+    commit = ExactlyOnce.commit
+
+    def twice(self, entries, outputs, offsets):
+        places = commit(self, entries, [], offsets)
+        commit(self, [], outputs, offsets)
+        return places
+
+    return patch.object(ExactlyOnce, "commit", twice)
+
+
+def cut_forgotten():
+    """A past is folded again as one epoch, though it was cut into several."""
+    follow = Unit.follow
+
+    def follow_roughly(self, past):
+        follow(self, past)
+        self.script = deque(list(self.script)[-1:])
+
+    return patch.object(Unit, "follow", follow_roughly)
+
+
+@contextmanager
+def knowledge_outlives_its_commit() -> Iterator[None]:
+    """What the decide fold knows is kept outside of it, so a fresh process begins with what was never committed."""
+    fresh, kept = DeadlyFolds.fresh, {}
+
+    def fresh_but_known(self, unit, settings):
+        fold = fresh(self, unit, settings)
+        if unit == "decide":
+            fold._engine = kept.setdefault(id(self.world), fold._engine)
+        return fold
+
+    with patch.object(DeadlyFolds, "fresh", fresh_but_known):
+        yield
+
+
+def no_fence():
+    """Whatever the client's generation is, it is taken for that of the assignment that was looked at."""
+    return patch.object(Membership, "fence", lambda self: self._consumer.group_metadata())
+
+
+def no_group_metadata():
+    """The group's name alone is sent with the offsets."""
+    return patch.object(Membership, "fence", lambda self: "group")
+
+
+@contextmanager
+def kept_before_commit() -> Iterator[None]:
+    """A unit is kept while an epoch is folded that is not in the log yet."""
+    commit = Service._commit
+
+    def keep(self, unit):
+        if unit.last is not None:
+            self.host.step()
+            self.disk.keep(unit)
+
+    def keep_and_commit(self):
+        self._keeper.turned(self.units)
+        commit(self)
+
+    with patch.object(MountedDisk, "_keep", keep), patch.object(Service, "_commit", keep_and_commit):
+        yield
+
+
+def buffer_polled_again():
+    """A unit that stays through a rebalance is read from its last epoch on, and keeps what it had buffered."""
+    return patch.object(Unit, "positions", lambda self: self.starts | self.ends)
+
+
+def markers_not_awaited():
+    """The history is read up to the markers that have arrived, whatever offsets are committed."""
+    return patch.object(kafka_history, "_lags", lambda _past, _committed: False)
+
+
+def state_of_before():
+    """A unit that comes back is taken to be as we left it."""
+    return patch.object(Service, "_moved_on", lambda _self, _unit: False)
+
+
+def checkpoint_not_compared():
+    """A checkpoint is taken for true if there is something where its epoch is said to be."""
+    return patch.object(HistoryReader, "_stands", lambda _self, _since, _tp: True)
+
+
+@contextmanager
+def twin_unnoticed() -> Iterator[None]:
+    """At least once: that another process has written to the history meanwhile is not looked at."""
+    publish = AtLeastOnce._publish_entry
+
+    def publish_anyway(self, entry):
+        self._ends[entry.partition] = self._sender.producer._host.cluster.partitions[
+            self._sender.epochs_topic, entry.partition
+        ].end
+        return publish(self, entry)
+
+    with patch.object(AtLeastOnce, "_publish_entry", publish_anyway):
+        yield
+
+
+PLANTED: tuple[Planted, ...] = (
+    offsets_first_at_least_once,
+    offsets_first_exactly_once,
+    cut_forgotten,
+    knowledge_outlives_its_commit,
+    no_fence,
+    no_group_metadata,
+    kept_before_commit,
+    buffer_polled_again,
+    markers_not_awaited,
+    state_of_before,
+    checkpoint_not_compared,
+    twin_unnoticed,
+)
