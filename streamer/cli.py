@@ -27,7 +27,8 @@ Exit codes:
     3  Kafka can't be reached, refuses us, or lacks a topic
     4  the log no longer holds what the state needs
     5  folded again, the log gives something else than was published
-   75  a commit whose outcome is not certain; start again at once
+   75  a commit whose outcome is not certain, or a worker that a signal ended; start again at once,
+       as `driftline run` does with its workers by itself
   130  interrupted (Ctrl-C)
   141  whoever read our output stopped reading
 """

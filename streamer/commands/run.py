@@ -126,7 +126,7 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
     if progress_fd is not None:
         config = config.with_metrics_port_of(worker)
     try:
-        live.run(config, stop, worker, progressed)
+        live.run(config, stop, worker=worker, progressed=progressed)
     except Doubt as error:
         click.echo(error.report(), err=True)
         logging.shutdown()

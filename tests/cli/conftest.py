@@ -76,3 +76,11 @@ def fake_app(monkeypatch):
     monkeypatch.setitem(sys.modules, "streamer.app", app)
     monkeypatch.setattr(streamer, "app", app, raising=False)
     return app
+
+
+@pytest.fixture
+def fake_live(monkeypatch):
+    live = FakeApp()
+    monkeypatch.setitem(sys.modules, "streamer.live", live)
+    monkeypatch.setattr(streamer, "live", live, raising=False)
+    return live
