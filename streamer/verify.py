@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from streamer.errors import GapError
+from streamer.errors import BrokerError, GapError
 from streamer.logs.base import Epoch
 from streamer.recovery import Recovery
 from streamer.unit import Folded, Unit
 
 POLL_S = 0.2
+EMPTY_POLLS_MAX = 300  # a minute; while everything needed is held back they come faster, and never two in a row
 DIFFERING_MAX = 100
 
 
@@ -55,14 +56,25 @@ def _made(recoveries: Sequence[Recovery], name: str) -> tuple[Recovery, Unit]:
 
 
 def fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
-    """Fold the unit's script, reading what it needs and no more."""
+    """Fold the unit's script, reading what it needs and no more.
+
+    Raises `BrokerError` when nothing comes any more of what the next epoch needs.
+    """
     held: set[tuple[str, int]] = set()
+    empty_polls = 0
     while unit.script:
         recovery.move(unit, unit.script[0].settings)
         if (folded := unit.next_scripted()) is not None:
             yield folded
             continue
-        for records in recovery.log.poll(POLL_S):
+        found = recovery.log.poll(POLL_S)
+        empty_polls = 0 if found else empty_polls + 1
+        if empty_polls > EMPTY_POLLS_MAX:
+            raise BrokerError(
+                f"Nothing more comes of what epoch {unit.script[0].number} of {unit.name} needs: it ends at "
+                f"{dict(unit.script[0].ends)}, and reading stands at {unit.positions()}. See the brokers"
+            )
+        for records in found:
             unit.add(records)
         ahead = {of for of in unit.buffer if unit.ahead(of)}
         for of in sorted(ahead ^ held):
