@@ -80,6 +80,9 @@ class FakeCluster:
     def names(self, _connection):
         return {*self.topics, "trams"}
 
+    def grow(self, connection, name, partitions):  # noqa: ARG002
+        self.topics[name] = Topic(name, UUID(int=1), partitions)
+
     def create(self, _connection, partitions, *, settings=None):
         for name, count in partitions.items():
             self.topics[name] = Topic(name, UUID(int=2), count)
@@ -94,6 +97,7 @@ def cluster(monkeypatch):
         monkeypatch.setattr(kafka_admin, "describe_topics", cluster.describe)
         monkeypatch.setattr(kafka_admin, "topic_names", cluster.names)
         monkeypatch.setattr(kafka_admin, "create_topics", cluster.create)
+        monkeypatch.setattr(kafka_admin, "add_partitions", cluster.grow)
         return cluster
 
     return with_topics
@@ -118,12 +122,12 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
 
 
 def test_topics_creates_outputs_as_they_must_be(config, cluster):
-    """Alerts and epochs get one partition and are kept for ever; incidents are compacted; event topics are not made."""
+    """Alerts have one partition, epochs one for each unit; both are kept; incidents are compacted; events not made."""
     known = cluster("bus", "tram")
     ran = cli("topics", "--create", "--partitions", "6")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert known.made["driftline.alerts"] == known.made["driftline.epochs"]
-    assert known.made["driftline.epochs"] == (1, {"retention.ms": "-1", "retention.bytes": "-1"})
+    assert known.made["driftline.alerts"] == (1, {"retention.ms": "-1", "retention.bytes": "-1"})
+    assert known.made["driftline.epochs"] == (5, {"retention.ms": "-1", "retention.bytes": "-1"})
     assert known.made["driftline.incidents"] == (6, {"cleanup.policy": "compact"})
     assert known.made["bus-dlt"] == known.made["driftline.retrain-requests"] == (6, {})
     assert "created, 6 partitions" in ran.stdout
@@ -152,6 +156,21 @@ def test_topics_says_which_partitions_do_not_fit(config, cluster):
     ran = cli("topics")
     assert ran.exit_code == 3
     assert "has 3 partitions for topic driftline.alerts, but alerts need one order" in ran.stderr
+
+
+def test_topics_adds_the_partitions_that_epochs_lack(config, cluster):
+    """Event topics that have grown have more units: said without --create, and mended with it."""
+    known = cluster("bus", "tram")
+    cli("topics", "--create")
+    for topic in ("bus", "tram"):
+        known.topics[topic] = Topic(topic, UUID(int=1), 6)
+    ran = cli("topics")
+    assert ran.exit_code == 3
+    assert "has 5 partitions for topic driftline.epochs" in ran.stderr
+    assert "--create` adds those that are missing" in ran.stderr
+    ran = cli("topics", "--create")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert "grown, 7 partitions" in ran.stdout
 
 
 def test_topics_says_why_the_broker_can_not_be_reached(config, monkeypatch):

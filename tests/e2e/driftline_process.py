@@ -186,7 +186,7 @@ class Running:
 
 @contextmanager
 def running(config: Path) -> Iterator[Running]:
-    command = [*DRIFTLINE, "run", "--config", str(config)]
+    command = [*DRIFTLINE, "run", "--no-supervise", "--config", str(config)]
     service = Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     try:
         yield service

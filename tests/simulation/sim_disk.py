@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from sim_host import Host
+
 from streamer.logs.base import Epoch
 from streamer.snapshot import Snapshot
 from streamer.unit import Unit
@@ -42,13 +43,13 @@ class Disk:
     def keep(self, unit: Unit) -> None:
         outcome = self.random.random() / self.faults if self.faults else 1.0
         kept = self.kept.setdefault(unit.name, [])
-        if outcome < 0.2:  # noqa: PLR2004
+        if outcome < 0.2:
             return  # the disk is full
-        if outcome < 0.4 and kept:  # noqa: PLR2004
+        if outcome < 0.4 and kept:
             del kept[self.random.randrange(len(kept))]
             return
         text, epoch = unit.texts[unit.settings], unit.last
-        if outcome < 0.7:  # noqa: PLR2004 - what a process keeps of an epoch that it took for committed
+        if outcome < 0.7:
             number, at = epoch.number + self.random.choice([0, 1]), epoch.at + self.random.choice([0, 1, 2])
             epoch = replace(epoch, number=number, at=at, digest="of a process that was replaced")
         state = None if 0.7 <= outcome < 1 else unit.fold.dump()

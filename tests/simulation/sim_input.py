@@ -43,19 +43,19 @@ def events(random: Random, count: int, partitions: int, labels: bool, deadly: in
     kills = set(random.sample(range(count), deadly))
     for i in range(count):
         m = random.randrange(MODELS)
-        skew_ms = random.randint(-SKEW_MS, SKEW_MS) if random.random() < 0.02 else 0  # noqa: PLR2004
-        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0)  # noqa: PLR2004 - late
+        skew_ms = random.randint(-SKEW_MS, SKEW_MS) if random.random() < 0.02 else 0
+        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0)
         of = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": at_ms}
         x = random.gauss(0, 1) + 4 * (m % 2 and i > count / 2)
         event = Planned("predictions", m % partitions, None, json.dumps(of | {"prediction": x}).encode(), skew_ms)
-        planned += [event] * (2 if random.random() < 0.02 else 1)  # noqa: PLR2004 - a producer tried again
-        if random.random() < 0.03:  # noqa: PLR2004
+        planned += [event] * (2 if random.random() < 0.02 else 1)
+        if random.random() < 0.03:
             broken = random.choice([b"{broken", b"", b'{"model_id": 7}', b"\xff\x00"])
             planned.append(Planned("predictions", random.randrange(partitions), b"k", broken, 0))
         if i in kills:
             topic = random.choice(("predictions", "labels")[: 1 + labels])
             planned.append(Planned(topic, m % partitions, MAGIC, b'{"%s": 1}' % MAGIC, 0))
-        if labels and random.random() < 0.3:  # noqa: PLR2004
+        if labels and random.random() < 0.3:
             label = {**of, "prediction_id": str(max(i - random.choice([0, 3, 9, 40]), 0)), "label": x}
             planned.append(Planned("labels", m % partitions, None, json.dumps(label).encode(), skew_ms))
     return planned

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from sim_cluster import Cluster, Spot
+
 from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.epochs import digest, partition_of

@@ -13,6 +13,7 @@ from sim_host import Host
 from sim_input import MAGIC, START_MS, config, events
 from sim_oracle import check, set_aside
 from sim_worker import Worker, simulated_clients
+
 from streamer.clock import ManualClock
 from streamer.errors import BrokerError, Doubt
 from streamer.needed_topics import needed_topics
@@ -48,7 +49,7 @@ class Plan:
             random.choice(["exactly_once", "exactly_once", "at_least_once"]),
             random.choice([1, 1, 2, 3]),
             random.choice([1, 2, 3]),
-            random.random() < 0.7,  # noqa: PLR2004
+            random.random() < 0.7,
             random.choice([100, 200, 300]),
             random.choice([0.0, 0.0, 0.5, 2.0]),
             random.choice([20, 60, 120]),

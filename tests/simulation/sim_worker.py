@@ -11,6 +11,7 @@ from sim_host import Host, within
 from sim_input import MAGIC
 from sim_process import Crash, Process
 from sim_producer import SimProducer
+
 from streamer.clock import Clock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
