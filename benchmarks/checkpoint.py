@@ -28,40 +28,39 @@ CONFIG = Config.model_validate_json(json.dumps({"topics": {"events": {}}}))
 
 
 def main() -> None:
-    for line in report():
-        print(line, flush=True)
-
-
-def report() -> Iterator[str]:
-    """The figures, a line each."""
     folds = ConfiguredFolds(CONFIG)
+    with tempfile.TemporaryDirectory() as folder:
+        store = CheckpointStore(folder, "bench")
+        for line in (*written(folds, store), *restored(folds, store)):
+            print(line, flush=True)
+    own, child = (resource.getrusage(who).ru_maxrss / 1e6 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"peak memory {own:.1f} GB, of the child that wrote {child:.1f} GB, most of it shared")
+
+
+def written(folds: ConfiguredFolds, store: CheckpointStore) -> Iterator[str]:
+    """What writing costs."""
     fold = cast(DetectFold, folds.fresh("detect-0", folds.settings))
     rng = np.random.default_rng(1)
     fold.step([events(rng, 0)])
     fill(fold, rng)
-    per_epoch_s = timed(fold, rng, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        store = CheckpointStore(folder, "bench")
-        began_s = time.perf_counter()
-        writer = CheckpointWriter(store, manifest(folds), fold.dump, forks=True)
-        paused_s = time.perf_counter() - began_s
-        beside = [timed(fold, rng, 2 + i) for i in range(3)]
-        writer.wait(300)
-        kept_s = time.perf_counter() - began_s
-        (kept,) = store.newest_first("detect-0")
-        yield f"{MODELS:,} models x {COLUMNS} columns: {kept.manifest.bytes / 1e9:.2f} GB of state"
-        yield f"folding stood still for {paused_s * 1000:.1f} ms; kept after {kept_s:.1f} s"
-        slowed = " ".join(f"{one / per_epoch_s:.2f}" for one in beside)
-        yield f"an epoch of {MODELS:,} events beside it took {slowed} times as long as alone ({per_epoch_s:.2f} s)"
-        del fold
-        began_s = time.perf_counter()
-        snapshot = cast(Snapshot, kept.read())
-        read_s = time.perf_counter() - began_s
-        again = folds.fresh("detect-0", folds.settings)
-        again.load(snapshot)
-        yield f"restored in {time.perf_counter() - began_s:.1f} s, {read_s:.1f} s of them to read and check it"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    yield f"peak memory {peak[0] / 1e6:.1f} GB, of the child that wrote {peak[1] / 1e6:.1f} GB, most of it shared"
+    alone_s = timed(fold, rng, 1)
+    began_s = time.perf_counter()
+    writer = CheckpointWriter(store, manifest(folds), fold.dump, forks=True)
+    paused_s = time.perf_counter() - began_s
+    slowed = [timed(fold, rng, 2 + i) / alone_s for i in range(3)]
+    writer.wait(300)
+    yield f"folding stood still for {paused_s * 1000:.1f} ms; kept after {time.perf_counter() - began_s:.1f} s"
+    yield f"epochs of {MODELS:,} events beside it took {', '.join(f'{n:.1f}' for n in slowed)} times as long as alone"
+
+
+def restored(folds: ConfiguredFolds, store: CheckpointStore) -> Iterator[str]:
+    """What a restart costs."""
+    (kept,) = store.newest_first("detect-0")
+    yield f"{MODELS:,} models x {COLUMNS} columns: {kept.manifest.bytes / 1e9:.2f} GB of state"
+    began_s = time.perf_counter()
+    snapshot = cast(Snapshot, kept.read())
+    folds.fresh("detect-0", folds.settings).load(snapshot)
+    yield f"restored in {time.perf_counter() - began_s:.1f} s"
 
 
 def events(rng: np.random.Generator, number: int) -> Records:

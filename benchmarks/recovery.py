@@ -11,23 +11,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
-import threading
 import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from kafka import KafkaProducer
 
+from benchmarks.watched_service import COMMAND, Service, service
 from streamer.testing.kafka import Broker
 
 MODELS, COLUMNS, PARTITIONS = 16_000, 12, 4
 START_MS = 1_782_889_200_000
-PATIENCE_S = 180
 KILLS = 3
 CONFIG = """
 kafka: {{bootstrap: '{bootstrap}'}}
@@ -68,52 +64,6 @@ def killed_and_back(running: Service, producer: Any, rng: np.random.Generator) -
     return time.perf_counter() - began_s
 
 
-class Service:
-    """The parent and its worker."""
-
-    def __init__(self, config: Path) -> None:
-        self.parent = subprocess.Popen([*COMMAND, "run", "--config", str(config)], stderr=subprocess.PIPE, text=True)
-        self.url = ""
-        self.said: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def worker(self) -> int:
-        """The process id of the worker."""
-        return int(Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children").read_text().split()[0])
-
-    def page(self) -> dict[str, float]:
-        """What it says of itself; nothing while it does not answer."""
-        try:
-            text = urllib.request.urlopen(self.url, timeout=5).read().decode()  # noqa: S310 - a loopback address
-        except (OSError, ValueError):
-            return {}
-        return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")}
-
-    def wait_for(self, condition: Any) -> None:
-        end_s = time.perf_counter() + PATIENCE_S
-        while not ((page := self.page()) and condition(page)):
-            if time.perf_counter() > end_s:
-                raise TimeoutError("".join(self.said[-20:]))
-            time.sleep(0.02)
-
-    def _listen(self) -> None:
-        for line in self.parent.stderr or ():
-            self.said.append(line)
-            if found := re.search(r"http://\S+/metrics", line):
-                self.url = found[0]
-
-
-@contextmanager
-def service(config: Path) -> Any:
-    running = Service(config)
-    try:
-        yield running
-    finally:
-        running.parent.terminate()
-        running.parent.wait(PATIENCE_S)
-
-
 def produce(producer: Any, rng: np.random.Generator, models: range) -> None:
     """One event of each of these models."""
     names = [f"c{c}" for c in range(COLUMNS)]
@@ -143,8 +93,6 @@ def sizes(folder: Path) -> float:
         newest[path.parent] = path
     return sum(path.stat().st_size for path in newest.values()) / 1e9
 
-
-COMMAND = [sys.executable, "-m", "streamer.cli"]
 
 if __name__ == "__main__":
     main()
