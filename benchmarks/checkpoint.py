@@ -44,8 +44,10 @@ def written(folds: ConfiguredFolds, store: CheckpointStore) -> Iterator[str]:
     fold.step([events(rng, 0)])
     fill(fold, rng)
     alone_s = timed(fold, rng, 1)
+    epoch = Epoch("detect-0", 1, {"events": MODELS}, settings=folds.fingerprint, at=3)
+    manifest = Manifest("detect-0", epoch, {"events": 0}, {}, folds.settings, folds.fingerprint, "benchmark")
     began_s = time.perf_counter()
-    writer = CheckpointWriter(store, manifest(folds), fold.dump, forks=True)
+    writer = CheckpointWriter(store, manifest, fold.dump, forks=True)
     paused_s = time.perf_counter() - began_s
     slowed = [timed(fold, rng, 2 + i) / alone_s for i in range(3)]
     writer.wait(300)
@@ -92,11 +94,6 @@ def timed(fold: DetectFold, rng: np.random.Generator, number: int) -> float:
     began_s = time.perf_counter()
     fold.step([stretch])
     return time.perf_counter() - began_s
-
-
-def manifest(folds: ConfiguredFolds) -> Manifest:
-    epoch = Epoch("detect-0", 1, {"events": MODELS}, settings=folds.fingerprint, at=3)
-    return Manifest("detect-0", epoch, {"events": 0}, {}, folds.settings, folds.fingerprint, "benchmark")
 
 
 if __name__ == "__main__":
