@@ -107,8 +107,8 @@ class Checkpointing:
         large = max(unit.fold.series, unit.fold.models) >= FORKS_FROM_SERIES
         try:
             self._writer = CheckpointWriter(self._store, manifest_of(unit), unit.fold.dump, forks=large)
-        except OSError as problem:
-            self._say_failed(unit.name, unit.number, str(problem))
+        except Exception as problem:  # the service goes on without
+            self._say_failed(unit.name, unit.number, f"{type(problem).__name__}: {problem}")
         self._observer.paused(self._clock.monotonic_s() - started_s)
 
     def _look(self) -> None:
