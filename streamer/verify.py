@@ -16,7 +16,7 @@ from streamer.recovery import Recovery
 from streamer.unit import Folded, Unit
 
 POLL_S = 0.2
-EMPTY_POLLS_MAX = 300  # a minute; while everything needed is held back they come faster, and never two in a row
+EMPTY_POLLS_MAX = 300  # a minute of nothing
 DIFFERING_MAX = 100
 
 

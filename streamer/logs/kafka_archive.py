@@ -15,7 +15,7 @@ from streamer.logs.deadline import Overrun
 from streamer.logs.kafka_batches import BatchError
 from streamer.logs.kafka_clients import new_consumer
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, positions, stretches
+from streamer.logs.kafka_fetch import Spot, poll, positions, stretches
 from streamer.logs.kafka_history import START_AFRESH, HistoryReader, check_topics
 from streamer.logs.kafka_places import Places, seek
 
@@ -86,7 +86,7 @@ class KafkaArchive:
         before = positions(self._consumer)
         with self._asking("be read"):
             try:
-                fetched = self._consumer.poll(int(timeout_s * 1000), RECORDS_MAX)
+                fetched = poll(self._consumer, int(timeout_s * 1000), RECORDS_MAX)
             except OffsetOutOfRangeError as error:
                 raise GapError(f"Records were deleted while they were read ({error}), {START_AFRESH}") from error
         return stretches(fetched, before, positions(self._consumer))

@@ -78,6 +78,19 @@ def fetch_plain(consumer: Any) -> None:
     consumer._fetcher.PartitionRecords = PlainRecords
 
 
+def poll(consumer: Any, timeout_ms: int, records_max: int) -> Any:
+    """What `consumer.poll` gives, without a stall of the client's.
+
+    It parks what it has fetched of a paused partition, and takes it up again only when its place for the partition in
+    hand is None. A fetch that was read to its end stays in that place, so that a partition which was paused and resumed
+    is never read again, unless the place is cleared.
+    """
+    fetcher = consumer._fetcher
+    if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
+        fetcher._next_partition_records = None
+    return consumer.poll(timeout_ms, records_max)
+
+
 def positions(consumer: Any) -> dict[Spot, int]:
     """Where each assigned partition stands: the offset of the record it gives next."""
     states = consumer._subscription.assignment.items()

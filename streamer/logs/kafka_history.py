@@ -19,7 +19,7 @@ from streamer.errors import BrokerError, Doubt, GapError, UsageError
 from streamer.logs.base import Epoch, Past, Records, Start
 from streamer.logs.deadline import within
 from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS
-from streamer.logs.kafka_fetch import ends, positions, stretches
+from streamer.logs.kafka_fetch import ends, poll, positions, stretches
 from streamer.logs.past import decode_entry
 
 Spot = tuple[str, int]  # topic and partition
@@ -81,7 +81,7 @@ class HistoryReader:
             if not _lags(past, committed):
                 return _behind(past, since), positions(self._consumer)[tp.topic, tp.partition]
             patience_s -= POLL_MS / 1000
-            self._consumer.poll(POLL_MS)
+            self._take_next(past, unit)
         raise self._lag(unit, tp)
 
     def _lag(self, unit: str, tp: TopicPartition) -> Exception:
@@ -104,7 +104,7 @@ class HistoryReader:
         patience_s = self._patience_s
         while positions(self._consumer)[tp.topic, tp.partition] <= since.at and patience_s > 0:
             before = positions(self._consumer)
-            fetched = self._consumer.poll(POLL_MS, 1)
+            fetched = poll(self._consumer, POLL_MS, 1)
             for records in stretches(fetched, before, positions(self._consumer)):
                 if len(records):
                     return records.offset[0] == since.at and _is(since, records.value_of(0) or b"")
@@ -114,7 +114,7 @@ class HistoryReader:
     def _take_next(self, past: Past, unit: str) -> bool:
         """Take what a poll brings; whether it brought anything."""
         before = positions(self._consumer)
-        fetched = self._consumer.poll(POLL_MS, POLL_RECORDS_MAX)
+        fetched = poll(self._consumer, POLL_MS, POLL_RECORDS_MAX)
         found = stretches(fetched, before, positions(self._consumer))
         for records in found:
             self._take(past, unit, records)

@@ -33,7 +33,7 @@ from streamer.logs.kafka_batches import BatchError
 from streamer.logs.kafka_clients import Member, new_consumer, new_producer
 from streamer.logs.kafka_commit import AtLeastOnce, Entry, ExactlyOnce, Offsets, Sender
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, committed_offsets, ends, positions, stretches
+from streamer.logs.kafka_fetch import Spot, committed_offsets, ends, poll, positions, stretches
 from streamer.logs.kafka_group import Membership
 from streamer.logs.kafka_history import HistoryReader, check_topics, partition_of_history
 from streamer.logs.kafka_places import Places, seek
@@ -98,7 +98,7 @@ class KafkaLog:
         """
         before = positions(self._consumer)
         try:
-            fetched = self._consumer.poll(int(timeout_s * 1000), self._settings.records_max)
+            fetched = poll(self._consumer, int(timeout_s * 1000), self._settings.records_max)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             if self._moved():
                 return []  # of partitions that are placed only when they are resumed

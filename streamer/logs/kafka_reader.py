@@ -14,7 +14,7 @@ from streamer.logs.kafka_admin import check_topics, preflight
 from streamer.logs.kafka_batches import BatchError
 from streamer.logs.kafka_clients import REQUEST_TIMEOUT_MS, new_consumer
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_fetch import Spot, positions, stretches
+from streamer.logs.kafka_fetch import Spot, poll, positions, stretches
 
 CLOSE_TIMEOUT_MS = 5_000
 RECORDS_MAX = 100_000  # of one poll
@@ -45,7 +45,7 @@ class KafkaReader:
         """What has come, one stretch a partition."""
         before = positions(self._consumer)
         try:
-            fetched = self._consumer.poll(int(timeout_s * 1000), RECORDS_MAX)
+            fetched = poll(self._consumer, int(timeout_s * 1000), RECORDS_MAX)
         except OffsetOutOfRangeError as error:
             raise BrokerError(f"Records were deleted while they were being read ({error}): start again") from error
         except (KafkaError, BatchError) as error:
