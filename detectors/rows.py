@@ -52,13 +52,17 @@ class RowArrays:
         for array in self.arrays.values():
             array[rows] = 0
 
+    def view(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """These rows themselves: good until the next change of any of them."""
+        return {name: array[: self.rows][rows] for name, array in self.arrays.items()}
+
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
         """A copy of these rows."""
-        return {name: array[: self.rows][rows].copy() for name, array in self.arrays.items()}
+        return {name: array.copy() for name, array in self.view(rows).items()}
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
-        targets = {name: array[: self.rows][rows] for name, array in self.arrays.items()}
+        targets = self.view(rows)
         for name, target in targets.items():
             found = arrays.get(name)
             if found is None or found.shape != target.shape or found.dtype != target.dtype:
@@ -112,6 +116,10 @@ class RowBank:
     def reset(self, rows: I64) -> None:
         """Make these series fresh again, as if nothing had been seen: learnt or given references are gone too."""
         self._store.reset(rows)
+
+    def view(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """The state of these series itself: good until the next update."""
+        return self._store.view(rows)
 
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
         """A copy of the state of these series."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from streamer.alerting import time_of
-from streamer.clock import SystemClock
+from streamer.clock import Clock, SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.detect import DetectFold
@@ -23,7 +23,7 @@ from streamer.logs.recorded_log import RecordedLog
 from streamer.logs.recording import open_recording
 from streamer.observers import ReplayObserver
 from streamer.recovery import NoCheckpoints, Recovery
-from streamer.service import CommitSettings, Service
+from streamer.service import CommitSettings, Observer, Service
 
 if TYPE_CHECKING:
     from streamer.logs.kafka_connection import KafkaConnection
@@ -86,11 +86,7 @@ def replay(
             if config.outputs.alerts in epoch.ends:  # read back and decided upon
                 outputs.store.forget(config.outputs.alerts, 0, epoch.ends[config.outputs.alerts])
 
-        settings = CommitSettings(interval_s=0)
-        observer = ReplayObserver(hand_on, folded, tell)
-        nothing = NoCheckpoints()
-        recovery = Recovery(source, ConfiguredFolds(config), nothing)
-        service = Service(units(config), recovery, settings, clock, observer, nothing)
+        service = _service(config, source, clock, ReplayObserver(hand_on, folded, tell))
         service.run(stopped=lambda: False)
     summary = _summary(service, clock.monotonic_s() - started_s)
     if summary.records == 0 and config.topics:
@@ -99,6 +95,13 @@ def replay(
             "in the recording, or leave the configuration out"
         )
     return summary
+
+
+def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:
+    """What folds a recording: nothing is kept, and every poll ends an epoch."""
+    nothing = NoCheckpoints()
+    recovery = Recovery(source, ConfiguredFolds(config), nothing)
+    return Service(units(config), recovery, CommitSettings(interval_s=0), clock, observer, nothing)
 
 
 def _summary(service: Service, seconds: float) -> Summary:

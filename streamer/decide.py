@@ -25,6 +25,7 @@ from streamer.codecs.base import Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.logs.base import Output, Records
+from streamer.snapshot import Snapshot
 from streamer.topics import OutputTopics
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,15 +59,15 @@ class DecideFold:
         self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
         return deadly(records, i, self.topics.dead_letters(records.topic))
 
-    def dump(self) -> bytes:
-        """The whole state, as JSON."""
-        return msgspec.json.encode(_Dumped(self.newest_event_time_ms, self._engine.state))
+    def dump(self) -> Snapshot:
+        """The whole state; it shows this fold's own memory until the next step."""
+        return Snapshot({"decide": _Dumped(self.newest_event_time_ms, self._engine.state)}, {})
 
-    def load(self, data: bytes) -> None:
-        """Become the fold that was dumped. Raises `UsageError` when these bytes are not such a state."""
+    def load(self, snapshot: Snapshot) -> None:
+        """Become the fold that was dumped. Raises `UsageError` when that was another kind of fold."""
         try:
-            dumped = msgspec.json.decode(data, type=_Dumped)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            dumped = msgspec.convert(msgspec.to_builtins(snapshot.meta["decide"]), _Dumped)
+        except (msgspec.ValidationError, KeyError) as problem:
             raise UsageError(f"this is not a state that the decide fold has dumped: {problem}") from problem
         self.newest_event_time_ms = dumped.newest_event_time_ms
         self._engine = Engine(self._engine.settings, dumped.engine)

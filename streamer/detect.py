@@ -10,7 +10,7 @@ folded in the order of `merge.py`; how they were cut into polls or chunks never 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,8 +120,8 @@ class DetectFold:
         self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
         return deadly(records, i, self.settings.outputs.dead_letters(records.topic))
 
-    def dump(self) -> bytes:
-        """The whole state."""
+    def dump(self) -> Snapshot:
+        """The whole state; it shows this fold's own memory until the next step."""
         meta = {
             "topics": self._topics.names,
             "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
@@ -133,11 +133,13 @@ class DetectFold:
         arrays |= nested("labels", self._labels.dump())
         for panel in self._panels:
             arrays |= nested(panel.takes, panel.dump())
-        return Snapshot(meta, arrays).to_bytes()
+        return Snapshot(meta, arrays)
 
-    def load(self, data: bytes) -> None:
-        """Become the fold that was dumped; the settings must be the same."""
-        snapshot = Snapshot.from_bytes(data)
+    def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
+        """Become the fold that was dumped, under other settings perhaps, with the detectors `anew` fresh.
+
+        All others must have the settings under which they were dumped.
+        """
         meta, arrays = snapshot.meta, snapshot.arrays
         self._topics.load(meta["topics"])
         for table, names in meta["names"].items():
@@ -147,7 +149,8 @@ class DetectFold:
         self._marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
         for panel in self._panels:
-            panel.load(unnested(panel.takes, arrays))
+            panel.load(unnested(panel.takes, arrays), anew)
+            self._refer(panel, range(panel.rows), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -252,10 +255,16 @@ class DetectFold:
         """Make room for the series that begin with these values, and give them their reference."""
         known = panel.rows
         panel.make_rows(int(self._series.rows[panel.kind]), values)
-        for row in range(known, panel.rows) if self.settings.references else ():
+        self._refer(panel, range(known, panel.rows), panel.banks.keys())
+
+    def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
+        """Give these detectors the training data of these rows, where there are any."""
+        if not (self.settings.references and detectors):
+            return
+        for row in rows:
             reference = self._reference_of(panel, row)
             if reference is not None:
-                panel.refer(row, reference)
+                panel.refer(row, reference, detectors)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
         """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
+from streamer.checkpoint import CheckpointStore
+from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.logs.base import Epoch, Output
-from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
+from streamer.logs.kafka_log import KafkaLog
+from streamer.logs.kafka_settings import KafkaLogSettings
 from streamer.metrics import Metrics
 from streamer.observers import MetricsObserver, Observers, ProgressLog
 from streamer.recovery import NoCheckpoints, Recovery
@@ -49,18 +52,20 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
         watchdog = Watchdog(metrics.idle_s)
         opened.callback(watchdog.stop)
+        # Closed at a normal end only: after an error nobody knows what its clients wait for, and the process ends.
         source = KafkaLog(connection, settings, units(config).of)
-        opened.callback(source.close)
 
         def lag() -> Iterable[tuple[tuple[str, int], int]]:
             return source.lag().items()
 
-        keeper = NoCheckpoints()
-        recovery = Recovery(source, folds, keeper, degrade=config.commit.on_gap == "degrade")
+        store = open_store(config)
+        keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
+        recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
         observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
         metrics.ready(False)
+        source.close()
         log.info("stopped; everything folded is committed")
 
 
@@ -77,6 +82,11 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
         records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
         commit_deadline_s=config.commit.deadline_s,
     )
+
+
+def open_store(config: Config) -> CheckpointStore | None:
+    """Where checkpoints are kept, if anywhere. Raises `UsageError` when the URL can't be used."""
+    return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
 
 
 class Progress:

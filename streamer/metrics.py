@@ -25,7 +25,7 @@ from streamer.logs.base import Epoch
 
 STALLED_AFTER_S = 60.0  # the loop is called dead when it has not turned for so long ...
 STUCK_AFTER_S = 300.0  # ... and when it has turned for so long without folding anything, although records wait
-COMMIT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Kind(StrEnum):
@@ -61,6 +61,16 @@ TABLE = (
         "Epochs that, folded again at a start, gave other outputs than were published: a reason to run `verify`.",
     ),
     Spec("driftline_commit_seconds", Kind.HISTOGRAM, "How long a commit took."),
+    Spec("driftline_checkpoints_total", Kind.COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
+    Spec("driftline_checkpoint_seconds", Kind.HISTOGRAM, "How long a checkpoint took, beside the folding."),
+    Spec("driftline_checkpoint_pause_seconds", Kind.HISTOGRAM, "How long folding stood still for a checkpoint."),
+    Spec("driftline_checkpoint_epoch", Kind.GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)),
+    Spec(
+        "driftline_checkpoint_timestamp_seconds",
+        Kind.GAUGE,
+        "When this process last kept a checkpoint of the unit, since 1970.",
+        ("unit",),
+    ),
     Spec("driftline_epoch", Kind.GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
     Spec("driftline_commit_timestamp_seconds", Kind.GAUGE, "When the unit last committed, since 1970.", ("unit",)),
     Spec("driftline_event_timestamp_seconds", Kind.GAUGE, "Newest event time the unit has folded.", ("unit",)),
@@ -103,6 +113,8 @@ class Metrics:
             self.alerts(state, 0)
         for outcome in Outcome:
             self.outcome(outcome, 0)
+        for kept_or_failed in ("kept", "failed"):
+            self._add("driftline_checkpoints_total", 0, kept_or_failed)
 
     def folded(self, topic: str, records: int, values: int) -> None:
         """A stretch of a topic was folded."""
@@ -144,6 +156,21 @@ class Metrics:
             self._set("driftline_epoch", epoch.number, epoch.unit)
             self._set("driftline_commit_timestamp_seconds", self._clock.now_s(), epoch.unit)
 
+    def kept(self, unit: str, number: int, seconds: float) -> None:
+        """The unit's state behind epoch `number` is kept; it took so long."""
+        self._add("driftline_checkpoints_total", 1, "kept")
+        self._histograms["driftline_checkpoint_seconds"].observe(seconds)
+        self._set("driftline_checkpoint_epoch", number, unit)
+        self._set("driftline_checkpoint_timestamp_seconds", self._clock.now_s(), unit)
+
+    def failed(self, unit: str) -> None:  # noqa: ARG002
+        """A checkpoint could not be made."""
+        self._add("driftline_checkpoints_total", 1, "failed")
+
+    def paused(self, seconds: float) -> None:
+        """The fold has stood still for so long, for a checkpoint."""
+        self._histograms["driftline_checkpoint_pause_seconds"].observe(seconds)
+
     def event_time(self, unit: str, event_time_ms: int) -> None:
         """The newest event time a unit has folded."""
         self._set("driftline_event_timestamp_seconds", event_time_ms / 1000, unit)
@@ -162,8 +189,9 @@ class Metrics:
 
     def forget(self, unit: str, partitions: Iterable[tuple[str, int]] = ()) -> None:
         """A unit has gone to another member: its gauges would say old things for ever, so they go too."""
-        for name in ("driftline_epoch", "driftline_commit_timestamp_seconds", "driftline_event_timestamp_seconds"):
-            self._gauges[name].remove(unit)
+        for spec in TABLE:
+            if spec.labels == ("unit",):
+                self._gauges[spec.name].remove(unit)
         for topic, partition in partitions:
             self._gauges["driftline_lag_records"].remove(topic, str(partition))
 
@@ -219,7 +247,7 @@ class Metrics:
             self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
         else:
             self._histograms[spec.name] = Histogram(
-                spec.name, spec.help, spec.labels, registry=self.registry, buckets=COMMIT_BUCKETS_S
+                spec.name, spec.help, spec.labels, registry=self.registry, buckets=BUCKETS_S
             )
 
     def _add(self, name: str, n: float, *labels: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,10 @@ class Panel:
         for one in self.banks.values():
             one.grow(rows)
 
-    def refer(self, row: int, reference: Reference) -> None:
-        """Compare a row with its training data from now on, where a detector can."""
-        for one in self.banks.values():
-            if one.takes_reference:
+    def refer(self, row: int, reference: Reference, detectors: Collection[str]) -> None:
+        """Compare a row with its training data from now on, where one of these detectors can."""
+        for name, one in self.banks.items():
+            if one.takes_reference and name in detectors:
                 one.set_reference(row, reference.values)
 
     def onset(self, row: int, ago: int, life: int, seen: int) -> int:
@@ -72,16 +72,20 @@ class Panel:
         return max(life - events_ago, 0)  # where labels come in another order, even before the series' first event
 
     def dump(self) -> dict[str, NDArray[Any]]:
+        """The state, where banks allow it not copied: good until the next update."""
         arrays = {"first": self._first}
         for name, one in self.banks.items():
-            arrays |= nested(f"bank.{name}", one.dump(slice(0, self.rows)))
+            view = getattr(one, "view", one.dump)
+            arrays |= nested(f"bank.{name}", view(slice(0, self.rows)))
         return arrays
 
-    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str] = ()) -> None:
+        """Become what was dumped, but for the detectors `anew`, whose rows stay fresh."""
         self._first = arrays["first"].copy()
         for name, one in self.banks.items():
             one.grow(self.rows)
-            one.load(slice(0, self.rows), unnested(f"bank.{name}", arrays))
+            if name not in anew:
+                one.load(slice(0, self.rows), unnested(f"bank.{name}", arrays))
 
 
 def later(rows: I64, at: I64) -> I64:

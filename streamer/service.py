@@ -174,15 +174,18 @@ class Service:
                     log.error("epoch %d of %s gives other outputs than it once did", one.epoch.number, unit.name)
                 if one.publish:
                     self._folded.append(one)
-            if due and (one := self._fold_live(unit)) is not None:
-                self._folded.append(one)
+            if due:
+                self._fold_live(unit)
 
-    def _fold_live(self, unit: Unit) -> Folded | None:
+    def _fold_live(self, unit: Unit) -> None:
         cut = unit.next_cut(self._behind(unit), unit.caution.records_max)
         if cut is None:
-            return None
+            return
         self._recovery.go_live(unit)
-        return unit.fold_live(self._announced(unit, replace(cut, settings=unit.settings)))
+        may_kill = unit.caution.announces
+        self._folded.append(unit.fold_live(self._announced(unit, replace(cut, settings=unit.settings))))
+        if may_kill:
+            self._commit()  # what was folded well must not look as if it had killed, should the next unit's records do so
 
     def _announced(self, unit: Unit, cut: Epoch) -> Epoch:
         """The epoch, once the history says that it is about to be folded, if processes may die of it."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamer.errors import UsageError
@@ -19,51 +20,55 @@ from streamer.errors import UsageError
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A state: JSON-able `meta`, and numeric arrays by name."""
+    """A state: JSON-able `meta`, and numeric arrays by name.
+
+    One that a fold has dumped shows the fold's own memory: it is good until the fold's next step.
+    """
 
     meta: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
 
     def to_bytes(self) -> bytes:
         """An Arrow stream of one row, a column an array; equal snapshots give equal bytes."""
-        import pyarrow as pa
+        sink = pa.BufferOutputStream()
+        self.write(sink)
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
 
+    def write(self, sink: Any) -> None:
+        """The same to an Arrow output stream, without a copy of the arrays in between."""
         shapes = {name: [a.dtype.str, list(a.shape)] for name, a in self.arrays.items()}
         head = msgspec.json.encode({"format": FORMAT, "meta": self.meta, "arrays": shapes})
         columns = [_one_binary(np.ascontiguousarray(a)) for a in self.arrays.values()]
         schema = pa.schema([(name, pa.large_binary()) for name in self.arrays], metadata={"driftline": head})
-        sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, schema) as writer:
             writer.write_batch(pa.record_batch(columns, schema=schema))
-        data: bytes = sink.getvalue().to_pybytes()
-        return data
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`. Raises `UsageError` for bytes of another format."""
-        import pyarrow as pa
+    def from_bytes(cls, data: Any) -> Self:
+        """The inverse of `to_bytes`, over these bytes or this Arrow buffer, which it does not copy.
 
+        Raises `UsageError` for bytes of another format.
+        """
         try:
             with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
                 head = msgspec.json.decode(reader.schema.metadata[b"driftline"])
-                table = reader.read_all()
-        except (pa.ArrowInvalid, KeyError, TypeError, msgspec.DecodeError) as problem:
+                batch = reader.read_next_batch()
+            if head["format"] != FORMAT:
+                raise UsageError(f"this state is of format {head['format']}; this version reads format {FORMAT}")
+            arrays = {
+                name: np.frombuffer(batch.column(name)[0].as_buffer(), np.dtype(dtype)).reshape(shape)
+                for name, (dtype, shape) in head["arrays"].items()
+            }
+            return cls(head["meta"], arrays)
+        except (pa.ArrowException, KeyError, TypeError, ValueError, StopIteration, msgspec.DecodeError) as problem:
             raise UsageError(f"this is not a state that Driftline has dumped: {problem}") from problem
-        if head["format"] != FORMAT:
-            raise UsageError(f"this state is of format {head['format']}; this version reads format {FORMAT}")
-        arrays = {
-            name: np.frombuffer(table[name][0].as_buffer(), np.dtype(dtype)).reshape(shape)
-            for name, (dtype, shape) in head["arrays"].items()
-        }
-        return cls(head["meta"], arrays)
 
 
 def _one_binary(array: NDArray[Any]) -> Any:
     """An Arrow array of one binary value: the bytes of this array, which are not copied."""
-    import pyarrow as pa
-
     ends = np.array([0, array.nbytes], np.int64)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(array.reshape(-1).view(np.uint8))]
     return pa.Array.from_buffers(pa.large_binary(), 1, buffers)

@@ -7,8 +7,10 @@ digest of what came of it, so anyone can check: fold the same records along the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from streamer.errors import GapError
 from streamer.logs.base import Epoch
 from streamer.recovery import Recovery
 from streamer.unit import Folded, Unit
@@ -28,12 +30,12 @@ class Verdict:
     differing: Sequence[Epoch]  # those that gave something else than was published; at most `DIFFERING_MAX`
 
 
-def verify(recovery: Recovery, name: str, progress: Callable[[int, int | None], None]) -> Verdict:
-    """Fold the unit's epochs again, from its oldest checkpoint or from the beginning; `progress` is told (done, all).
+def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, int | None], None]) -> Verdict:
+    """Fold the unit's epochs again, as the first of these that can makes it; `progress` is told (done, all).
 
-    Raises as `Recovery.unit` does, `GapError` above all: records that are gone can't be folded again.
+    Raises as `Recovery.unit` does, `GapError` above all, if none can: records that are gone can't be folded again.
     """
-    unit = recovery.unit(name)
+    recovery, unit = _made(recoveries, name)
     before, total, outputs = unit.number, len(unit.script), 0
     differing: list[Epoch] = []
     for folded in _fold_again(recovery, unit):
@@ -42,6 +44,14 @@ def verify(recovery: Recovery, name: str, progress: Callable[[int, int | None], 
             differing.append(folded.epoch)
         progress(unit.number - before, total)
     return Verdict(name, before + 1, unit.number, outputs, differing)
+
+
+def _made(recoveries: Sequence[Recovery], name: str) -> tuple[Recovery, Unit]:
+    *earlier, last = recoveries
+    for recovery in earlier:
+        with suppress(GapError):
+            return recovery, recovery.unit(name)
+    return last, last.unit(name)
 
 
 def _fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -23,3 +26,27 @@ def stop_on_signal() -> threading.Event:
     for each in SIGNALS:
         signal.signal(each, handle)
     return stop
+
+
+@contextmanager
+def signals_as_bytes(numbers: Iterable[signal.Signals]) -> Iterator[int]:
+    """A file descriptor, not blocking, on which each signal arrives as a byte with its number, until the block ends.
+
+    So a loop can wait for signals and for whatever else it listens to in one place, and none is lost in between. For
+    the main thread alone.
+    """
+    readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    woken = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, _do_nothing) for number in numbers}
+    try:
+        yield readable
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(woken)
+        os.close(readable)
+        os.close(writable)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """A handler of our own is what makes Python write the byte."""

@@ -29,10 +29,10 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
 
     config = load_config(config_file)
     differing = 0
-    with open_archive(config) as (recovery, units):
+    with open_archive(config) as (recoveries, units):
         for name in chosen(names, units):
             with progress(name) as report:
-                verdict = verify_unit(recovery, name, report)
+                verdict = verify_unit(recoveries, name, report)
             click.echo(line(verdict))
             differing += len(verdict.differing)
     if differing:

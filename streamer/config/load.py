@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from detectors.registry import DEFAULT
+from streamer.checkpointing import CheckpointSettings
 from streamer.config.environment import override
 from streamer.config.file import Document, read_document
 from streamer.config.messages import problems_of
@@ -41,6 +42,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
     _drop_nulls(document.data, ())
     _anchor_files(document)
+    _anchor_checkpoints(document)
     try:
         config = Config.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
@@ -71,6 +73,15 @@ def _drop_nulls(section: dict[str, Any], path: SettingPath) -> None:
             schema = schema_at((*path, key))
             if schema is not None and "null" not in types_of(schema):
                 del section[key]
+
+
+def _anchor_checkpoints(document: Document) -> None:
+    """A folder of checkpoints, the default one too, is meant relative to the configuration; a URL is as it is."""
+    section = document.data.setdefault("checkpoints", {})
+    if isinstance(section, dict):
+        where = section.setdefault("url", CheckpointSettings().url)
+        if isinstance(where, str) and "://" not in where:
+            section["url"] = str(Path(document.source).parent / where)
 
 
 def _anchor_files(document: Document) -> None:

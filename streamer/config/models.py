@@ -17,6 +17,7 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrain.policy import RetrainSettings
+from streamer.checkpointing import CheckpointSettings
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.detect import Limits
@@ -25,7 +26,7 @@ from streamer.service import CommitSettings
 from streamer.topics import OutputTopics
 
 PORT_MAX: Final = 65_535
-_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "metrics"}
+_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics"}
 
 
 class Section(BaseModel):
@@ -73,6 +74,7 @@ class Config(Section):
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
     limits: Limits = Limits()  # bounds on what producers can make us remember
     commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
+    checkpoints: CheckpointSettings = CheckpointSettings()  # where state is kept, for a restart
     metrics: MetricsSection = MetricsSection()  # where Prometheus and health checks find us
 
     def as_json(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Gate(logging.Handler):
         self._left_out: dict[tuple[str, int], int] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line on, unless it is harmless or its place in the code has spoken lately."""
         if any(name in record.getMessage() for name in HARMLESS):
             return
         line = (record.pathname, record.lineno)

@@ -146,7 +146,8 @@ def decode_entry(value: bytes, at: int = -1) -> Epoch | Note:
     Raises `msgspec.DecodeError` for anything that `encode_entry` did not write.
     """
     if msgspec.json.decode(value, type=_Peek).note:
-        return msgspec.json.decode(value, type=Note)
+        note: Note = msgspec.json.decode(value, type=Note)
+        return note
     return replace(msgspec.json.decode(value, type=Epoch), at=at)
 
 

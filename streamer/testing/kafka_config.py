@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import socket
+import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -16,6 +18,7 @@ PORTS = range(15_000, 32_000)
 PLAIN = "PLAINTEXT"
 CONTROLLER = "CONTROLLER"
 SECURED = "SECURED"
+PROXIED = "PROXIED"
 MECHANISM = "SCRAM-SHA-512"
 USERNAME = "driftline"
 PASSWORD = "driftline-secret"  # noqa: S105 - known to all, for a broker that only this machine can reach
@@ -25,7 +28,6 @@ STORE_PASSWORD = "only-for-tests"  # noqa: S105
 # One node that is broker and controller, small, quick to start, and keeps records however old their timestamps are.
 BASE = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": CONTROLLER,
     "inter.broker.listener.name": PLAIN,
     "auto.create.topics.enable": "false",
@@ -81,6 +83,54 @@ class Guard:
         return f"SASL_{transport}" if self.sasl else transport
 
 
+def replicated(brokers: int) -> dict[str, str]:
+    """What a cluster has otherwise: all is on three brokers, of which two must have a record to acknowledge it.
+
+    With fewer brokers, on all of them.
+    """
+    copies, needed = str(min(brokers, 3)), str(min(brokers, 2))
+    return {
+        "broker.session.timeout.ms": "3000",
+        "default.replication.factor": copies,
+        "min.insync.replicas": needed,
+        "offsets.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": needed,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "transaction.state.log.min.isr": needed,
+        "transaction.state.log.replication.factor": copies,
+    }
+
+
+@dataclass
+class Quorum:
+    """The nodes of one cluster: they know each other by its id and by the ports of their controllers."""
+
+    cluster_id: str = field(default_factory=lambda: base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode())
+    controllers: dict[int, int] = field(default_factory=dict)  # node id -> port; each node enters its own
+
+    @property
+    def voters(self) -> str:
+        """All controllers, as Kafka wants to be told of them."""
+        return ",".join(f"{node}@{HOST}:{port}" for node, port in sorted(self.controllers.items()))
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What a node is to be; its `settings` win over ours. A proxied one has a listener behind a proxy."""
+
+    node_id: int = 1
+    quorum: Quorum = field(default_factory=Quorum)
+    guard: Guard = field(default_factory=Guard)
+    proxied: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listeners(self) -> list[str]:
+        """The names of all ports that the node needs."""
+        secured = [SECURED] if self.guard else []
+        return [PLAIN, CONTROLLER, *secured, *([PROXIED] if self.proxied else [])]
+
+
 def free_ports(listeners: Iterable[str]) -> dict[str, int]:
     """A loopback port for each listener, free when looked at; the start that follows may still find it taken."""
     ports: dict[str, int] = {}
@@ -101,25 +151,32 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def server_properties(folder: Path, ports: Mapping[str, int], guard: Guard, extra: Mapping[str, str]) -> str:
-    """The text of server.properties for a broker that lives in `folder`; `extra` has the last word."""
-    listeners = ",".join(f"{name}://{HOST}:{port}" for name, port in ports.items())
-    protocols = {PLAIN: PLAIN, CONTROLLER: PLAIN, SECURED: guard.protocol}
+def server_properties(folder: Path, ports: Mapping[str, int], advertised: Mapping[str, int], plan: NodePlan) -> str:
+    """The text of server.properties for a node that lives in `folder`, by listener: its port, and the one told clients.
+
+    The plan's own settings have the last word.
+    """
+    protocols = {PLAIN: PLAIN, CONTROLLER: PLAIN, PROXIED: PLAIN, SECURED: plan.guard.protocol}
     settings = {
         **BASE,
-        "listeners": listeners,
-        "advertised.listeners": listeners,
+        "node.id": str(plan.node_id),
+        "listeners": _addresses(ports),
+        "advertised.listeners": _addresses(advertised),
         "listener.security.protocol.map": ",".join(f"{name}:{protocols[name]}" for name in ports),
-        # Static voters: what formatting writes does not depend on the port, so ports can change at the next start.
-        "controller.quorum.voters": f"1@{HOST}:{ports[CONTROLLER]}",
+        # Static voters: what formatting writes does not depend on the ports, so ports can change at the next start.
+        "controller.quorum.voters": plan.quorum.voters,
         "log.dirs": str(folder / "data"),
     }
-    if guard.sasl:
+    if plan.guard.sasl:
         settings |= SASL
-    if guard.tls:
+    if plan.guard.tls:
         settings |= {
             "ssl.keystore.type": "PKCS12",
             "ssl.keystore.location": str(folder / KEY_STORE),
             "ssl.keystore.password": STORE_PASSWORD,
         }
-    return "".join(f"{name}={value}\n" for name, value in {**settings, **extra}.items())
+    return "".join(f"{name}={value}\n" for name, value in {**settings, **plan.settings}.items())
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{HOST}:{port}" for name, port in ports.items())

@@ -1,36 +1,37 @@
-"""The folder a test broker lives in: its settings, its keys, its formatted data and its log."""
+"""Where a test broker lives: its folder with settings, keys, formatted data and log, its ports, and its proxy."""
 
 from __future__ import annotations
 
-import base64
+import shutil
 import subprocess
 import tempfile
-import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 from streamer.errors import BrokerError
 from streamer.testing import kafka_artifacts, kafka_config
-from streamer.testing.kafka_config import CONTROLLER, PLAIN, SECURED, Guard
+from streamer.testing.fault_proxy import FaultProxy
+from streamer.testing.kafka_config import CONTROLLER, PROXIED, NodePlan
 
 JVM = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 QUOTED_LINES = 15
 
 
 class Home:
-    """A new folder, formatted and ready for `command`. The caller removes `folder`, also when `prepare` raises.
+    """A new folder and ports for a node, and its proxy if the plan has one; `format` readies it for `command`.
 
     Everything here raises UsageError when a part of the broker is not installed or can't be fetched.
     """
 
-    def __init__(self, guard: Guard, settings: Mapping[str, str]) -> None:
+    def __init__(self, plan: NodePlan) -> None:
         self._java, self._class_path = kafka_artifacts.java(), kafka_artifacts.class_path()
-        self._guard, self._settings = guard, settings
+        self._plan = plan
+        self.proxy = FaultProxy() if plan.proxied else None
         self.folder = Path(tempfile.mkdtemp(prefix="driftline-kafka-"))
         self.properties = self.folder / "server.properties"
         self.log_file = self.folder / "broker.log"
         self.ca_file = self.folder / "ca.pem"
         self.ports: dict[str, int] = {}
+        self.choose_ports()
 
     @property
     def command(self) -> list[str]:
@@ -38,24 +39,37 @@ class Home:
         log4j = f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties"
         return self._java_command(log4j, "kafka.Kafka", str(self.properties))
 
-    def prepare(self) -> None:
-        """Write settings and keys and format the data, with the user in it. Raises BrokerError quoting the tools."""
+    def choose_ports(self) -> None:
+        """Take other ports, and tell the quorum; formatted data stays valid. `write_settings` makes it count."""
+        self.ports = kafka_config.free_ports(self._plan.listeners)
+        self._plan.quorum.controllers[self._plan.node_id] = self.ports[CONTROLLER]
+        if self.proxy is not None:
+            self.proxy.upstream_port = self.ports[PROXIED]
+
+    def write_settings(self) -> None:
+        """Write what the next start goes by. All nodes of the quorum have ports by then."""
         (self.folder / "log4j2.properties").write_text(kafka_config.LOG4J)
-        self.choose_ports()
-        if self._guard.tls:
+        advertised = self.ports | ({PROXIED: self.proxy.port} if self.proxy else {})
+        text = kafka_config.server_properties(self.folder, self.ports, advertised, self._plan)
+        self.properties.write_text(text)
+
+    def format(self) -> None:
+        """Make keys and format the data, with the user in it. Raises BrokerError quoting the tools."""
+        self.write_settings()
+        guard, cluster_id = self._plan.guard, self._plan.quorum.cluster_id
+        if guard.tls:
             self._make_keys()
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", str(self.properties)]
-        if self._guard.sasl:
+        if guard.sasl:
             user = f"name={kafka_config.USERNAME},password={kafka_config.PASSWORD}"
             tool += ["--add-scram", f"{kafka_config.MECHANISM}=[{user}]"]
         _run(self._java_command(*tool))
 
-    def choose_ports(self) -> None:
-        """Take other ports; formatted data stays valid."""
-        self.ports = kafka_config.free_ports([PLAIN, CONTROLLER, SECURED] if self._guard else [PLAIN, CONTROLLER])
-        text = kafka_config.server_properties(self.folder, self.ports, self._guard, self._settings)
-        self.properties.write_text(text)
+    def remove(self) -> None:
+        """Throw everything away; the node has ended."""
+        if self.proxy is not None:
+            self.proxy.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def log_tail(self, lines: int = QUOTED_LINES) -> str:
         """The last lines of the broker's own log."""

@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from streamer.testing.given_broker import GivenBroker
     from streamer.testing.kafka import Broker
+    from streamer.testing.kafka_cluster import Cluster
 
 BOOTSTRAP_VARIABLE = "DRIFTLINE_TEST_BOOTSTRAP"
 
@@ -35,6 +36,18 @@ def kafka_broker() -> Iterator[Broker | GivenBroker]:
 
         with Broker() as broker:
             yield broker
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster() -> Iterator[Cluster]:
+    """Three brokers, one set for each test file; always our own, as tests kill them. Leave it ready for the next test.
+
+    It takes about 7 s to start; see `streamer.testing.kafka_cluster.Cluster` for what it can do.
+    """
+    from streamer.testing.kafka_cluster import Cluster
+
+    with Cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

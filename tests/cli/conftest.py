@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import types
 from dataclasses import dataclass, field
@@ -45,14 +46,28 @@ class FakeApp:
             seconds=2.0,
         )
 
-    def run(self, config, stop):
-        self.calls |= {"config": config, "stop": stop}
+    def run(self, config, stop, *, worker, progressed):
+        self.calls |= {"config": config, "stop": stop, "worker": worker, "progressed": progressed}
         if self.fails_with is not None:
             raise self.fails_with
 
     def record(self, connection, topics, out, **options):
         self.calls |= {"connection": connection, "topics": topics, "out": out, **options}
         return 1000
+
+
+SMALL = "kafka: {bootstrap: 'localhost:9092'}\ntopics: {bus: {}, tram: {}}\n"
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """`driftline.yaml` in the working directory, and signal handlers as they were."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "driftline.yaml").write_text(SMALL)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path / "driftline.yaml"
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
-"""`run`, `record`, `check-config` and `topics`, with the application and the broker played by the test."""
+"""`record`, `check-config` and `topics`, with the application and the broker played by the test."""
 
 from __future__ import annotations
 
-import os
-import signal
 from uuid import UUID
 
 import pytest
@@ -12,55 +10,6 @@ from cli_kit import cli
 from streamer.errors import BrokerError
 from streamer.logs import kafka_admin
 from streamer.logs.kafka_admin import Topic
-
-SMALL = "kafka: {bootstrap: 'localhost:9092'}\ntopics: {bus: {}, tram: {}}\n"
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    """`driftline.yaml` in the working directory, and signal handlers as they were."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "driftline.yaml").write_text(SMALL)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield tmp_path / "driftline.yaml"
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_run_stops_when_told_to(config, fake_app):
-    """SIGTERM sets the event that the application looks at, and the command ends well."""
-
-    def run(config, stop):
-        assert list(config.topics) == ["bus", "tram"]
-        assert not stop.is_set()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(10)
-
-    fake_app.run = run
-    assert cli("run").exit_code == 0
-
-
-def test_a_second_sigterm_changes_nothing(config, fake_app):
-    """Some supervisors send it twice at once; the commit under way is finished all the same."""
-
-    def run(config, stop):
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.is_set()
-
-    fake_app.run = run
-    assert cli("run").exit_code == 0
-
-
-def test_a_second_ctrl_c_interrupts(config, fake_app):
-    """Whoever asks twice does not want to wait: exit code 130."""
-
-    def run(config, stop):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    fake_app.run = run
-    assert cli("run").exit_code == 130
 
 
 def test_check_config_says_what_will_be_done(config):

@@ -12,7 +12,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streamer.logs.base import Epoch, Output, Past, Records
 from streamer.logs.kafka_connection import KafkaConnection
-from streamer.logs.kafka_log import KafkaLog, KafkaLogSettings
+from streamer.logs.kafka_log import KafkaLog
+from streamer.logs.kafka_settings import KafkaLogSettings
 
 POLLS_MAX = 100
 POLL_S = 0.3

@@ -154,7 +154,7 @@ def test_an_epoch_of_one_kind_of_record_is_folded(topic, event, outputs, n):
     assert one.tally["records", topic] == n
     again = fold()
     again.load(one.dump())
-    assert again.dump() == one.dump()
+    assert again.dump().to_bytes() == one.dump().to_bytes()
 
 
 def test_a_repeated_prediction_id_counts_once():

@@ -58,13 +58,16 @@ def get(endpoint: Endpoint, path: str, method: str = "GET", **headers: str) -> t
     return response.status, response.headers["Content-Type"], body
 
 
-def test_everything_that_happens_moves_its_metric(metrics):
-    """Each method moves the metric of its name, and adds up over calls."""
+def let_everything_happen(metrics: Metrics) -> None:
     metrics.folded("rides", 3, 36)
     metrics.folded("rides", 1, 12)
     metrics.dropped(6)
     metrics.dead_letters("rides", "not_json", 2)
     metrics.alarms("adwin", 5)
+    metrics.diverged(2)
+    metrics.kept("detect-0", 7, 0.3)
+    metrics.failed("detect-0")
+    metrics.paused(0.006)
     metrics.alerts("firing")
     metrics.outcome("cooldown")
     metrics.requests()
@@ -74,6 +77,11 @@ def test_everything_that_happens_moves_its_metric(metrics):
     metrics.models(4)
     metrics.series(48)
     metrics.ready(True)
+
+
+def test_everything_that_happens_moves_its_metric(metrics):
+    """Each method moves the metric of its name, and adds up over calls."""
+    let_everything_happen(metrics)
     samples = samples_of(metrics)
     assert samples.pop(("driftline_commit_seconds_sum",)) == pytest.approx(0.02)
     assert samples.pop(("driftline_commit_seconds_bucket", "0.01")) == 0
@@ -84,6 +92,15 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_dropped_values_total",): 6,
         ("driftline_dead_letters_total", "not_json", "rides"): 2,
         ("driftline_alarms_total", "adwin"): 5,
+        ("driftline_diverged_epochs_total",): 2,
+        ("driftline_checkpoints_total", "kept"): 1,
+        ("driftline_checkpoints_total", "failed"): 1,
+        ("driftline_checkpoint_seconds_count",): 1,
+        ("driftline_checkpoint_seconds_sum",): 0.3,
+        ("driftline_checkpoint_pause_seconds_count",): 1,
+        ("driftline_checkpoint_pause_seconds_sum",): 0.006,
+        ("driftline_checkpoint_epoch", "detect-0"): 7,
+        ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
         ("driftline_alerts_total", "firing"): 1,
         ("driftline_outcomes_total", "cooldown"): 1,
         ("driftline_retrain_requests_total",): 1,
