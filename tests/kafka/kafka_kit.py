@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from streamer.logs.base import Records
+from streamer.logs.base import Epoch, Output, Past, Records
 from streamer.logs.kafka_connection import KafkaConnection
 from streamer.logs.kafka_log import KafkaLog
 from streamer.logs.kafka_settings import KafkaLogSettings
+
+POLLS_MAX = 100
+POLL_S = 0.3
 
 Row = tuple[int, int, bytes | None, bytes | None, object]
 
 
 @dataclass
 class Place:
-    """Topics of one test: `events` with some partitions, `alerts` and `epochs` with one, and `out` for outputs."""
+    """Topics of one test: `events` with some partitions, `alerts` and `out` with one, `epochs` with one a unit."""
 
     broker: Any
     partitions: int = 1
@@ -29,13 +32,14 @@ class Place:
     def __post_init__(self) -> None:
         self.events, self.alerts = f"events-{self.tag}", f"alerts-{self.tag}"
         self.epochs, self.out = f"epochs-{self.tag}", f"out-{self.tag}"
-        one = {self.alerts: 1, self.epochs: 1, self.out: 1}
-        self.broker.create_topics({self.events: self.partitions, **one})
+        one = {self.alerts: 1, self.out: 1}
+        self.broker.create_topics({self.events: self.partitions, self.epochs: self.partitions + 1, **one})
         self.connection = KafkaConnection(bootstrap=(self.broker.bootstrap,))
         self.settings = KafkaLogSettings(
             topics=(self.events, self.alerts),
             group_id=f"group-{self.tag}",
             epochs_topic=self.epochs,
+            session_timeout_s=6,
             commit_deadline_s=10,
             metadata_age_s=1,
         )
@@ -45,7 +49,7 @@ class Place:
 
     @contextmanager
     def log(self, kind: type[KafkaLog] = KafkaLog, **changes: Any) -> Iterator[KafkaLog]:
-        """A log that has not asked for its past yet."""
+        """A log that has not been polled yet."""
         log = kind(self.connection, replace(self.settings, **changes), self.unit_of)
         try:
             yield log
@@ -68,6 +72,15 @@ class Place:
         finally:
             admin.close()
 
+    @contextmanager
+    def consumer(self, isolation_level: str = "read_committed") -> Iterator[Any]:
+        bootstrap = self.broker.bootstrap
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation_level, enable_auto_commit=False)
+        try:
+            yield consumer
+        finally:
+            consumer.close(autocommit=False)
+
     def write(self, values: Sequence[bytes | None], topic: str = "", partition: int = 0, **arguments: Any) -> None:
         """Records with a key of their index, their index as timestamp."""
         with self.producer(**arguments) as producer:
@@ -75,19 +88,68 @@ class Place:
                 producer.send(topic or self.events, value, b"%d" % i, partition=partition, timestamp_ms=i)
             producer.flush(10)
 
-    def read(self, topic: str, partition: int = 0) -> list[Any]:
+    def read(self, topic: str, partition: int = 0, isolation_level: str = "read_committed") -> list[Any]:
         """All records of a partition, by the client's own means."""
-        consumer = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed")
-        try:
-            tp = TopicPartition(topic, partition)
+        tp = TopicPartition(topic, partition)
+        with self.consumer(isolation_level) as consumer:
             consumer.assign([tp])
             consumer.seek_to_beginning(tp)
             end, found = consumer.end_offsets([tp])[tp], []
             while consumer.position(tp) < end:
                 found += consumer.poll(500).get(tp, [])
             return found
-        finally:
-            consumer.close(autocommit=False)
+
+    def end_of(self, topic: str, partition: int = 0) -> int:
+        """Where a reader of committed records ends."""
+        tp = TopicPartition(topic, partition)
+        with self.consumer() as consumer:
+            return int(consumer.end_offsets([tp])[tp])
+
+    def outputs(self) -> list[str]:
+        """What a reader of committed records finds in `out`."""
+        return [record.value.decode() for record in self.read(self.out)]
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """The group's offsets."""
+        with self.admin() as admin:
+            (found,) = admin.list_group_offsets([self.settings.group_id]).values()
+        return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
+
+    def epoch(self, number: int, end: int, partition: int = 0) -> Epoch:
+        return Epoch(f"detect-{partition}", number, {self.events: end}, 1, f"digest {number}")
+
+    def output(self, text: str) -> Output:
+        return Output(self.out, b"key", text.encode(), (("h", b"1"),))
+
+
+def settle(*logs: KafkaLog) -> list[list[str]]:
+    """The units of each log, once the group has come to rest with all of these as members that poll."""
+    ours: list[Collection[str] | None] = [None] * len(logs)
+    for _ in range(POLLS_MAX):
+        for log in logs:
+            log.poll(POLL_S / len(logs))
+        for i, log in enumerate(logs):
+            if (units := log.assignment()) is not None:
+                ours[i] = units
+        if None not in ours and not any(log._membership.moved for log in logs):
+            return [list(units or ()) for units in ours]
+    raise AssertionError(f"the group did not come to rest: {ours}")
+
+
+def begin(log: KafkaLog) -> dict[str, Past]:
+    """Take over whatever units are the log's, as a service without checkpoints does; what they have done."""
+    ((*units,),) = settle(log)
+    return {unit: take_over(log, unit) for unit in units}
+
+
+def take_over(log: KafkaLog, unit: str, at: Mapping[str, int] | None = None) -> Past:
+    """Read a unit from its beginning on (or from `at`), and note where the topics begin that it never read."""
+    past = log.past(unit)
+    assert past is not None
+    start = log.resume(unit, past.starts if at is None else at, past.topic_ids)
+    if start.starts:
+        log.note(unit, [start])
+    return past
 
 
 def rows_of(records: Records) -> list[Row]:
@@ -97,12 +159,12 @@ def rows_of(records: Records) -> list[Row]:
     ]
 
 
-def drain(log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = 100) -> dict[tuple[str, int], list[Row]]:
+def drain(log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = POLLS_MAX) -> dict[tuple[str, int], list[Row]]:
     """Everything until each topic-partition has reached its end."""
     rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
     missing = dict(ends)
     for _ in range(polls_max):
-        for records in log.poll(0.3):
+        for records in log.poll(POLL_S):
             spot = records.topic, records.partition
             rows.setdefault(spot, []).extend(rows_of(records))
             if records.next_offset >= missing.get(spot, 0):

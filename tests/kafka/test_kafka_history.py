@@ -1,131 +1,106 @@
-"""What the epochs topic says of the past; no broker needed."""
+"""Whether a history, the group's offsets and the topics can all be true; no broker needed."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.epochs import encode_epoch
 from streamer.errors import GapError, UsageError
-from streamer.logs.base import Epoch, Records
-from streamer.logs.kafka_history import Bounds, History, Start
-
-UNITS = {("p", 0): "detect-0", ("f", 0): "detect-0", ("p", 1): "detect-1", ("alerts", 0): "decide"}
-BOUNDS = {spot: Bounds(0, 100) for spot in UNITS}
-IDS = {"p": "id-p", "f": "id-f", "alerts": "id-a"}
-STARTS = [
-    Start("detect-0", {"p": 3, "f": 0}, {"p": "id-p", "f": "id-f"}, "g"),
-    Start("detect-1", {"p": 0}, {"p": "id-p"}, "g"),
-    Start("decide", {"alerts": 0}, {"alerts": "id-a"}, "g"),
-]
-
-
-def history(*records: Start | Epoch) -> History:
-    values = [encode_epoch(r) if isinstance(r, Epoch) else msgspec.json.encode(r) for r in records]
-    read = History("g", "epochs")
-    read.add(Records.build("epochs", 0, [(i, 0, None, value, ()) for i, value in enumerate(values)]))
-    return read
-
-
-def epoch(number: int, unit: str = "detect-0", digest: str = "", **ends: int) -> Epoch:
-    return Epoch(unit, number, ends, 0, digest)
-
-
-def test_first_record_of_a_number_counts() -> None:
-    """What a process that had been replaced wrote later is ignored, epochs and starts alike."""
-    read = history(*STARTS, epoch(1, digest="right", p=5), epoch(1, digest="late", p=9), epoch(2, p=7),
-                   Start("detect-0", {"p": 77}, {"p": "other"}, "g"))  # fmt: skip
-    assert [e.digest for e in read.epochs["detect-0"]] == ["right", ""]
-    assert read.starts["detect-0"] == {"p": 3, "f": 0}
-    assert read.topic_ids == IDS
-    assert read.last() == {"detect-0": 2}
-
-
-@pytest.mark.parametrize(
-    "records",
-    [(*STARTS, epoch(2, p=5)), (*STARTS, epoch(1, p=5), epoch(3, p=6)), (epoch(1, p=5),)],
-    ids=["first", "middle", "start"],
+from streamer.logs.base import Epoch, Past, Start
+from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce, published
+from streamer.logs.kafka_history import (
+    Bounds,
+    check_bounds,
+    check_topic_id,
+    check_topics,
+    partition_of_history,
 )
-def test_missing_numbers_are_a_gap(records: tuple[Start | Epoch, ...]) -> None:
-    """An epoch without the one before it, or without its start, says that the epochs topic lost records."""
-    with pytest.raises(GapError, match="Topic epochs lacks epoch"):
-        history(*records)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"{}", b"\xff", b'{"unit":1,"number":0,"ends":{}}', b'{"number": 0}'])
-def test_other_records_are_refused(value: bytes | None) -> None:
-    """Anything but epochs and starts in the topic is named with its offset."""
-    with pytest.raises(UsageError, match="Record 41 of topic epochs is no epoch"):
-        History("g", "epochs").add(Records.build("epochs", 0, [(41, 0, None, value, ())]))
+def epoch(number: int, **ends: int) -> Epoch:
+    return Epoch("detect-0", number, ends)
 
 
-def test_starts_for_what_was_never_read() -> None:
-    """A new topic begins where the settings say, a new partition of a known one at its beginning."""
-    bounds = {spot: Bounds(10, 20) for spot in UNITS}
-    fresh = History("g", "epochs")
-    assert fresh.begin(UNITS, bounds, IDS, latest=True) == [
-        Start("decide", {"alerts": 20}, {"alerts": "id-a"}, "g"),
-        Start("detect-0", {"p": 20, "f": 20}, {"p": "id-p", "f": "id-f"}, "g"),
-        Start("detect-1", {"p": 20}, {"p": "id-p"}, "g"),
-    ]
-    assert {end for s in fresh.begin(UNITS, bounds, IDS, latest=False) for end in s.ends.values()} == {10}
-    grown = history(Start("detect-0", {"p": 3}, {"p": "id-p"}, "g"))
-    assert [(s.unit, s.ends) for s in grown.begin(UNITS, bounds, IDS, latest=True)] == [
-        ("decide", {"alerts": 20}),
-        ("detect-0", {"f": 20}),
-        ("detect-1", {"p": 10}),
-    ]
-    assert history(*STARTS).begin(UNITS, bounds, IDS, latest=True) == []
+def past(*epochs: Epoch, base: int = 0, **starts: int) -> Past:
+    one = Past(base)
+    one.take(Start("detect-0", starts, dict.fromkeys(starts, "id")))
+    assert all(one.take(entry) for entry in epochs)
+    return one
+
+
+class NoSender:
+    """What a committer needs before it commits anything."""
+
+    producer = None
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def exactly_once() -> ExactlyOnce:
+    sender: Any = NoSender()
+    sender.producer = NoSender()
+    return ExactlyOnce(sender, sender)
+
+
+def at_least_once() -> AtLeastOnce:
+    sender: Any = NoSender()
+    return AtLeastOnce(sender, sender)
+
+
+def test_every_unit_has_a_partition_of_its_own() -> None:
+    """The first belongs to decide, the others to the partitions of the events in order."""
+    units = ["decide", *(f"detect-{p}" for p in range(12))]
+    assert [partition_of_history(unit) for unit in units] == list(range(13))
 
 
 @pytest.mark.parametrize(
-    ("spot", "bounds", "said"),
+    ("offset", "bounds", "said"),
     [
-        (("p", 0), Bounds(4, 100), r"p-0 begins at offset 4 now.*since offset 3: 1 of them are gone"),
-        (("p", 0), Bounds(3, 49), r"p-0 ends at offset 49.*up to offset 50: the topic was truncated"),
-        (("p", 1), Bounds(1, 100), r"p-1 begins at offset 1 now"),
-        (("alerts", 0), Bounds(2000, 5000), r"alerts-0 begins at offset 2000 now.*2,000 of them"),
+        (3, Bounds(4, 100), r"p-1 begins at offset 4 now, and offset 3 is to be read next: 1 records are gone"),
+        (0, Bounds(2000, 5000), r"2,000 records are gone"),
+        (50, Bounds(0, 49), r"p-1 ends at offset 49, and was read up to offset 50 before: the topic was truncated"),
     ],
 )
-def test_lost_records_are_a_gap(spot: tuple[str, int], bounds: Bounds, said: str) -> None:
-    """Records gone at either end of a partition are a gap as soon as a unit's state needs them, and only then."""
-    read = history(*STARTS, epoch(1, p=50))
-    read.check(UNITS, BOUNDS | {("p", 0): Bounds(3, 50)}, IDS)
+def test_lost_records_are_a_gap(offset: int, bounds: Bounds, said: str) -> None:
+    """Records gone at either end of a partition are a gap as soon as they are to be read, and only then."""
     with pytest.raises(GapError, match=said):
-        read.check(UNITS, BOUNDS | {spot: bounds}, IDS)
+        check_bounds("p", 1, offset, bounds)
+    check_bounds("p", 1, bounds.begin, bounds)
+    check_bounds("p", 1, bounds.end, bounds)
 
 
 def test_topic_of_another_id_is_a_gap() -> None:
     """The same name with another id is another topic; a broker without ids proves nothing."""
-    read = history(*STARTS)
-    read.check(UNITS, BOUNDS, IDS | {"p": ""})
+    for known, now in (("a", "a"), ("a", ""), ("", "b"), ("", "")):
+        check_topic_id("f", known, now)
     with pytest.raises(GapError, match=r"Topic f was deleted and created again \(its id was id-f and is new\)"):
-        read.check(UNITS, BOUNDS, IDS | {"f": "new"})
+        check_topic_id("f", "id-f", "new")
 
 
-def test_topic_no_longer_read_is_refused() -> None:
-    """A state can't be made again from a topic that the config does not name any more."""
-    units = {spot: unit for spot, unit in UNITS.items() if spot[0] != "f"}
-    with pytest.raises(UsageError, match="detect-0 is made from topic f among others"):
-        history(*STARTS).check(units, BOUNDS, IDS)
+def test_a_topic_that_is_no_longer_read_must_have_been_folded_to_its_end() -> None:
+    """An epoch that has folded records of it can't be folded again without it; epochs after it don't mind."""
+    told = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0, f=0)
+    check_topics("detect-0", told.starts, told, {"p", "f"})
+    with pytest.raises(UsageError, match=r"last epochs of detect-0 are made from topic f .*stopped in order"):
+        check_topics("detect-0", told.starts, told, {"p"})
+    behind = past(epoch(3, p=9, f=4), base=2)
+    check_topics("detect-0", {"p": 5, "f": 4}, behind, {"p"})
+    with pytest.raises(UsageError, match="topic f"):
+        check_topics("detect-0", {"p": 5, "f": 3}, behind, {"p"})
 
 
 def test_published_up_to_the_committed_offsets() -> None:
     """An epoch counts as published when the group's committed offsets reach all of its ends."""
-    read = history(*STARTS, epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4))
-
-    def committed(**offsets: int) -> int:
-        return read.past(UNITS, {(topic, 0): offset for topic, offset in offsets.items()})["detect-0"].committed
-
-    assert [committed(), committed(p=4), committed(p=5), committed(p=9), committed(p=5, f=4)] == [0, 0, 1, 1, 2]
-    assert (committed(p=9, f=4), committed(p=50, f=50)) == (3, 3)
-    assert {unit: len(past.epochs) for unit, past in read.past(UNITS, {}).items()} == {
-        "decide": 0, "detect-0": 3, "detect-1": 0,
-    }  # fmt: skip
+    told = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0)
+    found = [published(told, at) for at in ({}, {"p": 4}, {"p": 5}, {"p": 9}, {"p": 5, "f": 4}, {"p": 9, "f": 4})]
+    assert found == [0, 0, 1, 1, 2, 3]
+    behind = past(epoch(8, p=12), base=7)
+    assert [published(behind, at) for at in ({}, {"p": 11}, {"p": 12}, {"p": 50})] == [7, 7, 8, 8]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8), st.integers(0, 8))
@@ -133,7 +108,25 @@ def test_commits_prove_exactly_what_they_followed(steps: list[tuple[int, int]], 
     """Whatever ends the epochs have, offsets committed after epoch n prove n, and none that reaches further."""
     steps = [(p, f) for p, f in steps if p or f]
     ends = list(itertools.accumulate(steps, lambda a, b: (a[0] + b[0], a[1] + b[1])))
-    read = history(*STARTS, *(epoch(i + 1, p=p, f=f) for i, (p, f) in enumerate(ends)))
+    told = past(*(epoch(i + 1, p=p, f=f) for i, (p, f) in enumerate(ends)), p=0, f=0)
     done = min(done, len(ends))
-    committed = {("p", 0): ends[done - 1][0], ("f", 0): ends[done - 1][1]} if done else {}
-    assert read.past(UNITS, committed)["detect-0"].committed == done
+    committed = {"p": ends[done - 1][0], "f": ends[done - 1][1]} if done else {}
+    assert at_least_once().proven(1, told, 0, committed) == committed
+    assert told.committed == done
+
+
+def test_exactly_once_believes_the_history() -> None:
+    """What is in the history is published; offsets that the brokers forgot are what it says."""
+    told = past(epoch(1, p=5), epoch(2, p=7), p=3, f=1)
+    assert exactly_once().proven(1, told, 0, {}) == {"p": 7, "f": 1}
+    assert exactly_once().proven(1, told, 0, {"p": 7, "f": 1}) == {"p": 7, "f": 1}
+    assert told.committed == 2
+
+
+def test_exactly_once_does_not_go_back() -> None:
+    """Offsets that somebody set back can't be followed, as what comes behind them is published already."""
+    told = past(epoch(1, p=5), epoch(2, p=7), p=3)
+    with pytest.raises(
+        GapError, match=r"offset of p was set back to 5 by somebody, and the epochs say that 7 .*Set it to 7 again"
+    ):
+        exactly_once().proven(1, told, 0, {"p": 5})

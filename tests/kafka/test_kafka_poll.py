@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_kit import Place, Row, drain
+from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, settle
 
 from streamer.errors import BrokerError, GapError
 from streamer.logs.kafka_log import KafkaLog
@@ -41,17 +41,11 @@ def fill(place: Place, codec: str | None) -> int:
                 first.flush(10), second.flush(10)
             (first.commit_transaction if turn % 2 else first.abort_transaction)()
             (second.abort_transaction if turn % 3 else second.commit_transaction)()
-    return int(end_of(place, place.events))
-
-
-def end_of(place: Place, topic: str, partition: int = 0) -> int:
-    with place.log() as log:
-        tp = TopicPartition(topic, partition)
-        return int(log._consumer.end_offsets([tp])[tp])
+    return place.end_of(place.events)
 
 
 def read_from(log: KafkaLog, place: Place, offset: int, end: int) -> list[Row]:
-    log._consumer.seek(TopicPartition(place.events, 0), offset)
+    log.resume("detect-0", {place.events: offset}, {})
     return drain(log, {(place.events, 0): end})[place.events, 0]
 
 
@@ -60,14 +54,16 @@ def test_raw_and_plain_reading_are_equal(kafka_broker: Any, codec: str | None) -
     """Null keys, tombstones, headers, aborted transactions, every codec, and starting anywhere: equal records."""
     place = Place(kafka_broker)
     end = fill(place, codec)
-    with place.log() as raw, place.log(raw_batches=False) as plain:
-        raw.past()
-        plain.past()
-        for offset in (0, *random.Random(1).sample(range(1, end), 25), end - 1):
-            mine, theirs = read_from(raw, place, offset, end), read_from(plain, place, offset, end)
-            assert mine == theirs
-            assert all(row[0] >= offset for row in mine)
-            assert offset or 300 < len(mine) < 354
+    offsets = (0, *random.Random(1).sample(range(1, end), 25), end - 1)
+    read = {}
+    for raw in (True, False):
+        with place.log(raw_batches=raw) as log:
+            begin(log)
+            read[raw] = [read_from(log, place, offset, end) for offset in offsets]
+    assert read[True] == read[False]
+    assert 300 < len(read[True][0]) < 354
+    for offset, rows in zip(offsets, read[True], strict=True):
+        assert rows == [row for row in read[True][0] if row[0] >= offset]
 
 
 def test_poll_is_bounded(kafka_broker: Any) -> None:
@@ -77,7 +73,7 @@ def test_poll_is_bounded(kafka_broker: Any) -> None:
         place.write([b"v%d" % i for i in range(1000)], partition=partition)
     for raw in (True, False):
         with place.log(records_max=70, raw_batches=raw) as log:
-            log.past()
+            begin(log)
             seen: dict[int, list[int]] = {0: [], 1: []}
             while min(map(len, seen.values())) < 1000:
                 found = log.poll(0.5)
@@ -97,8 +93,7 @@ def test_many_partitions(kafka_broker: Any) -> None:
         producer.send(place.alerts, b"a")
         producer.flush(10)
     with place.log() as log:
-        past = log.past()
-        assert list(past) == sorted([f"detect-{p}" for p in range(60)] + ["decide"])
+        assert list(begin(log)) == sorted([f"detect-{p}" for p in range(60)] + ["decide"])
         orders, seen = [], 0
         while seen < 601:
             found = log.poll(0.5)
@@ -114,7 +109,7 @@ def test_held_partition_waits(kafka_broker: Any) -> None:
     for partition in range(2):
         place.write([b"v"] * 50, partition=partition)
     with place.log(records_max=10) as log:
-        log.past()
+        begin(log)
         log.hold(place.events, 0, True)
         rows = drain(log, {(place.events, 1): 50})
         assert (place.events, 0) not in rows
@@ -135,7 +130,7 @@ def test_markers_alone_move_a_partition(kafka_broker: Any) -> None:
         producer.abort_transaction()
     for raw in (True, False):
         with place.log(raw_batches=raw) as log:
-            log.past()
+            begin(log)
             assert drain(log, {(place.events, 0): 2}) == {(place.events, 0): []}
             assert log.lag()[place.events, 0] == 0
 
@@ -158,7 +153,7 @@ def test_damaged_batch_stops_its_partition_only(
 
         monkeypatch.setattr(DefaultRecordBatch, "validate_crc", lambda self: b"bad" not in bytes(self._buffer))
     with place.log(raw_batches=raw) as log:
-        log.past()
+        begin(log)
         rows = drain(log, {(place.events, 1): 5}, 20)
         assert [row[3] for row in rows[place.events, 1]] == [b"good"] * 5
         for _ in range(5):
@@ -178,9 +173,9 @@ def test_records_deleted_under_the_reader_are_a_gap(kafka_broker: Any) -> None:
     place = Place(kafka_broker)
     place.write([b"v"] * 20)
     with place.log(records_max=5) as log:
-        log.past()
+        begin(log)
         drain(log, {(place.events, 0): 5})
-        log._consumer.seek(TopicPartition(place.events, 0), 2)  # so that nothing of what was fetched ahead is used
+        log.resume("detect-0", {place.events: 2}, {})  # so that nothing of what was fetched ahead is used
         with place.admin() as admin:
             admin.delete_records({TopicPartition(place.events, 0): 15})
         with pytest.raises(GapError, match="holds offsets 15 to 20 now, and reading stands at 2"):
@@ -193,7 +188,7 @@ def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
     place = Place(kafka_broker)
     place.write([b"v"] * 5)
     with place.log() as log:
-        log.past()
+        begin(log)
         drain(log, {(place.events, 0): 5})
         with place.admin() as admin:
             admin.delete_topics([place.events])
@@ -201,41 +196,42 @@ def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
             time.sleep(0.5)
             place.broker.create_topics({place.events: 1})
         with pytest.raises(GapError, match="deleted and created again" if again else "was deleted"):
-            drain(log, {(place.events, 0): 6}, 60)
+            for _ in range(POLLS_MAX):
+                log.poll(POLL_S)
+                log.assignment()
 
 
 def test_missing_topic_is_named(kafka_broker: Any) -> None:
     """A topic that does not exist is named, and not created by asking."""
     place = Place(kafka_broker)
-    with place.log(topics=(place.events, f"none-{place.tag}")) as log:
-        for _ in range(2):
-            with pytest.raises(BrokerError, match=f"Topic none-{place.tag} does not exist"):
-                log.past()
+    for _ in range(2):
+        with (
+            pytest.raises(BrokerError, match=f"Topic none-{place.tag} does not exist"),
+            place.log(topics=(place.events, f"none-{place.tag}")),
+        ):
+            raise AssertionError("the log was made")
 
 
-def test_topics_that_need_one_partition(kafka_broker: Any) -> None:
-    """An epochs topic, or a topic that decide reads, with several partitions has no one order and is refused."""
+def test_a_unit_has_one_partition_of_a_topic(kafka_broker: Any) -> None:
+    """A topic with several partitions has no one order, so a unit that would read them is refused."""
     place = Place(kafka_broker, 2)
-    swapped = place.log(epochs_topic=place.events, topics=(place.alerts,))
-    with swapped as log, pytest.raises(BrokerError, match="epochs need one order"):
-        log.past()
     place.unit_of = lambda _topic, _partition: "decide"  # type: ignore[method-assign]
     with (
         place.log() as log,
-        pytest.raises(BrokerError, match="several partitions, and decide reads it in one"),
+        pytest.raises(BrokerError, match="several partitions, and decide reads it in one order"),
     ):
-        log.past()
+        settle(log)
 
 
-def test_new_partitions_are_told_of(kafka_broker: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Partitions added while the service runs are said once, and reading goes on."""
-    place = Place(kafka_broker)
+def test_epochs_topic_without_a_partition_for_each_unit(kafka_broker: Any) -> None:
+    """Too few partitions of the epochs topic stop the unit that has none, and the command that adds them is named."""
+    place = Place(kafka_broker, 2)
+    with place.admin() as admin:
+        admin.create_partitions({place.events: 3})
     with place.log() as log:
-        log.past()
-        with place.admin() as admin:
-            admin.create_partitions({place.events: 3})
-        place.write([b"v"])
-        for _ in range(40):
-            log.poll(0.1)
-        assert log.lag()[place.events, 0] == 0
-    assert sum("new partitions" in line for line in caplog.messages) == 1
+        while settle(log) != [["decide", "detect-0", "detect-1", "detect-2"]]:
+            pass
+        with pytest.raises(
+            BrokerError, match=rf"{place.epochs} has 3 partitions and detect-2 needs partition 3: `driftline topics"
+        ):
+            log.past("detect-2")
