@@ -159,7 +159,9 @@ def rows_of(records: Records) -> list[Row]:
     ]
 
 
-def drain(log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = POLLS_MAX) -> dict[tuple[str, int], list[Row]]:
+def drain(
+    log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = POLLS_MAX
+) -> dict[tuple[str, int], list[Row]]:
     """Everything until each topic-partition has reached its end."""
     rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
     missing = dict(ends)

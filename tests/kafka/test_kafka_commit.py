@@ -3,80 +3,62 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import pytest
-from kafka import TopicPartition
-from kafka_kit import Place, drain
+from kafka_kit import Place, begin, drain, settle, take_over
 
-from streamer.epochs import encode_epoch
-from streamer.errors import BrokerError, Doubt, GapError, UsageError
-from streamer.logs.base import Epoch, Output
+from streamer.errors import BrokerError, Doubt, GapError
+from streamer.logs.base import Output, Unsettled
 from streamer.logs.kafka_log import KafkaLog
+from streamer.logs.past import Attempt, SettingsNote
 
 pytestmark = pytest.mark.broker
 
-Crash = Callable[[KafkaLog, pytest.MonkeyPatch], None]
+BOTH = pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 
 
-def epoch(place: Place, number: int, end: int, partition: int = 0) -> Epoch:
-    return Epoch(f"detect-{partition}", number, {place.events: end}, 1, f"digest {number}")
+@contextmanager
+def running(place: Place, **changes: Any) -> Iterator[KafkaLog]:
+    """A log that has taken its units over."""
+    with place.log(**changes) as log:
+        begin(log)
+        yield log
 
 
-def output(place: Place, text: str) -> Output:
-    return Output(place.out, b"key", text.encode(), (("h", b"1"),))
+def past_of(log: KafkaLog, unit: str = "detect-0") -> Any:
+    settle(log)
+    return take_over(log, unit)
 
 
-def has_run(place: Place) -> None:
-    """Five events are there, and a service has folded them and published one output."""
-    place.write([b"v"] * 5)
-    with place.log() as log:
-        log.past()
-        log.commit([output(place, "one")], [epoch(place, 1, 5)])
-
-
-def test_commits_are_found_again(kafka_broker: Any) -> None:
-    """A fresh process finds every epoch of every unit, and reads again from where the first one began."""
+@BOTH
+def test_commits_are_found_again(kafka_broker: Any, delivery: str) -> None:
+    """A fresh process finds every epoch of every unit with its place, and reads on from where it is told."""
     place = Place(kafka_broker, 2)
     for partition in range(2):
         place.write([b"v%d" % i for i in range(10)], partition=partition)
-    written = [epoch(place, 1, 4), epoch(place, 1, 10, 1), epoch(place, 2, 9)]
-    with place.log() as log:
-        assert {unit: (list(past.epochs), past.committed) for unit, past in log.past().items()} == {
-            "decide": ([], 0),
-            "detect-0": ([], 0),
-            "detect-1": ([], 0),
-        }
-        log.commit([output(place, "a")], written[:2])
-        log.commit([], written[2:])
-    with place.log() as log:
-        past = log.past()
-        assert list(past["detect-0"].epochs) == [written[0], written[2]]
-        assert (past["detect-0"].committed, past["detect-1"].committed, past["decide"].committed) == (2, 1, 0)
-        rows = drain(log, {(place.events, 0): 10, (place.events, 1): 10})
-        assert [row[0] for row in rows[place.events, 0]] == list(range(10))
-        log.commit([], [epoch(place, 3, 10)])
+    with running(place, delivery=delivery) as log:
+        first = log.commit([place.output("a")], [place.epoch(1, 4), place.epoch(1, 10, 1)])
+        (second,) = log.commit([], [place.epoch(2, 9)])
+    with place.log(delivery=delivery) as log:
+        settle(log)
+        past = log.past("detect-0")
+        assert past is not None
+        assert (past.epochs, past.committed) == ([first[0], second], 2)
+        assert [epoch.at for epoch in past.epochs] == [first[0].at, second.at]
+        since = log.past("detect-0", first[0])
+        assert since is not None
+        assert (since.base, since.epochs, since.last) == (1, [second], 2)
+        assert log.past("detect-0", place.epoch(1, 5)) is None
+        log.resume("detect-0", {place.events: 9}, {})
+        log.resume("detect-1", {place.events: 10}, {})
+        rows = drain(log, {(place.events, 0): 10})
+        assert [row[0] for row in rows[place.events, 0]] == [9]
+        log.commit([], [place.epoch(3, 10)])
     (record,) = place.read(place.out)
     assert (record.key, record.value, record.headers) == (b"key", b"a", [("h", b"1")])
-
-
-def crash_before_outputs(log: KafkaLog, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(log._committer, "_publish", fails_at(log._committer._publish, 2))
-
-
-def crash_inside_outputs(log: KafkaLog, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(log._committer, "_send", fails_at(log._committer._send, 3))
-
-
-def crash_before_offsets(log: KafkaLog, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(log._committer, "_commit_offsets", fails_at(log._committer._commit_offsets, 1))
-
-
-def crash_before_epochs(log: KafkaLog, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(log._committer, "_publish", fails_at(log._committer._publish, 1))
 
 
 def fails_at(call: Callable[..., Any], turn: int) -> Callable[..., Any]:
@@ -90,149 +72,147 @@ def fails_at(call: Callable[..., Any], turn: int) -> Callable[..., Any]:
     return failing
 
 
+STEPS = {  # step of the commit -> the call that fails, and whether all of it is there afterwards
+    "begin": ("begin_transaction", False),
+    "outputs": ("flush", False),
+    "offsets": ("send_offsets_to_transaction", False),
+    "commit": ("commit_transaction", False),
+    "witness": ("", True),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_commit_that_breaks_off_is_there_or_it_is_not(kafka_broker: Any, step: str) -> None:
+    """Whichever step fails, readers see all of it or nothing, and the next process finds out which and goes on."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 10)
+    call, is_kept = STEPS[step]
+    with running(place) as log, pytest.MonkeyPatch.context() as patch:
+        log.commit([place.output("one")], [place.epoch(1, 5)])
+        owner = log._producer if call else log
+        patch.setattr(owner, call or "committed", fails_at(getattr(owner, call or "committed"), 1))
+        with pytest.raises(Doubt, match=f"step '{step}' failed"):
+            log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
+    with place.log() as log:
+        past = past_of(log)
+        assert (len(past.epochs), past.committed) == (1 + is_kept, 1 + is_kept)
+        assert place.outputs() == (["one", "two", "three"] if is_kept else ["one"])
+        if not is_kept:
+            log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
+    assert place.outputs() == ["one", "two", "three"]
+    assert place.committed()[place.events, 0] == 10
+
+
 @pytest.mark.parametrize(
-    ("crash", "step", "epochs", "committed", "outputs"),
+    ("call", "turn", "step", "epochs", "outputs"),
     [
-        (crash_before_epochs, "epochs", 1, 1, ["one"]),
-        (crash_before_outputs, "outputs", 2, 1, ["one"]),
-        (crash_inside_outputs, "outputs", 2, 1, ["one", "two"]),
-        (crash_before_offsets, "offsets", 2, 1, ["one", "two", "three"]),
+        ("publish_entries", 1, "epochs", 1, ["one"]),
+        ("publish", 1, "outputs", 2, ["one"]),
+        ("_send", 3, "outputs", 2, ["one", "two"]),
+        ("", 1, "offsets", 2, ["one", "two", "three"]),
     ],
 )
-def test_crash_between_the_steps(
-    kafka_broker: Any, crash: Crash, step: str, epochs: int, committed: int, outputs: list[str]
+def test_at_least_once_repeats_what_is_not_proven(
+    kafka_broker: Any, call: str, turn: int, step: str, epochs: int, outputs: list[str]
 ) -> None:
     """Wherever a commit breaks off, a fresh process learns which outputs are surely out, and repeats the rest."""
     place = Place(kafka_broker)
     place.write([b"v"] * 10)
-    with place.log() as log, pytest.MonkeyPatch.context() as patch:
-        log.past()
-        log.commit([output(place, "one")], [epoch(place, 1, 5)])
-        crash(log, patch)
+    with running(place, delivery="at_least_once") as log, pytest.MonkeyPatch.context() as patch:
+        log.commit([place.output("one")], [place.epoch(1, 5)])
+        owner = log._committer._sender if call else log
+        name = call or "commit_offsets"
+        patch.setattr(owner, name, fails_at(getattr(owner, name), turn))
         with pytest.raises(Doubt, match=f"step '{step}' failed"):
-            log.commit([output(place, "two"), output(place, "three")], [epoch(place, 2, 10)])
-    with place.log() as log:
-        past = log.past()["detect-0"]
-        assert (len(past.epochs), past.committed) == (epochs, committed)
-        assert [r.value.decode() for r in place.read(place.out)] == outputs
-        log.commit([output(place, "two"), output(place, "three")], [epoch(place, 2, 10)])
-    assert {r.value.decode() for r in place.read(place.out)} == {"one", "two", "three"}
-    with place.log() as log:
-        assert log.past()["detect-0"].committed == 2
-    assert len([r for r in place.read(place.epochs) if b'"number":2' in r.value]) == 1
+            log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
+    with place.log(delivery="at_least_once") as log:
+        past = past_of(log)
+        assert (len(past.epochs), past.committed) == (epochs, 1)
+        assert place.outputs() == outputs
+        log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
+    assert set(place.outputs()) == {"one", "two", "three"}
+    with place.log(delivery="at_least_once") as log:
+        assert past_of(log).committed == 2
 
 
-def test_second_process_of_a_group_ends_without_publishing(kafka_broker: Any) -> None:
-    """Of two processes for one group the one that is second with an epoch is in doubt, and publishes nothing."""
+def test_the_next_of_a_number_fences_the_one_before(kafka_broker: Any) -> None:
+    """A process whose place was taken is in doubt with its next commit, and nothing of that is ever seen."""
     place = Place(kafka_broker)
     place.write([b"v"] * 10)
-    with place.log() as old, place.log() as new:
-        old.past()
-        new.past()
-        new.commit([output(place, "new")], [epoch(place, 1, 5)])
-        with pytest.raises(Doubt, match="another process works for the same group"):
-            old.commit([output(place, "old")], [epoch(place, 1, 7), epoch(place, 2, 8)])
+    with running(place) as old:
+        old.commit([place.output("old")], [place.epoch(1, 5)])
+        with running(place) as new:
+            with pytest.raises((Doubt, Unsettled)):
+                old.commit([place.output("zombie")], [place.epoch(2, 7)])
+            new.commit([place.output("new")], [place.epoch(2, 8)])
+    assert place.outputs() == ["old", "new"]
     with place.log() as log:
-        assert [e.ends[place.events] for e in log.past()["detect-0"].epochs] == [5]
-    assert [r.value for r in place.read(place.out)] == [b"new"]
+        assert [epoch.ends[place.events] for epoch in past_of(log).epochs] == [5, 8]
 
 
-def test_start_latest_is_kept(kafka_broker: Any) -> None:
-    """Where a service began at the end is kept before it reads, so a crash before any commit loses nothing."""
+def test_a_member_whose_units_moved_can_neither_commit_nor_note(kafka_broker: Any) -> None:
+    """While another takes a unit over nothing is sent; afterwards units that stayed go on, and the other is gone."""
+    place = Place(kafka_broker, 2)
+    with running(place) as one, place.log(worker=1) as other:
+        one.commit([place.output("both")], [place.epoch(1, 0), place.epoch(1, 0, 1)])
+        mine, theirs = settle(one, other)
+        assert (mine, theirs) == (["decide", "detect-0"], ["detect-1"])
+        with pytest.raises(Unsettled):
+            one.commit([place.output("moved")], [place.epoch(2, 0, 1)])
+        with pytest.raises(Unsettled):
+            one.past("detect-1")
+        take_over(other, "detect-1")
+        for unit in mine:
+            take_over(one, unit)
+        one.commit([place.output("stayed")], [place.epoch(2, 0)])
+        other.commit([place.output("taken over")], [place.epoch(2, 0, 1)])
+    assert sorted(place.outputs()) == ["both", "stayed", "taken over"]
+
+
+@BOTH
+def test_notes_are_kept_between_epochs(kafka_broker: Any, delivery: str) -> None:
+    """What a process notes, the next one finds in its order; an attempt without an epoch stands."""
     place = Place(kafka_broker)
-    place.write([b"old"] * 5)
-    with place.log(start="latest") as log:
-        log.past()
-    place.write([b"new"] * 3)
-    with place.log(start="latest") as log:
-        log.past()
-        rows = drain(log, {(place.events, 0): 8})
-    assert [row[0] for row in rows[place.events, 0]] == [5, 6, 7]
+    with running(place, delivery=delivery) as log:
+        log.note("detect-0", [SettingsNote("detect-0", "f1", "{}"), Attempt("detect-0", 9)])
+        log.commit([], [place.epoch(1, 0)])
+        log.note("detect-0", [Attempt("detect-0", 7)])
+    with place.log(delivery=delivery) as log:
+        past = past_of(log)
+        assert (past.settings, past.starts) == ({"f1": "{}"}, {place.events: 0})
+        assert [attempt.records for attempt in past.attempts] == [7]
+        log.absolve(["detect-0"])
+    with place.log(delivery=delivery) as log:
+        assert past_of(log).attempts == []
 
 
-def test_new_partitions_begin_at_their_beginning(kafka_broker: Any) -> None:
-    """A topic that grew while the service was down is read from its new partition's first record, `latest` or not."""
+def test_offsets_that_expired_are_known_from_the_history(kafka_broker: Any) -> None:
+    """Brokers forget a group that was away for long; work goes on where the history says, and nothing is repeated."""
     place = Place(kafka_broker)
-    with place.log(start="latest") as log:
-        log.past()
-    with place.admin() as admin:
-        admin.create_partitions({place.events: 2})
-    time.sleep(0.5)
-    place.write([b"v"] * 4, partition=1)
-    with place.log(start="latest") as log:
-        assert "detect-1" in log.past()
-        assert len(drain(log, {(place.events, 1): 4})[place.events, 1]) == 4
-
-
-def test_gap_after_delete_records(kafka_broker: Any) -> None:
-    """Records deleted since the service began are a gap: topic, partition and how many are gone are said."""
-    place = Place(kafka_broker)
-    has_run(place)
-    with place.admin() as admin:
-        admin.delete_records({TopicPartition(place.events, 0): 3})
-    with (
-        place.log() as log,
-        pytest.raises(GapError, match=rf"{place.events}-0 begins at offset 3 .* 3 of them are gone"),
-    ):
-        log.past()
-
-
-def test_topic_created_again_while_stopped(kafka_broker: Any) -> None:
-    """A topic deleted and created again between two runs is known by its id, however many records it holds."""
-    place = Place(kafka_broker)
-    has_run(place)
-    with place.admin() as admin:
-        admin.delete_topics([place.events])
-    time.sleep(0.5)
-    place.broker.create_topics({place.events: 1})
-    place.write([b"other"] * 9)
-    with place.log() as log, pytest.raises(GapError, match="deleted and created again"):
-        log.past()
-
-
-def test_epochs_topic_of_another_group_is_refused(kafka_broker: Any) -> None:
-    """Two groups can't share an epochs topic; the second is told at its start."""
-    place = Place(kafka_broker)
-    with place.log() as log:
-        log.past()
-    with place.log(group_id=f"other-{place.tag}") as log, pytest.raises(UsageError, match="every group needs"):
-        log.past()
-
-
-def test_lost_epochs_topic_is_a_gap(kafka_broker: Any) -> None:
-    """Committed offsets without epochs mean that the epochs were lost, and nobody guesses."""
-    place = Place(kafka_broker)
-    has_run(place)
-    fresh = f"epochs2-{place.tag}"
-    kafka_broker.create_topics({fresh: 1})
-    with place.log(epochs_topic=fresh) as log, pytest.raises(GapError, match=r"up to offset 5.*epochs were lost"):
-        log.past()
-
-
-def test_gap_in_the_numbers(kafka_broker: Any) -> None:
-    """An epochs topic that lost records at its beginning is a gap."""
-    place = Place(kafka_broker)
-    with place.log() as log:
-        log.past()
-        for number in (1, 2, 3):
-            log.commit([], [epoch(place, number, 0)])
-    place.write([encode_epoch(epoch(place, 5, 0))], place.epochs)
-    with place.log() as log, pytest.raises(GapError, match="lacks epoch 4 of detect-0 before its epoch 5"):
-        log.past()
-
-
-def test_lost_offsets_repeat_rather_than_lose(kafka_broker: Any) -> None:
-    """When the group's committed offsets expired, every epoch counts as unpublished."""
-    place = Place(kafka_broker)
-    has_run(place)
+    place.write([b"v"] * 5)
+    with running(place) as log:
+        log.commit([place.output("one")], [place.epoch(1, 5)])
     with place.admin() as admin:
         admin.delete_groups([place.settings.group_id])
     with place.log() as log:
-        past = log.past()["detect-0"]
-        assert (len(past.epochs), past.committed) == (1, 0)
+        assert past_of(log).committed == 1
+        log.commit([place.output("two")], [place.epoch(2, 5)])
+    assert place.outputs() == ["one", "two"]
 
 
-def test_outputs_of_every_shape(kafka_broker: Any) -> None:
+def test_offsets_that_were_set_back_are_refused(kafka_broker: Any) -> None:
+    """History and offsets can't both be true, and nobody guesses."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 5)
+    with running(place) as log:
+        log.commit([], [place.epoch(1, 5)])
+        log.commit_offsets({(place.events, 0): 2})
+    with place.log() as log, pytest.raises(GapError, match=rf"offset of {place.events} was set back to 2 .* 5 is"):
+        past_of(log)
+
+
+@BOTH
+def test_outputs_of_every_shape(kafka_broker: Any, delivery: str) -> None:
     """Null keys, null values, both at once, empty bytes and headers are published as they are."""
     place = Place(kafka_broker)
     shapes: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]] = [
@@ -241,9 +221,8 @@ def test_outputs_of_every_shape(kafka_broker: Any) -> None:
         (None, b"v", (("a", b""), ("a", b"\xff"))),
         (b"", b"", ()),
     ]
-    with place.log() as log:
-        log.past()
-        log.commit([Output(place.out, *shape) for shape in shapes], [epoch(place, 1, 0)])
+    with running(place, delivery=delivery) as log:
+        log.commit([Output(place.out, *shape) for shape in shapes], [place.epoch(1, 0)])
     assert [(r.key, r.value, tuple(r.headers)) for r in place.read(place.out)] == shapes
 
 
@@ -252,17 +231,8 @@ def test_output_too_large_is_named(kafka_broker: Any, size: int) -> None:
     """An output beyond the topic's limit, or our own, is a clear error with its size and what to do, not a doubt."""
     place = Place(kafka_broker)
     noise = random.Random(1).randbytes(size)
-    with place.log() as log:
-        log.past()
-        with pytest.raises(
-            BrokerError, match=rf"An output of {size:,} bytes for topic {place.out} .*max.message.bytes"
-        ):
-            log.commit([Output(place.out, None, noise)], [epoch(place, 1, 0)])
-
-
-def test_foreign_records_in_the_epochs_topic(kafka_broker: Any) -> None:
-    """A record that is no epoch is named by offset and topic."""
-    place = Place(kafka_broker)
-    place.write([msgspec.json.encode({"hello": 1})], place.epochs)
-    with place.log() as log, pytest.raises(UsageError, match=f"Record 0 of topic {place.epochs} is no epoch"):
-        log.past()
+    with (
+        running(place) as log,
+        pytest.raises(BrokerError, match=rf"An output of {size:,} bytes for topic {place.out} .*max.message.bytes"),
+    ):
+        log.commit([Output(place.out, None, noise)], [place.epoch(1, 0)])

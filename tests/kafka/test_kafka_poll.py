@@ -16,6 +16,13 @@ from streamer.logs.kafka_log import KafkaLog
 pytestmark = pytest.mark.broker
 
 
+def poll_on(log: KafkaLog) -> None:
+    """As a service does that has nothing to fold."""
+    for _ in range(POLLS_MAX):
+        log.poll(POLL_S)
+        log.assignment()
+
+
 def fill(place: Place, codec: str | None) -> int:
     """Plain records of all shapes, then committed and aborted transactions of two producers, interleaved; the end."""
     rng = random.Random(codec)
@@ -196,9 +203,7 @@ def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
             time.sleep(0.5)
             place.broker.create_topics({place.events: 1})
         with pytest.raises(GapError, match="deleted and created again" if again else "was deleted"):
-            for _ in range(POLLS_MAX):
-                log.poll(POLL_S)
-                log.assignment()
+            poll_on(log)
 
 
 def test_missing_topic_is_named(kafka_broker: Any) -> None:
