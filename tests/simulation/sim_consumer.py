@@ -77,13 +77,13 @@ class Membership:
         if not self.must_join:
             return True
         self._join(assignment)
-        if self._host.random.random() < 0.3:  # noqa: PLR2004
+        if self._host.random.random() < 0.3:
             return False  # the answer is on its way
         generation = self._host.group.joined(self.member_id)
         if generation is None:
             return False
         self.generation = generation
-        if self._host.random.random() < 0.3:  # noqa: PLR2004
+        if self._host.random.random() < 0.3:
             return False  # the assignment is on its way
         self.state, self.must_join, self._joining = MemberState.STABLE, False, False
         assignment.clear()
@@ -173,7 +173,7 @@ class SimConsumer:
 
         self._host.call(commit)
 
-    def close(self, autocommit: bool, timeout_ms: int) -> None:  # noqa: FBT001
+    def close(self, autocommit: bool, timeout_ms: int) -> None:
         pass
 
     def _partitions(self, topic: str) -> set[int]:
@@ -202,7 +202,7 @@ class SimConsumer:
             return {}
         found = {}
         for tp, state in sorted(self._assignment.items()):
-            if not state.paused and self._host.random.random() < 0.8:  # noqa: PLR2004
+            if not state.paused and self._host.random.random() < 0.8:
                 records = self._fetch(tp, state, self._host.random.choice([1, 20, max_records]))
                 if records is not None:
                     found[tp] = [records]
@@ -234,7 +234,7 @@ class SimConsumer:
                 break
             rows.append((offset, entry.timestamp_ms, entry.key, entry.value, entry.headers))
         else:  # what is left are markers: now or later it is moved over them
-            if not rows or self._host.random.random() < 0.5:  # noqa: PLR2004
+            if not rows or self._host.random.random() < 0.5:
                 position = partition.stable_end
         if rows:
             position = max(position, rows[-1][0] + 1)

@@ -56,7 +56,7 @@ class SimProducer:
                 future.value = SimpleNamespace(offset=offset)
             except Exception as error:
                 future.exception = error
-                raise KafkaTimeoutError("not flushed") if self._host.random.random() < 0.5 else error from error  # noqa: PLR2004
+                raise KafkaTimeoutError("not flushed") if self._host.random.random() < 0.5 else error from error
 
     def send_offsets_to_transaction(self, offsets: Mapping[Any, Any], metadata: Any) -> None:
         def send() -> None:
