@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Partition:
-    """Entries with offsets from `begin` on."""
+    """Entries by offset. Those before `begin` were deleted; they are kept for whoever checks."""
 
     begin: int = 0
     entries: list[Entry] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Partition:
 
     @property
     def end(self) -> int:
-        return self.begin + len(self.entries)
+        return len(self.entries)
 
     @property
     def stable_end(self) -> int:
@@ -69,14 +69,10 @@ class Partition:
 
     def visible(self, start: int) -> Iterator[tuple[int, Entry]]:
         """(offset, entry) of the committed records from `start` on."""
-        for offset in range(max(start, self.begin), self.stable_end):
-            entry = self.entries[offset - self.begin]
+        for offset in range(start, self.stable_end):
+            entry = self.entries[offset]
             if not entry.is_marker and (entry.of is None or entry.of.kept):
                 yield offset, entry
-
-    def forget(self, before: int) -> None:
-        del self.entries[: before - self.begin]
-        self.begin = before
 
 
 @dataclass(slots=True)

@@ -22,9 +22,9 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
+
 from sim_cluster import Spot
 from sim_host import Host
-
 from streamer.logs.base import Records
 
 WAIT_S = 0.1

@@ -1,84 +1,118 @@
-"""Checkpoints on a simulated disk that all workers share, and what disks and zombies do to them."""
+"""Real checkpoints in a folder that all workers share, and what disks, other services and zombies do to them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from random import Random
+from unittest.mock import patch
+
+import msgspec
 
 from sim_host import Host
-
-from streamer.logs.base import Epoch
-from streamer.snapshot import Snapshot
-from streamer.unit import Unit
-
-
-@dataclass(slots=True)
-class KeptCheckpoint:
-    """See `streamer.recovery.Checkpoint`."""
-
-    epoch: Epoch
-    starts: dict[str, int]
-    topic_ids: dict[str, str]
-    settings: str
-    fingerprint: str
-    state: bytes | Snapshot | None  # None: torn
-
-    def read(self) -> bytes | Snapshot | None:
-        return self.state
+from streamer.checkpoint import CheckpointStore, Manifest
+from streamer.checkpointing import Checkpointing, CheckpointSettings
+from streamer.clock import Clock
 
 
-@dataclass
-class Disk:
-    """What has been kept, of each unit, oldest first."""
+class AtOnce:
+    """A thread that has done its work when `start` returns."""
 
-    random: Random
-    often: float = 0.0  # the share of moments at which a unit is kept
-    faults: float = 0.0  # the share of checkpoints that are torn or lost
-    kept: dict[str, list[KeptCheckpoint]] = field(default_factory=dict)
+    def __init__(self, target: Callable[..., None], args: tuple[object, ...] = (), **_: object) -> None:
+        self._target, self._args = target, args
 
-    def mounted(self, host: Host) -> MountedDisk:
-        return MountedDisk(self, host)
+    def start(self) -> None:
+        self._target(*self._args)
 
-    def keep(self, unit: Unit) -> None:
-        outcome = self.random.random() / self.faults if self.faults else 1.0
-        kept = self.kept.setdefault(unit.name, [])
-        if outcome < 0.2:
-            return  # the disk is full
-        if outcome < 0.4 and kept:
-            del kept[self.random.randrange(len(kept))]
-            return
-        text, epoch = unit.texts[unit.settings], unit.last
-        if outcome < 0.7:
-            number, at = epoch.number + self.random.choice([0, 1]), epoch.at + self.random.choice([0, 1, 2])
-            epoch = replace(epoch, number=number, at=at, digest="of a process that was replaced")
-        state = None if 0.7 <= outcome < 1 else unit.fold.dump()
-        kept.append(KeptCheckpoint(epoch, dict(unit.starts), dict(unit.topic_ids), text, unit.settings, state))
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self, _timeout_s: float | None = None) -> None:
+        pass
 
 
-@dataclass
-class MountedDisk:
-    """The disk as one process sees it: `Checkpoints` and `Keeper`."""
+@contextmanager
+def no_waiting_for_disks() -> Iterator[None]:
+    """Within it, checkpoints are written at once, and what is written is taken for safe."""
+    with patch("streamer.checkpoint_writer.Thread", AtOnce), patch.object(os, "fsync"):
+        yield
 
-    disk: Disk
+
+class Observer:
+    """Looks away."""
+
+    def kept(self, unit, number, seconds):
+        pass
+
+    def failed(self, unit):
+        pass
+
+    def paused(self, seconds):
+        pass
+
+
+class Keeper(Checkpointing):
+    """The service's own keeper, which may be interrupted before and after."""
+
     host: Host
 
-    def newest_first(self, unit: str) -> Iterator[KeptCheckpoint]:
-        kept = self.disk.kept.get(unit, [])
-        return iter(sorted(kept, key=lambda one: -one.epoch.number))
+    def _begin(self, unit):
+        self.host.step()
+        super()._begin(unit)
+        self.host.step()
 
-    def turned(self, units: Mapping[str, Unit]) -> None:
-        for _, unit in sorted(units.items()):
-            if self.disk.random.random() < self.disk.often:
-                self._keep(unit)
 
-    def finish(self, units: Mapping[str, Unit]) -> None:
-        for _, unit in sorted(units.items()):
-            self._keep(unit)
+class Disk:
+    """A folder with the checkpoints of one service."""
 
-    def _keep(self, unit: Unit) -> None:
-        kept = self.disk.kept.get(unit.name)
-        if unit.last is not None and unit.last.number == unit.number and not (kept and kept[-1].epoch == unit.last):
-            self.host.step()
-            self.disk.keep(unit)
-            self.host.step()
+    def __init__(self, folder: Path, random: Random, interval_s: float | None) -> None:
+        """`interval_s` is that between checkpoints of a unit; None: there are none."""
+        self._folder, self._random, self._interval_s = folder, random, interval_s
+
+    def store(self) -> CheckpointStore:
+        return CheckpointStore(str(self._folder), "group")
+
+    def keeper(self, store: CheckpointStore, host: Host, clock: Clock) -> Keeper:
+        keeper = Keeper(store, CheckpointSettings(interval_s=self._interval_s or 1e9), clock, Observer())
+        keeper.host = host
+        return keeper
+
+    def damage(self) -> str:
+        """Something happens to one of the files; says what."""
+        files = sorted(path for path in self._folder.rglob("*") if path.is_file())
+        if not files:
+            return "nothing to damage"
+        path = self._random.choice(files)
+        what = self._random.choice([self._lose, self._tear, self._flip, self._forge])
+        what(path)
+        return what.__name__
+
+    def _lose(self, path: Path) -> None:
+        path.unlink()
+
+    def _tear(self, path: Path) -> None:
+        data = path.read_bytes()
+        path.write_bytes(data[: self._random.randrange(len(data) + 1)])
+
+    def _flip(self, path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        if data and path.suffix == ".arrow":  # of a manifest, a bit can be flipped so that nobody could tell
+            data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
+            path.write_bytes(data)
+
+    def _forge(self, path: Path) -> None:
+        """A checkpoint of another history: a whole one, of an epoch that was never committed here."""
+        try:
+            manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
+        except (OSError, ValueError):
+            return
+        number = manifest.epoch.number + self._random.choice([-1, 0, 1, 5])
+        at = manifest.epoch.at + self._random.choice([-2, -1, 0, 1, 2])
+        epoch = msgspec.structs.replace(manifest, epoch=_other(manifest.epoch, number, at))
+        path.with_suffix(".json").write_bytes(msgspec.json.encode(epoch))
+
+
+def _other(epoch, number, at):
+    return type(epoch)(epoch.unit, number, epoch.ends, epoch.outputs, "of another history", epoch.settings, {}, at)

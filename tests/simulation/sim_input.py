@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from random import Random
 
+from sim_folds import MAGIC
+from sim_plan import Plan
 from streamer.config import Config
 
-MAGIC = b"kills the process"
 START_MS = 1_782_889_200_000
 MODELS = 4
 SKEW_MS = 2000
@@ -25,37 +26,38 @@ class Planned:
     skew_ms: int
 
 
-def config(delivery: str, labels: bool, interval_s: float, delta: float = 0.01) -> Config:
+def config(plan: Plan, delta: float = 0.01) -> Config:
     """Detectors that are quick to alarm, so that a few hundred records bring alerts, incidents and requests."""
     sections = {
-        "kafka": {"bootstrap": ["simulated:9092"], "group": "group", "delivery": delivery},
-        "topics": {topic: {"codec": "json"} for topic in ("predictions", "labels")[: 1 + labels]},
+        "kafka": {"bootstrap": ["simulated:9092"], "group": "group", "delivery": plan.delivery},
+        "topics": {topic: {"codec": "json"} for topic in ("predictions", "labels")[: 1 + plan.labels]},
         "detectors": {"adwin": {"delta": delta}, "ks_window": {"window": 40, "reference_size": 40}},
         "retrain": {"min_events_after_onset": 30},
-        "commit": {"interval_s": interval_s},
+        "commit": {"interval_s": plan.interval_s, "on_gap": "degrade" if plan.forgets else "fail"},
     }
     return Config.model_validate_json(json.dumps(sections))
 
 
-def events(random: Random, count: int, partitions: int, labels: bool, deadly: int) -> list[Planned]:
+def events(random: Random, plan: Plan) -> list[Planned]:
     """In order of writing. Models stay on their partitions; so many records kill the process that folds them."""
     planned: list[Planned] = []
-    kills = set(random.sample(range(count), deadly))
+    count, partitions = plan.events, plan.partitions
+    kills = set(random.sample(range(count), plan.deadly))
     for i in range(count):
         m = random.randrange(MODELS)
         skew_ms = random.randint(-SKEW_MS, SKEW_MS) if random.random() < 0.02 else 0
-        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0)
+        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0) # late
         of = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": at_ms}
         x = random.gauss(0, 1) + 4 * (m % 2 and i > count / 2)
         event = Planned("predictions", m % partitions, None, json.dumps(of | {"prediction": x}).encode(), skew_ms)
-        planned += [event] * (2 if random.random() < 0.02 else 1)
+        planned += [event] * (2 if random.random() < 0.02 else 1) # a producer tried again
         if random.random() < 0.03:
             broken = random.choice([b"{broken", b"", b'{"model_id": 7}', b"\xff\x00"])
             planned.append(Planned("predictions", random.randrange(partitions), b"k", broken, 0))
         if i in kills:
-            topic = random.choice(("predictions", "labels")[: 1 + labels])
+            topic = random.choice(("predictions", "labels")[: 1 + plan.labels])
             planned.append(Planned(topic, m % partitions, MAGIC, b'{"%s": 1}' % MAGIC, 0))
-        if labels and random.random() < 0.3:
+        if plan.labels and random.random() < 0.3:
             label = {**of, "prediction_id": str(max(i - random.choice([0, 3, 9, 40]), 0)), "label": x}
             planned.append(Planned("labels", m % partitions, None, json.dumps(label).encode(), skew_ms))
     return planned

@@ -4,49 +4,66 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from sim_cluster import Cluster, Spot
 
+from sim_cluster import Cluster, Spot
+from sim_folds import PROBE_TOPIC, ProbedFolds
 from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.epochs import digest, partition_of
 from streamer.logs.base import Epoch, Output, Records, Start
 from streamer.logs.headers import Headers
-from streamer.logs.past import Attempt, decode_entry
+from streamer.logs.past import Gap, SettingsNote, decode_entry
 
 Row = tuple[str, bytes | None, bytes | None, Headers]  # topic, key, value, headers
 
 
 @dataclass
+class Life:
+    """What a unit has done between two gaps, as anyone can read it."""
+
+    starts: dict[str, int]
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def ends(self) -> dict[str, int]:
+        return self.starts | dict(self.epochs[-1].ends if self.epochs else {})
+
+
+@dataclass
 class History:
-    """A unit's history, as anyone can read it."""
+    """All lives of a unit; of epochs with one number the first counts."""
 
     unit: str
-    epochs: list[Epoch]  # the first of each number
-    repeated: int  # epochs whose number had been before
-    starts: dict[str, int]
-    attempts: int
+    lives: list[Life]
+    repeated: int = 0  # epochs whose number had been before
+    texts: dict[str, str] = field(default_factory=dict)  # fingerprint -> settings
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        return [epoch for life in self.lives for epoch in life.epochs]
 
 
 def history(cluster: Cluster, config: Config, unit: str) -> History:
     partition = 0 if unit == "decide" else partition_of(unit) + 1
-    entries = [
-        decode_entry(entry.value, offset)
-        for offset, entry in cluster.partitions[config.outputs.epochs, partition].visible(0)
-    ]
-    found = History(unit, [], 0, {}, sum(isinstance(entry, Attempt) for entry in entries))
-    for entry in entries:
-        if isinstance(entry, Start):
-            found.starts = entry.starts | found.starts
-        if isinstance(entry, Epoch):
-            if entry.number <= len(found.epochs):
-                found.repeated += 1
-            else:
-                assert entry.number == len(found.epochs) + 1, f"{unit} lacks epochs before {entry}"
-                found.epochs.append(entry)
-    return found
+    past = History(unit, [Life({})])
+    number = 0
+    for offset, entry in cluster.partitions[config.outputs.epochs, partition].visible(0):
+        match decode_entry(entry.value, offset):
+            case Start() as start:
+                past.lives[-1].starts = start.starts | past.lives[-1].starts
+            case SettingsNote() as note:
+                past.texts[note.fingerprint] = note.text
+            case Gap() as gap:
+                past.lives.append(Life(dict(gap.starts)))
+            case Epoch() as epoch if epoch.number <= number:
+                past.repeated += 1
+            case Epoch() as epoch:
+                assert epoch.number == number + 1, f"{unit} lacks epochs before {epoch}"
+                number = epoch.number
+                past.lives[-1].epochs.append(epoch)
+    return past
 
 
 def stretch(cluster: Cluster, spot: Spot, start: int, end: int) -> Records:
@@ -61,22 +78,27 @@ def stretch(cluster: Cluster, spot: Spot, start: int, end: int) -> Records:
 
 def unfold(cluster: Cluster, config: Config, past: History) -> list[Output]:
     """All outputs of the unit's epochs. Every epoch's digest must be that of its outputs."""
-    folds = ConfiguredFolds(config)
-    fold = folds.fresh(past.unit, folds.settings)
+    folds = ProbedFolds(config, deadly=False)
     outputs: list[Output] = []
-    before = past.starts
-    for epoch in past.epochs:
-        aside: list[Output] = []
-        records = []
-        for topic, end in epoch.ends.items():
-            whole = stretch(cluster, (topic, partition_of(past.unit)), before.get(topic, 0), end)
-            out = np.isin(whole.offset, epoch.set_aside.get(topic, ()))
-            aside += [fold.bury(whole, i) for i in np.flatnonzero(out).tolist()]
-            records += [whole.part(i, i + 1) for i in range(len(whole)) if not out[i]] if out.any() else [whole]
-        found = aside + fold.step(records)
-        assert (epoch.outputs, epoch.digest) == (len(found), digest(found)), f"{epoch} gives other outputs offline"
-        outputs += found
-        before = {**before, **epoch.ends}
+    for life in past.lives:
+        before = life.starts
+        settings = life.epochs[0].settings if life.epochs else ""
+        fold = folds.fresh(past.unit, past.texts.get(settings, folds.settings))
+        for epoch in life.epochs:
+            if epoch.settings != settings:
+                settings = epoch.settings
+                fold, _ = folds.moved(past.unit, fold, past.texts[settings])
+            aside: list[Output] = []
+            records = []
+            for topic, end in epoch.ends.items():
+                whole = stretch(cluster, (topic, partition_of(past.unit)), before.get(topic, 0), end)
+                out = np.isin(whole.offset, epoch.set_aside.get(topic, ()))
+                aside += [fold.bury(whole, i) for i in np.flatnonzero(out).tolist()]
+                records += [whole.part(i, i + 1) for i in range(len(whole)) if not out[i]] if out.any() else [whole]
+            found = aside + fold.step(records)
+            assert (epoch.outputs, epoch.digest) == (len(found), digest(found)), f"{epoch} gives other outputs offline"
+            outputs += found
+            before = {**before, **epoch.ends}
     return outputs
 
 
@@ -84,15 +106,11 @@ def rows_of(outputs: Sequence[Output]) -> list[Row]:
     return [(o.topic, o.key, o.value, tuple((k, v or b"") for k, v in o.headers)) for o in outputs]
 
 
-def visible(cluster: Cluster, topics: Sequence[str]) -> list[Row]:
-    return [(t, e.key, e.value, e.headers) for t in topics for _, e in cluster.partitions[t, 0].visible(0)]
-
-
 def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequence[str]) -> Counter[str]:
     """Raises AssertionError where outputs are not those of the epochs; returns how much there was of each topic."""
     exactly_once = config.kafka.delivery == "exactly_once"
     expected: Counter[Row] = Counter()
-    found = visible(cluster, topics)
+    found = [(t, e.key, e.value, e.headers) for t in topics for _, e in cluster.partitions[t, 0].visible(0)]
     counted = Counter(found)
     for unit in units:
         past = history(cluster, config, unit)
@@ -100,19 +118,15 @@ def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequen
         rows = rows_of(unfold(cluster, config, past))
         expected += Counter(rows)
         here = set(rows)
-        if exactly_once:
-            for topic in topics:
-                mine = [row for row in found if row[0] == topic and row in here]
-                assert mine == [row for row in rows if row[0] == topic], f"{unit}: other order in {topic}"
-        if past.epochs:
-            for topic, end in past.epochs[-1].ends.items():
-                at = cluster.offsets.get((topic, partition_of(unit)))
-                assert at == end, f"{unit} committed {at} of {topic} and folded up to {end}"
-    if exactly_once:
-        assert counted == expected, f"lost: {expected - counted}; too many: {counted - expected}"
-    else:
-        assert set(counted) == set(expected), f"lost: {expected - counted}; other: {set(counted) - set(expected)}"
-        assert not expected - counted
+        for topic in topics if exactly_once else ():
+            mine = [row for row in found if row[0] == topic and row in here]
+            assert mine == [row for row in rows if row[0] == topic], f"{unit}: other order in {topic}"
+        for topic, end in past.lives[-1].ends().items():
+            at = cluster.offsets.get((topic, partition_of(unit)))
+            assert at == end, f"{unit} committed {at} of {topic} and folded up to {end}"
+    assert not expected - counted, f"lost: {expected - counted}"
+    assert not set(counted) - set(expected), f"nobody's: {set(counted) - set(expected)}"
+    assert not (exactly_once and counted - expected), f"repeated: {counted - expected}"
     return Counter(row[0] for row in found)
 
 
@@ -125,3 +139,21 @@ def set_aside(cluster: Cluster, config: Config, units: Sequence[str]) -> list[by
                 whole = stretch(cluster, (topic, partition_of(unit)), offsets[0], offsets[-1] + 1)
                 values += [whole.value_of(i) for i in range(len(whole))]
     return values
+
+
+def check_uninterrupted(cluster: Cluster, config: Config, unit: str) -> None:
+    """With one topic, the unit's outputs must be those of one fold over all there is, whatever happened meanwhile."""
+    past = history(cluster, config, unit)
+    topic = config.outputs.alerts if unit == "decide" else next(iter(config.topics))
+    spot = topic, partition_of(unit)
+    aside = [offset for epoch in past.epochs for offset in epoch.set_aside.get(topic, ())]
+    whole = stretch(cluster, spot, 0, cluster.partitions[spot].end)
+    folds = ConfiguredFolds(config)
+    kept = [whole.part(i, i + 1) for i in range(len(whole)) if whole.offset[i] not in aside]
+    golden = folds.fresh(unit, folds.settings).step(kept)
+    found = [
+        output
+        for output in unfold(cluster, config, past)
+        if output.topic != PROBE_TOPIC and ("__driftline.errors.reason", b"deadly") not in output.headers
+    ]
+    assert found == golden, f"{unit} gives other outputs than one fold over everything"

@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 from sim_disk import MountedDisk
 from sim_worker import DeadlyFolds
-
 from streamer.logs import kafka_history
 from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
 from streamer.logs.kafka_group import Membership
@@ -26,9 +25,7 @@ def offsets_first_at_least_once():
 
     def commit(self, entries, outputs, offsets):
         self._group.fence()
-        places = [
-            place for entry in entries for place in self._sender.step("epochs", partial(self._publish_entry, entry))
-        ]
+        places = [place for entry in entries for place in self._sender.step("epochs", partial(self._publish_entry, entry))]
         self._sender.step("offsets", partial(self._group.commit_offsets, offsets))
         self._sender.step("outputs", partial(self._sender.publish, outputs))
         return places

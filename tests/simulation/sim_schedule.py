@@ -4,62 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from sim_cluster import Cluster
 from sim_disk import Disk
 from sim_group import Group
 from sim_host import Host
-from sim_input import MAGIC, START_MS, config, events
-from sim_oracle import check, set_aside
-from sim_worker import Worker, simulated_clients
-
+from sim_folds import MAGIC, PROBE_TOPIC
+from sim_input import START_MS, config, events
+from sim_oracle import check, check_uninterrupted, set_aside
+from sim_plan import Plan
+from sim_worker import Worker, simulated
 from streamer.clock import ManualClock
 from streamer.errors import BrokerError, Doubt
 from streamer.needed_topics import needed_topics
 
 ROUNDS_MAX = 3000  # at the end, without faults, everything must be folded by then
 STEPS_OF_A_ROUND = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What kind of world a seed gives."""
-
-    seed: int
-    delivery: str = "exactly_once"
-    workers: int = 1
-    partitions: int = 1
-    labels: bool = True
-    events: int = 300
-    interval_s: float = 0.0
-    actions: int = 60
-    kills: float = 1.0  # how often, in relation to what else happens
-    zombies: float = 0.0
-    faults: float = 0.0  # the share of calls to the cluster that fail
-    deadly: int = 0  # records that kill
-    checkpoints: float = 0.0  # the share of moments at which a unit is kept
-    disk_faults: float = 0.0
-
-    @classmethod
-    def of(cls, seed: int) -> Plan:
-        random = Random(f"{seed} plan")
-        return cls(
-            seed,
-            random.choice(["exactly_once", "exactly_once", "at_least_once"]),
-            random.choice([1, 1, 2, 3]),
-            random.choice([1, 2, 3]),
-            random.random() < 0.7,
-            random.choice([100, 200, 300]),
-            random.choice([0.0, 0.0, 0.5, 2.0]),
-            random.choice([20, 60, 120]),
-            random.choice([0.0, 0.5, 2.0]),
-            random.choice([0.0, 1.0]),
-            random.choice([0.0, 0.0, 0.002, 0.02]),
-            random.choice([0, 0, 0, 1, 2]),
-            random.choice([0.0, 0.1, 0.5]),
-            random.choice([0.0, 0.3]),
-        )
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where there is one, files cost nothing
 
 
 @dataclass
@@ -67,6 +31,7 @@ class World:
     """A cluster, a disk, and the processes of one service."""
 
     plan: Plan
+    folder: Path
     workers: list[Worker] = field(default_factory=list)  # alive; several of one number when one is a zombie
     happened: Counter[str] = field(default_factory=Counter)
 
@@ -74,15 +39,17 @@ class World:
         plan = self.plan
         self.random = Random(f"{plan.seed} schedule")
         self.clock = ManualClock(wall_s=START_MS / 1000)
-        self.config = config(plan.delivery, plan.labels, plan.interval_s)
+        self.configs = [config(plan), config(plan, 0.05)]
+        self.config = self.configs[0]
         self.cluster = Cluster(Random(f"{plan.seed} cluster"), self.clock)
         for topic in needed_topics(self.config):
             self.cluster.create(topic.name, plan.partitions if topic.name in self.config.topics else 1)
         self.cluster.create(self.config.outputs.epochs, plan.partitions + 1)
+        self.cluster.create(PROBE_TOPIC)
         self.group = Group(self.clock, self.cluster.counts)
         self.cluster.waited = self._beat
-        self.disk = Disk(Random(f"{plan.seed} disk"), plan.checkpoints, plan.disk_faults)
-        self.input = events(Random(f"{plan.seed} input"), plan.events, plan.partitions, plan.labels, plan.deadly)
+        self.disk = Disk(self.folder, Random(f"{plan.seed} disk"), plan.checkpoint_s)
+        self.input = events(Random(f"{plan.seed} input"), plan)
         self.input.reverse()
         self.units = ["decide", *(f"detect-{p}" for p in range(plan.partitions))]
 
@@ -95,13 +62,21 @@ class World:
         finally:
             for worker in self.workers:
                 worker.process.kill()
-        names = [t for t in self.cluster.counts if t not in (*self.config.topics, self.config.outputs.epochs)]
+        return self._checked()
+
+    def _checked(self) -> Counter[str]:
+        plan, inputs = self.plan, (*self.config.topics, self.config.outputs.epochs)
+        found = check(self.cluster, self.config, self.units, [t for t in self.cluster.counts if t not in inputs])
         aside = set_aside(self.cluster, self.config, self.units)
+        innocent = [value for value in aside if MAGIC not in (value or b"")]
         self.happened["set aside"] += len(aside)
-        self.happened["set aside, innocent"] += sum(MAGIC not in (value or b"") for value in aside)
-        deadly = sum(MAGIC in (value or b"") for value in aside)
-        assert deadly == self.plan.deadly, f"{deadly} records were set aside, and {self.plan.deadly} are deadly"
-        return check(self.cluster, self.config, self.units, names)
+        self.happened["set aside, innocent"] += len(innocent)
+        assert len(aside) - len(innocent) == plan.deadly
+        assert not innocent or plan.kind != "deadly", f"set aside though they kill nobody: {innocent}"
+        if not (plan.labels or plan.changes or plan.forgets):
+            for unit in self.units:
+                check_uninterrupted(self.cluster, self.config, unit)
+        return found
 
     def _act(self) -> None:
         plan, numbers = self.plan, self._numbers_down()
@@ -114,16 +89,18 @@ class World:
             "kill": plan.kills if awake else 0.0,
             "stop": plan.kills / 4 if awake else 0.0,
             "suspend": plan.zombies if awake else 0.0,
-            "replace": plan.zombies / 2 if asleep else 0.0,
-            "wake": plan.zombies * 1.5 if asleep else 0.0,
-            "wait": 0.5,
+            "replace": plan.zombies / 3 if asleep else 0.0,
+            "wake": plan.zombies if asleep else 0.0,
+            "wait": 2.0 if asleep else 0.5,
+            "damage": plan.damage,
+            "forget": plan.forgets,
         }
         what = self.random.choices(list(choices), list(choices.values()))[0]
         self.happened[what] += 1
         if what == "run":
             self._run(self.random.choice(awake), self.random.choice([3, 10, 40, 200, 200]))
         elif what == "append":
-            self._append(self.random.choice([1, 10, 50, 200]))
+            self._append(self.random.randint(1, 1 + 10 * plan.events // plan.actions))
         elif what == "start":
             self._start(self.random.choice(numbers))
         elif what == "kill":
@@ -136,8 +113,12 @@ class World:
             self._start(self.random.choice(asleep).number)
         elif what == "wake":
             self.random.choice(asleep).host.is_suspended = False
-        else:
+        elif what == "wait":
             self.cluster.wait(self.random.choice([0.1, 1, 20, 40, 130]))
+        elif what == "damage":
+            self.happened[self.disk.damage()] += 1
+        else:
+            self._forget()
 
     def _numbers_down(self) -> list[int]:
         return sorted(set(range(self.plan.workers)) - {worker.number for worker in self.workers})
@@ -151,7 +132,19 @@ class World:
     def _start(self, number: int) -> None:
         plan = self.plan
         host = Host(self.cluster, self.group, self.random, faults=plan.faults)
-        self.workers.append(Worker(number, host, self.config, self.clock, self.disk))
+        if self.random.random() < plan.changes:
+            self.config = self.random.choice(self.configs)
+        disk = None if plan.checkpoint_s is None else self.disk
+        self.workers.append(Worker(number, host, self.config, self.clock, disk))
+
+    def _forget(self) -> None:
+        """Records of a partition are deleted, mostly such as were folded before."""
+        topic = self.random.choice([*self.config.topics, self.config.outputs.alerts])
+        spot = topic, self.random.randrange(self.cluster.counts[topic])
+        partition, at = self.cluster.partitions[spot], self.cluster.offsets.get(spot, 0)
+        end = self.random.choice([at, at, partition.stable_end])
+        if partition.begin < end:
+            partition.begin = self.random.randint(partition.begin, end)
 
     def _kill(self, worker: Worker) -> None:
         worker.process.kill()
@@ -177,14 +170,13 @@ class World:
 
     def _finish(self) -> None:
         """No more trouble: all that is written is folded."""
-        self.plan = plan = self.plan
         for worker in self.workers:
             worker.host.faults, worker.host.is_suspended, worker.host.stopping = 0.0, False, False
         self._append(len(self.input))
         for _ in range(ROUNDS_MAX):
             if self._done():
                 return
-            for number in self._numbers_down()[: plan.workers]:
+            for number in self._numbers_down():
                 self._start(number)
                 self.workers[-1].host.faults = 0.0
             for worker in list(self.workers):
@@ -197,7 +189,8 @@ class World:
         for topic in (*self.config.topics, self.config.outputs.alerts):
             for partition in range(self.cluster.counts[topic]):
                 spot = topic, partition
-                rest = list(self.cluster.partitions[spot].visible(self.cluster.offsets.get(spot, 0)))
+                partition = self.cluster.partitions[spot]
+                rest = list(partition.visible(max(self.cluster.offsets.get(spot, 0), partition.begin)))
                 if rest:
                     left[spot] = len(rest)
         return left
@@ -208,6 +201,6 @@ class World:
 
 def simulate(plan: Plan) -> tuple[Counter[str], Counter[str]]:
     """What there is of each output topic in the end, and what happened."""
-    with simulated_clients():
-        world = World(plan)
+    with simulated(), TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        world = World(plan, Path(folder))
         return world.live(), world.happened

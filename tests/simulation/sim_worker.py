@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from sim_consumer import SimConsumer
+from sim_disk import Disk, no_waiting_for_disks
+from sim_folds import ProbedFolds
 from sim_host import Host, within
-from sim_input import MAGIC
-from sim_process import Crash, Process
+from sim_process import Process
 from sim_producer import SimProducer
-
 from streamer.clock import Clock
-from streamer.compose import ConfiguredFolds, units
+from streamer.compose import units
 from streamer.config import Config
 from streamer.live import log_settings
 from streamer.logs import kafka_log
-from streamer.logs.base import Output, Records
-from streamer.recovery import Recovery
+from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import Service
-from streamer.unit import Fold
 
 MODULES_WITH_DEADLINES = ("kafka_log", "kafka_commit", "kafka_history", "kafka_places")
 
@@ -38,60 +36,39 @@ class Nobody:
         pass
 
 
-class DeadlyFolds(ConfiguredFolds):
-    """Folds of which the process dies when they meet a magic record."""
-
-    def __init__(self, config: Config, world: object) -> None:
-        super().__init__(config)
-        self.world = world
-
-    def fresh(self, unit: str, settings: str) -> Fold:
-        fold = super().fresh(unit, settings)
-        step = fold.step
-
-        def die_of_magic(stretch: Sequence[Records]) -> list[Output]:
-            if any(MAGIC in records.value_of(i) for records in stretch for i in range(len(records))):
-                raise Crash
-            return step(stretch)
-
-        fold.step = die_of_magic
-        return fold
-
-
 @contextmanager
-def simulated_clients() -> Iterator[None]:
-    """Within it, `KafkaLog` makes simulated clients, and a deadline costs no thread."""
-    with patch.multiple(
-        kafka_log,
-        new_consumer=lambda host, member, **_: SimConsumer(host, member.instance_id if member else None),
-        new_producer=lambda host, _deadline_s, _bytes, transactional_id=None: SimProducer(host, transactional_id),
-        REST_S=0.0,
-    ):
-        patches = [patch(f"streamer.logs.{module}.within", within) for module in MODULES_WITH_DEADLINES]
-        for one in patches:
-            one.start()
-        try:
-            yield
-        finally:
-            for one in patches:
-                one.stop()
+def simulated() -> Iterator[None]:
+    """Within it, `KafkaLog` makes simulated clients, a deadline costs no thread, and disks are quick."""
+    patches = [patch(f"streamer.logs.{module}.within", within) for module in MODULES_WITH_DEADLINES]
+    patches += [
+        patch.object(kafka_log, "REST_S", 0.0),
+        patch.object(kafka_log, "new_consumer", lambda host, member, **_: SimConsumer(host, member and member.instance_id)),
+        patch.object(kafka_log, "new_producer", lambda host, _s, _bytes, name=None: SimProducer(host, name)),
+    ]
+    with ExitStack() as entered:
+        for one in (*patches, no_waiting_for_disks()):
+            entered.enter_context(one)
+        yield
 
 
 class Worker:
     """A process with its number in the group."""
 
-    def __init__(self, number: int, host: Host, config: Config, clock: Clock, disk) -> None:
+    def __init__(self, number: int, host: Host, config: Config, clock: Clock, disk: Disk | None) -> None:
         self.number = number
         self.host = host
-        self.service: Service | None = None
         self._config, self._clock, self._disk = config, clock, disk
-        self._folds = DeadlyFolds(config, host.cluster)
         self.process = host.process = Process(self._work)
 
     def _work(self) -> None:
         log = kafka_log.KafkaLog(self.host, log_settings(self._config, self.number), units(self._config).of)
-        keeper = self._disk.mounted(self.host)
-        recovery = Recovery(log, self._folds, keeper)
-        self.service = Service(units(self._config), recovery, self._config.commit, self._clock, Nobody(), keeper)
-        self.service.run(lambda: self.host.stopping)
+        store = keeper = NoCheckpoints()
+        if self._disk is not None:
+            store = self._disk.store()
+            keeper = self._disk.keeper(store, self.host, self._clock)
+        folds = ProbedFolds(self._config, deadly=True)
+        recovery = Recovery(log, folds, store, self._config.commit.on_gap == "degrade")
+        Service(units(self._config), recovery, self._config.commit, self._clock, Nobody(), keeper).run(
+            lambda: self.host.stopping
+        )
         log.close()
