@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 BASE_PYTHON ?= python3.13 python3.12 python3.11 python3 python
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help install demo demo-kafka test chaos check bench docs golden up down clean
+.PHONY: help install demo demo-kafka test chaos sim check bench docs golden up down clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ test: $(STAMP) ## The whole test suite, real broker included
 
 chaos: $(STAMP) ## Three workers on three brokers, hurt for ten minutes (CHAOS_S=600 CHAOS_SEED=1)
 	DRIFTLINE_CHAOS_S=$(or $(CHAOS_S),600) DRIFTLINE_CHAOS_SEED=$(or $(CHAOS_SEED),1) $(PYTHON) -m pytest -q -s tests/e2e/test_chaos.py
+
+sim: $(STAMP) ## Simulated worlds by their seeds (SEEDS=1000 FIRST=0)
+	DRIFTLINE_SIM_SEEDS=$(or $(SEEDS),1000) DRIFTLINE_SIM_FIRST=$(or $(FIRST),0) $(PYTHON) -m pytest -q -s tests/simulation/test_simulation.py -k outputs_equal
 
 check: $(STAMP) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from kafka import TopicPartition
@@ -109,6 +110,8 @@ class Membership:
 
 class SimConsumer:
     """A reader of committed records, as a member of the group or on its own."""
+
+    _fetcher = SimpleNamespace(_next_partition_records=None)  # nothing is ever parked here
 
     def __init__(self, host: Host, instance_id: str | None) -> None:
         self._host = host

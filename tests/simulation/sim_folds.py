@@ -57,9 +57,9 @@ class ProbedFolds(ConfiguredFolds):
 
     def __init__(self, config: Config, deadly: bool) -> None:
         super().__init__(config)
-        self._deadly = deadly
+        self.is_deadly = deadly
 
     def fresh(self, unit: str, settings: str) -> Fold:
         fold = super().fresh(unit, settings)
-        Probe(unit, fold, self._deadly)
+        Probe(unit, fold, self.is_deadly)
         return fold

@@ -64,5 +64,6 @@ KINDS = {
         "faults": 0.0,
     },
     "changes": lambda random: {"workers": random.choice([1, 2]), "changes": 0.5},
-    "gaps": lambda random: {"workers": random.choice([1, 2]), "forgets": 1.0},
+    # Exactly once: at least once, outputs that are not out yet when their records are deleted can't be made again.
+    "gaps": lambda random: {"workers": random.choice([1, 2]), "forgets": 1.0, "delivery": "exactly_once"},
 }

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from unittest.mock import patch
 
-from sim_disk import MountedDisk
-from sim_worker import DeadlyFolds
+from sim_folds import ProbedFolds
+from streamer.checkpointing import Checkpointing
 from streamer.logs import kafka_history
 from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
 from streamer.logs.kafka_group import Membership
 from streamer.logs.kafka_history import HistoryReader
+from streamer.logs.kafka_log import KafkaLog
 from streamer.service import Service
 from streamer.unit import Unit
 
@@ -59,21 +60,32 @@ def cut_forgotten():
 @contextmanager
 def knowledge_outlives_its_commit() -> Iterator[None]:
     """What the decide fold knows is kept outside of it, so a fresh process begins with what was never committed."""
-    fresh, kept = DeadlyFolds.fresh, {}
+    fresh, kept = ProbedFolds.fresh, []
 
     def fresh_but_known(self, unit, settings):
         fold = fresh(self, unit, settings)
-        if unit == "decide":
-            fold._engine = kept.setdefault(id(self.world), fold._engine)
+        if unit == "decide" and self.is_deadly:
+            kept.append(fold._engine)
+            fold._engine = kept[0]
         return fold
 
-    with patch.object(DeadlyFolds, "fresh", fresh_but_known):
+    with patch.object(ProbedFolds, "fresh", fresh_but_known):
         yield
 
 
-def no_fence():
-    """Whatever the client's generation is, it is taken for that of the assignment that was looked at."""
-    return patch.object(Membership, "fence", lambda self: self._consumer.group_metadata())
+@contextmanager
+def no_fence() -> Iterator[None]:
+    """Whatever the client's generation is, it is taken for that of the partitions that were looked at."""
+    spots_of = KafkaLog._spots_of
+
+    def of_any_generation(self, unit):
+        return self._spots.get(unit) or spots_of(self, unit)
+
+    with (
+        patch.object(Membership, "fence", lambda self: self._consumer.group_metadata()),
+        patch.object(KafkaLog, "_spots_of", of_any_generation),
+    ):
+        yield
 
 
 def no_group_metadata():
@@ -86,16 +98,14 @@ def kept_before_commit() -> Iterator[None]:
     """A unit is kept while an epoch is folded that is not in the log yet."""
     commit = Service._commit
 
-    def keep(self, unit):
-        if unit.last is not None:
-            self.host.step()
-            self.disk.keep(unit)
-
     def keep_and_commit(self):
         self._keeper.turned(self.units)
         commit(self)
 
-    with patch.object(MountedDisk, "_keep", keep), patch.object(Service, "_commit", keep_and_commit):
+    with (
+        patch.object(Checkpointing, "_is_new", lambda _self, unit: unit.last is not None),
+        patch.object(Service, "_commit", keep_and_commit),
+    ):
         yield
 
 
