@@ -140,7 +140,10 @@ class Log(Protocol):
         ...
 
     def past(self, unit: str, since: Epoch | None = None) -> Past | None:
-        """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch."""
+        """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch.
+
+        Raises `Unsettled`.
+        """
         ...
 
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:

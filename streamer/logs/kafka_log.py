@@ -144,12 +144,15 @@ class KafkaLog:
         """See `Log`. What is committed and what the history says must agree.
 
         Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
-        topic do not belong together, BrokerError when the cluster does not answer.
+        topic do not belong together, BrokerError when the cluster does not answer, and Unsettled.
         """
         spots = self._spots_of(unit)
         with self._asking(f"say what {unit} has done"):
-            committed = {topic: offset for (topic, _), offset in self.committed(spots).items()}
+            at_first = self.committed(spots)
+            committed = {topic: offset for (topic, _), offset in at_first.items()}
             past, end = self._histories.read(unit, since, committed)
+            if self.committed(spots) != at_first:  # offsets of before and a history of after are no past
+                raise Unsettled(f"another process has committed epochs of {unit} meanwhile")
         if past is None:
             return None
         check_topics(unit, since.ends if since else past.starts, past, {topic for topic, _ in spots})
