@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -171,7 +170,7 @@ class CheckpointStore:
         return whole
 
     def read(self, path: str, size: int | None = None) -> NDArray[np.uint8]:
-        """A whole file, for the caller alone: of a local store it is mapped, and only what is changed takes memory.
+        """A whole file, in memory of the caller's own: what happens to the file afterwards does not matter.
 
         Raises OSError, ValueError and pa.ArrowException.
         """
@@ -181,11 +180,6 @@ class CheckpointStore:
             raise FileNotFoundError(f"{path} is not there")
         if found.size > bound or size not in (None, found.size):
             raise ValueError(f"{path} has {found.size:,} bytes, not {bound if size is None else size:,}")
-        if self._is_local and size:
-            with Path(path).open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
-            mapped.madvise(mmap.MADV_WILLNEED)
-            return np.frombuffer(mapped, np.uint8)
         data = np.empty(found.size, np.uint8)
         with self._fs.open_input_file(path) as file:
             if file.readinto(data) != found.size:

@@ -124,9 +124,19 @@ class Service:
         try:
             return self._log.poll(timeout_s)
         except GapError as gap:
-            if self._recovery.degrade:
-                raise Doubt(f"{gap}. Started again, the service goes on behind what is lost") from gap
-            raise
+            raise self._about(gap) from gap
+
+    def _resume(self, unit: Unit) -> None:
+        try:
+            self._log.resume(unit.name, unit.positions(), unit.topic_ids)
+        except GapError as gap:
+            raise self._about(gap) from gap
+
+    def _about(self, gap: GapError) -> GapError | Doubt:
+        """What is to be raised of it: gaps are passed over, if at all, by a fresh process."""
+        if self._recovery.degrade:
+            return Doubt(f"{gap}. Started again, the service goes on behind what is lost")
+        return gap
 
     def _exhausted(self) -> bool:
         return self._log.exhausted() and not self._folded and not any(u.buffer for u in self.units.values())
@@ -145,7 +155,7 @@ class Service:
             if unit is None:
                 self.units[name] = self._recovery.unit(name)
             else:
-                self._log.resume(name, unit.positions(), unit.topic_ids)
+                self._resume(unit)
             self._unread.remove(name)
 
     def _let_go(self, name: str) -> None:
