@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from types import SimpleNamespace
 from typing import Any
 
 from kafka import TopicPartition
@@ -23,9 +22,9 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
-
 from sim_cluster import Spot
 from sim_host import Host
+
 from streamer.logs.base import Records
 
 WAIT_S = 0.1
@@ -143,10 +142,10 @@ class SimConsumer:
     def topics(self) -> set[str]:
         return set(self._host.cluster.counts)
 
-    def beginning_offsets(self, tps: Iterable[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+    def beginning_offsets(self, tps: Iterable[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:  # noqa: ARG002
         return self._host.call(lambda: {tp: self._partition(tp).begin for tp in tps})
 
-    def end_offsets(self, tps: Iterable[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+    def end_offsets(self, tps: Iterable[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:  # noqa: ARG002
         return self._host.call(lambda: {tp: self._partition(tp).stable_end for tp in tps})
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -166,7 +165,7 @@ class SimConsumer:
             self._host.rest(timeout_ms / 1000)
         return found
 
-    def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:  # noqa: ARG002
         def commit() -> None:
             m = self._membership
             if m.state != MemberState.STABLE:

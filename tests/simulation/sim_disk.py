@@ -10,8 +10,8 @@ from random import Random
 from unittest.mock import patch
 
 import msgspec
-
 from sim_host import Host
+
 from streamer.checkpoint import CheckpointStore, Manifest
 from streamer.checkpointing import Checkpointing, CheckpointSettings
 from streamer.clock import Clock

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from sim_process import Crash
+
 from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.logs.base import Output, Records

@@ -78,9 +78,9 @@ class Group:
         """Members that were silent for too long are dead to the group, and so are those that don't join again."""
         now_s = self._clock.monotonic_s()
         for member_id, member in list(self.members.items()):
-            if now_s - member.heard_s > SESSION_TIMEOUT_S:
-                self._remove(member_id)
-            elif self.rebalancing and not member.joined and now_s - self._began_s > REBALANCE_TIMEOUT_S:
+            if now_s - member.heard_s > SESSION_TIMEOUT_S or (
+                self.rebalancing and not member.joined and now_s - self._began_s > REBALANCE_TIMEOUT_S
+            ):
                 self._remove(member_id)
 
     def _remove(self, member_id: str) -> None:

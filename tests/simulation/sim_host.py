@@ -8,11 +8,11 @@ from random import Random
 from typing import Any, TypeVar
 
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError, NotLeaderForPartitionError
-
-from streamer.logs.deadline import Overrun
 from sim_cluster import Cluster
 from sim_group import Group
 from sim_process import Process
+
+from streamer.logs.deadline import Overrun
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from random import Random
 
 from sim_folds import MAGIC
 from sim_plan import Plan
+
 from streamer.config import Config
 
 START_MS = 1_782_889_200_000
@@ -46,11 +47,11 @@ def events(random: Random, plan: Plan) -> list[Planned]:
     for i in range(count):
         m = random.randrange(MODELS)
         skew_ms = random.randint(-SKEW_MS, SKEW_MS) if random.random() < 0.02 else 0
-        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0) # late
+        at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0)  # late
         of = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": at_ms}
         x = random.gauss(0, 1) + 4 * (m % 2 and i > count / 2)
         event = Planned("predictions", m % partitions, None, json.dumps(of | {"prediction": x}).encode(), skew_ms)
-        planned += [event] * (2 if random.random() < 0.02 else 1) # a producer tried again
+        planned += [event] * (2 if random.random() < 0.02 else 1)  # a producer tried again
         if random.random() < 0.03:
             broken = random.choice([b"{broken", b"", b'{"model_id": 7}', b"\xff\x00"])
             planned.append(Planned("predictions", random.randrange(partitions), b"k", broken, 0))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from sim_cluster import Cluster, Spot
 from sim_folds import PROBE_TOPIC, ProbedFolds
+
 from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.epochs import digest, partition_of

@@ -49,7 +49,7 @@ class Plan:
 
 
 KINDS = {
-    "crashes": lambda random: {},
+    "crashes": lambda _: {},
     "faults": lambda random: {"faults": random.choice([0.01, 0.03]), "workers": random.choice([1, 2])},
     "group": lambda random: {
         "workers": random.choice([2, 3]),

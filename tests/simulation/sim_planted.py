@@ -9,6 +9,7 @@ from functools import partial
 from unittest.mock import patch
 
 from sim_folds import ProbedFolds
+
 from streamer.checkpointing import Checkpointing
 from streamer.logs import kafka_history
 from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
@@ -26,7 +27,9 @@ def offsets_first_at_least_once():
 
     def commit(self, entries, outputs, offsets):
         self._group.fence()
-        places = [place for entry in entries for place in self._sender.step("epochs", partial(self._publish_entry, entry))]
+        places = [
+            place for entry in entries for place in self._sender.step("epochs", partial(self._publish_entry, entry))
+        ]
         self._sender.step("offsets", partial(self._group.commit_offsets, offsets))
         self._sender.step("outputs", partial(self._sender.publish, outputs))
         return places
@@ -90,7 +93,7 @@ def no_fence() -> Iterator[None]:
 
 def no_group_metadata():
     """The group's name alone is sent with the offsets."""
-    return patch.object(Membership, "fence", lambda self: "group")
+    return patch.object(Membership, "fence", lambda _self: "group")
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from kafka.errors import KafkaTimeoutError
-
 from sim_cluster import Entry
 from sim_host import Host
+
 from streamer.logs.kafka_commit import NULL_KEY
 
 

@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 
 from sim_cluster import Cluster
 from sim_disk import Disk
+from sim_folds import MAGIC, PROBE_TOPIC
 from sim_group import Group
 from sim_host import Host
-from sim_folds import MAGIC, PROBE_TOPIC
 from sim_input import START_MS, config, events
 from sim_oracle import check, check_uninterrupted, set_aside
 from sim_plan import Plan
 from sim_worker import Worker, simulated
+
 from streamer.clock import ManualClock
 from streamer.errors import BrokerError, Doubt
 from streamer.needed_topics import needed_topics
@@ -161,7 +162,7 @@ class World:
             raise AssertionError(f"worker {worker.number} ended of {error!r}") from error
 
     def _beat(self) -> None:
-        """What goes on while time passes: the client threads of all processes that are awake, and the group's patience."""
+        """What goes on while time passes: client threads of all that are awake, and the patience of the group."""
         for worker in self.workers:
             if not worker.host.is_suspended:
                 for member in worker.host.members:

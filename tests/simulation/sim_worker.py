@@ -12,6 +12,7 @@ from sim_folds import ProbedFolds
 from sim_host import Host, within
 from sim_process import Process
 from sim_producer import SimProducer
+
 from streamer.clock import Clock
 from streamer.compose import units
 from streamer.config import Config
@@ -42,7 +43,9 @@ def simulated() -> Iterator[None]:
     patches = [patch(f"streamer.logs.{module}.within", within) for module in MODULES_WITH_DEADLINES]
     patches += [
         patch.object(kafka_log, "REST_S", 0.0),
-        patch.object(kafka_log, "new_consumer", lambda host, member, **_: SimConsumer(host, member and member.instance_id)),
+        patch.object(
+            kafka_log, "new_consumer", lambda host, member, **_: SimConsumer(host, member and member.instance_id)
+        ),
         patch.object(kafka_log, "new_producer", lambda host, _s, _bytes, name=None: SimProducer(host, name)),
     ]
     with ExitStack() as entered:
