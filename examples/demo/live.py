@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from examples.demo.findings import Findings
 from examples.demo.fleet import PARTITIONS
@@ -153,17 +153,20 @@ def _send(producer: Producer, stream: Stream, rows: range) -> None:
 
 def _values(bootstrap: str, topic: str) -> Iterator[bytes | None]:
     """All values of a topic, partition by partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "demo-reader", "enable.auto.commit": False})
+    # What is committed, up to where a partition ends: its last offset may be a transaction's marker and no record.
+    how = {"group.id": "demo-reader", "enable.auto.commit": False, "enable.partition.eof": True}
+    consumer = Consumer({"bootstrap.servers": bootstrap, **how})
     try:
         for partition in consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S)
             consumer.assign([TopicPartition(topic, partition, 0)])
-            offset = -1
-            while offset < end - 1:
-                message = consumer.poll(PATIENCE_S)
-                if message is None or message.error() is not None:
-                    raise BrokerError(f"{topic} can't be read back: {message and message.error()}")
-                offset = message.offset()
-                yield message.value()
+            while (message := consumer.poll(PATIENCE_S)) is not None:
+                if message.error() is None:
+                    yield message.value()
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    break
+                else:
+                    raise BrokerError(f"{topic} can't be read back: {message.error()}")
+            else:
+                raise BrokerError(f"{topic} can't be read back: nothing came for {PATIENCE_S:.0f} s")
     finally:
         consumer.close()

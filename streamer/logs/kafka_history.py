@@ -27,6 +27,7 @@ Spot = tuple[str, int]  # topic and partition
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
 POLL_MS = 200
 POLL_RECORDS_MAX = 100_000
+LOST_AFTER_S = 3.0  # what is committed and in no transaction under way is there at once, or it is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,21 @@ class HistoryReader:
                     patience_s -= POLL_MS / 1000
             if not _lags(past, committed):
                 return _behind(past, since), positions(self._consumer)[tp.topic, tp.partition]
-            patience_s -= POLL_MS / 1000
             self._take_next(past, unit)
+            patience_s -= POLL_MS / 1000
+            if not self._is_pending(tp):
+                patience_s = min(patience_s, LOST_AFTER_S)
         raise self._lag(unit, tp)
+
+    def _is_pending(self, tp: TopicPartition) -> bool:
+        """Whether the partition holds records of transactions that have not ended."""
+        spot = tp.topic, tp.partition
+        return positions(self._consumer)[spot] < ends(self._consumer).get(spot, 0)
 
     def _lag(self, unit: str, tp: TopicPartition) -> Exception:
         """What to raise when the history stays behind what is committed."""
-        spot = tp.topic, tp.partition
         what = f"The history of {unit} in {tp.topic}-{tp.partition}"
-        if positions(self._consumer)[spot] < ends(self._consumer).get(spot, 0):
+        if self._is_pending(tp):
             return Doubt(f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again")
         return GapError(
             f"{what} ends before the offsets that group {self._group_id} has committed: epochs were lost, or another "
