@@ -100,7 +100,7 @@ class KafkaLog:
         try:
             fetched = poll(self._consumer, int(timeout_s * 1000), self._settings.records_max)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
-            if self._moved():
+            if self._moved() or not self._resumed.issuperset(self._ours()):
                 return []  # of partitions that are placed only when they are resumed
             self._places.check(refresh=True)
             raise self._places.gap(error) from error
@@ -210,8 +210,7 @@ class KafkaLog:
 
     def behind(self) -> list[Spot]:
         at, end = positions(self._consumer), ends(self._consumer)
-        ours = [spot for spots in self._spots.values() for spot in spots]
-        return [spot for spot in ours if spot not in end or at.get(spot, 0) < end[spot]]
+        return [spot for spot in self._ours() if spot not in end or at.get(spot, 0) < end[spot]]
 
     def exhausted(self) -> bool:
         return False
@@ -258,6 +257,9 @@ class KafkaLog:
                     f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
                     "Describe on it"
                 )
+
+    def _ours(self) -> list[Spot]:
+        return [spot for spots in self._spots.values() for spot in spots]
 
     def _moved(self) -> bool:
         """Whether the assignment is to be looked at; until then nothing that was placed counts."""

@@ -159,8 +159,10 @@ CASES = {
         BROKER,
         ("has 3 partitions for topic clear.", "alerts need one order", "outputs.alerts"),
     ),
-    "epochs in several partitions": Case(
-        setting("outputs.epochs", lambda world: world.topic(2)), BROKER, ("epochs need one order", "outputs.epochs")
+    "epochs in too few partitions": Case(
+        setting("outputs.epochs", lambda world: world.topic(1)),
+        BROKER,
+        ("has 1 partitions for topic clear.", "every partition number of the event topics needs one", "--create"),
     ),
     "event topics of unequal partitions": Case(
         also_reads(3), BROKER, ("different partition counts (clear.events.", " has 2, ", " has 3)", "give all of them")

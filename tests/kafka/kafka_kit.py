@@ -17,6 +17,7 @@ from streamer.logs.kafka_settings import KafkaLogSettings
 
 POLLS_MAX = 100
 POLL_S = 0.3
+CALM_POLLS = 3
 
 Row = tuple[int, int, bytes | None, bytes | None, object]
 
@@ -131,9 +132,17 @@ def settle(*logs: KafkaLog) -> list[list[str]]:
         for i, log in enumerate(logs):
             if (units := log.assignment()) is not None:
                 ours[i] = units
-        if None not in ours and not any(log._membership.moved for log in logs):
+        if None not in ours and is_calm(logs):
             return [list(units or ()) for units in ours]
     raise AssertionError(f"the group did not come to rest: {ours}")
+
+
+def is_calm(logs: Sequence[KafkaLog]) -> bool:
+    """Whether the group stays as it is: right after a start it often moves once more."""
+    for _ in range(CALM_POLLS):
+        for log in logs:
+            log.poll(POLL_S / len(logs))
+    return not any(log._membership.moved for log in logs)
 
 
 def begin(log: KafkaLog) -> dict[str, Past]:
