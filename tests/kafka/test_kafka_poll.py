@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from kafka import TopicPartition
 from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, settle
 
 from streamer.errors import BrokerError, GapError
+from streamer.logs.base import Unsettled
 from streamer.logs.kafka_log import KafkaLog
 
 pytestmark = pytest.mark.broker
+
+TRIES = 5
 
 
 def poll_on(log: KafkaLog) -> None:
@@ -52,8 +56,14 @@ def fill(place: Place, codec: str | None) -> int:
 
 
 def read_from(log: KafkaLog, place: Place, offset: int, end: int) -> list[Row]:
-    log.resume("detect-0", {place.events: offset}, {})
-    return drain(log, {(place.events, 0): end})[place.events, 0]
+    """All from an offset on; from there again, if the group moved meanwhile."""
+    for _ in range(TRIES):
+        with suppress(Unsettled, AssertionError):
+            log.resume("detect-0", {place.events: offset}, {})
+            return drain(log, {(place.events, 0): end}, 5)[place.events, 0]
+        if log._membership.moved:
+            settle(log)
+    raise AssertionError(f"the group does not come to rest, or {place.events} can't be read from {offset}")
 
 
 @pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])
@@ -225,7 +235,8 @@ def test_a_unit_has_one_partition_of_a_topic(kafka_broker: Any) -> None:
         place.log() as log,
         pytest.raises(BrokerError, match="several partitions, and decide reads it in one order"),
     ):
-        settle(log)
+        if log._membership.moved:
+            settle(log)
 
 
 def test_epochs_topic_without_a_partition_for_each_unit(kafka_broker: Any) -> None:

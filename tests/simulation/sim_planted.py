@@ -15,7 +15,6 @@ from streamer.logs import kafka_history
 from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
 from streamer.logs.kafka_group import Membership
 from streamer.logs.kafka_history import HistoryReader
-from streamer.logs.kafka_log import KafkaLog
 from streamer.service import Service
 from streamer.unit import Unit
 
@@ -73,21 +72,6 @@ def knowledge_outlives_its_commit() -> Iterator[None]:
         return fold
 
     with patch.object(ProbedFolds, "fresh", fresh_but_known):
-        yield
-
-
-@contextmanager
-def no_fence() -> Iterator[None]:
-    """Whatever the client's generation is, it is taken for that of the partitions that were looked at."""
-    spots_of = KafkaLog._spots_of
-
-    def of_any_generation(self, unit):
-        return self._spots.get(unit) or spots_of(self, unit)
-
-    with (
-        patch.object(Membership, "fence", lambda self: self._consumer.group_metadata()),
-        patch.object(KafkaLog, "_spots_of", of_any_generation),
-    ):
         yield
 
 
@@ -152,7 +136,6 @@ PLANTED: tuple[Planted, ...] = (
     offsets_first_exactly_once,
     cut_forgotten,
     knowledge_outlives_its_commit,
-    no_fence,
     no_group_metadata,
     kept_before_commit,
     buffer_polled_again,
