@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, settle
+from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, rows_of, settle
 
 from streamer.errors import BrokerError, GapError
-from streamer.logs.base import Unsettled
+from streamer.logs.kafka_clients import new_consumer
+from streamer.logs.kafka_fetch import poll, positions, stretches
 from streamer.logs.kafka_log import KafkaLog
 
 pytestmark = pytest.mark.broker
-
-TRIES = 5
 
 
 def poll_on(log: KafkaLog) -> None:
@@ -55,15 +53,18 @@ def fill(place: Place, codec: str | None) -> int:
     return place.end_of(place.events)
 
 
-def read_from(log: KafkaLog, place: Place, offset: int, end: int) -> list[Row]:
-    """All from an offset on; from there again, if the group moved meanwhile."""
-    for _ in range(TRIES):
-        with suppress(Unsettled, AssertionError):
-            log.resume("detect-0", {place.events: offset}, {})
-            return drain(log, {(place.events, 0): end}, 5)[place.events, 0]
-        if log._membership.moved:
-            settle(log)
-    raise AssertionError(f"the group does not come to rest, or {place.events} can't be read from {offset}")
+def read_from(consumer: Any, tp: TopicPartition, offset: int, end: int) -> list[Row]:
+    """All rows from an offset on."""
+    consumer.seek(tp, offset)
+    rows: list[Row] = []
+    for _ in range(POLLS_MAX):
+        before = positions(consumer)
+        fetched = poll(consumer, 500, 100_000)
+        for records in stretches(fetched, before, positions(consumer)):
+            rows += rows_of(records)
+        if positions(consumer)[tp.topic, tp.partition] >= end:
+            return rows
+    raise AssertionError(f"{tp} can't be read from {offset} to {end}")
 
 
 @pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])
@@ -74,9 +75,12 @@ def test_raw_and_plain_reading_are_equal(kafka_broker: Any, codec: str | None) -
     offsets = (0, *random.Random(1).sample(range(1, end), 25), end - 1)
     read = {}
     for raw in (True, False):
-        with place.log(raw_batches=raw) as log:
-            begin(log)
-            read[raw] = [read_from(log, place, offset, end) for offset in offsets]
+        consumer, tp = new_consumer(place.connection, None, raw_batches=raw), TopicPartition(place.events, 0)
+        try:
+            consumer.assign([tp])
+            read[raw] = [read_from(consumer, tp, offset, end) for offset in offsets]
+        finally:
+            consumer.close(autocommit=False)
     assert read[True] == read[False]
     assert 300 < len(read[True][0]) < 354
     for offset, rows in zip(offsets, read[True], strict=True):
@@ -235,8 +239,7 @@ def test_a_unit_has_one_partition_of_a_topic(kafka_broker: Any) -> None:
         place.log() as log,
         pytest.raises(BrokerError, match="several partitions, and decide reads it in one order"),
     ):
-        if log._membership.moved:
-            settle(log)
+        settle(log)
 
 
 def test_epochs_topic_without_a_partition_for_each_unit(kafka_broker: Any) -> None:
