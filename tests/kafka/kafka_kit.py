@@ -168,15 +168,28 @@ def rows_of(records: Records) -> list[Row]:
     ]
 
 
+def come_back(log: KafkaLog, reached: Mapping[tuple[str, int], int]) -> None:
+    """Read on where reading stood, after the group has moved, as a service does with units that stay."""
+    for unit in settle(log)[0]:
+        past = log.past(unit)
+        assert past is not None
+        here = {topic: offset for (topic, p), offset in reached.items() if log._unit_of(topic, p) == unit}
+        log.resume(unit, past.starts | here, past.topic_ids)
+
+
 def drain(
     log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = POLLS_MAX
 ) -> dict[tuple[str, int], list[Row]]:
     """Everything until each topic-partition has reached its end."""
     rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
     missing = dict(ends)
+    reached: dict[tuple[str, int], int] = {}
     for _ in range(polls_max):
+        if log._membership.moved:
+            come_back(log, reached)
         for records in log.poll(POLL_S):
             spot = records.topic, records.partition
+            reached[spot] = records.next_offset
             rows.setdefault(spot, []).extend(rows_of(records))
             if records.next_offset >= missing.get(spot, 0):
                 missing.pop(spot, None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, rows_of, settle
+from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, rows_of, settle, take_over
 
 from streamer.errors import BrokerError, GapError
+from streamer.logs.base import Unsettled
 from streamer.logs.kafka_clients import new_consumer
 from streamer.logs.kafka_fetch import poll, positions, stretches
 from streamer.logs.kafka_log import KafkaLog
@@ -22,7 +24,9 @@ def poll_on(log: KafkaLog) -> None:
     """As a service does that has nothing to fold."""
     for _ in range(POLLS_MAX):
         log.poll(POLL_S)
-        log.assignment()
+        with suppress(Unsettled):
+            for unit in log.assignment() or ():
+                take_over(log, unit)
 
 
 def fill(place: Place, codec: str | None) -> int:
