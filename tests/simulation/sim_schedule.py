@@ -81,8 +81,7 @@ class World:
 
     def _act(self) -> None:
         plan, numbers = self.plan, self._numbers_down()
-        awake = [w for w in self.workers if not w.host.is_suspended]
-        asleep = [w for w in self.workers if w.host.is_suspended]
+        awake, asleep = ([w for w in self.workers if w.host.is_suspended is flag] for flag in (False, True))
         choices = {
             "run": 10.0 if awake else 0.0,
             "append": 3.0 if self.input else 0.0,
