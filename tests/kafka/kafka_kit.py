@@ -177,22 +177,26 @@ def come_back(log: KafkaLog, reached: Mapping[tuple[str, int], int]) -> None:
         log.resume(unit, past.starts | here, past.topic_ids)
 
 
-def drain(
-    log: KafkaLog, ends: dict[tuple[str, int], int], polls_max: int = POLLS_MAX
-) -> dict[tuple[str, int], list[Row]]:
-    """Everything until each topic-partition has reached its end."""
-    rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
-    missing = dict(ends)
+def polls(log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX) -> Iterator[list[Records]]:
+    """What each poll brings, until each topic-partition has reached its end."""
     reached: dict[tuple[str, int], int] = {}
     for _ in range(polls_max):
         if log._membership.moved:
             come_back(log, reached)
-        for records in log.poll(POLL_S):
-            spot = records.topic, records.partition
-            reached[spot] = records.next_offset
-            rows.setdefault(spot, []).extend(rows_of(records))
-            if records.next_offset >= missing.get(spot, 0):
-                missing.pop(spot, None)
-        if not missing:
-            return rows
-    raise AssertionError(f"not reached: {missing}")
+        found = log.poll(POLL_S)
+        reached |= {(records.topic, records.partition): records.next_offset for records in found}
+        yield found
+        if all(reached.get(spot, 0) >= end for spot, end in ends.items()):
+            return
+    raise AssertionError(f"not reached: {ends} from {reached}")
+
+
+def drain(
+    log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX
+) -> dict[tuple[str, int], list[Row]]:
+    """Everything until each topic-partition has reached its end."""
+    rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
+    for found in polls(log, ends, polls_max):
+        for records in found:
+            rows.setdefault((records.topic, records.partition), []).extend(rows_of(records))
+    return rows

@@ -1,4 +1,3 @@
-import gc
 import os
 import signal
 import socket
@@ -15,18 +14,7 @@ from streamer.errors import BrokerError
 from streamer.testing import kafka_config
 from streamer.testing.kafka_cluster import Cluster
 
-pytestmark = [
-    pytest.mark.broker,
-    # kafka-python leaves the sockets of refused connections to the garbage collector: let it run before the next test.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.usefixtures("collected"),
-]
-
-
-@pytest.fixture
-def collected():
-    yield
-    gc.collect()
+pytestmark = pytest.mark.broker
 
 
 def write(bootstrap, topic, values):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, rows_of, settle, take_over
+from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, polls, rows_of, settle, take_over
 
 from streamer.errors import BrokerError, GapError
 from streamer.logs.base import Unsettled
@@ -100,8 +100,7 @@ def test_poll_is_bounded(kafka_broker: Any) -> None:
         with place.log(records_max=70, raw_batches=raw) as log:
             begin(log)
             seen: dict[int, list[int]] = {0: [], 1: []}
-            while min(map(len, seen.values())) < 1000:
-                found = log.poll(0.5)
+            for found in polls(log, {(place.events, p): 1000 for p in range(2)}):
                 assert sum(map(len, found)) <= 70
                 assert len({r.partition for r in found}) == len(found)
                 for records in found:
@@ -119,12 +118,10 @@ def test_many_partitions(kafka_broker: Any) -> None:
         producer.flush(10)
     with place.log() as log:
         assert list(begin(log)) == sorted([f"detect-{p}" for p in range(60)] + ["decide"])
-        orders, seen = [], 0
-        while seen < 601:
-            found = log.poll(0.5)
-            seen += sum(map(len, found))
-            orders.append([(place.settings.topics.index(r.topic), r.partition) for r in found])
-        assert all(order == sorted(order) for order in orders)
+        ends = {(place.events, p): 10 for p in range(60)} | {(place.alerts, 0): 1}
+        for found in polls(log, ends):
+            order = [(place.settings.topics.index(r.topic), r.partition) for r in found]
+            assert order == sorted(order)
         assert log.lag() == {(place.events, p): 0 for p in range(60)} | {(place.alerts, 0): 0}
 
 
