@@ -1,9 +1,9 @@
 """Checkpoints: states that were kept, and where they are kept.
 
 A checkpoint is two files below `<root>/<group>/<unit>/`: the state as an Arrow IPC stream, and then its *manifest*,
-JSON that says what it is and what its SHA-256 must be. The manifest is written last, so what has one is whole; what has
-none is a piece of something that was interrupted. The files go through `pyarrow.fs`: a local folder by default, or
-`s3://`, `gs://` and `abfs://` by URL. Nothing in them is code.
+JSON that says what it is and what the SHA-256 of each of its pieces must be. The manifest is written last, so what has
+one is whole; what has none is a piece of something that was interrupted. The files go through `pyarrow.fs`: a local
+folder by default, or `s3://`, `gs://` and `abfs://` by URL. Nothing in them is code.
 
 Every state is written whole. With random traffic almost every series changes between two checkpoints, so that writing
 only what has changed would save nothing and tie each checkpoint to its predecessors.
@@ -11,7 +11,6 @@ only what has changed would save nothing and tie each checkpoint to its predeces
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import tempfile
@@ -27,6 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from streamer.digest import first_difference, sha256_of_file, sha256_of_pieces
 from streamer.errors import UsageError
 from streamer.logs.base import Epoch
 from streamer.snapshot import Snapshot
@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     written_by: str  # version
     state: str = ""  # the name of the file beside this one
     bytes: int = 0
-    sha256: str = ""
+    sha256: list[str] = []  # of each 64 MiB of the file
     format: int = FORMAT
     semantics: int = SEMANTICS
 
@@ -92,9 +92,8 @@ class StoredCheckpoint:
         path = f"{self.folder}/{self.manifest.state}"
         try:
             data = self.store.read(path, self.manifest.bytes)
-            digest = hashlib.sha256(data.data).hexdigest()
-            if digest != self.manifest.sha256:
-                raise ValueError(f"its SHA-256 is {digest} and must be {self.manifest.sha256}")
+            if (piece := first_difference(sha256_of_pieces(data.data), self.manifest.sha256)) is not None:
+                raise ValueError(f"piece {piece} of {len(self.manifest.sha256)} has another SHA-256 than it had once")
             return Snapshot.from_private(data)
         except (OSError, ValueError, pa.ArrowException, UsageError) as problem:
             log.error("checkpoint %s can't be used, so an older one is: %s", path, problem)
@@ -150,10 +149,10 @@ class CheckpointStore:
         """
         folder = self._folder(manifest.unit)
         with spool.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests = sha256_of_file(file)
             os.fsync(file.fileno())
-        name = f"{manifest.epoch.number:0{NUMBER_DIGITS}}-{digest[:8]}"
-        whole = msgspec.structs.replace(manifest, state=f"{name}.arrow", bytes=spool.stat().st_size, sha256=digest)
+        name = f"{manifest.epoch.number:0{NUMBER_DIGITS}}-{''.join(digests)[-8:]}"
+        whole = msgspec.structs.replace(manifest, state=f"{name}.arrow", bytes=spool.stat().st_size, sha256=digests)
         if self._is_local:
             _keep_locally(spool, Path(folder) / whole.state)
             note = Path(folder) / f"tmp-{os.getpid()}-{name}.json"

@@ -20,6 +20,7 @@ from streamer.observers import MetricsObserver, Observers, ProgressLog
 from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import Service
 from streamer.unit import Unit
+from streamer.warming import warm_up
 from streamer.watchdog import Watchdog
 
 POLL_RECORDS_MAX = 100_000
@@ -38,6 +39,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     from streamer.needed_topics import check_needed, needed_topics
 
     folds = ConfiguredFolds(config)  # first of all, because it needs no broker to find out that a file is wrong
+    warm_up(config.detectors)
     connection = config.kafka.connection()
     preflight(connection)
     check_needed(connection, list(needed_topics(config)))

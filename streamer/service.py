@@ -95,8 +95,8 @@ class Service:
 
     @property
     def recovering(self) -> bool:
-        """Whether some unit still folds what an earlier process has folded before."""
-        return any(unit.script for unit in self.units.values())
+        """Whether some unit is not taken over yet, or still folds what an earlier process has folded before."""
+        return bool(self._unread) or any(unit.script for unit in self.units.values())
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Turn until stopped, or until the log says that nothing will come any more."""
@@ -142,7 +142,7 @@ class Service:
         return self._log.exhausted() and not self._folded and not any(u.buffer for u in self.units.values())
 
     def _regroup(self) -> None:
-        """Let go of the units that are another's now, and take over those that are ours."""
+        """Let go of the units that are another's now, and take over those that are ours, one new one a turn."""
         if (ours := self._log.assignment()) is not None:
             for name in sorted(self.units.keys() - set(ours)):
                 self._let_go(name)
@@ -152,11 +152,13 @@ class Service:
             if unit is not None and self._moved_on(unit):
                 self._let_go(name)
                 unit = None
-            if unit is None:
-                self.units[name] = self._recovery.unit(name)
-            else:
+            if unit is not None:
                 self._resume(unit)
+                self._unread.remove(name)
+                continue
+            self.units[name] = self._recovery.unit(name)
             self._unread.remove(name)
+            return  # a state may take long to read, and the units that are there have work to do meanwhile
 
     def _let_go(self, name: str) -> None:
         unit = self.units.pop(name)

@@ -67,7 +67,7 @@ class KafkaArchive:
         with self._asking("say what its topics hold"):
             self._consumer.assign([TopicPartition(*spot) for spot in spots])
             self._places.resume(spots, ends, topic_ids)
-            seek(self._consumer, spots, ends)
+            seek(self._consumer, spots, ends, ())
         return Start(unit, {}, {})
 
     def skip(self, unit: str, ends: Mapping[str, int]) -> Start:

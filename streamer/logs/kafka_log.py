@@ -36,7 +36,7 @@ from streamer.logs.kafka_connection import KafkaConnection
 from streamer.logs.kafka_fetch import Spot, committed_offsets, ends, poll, positions, stretches
 from streamer.logs.kafka_group import Membership
 from streamer.logs.kafka_history import HistoryReader, check_topics, partition_of_history
-from streamer.logs.kafka_places import Places, seek
+from streamer.logs.kafka_places import Places, pause, seek
 from streamer.logs.kafka_settings import KafkaLogSettings
 from streamer.logs.past import Gap, Survived, encode_entry
 
@@ -63,6 +63,7 @@ class KafkaLog:
         self._unit_of = unit_of
         self._spots: dict[str, list[Spot]] = {}  # unit that is ours -> its topic-partitions
         self._resumed: set[Spot] = set()  # of which records are handed out
+        self._held: set[Spot] = set()  # of which there is enough for now
         self._at: dict[str, dict[Spot, int]] = {}  # unit -> what is committed of it
         self._numbers: dict[str, int] = {}  # the last epoch of each unit that is in its history
         self._trouble = ""
@@ -126,7 +127,7 @@ class KafkaLog:
 
     def assignment(self) -> Collection[str] | None:
         """See `Log`. Raises BrokerError when a unit would have several partitions of a topic."""
-        if not self._moved() or (spots := self._membership.look()) is None:
+        if not self._moved() or (spots := self._membership.look()) is None or not pause(self._consumer, spots):
             return None
         self._resumed.clear()
         self._spots = {}
@@ -205,7 +206,10 @@ class KafkaLog:
             sender.step("absolve", partial(sender.publish_entries, [_entry(unit, Survived(unit)) for unit in units]))
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
-        if (topic, partition) in positions(self._consumer):
+        """See `Log`. What is held stays so when the group moves, as far as it stays ours."""
+        spot = topic, partition
+        (self._held.add if held else self._held.discard)(spot)
+        if spot in self._resumed and spot in positions(self._consumer):
             (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
     def behind(self) -> list[Spot]:
@@ -276,7 +280,7 @@ class KafkaLog:
 
     def _read_from(self, unit: str, at: Mapping[str, int]) -> None:
         spots = self._spots_of(unit)
-        if not seek(self._consumer, spots, at):
+        if not seek(self._consumer, spots, at, self._held):
             raise Unsettled(f"{unit} is another's now")
         self._resumed.update(spots)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -107,11 +107,26 @@ class Places:
         return bounds.begin if is_read else bounds.end
 
 
-def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int]) -> bool:
-    """Read each of these from the offset of its topic on; false when one of them is not assigned any more."""
+def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Collection[Spot]) -> bool:
+    """Place each of these at the offset of its topic and read on, but for those that are held.
+
+    False when one of them is not assigned any more.
+    """
     try:
-        for topic, partition in spots:
-            consumer.seek(TopicPartition(topic, partition), at[topic])
+        for spot in spots:
+            consumer.seek(TopicPartition(*spot), at[spot[0]])
+            if spot not in held:
+                consumer.resume(TopicPartition(*spot))
     except (ValueError, KeyError, KafkaError):
+        return False
+    return True
+
+
+def pause(consumer: Any, spots: Sequence[Spot]) -> bool:
+    """Read none of these until they are placed; false when one of them is not assigned any more."""
+    try:
+        for spot in spots:
+            consumer.pause(TopicPartition(*spot))
+    except (KeyError, KafkaError):
         return False
     return True

@@ -12,7 +12,7 @@ from streamer.testing import kafka_artifacts, kafka_config
 from streamer.testing.fault_proxy import FaultProxy
 from streamer.testing.kafka_config import CONTROLLER, PROXIED, NodePlan
 
-JVM = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+JVM = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 QUOTED_LINES = 15
 
 
@@ -76,7 +76,9 @@ class Home:
         return "\n".join(self.log_file.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def _java_command(self, *arguments: str) -> list[str]:
-        return [str(self._java), *JVM, "-cp", self._class_path, *arguments]
+        # What it unpacks for itself stays in its folder: a killed one takes nothing with it.
+        own = f"-Djava.io.tmpdir={self.folder}"
+        return [str(self._java), *JVM, own, "-cp", self._class_path, *arguments]
 
     def _make_keys(self) -> None:
         """A key with a self-signed certificate, made by the keytool that comes with the runtime."""

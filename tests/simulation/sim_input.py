@@ -1,4 +1,4 @@
-"""What producers write in a simulation: a small fleet of which half drifts, and all that goes wrong with producers."""
+"""What producers write in a simulation: a small fleet of which half drifts, back and forth, and all that goes wrong with producers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def config(plan: Plan, delta: float = 0.01) -> Config:
     sections = {
         "kafka": {"bootstrap": ["simulated:9092"], "group": "group", "delivery": plan.delivery},
         "topics": {topic: {"codec": "json"} for topic in ("predictions", "labels")[: 1 + plan.labels]},
-        "detectors": {"adwin": {"delta": delta}, "ks_window": {"window": 40, "reference_size": 40}},
-        "retrain": {"min_events_after_onset": 30},
+        "detectors": {"adwin": {"delta": delta}, "ks_window": {"window": 12, "reference_size": 12, "alpha": 0.01}},
+        "retrain": {"min_events_after_onset": 8},
         "commit": {"interval_s": plan.interval_s, "on_gap": "degrade" if plan.forgets else "fail"},
     }
     return Config.model_validate_json(json.dumps(sections))
@@ -49,7 +49,7 @@ def events(random: Random, plan: Plan) -> list[Planned]:
         skew_ms = random.randint(-SKEW_MS, SKEW_MS) if random.random() < 0.02 else 0
         at_ms = START_MS + 1000 * i - (60_000 if random.random() < 0.02 else 0)  # late
         of = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": at_ms}
-        x = random.gauss(0, 1) + 4 * (m % 2 and i > count / 2)
+        x = random.gauss(0, 1) + 4 * (m % 2 and 4 * i // count % 2)
         event = Planned("predictions", m % partitions, None, json.dumps(of | {"prediction": x}).encode(), skew_ms)
         planned += [event] * (2 if random.random() < 0.02 else 1)  # a producer tried again
         if random.random() < 0.03:
