@@ -8,7 +8,7 @@ process died alone is set aside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streamer.logs.past import Attempt
@@ -23,7 +23,7 @@ class Caution:
 
     records_max: int | None = None  # of an epoch; None: whatever there is
     left: int = 0  # records that may be the one
-    sets_aside: bool = False  # whether the next record is the one
+    suspect: Mapping[str, int] | None = None  # topic -> end of the epoch of one record that is to be set aside
     announces: bool = True  # whether the epoch is to be said beforehand
 
     @classmethod
@@ -33,12 +33,12 @@ class Caution:
             return cls()
         last = attempts[-1]
         if last.cautious and last.records == 1:
-            return cls(1, 1, sets_aside=True)
+            return cls(1, 1, last.ends)
         return cls(max(last.records // SHRINK, 1), last.records)
 
-    def attempt(self, unit: str, records: int) -> Attempt:
-        """What to note before an epoch of so many records."""
-        return Attempt(unit, records, self.records_max is not None)
+    def attempt(self, unit: str, records: int, ends: Mapping[str, int]) -> Attempt:
+        """What to note before an epoch of so many records that goes up to these ends."""
+        return Attempt(unit, records, self.records_max is not None, dict(ends))
 
     def done(self, records: int) -> Caution:
         """How to go on behind an epoch of so many records."""

@@ -190,7 +190,10 @@ class Service:
                 self._fold_live(unit)
 
     def _fold_live(self, unit: Unit) -> None:
-        cut = unit.next_cut(self._behind(unit), unit.caution.records_max)
+        if unit.caution.suspect is not None:
+            cut = unit.cut_at(unit.caution.suspect)
+        else:
+            cut = unit.next_cut(self._behind(unit), unit.caution.records_max)
         if cut is None:
             return
         self._recovery.go_live(unit)
@@ -204,10 +207,10 @@ class Service:
         records = sum(unit.records_in(cut).values())
         if not unit.caution.announces or not records:
             return cut
-        if unit.caution.sets_aside:
+        if unit.caution.suspect is not None:
             cut = replace(cut, set_aside=unit.first_in(cut))
             log.error("%s sets aside what processes have died of: %s", unit.name, dict(cut.set_aside))
-        self._log.note(unit.name, [unit.caution.attempt(unit.name, records)])
+        self._log.note(unit.name, [unit.caution.attempt(unit.name, records, cut.ends)])
         unit.caution = unit.caution.done(records)
         return cut
 

@@ -118,10 +118,8 @@ class Unit:
         if not self.script:
             return None
         epoch = self.script[0]
-        here = {of[0]: of for of in self.buffer}
-        for topic, end in epoch.ends.items():
-            if end > self.ends.get(topic, 0) and (topic not in here or self.position(here[topic]) < end):
-                return None
+        if not self._has_all_up_to(epoch.ends):
+            return None
         self.script.popleft()
         publish = epoch.number > self.committed
         before = self.fold.tally.copy()
@@ -148,6 +146,12 @@ class Unit:
         ends = self.ends | {of[0]: _end(self.buffer[of], n) for of, n in counts.items()}
         return Epoch(self.name, self.number + 1, ends, settings=self.settings)
 
+    def cut_at(self, ends: Mapping[str, int]) -> Epoch | None:
+        """The next live epoch, going up to these ends, once the script is done and all of it is buffered."""
+        if self.script or not self._has_all_up_to(ends):
+            return None
+        return Epoch(self.name, self.number + 1, dict(ends), settings=self.settings)
+
     def records_in(self, cut: Epoch) -> dict[Spot, int]:
         """How many buffered records of each topic-partition an epoch covers."""
         counts = {}
@@ -165,6 +169,13 @@ class Unit:
         """Fold the epoch that `next_cut` gave."""
         outputs = self._fold(cut)
         return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs)
+
+    def _has_all_up_to(self, ends: Mapping[str, int]) -> bool:
+        here = {of[0]: of for of in self.buffer}
+        return all(
+            end <= self.ends.get(topic, 0) or (topic in here and self.position(here[topic]) >= end)
+            for topic, end in ends.items()
+        )
 
     def _fold(self, epoch: Epoch) -> list[Output]:
         buried: list[Output] = []

@@ -56,6 +56,7 @@ class Attempt(msgspec.Struct, frozen=True, tag="attempt", tag_field="note"):
     unit: str
     records: int  # of that epoch
     cautious: bool = False  # whether it is that small because earlier attempts came to nothing
+    ends: dict[str, int] = {}  # topic -> offset up to which it goes
 
 
 class Survived(msgspec.Struct, frozen=True, tag="survived", tag_field="note"):

@@ -18,7 +18,7 @@ from streamer.logs.past import (
 NOTES = (
     Start("decide", {"alerts": 7}, {"alerts": "id"}, "driftline"),
     SettingsNote("detect-3", "f1", "{}", ["adwin"]),
-    Attempt("detect-3", 12, cautious=True),
+    Attempt("detect-3", 12, True, {"t": 9}),
     Survived("detect-3"),
     Gap("detect-3", 4, {"t": 9}, {"t": "id"}, "gone"),
 )

@@ -1,4 +1,4 @@
-"""What producers write in a simulation: a small fleet of which half drifts, back and forth, and all that goes wrong with producers."""
+"""What producers write in a simulation: a small fleet, half of it drifting to and fro, and what goes wrong with it."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ def starts_until_found(records, deadly):
         caution = Caution.after(attempts)
         while True:  # one process
             size = min(caution.records_max or records, records - done)
-            if caution.sets_aside:
-                return deaths, done
+            if caution.suspect is not None:
+                return deaths, caution.suspect["t"] - 1
             if caution.announces:
-                attempts.append(caution.attempt("detect-0", size))
+                attempts.append(caution.attempt("detect-0", size, {"t": done + size}))
             if done <= deadly < done + size:
                 deaths += 1
                 break
@@ -44,7 +44,7 @@ def test_two_deaths_change_nothing():
 def test_a_small_epoch_that_kills_is_made_smaller_at_once():
     """It had been made small because of the suspicion, so it needs no three tries of its own."""
     assert Caution.after([Attempt("u", 11, cautious=True)]) == Caution(1, 11)
-    assert Caution.after([Attempt("u", 1, cautious=True)]).sets_aside
+    assert Caution.after([Attempt("u", 1, True, {"t": 7})]) == Caution(1, 1, {"t": 7})
 
 
 def test_once_the_suspicion_is_over_epochs_are_as_they_were():
