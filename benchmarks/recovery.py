@@ -49,16 +49,15 @@ def main() -> None:
             print(f"{MODELS:,} models x {COLUMNS} columns on {PARTITIONS} partitions", flush=True)
             print(f"{sizes(Path(folder)):.2f} GB in the newest checkpoints", flush=True)
             for _ in range(KILLS):
-                took_s = killed_and_back(running, producer, rng)
-                print("kill -9 to the first decision: %.2f s, of all units: %.2f s" % took_s, flush=True)
+                first_s, all_s = killed_and_back(running, producer, rng)
+                print(f"kill -9 to the first decision: {first_s:.2f} s, of all units: {all_s:.2f} s", flush=True)
         producer.close()
 
 
 def killed_and_back(running: Service, producer: Any, rng: np.random.Generator) -> tuple[float, float]:
     """Seconds from the kill until one unit, and every unit, has committed an epoch of records that came after it."""
     before = {unit: n for unit, n in epochs(running.page()).items() if unit != "decide"}
-    running.url = ""
-    began_s = time.perf_counter()
+    running.url, began_s = "", time.perf_counter()
     os.kill(running.worker, signal.SIGKILL)
     produce(producer, rng, range(100))
     running.wait_for(lambda page: any(epochs(page).get(unit, 0) > n for unit, n in before.items()))

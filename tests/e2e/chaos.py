@@ -21,6 +21,8 @@ DOWN_S = (1.0, 4.0)
 FROZEN_S = (1.0, SESSION_TIMEOUT_S + 3.0)  # some come back in time, some as zombies
 LOOK_EVERY_S = 0.05
 PATIENCE_S = 60.0
+DOUBT = 75  # the exit code by which a worker asks to be started again
+SETTLED_S = 15.0
 
 
 @dataclass
@@ -97,12 +99,20 @@ class Chaos:
             time.sleep(LOOK_EVERY_S)
 
     def stop(self) -> list[int]:
-        """Tell all workers to stop; their exit codes."""
+        """Tell all workers to stop; their exit codes. One that ends in doubt is started once more, as always."""
         for worker in self.workers:
             worker.thaw()
             if worker.process is not None:
                 worker.process.terminate()
-        return [worker.process.wait(PATIENCE_S) for worker in self.workers if worker.process is not None]
+        codes = [worker.process.wait(PATIENCE_S) for worker in self.workers if worker.process is not None]
+        for i, worker in enumerate(self.workers):
+            if codes[i] == DOUBT:
+                self.happened["stopped in doubt"] += 1
+                worker.start()
+                time.sleep(SETTLED_S)
+                worker.process.terminate()
+                codes[i] = worker.process.wait(PATIENCE_S)
+        return codes
 
     def close(self) -> None:
         """Leave no process behind."""

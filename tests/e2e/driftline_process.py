@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
@@ -35,6 +35,23 @@ def create_topic(bootstrap: str, name: str, partitions: int, **settings: str) ->
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics([NewTopic(name, partitions, -1, config=settings)]).values():
         made.result(PATIENCE_S)
+
+
+def messages(bootstrap: str, topic: str) -> list[Message]:
+    """All that a read_committed reader sees in a topic."""
+    group = {"group.id": f"reader-{uuid.uuid4().hex}", "enable.auto.commit": False}
+    of_what_is_committed = {"isolation.level": "read_committed", "enable.partition.eof": True}
+    consumer = Consumer({"bootstrap.servers": bootstrap, **group, **of_what_is_committed})
+    found = []
+    for partition in consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions:
+        consumer.assign([TopicPartition(topic, partition, 0)])
+        while (message := consumer.poll(PATIENCE_S)) is not None:
+            if message.error() is not None:
+                assert message.error().code() == KafkaError._PARTITION_EOF
+                break
+            found.append(message)
+    consumer.close()
+    return found
 
 
 @dataclass
@@ -90,19 +107,11 @@ class Place:
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
         """All that a read_committed reader sees in a topic: key, value, headers."""
-        group = {"group.id": f"reader-{uuid.uuid4().hex}", "enable.auto.commit": False}
-        of_what_is_committed = {"isolation.level": "read_committed", "enable.partition.eof": True}
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, **group, **of_what_is_committed})
-        found = []
-        for partition in consumer.list_topics(topic, PATIENCE_S).topics[topic].partitions:
-            consumer.assign([TopicPartition(topic, partition, 0)])
-            while (message := consumer.poll(PATIENCE_S)) is not None:
-                if message.error() is not None:
-                    assert message.error().code() == KafkaError._PARTITION_EOF
-                    break
-                found.append((message.key(), message.value(), dict(message.headers() or [])))
-        consumer.close()
-        return found
+        return [(m.key(), m.value(), dict(m.headers() or [])) for m in messages(self.bootstrap, topic)]
+
+    def times(self, topic: str) -> list[int]:
+        """When these records were written, in ms."""
+        return [m.timestamp()[1] for m in messages(self.bootstrap, topic)]
 
     def end(self, topic: str) -> int:
         """How many offsets all partitions of a topic have given out."""

@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from chaos import SESSION_TIMEOUT_S, Chaos
 from chaos_load import PARTITIONS, Load
-from driftline_process import Place, driftline
+from driftline_process import Place, create_topic, driftline, messages
 
 from streamer.archive import open_archive
 from streamer.config import load_config
@@ -22,6 +23,7 @@ from streamer.verify import fold_again
 DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "90"))
 SEED = int(os.environ.get("DRIFTLINE_CHAOS_SEED", "1"))
 PER_SECOND = 1500
+NAIVE_S = 15.0
 PATIENCE_S = 180
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(DURATION_S + 600)]
@@ -99,6 +101,12 @@ def folded_offline(place: Place) -> dict[str, Counter[tuple[bytes | None, bytes 
     return found
 
 
+def longest_stall(place: Place) -> float:
+    """Seconds for which no unit committed anything, while records came."""
+    times = sorted(place.times(place.outputs["epochs"]))
+    return max(later - earlier for earlier, later in pairwise(times)) / 1000
+
+
 def test_everything_comes_out_exactly_once(cluster, tmp_path):
     """Killed, frozen, made zombies, on brokers that are killed: each output once, equal to the offline fold."""
     place = place_on(cluster, tmp_path)
@@ -115,6 +123,7 @@ def test_everything_comes_out_exactly_once(cluster, tmp_path):
     lost = {topic: len(counts - visible[topic]) for topic, counts in expected.items()}
     extra = {topic: len(counts - expected.get(topic, Counter())) for topic, counts in visible.items()}
     print(f"\n{load.produced:,} records, {dict(chaos.happened)}, folded {folded}")
+    print(f"longest time without a commit of any unit: {longest_stall(place):.1f} s")
     print({topic: counts.total() for topic, counts in visible.items()}, f"lost {lost}, too many {extra}")
     assert not any(lost.values())
     assert not any(extra.values())
@@ -123,3 +132,24 @@ def test_everything_comes_out_exactly_once(cluster, tmp_path):
     assert chaos.happened["worker killed"] > 0
     assert chaos.happened["broker killed"] > 0
     driftline("verify", "--config", str(place.config))
+
+
+def test_a_worker_without_the_rules_does_not(cluster, tmp_path):
+    """Hurt in the same way, workers that copy records and let the client commit lose some, or copy some twice."""
+    source, copies = f"source.{tmp_path.name}", f"copies.{tmp_path.name}"
+    for topic in (source, copies):
+        create_topic(cluster.bootstrap, topic, PARTITIONS)
+    load = Load(cluster.bootstrap, {"predictions": source, "labels": source}, PER_SECOND, SEED)
+    script = str(Path(__file__).with_name("naive_worker.py"))
+    command = [sys.executable, script, cluster.bootstrap, source, copies, f"group.{tmp_path.name}"]
+    chaos = Chaos(cluster, [command] * 3, tmp_path, SEED)
+    try:
+        chaos.run(NAIVE_S, load)
+        load.finish()
+        time.sleep(2 * SESSION_TIMEOUT_S)
+    finally:
+        chaos.close()
+    copied = Counter(message.value() for message in messages(cluster.bootstrap, copies))
+    lost, repeated = load.produced - len(copied), copied.total() - len(copied)
+    print(f"\n{load.produced:,} records, {dict(chaos.happened)}: lost {lost:,}, copied twice {repeated:,}")
+    assert lost + repeated > 0

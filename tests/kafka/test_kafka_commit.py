@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from kafka_kit import Place, begin, drain, settle, take_over
+from kafka_kit import POLL_S, POLLS_MAX, Place, begin, drain, settle, take_over
 
 from streamer.errors import BrokerError, Doubt, GapError
 from streamer.logs.base import Output, Unsettled
@@ -167,6 +167,23 @@ def test_a_member_whose_units_moved_can_neither_commit_nor_note(kafka_broker: An
         one.commit([place.output("stayed")], [place.epoch(2, 0)])
         other.commit([place.output("taken over")], [place.epoch(2, 0, 1)])
     assert sorted(place.outputs()) == ["both", "stayed", "taken over"]
+
+
+def test_nothing_is_committed_in_the_middle_of_a_rebalance(kafka_broker: Any) -> None:
+    """The client carries the new generation then, and still the old partitions: the broker would take both."""
+    place = Place(kafka_broker, 2)
+    with running(place) as one, place.log(worker=1) as other:
+        one.commit([place.output("before")], [place.epoch(1, 0), place.epoch(1, 0, 1)])
+        for _ in range(POLLS_MAX):
+            other.poll(POLL_S / 3)
+            one.poll(POLL_S / 3)
+            if one._membership.moved:
+                break
+        before = place.committed()
+        with pytest.raises(Unsettled):
+            one.commit([place.output("meanwhile")], [place.epoch(2, 0), place.epoch(2, 0, 1)])
+        assert place.committed() == before
+    assert place.outputs() == ["before"]
 
 
 @BOTH
