@@ -72,12 +72,16 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
 
 def log_settings(config: Config, worker: int) -> KafkaLogSettings:
     """How a worker reads and writes Kafka."""
+    from streamer.needed_topics import needed_topics
+
+    written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
     return KafkaLogSettings(
         topics=(*config.topics, config.outputs.alerts),
         group_id=config.kafka.group,
         worker=worker,
         delivery=config.kafka.delivery,
         epochs_topic=config.outputs.epochs,
+        outputs=tuple(name for name in written if name != config.outputs.epochs),
         start=config.kafka.start,
         session_timeout_s=config.kafka.session_timeout_s,
         records_max=min(config.commit.records_max, POLL_RECORDS_MAX),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from kafka.net.sasl import get_sasl_mechanism
 
@@ -146,6 +146,21 @@ def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:
             error = for_code(answer["error_code"])
             if answer["error_code"] and error is not UnknownTopicOrPartitionError:
                 raise error(answer["name"])
+
+
+def open_transactions(connection: KafkaConnection, names: Iterable[str], producer_id: int) -> list[tuple[str, int]]:
+    """Partitions of these topics in which a transaction of this producer is open. Raises BrokerError."""
+    with _admin(connection, "say which transactions are open") as admin:
+        answers = admin.describe_topics(sorted(set(names)))
+        partitions = [TopicPartition(a["name"], p["partition_index"]) for a in answers for p in a["partitions"]]
+        return [
+            (tp.topic, tp.partition)
+            for tp, state in sorted(admin.describe_producers(partitions).items())
+            if any(
+                one.producer_id == producer_id and one.current_transaction_start_offset >= 0
+                for one in state.active_producers
+            )
+        ]
 
 
 @contextmanager

@@ -103,6 +103,11 @@ def ends(consumer: Any) -> dict[Spot, int]:
     return {(tp.topic, tp.partition): state.highwater for tp, state in states if state.highwater is not None}
 
 
+def producer_id(producer: Any) -> int:
+    """The id that the brokers know the producer by, once its transactional id is initialized."""
+    return int(producer._transaction_manager.producer_id_and_epoch.producer_id)
+
+
 def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
     """Ids of the topics as of the last metadata; "" where there is none (before Kafka 2.8, or no such topic)."""
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}

@@ -34,6 +34,7 @@ from streamer.logs.kafka_clients import Member, new_consumer, new_producer
 from streamer.logs.kafka_commit import AtLeastOnce, Entry, ExactlyOnce, Offsets, Sender
 from streamer.logs.kafka_connection import KafkaConnection
 from streamer.logs.kafka_fetch import Spot, committed_offsets, ends, poll, positions, stretches
+from streamer.logs.kafka_forgotten import abort_forgotten
 from streamer.logs.kafka_group import Membership
 from streamer.logs.kafka_history import HistoryReader, check_topics, partition_of_history
 from streamer.logs.kafka_places import Places, pause, seek
@@ -81,6 +82,8 @@ class KafkaLog:
             sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
             # What an earlier self has begun is over before we ask what is committed.
             self._committer = ExactlyOnce(sender, self) if exactly_once else AtLeastOnce(sender, self)
+            if exactly_once:
+                abort_forgotten(connection, sender, [settings.epochs_topic, *settings.outputs])
             self._consumer = self._new_consumer(member)
             self._reader = self._new_consumer(None)
             self._check_topics()

@@ -18,6 +18,7 @@ class KafkaLogSettings:
     # At least once is for brokers without transactions.
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     epochs_topic: str = "driftline.epochs"  # a partition for each unit; belongs to this group alone
+    outputs: tuple[str, ...] = ()  # the other topics that we write
     start: Literal["earliest", "latest"] = "earliest"  # where to begin with a topic that was never read before
     session_timeout_s: float = 30.0  # a member that is silent for so long is dead to the group
     raw_batches: bool = True  # read whole record batches; false: record by record, slower by far

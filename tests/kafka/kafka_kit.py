@@ -40,6 +40,7 @@ class Place:
             topics=(self.events, self.alerts),
             group_id=f"group-{self.tag}",
             epochs_topic=self.epochs,
+            outputs=(self.alerts, self.out),
             session_timeout_s=6,
             commit_deadline_s=10,
             metadata_age_s=1,
