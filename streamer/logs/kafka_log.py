@@ -59,9 +59,7 @@ class KafkaLog:
     def __init__(
         self, connection: KafkaConnection, settings: KafkaLogSettings, unit_of: Callable[[str, int], str]
     ) -> None:
-        self._connection = connection
-        self._settings = settings
-        self._unit_of = unit_of
+        self._connection, self._settings, self._unit_of = connection, settings, unit_of
         self._spots: dict[str, list[Spot]] = {}  # unit that is ours -> its topic-partitions
         self._resumed: set[Spot] = set()  # of which records are handed out
         self._held: set[Spot] = set()  # of which there is enough for now
@@ -81,7 +79,7 @@ class KafkaLog:
             )
             sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
             # What an earlier self has begun is over before we ask what is committed.
-            self._committer = ExactlyOnce(sender, self) if exactly_once else AtLeastOnce(sender, self)
+            self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
                 abort_forgotten(connection, sender, [settings.epochs_topic, *settings.outputs])
             self._consumer = self._new_consumer(member)
@@ -122,9 +120,9 @@ class KafkaLog:
         if self._moved():
             return []
         self._places.check()
-        found = stretches(fetched, before, positions(self._consumer))
         self._note("")
         rank = {topic: i for i, topic in enumerate(self._settings.topics)}
+        found = stretches(fetched, before, positions(self._consumer))
         ours = [records for records in found if (records.topic, records.partition) in self._resumed]
         return sorted(ours, key=lambda records: (rank[records.topic], records.partition))
 
@@ -210,9 +208,8 @@ class KafkaLog:
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         """See `Log`. What is held stays so when the group moves, as far as it stays ours."""
-        spot = topic, partition
-        (self._held.add if held else self._held.discard)(spot)
-        if spot in self._resumed and spot in positions(self._consumer):
+        (self._held.add if held else self._held.discard)((topic, partition))
+        if (topic, partition) in self._resumed & positions(self._consumer).keys():
             (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
     def behind(self) -> list[Spot]:
