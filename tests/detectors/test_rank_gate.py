@@ -44,10 +44,10 @@ def test_inertia_is_found(phi):
 
 
 def test_a_cycle_under_noise_is_found():
-    """The last value alone would not show it."""
+    """Nearly always, where the value before alone seldom shows it."""
     random = np.random.default_rng(3)
-    cycle = np.sin(np.arange(512) * 2 * np.pi / 128)
-    assert all(depends(seen(random.normal(size=512) + cycle), 0) for _ in range(50))
+    cycle = 0.6 * np.sin(np.arange(512) * 2 * np.pi / 128)
+    assert sum(depends(seen(random.normal(size=512) + cycle), 0) for _ in range(100)) >= 90
 
 
 def test_forgetting():
