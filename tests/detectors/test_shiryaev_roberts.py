@@ -170,6 +170,9 @@ def test_one_value_at_a_time():
     alarms = fed(made(arl0=1e4), values)
     assert [i for i, value in enumerate(values) if alone.update(value)] == alarms.at.tolist()
     assert alone.onset == alarms.at[-1] - alarms.onset_ago[-1]
+    assert alone.learning  # anew, since the alarm
+    assert not detector("shiryaev_roberts", reference=values[:100]).learning
+    assert detector("adwin").learning is None
 
 
 def test_the_past_fades_at_its_bound():
