@@ -13,10 +13,10 @@ STAMP := $(VENV)/.installed
 BASE_PYTHON ?= python3.13 python3.12 python3.11 python3 python
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help install demo demo-kafka test chaos sim check bench docs golden up down clean
+.PHONY: help install demo demo-kafka test chaos sim check bench bench-detection docs golden up down clean
 
 help: ## List these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## Make .venv and install Driftline with all it takes to work on it
 
@@ -60,6 +60,9 @@ check: $(STAMP) ## Lint, format, types and the direction of imports
 
 bench: $(STAMP) ## Throughput beside plain loops over the same file
 	$(PYTHON) -m benchmarks
+
+bench-detection: $(STAMP) ## How well the detectors detect: measures the table in docs/detectors.md
+	$(PYTHON) -m benchmarks.detection
 
 docs: $(STAMP) ## Rewrite the schemas and the pages that are generated from code
 	$(PYTHON) -m docs.generate

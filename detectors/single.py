@@ -45,6 +45,12 @@ class SingleDetector:
         """`ks_distance`, `tv_distance` (both 0 to 1) or `sd` (standard deviations of the old regime)."""
         return self._bank.effect_unit
 
+    @property
+    def learning(self) -> bool | None:
+        """Whether it raises no alarm at present, as it learns what is usual; None where a detector doesn't tell."""
+        learning = getattr(self._bank, "learning", None)
+        return None if learning is None else bool(learning(slice(0, 1))[0])
+
     def update(self, value: float) -> bool:
         """See the next value; True when it raised an alarm. ValueError unless it is finite."""
         if not math.isfinite(value):

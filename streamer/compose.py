@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detectors.registry import DETECTORS
+from detectors.registry import DEFAULT, DETECTORS
 from streamer.codecs import CODECS
 from streamer.codecs.base import Codec
 from streamer.config import Config
@@ -103,4 +103,4 @@ def _references(config: Config) -> References:
 
 def _reference_size_by_default() -> int:
     """The size of a reference where no detector states one."""
-    return max(getattr(spec.settings(), "reference_size", 0) for spec in DETECTORS.values())
+    return max(getattr(DETECTORS[name].settings(), "reference_size", 0) for name in DEFAULT)

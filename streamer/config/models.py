@@ -68,7 +68,7 @@ class Config(Section):
     kafka: KafkaSection = KafkaSection()  # the brokers; needed by all that talks to Kafka
     topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
     outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
-    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, all but river's
+    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, adwin and ks_window
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels

@@ -5,7 +5,16 @@ import importlib
 
 import pytest
 
-MODULES = ["adwin", "category_window", "ks_window", "ks_sliding", "reference", "river_bank", "single"]
+MODULES = [
+    "adwin",
+    "category_window",
+    "ks_window",
+    "ks_sliding",
+    "reference",
+    "river_bank",
+    "shiryaev_roberts",
+    "single",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

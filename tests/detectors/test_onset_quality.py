@@ -13,6 +13,7 @@ BOUNDS = [
     ("adwin", {"delta": 1e-5}, 4, 24),
     ("ks_window", {}, 6, 24),
     ("ks_window", {"sliding": True}, 6, 24),
+    ("shiryaev_roberts", {}, 12, 24),
 ]
 
 

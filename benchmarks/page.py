@@ -1,0 +1,20 @@
+"""Tables that are measured, in a page that is written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+PAGE = Path(__file__).parent.parent / "docs" / "detectors.md"
+
+
+def written(name: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Print the table as its lines are measured, then put it between its marks in the page."""
+    begin, end = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->\n"
+    table = ""
+    for cells in (columns, ["---"] * len(columns), *lines):
+        table += f"| {' | '.join(cells)} |\n"
+    print(table)
+    text = PAGE.read_text()
+    before, after = text.split(begin)[0], text.split(end)[1]
+    PAGE.write_text(f"{before}{begin}{table}{end}{after}")

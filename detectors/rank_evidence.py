@@ -1,0 +1,265 @@
+"""The hot path of `shiryaev_roberts.py`: from a value to its rank, from ranks to evidence.
+
+    value ─► [residual, where the series is whitened] ─► cell ─► ranks a to b ─► likelihood ratios ─► sums
+
+What is rare is not done here. The kernel stops behind the value that calls for it, with the reason in `due`, and the
+bank has it done by the other files before it goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import F64, I64
+from detectors.jit import kernel, prefetch
+from detectors.rank_state import Record, Series
+from detectors.rank_tables import Tables
+
+# one.due
+NOTHING = 0
+CELLS_DUE = 1  # `waiting` is full
+LOOK_DUE = 2  # time to ask whether values depend on earlier ones
+FIT_DUE = 3  # `stored` is full
+HALVING_DUE = 4  # the counts have reached their bound
+ALARM = 5
+
+BLIND = 256  # values without a reference before evidence is gathered
+SLOW = 16.0  # values over which the slow averages of ranks reach
+STEP = 0.0625  # of a stored value, in standard units
+REVISED = 64  # a whitened series' coefficient is revised at every so many values
+LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
+LINE = 64  # bytes in a cache line
+
+
+class Rules(NamedTuple):
+    """The settings as the kernels want them."""
+
+    arl0: float
+    counted_max: int
+
+
+class Work(NamedTuple):
+    """Work space."""
+
+    ratio: NDArray[np.float32]  # [alternatives]
+    part: NDArray[np.float32]  # [LANES]
+
+
+@kernel
+def advance(series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, start: int) -> int:
+    """Feed values from `start` on; stops behind one that makes something due and returns its index, or their number."""
+    n = len(rows)
+    work = Work(np.empty(tables.weight.shape[0], np.float32), np.empty(LANES, np.float32))
+    series_at, series_bytes = series.ctypes.data, series.itemsize
+    for i in range(start, n):
+        if i + 4 < n:
+            for line in range(0, series_bytes, LINE):
+                prefetch(series_at + series_bytes * rows[i + 4] + line)
+        one = series[rows[i]]
+        due = _see(one, tables, rules, values[i], work)
+        if due != NOTHING:
+            one.due = due
+            return i
+    return n
+
+
+@kernel
+def _see(one: Record, tables: Tables, rules: Rules, value: float, work: Work) -> int:
+    """One value of one series; returns what is due."""
+    one.n += 1
+    if one.learning:
+        step = np.rint(standardised(one, value) / STEP)
+        one.stored[one.filled] = np.int8(step)
+        one.filled += 1
+        return FIT_DUE if one.filled == len(one.stored) else NOTHING
+    if not one.settled:
+        one.waiting[one.filled] = value
+        one.filled += 1
+        return CELLS_DUE if one.filled == len(one.waiting) else NOTHING
+    at = one.recent_n % len(one.recent)
+    one.latest[at % len(one.latest)] = value
+    x = _residual(one, standardised(one, value)) if one.whitened else value
+    cell = _cell(one, x)
+    one.recent[at] = cell
+    one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
+    below, here = _count(one, cell)
+    if one.n <= one.blind:
+        _widen(one, x, cell, at)
+    else:
+        _weigh(one, tables, below, here, work)
+        if one.evidence >= max(rules.arl0 - one.blind, 50.0):
+            return ALARM
+    _follow(one, (2.0 * below + here) / one.total - 1.0)
+    if one.total >= rules.counted_max:
+        return HALVING_DUE
+    if one.n >= BLIND and one.n & (one.n - 1) == 0 and not one.whitened and one.evidence < 0.01 * rules.arl0:
+        return LOOK_DUE
+    return NOTHING
+
+
+@kernel
+def standardised(one: Record, value: float) -> float:
+    """The value in units of the series' own spread, within what a stored value can hold."""
+    if one.side != 0.0:
+        value = one.side * math.log(max(one.side * (value - one.shift), 1e-300))
+    return float(max(-7.9, min(7.9, (value - one.centre) / one.spread)))
+
+
+@kernel
+def _residual(one: Record, y: float) -> float:
+    """What a standardised value is beyond its level, its waves and the value before it; all of them follow it."""
+    d = y - one.level - one.wave[0, 1] - one.wave[1, 1]
+    one.memory += 1.0
+    for k in range(2):
+        angle, height, turned = one.wave[k, 0], one.wave[k, 1], one.wave[k, 2]
+        if angle > 0.0:  # height and phase follow over about two periods; then the wave turns on
+            height += angle / (2.0 * math.pi) * d
+            cosine, sine = math.cos(angle), math.sin(angle)
+            one.wave[k, 1] = height * cosine - turned * sine
+            one.wave[k, 2] = height * sine + turned * cosine
+    one.level += d / one.memory
+    residual = d - one.phi * one.d_last
+    one.dd += d * d
+    one.dd_last += d * one.d_last
+    one.d_last = d
+    if one.n % REVISED == 0 and one.evidence < 1e3 and one.dd > 1.0:
+        one.phi = min(0.98, one.dd_last / one.dd)
+        _temper(one)
+    return float(residual)
+
+
+@kernel
+def _cell(one: Record, x: float) -> int:
+    """The cell of a value: how many edges lie at or below it."""
+    low, high = 0, one.used
+    while low < high:
+        middle = (low + high) >> 1
+        if x < one.edges[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@kernel
+def _count(one: Record, cell: int) -> tuple[int, int]:
+    """Count a value in its cell; returns how many values lie in the cells below, and in this one."""
+    counts = one.counts
+    counts[cell] += 1
+    one.total += 1
+    one.largest = max(one.largest, counts[cell])
+    below = 0
+    for k in range(cell):
+        below += counts[k]
+    return below, counts[cell]
+
+
+@kernel
+def _widen(one: Record, x: float, cell: int, at: int) -> None:
+    """While no evidence is gathered yet, move the outermost edges so that no value lies beyond them."""
+    if cell == 0:
+        one.edges[0] = x
+        inner = 1
+    elif cell == one.used:
+        one.edges[cell - 1] = np.nextafter(x, math.inf)
+        inner = cell - 1
+    else:
+        return
+    one.counts[inner] += one.counts[cell]
+    one.counts[cell] = 0
+    one.largest = max(one.largest, one.counts[inner])
+    one.recent[at] = inner
+
+
+@kernel
+def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> None:
+    """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
+
+    The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. A
+    start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
+    """
+    distribution, density, weight = tables
+    sums, aged, ratio = one.sums, one.aged, work.ratio
+    steps, alternatives = density.shape
+    a, b = below * steps / one.total, (below + here) * steps / one.total
+    ia, ib = min(int(a), steps - 1), min(int(b), steps - 1)
+    if ia == ib:
+        for d in range(alternatives):
+            ratio[d] = density[ia, d]
+    else:
+        fa, fb, wide = np.float32(a - ia), np.float32(b - ib), np.float32(steps / (b - a))
+        scale = np.float32(1.0 / steps)
+        for d in range(alternatives):
+            upper = distribution[ib, d] + fb * scale * density[ib, d]
+            lower = distribution[ia, d] + fa * scale * density[ia, d]
+            ratio[d] = (upper - lower) * wide
+    if one.power < 1.0:
+        power = np.float32(one.power)
+        for d in range(alternatives):
+            ratio[d] = ratio[d] ** power
+    start = np.float32(min(1.0, 50.0 * (1.0 - one.largest / one.total)))
+    for d in range(alternatives):
+        aged[d] = (aged[d] + sums[d]) * ratio[d]
+        sums[d] = (sums[d] + start) * ratio[d]
+    one.evidence = weighted(weight, sums, work.part)
+
+
+@kernel
+def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArray[np.float32]) -> float:
+    """The weighted sum, added up in a fixed order."""
+    for lane in range(LANES):
+        part[lane] = 0.0
+    for first in range(0, len(weight), LANES):
+        for lane in range(LANES):
+            part[lane] += weight[first + lane] * sums[first + lane]
+    return float(((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7])))
+
+
+@kernel
+def _follow(one: Record, q: float) -> None:
+    """Running products that show dependence: of a rank with the one before and with earlier ones; of its square too."""
+    one.pairs += 1
+    one.qq += q * q
+    p = q * q - one.qq / one.pairs
+    one.qq_last += q * one.q_last
+    one.qq_slow += q * one.q_slow
+    one.pp += p * p
+    one.pp_slow += p * one.p_slow
+    one.q_last = q
+    one.q_slow += (q - one.q_slow) / SLOW
+    one.p_slow += (p - one.p_slow) / SLOW
+
+
+@kernel
+def follow_all(series: Series, row: int, scores: F64) -> None:
+    """`_follow`, for the ranks of a sample in its order."""
+    for i in range(len(scores)):
+        _follow(series[row], scores[i])
+
+
+@kernel
+def temper(series: Series, row: int) -> None:
+    """`_temper`, for a series."""
+    _temper(series[row])
+
+
+@kernel
+def _temper(one: Record) -> None:
+    """Set the power of the likelihood ratios to 1 / long-run variance of the ranks, at most 1.
+
+    A plain series takes three standard errors off that variance, so it pays nothing unless dependence is proven. A
+    whitened one takes the estimate, or what an error of two standard errors in its coefficient leaves, if that is more.
+    """
+    n = max(float(BLIND), float(one.pairs))
+    error = 2.0 * SLOW / math.sqrt((2.0 * SLOW - 1.0) * n)
+    slow = max(one.qq_slow / max(one.qq, 1e-9), one.pp_slow / max(one.pp, 1e-9))
+    variance = max(1.0, 1.0 + 2.0 * SLOW * slow - (0.0 if one.whitened else 3.0 * error))
+    if one.whitened:
+        phi = abs(one.phi)
+        inflated = 1.0 + 2.0 * math.sqrt((1.0 - phi * phi) / one.memory) / (1.0 - phi)
+        variance = max(variance, 1.05 * inflated * inflated)
+    one.power = 1.0 / variance

@@ -1,0 +1,109 @@
+"""The state of one series of `shiryaev_roberts.py`, as a record; all zeros are a fresh series.
+
+A series goes through phases, and what one phase needs the others don't, so their arrays share bytes:
+
+    waiting    128 values ─► cells
+    watching   cells, counts and evidence; no evidence is gathered before the 256th value without a reference
+    learning   1,024 values, coarse: where values depend on earlier ones, it is learnt how; then watching again
+
+The kernels get an array of records. Their compiled form is filed under the type of the record, so a change of a field
+here is a change for them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Series = NDArray[Any]  # [rows] of RECORD
+Record = Any  # one of them
+
+WAITING = 128  # values from which the cells are made
+CELLS = 64
+ALTERNATIVES = 32
+STORED = 1024  # values from which dependence is learnt
+RECENT = 64  # latest values whose cells are remembered
+LATEST = 8  # latest values remembered as they came
+
+_OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape, first byte
+    ("waiting", np.float64, (WAITING,), 0),
+    ("stored", np.int8, (STORED,), 0),
+    ("edges", np.float64, (CELLS,), 0),  # increasing; cell k holds edges[k - 1] <= value < edges[k]
+    ("counts", np.int32, (CELLS,), 8 * CELLS),
+    ("sums", np.float32, (ALTERNATIVES,), 12 * CELLS),  # Shiryaev-Roberts: of likelihood ratios, over all onsets
+    ("aged", np.float32, (ALTERNATIVES,), 12 * CELLS + 4 * ALTERNATIVES),  # the same, times the age of the onset
+]
+_PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
+    # how far it is
+    ("n", np.int64, ()),  # values since it began, or since the cells of its reference were made
+    ("filled", np.int32, ()),  # values in `waiting` or `stored`
+    ("due", np.int8, ()),  # why the last value stopped the kernel
+    ("settled", np.int8, ()),  # 1: there are cells
+    ("learning", np.int8, ()),  # 1: values go to `stored`
+    ("whitened", np.int8, ()),  # 1: cells are those of residuals
+    # cells
+    ("used", np.int32, ()),  # edges in use
+    ("total", np.int32, ()),  # sum of the counts
+    ("largest", np.int32, ()),  # greatest count
+    ("recent_n", np.int32, ()),  # values that have been in `recent`
+    ("recent", np.uint8, (RECENT,)),  # in turn
+    ("latest", np.float64, (LATEST,)),  # in turn with `recent`
+    ("middle", np.float64, ()),  # median of the values of which the cells were made
+    # evidence
+    ("blind", np.int32, ()),  # values before the first that counted as evidence
+    ("evidence", np.float64, ()),  # weighted sum of `sums`
+    ("power", np.float64, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
+    # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
+    ("pairs", np.int32, ()),  # ranks in the sums below
+    ("calm", np.int32, ()),  # 1: what looked like dependence was learnt to be none; no test before value 512
+    ("q_last", np.float64, ()),
+    ("q_slow", np.float64, ()),  # moving average of q
+    ("p_slow", np.float64, ()),
+    ("qq", np.float64, ()),  # sums of products: q with q, with the one before, with its moving average ...
+    ("qq_last", np.float64, ()),
+    ("qq_slow", np.float64, ()),
+    ("pp", np.float64, ()),
+    ("pp_slow", np.float64, ()),
+    # whitening: value -> standardised -> less level and waves -> residual of an AR(1)
+    ("side", np.float64, ()),  # +1, -1: a logarithm of side * (value - shift) comes first; 0: none
+    ("shift", np.float64, ()),
+    ("centre", np.float64, ()),
+    ("spread", np.float64, ()),
+    ("level", np.float64, ()),
+    ("phi", np.float64, ()),
+    ("d_last", np.float64, ()),
+    ("dd", np.float64, ()),
+    ("dd_last", np.float64, ()),
+    ("memory", np.float64, ()),  # values over which the level is averaged
+    ("wave", np.float64, (2, 3)),  # angle a value (0: no wave), its present height, and a quarter turn on
+]
+
+
+def _record() -> np.dtype[Any]:
+    names, formats, offsets = [], [], []
+    for name, dtype, shape, first in _OVERLAID:
+        names.append(name)
+        formats.append((dtype, shape))
+        offsets.append(first)
+    at = 16 * CELLS
+    for name, dtype, shape in _PLAIN:
+        size = np.dtype(dtype).itemsize
+        at = -(-at // size) * size
+        names.append(name)
+        formats.append((dtype, shape) if shape else dtype)
+        offsets.append(at)
+        at += size * int(np.prod(shape))
+    spec: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": -(-at // 8) * 8}
+    record: np.dtype[Any] = np.dtype(spec)
+    return record
+
+
+RECORD = _record()
+WORDS = RECORD.itemsize // 8  # a record as whole numbers, in which form it is kept and dumped
+
+
+def records_of(words: NDArray[np.int64]) -> Series:
+    """The records whose words are given, [rows, WORDS], in the same memory."""
+    return words.view(RECORD).reshape(len(words))

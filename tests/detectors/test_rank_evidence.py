@@ -1,0 +1,98 @@
+"""Evidence is the Shiryaev-Roberts sum over averaged likelihood ratios, as the formula has it."""
+
+import numpy as np
+import pytest
+
+from detectors.rank_cells import COUNTED_MAX, settle
+from detectors.rank_evidence import ALARM, NOTHING, Rules, advance, temper
+from detectors.rank_state import WORDS, records_of
+from detectors.rank_tables import STEPS, tables
+
+
+def settled(sample, arl0=1e9):
+    series = records_of(np.zeros((1, WORDS), np.int64))
+    settle(series, 0, np.sort(sample))
+    return series, Rules(arl0, COUNTED_MAX)
+
+
+def feed(series, rules, values):
+    return advance(series, tables(), rules, np.zeros(len(values), np.int64), np.array(values, np.float64), 0)
+
+
+def slow_sums(sample, values, start):
+    """The sums over all onsets, one onset at a time, and the same times the age of the onset."""
+    distribution, _, _ = (t.astype(np.float64) for t in tables())
+    at = np.linspace(0.0, 1.0, STEPS + 1)
+    past = list(sample)
+    runs = []
+    for value in values:
+        past.append(value)
+        below, here = sum(v < value for v in past) / len(past), sum(v == value for v in past) / len(past)
+        ends = [np.array([np.interp(u, at, column) for column in distribution.T]) for u in (below, below + here)]
+        ratio = (ends[1] - ends[0]) / here
+        runs = [run * ratio for run in [*runs, np.full(len(ratio), start)]]
+    ages = range(len(runs) - 1, -1, -1)
+    return sum(runs), sum(age * run for age, run in zip(ages, runs, strict=True))
+
+
+def test_the_sums_are_those_of_the_definition():
+    """Of whole numbers, each of which has a cell: a value's ranks are those of its equals."""
+    random = np.random.default_rng(3)
+    sample, values = random.integers(0, 6, 200), random.integers(0, 6, 60)
+    series, rules = settled(sample.astype(np.float64))
+    assert feed(series, rules, values) == len(values)
+    sums, aged = slow_sums(sample, values, 1.0)
+    np.testing.assert_allclose(series[0]["sums"], sums, rtol=2e-3)
+    np.testing.assert_allclose(series[0]["aged"], aged, rtol=2e-3)
+    assert series[0]["evidence"] == pytest.approx(float(tables().weight @ series[0]["sums"]), rel=1e-5)
+
+
+def test_the_sums_average_to_the_number_of_values():
+    """Of each alternative, over many series that don't drift, ties or not.
+
+    Those of clear drifts are seldom large, and then very: of them a sample shows only that they are not too large.
+    """
+    clear = tables().weight < np.median(tables().weight)
+    random = np.random.default_rng(4)
+    for law in (lambda n: random.normal(size=n), lambda n: random.integers(0, 4, n).astype(np.float64)):
+        found = []
+        for _ in range(3000):
+            series, rules = settled(law(400))
+            feed(series, rules, law(4))
+            found.append(series[0]["sums"].copy())
+        error = np.std(found, axis=0) / np.sqrt(len(found))
+        apart = np.mean(found, axis=0) - 4.0
+        assert (apart < 4.5 * error).all()
+        assert (apart > -4.5 * error)[~clear].all()
+
+
+def test_an_alarm_comes_when_the_evidence_reaches_what_was_asked():
+    """And not a value sooner; the value that brings it is the one where the kernel stops."""
+    series, rules = settled(np.random.default_rng(5).normal(size=500), arl0=1e4)
+    at = feed(series, rules, np.full(50, 2.5))
+    assert series[0]["due"] == ALARM
+    assert series[0]["evidence"] >= 1e4
+    again, _ = settled(np.random.default_rng(5).normal(size=500))
+    assert feed(again, rules, np.full(at, 2.5)) == at
+    assert again[0]["due"] == NOTHING
+    assert again[0]["evidence"] < 1e4
+
+
+def test_a_constant_is_no_evidence():
+    """However often it comes."""
+    series, rules = settled(np.full(300, 0.1), arl0=1e3)
+    assert feed(series, rules, np.full(200, 0.1)) == 200
+    assert series[0]["evidence"] == 0.0
+
+
+def test_the_power_falls_with_dependence_that_is_proven():
+    """A plain series pays nothing for a correlation that may be chance."""
+    series, _ = settled(np.random.default_rng(6).normal(size=128))
+    one = series[0]
+    one["pairs"], one["qq"], one["pp"] = 512, 170.0, 100.0
+    one["qq_slow"] = 170.0 * 0.02
+    temper(series, 0)
+    assert one["power"] == 1.0
+    one["qq_slow"] = 170.0 * 0.5
+    temper(series, 0)
+    assert 0.05 < one["power"] < 0.1

@@ -1,0 +1,58 @@
+"""Dependence is told from chance, by ranks."""
+
+import numpy as np
+import pytest
+
+from detectors.rank_cells import scores
+from detectors.rank_evidence import follow_all
+from detectors.rank_gate import depends, forget
+from detectors.rank_state import WORDS, records_of
+
+
+def seen(values):
+    series = records_of(np.zeros((1, WORDS), np.int64))
+    follow_all(series, 0, scores(values))
+    series[0]["n"] = len(values)
+    return series
+
+
+def inert(random, phi, n):
+    values, last = np.empty(n), 0.0
+    for i in range(n):
+        values[i] = last = phi * last + random.normal()
+    return values
+
+
+@pytest.mark.parametrize("law", ["normal", "coins", "cauchy", "whole"])
+def test_independent_values_pass(law):
+    """Hardly one of 1,000 series of 256 values is taken for one that depends on its past."""
+    random = np.random.default_rng(1)
+    draw = {
+        "normal": lambda: random.normal(size=256),
+        "coins": lambda: (random.random(256) < 0.1).astype(np.float64),
+        "cauchy": lambda: random.standard_cauchy(256),
+        "whole": lambda: random.poisson(3.0, 256).astype(np.float64),
+    }[law]
+    assert sum(depends(seen(draw()), 0) for _ in range(1000)) <= 3
+
+
+@pytest.mark.parametrize("phi", [0.5, 0.9, -0.6])
+def test_inertia_is_found(phi):
+    """In 256 values, also where it swings."""
+    random = np.random.default_rng(2)
+    assert all(depends(seen(inert(random, phi, 256)), 0) for _ in range(50))
+
+
+def test_a_cycle_under_noise_is_found():
+    """Nearly always, where the value before alone seldom shows it."""
+    random = np.random.default_rng(3)
+    cycle = 0.6 * np.sin(np.arange(512) * 2 * np.pi / 128)
+    assert sum(depends(seen(random.normal(size=512) + cycle), 0) for _ in range(100)) >= 90
+
+
+def test_forgetting():
+    """Nothing is known afterwards."""
+    series = seen(inert(np.random.default_rng(4), 0.9, 256))
+    forget(series, 0)
+    assert not depends(series, 0)
+    assert series[0]["pairs"] == 0

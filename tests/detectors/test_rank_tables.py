@@ -1,0 +1,52 @@
+"""The alternatives are laws on (0, 1), and what they weigh is what they cost."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from detectors.rank_state import ALTERNATIVES
+from detectors.rank_tables import STEPS, tables
+
+
+def test_each_alternative_is_a_law():
+    """Densities are positive with mean 1, and distributions run from 0 to 1."""
+    distribution, density, weight = tables()
+    assert density.shape == (STEPS, ALTERNATIVES)
+    assert weight.shape == (ALTERNATIVES,)
+    assert density.min() >= 0.05
+    np.testing.assert_allclose(density.mean(axis=0, dtype=np.float64), 1.0, atol=1e-6)
+    assert (distribution[0] == 0.0).all()
+    np.testing.assert_allclose(distribution[-1], 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.diff(distribution, axis=0) * STEPS, density, rtol=1e-2)
+
+
+def test_weights_are_inverse_divergences():
+    """The clearer an alternative, the less it weighs."""
+    _, density, weight = tables()
+    divergence = (density * np.log(density.astype(np.float64))).mean(axis=0)
+    assert weight.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        weight * divergence, np.median(weight * divergence), rtol=0.25
+    )  # steps blur the sharpest
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(stats.norm(0.6, 1.0), 4), (stats.norm(-1.0, 1.0), 7), (stats.norm(0.0, 1.6), 14)],
+    ids=["up", "down", "wider"],
+)
+def test_the_alternative_that_is_true_fits_best(values, expected):
+    """Among 100,000 values of a drifted law its own alternative has the greatest likelihood."""
+    _, density, _ = tables()
+    ranks = stats.norm.cdf(values.rvs(100_000, random_state=1))
+    likelihood = np.log(density[np.minimum((ranks * STEPS).astype(int), STEPS - 1)].astype(np.float64)).mean(axis=0)
+    assert int(np.argmax(likelihood)) == expected
+
+
+def test_the_law_of_wide_tails_is_students():
+    """The last alternative is what a t of 3 degrees, scaled to variance 1, does to the ranks of a normal."""
+    _, density, _ = tables()
+    edges = stats.norm.ppf(np.linspace(0.1, 0.9, 9))
+    shares = np.diff(stats.t(3, 0, 3**-0.5).cdf(edges))
+    steps = np.add.reduceat(density[:, -1], np.rint(np.linspace(0.1, 0.9, 9) * STEPS).astype(int))[:-1] / STEPS
+    np.testing.assert_allclose(steps, 0.05 * 0.1 + 0.95 * shares, rtol=0.05)
