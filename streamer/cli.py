@@ -11,6 +11,7 @@ import click
 
 from streamer.commands.check_config import check_config
 from streamer.commands.record import record
+from streamer.commands.reference import reference
 from streamer.commands.replay import replay
 from streamer.commands.run import run
 from streamer.commands.topics import topics
@@ -54,7 +55,7 @@ def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
 
 
-for command in (run, replay, record, verify, check_config, topics):
+for command in (run, replay, record, verify, check_config, topics, reference):
     main.add_command(command)
 
 if __name__ == "__main__":

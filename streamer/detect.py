@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.ids import IdTable
 from detectors.marks import Marks
-from detectors.reference import Reference
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert
@@ -37,6 +36,7 @@ from streamer.panel import Panel, Values, later
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
 from streamer.topics import OutputTopics
+from streamer.trained import Trained
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -99,6 +99,7 @@ class DetectFold:
         self._labels = LabelJoin(settings.labels)
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self._panels = [Panel(kind, banks) for kind in WATCHED]
+        self._trained = Trained(settings.references, self.names.categories)
         self._alerts = AlertBook(self._marks, settings.min_events_after_onset)
 
     @property
@@ -144,6 +145,7 @@ class DetectFold:
         self._topics.load(meta["topics"])
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
+        self._trained.name_categories()
         self._subjects.load(arrays["subjects"])
         self._series.load(unnested("series", arrays))
         self._marks.load(unnested("marks", arrays))
@@ -259,12 +261,10 @@ class DetectFold:
 
     def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
         """Give these detectors the training data of these rows, where there are any."""
-        if not (self.settings.references and detectors):
-            return
-        for row in rows:
-            reference = self._reference_of(panel, row)
-            if reference is not None:
-                panel.refer(row, reference, detectors)
+        if self._trained and detectors:
+            for row in rows:
+                key = self._name_of(*self._series.subject_and_column(row, panel.kind))
+                self._trained.refer(panel, row, key, detectors)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
         """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
@@ -272,7 +272,7 @@ class DetectFold:
         one = panel.banks[detector]
         subject, column = self._series.subject_and_column(row, panel.kind)
         model, version, name = self._name_of(subject, column)
-        reference = self._reference_of(panel, row) if one.takes_reference else None
+        reference = self._trained.of(panel.kind, (model, version, name)) if one.takes_reference else None
         facts = {
             "model_id": model,
             "model_version": version,
@@ -292,12 +292,6 @@ class DetectFold:
         seen = self._series.count_of_row(row, panel.kind) - after
         onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
         return Alarm(int(values.event[at]), (row, detector), subject, self._topic_of(subject), onset, facts)
-
-    def _reference_of(self, panel: Panel, row: int) -> Reference | None:
-        """What a series is compared with. Training data hold numbers only."""
-        if panel.kind is not ValueKind.NUMBER:
-            return None
-        return self.settings.references.of(*self._name_of(*self._series.subject_and_column(row, panel.kind)))
 
     def _category_name(self, category: int) -> str:
         if category == NO_CATEGORY:

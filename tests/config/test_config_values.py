@@ -103,7 +103,7 @@ def test_files_are_relative_to_the_configuration(load, tmp_path, monkeypatch):
     (tmp_path / "training.parquet").write_bytes(b"PAR1")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert load(SMALL + "references: {file: training.parquet}").references.file == tmp_path / "training.parquet"
+    assert load(SMALL + "references: {file: training.parquet}").references.file == str(tmp_path / "training.parquet")
 
 
 SECURITY = (

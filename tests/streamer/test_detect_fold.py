@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect import DetectFold, DetectSettings
@@ -35,6 +36,13 @@ JUNK = (
     b'{"model_id": "m0", "event_time": "nonsense", "prediction": 1}',
 )
 START_MS = 1_782_889_200_000
+TRAINED = References(
+    {
+        ("m0", "", "x"): Reference.of([-1.0, 0.0, 1.0], 40),
+        ("m0", "", "weather"): CategoryReference.of({"sun": 7, "rain": 5, "zephyr": 2, "fog-210": 1}),
+        ("m1", "", "weather"): CategoryReference.of({f"fog-{i}": 3 for i in range(300)}),
+    }
+)
 
 
 def fold(**changes):
@@ -89,17 +97,18 @@ def wild(seed, n=400):
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 10_000), st.lists(st.integers(0, 420), max_size=5), st.integers(0, 5))
-def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart):
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 420), max_size=5), st.integers(0, 5), st.booleans())
+def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart, trained):
     """Cut anywhere, and restarted from a dump in between, the fold gives the same bytes and the same state."""
     stretches = [records(topic, values) for topic, values in wild(seed).items()]
-    whole, cut = fold(), fold()
+    references = TRAINED if trained else References()
+    whole, cut = fold(references=references), fold(references=references)
     expected = whole.step(stretches)
     outputs = []
     for i, part in enumerate(parts_of(stretches, cuts)):
         outputs += cut.step([part])
         if i == restart:
-            dumped, cut = cut.dump(), fold()
+            dumped, cut = cut.dump(), fold(references=references)
             cut.load(Snapshot.from_bytes(dumped.to_bytes()))
     assert outputs == expected
     assert cut.dump().to_bytes() == whole.dump().to_bytes()
@@ -265,12 +274,12 @@ def test_a_training_reference_shows_drift_that_was_there_from_the_start(tmp_path
     ("table", "sentence"),
     [
         ({"x": [1.0]}, "needs a column model_id"),
-        ({"model_id": ["m"], "x": ["text"]}, "needs numeric feature columns"),
+        ({"model_id": ["m"], "x": [[1.0]]}, "needs feature columns of numbers or text"),
         ({"model_id": [[1]], "x": [1.0]}, "must be text"),
     ],
 )
 def test_a_reference_that_cannot_be_one_says_why(tmp_path, table, sentence):
-    """A file without models or without numbers is refused with a sentence."""
+    """A file without models or without features is refused with a sentence."""
     file = tmp_path / "training.parquet"
     pq.write_table(pa.table(table), file)
     with pytest.raises(UsageError, match=sentence):
