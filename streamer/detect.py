@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
-from detectors.ids import IdTable
 from detectors.marks import Marks
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
@@ -28,13 +27,14 @@ from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
-from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names, NameTable
+from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
 from streamer.panel import Panel, Values, later
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
+from streamer.subjects import Subjects
 from streamer.topics import OutputTopics
 from streamer.trained import Trained
 
@@ -93,14 +93,14 @@ class DetectFold:
         self._topics = NameTable(TOPICS_MAX)
         for topic in settings.codecs:
             self._rank(topic)
-        self._subjects = IdTable(4 * limits.models_max)
-        self._series = SeriesTable(limits.series_max)
-        self._marks = Marks()
+        self.subjects = Subjects(4 * limits.models_max, self.names, self._topics)
+        self.table = SeriesTable(limits.series_max)
+        self.marks = Marks()
         self._labels = LabelJoin(settings.labels)
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
-        self._panels = [Panel(kind, banks) for kind in WATCHED]
-        self._trained = Trained(settings.references, self.names.categories)
-        self._alerts = AlertBook(self._marks, settings.min_events_after_onset)
+        self.panels = [Panel(kind, banks) for kind in WATCHED]
+        self.trained = Trained(settings.references, self.names.categories)
+        self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
 
     @property
     def models(self) -> int:
@@ -110,7 +110,7 @@ class DetectFold:
     @property
     def series(self) -> int:
         """How many columns of models have been seen."""
-        return len(self._series)
+        return len(self.table)
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
@@ -129,10 +129,10 @@ class DetectFold:
             "waiting": self._alerts.dump(),
             "newest_event_time_ms": self.newest_event_time_ms,
         }
-        arrays = {"subjects": self._subjects.keys}
-        arrays |= nested("series", self._series.dump()) | nested("marks", self._marks.dump())
+        arrays = {"subjects": self.subjects.ids.keys}
+        arrays |= nested("series", self.table.dump()) | nested("marks", self.marks.dump())
         arrays |= nested("labels", self._labels.dump())
-        for panel in self._panels:
+        for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
         return Snapshot(meta, arrays)
 
@@ -145,12 +145,12 @@ class DetectFold:
         self._topics.load(meta["topics"])
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
-        self._trained.name_categories()
-        self._subjects.load(arrays["subjects"])
-        self._series.load(unnested("series", arrays))
-        self._marks.load(unnested("marks", arrays))
+        self.trained.name_categories()
+        self.subjects.ids.load(arrays["subjects"])
+        self.table.load(unnested("series", arrays))
+        self.marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
-        for panel in self._panels:
+        for panel in self.panels:
             panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
         self._alerts.load(meta["waiting"])
@@ -199,21 +199,12 @@ class DetectFold:
 
     def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
-        subjects = self._subjects_of(batch, rank)
-        numbers = self._marks.number(subjects)
+        subjects = self.subjects.of(batch, rank)
+        numbers = self.marks.number(subjects)
         alarms = self._alarms(batch, self._values(batch, subjects, numbers))
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
         return self._alerts.fold(stretch, alarms)
-
-    def _subjects_of(self, batch: EventBatch, rank: I64) -> I64:
-        """Each event's subject: one version of one model on one topic; -1 for labels, no events of its life."""
-        of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
-        model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
-        key = model << 32 | version << 8 | rank
-        subjects = np.full(len(batch), -1, np.int64)
-        subjects[of_model] = self._subjects.lookup(key[of_model])
-        return subjects
 
     def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> dict[ValueKind, Values]:
         """What a batch's events and the errors its labels bring to light have for the detectors of each kind."""
@@ -228,9 +219,9 @@ class DetectFold:
         kind = _kinds(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
-        rows, homeless = self._series.route(subject[take], column[take], kind[take])
-        self.tally["dropped",] += len(event) - len(take) + homeless
         value = np.where(category >= 0, category, number)
+        rows, homeless = self.table.route(subject[take], column[take], kind[take], value[take], life[take])
+        self.tally["dropped",] += len(event) - len(take) + homeless
         found = {}
         for one in WATCHED:
             mine = (kind[take] == one) & (rows != NO_ROW)
@@ -241,7 +232,7 @@ class DetectFold:
     def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
         """The alarms of all detectors, in the order of events."""
         found: list[Alarm] = []
-        for panel in self._panels:
+        for panel in self.panels:
             mine = values[panel.kind]
             self._make_rows(panel, mine)
             times = batch.event_time_ms[mine.event]
@@ -256,23 +247,23 @@ class DetectFold:
     def _make_rows(self, panel: Panel, values: Values) -> None:
         """Make room for the series that begin with these values, and give them their reference."""
         known = panel.rows
-        panel.make_rows(int(self._series.rows[panel.kind]), values)
+        panel.make_rows(int(self.table.rows[panel.kind]), values)
         self._refer(panel, range(known, panel.rows), panel.banks.keys())
 
     def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
         """Give these detectors the training data of these rows, where there are any."""
-        if self._trained and detectors:
+        if self.trained and detectors:
             for row in rows:
-                key = self._name_of(*self._series.subject_and_column(row, panel.kind))
-                self._trained.refer(panel, row, key, detectors)
+                key = self.subjects.name_of(*self.table.subject_and_column(row, panel.kind))
+                self.trained.refer(panel, row, key, detectors)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
         """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
         at, row = int(alarms.at[k]), int(alarms.row[k])
         one = panel.banks[detector]
-        subject, column = self._series.subject_and_column(row, panel.kind)
-        model, version, name = self._name_of(subject, column)
-        reference = self._trained.of(panel.kind, (model, version, name)) if one.takes_reference else None
+        subject, column = self.table.subject_and_column(row, panel.kind)
+        model, version, name = self.subjects.name_of(subject, column)
+        reference = self.trained.of(panel.kind, (model, version, name)) if one.takes_reference else None
         facts = {
             "model_id": model,
             "model_version": version,
@@ -289,23 +280,14 @@ class DetectFold:
             "reference_digest": reference.digest if reference else "",
             "category": self._category_name(int(alarms.category[k])),
         }
-        seen = self._series.count_of_row(row, panel.kind) - after
+        seen = self.table.count_of_row(row, panel.kind) - after
         onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
-        return Alarm(int(values.event[at]), (row, detector), subject, self._topic_of(subject), onset, facts)
+        return Alarm(int(values.event[at]), (row, detector), subject, self.subjects.topic_of(subject), onset, facts)
 
     def _category_name(self, category: int) -> str:
         if category == NO_CATEGORY:
             return ""
         return UNSEEN if category == UNSEEN_CATEGORY else self.names.categories.names[category]
-
-    def _name_of(self, subject: int, column: int) -> tuple[str, str, str]:
-        key = self._subjects.key_of(subject)
-        version = (key >> 8 & 0xFFFFFF) - 1
-        model = self.names.models.names[key >> 32]
-        return model, self.names.versions.names[version] if version >= 0 else "", self.names.columns.names[column]
-
-    def _topic_of(self, subject: int) -> str:
-        return self._topics.names[self._subjects.key_of(subject) & 0xFF]
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1
