@@ -18,6 +18,7 @@ from detectors.base import Bank
 from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
 from detectors.ks_sliding import ks_bank
 from detectors.ks_window import KsWindowSettings
+from detectors.rate import RateBank, RateSettings
 from detectors.river_bank import RiverBank
 from detectors.river_kinds import RIVER
 
@@ -36,6 +37,7 @@ DETECTORS: dict[str, Detector] = {
     "ks_window": Detector(KsWindowSettings, ks_bank),
     # Categories often come in long runs (the weather, the shift), and then it alarms in vain.
     "category_window": Detector(CategoryWindowSettings, CategoryWindowBank, by_default=False),
+    "rate": Detector(RateSettings, RateBank),
     **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }
 DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)

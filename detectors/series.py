@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -59,6 +59,14 @@ class SeriesFacts:
     is_constant: bool  # at least one value of its kind, and all of them the same
 
 
+class Routed(NamedTuple):
+    """Where each of `m` values goes."""
+
+    row: I64  # [m] among those of the value's kind; NO_ROW: nowhere
+    series: I64  # [m] UNSEEN: the table is full
+    number: I64  # [m] in its series, counted from 0, whatever its kind; -1 without a series
+
+
 class SeriesTable:
     """All series of a fold unit, with what has been counted of each. 100 to 190 bytes a series."""
 
@@ -73,18 +81,18 @@ class SeriesTable:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def route(self, subjects: I64, columns: NDArray[np.int32], kinds: U8, values: F64, life: I64) -> tuple[I64, int]:
-        """Count each value and return its row, and how many values had no series because the table is full.
+    def route(self, subjects: I64, columns: NDArray[np.int32], kinds: U8, values: F64, life: I64) -> Routed:
+        """Count each value and say where it goes.
 
         `life` is, of each value, the number of its event in its subject's life. The row is among those of the value's
         kind. It is `NO_ROW` for values without a series, and for those that are not of the kind of their series.
         """
         series = self._ids.lookup(subjects << 32 | columns)
         self._make_room()
-        rows = np.empty(len(series), np.int64)
+        rows, numbers = np.empty(len(series), np.int64), np.empty(len(series), np.int64)
         state = (self._kind, self._row, self._known, self._series_of_row, self.rows)
-        _route(state, series, kinds, (values + 0.0).view(np.int64), life, rows)
-        return rows, int(np.count_nonzero(series == UNSEEN))
+        _route(state, series, kinds, (values + 0.0).view(np.int64), life, rows, numbers)
+        return Routed(rows, series, numbers)
 
     def of_subjects(self, subjects: Collection[int]) -> Iterator[tuple[int, int, SeriesFacts]]:
         """Subject, column and what is known of each series of these subjects, in order of first sight."""
@@ -101,6 +109,19 @@ class SeriesTable:
         """Whose row of this kind this is."""
         key = self._ids.key_of(self._series_of_row[row, kind])
         return key >> 32, key & 0xFFFFFFFF
+
+    def key_of(self, series: int) -> tuple[int, int]:
+        """Subject and column of a series."""
+        key = self._ids.key_of(series)
+        return key >> 32, key & 0xFFFFFFFF
+
+    def first_of(self, series: int) -> int:
+        """In its subject's life, the number of the event of the series' first value."""
+        return int(self._known[series, FIRST])
+
+    def count_of(self, series: int, kind: ValueKind) -> int:
+        """How many values of this kind the series has had."""
+        return int(self._known[series, kind])
 
     def count_of_row(self, row: int, kind: ValueKind = ValueKind.NUMBER) -> int:
         """How many values of its kind the series has had."""
@@ -137,13 +158,14 @@ class SeriesTable:
 
 
 @njit(cache=True, nogil=True)
-def _route(state: State, series: I64, kinds: U8, bits: I64, life: I64, out: I64) -> None:
+def _route(state: State, series: I64, kinds: U8, bits: I64, life: I64, out: I64, numbers: I64) -> None:
     """Decide kinds at first sight, count, and look rows up; `given` counts the rows given out."""
     kind, row, known, series_of_row, given = state
     for i in range(len(series)):
         s = series[i]
         k = kinds[i]
         out[i] = NO_ROW
+        numbers[i] = -1
         if s == UNSEEN:
             continue
         if kind[s] == UNDECIDED and k <= 1:
@@ -153,7 +175,8 @@ def _route(state: State, series: I64, kinds: U8, bits: I64, life: I64, out: I64)
             given[k] += 1
         if k <= 1 and kind[s] != k:
             k = np.uint8(3)
-        if known[s, 0] + known[s, 1] + known[s, 2] + known[s, 3] == 0:
+        numbers[i] = known[s, 0] + known[s, 1] + known[s, 2] + known[s, 3]
+        if numbers[i] == 0:
             known[s, FIRST] = life[i]
         known[s, LAST] = max(known[s, LAST], life[i])
         if k <= 1:

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
+from detectors.base import Alarms
+from detectors.ids import UNSEEN
 from detectors.marks import Marks
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
@@ -28,10 +29,12 @@ from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
+from streamer.evidence import facts_of
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
 from streamer.panel import Panel, Values, later
+from streamer.quality import RATE, Arrived, Quality
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
 from streamer.subjects import Subjects
@@ -42,7 +45,6 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
-UNSEEN = "(unseen)"  # an alert's name for all categories that a detector doesn't tell apart
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -100,6 +102,7 @@ class DetectFold:
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self.panels = [Panel(kind, banks) for kind in WATCHED]
         self.trained = Trained(settings.references, self.names.categories)
+        self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
 
     @property
@@ -134,6 +137,7 @@ class DetectFold:
         arrays |= nested("labels", self._labels.dump())
         for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
+        arrays |= nested("quality", self.quality.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -153,6 +157,7 @@ class DetectFold:
         for panel in self.panels:
             panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
+        self.quality.load(unnested("quality", arrays), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -201,13 +206,17 @@ class DetectFold:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
         subjects = self.subjects.of(batch, rank)
         numbers = self.marks.number(subjects)
-        alarms = self._alarms(batch, self._values(batch, subjects, numbers))
+        arrived, values = self._values(batch, subjects, numbers)
+        alarms = self._alarms(batch, values)
+        faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
+        alarms += self.quality.alarms(faults, self.tally)
+        alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
         return self._alerts.fold(stretch, alarms)
 
-    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> dict[ValueKind, Values]:
-        """What a batch's events and the errors its labels bring to light have for the detectors of each kind."""
+    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> tuple[Arrived, dict[ValueKind, Values]]:
+        """What a batch's events hold and its labels bring to light; and of that, what detectors of each kind get."""
         errors = self._labels.join(batch, subjects, numbers)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         event = np.concatenate([of_event, errors.event])
@@ -220,14 +229,14 @@ class DetectFold:
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
         value = np.where(category >= 0, category, number)
-        rows, homeless = self.table.route(subject[take], column[take], kind[take], value[take], life[take])
-        self.tally["dropped",] += len(event) - len(take) + homeless
+        kind, event, life, value = kind[take], event[take], life[take], value[take]
+        routed = self.table.route(subject[take], column[take], kind, value, life)
+        self.tally["dropped",] += len(subject) - len(take) + int(np.count_nonzero(routed.series == UNSEEN))
         found = {}
         for one in WATCHED:
-            mine = (kind[take] == one) & (rows != NO_ROW)
-            of = take[mine]
-            found[one] = Values(rows[mine], value[of], event[of], life[of])
-        return found
+            mine = np.flatnonzero((kind == one) & (routed.row != NO_ROW))
+            found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine)
+        return Arrived(kind, routed, event, life), found
 
     def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
         """The alarms of all detectors, in the order of events."""
@@ -241,7 +250,6 @@ class DetectFold:
                 self.tally["alarms", detector] += len(alarms)
                 after = later(mine.row, alarms.at).tolist()
                 found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]
-        found.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         return found
 
     def _make_rows(self, panel: Panel, values: Values) -> None:
@@ -252,42 +260,24 @@ class DetectFold:
 
     def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
         """Give these detectors the training data of these rows, where there are any."""
-        if self.trained and detectors:
+        if self.trained:
             for row in rows:
                 key = self.subjects.name_of(*self.table.subject_and_column(row, panel.kind))
                 self.trained.refer(panel, row, key, detectors)
+                self.quality.refer(panel, row, key)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
         """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
         at, row = int(alarms.at[k]), int(alarms.row[k])
         one = panel.banks[detector]
         subject, column = self.table.subject_and_column(row, panel.kind)
-        model, version, name = self.subjects.name_of(subject, column)
-        reference = self.trained.of(panel.kind, (model, version, name)) if one.takes_reference else None
-        facts = {
-            "model_id": model,
-            "model_version": version,
-            "column": name,
-            "detector": detector,
-            "statistic": float(alarms.statistic[k]),
-            "threshold": float(alarms.threshold[k]),
-            "effect": float(alarms.effect[k]),
-            "effect_unit": one.effect_unit,
-            "before": float(alarms.before[k]),
-            "after": float(alarms.after[k]),
-            "n_reference": int(alarms.n_reference[k]),
-            "n_current": int(alarms.n_current[k]),
-            "reference_digest": reference.digest if reference else "",
-            "category": self._category_name(int(alarms.category[k])),
-        }
+        key = self.subjects.name_of(subject, column)
+        reference = self.trained.of(panel.kind, key) if one.takes_reference else None
+        digest = reference.digest if reference else ""
+        facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories)
         seen = self.table.count_of_row(row, panel.kind) - after
         onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
         return Alarm(int(values.event[at]), (row, detector), subject, self.subjects.topic_of(subject), onset, facts)
-
-    def _category_name(self, category: int) -> str:
-        if category == NO_CATEGORY:
-            return ""
-        return UNSEEN if category == UNSEEN_CATEGORY else self.names.categories.names[category]
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1

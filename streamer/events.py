@@ -23,7 +23,8 @@ ERROR_COLUMN = 1
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
 
-OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for
+OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for ...
+OTHERS = "(other)"  # ... by this name
 
 
 class Kind(IntFlag):
@@ -100,5 +101,5 @@ class Names:
         names = cls(NameTable(models_max), NameTable(models_max), NameTable(columns_max), NameTable(categories_max))
         for reserved in ("prediction", "error"):
             names.columns.id_of(reserved)
-        names.categories.id_of("(other)")
+        names.categories.id_of(OTHERS)
         return names

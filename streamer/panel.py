@@ -25,6 +25,7 @@ class Values:
     value: F64  # [m] the number, or the id of the category
     event: I64  # [m] index of the event
     life: I64  # [m] number, in the subject's life, of the event that the value tells about
+    place: I64  # [m] the value's place among all of the batch
 
 
 TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds

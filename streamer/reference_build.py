@@ -18,10 +18,10 @@ from pyarrow import csv
 
 from detectors.reference import CategoryReference, Reference
 from streamer.errors import UsageError
+from streamer.events import OTHERS
 from streamer.reference_file import AnyReference, Key, place_of
 
 CATEGORIES_MAX: Final = 1000  # of one column of one model: the most frequent are kept, all others become one
-OTHERS: Final = "(other)"  # as events have it, where a table of categories is full
 FORMATS: Final = ("parquet", "csv")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from detectors.base import F64
-from detectors.reference import Reference
+from detectors.base import F64, I64
+from detectors.reference import CategoryReference, Reference
 from detectors.series import ValueKind
 from streamer.events import OTHER_CATEGORY, NameTable
 from streamer.panel import Panel
@@ -33,6 +33,15 @@ class Trained:
         if reference is not None:
             panel.refer(row, lambda size_max: self._values(reference, size_max), detectors)
 
+    def of_any(self, key: Key) -> AnyReference | None:
+        """What (model, version, column) is compared with, whatever its kind."""
+        return self.of(ValueKind.NUMBER, key) or self.of(ValueKind.CATEGORY, key)
+
+    def ids_of(self, reference: CategoryReference) -> I64:
+        """The ids of the categories of a reference, and of what stands for all that no table has room for."""
+        ids = [self._categories.ids.get(name, OTHER_CATEGORY) for name in reference.names]
+        return np.array([*ids, OTHER_CATEGORY], np.int64)
+
     def of(self, kind: ValueKind, key: Key) -> AnyReference | None:
         """What values of this kind are compared with."""
         of = self._references.of if kind is ValueKind.NUMBER else self._references.categories_of
@@ -45,5 +54,4 @@ class Trained:
         """The sample as values of the panel: numbers, or ids of categories."""
         if isinstance(reference, Reference):
             return reference.values
-        ids = [self._categories.ids.get(name, OTHER_CATEGORY) for name in reference.names]
-        return np.array(ids, np.float64)[reference.sample(size_max)]
+        return self.ids_of(reference)[reference.sample(size_max)].astype(np.float64)

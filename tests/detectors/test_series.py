@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.ids import UNSEEN
 from detectors.series import NO_ROW, SeriesTable, ValueKind
 
 VALUES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from(list(ValueKind))), max_size=200)
@@ -13,7 +14,7 @@ def route(table, values, first=0):
     subject, column, kind = (np.array(a) for a in zip(*values, strict=True)) if values else ([], [], [])
     n = len(subject)
     life = np.arange(first, first + n)
-    rows, _ = table.route(
+    rows, _, _ = table.route(
         np.array(subject, np.int64), np.array(column, np.int32), np.array(kind, np.uint8), life % 3.0, life
     )
     return rows.tolist()
@@ -71,8 +72,9 @@ def test_a_full_table_routes_new_series_nowhere():
     table = SeriesTable(1)
     columns = np.array([0, 1, 0, 1], np.int32)
     kinds = np.full(4, ValueKind.NUMBER, np.uint8)
-    rows, homeless = table.route(np.zeros(4, np.int64), columns, kinds, np.zeros(4), np.arange(4))
-    assert (rows.tolist(), homeless) == ([0, NO_ROW, 0, NO_ROW], 2)
+    rows, series, numbers = table.route(np.zeros(4, np.int64), columns, kinds, np.zeros(4), np.arange(4))
+    assert (rows.tolist(), series.tolist()) == ([0, NO_ROW, 0, NO_ROW], [0, UNSEEN, 0, UNSEEN])
+    assert numbers.tolist() == [0, -1, 1, -1]
 
 
 def test_a_text_in_a_number_column_is_a_type_fault():
