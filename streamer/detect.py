@@ -217,7 +217,7 @@ class DetectFold:
 
     def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> tuple[Arrived, dict[ValueKind, Values]]:
         """What a batch's events hold and its labels bring to light; and of that, what detectors of each kind get."""
-        errors = self._labels.join(batch, subjects, numbers)
+        errors = self._labels.join(batch, subjects, numbers, self.names.models.names)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         event = np.concatenate([of_event, errors.event])
         subject = np.concatenate([subjects[of_event], errors.subject])

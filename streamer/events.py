@@ -47,8 +47,8 @@ class EventBatch:
     event_time_ms: I64  # [n] since 1970
     offset: I64  # [n]
     join_id: NDArray[np.uint64]  # [n] hash of (model, prediction_id); 0: none
-    prediction: F64  # [n] NaN: none, or not a number
-    label: F64  # [n] NaN: none, or not a number
+    prediction: F64  # [n] NaN: none, or not a number; for names of classes see `codecs/outcomes.py`
+    label: F64  # [n] the same
     start: I64  # [n + 1]
     column: I32  # [m] id in Names.columns
     number: F64  # [m] NaN: missing, or not a number

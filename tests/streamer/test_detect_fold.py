@@ -16,6 +16,7 @@ from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect import DetectFold, DetectSettings
 from streamer.errors import UsageError
+from streamer.labels import ErrorKind, LabelSettings
 from streamer.logs.base import Records
 from streamer.panel import later
 from streamer.references import References, load_references
@@ -174,6 +175,29 @@ def test_an_error_that_grows_is_drift_though_no_feature_moves():
         assert alert["onset"]["topic"] == "predictions"
         assert alert["at"]["topic"] == "labels"
         assert abs(alert["onset"]["offset"] - 1200) <= 40
+
+
+def test_classes_that_are_texts_give_an_error_that_can_drift():
+    """A classifier that goes from 5 % to 60 % wrong is told by its error, whose mean says so; labels come late."""
+    rng = np.random.default_rng(1)
+    kinds = LabelSettings(errors={"m": ErrorKind.ZERO_ONE})
+    predictions = [prediction("m", i, 0.0, prediction="fine") for i in range(3000)]
+    wrong = [rng.random() < (0.6 if i > 2000 else 0.05) for i in range(3000)]
+    labels = [
+        json.dumps(
+            {
+                "model_id": "m",
+                "prediction_id": f"m-{i}",
+                "label": ("fine", "fraud")[w],
+                "event_time": START_MS + 1000 * i,
+            }
+        ).encode()
+        for i, w in enumerate(wrong)
+    ]
+    told = alerts(fold(labels=kinds).step([records("predictions", predictions), records("labels", labels)]))
+    error = next(a for a in told if a["column"] == "error")
+    assert abs(error["onset"]["offset"] - 2000) < 60
+    assert error["before"] < 0.1 < 0.4 < error["after"]
 
 
 def test_a_new_version_begins_anew():
