@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from streamer import checkpoint
@@ -183,22 +182,6 @@ def test_a_url_that_means_nothing_is_told():
     """By name, before anything is read."""
     with pytest.raises(UsageError, match=r"checkpoints\.url: nowhere://x can't be used"):
         CheckpointStore("nowhere://x", "g")
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    """The URL of a bucket of a real HTTP server."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-    bucket, _ = fs.FileSystem.from_uri(f"s3://bucket/?{options}")
-    bucket.create_dir("bucket")
-    yield f"s3://bucket/prefix?{options}"
-    server.stop()
 
 
 def test_an_object_store_keeps_them_too(s3):

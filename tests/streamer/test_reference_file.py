@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import fs
 
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DETECTORS
 from streamer import app
 from streamer.cli import main
+from streamer.compose import ConfiguredFolds
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
 from streamer.errors import UsageError
@@ -178,3 +180,16 @@ def test_categories_are_compared_with_training_data(tmp_path):
     assert (alert["detector"], alert["reference_digest"]) == ("category_window", reference.digest)
     assert alert["category"] in ("sun", "rain")
     assert alert["at"]["offset"] < 600
+
+
+def test_training_data_and_the_file_may_be_in_an_object_store(s3):
+    """Both go through S3's own protocol; a configuration reads the file from there."""
+    system, _ = fs.FileSystem.from_uri(s3)
+    with system.open_output_stream("bucket/training/part-0.parquet") as sink:
+        pq.write_table(training(), sink)
+    folder, file = s3.replace("/prefix?", "/training?"), s3.replace("/prefix?", "/models.reference?")
+    ran = CliRunner().invoke(main, ["reference", "build", folder, "--out", file])
+    assert ran.exit_code == 0, ran.output
+    config = Config(detectors=KINDS, references=ReferencesSection(file=file))
+    fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
+    assert len(fold.settings.references) == 18
