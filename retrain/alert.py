@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     MISSING = "missing"  # more of them are null, NaN or infinite
     TYPE_FAULT = "type_fault"  # more of them are text where numbers were, or the reverse, or neither
     OUT_OF_RANGE = "out_of_range"  # more of them lie outside of the range of the training reference
+    LABEL_LAG = "label_lag"  # labels take another time to come than they did
     UNSEEN = "unseen"  # more of them are categories that the training reference does not have
 
 

@@ -23,12 +23,12 @@ from detectors.ids import UNSEEN
 from detectors.marks import Marks
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
-from retrain.alert import Alert
+from retrain.alert import Alert, AlertKind
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
-from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
+from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
@@ -103,6 +103,7 @@ class DetectFold:
         self.panels = [Panel(kind, banks) for kind in WATCHED]
         self.trained = Trained(settings.references, self.names.categories)
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
+        self._lag_column = self._know_lag()
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
 
     @property
@@ -150,6 +151,7 @@ class DetectFold:
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
         self.trained.name_categories()
+        self._lag_column = self._know_lag()
         self.subjects.ids.load(arrays["subjects"])
         self.table.load(unnested("series", arrays))
         self.marks.load(unnested("marks", arrays))
@@ -160,6 +162,10 @@ class DetectFold:
         self.quality.load(unnested("quality", arrays), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
+
+    def _know_lag(self) -> int:
+        """The id of the column of label lags; -1 where they are not watched, or no column has room."""
+        return self.names.columns.id_of(LAG_COLUMN) if self.settings.labels.watch_lag else -1
 
     def _rank(self, topic: str) -> int:
         """The topic's place in the canonical order: the settings', then that of first sight."""
@@ -217,14 +223,14 @@ class DetectFold:
 
     def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> tuple[Arrived, dict[ValueKind, Values]]:
         """What a batch's events hold and its labels bring to light; and of that, what detectors of each kind get."""
-        errors = self._labels.join(batch, subjects, numbers, self.names.models.names)
+        brought = self._labels.join(batch, subjects, numbers, self.names.models.names).values(self._lag_column)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
-        event = np.concatenate([of_event, errors.event])
-        subject = np.concatenate([subjects[of_event], errors.subject])
-        life = np.concatenate([numbers[of_event], errors.number])
-        column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
-        number = np.concatenate([batch.number, errors.error])
-        category = np.concatenate([batch.category, np.full(len(errors.event), NUMBER, np.int32)])
+        event = np.concatenate([of_event, brought.event])
+        subject = np.concatenate([subjects[of_event], brought.subject])
+        life = np.concatenate([numbers[of_event], brought.number])
+        column = np.concatenate([batch.column, brought.column])
+        number = np.concatenate([batch.number, brought.value])
+        category = np.concatenate([batch.category, np.full(len(brought.event), NUMBER, np.int32)])
         kind = _kinds(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
@@ -274,10 +280,12 @@ class DetectFold:
         key = self.subjects.name_of(subject, column)
         reference = self.trained.of(panel.kind, key) if one.takes_reference else None
         digest = reference.digest if reference else ""
-        facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories)
+        kind = AlertKind.LABEL_LAG if column == self._lag_column else AlertKind.DRIFT
+        facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories, kind)
         seen = self.table.count_of_row(row, panel.kind) - after
         onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
-        return Alarm(int(values.event[at]), (row, detector), subject, self.subjects.topic_of(subject), onset, facts)
+        topic, event = self.subjects.topic_of(subject), int(values.event[at])
+        return Alarm(event, (row, detector), subject, topic, onset, facts, becomes_ready=kind is AlertKind.DRIFT)
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1

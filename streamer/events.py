@@ -19,6 +19,7 @@ F64 = NDArray[np.float64]
 
 PREDICTION_COLUMN = 0  # ids of the two columns that every model may have
 ERROR_COLUMN = 1
+LAG_COLUMN = "label_lag_s"  # has an id where it is watched
 
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)

@@ -16,14 +16,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from streamer.codecs.outcomes import QUIET_NAN
-from streamer.events import EventBatch, Kind
+from streamer.events import ERROR_COLUMN, EventBatch, Kind
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -54,13 +54,17 @@ class ErrorKind(StrEnum):
 class LabelSettings:
     """How long predictions wait for labels, and what is made of both.
 
-    error: what an error is. errors: the same for single models, by model_id.
+    error: what an error is.
+    errors: the same for single models, by model_id.
+    watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
+        detectors, as the lags of a batch are not independent.
     """
 
     timeout_s: float = 7 * 86_400.0  # in event time
     open_max: int = 1_000_000  # predictions that wait at once, per partition; the oldest leave first
     error: ErrorKind = ErrorKind.ABSOLUTE
     errors: Mapping[str, ErrorKind] = field(default_factory=dict)
+    watch_lag: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= TIMEOUT_MAX_S:
@@ -81,6 +85,29 @@ class Errors:
     subject: I64  # [k] subject of the prediction
     number: I64  # [k] the prediction's number in its subject's life
     error: F64  # [k] of its model's kind
+    lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
+
+    def values(self, lag_column: int) -> Brought:
+        """What they are as values of columns: the errors, and after them the lags if those have a column (not -1)."""
+        values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
+        n = len(values)
+        return Brought(
+            np.tile(self.event, n),
+            np.tile(self.subject, n),
+            np.tile(self.number, n),
+            np.repeat(np.array([column for column, _ in values], np.int32), len(self.event)),
+            np.concatenate([value for _, value in values]),
+        )
+
+
+class Brought(NamedTuple):
+    """Values that labels bring to light; `m` of them."""
+
+    event: I64  # [m]
+    subject: I64  # [m]
+    number: I64  # [m]
+    column: NDArray[np.int32]  # [m]
+    value: F64  # [m]
 
 
 class LabelJoin:
@@ -97,14 +124,14 @@ class LabelJoin:
         self._make_room(len(batch))
         k = int(np.count_nonzero(batch.kind & Kind.LABEL))
         event, error = np.empty(k, np.int64), np.empty(k)
-        subject, number = np.empty(k, np.int64), np.empty(k, np.int64)
+        subject, number, lag_ms = np.empty(k, np.int64), np.empty(k, np.int64), np.empty(k, np.int64)
         timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
         state = (self._hash, self._id, self._who, self._value, self._meta)
         kinds = self._kinds(models)[batch.model]
         outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
         events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, subjects, numbers)
-        found = _join(state, events, timeout_ms, open_max, event, subject, number, error)
-        return Errors(event[:found], subject[:found], number[:found], error[:found])
+        found = _join(state, events, timeout_ms, open_max, (event, subject, number, error, lag_ms))
+        return Errors(event[:found], subject[:found], number[:found], error[:found], lag_ms[:found] / 1000)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -243,8 +270,20 @@ def _error(kind: int, predicted: float, label: float, predicted_bits: int, label
 
 
 @njit(cache=True, nogil=True)
-def _join(state, events, timeout_ms, open_max, event, subject, number, error):  # type: ignore[no-untyped-def]
+def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key: np.uint64) -> int:
+    """Where in the ring a prediction that comes now waits."""
+    position = meta[TAIL] & (len(ids) - 1)
+    meta[TAIL] += 1
+    meta[WAITING] += 1
+    hashed[at] = position
+    ids[position] = key
+    return int(position)
+
+
+@njit(cache=True, nogil=True)
+def _join(state, events, timeout_ms, open_max, out):  # type: ignore[no-untyped-def]
     hashed, ids, who, value, meta = state
+    event, subject, number, error, lag_ms = out
     kind, join_id, time_ms, outcomes, subjects, numbers = events
     prediction, prediction_bits, label_bits, error_kind = outcomes
     value_bits = value.view(np.int64)
@@ -259,16 +298,13 @@ def _join(state, events, timeout_ms, open_max, event, subject, number, error):  
             _leave_oldest(hashed, ids, who, meta, oldest_ms, open_max)
             at = _find(hashed, ids, key)
             if hashed[at] == EMPTY:
-                position = meta[TAIL] & (len(ids) - 1)
-                meta[TAIL] += 1
-                meta[WAITING] += 1
-                hashed[at] = position
-                ids[position] = key
+                position = _next_position(hashed, ids, meta, at, key)
                 value_bits[position] = prediction_bits[i]
                 who[position, 0], who[position, 1], who[position, 2] = subjects[i], numbers[i], time_ms[i]
         if kind[i] & 2 == 0:
             continue
         at, bits = -1, NOTHING
+        lag_ms[found] = 0
         if key == 0:  # label and prediction of one event need no id
             subject[found], number[found], bits = subjects[i], numbers[i], prediction_bits[i]
         else:
@@ -276,6 +312,7 @@ def _join(state, events, timeout_ms, open_max, event, subject, number, error):  
             position = hashed[at]
             if position != EMPTY and who[position, 2] >= oldest_ms:
                 subject[found], number[found], bits = who[position, 0], who[position, 1], value_bits[position]
+                lag_ms[found] = time_ms[i] - who[position, 2]
         pair_bits[0], pair_bits[1] = bits, label_bits[i]
         event[found], error[found] = i, _error(error_kind[i], pair[0], pair[1], bits, label_bits[i])
         if np.isnan(error[found]):

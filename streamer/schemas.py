@@ -74,7 +74,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "ready_at": "The event with which there was enough to retrain on; null while `firing`.",
         "kind": (
             "`drift`, the only kind that becomes `ready`; or what is wrong with the data: more values are `missing`, "
-            "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there."
+            "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there; "
+            "or labels that take another time (`label_lag`)."
         ),
         "category": _CATEGORY,
     },

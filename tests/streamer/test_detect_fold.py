@@ -26,6 +26,7 @@ DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
     "ks_window": settings_of("ks_window", window=40, reference_size=40, alpha=1e-4),
     "category_window": settings_of("category_window", window=40, reference_size=40, alpha=1e-4),
+    "rate": settings_of("rate", usual_size=40, arl0=1e5),
 }
 JUNK = (
     b"",
@@ -102,14 +103,14 @@ def wild(seed, n=400):
 def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart, trained):
     """Cut anywhere, and restarted from a dump in between, the fold gives the same bytes and the same state."""
     stretches = [records(topic, values) for topic, values in wild(seed).items()]
-    references = TRAINED if trained else References()
-    whole, cut = fold(references=references), fold(references=references)
+    changes = {"references": TRAINED, "labels": LabelSettings(watch_lag=True)} if trained else {}
+    whole, cut = fold(**changes), fold(**changes)
     expected = whole.step(stretches)
     outputs = []
     for i, part in enumerate(parts_of(stretches, cuts)):
         outputs += cut.step([part])
         if i == restart:
-            dumped, cut = cut.dump(), fold(references=references)
+            dumped, cut = cut.dump(), fold(**changes)
             cut.load(Snapshot.from_bytes(dumped.to_bytes()))
     assert outputs == expected
     assert cut.dump().to_bytes() == whole.dump().to_bytes()
@@ -198,6 +199,25 @@ def test_classes_that_are_texts_give_an_error_that_can_drift():
     error = next(a for a in told if a["column"] == "error")
     assert abs(error["onset"]["offset"] - 2000) < 60
     assert error["before"] < 0.1 < 0.4 < error["after"]
+
+
+def test_labels_that_take_longer_are_told_and_are_no_reason_to_retrain():
+    """A lag that goes from about 60 s to about 90 s is an alert of its own kind, which never becomes ready."""
+    rng = np.random.default_rng(1)
+    predictions = [prediction("m", i, 0.0) for i in range(3000)]
+    lag_ms = rng.normal(60_000, 5000, 3000) + 30_000 * (np.arange(3000) > 2000)
+    labels = [
+        json.dumps(
+            {"model_id": "m", "prediction_id": f"m-{i}", "label": 0.0, "event_time": START_MS + 1000 * i + int(lag)}
+        ).encode()
+        for i, lag in enumerate(lag_ms.tolist())
+    ]
+    stretches = [records("predictions", predictions), records("labels", labels)]
+    told = alerts(fold(labels=LabelSettings(watch_lag=True)).step(stretches))
+    assert {(a["column"], a["kind"], a["state"]) for a in told} == {("label_lag_s", "label_lag", "firing")}
+    assert told[0]["before"] == pytest.approx(60, rel=0.1)
+    assert abs(told[0]["onset"]["offset"] - 2000) < 60
+    assert alerts(fold().step(stretches)) == []
 
 
 def test_a_new_version_begins_anew():
