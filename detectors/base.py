@@ -53,10 +53,10 @@ class Alarms:
 class Bank(Protocol):
     """One detector for many series."""
 
-    effect_unit: ClassVar[
-        str
-    ]  # "ks_distance", "tv_distance" (both 0 to 1) or "sd" (standard deviations of the old regime)
-    takes: ClassVar[str]  # what values are: "numbers", or "categories" (ids of theirs, whole numbers from 0)
+    # "ks_distance", "tv_distance", "rate" (a difference of rates; all 0 to 1), or "sd" (standard deviations of before)
+    effect_unit: ClassVar[str]
+    # what values are: "numbers", "categories" (ids of theirs, whole numbers from 0), or "marks" (0 or 1)
+    takes: ClassVar[str]
     takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
 
     @property

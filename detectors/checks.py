@@ -263,10 +263,11 @@ def _feed(bank: Bank, rows: I64, values: F64) -> Alarms:
 
 
 def _as_taken(bank: Bank, values: F64) -> F64:
-    """For a bank of categories, numbers are cut into 17 classes: a jump of numbers is one of shares as well."""
-    return (
-        np.clip(np.round(2.0 * np.clip(values, -9.0, 9.0)), -8.0, 8.0) + 8.0 if bank.takes == "categories" else values
-    )
+    """Numbers as they are; cut into 17 classes for a bank of categories; for one of marks, those above one half are."""
+    if bank.takes == "marks":
+        return (values > 0.5).astype(np.float64)
+    classes = np.clip(np.round(2.0 * np.clip(values, -9.0, 9.0)), -8.0, 8.0) + 8.0
+    return classes if bank.takes == "categories" else values
 
 
 def _in_pieces(bank: Bank, rows: I64, values: F64, edges: list[int]) -> Alarms:

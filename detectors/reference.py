@@ -1,7 +1,8 @@
-"""What a column looked like at training time: a bounded, sorted sample of its values."""
+"""What a column looked like at training time: a bounded, sorted sample of numbers, or the counts of categories."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Self
@@ -9,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from detectors.base import F64
+from detectors.base import F64, I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +24,9 @@ class Reference:
     values: F64  # sorted, finite, at most `size_max`
     n_seen: int  # finite values the sample had before thinning
     digest: str  # blake2b-128 of the bytes of `values` (little-endian float64), 32 hex digits
+    low: float  # the least and the greatest value before thinning
+    high: float
+    n_missing: int = 0  # rows of the training data beside `n_seen`, whose value was null, NaN or infinite
 
     @classmethod
     def of(cls, values: ArrayLike, size_max: int) -> Self:
@@ -31,14 +35,75 @@ class Reference:
         Thinning moves the distribution function by at most 1 / (2 * size_max) anywhere, and is exact and repeatable:
         order and duplicates of the input don't matter to it. ValueError when no finite value is left.
         """
-        if size_max < 1:
-            raise ValueError(f"a reference must hold at least 1 value, size_max is {size_max}")
-        sample = np.asarray(values, np.float64).reshape(-1)
-        sample = np.sort(sample[np.isfinite(sample)]) + 0.0  # -0.0 becomes 0.0: they are one number, so one digest
+        given = np.asarray(values, np.float64).reshape(-1)
+        sample = np.sort(given[np.isfinite(given)]) + 0.0  # -0.0 becomes 0.0: they are one number, so one digest
         if not len(sample):
             raise ValueError("the reference holds no finite value; give a sample of the column's training data")
         n_seen = len(sample)
-        if n_seen > size_max:
-            sample = sample[(2 * np.arange(size_max) + 1) * n_seen // (2 * size_max)]
-        sample.flags.writeable = False
-        return cls(sample, n_seen, blake2b(sample.astype("<f8").tobytes(), digest_size=16).hexdigest())
+        kept = thinned(sample, size_max)
+        return cls(kept, n_seen, digest_of(kept), float(sample[0]), float(sample[-1]), len(given) - n_seen)
+
+    def no_larger_than(self, size_max: int) -> Reference:
+        """The same with at most so many values, and the digest of those."""
+        if len(self.values) <= size_max:
+            return self
+        kept = thinned(self.values, size_max)
+        return Reference(kept, self.n_seen, digest_of(kept), self.low, self.high, self.n_missing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CategoryReference:
+    """The categories of a training sample, and how often each came.
+
+    >>> reference = CategoryReference.of({"sun": 70, "rain": 30}, n_missing=2)
+    >>> reference.names, reference.sample(10).tolist()
+    (('rain', 'sun'), [0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
+    """
+
+    names: tuple[str, ...]  # in the order of their code points
+    counts: I64  # of each, 1 or more
+    digest: str  # blake2b-128 of names and counts, 32 hex digits
+    n_missing: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], n_missing: int = 0) -> Self:
+        """ValueError when there is no category, or one that never came."""
+        names = tuple(sorted(counts))
+        ordered = np.array([counts[name] for name in names], np.int64)
+        if not names or ordered.min() < 1:
+            raise ValueError("a reference of categories needs one category or more, each with a count from 1 up")
+        ordered.flags.writeable = False
+        said = "\0".join([f"{len(name)}:{name}={n}" for name, n in zip(names, ordered.tolist(), strict=True)])
+        return cls(names, ordered, blake2b(said.encode(), digest_size=16).hexdigest(), n_missing)
+
+    @property
+    def n_seen(self) -> int:
+        """How many values of the training data the counts tell of."""
+        return int(self.counts.sum())
+
+    def sample(self, size_max: int) -> I64:
+        """A sample with these shares, as indices into `names`; thinned as numbers are to `size_max` values."""
+        n = self.n_seen
+        if n <= size_max:
+            return np.repeat(np.arange(len(self.names)), self.counts)
+        return np.searchsorted(np.cumsum(self.counts), _spaced(n, size_max), side="right")
+
+
+def thinned(ordered: F64, size_max: int) -> F64:
+    """Evenly spaced order statistics of sorted values, at most so many; read-only. ValueError for a size below 1."""
+    if size_max < 1:
+        raise ValueError(f"a reference must hold at least 1 value, size_max is {size_max}")
+    n = len(ordered)
+    kept = ordered if n <= size_max else ordered[_spaced(n, size_max)]
+    kept.flags.writeable = False
+    return kept
+
+
+def digest_of(values: F64) -> str:
+    """The digest of the values of a reference, in 32 hex digits."""
+    return blake2b(values.astype("<f8").tobytes(), digest_size=16).hexdigest()
+
+
+def _spaced(n: int, size: int) -> I64:
+    """Which of `n` values in order stand for all of them."""
+    return np.asarray((2 * np.arange(size) + 1) * n // (2 * size), np.int64)

@@ -3,13 +3,13 @@
 To add one: write `detectors/<name>.py` with a frozen settings dataclass, whose `__post_init__` refuses bad settings
 with a ValueError, and a class that is made from those settings and is a `base.Bank`; then add a line to `DETECTORS`.
 Configs, reference pages and `tests/detectors` walk the table, so the newcomer can be configured, is documented, and is
-held to `detectors/checks.py`.
+held to `detectors/checks.py`. Packages of others add theirs by an entry point, see `plugins.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,6 +18,8 @@ from detectors.base import Bank
 from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
 from detectors.ks_sliding import ks_bank
 from detectors.ks_window import KsWindowSettings
+from detectors.plugins import load_plugins
+from detectors.rate import RateBank, RateSettings
 from detectors.river_bank import RiverBank
 from detectors.river_kinds import RIVER
 from detectors.shiryaev_roberts import ShiryaevRobertsBank, ShiryaevRobertsSettings
@@ -38,6 +40,7 @@ DETECTORS: dict[str, Detector] = {
     # Categories often come in long runs (the weather, the shift), and then it alarms in vain.
     "category_window": Detector(CategoryWindowSettings, CategoryWindowBank, by_default=False),
     "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, by_default=False),
+    "rate": Detector(RateSettings, RateBank),
     **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }
 DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)
@@ -72,6 +75,8 @@ def settings_of(name: str, **options: Any) -> Any:
 
 
 def _known(name: str) -> Detector:
+    if name in UNUSABLE:
+        raise UnknownNameError(f"the detector {name!r} can't be used: {UNUSABLE[name]}")
     if name not in DETECTORS:
         raise UnknownNameError(f"there is no detector {name!r}; {_hint(name, DETECTORS)}")
     return DETECTORS[name]
@@ -80,3 +85,8 @@ def _known(name: str) -> Detector:
 def _hint(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+
+
+# At the end, as plug-ins import from here. They run where they are named: installing a package changes nothing.
+_plugins, UNUSABLE = load_plugins(Detector, DETECTORS)
+DETECTORS |= {name: replace(known, by_default=False) for name, known in _plugins.items()}

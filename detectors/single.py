@@ -42,7 +42,7 @@ class SingleDetector:
 
     @property
     def effect_unit(self) -> str:
-        """`ks_distance`, `tv_distance` (both 0 to 1) or `sd` (standard deviations of the old regime)."""
+        """`ks_distance`, `tv_distance`, `rate` (0 to 1) or `sd` (standard deviations of the old regime)."""
         return self._bank.effect_unit
 
     @property

@@ -18,6 +18,17 @@ class AlertState(StrEnum):
     READY = "ready"  # enough events of the new regime have been seen to retrain on; `ready_at` is set
 
 
+class AlertKind(StrEnum):
+    """What an alert tells of. Only drift becomes `ready`: what is wrong with the data is nothing to retrain on."""
+
+    DRIFT = "drift"  # the values are not what they were
+    MISSING = "missing"  # more of them are null, NaN or infinite
+    TYPE_FAULT = "type_fault"  # more of them are text where numbers were, or the reverse, or neither
+    OUT_OF_RANGE = "out_of_range"  # more of them lie outside of the range of the training reference
+    LABEL_LAG = "label_lag"  # labels take another time to come than they did
+    UNSEEN = "unseen"  # more of them are categories that the training reference does not have
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A point in an event topic: the record, and when it happened."""
@@ -41,7 +52,7 @@ class Alert:
     statistic: float
     threshold: float
     effect: float  # how much moved, in `effect_unit`
-    effect_unit: str  # "ks_distance", "tv_distance" or "sd"
+    effect_unit: str  # "ks_distance", "tv_distance", "sd" or "rate"
     before: float  # location of the old regime, in the column's units; the share of `category` where one is named
     after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
@@ -50,6 +61,7 @@ class Alert:
     n_current: int
     reference_digest: str = ""  # of the training reference; "" when the first events served as one
     ready_at: Place | None = None  # the event with which there was enough to retrain on
+    kind: AlertKind = AlertKind.DRIFT
     category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
 
     @property

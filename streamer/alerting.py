@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.marks import Mark, Marks
-from retrain.alert import Alert, AlertState, Place
+from retrain.alert import Alert, AlertKind, AlertState, Place
 
 I64 = NDArray[np.int64]
 Series = tuple[int, str]  # bank row, detector
@@ -34,6 +34,7 @@ class Alarm:
     topic: str  # the subject's
     onset: int  # number of the subject's event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
+    becomes_ready: bool = True  # whether there is something to retrain on once there are events enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ class AlertBook:
         onset = _place_of(self._marks.place(alarm.subject, alarm.onset), alarm.topic, stretch.partition)
         alert = Alert(alert_id=_alert_id(alarm, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
         yield alarm.event, alert
+        if not alarm.becomes_ready:
+            return
         due = alarm.onset + self._enough
         if ready_at.pop((alarm.subject, alarm.series), None) is not None:
             self._forget(alarm.subject, alarm.series)
@@ -183,6 +186,13 @@ def _ready(alert: Alert, at: Place) -> Alert:
 
 def _alert_id(alarm: Alarm, at: Place) -> str:
     """Derived from what it identifies, so that the same log gives the same id in every run."""
-    what = (alarm.facts["model_id"], alarm.facts["model_version"], alarm.facts["column"], alarm.facts["detector"])
-    where = (at.topic, str(at.partition), str(at.offset))
+    what: tuple[str, ...] = (
+        alarm.facts["model_id"],
+        alarm.facts["model_version"],
+        alarm.facts["column"],
+        alarm.facts["detector"],
+    )
+    where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
+    if alarm.facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
+        what = (*what, alarm.facts["kind"])
     return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

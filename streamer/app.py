@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from streamer.alerting import time_of
 from streamer.clock import Clock, SystemClock
+from streamer.columns import WatchedColumn, columns_of
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
 from streamer.detect import DetectFold
@@ -67,6 +68,39 @@ def replay(
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
+    service = _folded(config, recordings, topic, publish, progress, clock)
+    summary = _summary(service, clock.monotonic_s() - started_s)
+    if summary.records == 0 and config.topics:
+        raise UsageError(
+            f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
+            "in the recording, or leave the configuration out"
+        )
+    return summary
+
+
+def columns_of_recordings(
+    config: Config,
+    model: str,
+    recordings: Sequence[str],
+    topic: str | None,
+    progress: Callable[[int, int | None], None],
+) -> list[WatchedColumn]:
+    """What is watched of a model at the end of recordings; see `replay`."""
+    service = _folded(config, recordings, topic, lambda _: None, progress, SystemClock())
+    units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
+    folds = [(name, unit.fold) for name, unit in units]
+    return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]
+
+
+def _folded(
+    config: Config,
+    recordings: Sequence[str],
+    topic: str | None,
+    publish: Callable[[Output], None],
+    progress: Callable[[int, int | None], None],
+    clock: Clock,
+) -> Service:
+    """The service that has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
         outputs = MemoryLog([config.outputs.alerts])
@@ -88,13 +122,7 @@ def replay(
 
         service = _service(config, source, clock, ReplayObserver(hand_on, folded, tell))
         service.run(stopped=lambda: False)
-    summary = _summary(service, clock.monotonic_s() - started_s)
-    if summary.records == 0 and config.topics:
-        raise UsageError(
-            f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
-            "in the recording, or leave the configuration out"
-        )
-    return summary
+    return service
 
 
 def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:

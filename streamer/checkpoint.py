@@ -31,8 +31,8 @@ from streamer.errors import UsageError
 from streamer.logs.base import Epoch
 from streamer.snapshot import Snapshot
 
-FORMAT: Final = 1
-SEMANTICS: Final = 1  # goes up when the same code would make something else of the same records
+FORMAT: Final = 2
+SEMANTICS: Final = 2  # goes up when the same code would make something else of the same records
 KEPT: Final = 3  # of each unit
 MANIFEST_BYTES_MAX: Final = 16 << 20
 STATE_BYTES_MAX: Final = 1 << 40
@@ -132,6 +132,15 @@ class CheckpointStore:
                 log.error("checkpoint %s/%s can't be used, so an older one is: %s", folder, name, problem)
                 continue
             yield StoredCheckpoint(self, folder, manifest)
+
+    def units(self) -> list[str]:
+        """The units of which there is anything, by their numbers. Raises `UsageError` if nobody can tell."""
+        try:
+            found = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        except (OSError, pa.ArrowException) as problem:
+            raise UsageError(f"checkpoints in {self._root} can't be listed: {problem}") from problem
+        names = [info.base_name for info in found if info.type == fs.FileType.Directory]
+        return sorted(names, key=lambda name: (len(name), name))
 
     def spool(self, unit: str) -> Path:
         """A fresh local file to write a state to; of a local store, where it can stay. Raises OSError."""

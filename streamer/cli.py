@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from streamer.commands.check_config import check_config
+from streamer.commands.columns import columns
 from streamer.commands.record import record
+from streamer.commands.reference import reference
 from streamer.commands.replay import replay
 from streamer.commands.run import run
 from streamer.commands.topics import topics
@@ -54,7 +56,7 @@ def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
 
 
-for command in (run, replay, record, verify, check_config, topics):
+for command in (run, replay, record, verify, check_config, topics, columns, reference):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import DECIDE, Units
 from streamer.errors import UsageError
+from streamer.panel import reference_size
 from streamer.references import References, load_references
 from streamer.unit import Fold
 
@@ -97,10 +98,10 @@ def _references(config: Config) -> References:
     """Thinned to what the hungriest of the detectors takes."""
     if config.references.file is None:
         return References()
-    sizes = [getattr(settings, "reference_size", 0) for settings in config.detectors.values()]
-    return load_references(str(config.references.file), max(sizes, default=0) or _reference_size_by_default())
+    sizes = [reference_size(settings) for settings in config.detectors.values()]
+    return load_references(config.references.file, max(sizes, default=0) or reference_size_by_default())
 
 
-def _reference_size_by_default() -> int:
+def reference_size_by_default() -> int:
     """The size of a reference where no detector states one."""
-    return max(getattr(DETECTORS[name].settings(), "reference_size", 0) for name in DEFAULT)
+    return max(reference_size(DETECTORS[name].settings()) for name in DEFAULT)

@@ -18,31 +18,33 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
-from detectors.ids import IdTable
+from detectors.base import Alarms
+from detectors.ids import UNSEEN
 from detectors.marks import Marks
-from detectors.reference import Reference
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
-from retrain.alert import Alert
+from retrain.alert import Alert, AlertKind
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
-from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, EventBatch, Kind, Names, NameTable
+from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
+from streamer.evidence import facts_of
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
 from streamer.panel import Panel, Values, later
+from streamer.quality import RATE, Arrived, Quality
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
+from streamer.subjects import Subjects
 from streamer.topics import OutputTopics
+from streamer.trained import Trained
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
-UNSEEN = "(unseen)"  # an alert's name for all categories that a detector doesn't tell apart
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -93,13 +95,16 @@ class DetectFold:
         self._topics = NameTable(TOPICS_MAX)
         for topic in settings.codecs:
             self._rank(topic)
-        self._subjects = IdTable(4 * limits.models_max)
-        self._series = SeriesTable(limits.series_max)
-        self._marks = Marks()
+        self.subjects = Subjects(4 * limits.models_max, self.names, self._topics)
+        self.table = SeriesTable(limits.series_max)
+        self.marks = Marks()
         self._labels = LabelJoin(settings.labels)
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
-        self._panels = [Panel(kind, banks) for kind in WATCHED]
-        self._alerts = AlertBook(self._marks, settings.min_events_after_onset)
+        self.panels = [Panel(kind, banks) for kind in WATCHED]
+        self.trained = Trained(settings.references, self.names.categories)
+        self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
+        self._lag_column = self._know_lag()
+        self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
 
     @property
     def models(self) -> int:
@@ -109,7 +114,7 @@ class DetectFold:
     @property
     def series(self) -> int:
         """How many columns of models have been seen."""
-        return len(self._series)
+        return len(self.table)
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
@@ -128,11 +133,12 @@ class DetectFold:
             "waiting": self._alerts.dump(),
             "newest_event_time_ms": self.newest_event_time_ms,
         }
-        arrays = {"subjects": self._subjects.keys}
-        arrays |= nested("series", self._series.dump()) | nested("marks", self._marks.dump())
+        arrays = {"subjects": self.subjects.ids.keys}
+        arrays |= nested("series", self.table.dump()) | nested("marks", self.marks.dump())
         arrays |= nested("labels", self._labels.dump())
-        for panel in self._panels:
+        for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
+        arrays |= nested("quality", self.quality.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -144,15 +150,22 @@ class DetectFold:
         self._topics.load(meta["topics"])
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
-        self._subjects.load(arrays["subjects"])
-        self._series.load(unnested("series", arrays))
-        self._marks.load(unnested("marks", arrays))
+        self.trained.name_categories()
+        self._lag_column = self._know_lag()
+        self.subjects.ids.load(arrays["subjects"])
+        self.table.load(unnested("series", arrays))
+        self.marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
-        for panel in self._panels:
+        for panel in self.panels:
             panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
+        self.quality.load(unnested("quality", arrays), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
+
+    def _know_lag(self) -> int:
+        """The id of the column of label lags; -1 where they are not watched, or no column has room."""
+        return self.names.columns.id_of(LAG_COLUMN) if self.settings.labels.watch_lag else -1
 
     def _rank(self, topic: str) -> int:
         """The topic's place in the canonical order: the settings', then that of first sight."""
@@ -197,49 +210,44 @@ class DetectFold:
 
     def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
-        subjects = self._subjects_of(batch, rank)
-        numbers = self._marks.number(subjects)
-        alarms = self._alarms(batch, self._values(batch, subjects, numbers))
+        subjects = self.subjects.of(batch, rank)
+        numbers = self.marks.number(subjects)
+        arrived, values = self._values(batch, subjects, numbers)
+        alarms = self._alarms(batch, values)
+        faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
+        alarms += self.quality.alarms(faults, self.tally)
+        alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
         return self._alerts.fold(stretch, alarms)
 
-    def _subjects_of(self, batch: EventBatch, rank: I64) -> I64:
-        """Each event's subject: one version of one model on one topic; -1 for labels, no events of its life."""
-        of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
-        model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
-        key = model << 32 | version << 8 | rank
-        subjects = np.full(len(batch), -1, np.int64)
-        subjects[of_model] = self._subjects.lookup(key[of_model])
-        return subjects
-
-    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> dict[ValueKind, Values]:
-        """What a batch's events and the errors its labels bring to light have for the detectors of each kind."""
-        errors = self._labels.join(batch, subjects, numbers)
+    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> tuple[Arrived, dict[ValueKind, Values]]:
+        """What a batch's events hold and its labels bring to light; and of that, what detectors of each kind get."""
+        brought = self._labels.join(batch, subjects, numbers, self.names.models.names).values(self._lag_column)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
-        event = np.concatenate([of_event, errors.event])
-        subject = np.concatenate([subjects[of_event], errors.subject])
-        life = np.concatenate([numbers[of_event], errors.number])
-        column = np.concatenate([batch.column, np.full(len(errors.event), ERROR_COLUMN, np.int32)])
-        number = np.concatenate([batch.number, errors.error])
-        category = np.concatenate([batch.category, np.full(len(errors.event), NUMBER, np.int32)])
+        event = np.concatenate([of_event, brought.event])
+        subject = np.concatenate([subjects[of_event], brought.subject])
+        life = np.concatenate([numbers[of_event], brought.number])
+        column = np.concatenate([batch.column, brought.column])
+        number = np.concatenate([batch.number, brought.value])
+        category = np.concatenate([batch.category, np.full(len(brought.event), NUMBER, np.int32)])
         kind = _kinds(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
-        rows, homeless = self._series.route(subject[take], column[take], kind[take])
-        self.tally["dropped",] += len(event) - len(take) + homeless
         value = np.where(category >= 0, category, number)
+        kind, event, life, value = kind[take], event[take], life[take], value[take]
+        routed = self.table.route(subject[take], column[take], kind, value, life)
+        self.tally["dropped",] += len(subject) - len(take) + int(np.count_nonzero(routed.series == UNSEEN))
         found = {}
         for one in WATCHED:
-            mine = (kind[take] == one) & (rows != NO_ROW)
-            of = take[mine]
-            found[one] = Values(rows[mine], value[of], event[of], life[of])
-        return found
+            mine = np.flatnonzero((kind == one) & (routed.row != NO_ROW))
+            found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine)
+        return Arrived(kind, routed, event, life), found
 
     def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
         """The alarms of all detectors, in the order of events."""
         found: list[Alarm] = []
-        for panel in self._panels:
+        for panel in self.panels:
             mine = values[panel.kind]
             self._make_rows(panel, mine)
             times = batch.event_time_ms[mine.event]
@@ -248,70 +256,36 @@ class DetectFold:
                 self.tally["alarms", detector] += len(alarms)
                 after = later(mine.row, alarms.at).tolist()
                 found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]
-        found.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         return found
 
     def _make_rows(self, panel: Panel, values: Values) -> None:
         """Make room for the series that begin with these values, and give them their reference."""
         known = panel.rows
-        panel.make_rows(int(self._series.rows[panel.kind]), values)
+        panel.make_rows(int(self.table.rows[panel.kind]), values)
         self._refer(panel, range(known, panel.rows), panel.banks.keys())
 
     def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
         """Give these detectors the training data of these rows, where there are any."""
-        if not (self.settings.references and detectors):
-            return
-        for row in rows:
-            reference = self._reference_of(panel, row)
-            if reference is not None:
-                panel.refer(row, reference, detectors)
+        if self.trained:
+            for row in rows:
+                key = self.subjects.name_of(*self.table.subject_and_column(row, panel.kind))
+                self.trained.refer(panel, row, key, detectors)
+                self.quality.refer(panel, row, key)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
         """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
         at, row = int(alarms.at[k]), int(alarms.row[k])
         one = panel.banks[detector]
-        subject, column = self._series.subject_and_column(row, panel.kind)
-        model, version, name = self._name_of(subject, column)
-        reference = self._reference_of(panel, row) if one.takes_reference else None
-        facts = {
-            "model_id": model,
-            "model_version": version,
-            "column": name,
-            "detector": detector,
-            "statistic": float(alarms.statistic[k]),
-            "threshold": float(alarms.threshold[k]),
-            "effect": float(alarms.effect[k]),
-            "effect_unit": one.effect_unit,
-            "before": float(alarms.before[k]),
-            "after": float(alarms.after[k]),
-            "n_reference": int(alarms.n_reference[k]),
-            "n_current": int(alarms.n_current[k]),
-            "reference_digest": reference.digest if reference else "",
-            "category": self._category_name(int(alarms.category[k])),
-        }
-        seen = self._series.count_of_row(row, panel.kind) - after
+        subject, column = self.table.subject_and_column(row, panel.kind)
+        key = self.subjects.name_of(subject, column)
+        reference = self.trained.of(panel.kind, key) if one.takes_reference else None
+        digest = reference.digest if reference else ""
+        kind = AlertKind.LABEL_LAG if column == self._lag_column else AlertKind.DRIFT
+        facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories, kind)
+        seen = self.table.count_of_row(row, panel.kind) - after
         onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
-        return Alarm(int(values.event[at]), (row, detector), subject, self._topic_of(subject), onset, facts)
-
-    def _reference_of(self, panel: Panel, row: int) -> Reference | None:
-        """What a series is compared with. Training data hold numbers only."""
-        if panel.kind is not ValueKind.NUMBER:
-            return None
-        return self.settings.references.of(*self._name_of(*self._series.subject_and_column(row, panel.kind)))
-
-    def _category_name(self, category: int) -> str:
-        if category == NO_CATEGORY:
-            return ""
-        return UNSEEN if category == UNSEEN_CATEGORY else self.names.categories.names[category]
-
-    def _name_of(self, subject: int, column: int) -> tuple[str, str, str]:
-        key = self._subjects.key_of(subject)
-        version = (key >> 8 & 0xFFFFFF) - 1
-        model = self.names.models.names[key >> 32]
-        return model, self.names.versions.names[version] if version >= 0 else "", self.names.columns.names[column]
-
-    def _topic_of(self, subject: int) -> str:
-        return self._topics.names[self._subjects.key_of(subject) & 0xFF]
+        topic, event = self.subjects.topic_of(subject), int(values.event[at])
+        return Alarm(event, (row, detector), subject, topic, onset, facts, becomes_ready=kind is AlertKind.DRIFT)
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1

@@ -19,11 +19,13 @@ F64 = NDArray[np.float64]
 
 PREDICTION_COLUMN = 0  # ids of the two columns that every model may have
 ERROR_COLUMN = 1
+LAG_COLUMN = "label_lag_s"  # has an id where it is watched
 
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
 
-OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for
+OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for ...
+OTHERS = "(other)"  # ... by this name
 
 
 class Kind(IntFlag):
@@ -46,8 +48,8 @@ class EventBatch:
     event_time_ms: I64  # [n] since 1970
     offset: I64  # [n]
     join_id: NDArray[np.uint64]  # [n] hash of (model, prediction_id); 0: none
-    prediction: F64  # [n] NaN: none, or not a number
-    label: F64  # [n] NaN: none, or not a number
+    prediction: F64  # [n] NaN: none, or not a number; for names of classes see `codecs/outcomes.py`
+    label: F64  # [n] the same
     start: I64  # [n + 1]
     column: I32  # [m] id in Names.columns
     number: F64  # [m] NaN: missing, or not a number
@@ -100,5 +102,5 @@ class Names:
         names = cls(NameTable(models_max), NameTable(models_max), NameTable(columns_max), NameTable(categories_max))
         for reserved in ("prediction", "error"):
             names.columns.id_of(reserved)
-        names.categories.id_of("(other)")
+        names.categories.id_of(OTHERS)
         return names

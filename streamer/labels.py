@@ -1,9 +1,10 @@
 """Late labels meet their predictions: a bounded join by prediction id, in event time.
 
 A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction, or brings it
-along, gives the model's absolute error as a value of the column `error`. A prediction leaves when its label comes, when
-a prediction comes that is later than it by more than the time-out, or when too many wait. A second label for a
-prediction, one that comes too late and one for an unknown prediction are the same to us: unmatched, and counted.
+along, gives the model's error as a value of the column `error`: of the kind that suits its task. A prediction leaves
+when its label comes, when a prediction comes that is later than it by more than the time-out, or when too many wait. A
+second label for a prediction, one that comes too late and one for an unknown prediction are the same to us: unmatched,
+and counted.
 
 What is too late is told by the two events alone, and one event makes at most `LEAVE_MAX` others leave, so that a clock
 that is years ahead spoils its own events and hardly any other.
@@ -11,15 +12,18 @@ that is years ahead spoils its own events and hardly any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from streamer.events import EventBatch, Kind
+from streamer.codecs.outcomes import QUIET_NAN
+from streamer.events import ERROR_COLUMN, EventBatch, Kind
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -28,22 +32,49 @@ U64 = NDArray[np.uint64]
 EMPTY = -1
 # columns of LabelJoin._meta: what is known of the ring and what has been counted
 HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
+NOTHING = QUIET_NAN  # bits of a prediction that isn't there
+CLASS_MASK = (1 << 48) - 1
+PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
 LEAVE_MAX = 2  # more than come in, so that what has waited too long does leave
 TIMEOUT_MAX_S = 100 * 366 * 86_400.0
 
 
+class ErrorKind(StrEnum):
+    """How wrong a prediction was, by what the model predicts: a quantity (`absolute`, in its units, or `squared`), a
+    class (`zero_one`: 1 if the label is another) or the probability of a label that is 0 or 1 (`log_loss`, in nats).
+    """
+
+    ABSOLUTE = "absolute"
+    SQUARED = "squared"
+    ZERO_ONE = "zero_one"  # classes may be texts, numbers or booleans
+    LOG_LOSS = "log_loss"  # at most 34.6
+
+
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """How long predictions wait for labels."""
+    """How long predictions wait for labels, and what is made of both.
+
+    error: what an error is.
+    errors: the same for single models, by model_id.
+    watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
+        detectors, as the lags of a batch are not independent.
+    """
 
     timeout_s: float = 7 * 86_400.0  # in event time
     open_max: int = 1_000_000  # predictions that wait at once, per partition; the oldest leave first
+    error: ErrorKind = ErrorKind.ABSOLUTE
+    errors: Mapping[str, ErrorKind] = field(default_factory=dict)
+    watch_lag: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= TIMEOUT_MAX_S:
             raise ValueError(f"timeout_s must be above 0 and at most 100 years, not {self.timeout_s}")
         if not 1 <= self.open_max <= 1 << 28:
             raise ValueError(f"open_max must be 1 to {1 << 28}, not {self.open_max}")
+
+
+_KINDS = list(ErrorKind)
+SQUARED, ZERO_ONE, LOG_LOSS = (_KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +84,30 @@ class Errors:
     event: I64  # [k] index of the label's event in the batch
     subject: I64  # [k] subject of the prediction
     number: I64  # [k] the prediction's number in its subject's life
-    error: F64  # [k] absolute error
+    error: F64  # [k] of its model's kind
+    lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
+
+    def values(self, lag_column: int) -> Brought:
+        """What they are as values of columns: the errors, and after them the lags if those have a column (not -1)."""
+        values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
+        n = len(values)
+        return Brought(
+            np.tile(self.event, n),
+            np.tile(self.subject, n),
+            np.tile(self.number, n),
+            np.repeat(np.array([column for column, _ in values], np.int32), len(self.event)),
+            np.concatenate([value for _, value in values]),
+        )
+
+
+class Brought(NamedTuple):
+    """Values that labels bring to light; `m` of them."""
+
+    event: I64  # [m]
+    subject: I64  # [m]
+    number: I64  # [m]
+    column: NDArray[np.int32]  # [m]
+    value: F64  # [m]
 
 
 class LabelJoin:
@@ -63,18 +117,21 @@ class LabelJoin:
         self.settings = settings
         self._allocate(64)
         self._meta = np.zeros(7, np.int64)
+        self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 
-    def join(self, batch: EventBatch, subjects: I64, numbers: I64) -> Errors:
-        """Take a batch's predictions in and match its labels, event by event, in order."""
+    def join(self, batch: EventBatch, subjects: I64, numbers: I64, models: Sequence[str]) -> Errors:
+        """Take a batch's predictions in and match its labels, event by event, in order; `models` are names by id."""
         self._make_room(len(batch))
         k = int(np.count_nonzero(batch.kind & Kind.LABEL))
         event, error = np.empty(k, np.int64), np.empty(k)
-        subject, number = np.empty(k, np.int64), np.empty(k, np.int64)
+        subject, number, lag_ms = np.empty(k, np.int64), np.empty(k, np.int64), np.empty(k, np.int64)
         timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
         state = (self._hash, self._id, self._who, self._value, self._meta)
-        events = (batch.kind, batch.join_id, batch.event_time_ms, batch.prediction, batch.label, subjects, numbers)
-        found = _join(state, events, timeout_ms, open_max, event, subject, number, error)
-        return Errors(event[:found], subject[:found], number[:found], error[:found])
+        kinds = self._kinds(models)[batch.model]
+        outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
+        events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, subjects, numbers)
+        found = _join(state, events, timeout_ms, open_max, (event, subject, number, error, lag_ms))
+        return Errors(event[:found], subject[:found], number[:found], error[:found], lag_ms[:found] / 1000)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -93,6 +150,14 @@ class LabelJoin:
         self._id[:n], self._who[:n], self._value[:n] = arrays["id"], arrays["who"], arrays["value"]
         self._meta = arrays["meta"].copy()
         _index(self._hash, self._id, n)
+
+    def _kinds(self, models: Sequence[str]) -> NDArray[np.uint8]:
+        """The kind of error of each model, as its place among `ErrorKind`."""
+        new, settings = models[len(self._kind_of) :], self.settings
+        if new:
+            kinds = [_KINDS.index(settings.errors.get(model, settings.error)) for model in new]
+            self._kind_of = np.concatenate([self._kind_of, np.array(kinds, np.uint8)])
+        return self._kind_of
 
     def _allocate(self, size: int) -> None:
         self._hash = np.full(2 * size, EMPTY, np.int32)  # place of a prediction id -> position in the ring
@@ -173,38 +238,83 @@ def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, olde
 
 
 @njit(cache=True, nogil=True)
-def _join(state, events, timeout_ms, open_max, event, subject, number, error):  # type: ignore[no-untyped-def]
+def _is_class(bits: int) -> bool:
+    """Whether these are the bits of a NaN that stands for the name of a class."""
+    return bool(bits > QUIET_NAN and bits & CLASS_MASK != 0)
+
+
+@njit(cache=True, nogil=True)
+def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: int) -> float:
+    """Whether two classes differ; NaN if one of them is missing."""
+    if np.isnan(predicted) != np.isnan(label):
+        has_class = _is_class(predicted_bits) or _is_class(label_bits)
+        return 1.0 if has_class else np.nan  # a text is none of the classes that are numbers
+    if np.isnan(label):
+        both = _is_class(predicted_bits) and _is_class(label_bits)
+        return (1.0 if predicted_bits != label_bits else 0.0) if both else np.nan
+    return 1.0 if predicted != label else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _error(kind: int, predicted: float, label: float, predicted_bits: int, label_bits: int) -> float:
+    """How wrong a prediction was; NaN if that can't be said."""
+    if kind == ZERO_ONE:
+        return float(_zero_one(predicted, predicted_bits, label, label_bits))
+    if kind == LOG_LOSS:
+        if not 0.0 <= predicted <= 1.0 or (label != 0.0 and label != 1.0):
+            return np.nan
+        of_label = predicted if label == 1.0 else 1.0 - predicted
+        return -math.log(max(of_label, PROBABILITY_MIN))
+    off = abs(label - predicted)
+    return off * off if kind == SQUARED else off
+
+
+@njit(cache=True, nogil=True)
+def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key: np.uint64) -> int:
+    """Where in the ring a prediction that comes now waits."""
+    position = meta[TAIL] & (len(ids) - 1)
+    meta[TAIL] += 1
+    meta[WAITING] += 1
+    hashed[at] = position
+    ids[position] = key
+    return int(position)
+
+
+@njit(cache=True, nogil=True)
+def _join(state, events, timeout_ms, open_max, out):  # type: ignore[no-untyped-def]
     hashed, ids, who, value, meta = state
-    kind, join_id, time_ms, prediction, label, subjects, numbers = events
+    event, subject, number, error, lag_ms = out
+    kind, join_id, time_ms, outcomes, subjects, numbers = events
+    prediction, prediction_bits, label_bits, error_kind = outcomes
+    value_bits = value.view(np.int64)
+    pair = np.empty(2)  # a prediction and its label
+    pair_bits = pair.view(np.int64)
     found = 0
     for i in range(len(kind)):
         key = join_id[i]
         oldest_ms = time_ms[i] - timeout_ms
-        if kind[i] & 1 and key != 0 and not np.isnan(prediction[i]):
+        is_class = error_kind[i] == ZERO_ONE and _is_class(prediction_bits[i])
+        if kind[i] & 1 and key != 0 and (is_class or not np.isnan(prediction[i])):
             _leave_oldest(hashed, ids, who, meta, oldest_ms, open_max)
             at = _find(hashed, ids, key)
             if hashed[at] == EMPTY:
-                position = meta[TAIL] & (len(ids) - 1)
-                meta[TAIL] += 1
-                meta[WAITING] += 1
-                hashed[at] = position
-                ids[position] = key
-                value[position] = prediction[i]
-                who[position, 0] = subjects[i]
-                who[position, 1] = numbers[i]
-                who[position, 2] = time_ms[i]
+                position = _next_position(hashed, ids, meta, at, key)
+                value_bits[position] = prediction_bits[i]
+                who[position, 0], who[position, 1], who[position, 2] = subjects[i], numbers[i], time_ms[i]
         if kind[i] & 2 == 0:
             continue
-        at = -1
-        predicted = np.nan
+        at, bits = -1, NOTHING
+        lag_ms[found] = 0
         if key == 0:  # label and prediction of one event need no id
-            subject[found], number[found], predicted = subjects[i], numbers[i], prediction[i]
+            subject[found], number[found], bits = subjects[i], numbers[i], prediction_bits[i]
         else:
             at = _find(hashed, ids, key)
             position = hashed[at]
             if position != EMPTY and who[position, 2] >= oldest_ms:
-                subject[found], number[found], predicted = who[position, 0], who[position, 1], value[position]
-        event[found], error[found] = i, abs(label[i] - predicted)
+                subject[found], number[found], bits = who[position, 0], who[position, 1], value_bits[position]
+                lag_ms[found] = time_ms[i] - who[position, 2]
+        pair_bits[0], pair_bits[1] = bits, label_bits[i]
+        event[found], error[found] = i, _error(error_kind[i], pair[0], pair[1], bits, label_bits[i])
         if np.isnan(error[found]):
             meta[UNMATCHED] += 1
             continue

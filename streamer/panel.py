@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Bank
-from detectors.reference import Reference
 from detectors.series import ValueKind
 from streamer.snapshot import nested, unnested
 
@@ -26,6 +25,7 @@ class Values:
     value: F64  # [m] the number, or the id of the category
     event: I64  # [m] index of the event
     life: I64  # [m] number, in the subject's life, of the event that the value tells about
+    place: I64  # [m] the value's place among all of the batch
 
 
 TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
@@ -56,11 +56,14 @@ class Panel:
         for one in self.banks.values():
             one.grow(rows)
 
-    def refer(self, row: int, reference: Reference, detectors: Collection[str]) -> None:
-        """Compare a row with its training data from now on, where one of these detectors can."""
+    def refer(self, row: int, sample: Callable[[int], F64], detectors: Collection[str]) -> None:
+        """Compare a row with its training data from now on, where one of these detectors can.
+
+        `sample` gives the values of a reference, of which a detector needs no more than it is asked for.
+        """
         for name, one in self.banks.items():
             if one.takes_reference and name in detectors:
-                one.set_reference(row, reference.values)
+                one.set_reference(row, sample(reference_size(one)))
 
     def onset(self, row: int, ago: int, life: int, seen: int) -> int:
         """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.
@@ -94,6 +97,12 @@ class Panel:
             one.grow(self.rows)
             if name not in anew:
                 one.load(slice(0, self.rows), state)
+
+
+def reference_size(of: Any) -> int:
+    """How many values of a reference a bank, or a detector's settings, can use; 0 where that is not said."""
+    size: int = getattr(getattr(of, "settings", of), "reference_size", 0)
+    return size
 
 
 def later(rows: I64, at: I64) -> I64:

@@ -42,12 +42,12 @@ CONTRACTS = (
 )
 
 _MODEL = "The model; `source:<name>` for a feature source that models share."
-_BEFORE = "Location of the old regime, in the column's units; of categories, the share of `category`."
-_AFTER = "Location of the new regime, in the column's units; of categories, the share of `category`."
+_BEFORE = "Location of the old regime, in the column's units; the share of `category`, or the rate of faults."
+_AFTER = "Location of the new regime, in the column's units; the share of `category`, or the rate of faults."
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
 _EFFECT_UNIT = (
-    "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories) or `sd` "
-    "(standard deviations of the old regime)."
+    "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate` "
+    "(difference of rates) or `sd` (standard deviations of the old regime)."
 )
 _CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
 _ONSET = "The first event of the new regime, as estimated."
@@ -72,6 +72,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "n_current": "Values that stand for the new regime.",
         "reference_digest": 'Of the training reference; "" when the first events served as one.',
         "ready_at": "The event with which there was enough to retrain on; null while `firing`.",
+        "kind": (
+            "`drift`, the only kind that becomes `ready`; or what is wrong with the data: more values are `missing`, "
+            "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there; "
+            "or labels that take another time (`label_lag`)."
+        ),
         "category": _CATEGORY,
     },
     "Place": {

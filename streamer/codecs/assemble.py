@@ -16,9 +16,10 @@ from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.canonical import NAME_CHARS_MAX, Event, Refused
 from streamer.codecs.draft import Bools, Draft, are_empty
 from streamer.codecs.join_ids import join_ids
+from streamer.codecs.outcomes import outcomes
 from streamer.codecs.times import Unit, times_ms
-from streamer.codecs.values import NAN, as_number, as_numbers, chosen, values_of
-from streamer.events import EventBatch, Kind, Names, NameTable
+from streamer.codecs.values import NAN, chosen, values_of
+from streamer.events import NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.logs.base import Records
 
 F64 = NDArray[np.float64]
@@ -131,7 +132,11 @@ def _batch(
     predictions = [event.prediction for event in draft.events]
     values = values_of(draft.features, predictions, draft.predicted, names.columns, names.categories)
     prediction = np.full(len(index), NAN)
-    prediction[draft.predicted] = values.number[values.start[:-1][draft.predicted]]
+    first = values.start[:-1][draft.predicted]
+    prediction[draft.predicted] = values.number[first]
+    if (values.category[first] != NUMBER).any():
+        prediction[draft.predicted] = outcomes(chosen(predictions, draft.predicted))
+        prediction[np.isinf(prediction)] = NAN
     return EventBatch(
         records.topic,
         records.partition,
@@ -162,7 +167,5 @@ def _join_ids(draft: Draft) -> NDArray[np.uint64]:
 def _labels(draft: Draft) -> F64:
     out = np.full(len(draft.events), NAN)
     labelled = (draft.kind & Kind.LABEL) != 0
-    labels = [event.label for event in chosen(draft.events, labelled)]
-    numbers = as_numbers(labels)
-    out[labelled] = [as_number(label) for label in labels] if numbers is None else numbers
+    out[labelled] = outcomes([event.label for event in chosen(draft.events, labelled)])
     return out

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.codecs.canonical import NAME_CHARS_MAX
-from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
+from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 NAN = float("nan")
 NO_COLUMN = -1
-_TAKEN = {"prediction": "features.prediction", "error": "features.error"}  # what a feature is called whose name is ours
+_TAKEN = {
+    name: f"features.{name}" for name in ("prediction", "error", LAG_COLUMN)
+}  # what a feature is called whose name is ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,5 +92,6 @@ def _anchor_files(document: Document) -> None:
         at: Any = document.data
         for section in sections:
             at = at.get(section) if isinstance(at, dict) else None
-        if setting.is_file and isinstance(at, dict) and isinstance(at.get(last), str):
-            at[last] = str(folder / at[last])
+        where = at.get(last) if setting.is_file and isinstance(at, dict) else None
+        if isinstance(where, str) and "://" not in where:
+            at[last] = str(folder / where)

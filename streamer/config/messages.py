@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from detectors.registry import UNUSABLE
 from streamer.config.file import Document
 from streamer.config.problems import Problem, SettingPath, near
 from streamer.config.schema import names_at, schema_at
@@ -93,6 +94,8 @@ def _unknown(path: SettingPath) -> tuple[str, str | None]:
     name = str(path[-1])
     if name.lower() in _SECRETS:
         return "a secret does not belong in this file; name its file (password_file) or variable (password_env)", None
+    if path[0] == "detectors" and name in UNUSABLE:
+        return f"can't be used: {UNUSABLE[name]}", None
     known = names_at(path[:-1])
     noun = "section" if len(path) == 1 else "detector" if path[0] == "detectors" and len(path) == 2 else "setting"
     suggestion = near(name, known)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from retrain.policy import RetrainSettings
 from streamer.checkpointing import CheckpointSettings
@@ -26,6 +25,7 @@ from streamer.service import CommitSettings
 from streamer.topics import OutputTopics
 
 PORT_MAX: Final = 65_535
+FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
 _WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics"}
 
 
@@ -48,11 +48,11 @@ class RetrainSection(RetrainSettings):
 
 
 class ReferencesSection(Section):
-    """Training-time distributions."""
+    """Training-time distributions: a file of `driftline reference build`, or Parquet of training data with a column
+    model_id, optionally model_version, and one column of numbers or text a feature. A path, or a URL of s3, gs or abfs.
+    """
 
-    file: Path | None = (
-        None  # Parquet with a column model_id, optionally model_version, and one numeric column a feature
-    )
+    file: FileOrUrl | None = None  # what to compare with; without it, the first events of each column
 
 
 class MetricsSection(Section):

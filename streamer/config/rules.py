@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from streamer.config.file import Document
@@ -56,5 +57,5 @@ def _detectors(config: Config) -> _Found:
 
 def _files(config: Config) -> _Found:
     file = config.references.file
-    if file is not None and not file.is_file():
+    if file is not None and "://" not in file and not Path(file).is_file():
         yield ("references", "file"), f"there is no file {file}"

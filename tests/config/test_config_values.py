@@ -49,9 +49,9 @@ def test_topics_keep_their_order_and_are_their_codecs_settings(load):
     assert config.topics["a"].fields.model_id == "$.m"
 
 
-def test_detectors_are_the_quiet_two_by_default_and_those_named_otherwise(load):
+def test_detectors_are_the_quiet_three_by_default_and_those_named_otherwise(load):
     """No section means the defaults of the registry; a key without a value means that detector's defaults."""
-    quiet = ("adwin", "ks_window")
+    quiet = ("adwin", "ks_window", "rate")
     assert load(SMALL).detectors == {name: DETECTORS[name].settings() for name in quiet}
     assert load(SMALL + "detectors: {adwin: }").detectors == {"adwin": DETECTORS["adwin"].settings()}
     assert load(SMALL + "detectors: {adwin: {delta: 1.0e-6}}").detectors["adwin"].delta == 1e-6
@@ -103,7 +103,7 @@ def test_files_are_relative_to_the_configuration(load, tmp_path, monkeypatch):
     (tmp_path / "training.parquet").write_bytes(b"PAR1")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert load(SMALL + "references: {file: training.parquet}").references.file == tmp_path / "training.parquet"
+    assert load(SMALL + "references: {file: training.parquet}").references.file == str(tmp_path / "training.parquet")
 
 
 SECURITY = (

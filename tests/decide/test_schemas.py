@@ -45,7 +45,7 @@ def test_what_is_written_is_promised(contract):
     part = schema_of(contract)["$defs"][contract.type.__name__]
     assert list(part["properties"]) == [field.name for field in fields(contract.type)]
     optional = set(part["properties"]) - set(part["required"])
-    assert optional == ({"reference_digest", "ready_at", "category"} if contract.name == "alert.v1" else set())
+    assert optional == ({"reference_digest", "ready_at", "kind", "category"} if contract.name == "alert.v1" else set())
 
 
 def test_the_header_names_the_schema():

@@ -4,14 +4,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.ids import UNSEEN
 from detectors.series import NO_ROW, SeriesTable, ValueKind
 
 VALUES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from(list(ValueKind))), max_size=200)
 
 
-def route(table, values):
+def route(table, values, first=0):
     subject, column, kind = (np.array(a) for a in zip(*values, strict=True)) if values else ([], [], [])
-    rows, _ = table.route(np.array(subject, np.int64), np.array(column, np.int32), np.array(kind, np.uint8))
+    n = len(subject)
+    life = np.arange(first, first + n)
+    rows, _, _ = table.route(
+        np.array(subject, np.int64), np.array(column, np.int32), np.array(kind, np.uint8), life % 3.0, life
+    )
     return rows.tolist()
 
 
@@ -34,12 +39,21 @@ class PlainTable:
 def test_rows_are_those_of_the_plain_table_however_the_values_are_cut(values, cut):
     """A series gets the next row of its kind at its first number or category; nothing else gets one."""
     table, plain = SeriesTable(1000), PlainTable()
-    assert route(table, values[:cut]) + route(table, values[cut:]) == [plain.one(*v) for v in values]
+    assert route(table, values[:cut]) + route(table, values[cut:], min(cut, len(values))) == [
+        plain.one(*v) for v in values
+    ]
     assert table.rows.tolist() == plain.rows
     for key, row in plain.row.items():
         kind = plain.kind[key]
         assert table.subject_and_column(row, kind) == key
         assert table.count_of_row(row, kind) == sum(v == (*key, kind) for v in values)
+    found = {(subject, column): facts for subject, column, facts in table.of_subjects(range(6))}
+    assert list(found) == list(dict.fromkeys(v[:2] for v in values))
+    for key, facts in found.items():
+        of = [i for i, v in enumerate(values) if v[:2] == key]
+        assert (facts.first, facts.last, sum(facts.counts)) == (of[0], of[-1], len(of))
+        assert (facts.kind, facts.row) == (plain.kind.get(key), plain.row.get(key, NO_ROW))
+        assert facts.is_constant == (len({i % 3 for i in of if values[i][2] == plain.kind.get(key)}) == 1)
 
 
 @given(VALUES, VALUES)
@@ -57,8 +71,10 @@ def test_a_full_table_routes_new_series_nowhere():
     """Beyond its bound, series have no row and their values are counted; old ones are as before."""
     table = SeriesTable(1)
     columns = np.array([0, 1, 0, 1], np.int32)
-    rows, homeless = table.route(np.zeros(4, np.int64), columns, np.full(4, ValueKind.NUMBER, np.uint8))
-    assert (rows.tolist(), homeless) == ([0, NO_ROW, 0, NO_ROW], 2)
+    kinds = np.full(4, ValueKind.NUMBER, np.uint8)
+    rows, series, numbers = table.route(np.zeros(4, np.int64), columns, kinds, np.zeros(4), np.arange(4))
+    assert (rows.tolist(), series.tolist()) == ([0, NO_ROW, 0, NO_ROW], [0, UNSEEN, 0, UNSEEN])
+    assert numbers.tolist() == [0, -1, 1, -1]
 
 
 def test_a_text_in_a_number_column_is_a_type_fault():
@@ -69,4 +85,5 @@ def test_a_text_in_a_number_column_is_a_type_fault():
         -1,
         -1,
     ]
-    assert table.dump()["tally"].tolist() == [[1, 0, 1, 1]]
+    ((_, _, facts),) = table.of_subjects([0])
+    assert facts.counts == (1, 0, 1, 1)

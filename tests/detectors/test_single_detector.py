@@ -19,9 +19,9 @@ def jump(seed=1):
 
 
 def jump_for(name):
-    """Of whole numbers from 0 where the detector takes categories."""
-    of_categories = bank(name, settings_of(name), 0).takes == "categories"
-    return np.round(jump() + 8.0) if of_categories else jump()
+    """Of whole numbers from 0 where the detector takes categories, of 0 and 1 where it takes marks."""
+    of = {"numbers": lambda: jump(), "categories": lambda: np.round(jump() + 8.0), "marks": lambda: jump() > 1.0}
+    return of[bank(name, settings_of(name), 0).takes]().astype(float)
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -87,5 +87,5 @@ def test_training_data_of_numbers_are_not_held_against_categories(tmp_path):
     """A reference for a column that turns out to be text is of no use, and does no harm."""
     file = tmp_path / "training.parquet"
     pq.write_table(pa.table({"model_id": ["m0"] * 600, "weather": [float(i) for i in range(600)]}), file)
-    _, told = replayed(tmp_path, rainier, Config(detectors=ALL_KINDS, references=ReferencesSection(file=file)))
+    _, told = replayed(tmp_path, rainier, Config(detectors=ALL_KINDS, references=ReferencesSection(file=str(file))))
     assert told["driftline.alerts"][0]["reference_digest"] == ""

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect import DetectFold, DetectSettings
 from streamer.errors import UsageError
+from streamer.labels import ErrorKind, LabelSettings
 from streamer.logs.base import Records
 from streamer.panel import later
 from streamer.references import References, load_references
@@ -24,6 +26,7 @@ DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
     "ks_window": settings_of("ks_window", window=40, reference_size=40, alpha=1e-4),
     "category_window": settings_of("category_window", window=40, reference_size=40, alpha=1e-4),
+    "rate": settings_of("rate", usual_size=40, arl0=1e5),
 }
 JUNK = (
     b"",
@@ -35,6 +38,13 @@ JUNK = (
     b'{"model_id": "m0", "event_time": "nonsense", "prediction": 1}',
 )
 START_MS = 1_782_889_200_000
+TRAINED = References(
+    {
+        ("m0", "", "x"): Reference.of([-1.0, 0.0, 1.0], 40),
+        ("m0", "", "weather"): CategoryReference.of({"sun": 7, "rain": 5, "zephyr": 2, "fog-210": 1}),
+        ("m1", "", "weather"): CategoryReference.of({f"fog-{i}": 3 for i in range(300)}),
+    }
+)
 
 
 def fold(**changes):
@@ -89,17 +99,18 @@ def wild(seed, n=400):
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 10_000), st.lists(st.integers(0, 420), max_size=5), st.integers(0, 5))
-def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart):
+@given(st.integers(0, 10_000), st.lists(st.integers(0, 420), max_size=5), st.integers(0, 5), st.booleans())
+def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, restart, trained):
     """Cut anywhere, and restarted from a dump in between, the fold gives the same bytes and the same state."""
     stretches = [records(topic, values) for topic, values in wild(seed).items()]
-    whole, cut = fold(), fold()
+    changes = {"references": TRAINED, "labels": LabelSettings(watch_lag=True)} if trained else {}
+    whole, cut = fold(**changes), fold(**changes)
     expected = whole.step(stretches)
     outputs = []
     for i, part in enumerate(parts_of(stretches, cuts)):
         outputs += cut.step([part])
         if i == restart:
-            dumped, cut = cut.dump(), fold()
+            dumped, cut = cut.dump(), fold(**changes)
             cut.load(Snapshot.from_bytes(dumped.to_bytes()))
     assert outputs == expected
     assert cut.dump().to_bytes() == whole.dump().to_bytes()
@@ -165,6 +176,48 @@ def test_an_error_that_grows_is_drift_though_no_feature_moves():
         assert alert["onset"]["topic"] == "predictions"
         assert alert["at"]["topic"] == "labels"
         assert abs(alert["onset"]["offset"] - 1200) <= 40
+
+
+def test_classes_that_are_texts_give_an_error_that_can_drift():
+    """A classifier that goes from 5 % to 60 % wrong is told by its error, whose mean says so; labels come late."""
+    rng = np.random.default_rng(1)
+    kinds = LabelSettings(errors={"m": ErrorKind.ZERO_ONE})
+    predictions = [prediction("m", i, 0.0, prediction="fine") for i in range(3000)]
+    wrong = [rng.random() < (0.6 if i > 2000 else 0.05) for i in range(3000)]
+    labels = [
+        json.dumps(
+            {
+                "model_id": "m",
+                "prediction_id": f"m-{i}",
+                "label": ("fine", "fraud")[w],
+                "event_time": START_MS + 1000 * i,
+            }
+        ).encode()
+        for i, w in enumerate(wrong)
+    ]
+    told = alerts(fold(labels=kinds).step([records("predictions", predictions), records("labels", labels)]))
+    error = next(a for a in told if a["column"] == "error")
+    assert abs(error["onset"]["offset"] - 2000) < 60
+    assert error["before"] < 0.1 < 0.4 < error["after"]
+
+
+def test_labels_that_take_longer_are_told_and_are_no_reason_to_retrain():
+    """A lag that goes from about 60 s to about 90 s is an alert of its own kind, which never becomes ready."""
+    rng = np.random.default_rng(1)
+    predictions = [prediction("m", i, 0.0) for i in range(3000)]
+    lag_ms = rng.normal(60_000, 5000, 3000) + 30_000 * (np.arange(3000) > 2000)
+    labels = [
+        json.dumps(
+            {"model_id": "m", "prediction_id": f"m-{i}", "label": 0.0, "event_time": START_MS + 1000 * i + int(lag)}
+        ).encode()
+        for i, lag in enumerate(lag_ms.tolist())
+    ]
+    stretches = [records("predictions", predictions), records("labels", labels)]
+    told = alerts(fold(labels=LabelSettings(watch_lag=True)).step(stretches))
+    assert {(a["column"], a["kind"], a["state"]) for a in told} == {("label_lag_s", "label_lag", "firing")}
+    assert told[0]["before"] == pytest.approx(60, rel=0.1)
+    assert abs(told[0]["onset"]["offset"] - 2000) < 60
+    assert alerts(fold().step(stretches)) == []
 
 
 def test_a_new_version_begins_anew():
@@ -265,12 +318,12 @@ def test_a_training_reference_shows_drift_that_was_there_from_the_start(tmp_path
     ("table", "sentence"),
     [
         ({"x": [1.0]}, "needs a column model_id"),
-        ({"model_id": ["m"], "x": ["text"]}, "needs numeric feature columns"),
+        ({"model_id": ["m"], "x": [[1.0]]}, "needs feature columns of numbers or text"),
         ({"model_id": [[1]], "x": [1.0]}, "must be text"),
     ],
 )
 def test_a_reference_that_cannot_be_one_says_why(tmp_path, table, sentence):
-    """A file without models or without numbers is refused with a sentence."""
+    """A file without models or without features is refused with a sentence."""
     file = tmp_path / "training.parquet"
     pq.write_table(pa.table(table), file)
     with pytest.raises(UsageError, match=sentence):

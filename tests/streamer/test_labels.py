@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.codecs.outcomes import outcomes
 from streamer.events import EventBatch, Kind
-from streamer.labels import LEAVE_MAX, LabelJoin, LabelSettings
+from streamer.labels import LEAVE_MAX, ErrorKind, LabelJoin, LabelSettings
 
 # (kind, id, event time in s, prediction or label)
 EVENTS = st.lists(
@@ -37,7 +38,7 @@ def batch_of(events):
 def join(label_join, events, first=0):
     batch = batch_of(events)
     who = np.arange(first, first + len(batch))
-    errors = label_join.join(batch, who % 3, who)
+    errors = label_join.join(batch, who % 3, who, ["m"])
     return [
         (int(e) + first, int(s), int(n), float(x))
         for e, s, n, x in zip(errors.event, errors.subject, errors.number, errors.error, strict=True)
@@ -134,7 +135,60 @@ def test_memory_follows_what_waits_not_what_has_passed():
             "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), events.astype(np.uint64),
             np.ones(n), np.ones(n), np.zeros(n + 1, np.int64), base.column, base.number, base.category,
         )  # fmt: skip
-        label_join.join(batch, np.zeros(n, np.int64), np.arange(n))
+        label_join.join(batch, np.zeros(n, np.int64), np.arange(n), ["m"])
     assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "expired": 0, "evicted": 0}
     assert len(label_join.dump()["id"]) == 0
     assert len(label_join._id) <= 1 << 17
+
+
+KINDS_OF_ERROR = {
+    "absolute": lambda predicted, label: abs(label - predicted),
+    "squared": lambda predicted, label: (label - predicted) ** 2,
+    "zero_one": lambda predicted, label: float(label != predicted),
+    "log_loss": lambda predicted, label: -math.log(max(predicted if label else 1 - predicted, 1e-15)),
+}
+
+
+def error_of(prediction, label, kind, apart):
+    """The error of one prediction, its label in the same event or in a later one; None if it can't be said."""
+    events = [(Kind.PREDICTION, 1, 1, 0), (Kind.LABEL, 1, 1, 0)] if apart else [(Kind.PREDICTION | Kind.LABEL, 0, 1, 0)]
+    batch = batch_of(events)
+    batch.prediction[0], batch.label[-1] = outcomes([prediction])[0], outcomes([label])[0]
+    batch.prediction[1:], batch.label[:-1] = np.nan, np.nan
+    label_join = LabelJoin(LabelSettings(errors={"m": ErrorKind(kind)}))
+    n = np.zeros(len(events), np.int64)
+    errors = label_join.join(batch, n, n, ["m"])
+    return float(errors.error[0]) if len(errors.error) else None
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("kind", KINDS_OF_ERROR)
+@pytest.mark.parametrize(("prediction", "label"), [(0.2, 1), (0.75, 0), (1, 1), (0, 1), (1.0, False)])
+def test_the_error_is_of_the_kind_that_suits_the_task(kind, prediction, label, apart):
+    """Each kind is its formula, also of certain mistakes."""
+    assert error_of(prediction, label, kind, apart) == pytest.approx(KINDS_OF_ERROR[kind](prediction, label))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "prediction", "label", "error"),
+    [
+        ("zero_one", "fraud", "fraud", 0.0),
+        ("zero_one", "fraud", "fine", 1.0),
+        ("zero_one", "1", 1, 1.0),  # a text is no number
+        ("zero_one", "", "", 0.0),
+        ("zero_one", None, "fine", None),
+        ("zero_one", "fine", [1], None),
+        ("zero_one", None, 1, None),
+        ("absolute", "fraud", "fraud", None),
+        ("absolute", 1.0, "fine", None),
+        ("log_loss", 1.5, 1, None),
+        ("log_loss", 0.5, 2, None),
+        ("log_loss", "fine", 1, None),
+    ],
+)
+def test_classes_may_be_texts_and_what_makes_no_sense_is_unmatched(kind, prediction, label, error, apart):
+    """Names of classes are compared; a text that should be a quantity, or a probability of 1.5, has no error."""
+    if apart and prediction is None:
+        prediction = float("nan")
+    assert error_of(prediction, label, kind, apart) == error

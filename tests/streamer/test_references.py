@@ -1,7 +1,5 @@
 """Training-time distributions from a file."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,12 +26,13 @@ def test_rows_in_any_order_make_the_sample_of_their_model_and_version(tmp_path):
     models = pa.array([f"m{i}" for i in model]).dictionary_encode()
     file = written(tmp_path / "t.parquet", y=y, model_id=models, x=x, model_version=version, text=["t"] * n)
     found = load_references(file, 1000)
-    assert len(found) == 4 * 3 * 2
+    assert len(found) == 4 * 3 * 3
     for m in range(4):
         for v in range(3):
             rows = (model == m) & (version == v)
             assert found.of(f"m{m}", str(v), "x").values.tolist() == sorted(x[rows & np.isfinite(x)])
             assert found.of(f"m{m}", str(v), "y").values.tolist() == sorted(y[rows])
+            assert found.categories_of(f"m{m}", str(v), "text").counts.tolist() == [np.count_nonzero(rows)]
     assert found.of("m0", "0", "model_version") is None
 
 
@@ -61,6 +60,6 @@ def test_samples_are_thinned_to_what_the_hungriest_detector_takes(tmp_path):
         ({"adwin": settings_of("adwin"), "ks_window": settings_of("ks_window", reference_size=70)}, 70),
         ({"adwin": settings_of("adwin")}, 500),
     ):
-        config = Config(detectors=detectors, references=ReferencesSection(file=Path(file)))
+        config = Config(detectors=detectors, references=ReferencesSection(file=file))
         fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
         assert len(fold.settings.references.of("m", "", "x").values) == size

@@ -1,0 +1,86 @@
+"""What a fold watches of a model: each column, with which detectors, against what, and whether it can be at all.
+
+All of it is read off the state, so it is as of the last record that was folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from detectors.series import SeriesFacts, ValueKind
+from streamer.alerting import time_of
+from streamer.detect import DetectFold
+from streamer.panel import Panel, reference_size
+
+SILENT_EVENTS: Final = 100  # a column is silent when its model has had this many events without it ...
+SILENT_GAPS: Final = 20  # ... and this many times what it usually takes from one value to the next
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedColumn:
+    """One column of one version of a model on one partition of a topic."""
+
+    unit: str
+    topic: str
+    model_version: str  # "" where events name none
+    column: str
+    kind: str  # "numbers", "categories", or "" while nothing but missing values has come
+    detectors: tuple[str, ...]  # those that get its values
+    reference: str  # digest of the training reference; "" when the first values serve as one
+    values: int  # of its kind
+    missing: int  # null, NaN or infinite
+    faults: int  # of another kind, or neither number nor text
+    last_event_time: datetime  # of its last value, missing or not, to a few events
+    states: tuple[str, ...]  # of all_null, unwatched, starved, constant, silent; none: all is well
+
+
+def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColumn]:
+    """The columns of a model, or of `source:<name>`, in order of first sight."""
+    panels = {panel.kind: panel for panel in fold.panels}
+    for subject, column, facts in fold.table.of_subjects(list(fold.subjects.of_model(model))):
+        key = fold.subjects.name_of(subject, column)
+        panel = None if facts.kind is None else panels[facts.kind]
+        reference = None if facts.kind is None else fold.trained.of(facts.kind, key)
+        events = fold.marks.last(subject).number + 1
+        yield WatchedColumn(
+            unit=unit,
+            topic=fold.subjects.topic_of(subject),
+            model_version=key[1],
+            column=key[2],
+            kind="" if panel is None else panel.takes,
+            detectors=() if panel is None else tuple(panel.banks),
+            reference=reference.digest if reference and panel and _takes_reference(panel) else "",
+            values=0 if facts.kind is None else facts.counts[facts.kind],
+            missing=facts.counts[ValueKind.MISSING],
+            faults=facts.counts[ValueKind.MISFIT],
+            last_event_time=time_of(fold.marks.place(subject, facts.last).event_time_ms),
+            states=tuple(_states(facts, panel, events, has_reference=reference is not None)),
+        )
+
+
+def _takes_reference(panel: Panel) -> bool:
+    return any(one.takes_reference for one in panel.banks.values())
+
+
+def _states(facts: SeriesFacts, panel: Panel | None, events: int, *, has_reference: bool) -> Iterator[str]:
+    """What stands in the way of watching this column, whose subject has had so many events."""
+    if panel is None or facts.kind is None:
+        yield "all_null"
+    elif not panel.banks:
+        yield "unwatched"
+    elif facts.counts[facts.kind] < max(_needed(one, has_reference) for one in panel.banks.values()):
+        yield "starved"
+    if facts.is_constant:
+        yield "constant"
+    gap = (facts.last - facts.first + 1) / sum(facts.counts)
+    if events - 1 - facts.last > max(SILENT_EVENTS, SILENT_GAPS * gap):
+        yield "silent"
+
+
+def _needed(bank: Any, has_reference: bool) -> int:
+    """How many values a detector needs before its first decision, where its settings tell."""
+    window = getattr(getattr(bank, "settings", None), "window", 0)
+    return int(window) + (0 if has_reference and bank.takes_reference else reference_size(bank))

@@ -1,0 +1,105 @@
+"""`driftline columns`: what is watched of a model, and what stands in the way of watching it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from streamer.commands.options import DEFAULT_CONFIG
+from streamer.commands.progress import progress
+from streamer.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamer.columns import WatchedColumn
+
+HEAD: Final = ("column", "kind", "values", "missing", "faults", "last value", "detectors", "compared with", "state")
+
+EPILOG = """\b
+What the last column says:
+    starved    fewer values so far than a detector needs for its first decision
+    constant   all values so far are the same
+    silent     the model's last 100 events and more lack it, and that is not its way
+    all_null   nothing but missing or unusable values so far
+    unwatched  no detector that runs takes values of this kind
+
+\b
+Examples:
+    driftline columns bus-099
+    driftline columns bus-099 june.parquet
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("model", metavar="MODEL")
+@click.argument("recordings", metavar="[RECORDING]...", nargs=-1)
+@click.option(
+    "--config", "config_file", metavar="FILE",
+    help=f"The configuration.  [default: {DEFAULT_CONFIG}; with recordings, none: all topics hold canonical events]",
+)  # fmt: skip
+@click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a column instead of a table.")
+def columns(model: str, recordings: tuple[str, ...], config_file: str | None, topic: str | None, as_json: bool) -> None:
+    """Show what is watched of MODEL (or of source:NAME).
+
+    Without recordings, as of the newest checkpoints of the service, which may run on meanwhile: no broker is asked.
+    With recordings, as of their end.
+    """
+    from streamer.config import Config, load_config
+
+    if recordings:
+        from streamer.app import columns_of_recordings
+
+        config = Config() if config_file is None else load_config(config_file, needs=())
+        with progress("columns") as report:
+            found = columns_of_recordings(config, model, recordings, topic, report)
+    else:
+        from streamer.kept_columns import columns_of_checkpoints
+
+        found = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
+    if not found:
+        raise UsageError(f"nothing has been seen of a model {model}; models are named as in their events")
+    for line in json_lines(found) if as_json else table(found):
+        click.echo(line)
+
+
+def table(found: Sequence[WatchedColumn]) -> list[str]:
+    """The columns for people; a heading for each version, topic and partition."""
+    rows = [_row(one) for one in found]
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    lines, before = [], ("", "", "")
+    for one, row in zip(found, rows, strict=True):
+        where = (one.model_version, one.topic, one.unit)
+        if where != before:
+            version = f"version {one.model_version}" if one.model_version else "no version"
+            lines += [f"{version} on {one.topic}, as of {one.unit}:", _line(HEAD, widths)]
+            before = where
+        lines.append(_line(row, widths))
+    return lines
+
+
+def _row(one: WatchedColumn) -> tuple[str, ...]:
+    return (
+        one.column,
+        one.kind or "-",
+        f"{one.values:,}",
+        f"{one.missing:,}",
+        f"{one.faults:,}",
+        f"{one.last_event_time:%Y-%m-%d %H:%M}",
+        ", ".join(one.detectors) or "-",
+        f"training {one.reference[:8]}" if one.reference else "its first values",
+        ", ".join(one.states) or "ok",
+    )
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  " + "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def json_lines(found: Sequence[WatchedColumn]) -> list[str]:
+    """The same as JSON, a line a column."""
+    import msgspec
+
+    return [msgspec.json.encode(asdict(one)).decode() for one in found]

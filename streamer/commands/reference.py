@@ -1,0 +1,74 @@
+"""`driftline reference build`: training data to the small file that columns are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from streamer.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamer.reference_build import Built
+
+EXAMPLE = """\b
+Example:
+    driftline reference build s3://models/bus/training/ --out bus.reference
+Then, in driftline.yaml:
+    references: {file: bus.reference}
+"""
+
+
+@click.group()
+def reference() -> None:
+    """Training references: what columns looked like when their model was trained."""
+
+
+@reference.command(epilog=EXAMPLE)
+@click.argument("training", metavar="TRAINING...", nargs=-1, required=True)
+@click.option("--out", metavar="FILE", required=True, help="The file to write; a path or URL.")
+@click.option("--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@click.option("--model-column", metavar="NAME", default="model_id", show_default=True, help="Names the model of a row.")
+@click.option(
+    "--version-column", metavar="NAME", default="model_version", show_default=True,
+    help="Names its version. Without the column, a reference serves every version that has none of its own.",
+)  # fmt: skip
+@click.option("--model", metavar="ID", help="The model of all rows, instead of a column.")
+@click.option("--model-version", metavar="ID", help="The version of all rows, instead of a column.")
+@click.option("--size", metavar="N", type=click.IntRange(2, 1 << 20), help="Values kept of a column.  [default: 500]")
+def build(
+    training: tuple[str, ...],
+    out: str,
+    kind: str,
+    model_column: str,
+    version_column: str,
+    model: str | None,
+    model_version: str | None,
+    size: int | None,
+) -> None:
+    """Make a reference file of training data.
+
+    TRAINING are files or folders, as paths or as URLs (s3, gs, abfs): Parquet or CSV with a column that names the
+    model, perhaps one for its version, and one column of numbers or text a feature, `prediction` and `error` included
+    where those are to be compared. The same data give the same file.
+    """
+    from streamer.compose import reference_size_by_default
+    from streamer.reference_build import TrainingData, references_from
+    from streamer.reference_file import write_references
+
+    data = TrainingData(training, kind, model_column, version_column, model, model_version)
+    built = references_from(data, size or reference_size_by_default())
+    if not built.by_series:
+        raise UsageError(f"{', '.join(training)}: no column holds a value, so there is nothing to compare with")
+    write_references(out, built.by_series)
+    click.echo(f"{out}: {summary_text(built)}")
+
+
+def summary_text(built: Built) -> str:
+    """What a reference file holds, for people."""
+    models, versions = {model for model, _, _ in built.by_series}, {key[:2] for key in built.by_series}
+    text = (
+        f"{len(built.by_series):,} columns of {len(versions):,} versions of {len(models):,} models, "
+        f"from {built.rows:,} rows"
+    )
+    return f"{text}; left out, as neither numbers nor text: {', '.join(built.left_out)}" if built.left_out else text
