@@ -1,8 +1,9 @@
-"""Alerts in, actions out: the core of the decide fold.
+"""Alerts and control records in, actions out: the core of the decide fold.
 
     alert ─► seen before? ─► older version? ─► incident: open, absorb, close ─► the rules of `policy` ─► request
                  │                 │                     │                              │                   │
               duplicate      older_version        PublishIncident              Noted(why not)        PublishRequest
+    control record ─► `register` ─► PublishDecision
 
 `Engine.handle` is the only method that changes state. There is no clock: time is the alert's event time, and for each
 model it never runs backwards (its running maximum), so a late alert can neither shorten a cooldown nor end an incident.
@@ -10,80 +11,66 @@ model it never runs backwards (its running maximum), so a late alert can neither
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from retrain.action import Action, Noted, PublishIncident, PublishRequest, close
 from retrain.alert import Alert, AlertState
+from retrain.control import Control
 from retrain.incident import Incident
 from retrain.outcome import Outcome
-from retrain.policy import Question, RetrainSettings, decide
-from retrain.request import OpenRequest, RetrainRequest, request_for
+from retrain.policy import Question, decide
+from retrain.register import Register
+from retrain.request import request_for
+from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
 from retrain.versions import Order
 
 
-@dataclass(frozen=True, slots=True)
-class PublishIncident:
-    """Publish the incident as it is now."""
-
-    incident: Incident
-    reason: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class PublishRequest:
-    """Ask for a retrain."""
-
-    request: RetrainRequest
-    reason: Outcome = Outcome.REQUEST_MADE
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """No request came of this alert, and this is why. Nothing to publish."""
-
-    alert_id: str
-    reason: Outcome
-
-
-Action = PublishIncident | PublishRequest | Noted
-
-
 class Engine:
-    """Folds alerts into incidents and retrain requests. Deterministic; holds nothing but its settings and `state`."""
+    """Folds alerts and what is said of requests. Deterministic; all it knows is in its settings and `state`."""
 
     def __init__(self, settings: RetrainSettings, state: EngineState | None = None) -> None:
         """Go on from `state`, or from nothing."""
         self.settings = settings
         self.state = state or EngineState()
+        self._register = Register(settings, self.state)
 
-    def handle(self, record: Alert) -> list[Action]:
-        """Fold one alert. Returns what to do, in order: incidents to publish, then one `PublishRequest` or `Noted`.
+    def handle(self, record: Alert | Control) -> list[Action]:
+        """Fold one record. Returns what to do, in order; the last action is the answer to the record.
 
-        Times of the alert must be aware of their zone; its numbers finite.
+        That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record. Times must be
+        aware of their zone; numbers finite.
         """
+        return self._register.told(record) if isinstance(record, Control) else self._alerted(record)
+
+    def _alerted(self, record: Alert) -> list[Action]:
         event_time = _event_time_of(record)
         model = self.state.models.get(record.model_id) or ModelState.met(record.model_version, event_time)
         if model.has_seen(record):
             return [Noted(record.alert_id, Outcome.DUPLICATE)]
+        if model.is_before_promotion(record):
+            return [Noted(record.alert_id, Outcome.BEFORE_PROMOTION)]
         superseded = model.versions.newest
         order = model.versions.take(record.model_version, event_time)
         if order is Order.OLDER:
             return [Noted(record.alert_id, Outcome.OLDER_VERSION)]
-        actions = self._make_last(record.model_id, model)
+        actions = self._register.pass_time(event_time) + self._make_last(record.model_id, model)
         model.now = max(model.now, event_time)
+        actions += self._register.drifted(model, record)
         if order is Order.NEWER:
             model.forget_version(superseded)
-            actions += _close(model, Outcome.NEW_VERSION)
+            actions += close(model, Outcome.NEW_VERSION)
         elif self._is_quiet(model, record):
-            actions += _close(model, Outcome.QUIET)
+            actions += close(model, Outcome.QUIET)
         return actions + self._absorb(model, record)
 
     def _make_last(self, model_id: str, model: ModelState) -> list[Action]:
         """Make this model the one that alerted last; forget the one that alerted longest ago when there is no room."""
         models, actions = self.state.models, list[Action]()
         if models.pop(model_id, None) is None and len(models) >= self.settings.models_max:
-            actions = _close(models.pop(next(iter(models))), Outcome.MODEL_EVICTED)
+            forgotten = models.pop(next(iter(models)))
+            actions = close(forgotten, Outcome.MODEL_EVICTED) + self._register.forget(forgotten)
         models[model_id] = model
         return actions
 
@@ -104,11 +91,10 @@ class Engine:
         incident = self._incident_with(model, alert, decision)
         verdict: Action = Noted(alert.alert_id, decision)
         if decision is Outcome.REQUEST_MADE and question.window:
-            settings = self.settings
-            request = request_for(
-                alert, incident, question.window, model.now, settings.expires_after_s, settings.approval
-            )
-            model.last_request = OpenRequest.of(request)
+            approval = self.settings.approval_of_training(alert.model_id)
+            expires_after_s = self.settings.expires_after_s
+            request = request_for(alert, incident, question.window, model.now, expires_after_s, approval)
+            self._register.begin(model, request)
             incident = replace(incident, request_id=request.request_id)
             verdict = PublishRequest(request)
         model.incident = incident
@@ -120,14 +106,6 @@ class Engine:
             return Incident.opened(alert, version, model.now, decision)
         columns_max = self.settings.columns_max
         return incident.absorb(alert, version, model.now, decision, is_new=is_new, columns_max=columns_max)
-
-
-def _close(model: ModelState, reason: Outcome) -> list[Action]:
-    incident = model.open_incident
-    if incident is None:
-        return []
-    model.incident = incident.closed(reason)
-    return [PublishIncident(model.incident, reason)]
 
 
 def _event_time_of(alert: Alert) -> datetime:

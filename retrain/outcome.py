@@ -30,4 +30,24 @@ class Outcome(StrEnum):
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record
-    OLDER_VERSION = "older_version"  # a newer version of the model has alerted before
+    OLDER_VERSION = "older_version"  # a newer version of the model has alerted before, or was promoted
+    BEFORE_PROMOTION = "before_promotion"  # it fired before the model was promoted, so it is of the one before
+
+    # What became of a request.
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    TRAINING = "training"
+    TRAINED = "trained"
+    FAILED = "failed"
+    PROMOTED = "promoted"  # closes the incident too: the model is watched anew
+    EXPIRED = "expired"  # nobody answered in time
+    HELPED = "helped"  # no drift for `watch_s` after the promotion
+    DRIFTED_AGAIN = "drifted_again"  # the promotion did not help
+
+    # The control record changed nothing.
+    UNKNOWN_REQUEST = "unknown_request"  # none of this id, or its model has a later one
+    ALREADY_SO = "already_so"  # it was said before, or need not be said
+    NOT_APPROVED = "not_approved"  # somebody has to approve first
+    NOT_TRAINED = "not_trained"  # there is nothing to promote yet
+    TOO_LATE = "too_late"  # the request has gone beyond that
+    SAME_ACTOR = "same_actor"  # who approved of the training or reported it does not review it

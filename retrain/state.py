@@ -10,7 +10,7 @@ from datetime import datetime
 
 from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
-from retrain.request import OpenRequest
+from retrain.lifecycle import RequestLife
 from retrain.versions import Versions
 
 
@@ -33,7 +33,7 @@ class ModelState:
     now: datetime  # running maximum of the event times of its alerts
     versions: Versions
     incident: Incident | None = None
-    last_request: OpenRequest | None = None
+    last_request: RequestLife | None = None
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
     @classmethod
@@ -61,6 +61,18 @@ class ModelState:
             mark.ready = alert.at.offset
         return is_new
 
+    def is_before_promotion(self, alert: Alert) -> bool:
+        """Whether the alert fired before the last promotion, and so says nothing of the version that serves."""
+        promoted_at = self.last_request.promoted_at if self.last_request else None
+        return promoted_at is not None and alert.at.event_time <= promoted_at
+
+    def promote(self, version: str, at: datetime) -> None:
+        """Go over to the version that serves from now on; "" when versions have no names."""
+        superseded = self.versions.newest
+        self.versions.promote(version, at)
+        if self.versions.newest != superseded:
+            self.forget_version(superseded)
+
     def forget_version(self, version: str) -> None:
         """Drop the marks of a superseded version: its alerts, repeated or not, change nothing any more."""
         self.marks.pop(version, None)
@@ -71,6 +83,7 @@ class EngineState:
     """Everything the engine knows. The model that alerted longest ago comes first."""
 
     models: dict[str, ModelState] = field(default_factory=dict)
+    now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
 
 
 def _series_of(alert: Alert) -> str:

@@ -9,9 +9,14 @@ from typing import Any
 
 import click
 
+from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
+from streamer.commands.promote import promote
 from streamer.commands.record import record
+from streamer.commands.reject import reject
 from streamer.commands.replay import replay
+from streamer.commands.requests import requests
+from streamer.commands.result import result
 from streamer.commands.run import run
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
@@ -54,7 +59,7 @@ def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
 
 
-for command in (run, replay, record, verify, check_config, topics):
+for command in (run, replay, record, verify, check_config, topics, requests, approve, reject, result, promote):
     main.add_command(command)
 
 if __name__ == "__main__":

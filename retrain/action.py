@@ -1,0 +1,55 @@
+"""What the engine says is to be done. Every action names its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retrain.decision import Decision
+from retrain.incident import Incident
+from retrain.outcome import Outcome
+from retrain.request import RetrainRequest
+from retrain.state import ModelState
+
+
+@dataclass(frozen=True, slots=True)
+class PublishIncident:
+    """Publish the incident as it is now."""
+
+    incident: Incident
+    reason: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """Ask for a retrain."""
+
+    request: RetrainRequest
+    reason: Outcome = Outcome.REQUEST_MADE
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDecision:
+    """Publish what became of a request, or why a control record changed nothing."""
+
+    decision: Decision
+    reason: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """No request came of this alert, and this is why. Nothing to publish."""
+
+    alert_id: str
+    reason: Outcome
+
+
+Action = PublishIncident | PublishRequest | PublishDecision | Noted
+
+
+def close(model: ModelState, reason: Outcome) -> list[Action]:
+    """Close the model's incident, if one is open."""
+    incident = model.open_incident
+    if incident is None:
+        return []
+    model.incident = incident.closed(reason)
+    return [PublishIncident(model.incident, reason)]

@@ -1,0 +1,87 @@
+"""Settings of the decide fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from retrain.request import Approval
+
+DAY_S = 86_400.0
+DURATION_MAX_S = 100 * 366 * DAY_S
+PATTERNS_MAX = 1000
+
+
+class ApprovalBefore(StrEnum):
+    """Before which steps a person is asked."""
+
+    NEITHER = "neither"
+    TRAINING = "training"
+    PROMOTION = "promotion"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSettings:
+    """Settings of the decide fold. Durations are event time, in seconds, 0 to 100 years.
+
+    Raises `ValueError` with a sentence when a setting is out of its range.
+    """
+
+    cooldown_s: float = DAY_S  # from one request of a model to its next
+    expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer on; above 0
+    incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
+    ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
+    tv_distance_min: float = 0.1  # the same for shares of categories, in total variation distance; 0 to 1
+    sd_min: float = 0.3  # the same for shifts of a mean, in standard deviations
+    approval: Approval = Approval.NOT_REQUIRED  # of training, for models that no pattern of `approval_by_model` names
+    approval_by_model: Mapping[str, ApprovalBefore] = field(
+        default_factory=dict
+    )  # pattern of model names, such as "bus-*" -> before what a person is asked; the first pattern that fits counts
+    distinct_actors: bool = False  # whether a promotion needs another person than approved of or reported the training
+    watch_s: float = 7 * DAY_S  # after a promotion without drift for so long, the retrain has helped; above 0
+    models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is forgotten
+    columns_max: int = 50  # moves kept for an incident: the strongest
+
+    def __post_init__(self) -> None:
+        for name in ("cooldown_s", "expires_after_s", "incident_quiet_s", "watch_s"):
+            if not 0 <= getattr(self, name) <= DURATION_MAX_S:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
+        if self.expires_after_s == 0:
+            raise ValueError("expires_after_s is 0, but a request that is never open can't be answered.")
+        if self.watch_s == 0:
+            raise ValueError("watch_s is 0, but whether a retrain has helped takes time to show.")
+        if len(self.approval_by_model) > PATTERNS_MAX:
+            raise ValueError(f"approval_by_model has {len(self.approval_by_model)} patterns; at most {PATTERNS_MAX}.")
+        for name in ("ks_distance_min", "tv_distance_min"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but a distance of distributions lies in 0 to 1.")
+        if not 0 <= self.sd_min < math.inf:
+            raise ValueError(f"sd_min is {self.sd_min}, but must be 0 or more, and finite.")
+        for name in ("models_max", "columns_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be 1 or more.")
+
+    def effect_min(self, effect_unit: str) -> float:
+        """The smallest effect worth a retrain; 0 for a unit without a setting."""
+        least = {"ks_distance": self.ks_distance_min, "tv_distance": self.tv_distance_min, "sd": self.sd_min}
+        return least.get(effect_unit, 0.0)
+
+    def approval_of_training(self, model_id: str) -> Approval:
+        """Whether a person is asked before this model is trained."""
+        asked = self.approval_before(model_id) in {ApprovalBefore.TRAINING, ApprovalBefore.BOTH}
+        return Approval.REQUIRED if asked else Approval.NOT_REQUIRED
+
+    def wants_review(self, model_id: str) -> bool:
+        """Whether a person is asked before what was trained for this model is promoted."""
+        return self.approval_before(model_id) in {ApprovalBefore.PROMOTION, ApprovalBefore.BOTH}
+
+    def approval_before(self, model_id: str) -> ApprovalBefore:
+        """Before which steps of this model's retrain a person is asked."""
+        for pattern, before in self.approval_by_model.items():
+            if fnmatchcase(model_id, pattern):
+                return before
+        return ApprovalBefore.TRAINING if self.approval is Approval.REQUIRED else ApprovalBefore.NEITHER
