@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from retrain.control import Control
 from retrain.decision import Decision
 from retrain.incident import Incident
+from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
 from retrain.request import RetrainRequest
 from retrain.state import ModelState
@@ -53,3 +55,8 @@ def close(model: ModelState, reason: Outcome) -> list[Action]:
         return []
     model.incident = incident.closed(reason)
     return [PublishIncident(model.incident, reason)]
+
+
+def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Action:
+    """The answer to a control record about a request that stands now as `life` says."""
+    return PublishDecision(Decision.answer(control, reason, model_id, life), reason)

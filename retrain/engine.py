@@ -2,8 +2,8 @@
 
     alert ─► seen before? ─► older version? ─► incident: open, absorb, close ─► the rules of `policy` ─► request
                  │                 │                     │                              │                   │
-              duplicate      older_version        PublishIncident              Noted(why not)        PublishRequest
-    control record ─► `register` ─► PublishDecision
+              duplicate      older_version        PublishIncident              Noted(why not)            `waiting`
+    control record ─► `register` ─► PublishDecision                        room in the budget ─► PublishRequest
 
 `Engine.handle` is the only method that changes state. There is no clock: time is the alert's event time, and for each
 model it never runs backwards (its running maximum), so a late alert can neither shorten a cooldown nor end an incident.
@@ -11,20 +11,19 @@ model it never runs backwards (its running maximum), so a late alert can neither
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
-from retrain.action import Action, Noted, PublishIncident, PublishRequest, close
+from retrain.action import Action, Noted, PublishIncident, close
 from retrain.alert import Alert, AlertState
 from retrain.control import Control
 from retrain.incident import Incident
 from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.register import Register
-from retrain.request import request_for
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
 from retrain.versions import Order
+from retrain.waiting import Waiting
 
 
 class Engine:
@@ -35,6 +34,7 @@ class Engine:
         self.settings = settings
         self.state = state or EngineState()
         self._register = Register(settings, self.state)
+        self._waiting = Waiting(settings, self.state, self._register)
 
     def handle(self, record: Alert | Control) -> list[Action]:
         """Fold one record. Returns what to do, in order; the last action is the answer to the record.
@@ -42,7 +42,10 @@ class Engine:
         That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record. Times must be
         aware of their zone; numbers finite.
         """
-        return self._register.told(record) if isinstance(record, Control) else self._alerted(record)
+        if isinstance(record, Alert):
+            return self._alerted(record)
+        answer = self._register.told(record)
+        return self._waiting.release()[0] + answer
 
     def _alerted(self, record: Alert) -> list[Action]:
         event_time = _event_time_of(record)
@@ -80,25 +83,20 @@ class Engine:
         # An alert that becomes ready belongs where it fired, however long that took.
         if incident is None or alert.state is AlertState.READY:
             return False
-        if model.last_request is not None and model.last_request.is_open(model.now):
+        if model.waiting or (model.last_request is not None and model.last_request.is_open(model.now)):
             return False
         return (model.now - incident.last_alert_at).total_seconds() > self.settings.incident_quiet_s
 
     def _absorb(self, model: ModelState, alert: Alert) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        question = Question(alert, model.now, model.last_request, self.settings)
-        decision = decide(question)
-        incident = self._incident_with(model, alert, decision)
-        verdict: Action = Noted(alert.alert_id, decision)
-        if decision is Outcome.REQUEST_MADE and question.window:
-            approval = self.settings.approval_of_training(alert.model_id)
-            expires_after_s = self.settings.expires_after_s
-            request = request_for(alert, incident, question.window, model.now, expires_after_s, approval)
-            self._register.begin(model, request)
-            incident = replace(incident, request_id=request.request_id)
-            verdict = PublishRequest(request)
-        model.incident = incident
-        return [PublishIncident(incident, incident.reason), verdict]
+        decision = decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))
+        if decision is Outcome.REQUEST_MADE:
+            self._waiting.put(model, alert)
+            decision = Outcome.WAITING_FOR_ROOM
+        model.incident = self._incident_with(model, alert, decision)
+        others, own = self._waiting.release(alert)
+        noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
+        return others + (own or noted)
 
     def _incident_with(self, model: ModelState, alert: Alert, decision: Outcome) -> Incident:
         is_new, version, incident = model.see(alert), model.versions.newest, model.open_incident

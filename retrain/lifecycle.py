@@ -42,6 +42,7 @@ class RequestState(StrEnum):
 
 _S, _K = RequestState, ControlKind
 
+RUNNING = frozenset({_S.REQUESTED, _S.APPROVED, _S.TRAINING})  # a trainer is at work, or may be soon
 OPEN = frozenset({_S.REQUESTED, _S.APPROVED, _S.TRAINING, _S.TRAINED, _S.AWAITING_REVIEW})
 
 # Kind -> the states in which it may be said, the state it leads to, and the name of that.

@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
     COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
+    BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
+    WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record

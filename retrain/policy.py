@@ -7,6 +7,7 @@ The first rule that names one wins; when all pass, the request is made. A new ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ class Question:
     now: datetime  # the model's running maximum of event time
     last_request: RequestLife | None  # the model's last one, open or not
     settings: RetrainSettings
+    unhelpful: int = 0  # promotions of the model in a row that did not help
     window: TrainingWindow | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,15 +65,23 @@ def none_open(question: Question) -> Outcome | None:
 
 def has_cooled_down(question: Question) -> Outcome | None:
     """A model that was just asked for has not had the time to show that it is better."""
+    return Outcome.COOLING_DOWN if _seconds_since_request(question) < question.settings.cooldown_s else None
+
+
+def is_not_backing_off(question: Question) -> Outcome | None:
+    """Where retraining has not helped, doing it again soon will hardly help either."""
+    wait_s = question.settings.cooldown_after(question.unhelpful)
+    return Outcome.BACKING_OFF if _seconds_since_request(question) < wait_s else None
+
+
+def _seconds_since_request(question: Question) -> float:
     last = question.last_request
-    if last and (question.now - last.requested_at).total_seconds() < question.settings.cooldown_s:
-        return Outcome.COOLING_DOWN
-    return None
+    return (question.now - last.requested_at).total_seconds() if last else math.inf
 
 
 Rule = Callable[[Question], Outcome | None]
 
-RULES: tuple[Rule, ...] = (has_model, is_large, is_ready, has_window, none_open, has_cooled_down)
+RULES: tuple[Rule, ...] = (has_model, is_large, is_ready, has_window, none_open, has_cooled_down, is_not_backing_off)
 
 
 def decide(question: Question) -> Outcome:

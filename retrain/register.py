@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from retrain.action import Action, PublishDecision, close
+from retrain.action import Action, PublishDecision, answer, close
 from retrain.alert import Alert
 from retrain.control import Control, ControlKind
-from retrain.deadlines import Deadline, Deadlines
 from retrain.decision import Decision
-from retrain.lifecycle import MOVES, OPEN, RequestLife, RequestState, refusal
+from retrain.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState, refusal
 from retrain.outcome import Outcome
+from retrain.ranking import Ranking
 from retrain.request import RetrainRequest, later
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
@@ -35,10 +35,12 @@ class Register:
         self._settings = settings
         self._state = state
         self._model_of: dict[str, str] = {}
+        self.running = 0  # requests that are with people or trainers
         for model_id, model in state.models.items():
             if model.last_request:
                 self._model_of[model.last_request.request_id] = model_id
-        self._deadlines = Deadlines(self._current)
+                self.running += model.last_request.state in RUNNING
+        self._deadlines = Ranking(self._current)
 
     def begin(self, model: ModelState, request: RetrainRequest) -> None:
         """Keep a request that is made now, in place of the model's last one."""
@@ -60,9 +62,12 @@ class Register:
         """End what is overdue by the fleet's time, `now` included; in order of deadlines."""
         self._state.now = max(self._state.now or now, now)
         actions = list[Action]()
-        for when, request_id in self._deadlines.until(self._state.now):
+        while (first := self._deadlines.first()) and first[0] <= self._state.now:
+            self._deadlines.take()
+            when, request_id = first
             model = self._state.models.get(self._model_of.get(request_id, ""))
             if model and (life := model.last_request) and life.is_waiting and life.answer_by == when:
+                model.unhelpful = model.unhelpful if life.state in OPEN else 0
                 actions.append(self._end(model, life, *_BY_TIME[life.state in OPEN], when))
         return actions
 
@@ -72,6 +77,7 @@ class Register:
         is_small = alert.effect < self._settings.effect_min(alert.effect_unit)
         if is_small or life is None or life.state is not RequestState.WATCHING:
             return []
+        model.unhelpful += 1
         return [self._end(model, life, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
 
     def told(self, control: Control) -> list[Action]:
@@ -80,14 +86,14 @@ class Register:
         model = self._state.models.get(model_id)
         life = model.last_request if model else None
         if model is None or life is None:
-            return [_answer(control, Outcome.UNKNOWN_REQUEST)]
+            return [answer(control, Outcome.UNKNOWN_REQUEST)]
         ended = list[Action]()
         if life.state in OPEN and control.at >= life.answer_by:
             ended = [self._end(model, life, *_BY_TIME[True], control.at)]
             life = model.last_request or life
         refused = refusal(life, control, self._settings.distinct_actors)
         if refused:
-            return [*ended, _answer(control, refused, model_id, life)]
+            return [*ended, answer(control, refused, model_id, life)]
         return self._accept(model_id, model, life, control)
 
     def _accept(self, model_id: str, model: ModelState, life: RequestLife, control: Control) -> list[Action]:
@@ -106,25 +112,24 @@ class Register:
             model.promote(life.challenger, now)
             actions = close(model, Outcome.PROMOTED)
         self._put(model, life)
-        return [*actions, _answer(control, reason, model_id, life)]
+        return [*actions, answer(control, reason, model_id, life)]
 
     def _end(
         self, model: ModelState, life: RequestLife, state: RequestState, reason: Outcome, at: datetime | None = None
     ) -> Action:
         """End a request without anybody's word."""
-        model.last_request = replace(life, state=state, changed_at=max(at or life.changed_at, life.changed_at))
-        decision = Decision.by_itself(self._model_of[life.request_id], model.last_request, reason)
+        life = replace(life, state=state, changed_at=max(at or life.changed_at, life.changed_at))
+        self._put(model, life)
+        decision = Decision.by_itself(self._model_of[life.request_id], life, reason)
         return PublishDecision(decision, reason)
 
     def _put(self, model: ModelState, life: RequestLife) -> None:
+        before = model.last_request
+        self.running += (life.state in RUNNING) - (before is not None and before.state in RUNNING)
         model.last_request = life
         if life.is_waiting:
             self._deadlines.put(life.answer_by, life.request_id)
 
-    def _current(self) -> Iterator[Deadline]:
+    def _current(self) -> Iterator[tuple[datetime, str]]:
         lives = (model.last_request for model in self._state.models.values())
         return ((life.answer_by, life.request_id) for life in lives if life and life.is_waiting)
-
-
-def _answer(control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Action:
-    return PublishDecision(Decision.answer(control, reason, model_id, life), reason)

@@ -13,6 +13,8 @@ from retrain.request import Approval
 DAY_S = 86_400.0
 DURATION_MAX_S = 100 * 366 * DAY_S
 PATTERNS_MAX = 1000
+FACTOR_MAX = 1000
+DOUBLINGS_MAX = 64  # of a cooldown: beyond, `cooldown_max_s` has long been reached
 
 
 class ApprovalBefore(StrEnum):
@@ -32,6 +34,10 @@ class RetrainSettings:
     """
 
     cooldown_s: float = DAY_S  # from one request of a model to its next
+    cooldown_factor: float = 2.0  # how many times longer with each promotion in a row that did not help; 1 or more
+    cooldown_max_s: float = 30 * DAY_S  # and never longer than this, unless `cooldown_s` is
+    requests_per_hour_max: int | None = None  # of all models, by event time; what is beyond waits, most urgent first
+    running_max: int | None = None  # requests of all models that wait for approval or training, at once; others wait
     expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer on; above 0
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
     ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
@@ -47,7 +53,7 @@ class RetrainSettings:
     columns_max: int = 50  # moves kept for an incident: the strongest
 
     def __post_init__(self) -> None:
-        for name in ("cooldown_s", "expires_after_s", "incident_quiet_s", "watch_s"):
+        for name in ("cooldown_s", "cooldown_max_s", "expires_after_s", "incident_quiet_s", "watch_s"):
             if not 0 <= getattr(self, name) <= DURATION_MAX_S:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
         if self.expires_after_s == 0:
@@ -61,14 +67,21 @@ class RetrainSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, but a distance of distributions lies in 0 to 1.")
         if not 0 <= self.sd_min < math.inf:
             raise ValueError(f"sd_min is {self.sd_min}, but must be 0 or more, and finite.")
-        for name in ("models_max", "columns_max"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be 1 or more.")
+        if not 1 <= self.cooldown_factor <= FACTOR_MAX:
+            raise ValueError(f"cooldown_factor is {self.cooldown_factor}, but must be 1 to {FACTOR_MAX}.")
+        for name in ("models_max", "columns_max", "requests_per_hour_max", "running_max"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ValueError(f"{name} is {number}, but must be 1 or more.")
 
     def effect_min(self, effect_unit: str) -> float:
         """The smallest effect worth a retrain; 0 for a unit without a setting."""
         least = {"ks_distance": self.ks_distance_min, "tv_distance": self.tv_distance_min, "sd": self.sd_min}
         return least.get(effect_unit, 0.0)
+
+    def cooldown_after(self, unhelpful: int) -> float:
+        """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
+        longer_s = self.cooldown_s * self.cooldown_factor ** min(unhelpful, DOUBLINGS_MAX)
+        return max(self.cooldown_s, min(longer_s, self.cooldown_max_s))
 
     def approval_of_training(self, model_id: str) -> Approval:
         """Whether a person is asked before this model is trained."""

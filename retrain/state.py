@@ -34,6 +34,8 @@ class ModelState:
     versions: Versions
     incident: Incident | None = None
     last_request: RequestLife | None = None
+    waiting: Alert | None = None  # worth a retrain, and waiting for room in the fleet's budget
+    unhelpful: int = 0  # promotions in a row that did not help
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
     @classmethod
@@ -70,12 +72,14 @@ class ModelState:
         """Go over to the version that serves from now on; "" when versions have no names."""
         superseded = self.versions.newest
         self.versions.promote(version, at)
+        self.waiting = None
         if self.versions.newest != superseded:
             self.forget_version(superseded)
 
     def forget_version(self, version: str) -> None:
-        """Drop the marks of a superseded version: its alerts, repeated or not, change nothing any more."""
+        """Drop what is known of a superseded version: its alerts, repeated or not, change nothing any more."""
         self.marks.pop(version, None)
+        self.waiting = None
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class EngineState:
     """Everything the engine knows. The model that alerted longest ago comes first."""
 
     models: dict[str, ModelState] = field(default_factory=dict)
+    made: list[datetime] = field(default_factory=list)  # when requests were made in the last hour, by the fleet's time
     now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
 
 

@@ -10,7 +10,7 @@ from retrain.action import Noted, PublishDecision, PublishIncident, PublishReque
 from retrain.control import Control, ControlKind
 from retrain.engine import Engine
 from retrain.incident import IncidentState
-from retrain.lifecycle import OPEN, REFUSALS
+from retrain.lifecycle import OPEN, REFUSALS, RUNNING
 from retrain.settings import ApprovalBefore, RetrainSettings
 from streamer.testing.alerts import START, random_alerts
 
@@ -33,6 +33,8 @@ def settings_of_engines(draw):
         watch_s=draw(durations_s.filter(bool)),
         approval_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(ApprovalBefore))),
         distinct_actors=draw(st.booleans()),
+        requests_per_hour_max=draw(st.sampled_from([None, None, 1, 2])),
+        running_max=draw(st.sampled_from([None, None, 1, 2])),
         columns_max=draw(st.sampled_from([1, 2, 50])),
     )
 
@@ -65,8 +67,9 @@ def test_every_alert_has_exactly_one_verdict(settings, random, n):
     for alert in random_alerts(random, n):
         *before, verdict = engine.handle(alert)
         assert isinstance(verdict, PublishRequest | Noted)
-        assert all(isinstance(action, PublishIncident | PublishDecision) for action in before)
-        assert sum(isinstance(action, PublishIncident) for action in before) <= 2
+        assert not any(isinstance(action, Noted) for action in before)
+        of_its_own = [a for a in before if isinstance(a, PublishIncident) and a.incident.model_id == alert.model_id]
+        assert len(of_its_own) <= 2
 
 
 @given(settings_of_engines(), randoms, lengths)
@@ -140,6 +143,24 @@ def test_whatever_is_said_a_model_has_one_open_request(settings, random, n):
         if isinstance(record, Control):
             assert isinstance(actions[-1], PublishDecision)
             assert actions[-1].decision.request_id == record.request_id
+
+
+@given(settings_of_engines(), randoms, lengths)
+def test_the_budget_is_never_exceeded(settings, random, n):
+    """Within any hour of the fleet's time, and at any moment on the way, there are never more than is allowed."""
+    engine, made, state = Engine(settings), [], {}
+    for record in records_with_words(random, settings, n):
+        for action in engine.handle(record):
+            if isinstance(action, PublishRequest):
+                made.append(engine.state.now)
+                state[action.request.request_id] = "approved"
+            elif isinstance(action, PublishDecision):
+                state[action.decision.request_id] = action.decision.state
+        running = sum(each in RUNNING for each in state.values())
+        assert running <= (settings.running_max or n)
+        hour = [at for at in made if at > engine.state.now - timedelta(hours=1)] if made else []
+        assert len(hour) <= (settings.requests_per_hour_max or n)
+        assert len(engine.state.made) <= (settings.requests_per_hour_max or 0)
 
 
 @given(settings_of_engines(), randoms, lengths)

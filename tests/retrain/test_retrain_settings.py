@@ -22,6 +22,12 @@ from streamer.testing.alerts import moment, ready
         ("sd_min", float("inf")),
         ("sd_min", float("nan")),
         ("models_max", 0),
+        ("requests_per_hour_max", 0),
+        ("running_max", 0),
+        ("cooldown_factor", 0.9),
+        ("cooldown_factor", float("inf")),
+        ("cooldown_max_s", -1),
+        ("watch_s", 0),
         ("columns_max", 0),
     ],
 )
