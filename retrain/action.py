@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from retrain.control import Control
 from retrain.decision import Decision
-from retrain.incident import Incident
+from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
 from retrain.request import RetrainRequest
-from retrain.state import ModelState
+from retrain.state import ModelState, Storm
+
+STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ def close(model: ModelState, reason: Outcome) -> list[Action]:
         return []
     model.incident = incident.closed(reason)
     return [PublishIncident(model.incident, reason)]
+
+
+def publish_storm(storm: Storm, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
+    """Publish a storm's incident, with its models as they are now."""
+    models = tuple(islice(storm.models, STORM_MODELS_NAMED_MAX))
+    storm.incident = replace(storm.incident, state=state, reason=reason, model_count=len(storm.models), models=models)
+    return PublishIncident(storm.incident, reason)
 
 
 def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Action:

@@ -18,10 +18,11 @@ from retrain.alert import Alert, AlertState
 from retrain.control import Control
 from retrain.incident import Incident
 from retrain.outcome import Outcome
-from retrain.policy import Question, decide
+from retrain.policy import SOURCE_PREFIX, Question, decide
 from retrain.register import Register
 from retrain.settings import RetrainSettings
-from retrain.state import EngineState, ModelState
+from retrain.state import EngineState, ModelState, StormState
+from retrain.storm import Storms
 from retrain.versions import Order
 from retrain.waiting import Waiting
 
@@ -34,6 +35,7 @@ class Engine:
         self.settings = settings
         self.state = state or EngineState()
         self._register = Register(settings, self.state)
+        self._storms = Storms(settings, self.state)
         self._waiting = Waiting(settings, self.state, self._register)
 
     def handle(self, record: Alert | Control) -> list[Action]:
@@ -44,11 +46,12 @@ class Engine:
         """
         if isinstance(record, Alert):
             return self._alerted(record)
-        answer = self._register.told(record)
+        answer, freed = self._storms.told(record) or (self._register.told(record), [])
+        self._waiting.free(freed)
         return self._waiting.release()[0] + answer
 
     def _alerted(self, record: Alert) -> list[Action]:
-        event_time = _event_time_of(record)
+        event_time = record.event_time
         model = self.state.models.get(record.model_id) or ModelState.met(record.model_version, event_time)
         if model.has_seen(record):
             return [Noted(record.alert_id, Outcome.DUPLICATE)]
@@ -58,15 +61,37 @@ class Engine:
         order = model.versions.take(record.model_version, event_time)
         if order is Order.OLDER:
             return [Noted(record.alert_id, Outcome.OLDER_VERSION)]
-        actions = self._register.pass_time(event_time) + self._make_last(record.model_id, model)
+        now, actions = self._pass_time(event_time)
+        actions += self._make_last(record.model_id, model)
         model.now = max(model.now, event_time)
-        actions += self._register.drifted(model, record)
         if order is Order.NEWER:
             model.forget_version(superseded)
             actions += close(model, Outcome.NEW_VERSION)
         elif self._is_quiet(model, record):
             actions += close(model, Outcome.QUIET)
-        return actions + self._absorb(model, record)
+        return actions + self._judge(model, record, now)
+
+    def _judge(self, model: ModelState, record: Alert, now: datetime) -> list[Action]:
+        """Make of an alert that counts what it is: part of a storm, or its model's own."""
+        actions = self._storms.join(record, now)
+        if not (self.state.is_calm(record.column) or record.model_id.startswith(SOURCE_PREFIX)):
+            return actions + self._hold(model, record)
+        return actions + self._register.drifted(model, record) + self._absorb(model, record)
+
+    def _pass_time(self, event_time: datetime) -> tuple[datetime, list[Action]]:
+        """The fleet's time, and what ends by it."""
+        now = self.state.now = max(self.state.now or event_time, event_time)
+        return now, self._register.pass_time(now) + self._storms.pass_time(now)
+
+    def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
+        """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
+        decision = self._decide(model, alert)
+        model.see(alert)
+        if decision is Outcome.REQUEST_MADE:
+            decision = Outcome.HELD_BY_STORM
+            if self.state.storms[alert.column].state is StormState.HELD:
+                self._waiting.put(model, alert)
+        return [*self._waiting.release()[0], Noted(alert.alert_id, decision)]
 
     def _make_last(self, model_id: str, model: ModelState) -> list[Action]:
         """Make this model the one that alerted last; forget the one that alerted longest ago when there is no room."""
@@ -89,7 +114,7 @@ class Engine:
 
     def _absorb(self, model: ModelState, alert: Alert) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        decision = decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))
+        decision = self._decide(model, alert)
         if decision is Outcome.REQUEST_MADE:
             self._waiting.put(model, alert)
             decision = Outcome.WAITING_FOR_ROOM
@@ -98,14 +123,13 @@ class Engine:
         noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
         return others + (own or noted)
 
+    def _decide(self, model: ModelState, alert: Alert) -> Outcome:
+        return decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))
+
     def _incident_with(self, model: ModelState, alert: Alert, decision: Outcome) -> Incident:
-        is_new, version, incident = model.see(alert), model.versions.newest, model.open_incident
+        is_new, version = model.see(alert), model.versions.newest
+        incident = model.incident_for(is_new)
         if incident is None:
             return Incident.opened(alert, version, model.now, decision)
         columns_max = self.settings.columns_max
         return incident.absorb(alert, version, model.now, decision, is_new=is_new, columns_max=columns_max)
-
-
-def _event_time_of(alert: Alert) -> datetime:
-    """When the alert took place: where it became ready, else where it fired."""
-    return (alert.ready_at or alert.at).event_time

@@ -17,6 +17,11 @@ class Outcome(StrEnum):
     ABSORBED = "absorbed"  # the alert joined the open incident
     QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
     NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
+    JOINED_STORM = "joined_storm"  # closed: its column moves in many models, and their storm is one incident
+    STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
+    STORM_GREW = "storm_grew"  # it has twice as many models as when it was last published
+    STORM_RELEASED = "storm_released"  # closed: a person wants what waits to be asked for
+    STORM_DISMISSED = "storm_dismissed"  # closed: a person wants nothing of it
     MODEL_EVICTED = "model_evicted"  # closed: more than `models_max` models, and this one alerted longest ago
 
     # What became of the question whether to retrain.
@@ -28,6 +33,7 @@ class Outcome(StrEnum):
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
     COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
+    HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
     WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
 
     # The alert changed nothing.

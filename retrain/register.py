@@ -60,9 +60,8 @@ class Register:
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End what is overdue by the fleet's time, `now` included; in order of deadlines."""
-        self._state.now = max(self._state.now or now, now)
         actions = list[Action]()
-        while (first := self._deadlines.first()) and first[0] <= self._state.now:
+        while (first := self._deadlines.first()) and first[0] <= now:
             self._deadlines.take()
             when, request_id = first
             model = self._state.models.get(self._model_of.get(request_id, ""))

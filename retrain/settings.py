@@ -38,6 +38,9 @@ class RetrainSettings:
     cooldown_max_s: float = 30 * DAY_S  # and never longer than this, unless `cooldown_s` is
     requests_per_hour_max: int | None = None  # of all models, by event time; what is beyond waits, most urgent first
     running_max: int | None = None  # requests of all models that wait for approval or training, at once; others wait
+    storm_models_min: int | None = 100  # so many models that alert on one column make a storm; None: there are none
+    storm_window_s: float = 3600.0  # within so long, by event time
+    storm_columns_max: int = 1024  # columns whose alerts are counted; beyond, the one that alerted longest ago is not
     expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer on; above 0
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
     ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
@@ -53,23 +56,17 @@ class RetrainSettings:
     columns_max: int = 50  # moves kept for an incident: the strongest
 
     def __post_init__(self) -> None:
-        for name in ("cooldown_s", "cooldown_max_s", "expires_after_s", "incident_quiet_s", "watch_s"):
-            if not 0 <= getattr(self, name) <= DURATION_MAX_S:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
-        if self.expires_after_s == 0:
-            raise ValueError("expires_after_s is 0, but a request that is never open can't be answered.")
-        if self.watch_s == 0:
-            raise ValueError("watch_s is 0, but whether a retrain has helped takes time to show.")
-        if len(self.approval_by_model) > PATTERNS_MAX:
-            raise ValueError(f"approval_by_model has {len(self.approval_by_model)} patterns; at most {PATTERNS_MAX}.")
-        for name in ("ks_distance_min", "tv_distance_min"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but a distance of distributions lies in 0 to 1.")
-        if not 0 <= self.sd_min < math.inf:
-            raise ValueError(f"sd_min is {self.sd_min}, but must be 0 or more, and finite.")
+        _check_durations(self)
+        _check_effects(self)
         if not 1 <= self.cooldown_factor <= FACTOR_MAX:
             raise ValueError(f"cooldown_factor is {self.cooldown_factor}, but must be 1 to {FACTOR_MAX}.")
-        for name in ("models_max", "columns_max", "requests_per_hour_max", "running_max"):
+        if len(self.approval_by_model) > PATTERNS_MAX:
+            raise ValueError(f"approval_by_model is {len(self.approval_by_model)} patterns; at most {PATTERNS_MAX}.")
+        if self.storm_models_min is not None and self.storm_models_min < 2:
+            raise ValueError(
+                f"storm_models_min is {self.storm_models_min}, but must be 2 or more: one model is no storm."
+            )
+        for name in ("models_max", "columns_max", "requests_per_hour_max", "running_max", "storm_columns_max"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ValueError(f"{name} is {number}, but must be 1 or more.")
 
@@ -98,3 +95,22 @@ class RetrainSettings:
             if fnmatchcase(model_id, pattern):
                 return before
         return ApprovalBefore.TRAINING if self.approval is Approval.REQUIRED else ApprovalBefore.NEITHER
+
+
+def _check_durations(settings: RetrainSettings) -> None:
+    names = ("cooldown_s", "cooldown_max_s", "expires_after_s", "incident_quiet_s", "watch_s", "storm_window_s")
+    for name in names:
+        if not 0 <= getattr(settings, name) <= DURATION_MAX_S:
+            raise ValueError(f"{name} is {getattr(settings, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
+    if settings.expires_after_s == 0:
+        raise ValueError("expires_after_s is 0, but a request that is never open can't be answered.")
+    if settings.watch_s == 0:
+        raise ValueError("watch_s is 0, but whether a retrain has helped takes time to show.")
+
+
+def _check_effects(settings: RetrainSettings) -> None:
+    for name in ("ks_distance_min", "tv_distance_min"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} is {getattr(settings, name)}, but a distance of distributions lies in 0 to 1.")
+    if not 0 <= settings.sd_min < math.inf:
+        raise ValueError(f"sd_min is {settings.sd_min}, but must be 0 or more, and finite.")

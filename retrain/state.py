@@ -5,12 +5,14 @@ Mappings keep their order (it says which model alerted longest ago), so a serial
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
+from retrain.outcome import Outcome
 from retrain.versions import Versions
 
 
@@ -47,6 +49,13 @@ class ModelState:
     def open_incident(self) -> Incident | None:
         return self.incident if self.incident and self.incident.state is IncidentState.OPEN else None
 
+    def incident_for(self, is_new: bool) -> Incident | None:
+        """The open incident; for an alert that fired before also the last one, reopened if a storm came in between."""
+        last = self.incident
+        if last and not is_new and last.reason in {Outcome.QUIET, Outcome.JOINED_STORM}:
+            return replace(last, state=IncidentState.OPEN)
+        return self.open_incident
+
     def has_seen(self, alert: Alert) -> bool:
         """Whether this very alert, in this state, has been handled before."""
         mark = self.marks.get(alert.model_version, {}).get(_series_of(alert))
@@ -82,6 +91,23 @@ class ModelState:
         self.waiting = None
 
 
+class StormState(StrEnum):
+    """What becomes of alerts that join a storm."""
+
+    HELD = "held"  # nothing is asked for until a person says
+    RELEASED = "released"  # as if there were no storm
+    DISMISSED = "dismissed"  # nothing is asked for
+
+
+@dataclass(slots=True)
+class Storm:
+    """One column that moves in many models."""
+
+    incident: Incident
+    models: dict[str, None]  # those that have joined, in that order; at most as many as there are
+    state: StormState = StormState.HELD
+
+
 @dataclass(slots=True)
 class EngineState:
     """Everything the engine knows. The model that alerted longest ago comes first."""
@@ -89,6 +115,18 @@ class EngineState:
     models: dict[str, ModelState] = field(default_factory=dict)
     made: list[datetime] = field(default_factory=list)  # when requests were made in the last hour, by the fleet's time
     now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
+    columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
+    storms: dict[str, Storm] = field(default_factory=dict)  # by column
+
+    def is_calm(self, column: str) -> bool:
+        """Whether alerts of the column count as their models' own."""
+        storm = self.storms.get(column)
+        return storm is None or storm.state is StormState.RELEASED
+
+    def waits_with(self, model_id: str, column: str) -> bool:
+        """Whether the model waits for a retrain because of this column."""
+        model = self.models.get(model_id)
+        return model is not None and model.waiting is not None and model.waiting.column == column
 
 
 def _series_of(alert: Alert) -> str:

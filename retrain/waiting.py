@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from retrain.action import Action, Noted, PublishIncident, PublishRequest
 from retrain.alert import Alert
 from retrain.budget import Budget
-from retrain.incident import Move
+from retrain.incident import Incident, Move
 from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.ranking import Ranking
@@ -43,10 +43,17 @@ class Waiting:
         self._ranking = Ranking(self._current)
 
     def put(self, model: ModelState, alert: Alert) -> None:
-        """Let a model wait with this alert, unless it waits with a more urgent one."""
-        if model.waiting is None or urgency(alert) <= urgency(model.waiting):
+        """Let a model wait with this alert, unless it waits with a more urgent one; those of storms come last."""
+        if model.waiting is None or self._rank(alert) <= self._rank(model.waiting):
             model.waiting = alert
             self._ranking.put(urgency(alert), alert.model_id)
+
+    def free(self, model_ids: Iterable[str]) -> None:
+        """Let models take their place again whose storm is released."""
+        for model_id in model_ids:
+            model = self._state.models.get(model_id)
+            if model and model.waiting:
+                self._ranking.put(urgency(model.waiting), model_id)
 
     def release(self, own: Alert | None = None) -> tuple[list[Action], list[Action]]:
         """Make the requests that there is room for: what is to be done about others, and about the model of `own`.
@@ -54,13 +61,8 @@ class Waiting:
         `own` is the alert at hand, whose request bears its model's time; others bear the fleet's.
         """
         others, ours = list[Action](), list[Action]()
-        while (first := self._ranking.first()) and self._budget.has_room(self._register.running):
-            self._ranking.take()
-            rank, model_id = first
-            model = self._state.models.get(model_id)
-            if model is None or (alert := model.waiting) is None or urgency(alert) != rank:
-                continue
-            is_own = own is not None and model_id == own.model_id
+        for model, alert in self._next():
+            is_own = own is not None and alert.model_id == own.model_id
             now = model.now if is_own else max(self._state.now or model.now, model.now)
             *before, last = self._ask(model, alert, now, None if is_own else Outcome.REQUEST_MADE)
             if is_own and isinstance(last, PublishRequest):
@@ -69,13 +71,25 @@ class Waiting:
                 others += [*before, last]
         return others, ours
 
+    def _next(self) -> Iterator[tuple[ModelState, Alert]]:
+        """Whom there is room for; what a storm holds takes its place again when it is released."""
+        while (first := self._ranking.first()) and self._budget.has_room(self._register.running):
+            self._ranking.take()
+            rank, model_id = first
+            model = self._state.models.get(model_id)
+            alert = model.waiting if model else None
+            if model and alert and urgency(alert) == rank and self._state.is_calm(alert.column):
+                yield model, alert
+
     def _ask(self, model: ModelState, alert: Alert, now: datetime, reason: Outcome | None) -> list[Action]:
         """The request of a model that waits, and its incident, published for this reason or the one it has."""
         question = Question(alert, now, model.last_request, self._settings, model.unhelpful)
-        decision, incident = decide(question), model.open_incident
+        decision = decide(question)
         model.waiting = None
-        if decision is not Outcome.REQUEST_MADE or question.window is None or incident is None:
+        if decision is not Outcome.REQUEST_MADE or question.window is None:
             return [Noted(alert.alert_id, decision)]
+        # What a storm held may have no incident of its own yet.
+        incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
         approval = self._settings.approval_of_training(alert.model_id)
         request = request_for(alert, incident, question.window, now, self._settings.expires_after_s, approval)
         self._register.begin(model, request)
@@ -86,4 +100,11 @@ class Waiting:
 
     def _current(self) -> Iterator[tuple[Urgency, str]]:
         models = self._state.models.items()
-        return ((urgency(model.waiting), model_id) for model_id, model in models if model.waiting)
+        return (
+            (urgency(model.waiting), model_id)
+            for model_id, model in models
+            if model.waiting and self._state.is_calm(model.waiting.column)
+        )
+
+    def _rank(self, alert: Alert) -> tuple[bool, Urgency]:
+        return not self._state.is_calm(alert.column), urgency(alert)

@@ -86,7 +86,7 @@ class DecideFold:
             self.tally["dead_letters", records.topic, record.reason.value] += 1
             return [dead_letter(records, i, record.reason, record.detail, self.topics.dead_letters(records.topic))]
         if isinstance(record, Alert):
-            event_time_ms = ((record.ready_at or record.at).event_time - _EPOCH) // timedelta(milliseconds=1)
+            event_time_ms = (record.event_time - _EPOCH) // timedelta(milliseconds=1)
             self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
         actions = self._engine.handle(record)
         for action in actions:

@@ -1,4 +1,4 @@
-"""How requests stand, read from the topics of requests and decisions."""
+"""How requests stand, and which storms are held, read from what decide has published."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from datetime import datetime
 import msgspec
 
 from retrain.decision import Decision
+from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import OPEN, REFUSALS, RequestState
 from retrain.outcome import Outcome
 from retrain.request import Approval, RetrainRequest
+from retrain.storm import FLEET_PREFIX
 from streamer.logs.base import Records
 from streamer.topics import OutputTopics
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One request as it stands."""
+    """One request, or held storm, as it stands."""
 
-    request_id: str
+    request_id: str  # of a storm: the id of its incident
     model_id: str
     state: RequestState
     since: datetime
@@ -35,12 +37,13 @@ class Standing:
 
 
 class Ledger:
-    """Takes records of both topics, in any order of topics, and tells how requests stand."""
+    """Takes records of these topics, in any order of topics, and tells how things stand."""
 
     def __init__(self, topics: OutputTopics) -> None:
         self._topics = topics
         self._made: dict[str, Standing] = {}
         self._changed: dict[str, Standing] = {}
+        self._storms: dict[str, Standing] = {}
 
     def read(self, stretches: Iterable[Records]) -> None:
         """Take these records. Raises `msgspec.MsgspecError` for one that Driftline has not written."""
@@ -50,15 +53,32 @@ class Ledger:
                 if records.topic == self._topics.requests:
                     request = msgspec.json.decode(value, type=RetrainRequest)
                     self._made.setdefault(request.request_id, _made(request))
+                elif records.topic == self._topics.incidents:
+                    self._incident(msgspec.json.decode(value, type=Incident))
                 else:
                     self._change(msgspec.json.decode(value, type=Decision))
 
     def standings(self) -> Sequence[Standing]:
-        """All requests that the topics hold, the one that changed last at the end."""
-        return sorted((self._made | self._changed).values(), key=lambda one: (one.since, one.request_id))
+        """All requests and held storms that the topics hold, the one that changed last at the end."""
+        return sorted((self._made | self._changed | self._storms).values(), key=lambda one: (one.since, one.request_id))
+
+    def _incident(self, incident: Incident) -> None:
+        """A storm that is held waits for a person like a request; closed, it is over."""
+        self._storms.pop(incident.incident_id, None)
+        if incident.model_id.startswith(FLEET_PREFIX) and incident.state is IncidentState.OPEN:
+            self._storms[incident.incident_id] = Standing(
+                request_id=incident.incident_id,
+                model_id=incident.model_id,
+                state=RequestState.REQUESTED,
+                since=incident.opened_at,
+                answer_by=None,
+                reason=incident.reason,
+                actor="",
+                comment=f"{incident.model_count:,} models",
+            )
 
     def _change(self, decision: Decision) -> None:
-        if decision.state is None or decision.reason in REFUSALS:
+        if decision.state is None or decision.reason in REFUSALS or decision.model_id.startswith(FLEET_PREFIX):
             return
         self._changed[decision.request_id] = Standing(
             request_id=decision.request_id,

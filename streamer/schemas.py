@@ -46,7 +46,7 @@ CONTRACTS = (
     Contract("decision.v1", Decision, "Driftline decision"),
 )
 
-_MODEL = "The model; `source:<name>` for a feature source that models share."
+_MODEL = "The model; `source:<name>` for a feature source that models share, `fleet:<column>` for a storm."
 _BEFORE = "Location of the old regime, in the column's units; of categories, the share of `category`."
 _AFTER = "Location of the new regime, in the column's units; of categories, the share of `category`."
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
@@ -98,6 +98,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "request_id": "The latest retrain request that came of it; null when none has.",
         "reason": "Why this record was published: the last change of the incident.",
         "decision": "What the latest alert meant for a retrain request, and why none was made if so.",
+        "model_count": "How many models it covers: more than one in a storm.",
+        "models": "Of a storm: the models that joined first, at most a hundred; empty otherwise.",
     },
     "Move": {
         "alert_id": "The alert that said so.",
@@ -176,6 +178,7 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "last_alert_at": _TIME,
         "columns": {"minItems": 1},
         "alerts": {"minimum": 1},
+        "model_count": {"minimum": 1},
     },
     "Move": {"effect": {"minimum": 0}},
     "RetrainRequest": {

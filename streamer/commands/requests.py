@@ -26,6 +26,7 @@ HEAD = ("state", "since", "until", "model", "request", "by")
 def requests(config_file: str, show_all: bool, model: str | None, as_json: bool) -> None:
     """List retrain requests with their state, the one that changed last at the end.
 
+    A storm that is held stands among them under the id of its incident: `approve` releases it, `reject` dismisses it.
     `until` is the event time at which the state ends by itself.
     """
     import msgspec
@@ -48,7 +49,8 @@ def _standings(config: Config) -> Sequence[Standing]:
     from streamer.logs.kafka_reader import KafkaReader
 
     ledger = Ledger(config.outputs)
-    reader = KafkaReader(config.kafka.connection(), [config.outputs.requests, config.outputs.decisions])
+    topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)
+    reader = KafkaReader(config.kafka.connection(), list(topics))
     try:
         while not reader.at_end():
             ledger.read(reader.poll(POLL_S))

@@ -84,13 +84,13 @@ def test_what_can_not_be_said_is_not_sent(config, sent, arguments, complaint):
 
 def ledger_of(*records) -> Ledger:
     """The ledger of what the decide fold publishes of these records; decisions are read before requests."""
-    fold, topics = DecideFold(RetrainSettings(approval=Approval.REQUIRED)), OutputTopics()
+    fold, topics = DecideFold(RetrainSettings(approval=Approval.REQUIRED, storm_models_min=3)), OutputTopics()
     outputs = []
     for record in records:
         topic = topics.control if isinstance(record, Control) else topics.alerts
         outputs += fold.step([Records.build(topic, 0, [(0, -1, None, msgspec.json.encode(record), ())])])
     ledger = Ledger(topics)
-    for topic in (topics.decisions, topics.requests):
+    for topic in (topics.decisions, topics.requests, topics.incidents):
         rows = [(i, -1, o.key, o.value, ()) for i, o in enumerate(o for o in outputs if o.topic == topic)]
         ledger.read([Records.build(topic, 0, rows)])
     return ledger
@@ -121,3 +121,13 @@ def test_requests_lists_how_they_stand(config, monkeypatch):
     assert cli("requests", "--all", "--model", "tram-1", "--json").stdout.startswith(f'{{"request_id":"{ids[1]}"')
     ran = cli("requests", "--model", "nothing")
     assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "no request; --all shows those that are over\n")
+
+
+def test_a_held_storm_stands_among_the_requests():
+    """It waits for a person under the id of its incident, and is gone once somebody has spoken."""
+    alerts = [firing("1h", name) for name in "abc"]
+    (held,) = ledger_of(*alerts).standings()
+    assert (held.model_id, held.state, held.comment) == ("fleet:headway_s", "requested", "3 models")
+    assert not held.is_over
+    for word in ("approve", "reject"):
+        assert ledger_of(*alerts, said(word, held.request_id, "2h")).standings() == []

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 
 OPTIONAL = {
     "alert.v1": {"reference_digest", "ready_at", "category"},
+    "incident.v1": {"model_count", "models"},
     "control.v1": {"comment", "model_version", "champion", "challenger"},
 }
 

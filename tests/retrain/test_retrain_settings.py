@@ -28,6 +28,9 @@ from streamer.testing.alerts import moment, ready
         ("cooldown_factor", float("inf")),
         ("cooldown_max_s", -1),
         ("watch_s", 0),
+        ("storm_models_min", 1),
+        ("storm_window_s", -1),
+        ("storm_columns_max", 0),
         ("columns_max", 0),
     ],
 )
