@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_never_loaded(store, tmp_path, how, suffix, capl
 def test_a_checkpoint_of_another_version_is_passed_over(store, monkeypatch, field, caplog):
     """One that another format wrote, or that would fold otherwise."""
     keep(store)
-    monkeypatch.setattr(checkpoint, field.upper(), 2)
+    monkeypatch.setattr(checkpoint, field.upper(), 99)
     assert numbers(store) == []
     assert "this version reads format" in caplog.messages[-1]
 
