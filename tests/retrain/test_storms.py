@@ -158,6 +158,17 @@ def test_a_promotion_is_not_judged_by_a_storm():
     assert engine.state.models["a"].last_request.state == "watching"
 
 
+def test_an_incident_that_a_storm_closed_is_reopened():
+    """Released, what a model waited with belongs to the incident in which it fired, under the same id."""
+    engine, incident_id, actions = storm()
+    before = next(a.incident for a in actions if isinstance(a, PublishIncident) and a.incident.model_id == "a")
+    engine.handle(ready("2h", "1h", "a"))
+    opened, request, *_ = engine.handle(said("approve", incident_id, "3h"))
+    assert (opened.incident.incident_id, opened.incident.state) == (before.incident_id, IncidentState.OPEN)
+    assert opened.incident.opened_at == moment("1h")
+    assert request.request.incident_id == before.incident_id
+
+
 def test_columns_that_alerted_longest_ago_make_room():
     """No more columns are counted than the setting says."""
     engine = Engine(RetrainSettings(**FEW, storm_columns_max=2))
