@@ -65,6 +65,11 @@ class Alert:
     category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
 
     @property
+    def event_time(self) -> datetime:
+        """When it took place: where it became ready, else where it fired."""
+        return (self.ready_at or self.at).event_time
+
+    @property
     def direction(self) -> str:
         """`up`, `down`, or `shape` when the location stayed."""
         return "up" if self.after > self.before else "down" if self.after < self.before else "shape"

@@ -1,8 +1,9 @@
-"""Alerts in, actions out: the core of the decide fold.
+"""Alerts and control records in, actions out: the core of the decide fold.
 
     alert ─► seen before? ─► older version? ─► incident: open, absorb, close ─► the rules of `policy` ─► request
                  │                 │                     │                              │                   │
-              duplicate      older_version        PublishIncident              Noted(why not)        PublishRequest
+              duplicate      older_version        PublishIncident              Noted(why not)            `waiting`
+    control record ─► `register` ─► PublishDecision                        room in the budget ─► PublishRequest
 
 `Engine.handle` is the only method that changes state. There is no clock: time is the alert's event time, and for each
 model it never runs backwards (its running maximum), so a late alert can neither shorten a cooldown nor end an incident.
@@ -10,80 +11,94 @@ model it never runs backwards (its running maximum), so a late alert can neither
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 
+from retrain.action import Action, Noted, PublishIncident, close
 from retrain.alert import Alert, AlertState
+from retrain.control import Control
 from retrain.incident import Incident
 from retrain.outcome import Outcome
-from retrain.policy import Question, RetrainSettings, decide
-from retrain.request import OpenRequest, RetrainRequest, request_for
-from retrain.state import EngineState, ModelState
+from retrain.policy import SOURCE_PREFIX, Question, decide
+from retrain.register import Register
+from retrain.settings import RetrainSettings
+from retrain.state import EngineState, ModelState, StormState
+from retrain.storm import Storms
 from retrain.versions import Order
-
-
-@dataclass(frozen=True, slots=True)
-class PublishIncident:
-    """Publish the incident as it is now."""
-
-    incident: Incident
-    reason: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class PublishRequest:
-    """Ask for a retrain."""
-
-    request: RetrainRequest
-    reason: Outcome = Outcome.REQUEST_MADE
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """No request came of this alert, and this is why. Nothing to publish."""
-
-    alert_id: str
-    reason: Outcome
-
-
-Action = PublishIncident | PublishRequest | Noted
+from retrain.waiting import Waiting
 
 
 class Engine:
-    """Folds alerts into incidents and retrain requests. Deterministic; holds nothing but its settings and `state`."""
+    """Folds alerts and what is said of requests. Deterministic; all it knows is in its settings and `state`."""
 
     def __init__(self, settings: RetrainSettings, state: EngineState | None = None) -> None:
         """Go on from `state`, or from nothing."""
         self.settings = settings
         self.state = state or EngineState()
+        self._register = Register(settings, self.state)
+        self._storms = Storms(settings, self.state)
+        self._waiting = Waiting(settings, self.state, self._register)
 
-    def handle(self, record: Alert) -> list[Action]:
-        """Fold one alert. Returns what to do, in order: incidents to publish, then one `PublishRequest` or `Noted`.
+    def handle(self, record: Alert | Control) -> list[Action]:
+        """Fold one record. Returns what to do, in order; the last action is the answer to the record.
 
-        Times of the alert must be aware of their zone; its numbers finite.
+        That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record. Times must be
+        aware of their zone; numbers finite.
         """
-        event_time = _event_time_of(record)
+        if isinstance(record, Alert):
+            return self._alerted(record)
+        answer, freed = self._storms.told(record) or (self._register.told(record), [])
+        self._waiting.free(freed)
+        return self._waiting.release()[0] + answer
+
+    def _alerted(self, record: Alert) -> list[Action]:
+        event_time = record.event_time
         model = self.state.models.get(record.model_id) or ModelState.met(record.model_version, event_time)
         if model.has_seen(record):
             return [Noted(record.alert_id, Outcome.DUPLICATE)]
+        if model.is_before_promotion(record):
+            return [Noted(record.alert_id, Outcome.BEFORE_PROMOTION)]
         superseded = model.versions.newest
         order = model.versions.take(record.model_version, event_time)
         if order is Order.OLDER:
             return [Noted(record.alert_id, Outcome.OLDER_VERSION)]
-        actions = self._make_last(record.model_id, model)
+        now, actions = self._pass_time(event_time)
+        actions += self._make_last(record.model_id, model)
         model.now = max(model.now, event_time)
         if order is Order.NEWER:
             model.forget_version(superseded)
-            actions += _close(model, Outcome.NEW_VERSION)
+            actions += close(model, Outcome.NEW_VERSION)
         elif self._is_quiet(model, record):
-            actions += _close(model, Outcome.QUIET)
-        return actions + self._absorb(model, record)
+            actions += close(model, Outcome.QUIET)
+        return actions + self._judge(model, record, now)
+
+    def _judge(self, model: ModelState, record: Alert, now: datetime) -> list[Action]:
+        """Make of an alert that counts what it is: part of a storm, or its model's own."""
+        actions = self._storms.join(record, now)
+        if not (self.state.is_calm(record.column) or record.model_id.startswith(SOURCE_PREFIX)):
+            return actions + self._hold(model, record)
+        return actions + self._register.drifted(model, record) + self._absorb(model, record)
+
+    def _pass_time(self, event_time: datetime) -> tuple[datetime, list[Action]]:
+        """The fleet's time, and what ends by it."""
+        now = self.state.now = max(self.state.now or event_time, event_time)
+        return now, self._register.pass_time(now) + self._storms.pass_time(now)
+
+    def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
+        """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
+        decision = self._decide(model, alert)
+        model.see(alert)
+        if decision is Outcome.REQUEST_MADE:
+            decision = Outcome.HELD_BY_STORM
+            if self.state.storms[alert.column].state is StormState.HELD:
+                self._waiting.put(model, alert)
+        return [*self._waiting.release()[0], Noted(alert.alert_id, decision)]
 
     def _make_last(self, model_id: str, model: ModelState) -> list[Action]:
         """Make this model the one that alerted last; forget the one that alerted longest ago when there is no room."""
         models, actions = self.state.models, list[Action]()
         if models.pop(model_id, None) is None and len(models) >= self.settings.models_max:
-            actions = _close(models.pop(next(iter(models))), Outcome.MODEL_EVICTED)
+            forgotten = models.pop(next(iter(models)))
+            actions = close(forgotten, Outcome.MODEL_EVICTED) + self._register.forget(forgotten)
         models[model_id] = model
         return actions
 
@@ -93,43 +108,28 @@ class Engine:
         # An alert that becomes ready belongs where it fired, however long that took.
         if incident is None or alert.state is AlertState.READY:
             return False
-        if model.last_request is not None and model.last_request.is_open(model.now):
+        if model.waiting or (model.last_request is not None and model.last_request.is_open(model.now)):
             return False
         return (model.now - incident.last_alert_at).total_seconds() > self.settings.incident_quiet_s
 
     def _absorb(self, model: ModelState, alert: Alert) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        question = Question(alert, model.now, model.last_request, self.settings)
-        decision = decide(question)
-        incident = self._incident_with(model, alert, decision)
-        verdict: Action = Noted(alert.alert_id, decision)
-        if decision is Outcome.REQUEST_MADE and question.window:
-            settings = self.settings
-            request = request_for(
-                alert, incident, question.window, model.now, settings.expires_after_s, settings.approval
-            )
-            model.last_request = OpenRequest.of(request)
-            incident = replace(incident, request_id=request.request_id)
-            verdict = PublishRequest(request)
-        model.incident = incident
-        return [PublishIncident(incident, incident.reason), verdict]
+        decision = self._decide(model, alert)
+        if decision is Outcome.REQUEST_MADE:
+            self._waiting.put(model, alert)
+            decision = Outcome.WAITING_FOR_ROOM
+        model.incident = self._incident_with(model, alert, decision)
+        others, own = self._waiting.release(alert)
+        noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
+        return others + (own or noted)
+
+    def _decide(self, model: ModelState, alert: Alert) -> Outcome:
+        return decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))
 
     def _incident_with(self, model: ModelState, alert: Alert, decision: Outcome) -> Incident:
-        is_new, version, incident = model.see(alert), model.versions.newest, model.open_incident
+        is_new, version = model.see(alert), model.versions.newest
+        incident = model.incident_for(is_new)
         if incident is None:
             return Incident.opened(alert, version, model.now, decision)
         columns_max = self.settings.columns_max
         return incident.absorb(alert, version, model.now, decision, is_new=is_new, columns_max=columns_max)
-
-
-def _close(model: ModelState, reason: Outcome) -> list[Action]:
-    incident = model.open_incident
-    if incident is None:
-        return []
-    model.incident = incident.closed(reason)
-    return [PublishIncident(model.incident, reason)]
-
-
-def _event_time_of(alert: Alert) -> datetime:
-    """When the alert took place: where it became ready, else where it fired."""
-    return (alert.ready_at or alert.at).event_time

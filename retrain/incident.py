@@ -67,13 +67,12 @@ class Move:
 class Incident:
     """The drift of one version of one model, from its first alert until it is closed.
 
-    Each change is published whole, keyed by `incident_id`, so the newest record of an id is all there is to know.
-    Times are event times and never run backwards, even where alerts come out of order.
+    Each change is published whole, keyed by `incident_id`: the newest record of an id says it all. Times never turn.
     """
 
     incident_id: str  # derived from the first alert
     state: IncidentState
-    model_id: str  # `source:<name>` for a feature source
+    model_id: str  # `source:<name>` for a feature source, `fleet:<column>` for a storm
     model_version: str  # "" while no event has named one
     opened_at: datetime  # UTC
     last_alert_at: datetime  # UTC
@@ -82,6 +81,8 @@ class Incident:
     request_id: str | None  # the latest retrain request that came of it
     reason: Outcome  # why this record was published: the last change of the incident
     decision: Outcome  # what the latest alert meant for a retrain request, and if nothing, why
+    model_count: int = 1  # more than one in a storm
+    models: tuple[str, ...] = ()  # of a storm: those that joined first
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:
@@ -127,8 +128,7 @@ def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[M
         elif other.alert_id != move.alert_id and other.strength >= move.strength:
             return moves
     rest.append(move)
-    rest.sort(key=_strongest_first)
-    return tuple(rest[:columns_max])
+    return tuple(sorted(rest, key=_strongest_first)[:columns_max])
 
 
 def _strongest_first(move: Move) -> tuple[float, str, str]:

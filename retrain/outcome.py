@@ -17,6 +17,11 @@ class Outcome(StrEnum):
     ABSORBED = "absorbed"  # the alert joined the open incident
     QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
     NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
+    JOINED_STORM = "joined_storm"  # closed: its column moves in many models, and their storm is one incident
+    STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
+    STORM_GREW = "storm_grew"  # it has twice as many models as when it was last published
+    STORM_RELEASED = "storm_released"  # closed: a person wants what waits to be asked for
+    STORM_DISMISSED = "storm_dismissed"  # closed: a person wants nothing of it
     MODEL_EVICTED = "model_evicted"  # closed: more than `models_max` models, and this one alerted longest ago
 
     # What became of the question whether to retrain.
@@ -27,7 +32,30 @@ class Outcome(StrEnum):
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
     COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
+    BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
+    HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
+    WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record
-    OLDER_VERSION = "older_version"  # a newer version of the model has alerted before
+    OLDER_VERSION = "older_version"  # a newer version of the model has alerted before, or was promoted
+    BEFORE_PROMOTION = "before_promotion"  # it fired before the model was promoted, so it is of the one before
+
+    # What became of a request.
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    TRAINING = "training"
+    TRAINED = "trained"
+    FAILED = "failed"
+    PROMOTED = "promoted"  # closes the incident too: the model is watched anew
+    EXPIRED = "expired"  # nobody answered in time
+    HELPED = "helped"  # no drift for `watch_s` after the promotion
+    DRIFTED_AGAIN = "drifted_again"  # the promotion did not help
+
+    # The control record changed nothing.
+    UNKNOWN_REQUEST = "unknown_request"  # none of this id, or its model has a later one
+    ALREADY_SO = "already_so"  # it was said before, or need not be said
+    NOT_APPROVED = "not_approved"  # somebody has to approve first
+    NOT_TRAINED = "not_trained"  # there is nothing to promote yet
+    TOO_LATE = "too_late"  # the request has gone beyond that
+    SAME_ACTOR = "same_actor"  # who approved of the training or reported it does not review it

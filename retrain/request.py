@@ -65,22 +65,6 @@ class RetrainRequest:
     schema_version: Literal[1]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRequest:
-    """What a model's next alert needs to know about its last request."""
-
-    request_id: str
-    requested_at: datetime
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, request: RetrainRequest) -> OpenRequest:
-        return cls(request.request_id, request.requested_at, request.expires_at)
-
-    def is_open(self, now: datetime) -> bool:
-        return now < self.expires_at
-
-
 def training_window_of(alert: Alert) -> TrainingWindow | None:
     """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
     start, end = alert.onset, alert.ready_at
@@ -110,13 +94,13 @@ def request_for(
         evidence=incident.columns if trigger in incident.columns else (*incident.columns, trigger),
         training_window=(window,),
         requested_at=now,
-        expires_at=_later(now, expires_after_s),
+        expires_at=later(now, expires_after_s),
         approval=approval,
         schema_version=SCHEMA_VERSION,
     )
 
 
-def _later(moment: datetime, seconds: float) -> datetime:
+def later(moment: datetime, seconds: float) -> datetime:
     """The moment so many seconds later, or the last one the calendar has."""
     last = datetime.max.replace(tzinfo=UTC)
     return last if (last - moment).total_seconds() < seconds else moment + timedelta(seconds=seconds)

@@ -5,12 +5,14 @@ Mappings keep their order (it says which model alerted longest ago), so a serial
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
-from retrain.request import OpenRequest
+from retrain.lifecycle import RequestLife
+from retrain.outcome import Outcome
 from retrain.versions import Versions
 
 
@@ -33,7 +35,9 @@ class ModelState:
     now: datetime  # running maximum of the event times of its alerts
     versions: Versions
     incident: Incident | None = None
-    last_request: OpenRequest | None = None
+    last_request: RequestLife | None = None
+    waiting: Alert | None = None  # worth a retrain, and waiting for room in the fleet's budget
+    unhelpful: int = 0  # promotions in a row that did not help
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
     @classmethod
@@ -44,6 +48,13 @@ class ModelState:
     @property
     def open_incident(self) -> Incident | None:
         return self.incident if self.incident and self.incident.state is IncidentState.OPEN else None
+
+    def incident_for(self, is_new: bool) -> Incident | None:
+        """The open incident; for an alert that fired before also the last one, reopened if a storm came in between."""
+        last = self.incident
+        if last and not is_new and last.reason in {Outcome.QUIET, Outcome.JOINED_STORM}:
+            return replace(last, state=IncidentState.OPEN)
+        return self.open_incident
 
     def has_seen(self, alert: Alert) -> bool:
         """Whether this very alert, in this state, has been handled before."""
@@ -61,9 +72,40 @@ class ModelState:
             mark.ready = alert.at.offset
         return is_new
 
+    def is_before_promotion(self, alert: Alert) -> bool:
+        """Whether the alert fired before the last promotion, and so says nothing of the version that serves."""
+        promoted_at = self.last_request.promoted_at if self.last_request else None
+        return promoted_at is not None and alert.at.event_time <= promoted_at
+
+    def promote(self, version: str, at: datetime) -> None:
+        """Go over to the version that serves from now on; "" when versions have no names."""
+        superseded = self.versions.newest
+        self.versions.promote(version, at)
+        self.waiting = None
+        if self.versions.newest != superseded:
+            self.forget_version(superseded)
+
     def forget_version(self, version: str) -> None:
-        """Drop the marks of a superseded version: its alerts, repeated or not, change nothing any more."""
+        """Drop what is known of a superseded version: its alerts, repeated or not, change nothing any more."""
         self.marks.pop(version, None)
+        self.waiting = None
+
+
+class StormState(StrEnum):
+    """What becomes of alerts that join a storm."""
+
+    HELD = "held"  # nothing is asked for until a person says
+    RELEASED = "released"  # as if there were no storm
+    DISMISSED = "dismissed"  # nothing is asked for
+
+
+@dataclass(slots=True)
+class Storm:
+    """One column that moves in many models."""
+
+    incident: Incident
+    models: dict[str, None]  # those that have joined, in that order; at most as many as there are
+    state: StormState = StormState.HELD
 
 
 @dataclass(slots=True)
@@ -71,6 +113,20 @@ class EngineState:
     """Everything the engine knows. The model that alerted longest ago comes first."""
 
     models: dict[str, ModelState] = field(default_factory=dict)
+    made: list[datetime] = field(default_factory=list)  # when requests were made in the last hour, by the fleet's time
+    now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
+    columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
+    storms: dict[str, Storm] = field(default_factory=dict)  # by column
+
+    def is_calm(self, column: str) -> bool:
+        """Whether alerts of the column count as their models' own."""
+        storm = self.storms.get(column)
+        return storm is None or storm.state is StormState.RELEASED
+
+    def waits_with(self, model_id: str, column: str) -> bool:
+        """Whether the model waits for a retrain because of this column."""
+        model = self.models.get(model_id)
+        return model is not None and model.waiting is not None and model.waiting.column == column
 
 
 def _series_of(alert: Alert) -> str:

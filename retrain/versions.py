@@ -44,6 +44,16 @@ class Versions:
         self.newest, self.since = version, event_time
         return Order.NEWER if named_before else Order.SAME
 
+    def promote(self, version: str, event_time: datetime) -> None:
+        """Make a version the newest by decree, whether it is new or one from before; "" changes nothing."""
+        if version in ("", self.newest):
+            return
+        if version in self.older:
+            self.older.remove(version)
+        if self.newest:
+            self._supersede(self.newest)
+        self.newest, self.since = version, event_time
+
     def _supersede(self, version: str) -> None:
         self.older.append(version)
         del self.older[:-OLDER_MAX]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
+from typing import TypeVar
 
 import msgspec
 
@@ -15,9 +16,11 @@ from retrain.alert import Alert, AlertState, Place
 from streamer.codecs.base import Reason
 from streamer.codecs.json_text import DEPTH_MAX, is_too_deep
 
-ALERT_BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they must have a bound
+BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they must have a bound
 OFFSET_MAX = 2**63 - 1
 PARTITION_MAX = 2**31 - 1
+
+T = TypeVar("T")
 
 _decoder = msgspec.json.Decoder(Alert)
 
@@ -32,21 +35,26 @@ class Unreadable:
 
 def read_alert(value: bytes | None) -> Alert | Unreadable:
     """The alert in a record's value. Fields that are not known are ignored, so that newer writers may add some."""
+    alert = decoded(value, _decoder)
+    return alert if isinstance(alert, Unreadable) else _problem_of(alert) or alert
+
+
+def decoded(value: bytes | None, decoder: msgspec.json.Decoder[T]) -> T | Unreadable:
+    """A record's value as what the decoder makes, types checked and no more."""
     if value is None:
         return Unreadable(Reason.NULL_VALUE, "the record has no value")
-    if len(value) > ALERT_BYTES_MAX:
-        return Unreadable(Reason.TOO_LARGE, f"{len(value)} bytes; an alert has at most {ALERT_BYTES_MAX}")
+    if len(value) > BYTES_MAX:
+        return Unreadable(Reason.TOO_LARGE, f"{len(value)} bytes, which is more than {BYTES_MAX}")
     if is_too_deep(value):
         return Unreadable(Reason.TOO_DEEP, f"the value is nested deeper than {DEPTH_MAX} levels")
     try:
-        alert = _decoder.decode(value)
+        return decoder.decode(value)
     except UnicodeDecodeError as problem:
         return Unreadable(Reason.NOT_UTF8, str(problem))
     except msgspec.ValidationError as problem:
         return Unreadable(_reason_of(str(problem)), str(problem))
     except msgspec.DecodeError as problem:
         return Unreadable(Reason.NOT_JSON, str(problem))
-    return _problem_of(alert) or alert
 
 
 def _reason_of(message: str) -> Reason:

@@ -103,7 +103,7 @@ def _folded(
     """The service that has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
-        outputs = MemoryLog([config.outputs.alerts])
+        outputs = MemoryLog([config.outputs.alerts, config.outputs.control])  # nobody says anything in a replay
         outputs.end_input()
         source = RecordedLog(files, outputs, subscribe=config.topics or None)
 

@@ -34,7 +34,7 @@ def open_archive(config: Config) -> Iterator[tuple[list[Recovery], list[str]]]:
     folds = ConfiguredFolds(config)
     connection = config.kafka.connection()
     preflight(connection)
-    topics = (*config.topics, config.outputs.alerts)
+    topics = (*config.topics, config.outputs.alerts, config.outputs.control)
     found = check_topics(connection, (*topics, config.outputs.epochs))
     spots = [(topic, partition) for topic in topics for partition in range(found[topic].partitions)]
     store = None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)

@@ -9,11 +9,16 @@ from typing import Any
 
 import click
 
+from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
+from streamer.commands.promote import promote
 from streamer.commands.record import record
 from streamer.commands.reference import reference
+from streamer.commands.reject import reject
 from streamer.commands.replay import replay
+from streamer.commands.requests import requests
+from streamer.commands.result import result
 from streamer.commands.run import run
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
@@ -56,7 +61,10 @@ def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
 
 
-for command in (run, replay, record, verify, check_config, topics, columns, reference):
+for command in (
+    run, replay, record, verify, check_config, topics, columns, reference,
+    requests, approve, reject, result, promote,
+):  # fmt: skip
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class CanonicalCodecs(dict[str, Codec]):
 
 
 def units(config: Config) -> Units:
-    return Units(decide=frozenset({config.outputs.alerts}))
+    return Units(decide=frozenset({config.outputs.alerts, config.outputs.control}))
 
 
 class ConfiguredFolds:

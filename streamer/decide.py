@@ -1,7 +1,8 @@
-"""The decide fold: alerts to incidents and retrain requests, in one order for the whole fleet.
+"""The decide fold: alerts and control records to incidents, retrain requests and decisions, in one order for the fleet.
 
-    alerts ─► alert ─► engine ─► actions ─► incidents, keyed by incident_id
-                └► dead letters         └─► retrain requests, keyed by model_id
+    alerts ──┬─► engine ─► actions ─┬─► incidents, keyed by incident_id
+    control ─┤                      ├─► retrain requests, keyed by model_id
+             └► dead letters        └─► decisions, keyed by request_id
 
 The thinking is done by `retrain.engine`; here are bytes, topics and keys. Incidents are keyed by their own id rather
 than by model, because an incident stands for a cause and outlives the model's next one: a compacted topic then keeps
@@ -16,15 +17,20 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from retrain.engine import Action, Engine, Noted, PublishIncident
-from retrain.policy import RetrainSettings
+from retrain.action import Action, Noted, PublishDecision, PublishIncident
+from retrain.alert import Alert
+from retrain.control import Control
+from retrain.engine import Engine
+from retrain.settings import RetrainSettings
 from retrain.state import EngineState
 from streamer.alert_reader import Unreadable, read_alert
 from streamer.cloudevents import headers_of_request
 from streamer.codecs.base import Reason
+from streamer.control_reader import read_control
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.logs.base import Output, Records
+from streamer.merge import in_order
 from streamer.snapshot import Snapshot
 from streamer.topics import OutputTopics
 
@@ -46,8 +52,9 @@ class DecideFold:
         return len(self._engine.state.models)
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
-        """Fold records of the alerts topic, in the order given; returns incidents, requests and dead letters."""
-        return [output for records in stretch for i in range(len(records)) for output in self._fold(records, i)]
+        """Fold records of both topics in order of their times, alerts first; returns what is to be published."""
+        ranked = sorted(stretch, key=lambda records: records.topic == self.topics.control)
+        return [output for records, i in in_order(ranked) for output in self._fold(records, i)]
 
     @property
     def series(self) -> int:
@@ -74,16 +81,22 @@ class DecideFold:
 
     def _fold(self, records: Records, i: int) -> list[Output]:
         self.tally["records", records.topic] += 1
-        alert = read_alert(records.value_of(i))
-        if isinstance(alert, Unreadable):
-            self.tally["dead_letters", records.topic, alert.reason.value] += 1
-            return [dead_letter(records, i, alert.reason, alert.detail, self.topics.dead_letters(records.topic))]
-        event_time_ms = ((alert.ready_at or alert.at).event_time - _EPOCH) // timedelta(milliseconds=1)
-        self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
-        actions = self._engine.handle(alert)
+        record = self._read(records, i)
+        if isinstance(record, Unreadable):
+            self.tally["dead_letters", records.topic, record.reason.value] += 1
+            return [dead_letter(records, i, record.reason, record.detail, self.topics.dead_letters(records.topic))]
+        if isinstance(record, Alert):
+            event_time_ms = (record.event_time - _EPOCH) // timedelta(milliseconds=1)
+            self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
+        actions = self._engine.handle(record)
         for action in actions:
             self.tally["outcomes", action.reason.value] += 1
         return [output for action in actions for output in self._outputs(action)]
+
+    def _read(self, records: Records, i: int) -> Alert | Control | Unreadable:
+        if records.topic == self.topics.control:
+            return read_control(records.value_of(i), int(records.timestamp_ms[i]))
+        return read_alert(records.value_of(i))
 
     def _outputs(self, action: Action) -> list[Output]:
         if isinstance(action, Noted):
@@ -91,6 +104,9 @@ class DecideFold:
         if isinstance(action, PublishIncident):
             incident = action.incident
             return [Output(self.topics.incidents, incident.incident_id.encode(), msgspec.json.encode(incident))]
+        if isinstance(action, PublishDecision):
+            decision = action.decision
+            return [Output(self.topics.decisions, decision.request_id.encode(), msgspec.json.encode(decision))]
         request = action.request
         return [
             Output(

@@ -76,7 +76,7 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
 
     written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
     return KafkaLogSettings(
-        topics=(*config.topics, config.outputs.alerts),
+        topics=(*config.topics, config.outputs.alerts, config.outputs.control),
         group_id=config.kafka.group,
         worker=worker,
         delivery=config.kafka.delivery,

@@ -50,6 +50,18 @@ def chunks(stretch: Sequence[Records], rank: Callable[[str], int], size: int) ->
         yield parts
 
 
+def in_order(ranked: Sequence[Records]) -> Iterator[tuple[Records, int]]:
+    """The records of an epoch one by one, as (stretch, index); stretches come in the canonical order of topics."""
+    ranked = [records for records in ranked if len(records)]
+    if len({records.topic for records in ranked}) <= 1:
+        yield from ((records, i) for records in ranked for i in range(len(records)))
+        return
+    owner = np.repeat(np.arange(len(ranked)), [len(records) for records in ranked])
+    index = np.concatenate([np.arange(len(records)) for records in ranked])
+    for at in np.argsort(_times(ranked), kind="stable").tolist():
+        yield ranked[owner[at]], int(index[at])
+
+
 def _times(ranked: Sequence[Records]) -> I64:
     """The time by which each record takes its place, topic after topic."""
     times = []

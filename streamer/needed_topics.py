@@ -38,10 +38,12 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[Needed]:
     for name in config.topics:
         yield Needed(name, "events")
     yield Needed(outputs.alerts, "alerts", 1, FOREVER)
+    yield Needed(outputs.control, "control", 1, FOREVER)
     yield Needed(outputs.epochs, "epochs", 1, FOREVER)
     yield Needed(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
     yield Needed(outputs.requests, "requests", partitions)
-    for name in (*config.topics, outputs.alerts):
+    yield Needed(outputs.decisions, "decisions", partitions)
+    for name in (*config.topics, outputs.alerts, outputs.control):
         yield Needed(outputs.dead_letters(name), "dead letters", partitions)
 
 
@@ -89,12 +91,13 @@ def _missing(missing: Sequence[Needed], others: Sequence[str]) -> str:
 
 
 def _too_many(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
+    ordered = {"alerts": "alerts", "control": "control records"}
     for topic in needed:
         count = found[topic.name].partitions
-        if topic.use == "alerts" and count != 1:
+        if topic.use in ordered and count != 1:
             return (
-                f"has {count} partitions for topic {topic.name}, but alerts need one order: name another topic as "
-                f"outputs.alerts in the config, and {CREATE} makes it with one partition"
+                f"has {count} partitions for topic {topic.name}, but {ordered[topic.use]} need one order: name another "
+                f"topic as outputs.{topic.use} in the config, and {CREATE} makes it with one partition"
             )
     return ""
 

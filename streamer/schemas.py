@@ -15,9 +15,12 @@ from typing import Any
 import msgspec
 
 from retrain.alert import Alert
+from retrain.control import Control
+from retrain.decision import Decision
 from retrain.ids import ID_CHARS_MAX
 from retrain.incident import Incident
 from retrain.request import RetrainRequest
+from streamer.control_reader import COMMENT_CHARS_MAX, METRICS_MAX, TEXT_CHARS_MAX
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -39,9 +42,11 @@ CONTRACTS = (
     Contract("alert.v1", Alert, "Driftline alert"),
     Contract("incident.v1", Incident, "Driftline incident"),
     Contract("retrain-request.v1", RetrainRequest, "Driftline retrain request"),
+    Contract("control.v1", Control, "Driftline control record"),
+    Contract("decision.v1", Decision, "Driftline decision"),
 )
 
-_MODEL = "The model; `source:<name>` for a feature source that models share."
+_MODEL = "The model; `source:<name>` for a feature source that models share, `fleet:<column>` for a storm."
 _BEFORE = "Location of the old regime, in the column's units; the share of `category`, or the rate of faults."
 _AFTER = "Location of the new regime, in the column's units; the share of `category`, or the rate of faults."
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
@@ -50,6 +55,7 @@ _EFFECT_UNIT = (
     "(difference of rates) or `sd` (standard deviations of the old regime)."
 )
 _CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
+_CHALLENGER = 'Version of what was trained; "" when versions have no names.'
 _ONSET = "The first event of the new regime, as estimated."
 
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
@@ -97,6 +103,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "request_id": "The latest retrain request that came of it; null when none has.",
         "reason": "Why this record was published: the last change of the incident.",
         "decision": "What the latest alert meant for a retrain request, and why none was made if so.",
+        "model_count": "How many models it covers: more than one in a storm.",
+        "models": "Of a storm: the models that joined first, at most a hundred; empty otherwise.",
     },
     "Move": {
         "alert_id": "The alert that said so.",
@@ -130,6 +138,29 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "start_time": "Event time of the first event, inclusive; UTC.",
         "end_time": "Event time of the last event, inclusive; UTC, never before `start_time`.",
     },
+    "Control": {
+        "kind": "What is said: `approve`, `reject` and `promote` by people; the others by the trainer.",
+        "request_id": "The request it is about.",
+        "at": "When it was said, on the clock of the events; UTC, at most an hour after the record's own time.",
+        "actor": "Who says it.",
+        "comment": "Why.",
+        "model_version": _CHALLENGER,
+        "champion": "Of `trained`: metrics by name, of the version that serves, on a hold-out.",
+        "challenger": "Of `trained`: the same metrics on the same hold-out, of what was trained.",
+    },
+    "Decision": {
+        "request_id": "The request; the key of the record. The newest record of a request says how it stands.",
+        "model_id": 'Its model; "" when the request is not known.',
+        "state": "How the request stands after the decision; null when it is not known.",
+        "reason": "What was decided, also of a control record that changed nothing.",
+        "at": "Event time of what led to it; UTC.",
+        "answer_by": "From this event time on the state ends by itself; null when it does not.",
+        "actor": 'Who said so; "" when it came of time or of an alert.',
+        "comment": "What they said about it.",
+        "model_version": _CHALLENGER,
+        "champion": "Metrics that the control record told.",
+        "challenger": "Metrics that the control record told.",
+    },
 }
 
 # Validators may ignore `format`; none ignores the pattern, and it says that times are UTC.
@@ -152,6 +183,7 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "last_alert_at": _TIME,
         "columns": {"minItems": 1},
         "alerts": {"minimum": 1},
+        "model_count": {"minimum": 1},
     },
     "Move": {"effect": {"minimum": 0}},
     "RetrainRequest": {
@@ -162,6 +194,16 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "requested_at": _TIME,
         "expires_at": _TIME,
     },
+    "Control": {
+        "request_id": {"minLength": 1, "maxLength": TEXT_CHARS_MAX},
+        "at": _TIME,
+        "actor": {"pattern": r"\S", "maxLength": TEXT_CHARS_MAX},
+        "comment": {"maxLength": COMMENT_CHARS_MAX},
+        "model_version": {"maxLength": TEXT_CHARS_MAX},
+        "champion": {"maxProperties": METRICS_MAX},
+        "challenger": {"maxProperties": METRICS_MAX},
+    },
+    "Decision": {"at": _TIME, "answer_by": _TIME},
     "TrainingWindow": {
         "partition": _PARTITION,
         "start_offset": _OFFSET,

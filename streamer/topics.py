@@ -1,4 +1,4 @@
-"""The names of the topics Driftline writes."""
+"""The names of Driftline's own topics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ class OutputTopics:
     alerts: str = "driftline.alerts"  # detect writes it, decide reads it; one partition, because decide needs one order
     incidents: str = "driftline.incidents"  # compacted by incident_id
     requests: str = "driftline.retrain-requests"  # for training pipelines, keyed by model
+    control: str = "driftline.control"  # what people and trainers say, by our commands or theirs; one partition
+    decisions: str = "driftline.decisions"  # what became of requests, keyed by request_id
     epochs: str = "driftline.epochs"  # what has been folded; one partition, never deleted: recovery reads it all
     dead_letter_suffix: str = "-dlt"  # behind the name of a topic: where its unreadable records go
 

@@ -38,7 +38,7 @@ def description(config: Config) -> str:
     return (
         f"reads {_listed(config.topics)} from {_listed(config.kafka.bootstrap)} as group {config.kafka.group}, "
         f"compares with {reference} by {_listed(config.detectors)}, "
-        f"publishes to {_listed((outputs.alerts, outputs.incidents, outputs.requests))}"
+        f"publishes to {_listed((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions))}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Outputs as JSON lines: `{"type": "alert" | "incident" | "request" | "dead_letter", …}`."""
+"""Outputs as JSON lines: `{"type": "alert" | "incident" | "request" | "decision" | "dead_letter", …}`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class OutputLines:
 
     def __init__(self, topics: OutputTopics) -> None:
         self._types = {topics.alerts: "alert", topics.incidents: "incident", topics.requests: "request"}
+        self._types[topics.decisions] = "decision"
 
     def type_of(self, output: Output) -> str | None:
         """The kind of an output; None for what is of no interest outside the service."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from retrain.policy import RetrainSettings
+from retrain.settings import RetrainSettings
 from streamer.checkpointing import CheckpointSettings
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors

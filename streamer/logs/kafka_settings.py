@@ -12,7 +12,7 @@ from streamer.logs.kafka_clients import Member
 class KafkaLogSettings:
     """What to read, in whose name, and within which bounds."""
 
-    topics: tuple[str, ...]  # event topics in canonical order, then the alerts topic
+    topics: tuple[str, ...]  # event topics in canonical order, then those that decide reads
     group_id: str  # whose members share the partitions, and whose offsets are committed
     worker: int = 0  # our number in the group; no two processes have the same
     # At least once is for brokers without transactions.

@@ -1,4 +1,4 @@
-"""Alerts for tests of retrain settings: written as they would be told, "the alert that fired at 1d 2h".
+"""Alerts and control records for tests, written as they would be told: "the alert that fired at 1d 2h".
 
 Times count from 2026-01-01 UTC, and a model has one event a second, so the offset of an event is its time in seconds.
 """
@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from retrain.alert import Alert, AlertState, Place
+from retrain.control import Control, ControlKind
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOPIC = "bus.predictions"
@@ -63,6 +64,12 @@ def firing(time: str, model: str = "bus-099", column: str = "headway_s", version
 def ready(time: str, fired: str, *args: str, **changes: Any) -> Alert:
     """The alert that fired at `fired`, become ready at `time`."""
     return firing(fired, *args, **{"state": AlertState.READY, "ready_at": place(time), **changes})
+
+
+def said(kind: str, request_id: str, time: str, actor: str = "ann", **changes: Any) -> Control:
+    """What `actor` says at `time` of a request. `changes` are fields of `Control`."""
+    fields: dict[str, Any] = {"kind": ControlKind(kind), "request_id": request_id, "at": moment(time), "actor": actor}
+    return Control(**fields | changes)
 
 
 def random_alerts(random: Random, n: int) -> list[Alert]:

@@ -12,7 +12,7 @@ from cli_kit import cli
 from streamer.errors import BrokerError, Doubt, GapError, UsageError
 
 HEAVY = ("scipy", "river", "numba", "pyarrow", "kafka", "pydantic", "numpy", "msgspec", "rich", "ruamel")
-COMMANDS = ("run", "replay", "record", "check-config", "topics")
+COMMANDS = ("run", "replay", "record", "check-config", "topics", "requests", "approve", "reject", "result", "promote")
 
 
 def test_help_imports_nothing_heavy():

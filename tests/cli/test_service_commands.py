@@ -19,7 +19,9 @@ def test_check_config_says_what_will_be_done(config):
     (line,) = ran.stdout.splitlines()
     assert line.startswith("driftline.yaml: ok; reads bus and tram from localhost:9092 as group driftline, ")
     assert "adwin" in line
-    assert line.endswith("publishes to driftline.alerts, driftline.incidents and driftline.retrain-requests")
+    assert line.endswith(
+        "publishes to driftline.alerts, driftline.incidents, driftline.retrain-requests and driftline.decisions"
+    )
 
 
 def test_check_config_says_everything_that_is_wrong(config):
@@ -112,21 +114,22 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ["bus", "events", "exists, 4 partitions"] in lines
     assert ["tram", "events", "missing"] in lines
     assert ["driftline.epochs", "epochs", "missing"] in lines
-    assert len(lines) == 2 + 4 + 3
+    assert len(lines) == 2 + 6 + 4
     assert ran.stderr.startswith(
         "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (mend the names under "
     )
-    assert "the output topics driftline.epochs, driftline.incidents, " in ran.stderr
+    assert "the output topics driftline.control, driftline.epochs, driftline.incidents, " in ran.stderr
     assert "(`driftline topics --config FILE --create` makes what is missing)\n" in ran.stderr
     assert known.made == {}
 
 
 def test_topics_creates_outputs_as_they_must_be(config, cluster):
-    """Alerts have one partition, epochs one for each unit; both are kept; incidents are compacted; events not made."""
+    """Alerts and control have one partition, epochs one a unit, all kept; incidents are compacted; events not made."""
     known = cluster("bus", "tram")
     ran = cli("topics", "--create", "--partitions", "6")
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert known.made["driftline.alerts"] == (1, {"retention.ms": "-1", "retention.bytes": "-1"})
+    assert known.made["driftline.control"] == known.made["driftline.alerts"]
     assert known.made["driftline.epochs"] == (5, {"retention.ms": "-1", "retention.bytes": "-1"})
     assert known.made["driftline.incidents"] == (6, {"cleanup.policy": "compact"})
     assert known.made["bus-dlt"] == known.made["driftline.retrain-requests"] == (6, {})

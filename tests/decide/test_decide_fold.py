@@ -1,6 +1,7 @@
 """The decide fold: records of the alerts topic in, records of three topics out."""
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import msgspec
@@ -8,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.policy import RetrainSettings
+from retrain.control import Control
+from retrain.settings import RetrainSettings
 from streamer.codecs.base import Reason
 from streamer.decide import DecideFold
 from streamer.errors import UsageError
 from streamer.logs.base import Records
 from streamer.snapshot import Snapshot
-from streamer.testing.alerts import firing, random_alerts, ready
+from streamer.testing.alerts import firing, random_alerts, ready, said
 from streamer.topics import OutputTopics
 
 SETTINGS = RetrainSettings(cooldown_s=0, expires_after_s=5 * 86_400)
@@ -91,7 +93,9 @@ def test_whatever_is_published_meets_its_schema(conforms, random, n):
         conforms("incident.v1", output.value)
     for output in topics["driftline.retrain-requests"]:
         conforms("retrain-request.v1", output.value)
-    assert set(topics) <= {"driftline.incidents", "driftline.retrain-requests"}
+    for output in topics["driftline.decisions"]:
+        assert conforms("decision.v1", output.value)["request_id"] == output.key.decode()
+    assert set(topics) <= {"driftline.incidents", "driftline.retrain-requests", "driftline.decisions"}
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 40), st.lists(st.integers(0, 40), max_size=4))
@@ -112,6 +116,48 @@ def test_cuts_and_restarts_do_not_show(random, n, cuts):
     assert outputs == expected
     assert fold.dump().to_bytes() == whole.dump().to_bytes()
     assert fold.newest_event_time_ms == whole.newest_event_time_ms
+
+
+def words(*said_of, start=0, timestamps=None):
+    """These control records as a stretch of their topic."""
+    rows = [
+        (start + i, timestamps[i] if timestamps else -1, b"", value, ())
+        for i, value in enumerate(msgspec.json.encode(word) if isinstance(word, Control) else word for word in said_of)
+    ]
+    return Records.build("driftline.control", 0, rows)
+
+
+def the_request():
+    """The id of the request that the story makes."""
+    (output,) = by_topic(DecideFold(SETTINGS).step([records_of(encoded(STORY))]))["driftline.retrain-requests"]
+    return msgspec.json.decode(output.value)["request_id"]
+
+
+def test_what_is_said_becomes_decisions(conforms):
+    """Each control record is answered under the id of its request, and a promotion closes the incident."""
+    fold, request_id = DecideFold(SETTINGS), the_request()
+    fold.step([records_of(encoded(STORY))])
+    trained = said("trained", request_id, "4h", "trainer", challenger={"mae": 48.5})
+    topics = by_topic(fold.step([words(trained, said("promote", request_id, "5h"), said("approve", "?", "6h"))]))
+    decisions = [conforms("decision.v1", output.value) for output in topics["driftline.decisions"]]
+    assert [output.key.decode() for output in topics["driftline.decisions"]] == [request_id, request_id, "?"]
+    assert [d["state"] for d in decisions] == ["trained", "watching", None]
+    assert [d["reason"] for d in decisions] == ["trained", "promoted", "unknown_request"]
+    assert decisions[0]["challenger"] == {"mae": 48.5}
+    (incident,) = [conforms("incident.v1", output.value) for output in topics["driftline.incidents"]]
+    assert (incident["state"], incident["reason"]) == ("closed", "promoted")
+    assert fold.tally["outcomes", "promoted"] == 2
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("written_ms", "reason"), [(1000, "unknown_request"), (1001, "training"), (1002, "training")])
+def test_both_topics_are_folded_in_order_of_time(swapped, written_ms, reason):
+    """A word is folded behind the alerts written before it or with it, however stretches are handed over."""
+    alerts = records_of(encoded(STORY))  # written at 1000, 1001 and 1002 ms; the second makes the request
+    word = words(said("started", the_request(), "0s", at=datetime(1970, 1, 1, tzinfo=UTC)), timestamps=[written_ms])
+    outputs = DecideFold(SETTINGS).step([word, alerts] if swapped else [alerts, word])
+    (answer,) = by_topic(outputs)["driftline.decisions"]
+    assert msgspec.json.decode(answer.value)["reason"] == reason
 
 
 @pytest.mark.parametrize("meta", [{}, {"decide": []}, {"decide": {"newest_event_time_ms": 1, "engine": {"models": 2}}}])

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
 PATIENCE_S = 120
+OUTPUTS = ("alerts", "incidents", "requests", "control", "decisions", "epochs")
 
 
 def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
@@ -73,7 +74,7 @@ class Place:
             create_topic(self.bootstrap, self.events, self.partitions)
         if self.labels:
             create_topic(self.bootstrap, self.labels, self.partitions)
-        self.outputs = {what: f"driftline.{what}.{self.tag}" for what in ("alerts", "incidents", "requests", "epochs")}
+        self.outputs = {what: f"driftline.{what}.{self.tag}" for what in OUTPUTS}
         self.config = self.folder / "driftline.yaml"
         topics = "".join(f"  {topic}: {{codec: json}}\n" for topic in (self.events, self.labels) if topic)
         outputs = "".join(f"  {what}: {topic}\n" for what, topic in self.outputs.items())

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from driftline_process import DRIFTLINE, PATIENCE_S, Place, create_topic, driftline, running
+from driftline_process import DRIFTLINE, OUTPUTS, PATIENCE_S, Place, create_topic, driftline, running
 
 from streamer.errors import BrokerError, Doubt, GapError, UsageError
 from streamer.testing.kafka import Broker
@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 SOON_S = 15.0
 USAGE, BROKER, GAP, DOUBT = (kind.exit_code for kind in (UsageError, BrokerError, GapError, Doubt))
-OUTPUTS = ("alerts", "incidents", "requests", "epochs")
 
 
 def ends(*arguments: str, exit_code: int, **environment: str) -> str:

@@ -1,19 +1,25 @@
 """What holds for the engine whatever it is told."""
 
 from copy import deepcopy
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.engine import Engine, Noted, PublishIncident, PublishRequest
+from retrain.action import Noted, PublishDecision, PublishIncident, PublishRequest
+from retrain.control import Control, ControlKind
+from retrain.engine import Engine
 from retrain.incident import IncidentState
-from retrain.policy import RetrainSettings
-from streamer.testing.alerts import random_alerts
+from retrain.lifecycle import OPEN, REFUSALS, RUNNING
+from retrain.settings import ApprovalBefore, RetrainSettings
+from streamer.testing.alerts import START, random_alerts
 
 DAY_S = 86_400.0
 
 randoms = st.randoms(use_true_random=False)
 lengths = st.integers(0, 40)
+DAY = 86_400
+KINDS = list(ControlKind)
 durations_s = st.sampled_from([0.0, DAY_S, 3 * DAY_S, 9 * DAY_S])
 
 
@@ -24,8 +30,32 @@ def settings_of_engines(draw):
         cooldown_s=draw(durations_s),
         expires_after_s=draw(durations_s.filter(bool)),
         incident_quiet_s=draw(durations_s),
+        watch_s=draw(durations_s.filter(bool)),
+        approval_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(ApprovalBefore))),
+        distinct_actors=draw(st.booleans()),
+        storm_models_min=draw(st.sampled_from([None, None, 2])),
+        storm_window_s=draw(durations_s),
+        requests_per_hour_max=draw(st.sampled_from([None, None, 1, 2])),
+        running_max=draw(st.sampled_from([None, None, 1, 2])),
         columns_max=draw(st.sampled_from([1, 2, 50])),
     )
+
+
+def records_with_words(random, settings, n):
+    """Random alerts with random things that are said of the requests that come of them, some of them unknown."""
+    records, ids, engine = [], ["retrain-unknown"], Engine(settings)
+    for alert in random_alerts(random, n):
+        records.append(alert)
+        for _ in range(random.choice([0, 0, 1, 3])):
+            at = START + timedelta(seconds=random.randrange(-DAY, (n + 8) * DAY // 2))
+            version = random.choice(["", "7", "8", "9"])
+            actor = random.choice(["ann", "bob"])
+            records.append(Control(random.choice(KINDS), random.choice(ids[-3:]), at, actor, model_version=version))
+        for record in records[len(records) - 1 :]:
+            actions = engine.handle(record)
+            ids += [a.request.request_id for a in actions if isinstance(a, PublishRequest)]
+            ids += [a.incident.incident_id for a in actions if a.reason == "storm_opened"]
+    return records
 
 
 def published(settings, alerts, kind):
@@ -36,13 +66,14 @@ def published(settings, alerts, kind):
 
 @given(settings_of_engines(), randoms, lengths)
 def test_every_alert_has_exactly_one_verdict(settings, random, n):
-    """Each alert ends in one request or one named reason why not, after the incidents it changed."""
+    """Each alert ends in one request or one named reason why not, after the incidents and requests it changed."""
     engine = Engine(settings)
     for alert in random_alerts(random, n):
-        *incidents, verdict = engine.handle(alert)
+        *before, verdict = engine.handle(alert)
         assert isinstance(verdict, PublishRequest | Noted)
-        assert all(isinstance(action, PublishIncident) for action in incidents)
-        assert len(incidents) <= 2
+        assert not any(isinstance(action, Noted) for action in before)
+        of_its_own = [a for a in before if isinstance(a, PublishIncident) and a.incident.model_id == alert.model_id]
+        assert len(of_its_own) <= 2
 
 
 @given(settings_of_engines(), randoms, lengths)
@@ -63,15 +94,17 @@ def test_a_model_has_at_most_one_open_request(settings, random, n):
 
 @given(settings_of_engines(), randoms, lengths)
 def test_a_model_has_at_most_one_open_incident(settings, random, n):
-    """Reading the incidents in order, a model's next one opens only after its last was closed; closed ones stay so."""
-    open_of, closed = {}, set()
+    """A model's next incident opens only after its last was closed; closed ones stay so, but for storms."""
+    open_of, closed, reopened = {}, set(), {"quiet", "joined_storm"} if settings.storm_models_min else set()
     for action in published(settings, random_alerts(random, n), PublishIncident):
         incident = action.incident
         assert incident.incident_id not in closed
         assert open_of.setdefault(incident.model_id, incident.incident_id) == incident.incident_id
         assert incident.opened_at <= incident.last_alert_at
         if incident.state is IncidentState.CLOSED:
-            closed.add(open_of.pop(incident.model_id))
+            ended = open_of.pop(incident.model_id)
+            if incident.reason not in reopened:
+                closed.add(ended)
 
 
 @given(settings_of_engines(), randoms, lengths, st.data())
@@ -90,13 +123,63 @@ def test_repeats_anywhere_change_nothing(settings, random, n, data):
 @given(settings_of_engines(), randoms, lengths, st.integers(0, 40))
 def test_going_on_from_a_state_is_going_on(settings, random, n, cut):
     """An engine made from another's state does what that one would have done."""
-    alerts = random_alerts(random, n)
+    records = records_with_words(random, settings, n)
     engine = Engine(settings)
-    for alert in alerts[:cut]:
-        engine.handle(alert)
+    for record in records[:cut]:
+        engine.handle(record)
     resumed = Engine(settings, deepcopy(engine.state))
-    for alert in alerts[cut:]:
-        assert engine.handle(alert) == resumed.handle(alert)
+    for record in records[cut:]:
+        assert engine.handle(record) == resumed.handle(record)
+
+
+@given(settings_of_engines(), randoms, lengths)
+def test_whatever_is_said_a_model_has_one_open_request(settings, random, n):
+    """Reading requests and decisions in order, a model's next request comes when its last is not open any more."""
+    engine, state, of = Engine(settings), {}, {}
+    for record in records_with_words(random, settings, n):
+        actions = engine.handle(record)
+        for action in actions:
+            if isinstance(action, PublishRequest):
+                request = action.request
+                assert state.get(of.get(request.model_id)) not in {*OPEN, "watching"}
+                of[request.model_id] = request.request_id
+                state[request.request_id] = "approved" if request.approval == "not_required" else "requested"
+            elif isinstance(action, PublishDecision) and action.decision.state is not None:
+                state[action.decision.request_id] = action.decision.state
+        if isinstance(record, Control):
+            assert isinstance(actions[-1], PublishDecision)
+            assert actions[-1].decision.request_id == record.request_id
+
+
+@given(settings_of_engines(), randoms, lengths)
+def test_the_budget_is_never_exceeded(settings, random, n):
+    """Within any hour of the fleet's time, and at any moment on the way, there are never more than is allowed."""
+    engine, made, state = Engine(settings), [], {}
+    for record in records_with_words(random, settings, n):
+        for action in engine.handle(record):
+            if isinstance(action, PublishRequest):
+                made.append(engine.state.now)
+                state[action.request.request_id] = "approved"
+            elif isinstance(action, PublishDecision):
+                state[action.decision.request_id] = action.decision.state
+        running = sum(each in RUNNING for each in state.values())
+        assert running <= (settings.running_max or n)
+        hour = [at for at in made if at > engine.state.now - timedelta(hours=1)] if made else []
+        assert len(hour) <= (settings.requests_per_hour_max or n)
+        assert len(engine.state.made) <= (settings.requests_per_hour_max or 0)
+
+
+@given(settings_of_engines(), randoms, lengths)
+def test_what_is_said_again_changes_nothing(settings, random, n):
+    """A control record that comes twice in a row is answered, and leaves no trace."""
+    engine = Engine(settings)
+    for record in records_with_words(random, settings, n):
+        engine.handle(record)
+        if isinstance(record, Control):
+            before = deepcopy(engine.state)
+            (answer,) = engine.handle(record)
+            assert answer.reason in REFUSALS
+            assert engine.state == before
 
 
 @given(randoms, lengths)

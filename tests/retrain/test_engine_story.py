@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from retrain.action import Action, Noted, PublishIncident, PublishRequest
 from retrain.alert import Alert
-from retrain.engine import Action, Engine, Noted, PublishIncident, PublishRequest
+from retrain.engine import Engine
 from retrain.incident import IncidentState
-from retrain.policy import RetrainSettings
+from retrain.settings import RetrainSettings
 from streamer.testing.alerts import firing, moment, place, ready
 
 NO_WAIT = RetrainSettings(cooldown_s=0, expires_after_s=1)
@@ -121,7 +122,7 @@ def test_one_open_request_a_model():
         (ready("2h", fired="2h", column="dwell_s"), "absorbed request_open"),
         (ready("3h", fired="3h", model="bus-100"), "incident_opened request_made"),
         (ready("1d 59m 59s", fired="1d"), "absorbed request_open"),
-        (ready("1d 1h", fired="1d 1h"), "absorbed request_made"),
+        (ready("1d 1h", fired="1d 1h"), "expired absorbed request_made"),
     )
 
 
@@ -130,7 +131,7 @@ def test_a_model_cools_down():
     tell(
         Engine(RetrainSettings(cooldown_s=2 * 86_400, expires_after_s=60)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
-        (ready("1d", fired="1d"), "absorbed cooling_down"),
+        (ready("1d", fired="1d"), "expired absorbed cooling_down"),
         (ready("2d 59m 59s", fired="2d"), "absorbed cooling_down"),
         (ready("2d 1h", fired="2d 1h"), "absorbed request_made"),
     )
@@ -142,7 +143,7 @@ def test_a_blocked_request_is_not_remembered():
         Engine(RetrainSettings(cooldown_s=0, expires_after_s=3600)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (ready("1h 30m", fired="1h 30m"), "absorbed request_open"),
-        (firing("3h", column="dwell_s"), "absorbed waiting_for_data"),
+        (firing("3h", column="dwell_s"), "expired absorbed waiting_for_data"),
         (ready("4h", fired="3h", column="dwell_s"), "absorbed request_made"),
     )
 
@@ -164,7 +165,7 @@ def test_a_repeated_alert_changes_nothing():
         engine,
         (a, "incident_opened waiting_for_data"),
         (b, "absorbed request_made"),
-        (firing("3h"), "absorbed waiting_for_data"),
+        (firing("3h"), "expired absorbed waiting_for_data"),
         (a, "duplicate"),
         (b, "duplicate"),
         (firing("3h"), "duplicate"),
@@ -209,7 +210,7 @@ def test_an_open_request_keeps_its_incident_open():
         Engine(RetrainSettings(incident_quiet_s=3600, expires_after_s=86_400)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (firing("20h"), "absorbed waiting_for_data"),
-        (firing("1d 2h"), "quiet incident_opened waiting_for_data"),
+        (firing("1d 2h"), "expired quiet incident_opened waiting_for_data"),
     )
 
 
@@ -263,7 +264,7 @@ def test_a_late_alert_does_not_turn_back_time():
     late = ready("10h", fired="10h", ready_at=replace(place("10h"), event_time=moment("2h")))
     incident = incident_in(tell(engine, (late, "absorbed request_open")))
     assert incident.last_alert_at == moment("9h")
-    tell(engine, (ready("10h 1s", fired="10h 1s"), "absorbed request_made"))
+    tell(engine, (ready("10h 1s", fired="10h 1s"), "expired absorbed request_made"))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 
 from retrain.outcome import Outcome
-from retrain.policy import RULES, Question, RetrainSettings, decide
+from retrain.policy import RULES, Question, decide
+from retrain.settings import RetrainSettings
 from streamer.testing.alerts import moment, ready
 
 
@@ -21,6 +22,15 @@ from streamer.testing.alerts import moment, ready
         ("sd_min", float("inf")),
         ("sd_min", float("nan")),
         ("models_max", 0),
+        ("requests_per_hour_max", 0),
+        ("running_max", 0),
+        ("cooldown_factor", 0.9),
+        ("cooldown_factor", float("inf")),
+        ("cooldown_max_s", -1),
+        ("watch_s", 0),
+        ("storm_models_min", 1),
+        ("storm_window_s", -1),
+        ("storm_columns_max", 0),
         ("columns_max", 0),
     ],
 )

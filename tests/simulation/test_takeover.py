@@ -23,8 +23,9 @@ def test_what_is_committed_while_a_past_is_read_is_no_gap(delivery):
     """One who was replaced without knowing it must not tell of lost records: it finds out at its next poll."""
     cluster = Cluster(Random(0), ManualClock())
     settings = config(Plan(0, delivery=delivery, labels=False))
-    for topic, partitions in {"predictions": 1, "driftline.alerts": 1, "driftline.epochs": 2}.items():
-        cluster.create(topic, partitions)
+    for topic in ("predictions", "driftline.alerts", "driftline.control"):
+        cluster.create(topic, 1)
+    cluster.create("driftline.epochs", 2)
 
     def somebody_commits(number):
         epoch = Epoch("detect-0", number, {"predictions": 10 * number})

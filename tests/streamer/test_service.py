@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_unit import Nothing
 
 from detectors.registry import settings_of
-from retrain.policy import RetrainSettings
+from retrain.settings import RetrainSettings
 from streamer.clock import ManualClock
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.decide import DecideFold

@@ -1,0 +1,110 @@
+"""Models that are worth a retrain and wait until the budget has room, the most urgent first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from retrain.action import Action, Noted, PublishIncident, PublishRequest
+from retrain.alert import Alert
+from retrain.budget import Budget
+from retrain.incident import Incident, Move
+from retrain.outcome import Outcome
+from retrain.policy import Question, decide
+from retrain.ranking import Ranking
+from retrain.register import Register
+from retrain.request import request_for
+from retrain.settings import RetrainSettings
+from retrain.state import EngineState, ModelState
+
+ERROR = "error"  # the column that the errors of predictions are watched in
+
+Urgency = tuple[bool, float, float]
+
+
+def urgency(alert: Alert) -> Urgency:
+    """The less, the more urgent: errors go before all else, then what moved most, then what is used most.
+
+    Use is the events a second of the new regime until the detector was sure.
+    """
+    seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
+    return alert.column != ERROR, -Move.of(alert).strength, -alert.n_current / max(seconds, 1.0)
+
+
+class Waiting:
+    """Holds nothing of its own but what can be found again from `state`: who waits, in order."""
+
+    def __init__(self, settings: RetrainSettings, state: EngineState, register: Register) -> None:
+        self._settings = settings
+        self._state = state
+        self._register = register
+        self._budget = Budget(settings, state)
+        self._ranking = Ranking(self._current)
+
+    def put(self, model: ModelState, alert: Alert) -> None:
+        """Let a model wait with this alert, unless it waits with a more urgent one; those of storms come last."""
+        if model.waiting is None or self._rank(alert) <= self._rank(model.waiting):
+            model.waiting = alert
+            self._ranking.put(urgency(alert), alert.model_id)
+
+    def free(self, model_ids: Iterable[str]) -> None:
+        """Let models take their place again whose storm is released."""
+        for model_id in model_ids:
+            model = self._state.models.get(model_id)
+            if model and model.waiting:
+                self._ranking.put(urgency(model.waiting), model_id)
+
+    def release(self, own: Alert | None = None) -> tuple[list[Action], list[Action]]:
+        """Make the requests that there is room for: what is to be done about others, and about the model of `own`.
+
+        `own` is the alert at hand, whose request bears its model's time; others bear the fleet's.
+        """
+        others, ours = list[Action](), list[Action]()
+        for model, alert in self._next():
+            is_own = own is not None and alert.model_id == own.model_id
+            now = model.now if is_own else max(self._state.now or model.now, model.now)
+            *before, last = self._ask(model, alert, now, None if is_own else Outcome.REQUEST_MADE)
+            if is_own and isinstance(last, PublishRequest):
+                ours = [*before, last]
+            else:
+                others += [*before, last]
+        return others, ours
+
+    def _next(self) -> Iterator[tuple[ModelState, Alert]]:
+        """Whom there is room for; what a storm holds takes its place again when it is released."""
+        while (first := self._ranking.first()) and self._budget.has_room(self._register.running):
+            self._ranking.take()
+            rank, model_id = first
+            model = self._state.models.get(model_id)
+            alert = model.waiting if model else None
+            if model and alert and urgency(alert) == rank and self._state.is_calm(alert.column):
+                yield model, alert
+
+    def _ask(self, model: ModelState, alert: Alert, now: datetime, reason: Outcome | None) -> list[Action]:
+        """The request of a model that waits, and its incident, published for this reason or the one it has."""
+        question = Question(alert, now, model.last_request, self._settings, model.unhelpful)
+        decision = decide(question)
+        model.waiting = None
+        if decision is not Outcome.REQUEST_MADE or question.window is None:
+            return [Noted(alert.alert_id, decision)]
+        # What a storm held may have no incident of its own yet.
+        incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
+        approval = self._settings.approval_of_training(alert.model_id)
+        request = request_for(alert, incident, question.window, now, self._settings.expires_after_s, approval)
+        self._register.begin(model, request)
+        self._budget.spend()
+        reason = reason or incident.reason
+        model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
+        return [PublishIncident(model.incident, reason), PublishRequest(request)]
+
+    def _current(self) -> Iterator[tuple[Urgency, str]]:
+        models = self._state.models.items()
+        return (
+            (urgency(model.waiting), model_id)
+            for model_id, model in models
+            if model.waiting and self._state.is_calm(model.waiting.column)
+        )
+
+    def _rank(self, alert: Alert) -> tuple[bool, Urgency]:
+        return not self._state.is_calm(alert.column), urgency(alert)

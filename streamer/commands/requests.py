@@ -1,0 +1,71 @@
+"""`driftline requests`: how retrain requests stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from streamer.commands.options import config_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streamer.config import Config
+    from streamer.ledger import Standing
+
+POLL_S = 0.2
+HEAD = ("state", "since", "until", "model", "request", "by")
+
+
+@click.command()
+@config_option("The configuration of the service.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that are over.")
+@click.option("--model", metavar="NAME", help="Of this model only.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def requests(config_file: str, show_all: bool, model: str | None, as_json: bool) -> None:
+    """List retrain requests with their state, the one that changed last at the end.
+
+    A storm that is held stands among them under the id of its incident: `approve` releases it, `reject` dismisses it.
+    `until` is the event time at which the state ends by itself.
+    """
+    import msgspec
+
+    from streamer.config import load_config
+
+    config = load_config(config_file)
+    wanted = [one for one in _standings(config) if (show_all or not one.is_over) and model in {None, one.model_id}]
+    if as_json:
+        for one in wanted:
+            click.echo(msgspec.json.encode(one).decode())
+    elif wanted:
+        click.echo("\n".join(table(wanted)))
+    else:
+        click.echo("no request; --all shows those that are over", err=True)
+
+
+def _standings(config: Config) -> Sequence[Standing]:
+    from streamer.ledger import Ledger
+    from streamer.logs.kafka_reader import KafkaReader
+
+    ledger = Ledger(config.outputs)
+    topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)
+    reader = KafkaReader(config.kafka.connection(), list(topics))
+    try:
+        while not reader.at_end():
+            ledger.read(reader.poll(POLL_S))
+    finally:
+        reader.close()
+    return ledger.standings()
+
+
+def table(standings: Sequence[Standing]) -> Iterator[str]:
+    """The lines of the list, with a head."""
+    rows = [HEAD]
+    for one in standings:
+        until = f"{one.answer_by:%Y-%m-%d %H:%M}" if one.answer_by else "-"
+        since = f"{one.since:%Y-%m-%d %H:%M}"
+        rows.append((one.state.value, since, until, one.model_id, one.request_id, one.actor or "-"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    for row in rows:
+        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
