@@ -23,7 +23,7 @@ from streamer.verify import fold_again
 DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "90"))
 SEED = int(os.environ.get("DRIFTLINE_CHAOS_SEED", "1"))
 PER_SECOND = 1500
-NAIVE_S = 15.0
+NAIVE_S = 30.0
 PATIENCE_S = 180
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(DURATION_S + 600)]
