@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from streamer.checkpoint import CheckpointStore
@@ -12,14 +12,12 @@ from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
-from streamer.logs.base import Epoch, Output
 from streamer.logs.kafka_log import KafkaLog
 from streamer.logs.kafka_settings import KafkaLogSettings
 from streamer.metrics import Metrics
-from streamer.observers import MetricsObserver, Observers, ProgressLog
+from streamer.observers import MetricsObserver, Observers, Progress, ProgressLog
 from streamer.recovery import NoCheckpoints, Recovery
 from streamer.service import Service
-from streamer.unit import Unit
 from streamer.warming import warm_up
 from streamer.watchdog import Watchdog
 
@@ -62,7 +60,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         store = open_store(config)
         keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
-        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed))
+        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed, clock))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
         metrics.ready(False)
@@ -92,19 +90,3 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
 def open_store(config: Config) -> CheckpointStore | None:
     """Where checkpoints are kept, if anywhere. Raises `UsageError` when the URL can't be used."""
     return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
-
-
-class Progress:
-    """Tells whoever started us of every commit."""
-
-    def __init__(self, progressed: Callable[[], None]) -> None:
-        self._progressed = progressed
-
-    def turned(self, service: Service) -> None:
-        pass
-
-    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
-        self._progressed()
-
-    def left(self, unit: Unit) -> None:
-        pass

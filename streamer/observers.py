@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 Lag = Callable[[], Iterable[tuple[tuple[str, int], int]]]  # how far each (topic, partition) is behind, in records
 TELL_EVERY_S = 10.0
+STEADY_S = 60.0  # after so long a worker has shown that it works
 PUBLISHED = ("alerts", "outcomes")  # counted when they are published, so not again when a restart folds them again
 LAG_EVERY_TURNS = 10  # asking the client for its lag costs a little for each partition
 
@@ -164,3 +165,23 @@ class ReplayObserver:
 
     def left(self, unit: Unit) -> None:
         """A recording has one reader."""
+
+
+class Progress:
+    """Tells whoever started us of every commit; and once of a minute of work, though there may be nothing to commit."""
+
+    def __init__(self, progressed: Callable[[], None], clock: Clock) -> None:
+        self._progressed = progressed
+        self._clock = clock
+        self._steady_at_s: float | None = clock.monotonic_s() + STEADY_S
+
+    def turned(self, service: Service) -> None:  # noqa: ARG002
+        if self._steady_at_s is not None and self._clock.monotonic_s() >= self._steady_at_s:
+            self._steady_at_s = None
+            self._progressed()
+
+    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:  # noqa: ARG002
+        self._progressed()
+
+    def left(self, unit: Unit) -> None:
+        pass

@@ -7,7 +7,7 @@ from test_service import log_with_events, service_over
 from streamer.clock import ManualClock
 from streamer.logs.memory_log import MemoryLog
 from streamer.metrics import Metrics
-from streamer.observers import MetricsObserver, Observers, ProgressLog
+from streamer.observers import STEADY_S, MetricsObserver, Observers, Progress, ProgressLog
 
 
 def lag():
@@ -124,3 +124,18 @@ def test_a_unit_that_left_is_no_longer_told_of():
     assert b'driftline_lag_records{partition="1"' not in page
     assert b'unit="detect-0"' in page
     assert b'driftline_lag_records{partition="0"' in page
+
+
+def test_a_worker_with_nothing_to_do_has_got_something_done_after_a_minute():
+    """So its parent waits an outage out, though nothing was ever committed; afterwards only commits count."""
+    told, clock = [], ManualClock()
+    progress = Progress(lambda: told.append(clock.monotonic_s()), clock)
+    service = service_over(MemoryLog())
+    progress.turned(service)
+    assert told == []
+    clock.advance(STEADY_S)
+    progress.turned(service)
+    progress.turned(service)
+    assert len(told) == 1
+    progress.committed([], [], 0.1)
+    assert len(told) == 2
