@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from examples.demo.findings import Findings, SharedMove
-from examples.demo.fleet import DRIFTS, FAHRENHEIT_FROM_DAY, Drift, moment
+from examples.demo.findings import Findings
+from examples.demo.fleet import DRIFTS, Drift
+from examples.demo.one_cause import FLEET_UNITS, figures, minute, one_cause, span_of
 from retrain.incident import Incident, Move
 
-FLEET_UNITS = {"headway_s": "s", "dwell_time_s": "s", "temperature_c": "°C", "prediction": "s", "error": "s"}
 SUBWAY_UNITS = {"gap_min": "min", "hour": "h", "prediction": "min", "error": "min"}
 
 WIDTH = 80
@@ -57,13 +57,13 @@ def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> No
     table = _table("model", "since", "what moved", "before → after", "effect", "truth")
     for incident, move in own:
         drift = truth.get(incident.model_id)
-        table.add_row(incident.model_id, _minute(_onset(move)), *_moved(move, FLEET_UNITS), _truth(drift))
+        table.add_row(incident.model_id, minute(_onset(move)), *_moved(move, FLEET_UNITS), _truth(drift))
     out.print(table)
     _tell_effects(out)
     out.print()
     out.print(_verdict(own, findings, truth))
     for crowd in shared:
-        out.print(_one_cause(crowd, findings, models))
+        out.print(one_cause(crowd, findings, models))
     out.print()
     out.print(_sums(findings, alarms), style="bold")
 
@@ -102,28 +102,17 @@ def _onset(move: Move) -> datetime:
 
 
 def _moved(move: Move, units: Mapping[str, str]) -> tuple[str, str, str]:
-    before, after = _figures(move.before, move.after)
+    before, after = figures(move.before, move.after)
     unit = units.get(move.column, "")
     change = f"{before} → {after} {unit}" if before != after else f"{before} {unit} (shape)"
     effect = f"{move.effect:.1f} sd" if move.effect_unit == "sd" else f"KS {move.effect:.2f}"
     return move.column, change, effect
 
 
-def _figures(*numbers: float) -> tuple[str, ...]:
-    largest = max(map(abs, numbers))
-    whole = largest >= 100 or all(number == round(number) for number in numbers)
-    digits = 0 if whole else 1 if largest >= 10 else 2
-    return tuple(f"{number:,.{digits}f}" for number in numbers)
-
-
 def _truth(drift: Drift | None) -> str:
     if drift is None:
         return "no drift"
-    return f"{drift.began:%d %b}, slowly" if drift.over_days else _minute(drift.began)
-
-
-def _minute(time: datetime) -> str:
-    return f"{time:%d %b %H:%M}"
+    return f"{drift.began:%d %b}, slowly" if drift.over_days else minute(drift.began)
 
 
 def _asked(findings: Findings, incident: Incident) -> str:
@@ -140,31 +129,8 @@ def _verdict(own: list[tuple[Incident, Move]], findings: Findings, truth: Mappin
     off = sorted(abs(onset[model] - truth[model].began) for model in found if not truth[model].over_days)
     text = f"{len(found)} of {len(truth)} drifting models were found, and a retrain was asked for {asked} of them."
     if off:
-        text += f" Sudden drifts were dated to within {_span(off[len(off) // 2])} (median; worst {_span(off[-1])})."
+        text += f" Sudden drifts were dated to within {span_of(off[len(off) // 2])} (median; worst {span_of(off[-1])})."
     return f"{text} Missed: {', '.join(missed) or 'none'}. False: {', '.join(false) or 'none'}."
-
-
-def _span(span: timedelta) -> str:
-    minutes = span.total_seconds() / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h" if minutes < 2880 else f"{span.days} days"
-
-
-def _one_cause(crowd: SharedMove, findings: Findings, models: int) -> str:
-    before, after = _figures(crowd.before, crowd.after)
-    only = len(findings.incidents) - len(list(findings.own_moves([crowd])))
-    asked = sum(any(move.column == crowd.column for move in r.evidence) for r in findings.requests.values())
-    return (
-        f"{crowd.column} moved in {len(crowd.models)} of {models} models, all within {_span(crowd.last - crowd.first)} "
-        f"from {_minute(crowd.first)} on, {before} → {after} {FLEET_UNITS.get(crowd.column, '')}: looks like one "
-        f"upstream cause. (Truth: the feed turned to Fahrenheit on {_minute(moment(FAHRENHEIT_FROM_DAY))}.) Driftline "
-        f"does not group across models yet: {only} incidents say nothing but this. {_consequence(asked)}"
-    )
-
-
-def _consequence(requests: int) -> str:
-    if requests:
-        return f"{requests} retrain requests rest on it, too."
-    return "No retrain was asked for because of it, but only as the recording ends before ten days of it were seen."
 
 
 def _sums(findings: Findings, alarms: int) -> str:

@@ -81,7 +81,8 @@ class KafkaLog:
             # What an earlier self has begun is over before we ask what is committed.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
-                abort_forgotten(connection, sender, [settings.epochs_topic, *settings.outputs])
+                written = [settings.epochs_topic, *settings.outputs]
+                abort_forgotten(connection, sender, written, settings.topics, settings.group_id)
             self._consumer = self._new_consumer(member)
             self._reader = self._new_consumer(None)
             self._check_topics()

@@ -232,7 +232,7 @@ def test_run_names_everything_that_is_missing(world):
     file = world.write(config)
     said = ends("run", "--config", file, exit_code=BROKER)
     assert "the event topic clear.none" in said
-    assert "the output topics clear.none.alerts, clear.none.epochs, clear.none.incidents, clear.none.requests, " in said
+    assert "the output topics clear.none.alerts, clear.none.control, clear.none.epochs, clear.none.incidents, " in said
     assert "clear.none-dlt" in said
     assert ends("topics", "--config", file, exit_code=BROKER) == said
 
