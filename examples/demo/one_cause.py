@@ -15,9 +15,10 @@ FLEET_UNITS = {"headway_s": "s", "dwell_time_s": "s", "temperature_c": "°C", "p
 def one_cause(crowd: SharedMove, findings: Findings, models: int) -> str:
     before, after = figures(crowd.before, crowd.after)
     asked = sum(any(move.column == crowd.column for move in r.evidence) for r in findings.requests.values())
+    within, unit = span_of(crowd.last - crowd.first), FLEET_UNITS.get(crowd.column, "")
     return (
-        f"{crowd.column} moved in {len(crowd.models)} of {models} models, all within "
-        f"{span_of(crowd.last - crowd.first)} from {minute(crowd.first)} on, {before} → {after} {FLEET_UNITS.get(crowd.column, '')}: looks like one "
+        f"{crowd.column} moved in {len(crowd.models)} of {models} models, all within {within} "
+        f"from {minute(crowd.first)} on, {before} → {after} {unit}: looks like one "
         f"upstream cause. (Truth: the feed turned to Fahrenheit on {minute(moment(FAHRENHEIT_FROM_DAY))}.) "
         f"{_storm(findings, crowd.column)} {_consequence(asked)}"
     )
