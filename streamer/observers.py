@@ -104,9 +104,9 @@ class ProgressLog:
         self._told_s = clock.monotonic_s()
 
     def turned(self, service: Service) -> None:
-        if self._recovering and not service.recovering:
+        was, self._recovering = self._recovering, any(unit.script for unit in service.units.values())
+        if was and not self._recovering:
             log.info("recovered; what comes now is new")
-        self._recovering = service.recovering
         if self._clock.monotonic_s() - self._told_s < TELL_EVERY_S:
             return
         self._told_s = self._clock.monotonic_s()
