@@ -82,7 +82,7 @@ def events(rng: np.random.Generator, number: int) -> Records:
 
 def fill(fold: DetectFold, rng: np.random.Generator) -> None:
     """Fill the windows of all series, past the codec: it is memory that counts here."""
-    panel = fold._panels[0]
+    panel = fold.panels[0]
     rows = np.arange(panel.rows)
     for bank in panel.banks.values():
         for _ in range(ROUNDS):
