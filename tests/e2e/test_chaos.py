@@ -20,7 +20,7 @@ from streamer.config import load_config
 from streamer.testing.kafka_cluster import Cluster
 from streamer.verify import fold_again
 
-DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "90"))
+DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "120"))
 SEED = int(os.environ.get("DRIFTLINE_CHAOS_SEED", "1"))
 PER_SECOND = 1500
 NAIVE_S = 30.0
