@@ -21,13 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64, Alarms, Bank
+from detectors.check_streams import ROWS, VALUES, as_taken, feed, streams
 from detectors.registry import bank, settings_of
 
 MakeBank = Callable[[int], Bank]
 Check = Callable[[MakeBank], None]
-
-ROWS = 5
-VALUES = 2500  # per row: enough for the default windows to fill and for the change in the middle to be seen
 
 
 class CheckError(AssertionError):
@@ -43,8 +41,8 @@ def yield_checks(name: str, **options: Any) -> Iterator[Callable[[], None]]:
 
 def check_alarms(make: MakeBank) -> None:
     """A plain jump is seen, and what an alarm says is in range and exactly sized."""
-    rows, values = _streams()
-    alarms = _feed(make(ROWS), rows, values)
+    rows, values = streams()
+    alarms = feed(make(ROWS), rows, values)
     _require(len(alarms) > 0, "a jump by 3 standard deviations in a row of 2,500 values went unseen")
     for field in fields(Alarms):
         column = getattr(alarms, field.name)
@@ -61,9 +59,9 @@ def check_alarms(make: MakeBank) -> None:
 
 def check_split(make: MakeBank) -> None:
     """Cutting a stretch anywhere changes neither alarms nor state, not by a bit."""
-    rows, values = _streams()
+    rows, values = streams()
     whole = make(ROWS)
-    expected = _feed(whole, rows, values)
+    expected = feed(whole, rows, values)
     random = np.random.default_rng(2)
     for pieces in (2, 7, 400):
         edges = [0, *np.sort(random.integers(0, len(rows), pieces - 1)).tolist(), len(rows)]
@@ -75,44 +73,44 @@ def check_split(make: MakeBank) -> None:
 
 def check_snapshot(make: MakeBank) -> None:
     """A bank made from a dump goes on as if there had been no stop; also when rows are dumped in slices."""
-    rows, values = _streams()
-    expected = _feed(make(ROWS), rows, values)
+    rows, values = streams()
+    expected = feed(make(ROWS), rows, values)
     for stop in (1, 777, len(rows) // 2 + 13):
         first = make(ROWS)
-        begun = _feed(first, rows[:stop], values[:stop])
+        begun = feed(first, rows[:stop], values[:stop])
         second = make(0)
         second.grow(ROWS)
         for part in (slice(0, 2), slice(2, ROWS)):
             second.load(part, first.dump(part))
         _same_state(second.dump(slice(0, ROWS)), first.dump(slice(0, ROWS)), "a dump that was loaded")
-        rest = _feed(second, rows[stop:], values[stop:])
+        rest = feed(second, rows[stop:], values[stop:], stop)
         found = _joined([begun, replace(rest, at=rest.at + stop)])
         _same_alarms(found, expected, f"a stop after {stop} values")
 
 
 def check_dump(make: MakeBank) -> None:
     """A dump is a copy: numeric arrays with one entry a row, which later values leave alone."""
-    rows, values = _streams()
+    rows, values = streams()
     bank = make(ROWS)
-    _feed(bank, rows[:3000], values[:3000])
+    feed(bank, rows[:3000], values[:3000])
     dump = bank.dump(slice(1, 4))
     kept = {name: array.copy() for name, array in dump.items()}
     for name, array in dump.items():
         _require(array.shape[:1] == (3,), f"the dump of 3 rows holds {array.shape} as {name}")
         _require(array.dtype.kind in "iufb", f"the dump holds {name} as {array.dtype}, which is not a number")
-    _feed(bank, rows[3000:], values[3000:])
+    feed(bank, rows[3000:], values[3000:], 3000)
     _same_state(dump, kept, "values that came after it")
 
 
 def check_rows(make: MakeBank) -> None:
     """One row never influences another: each, fed alone, gives its own alarms and state."""
-    rows, values = _streams()
+    rows, values = streams()
     together = make(ROWS)
-    alarms = _feed(together, rows, values)
+    alarms = feed(together, rows, values)
     for row in range(ROWS):
         mine = np.flatnonzero(rows == row)
         alone = make(1)
-        found = _feed(alone, np.zeros(len(mine), np.int64), values[mine])
+        found = feed(alone, np.zeros(len(mine), np.int64), values[mine], mine)
         found = replace(found, at=mine[found.at], row=np.full(len(found), row))
         _same_alarms(found, _of_row(alarms, row), f"the company of row {row}")
         _same_state(alone.dump(slice(0, 1)), together.dump(slice(row, row + 1)), f"the company of row {row}")
@@ -120,7 +118,7 @@ def check_rows(make: MakeBank) -> None:
 
 def check_growth(make: MakeBank) -> None:
     """Rows that come later are fresh, and those already there don't notice."""
-    rows, values = _streams()
+    rows, values = streams()
     begins = np.arange(ROWS) * (VALUES // 3)
     turn = np.empty(len(rows), np.int64)
     for row in range(ROWS):
@@ -128,14 +126,14 @@ def check_growth(make: MakeBank) -> None:
     order = np.argsort(turn, kind="stable")
     rows, values = rows[order], values[order]
     whole = make(ROWS)
-    expected = _feed(whole, rows, values)
+    expected = feed(whole, rows, values)
     known = np.maximum.accumulate(rows)
     edges = [0, *(np.flatnonzero(np.diff(known)) + 1).tolist(), len(rows)]
     growing = make(0)
     parts = []
     for begin, end in pairwise(edges):
         growing.grow(int(known[begin]) + 1)
-        part = _feed(growing, rows[begin:end], values[begin:end])
+        part = feed(growing, rows[begin:end], values[begin:end], begin)
         parts.append(replace(part, at=part.at + begin))
     _require(growing.rows == ROWS, f"a bank grown to {ROWS} rows says it holds {growing.rows}")
     growing.grow(1)
@@ -146,9 +144,9 @@ def check_growth(make: MakeBank) -> None:
 
 def check_reset(make: MakeBank) -> None:
     """A row that was reset is as fresh as in a new bank; the others go on."""
-    rows, values = _streams()
+    rows, values = streams()
     bank = make(ROWS)
-    _feed(bank, rows, values)
+    feed(bank, rows, values)
     before = bank.dump(slice(0, ROWS))
     bank.reset(np.array([1, 3]))
     fresh = make(ROWS).dump(slice(0, ROWS))
@@ -163,7 +161,7 @@ def check_constant(make: MakeBank) -> None:
     hold.
     """
     for value in (0.0, -0.0, 1.0, 0.1, -7e9, 1e300, 1e-300):
-        found = _feed(make(1), np.zeros(VALUES, np.int64), np.full(VALUES, value))
+        found = feed(make(1), np.zeros(VALUES, np.int64), np.full(VALUES, value))
         _require(len(found) == 0, f"a series of nothing but {value} raised {len(found)} alarms")
 
 
@@ -174,8 +172,8 @@ def check_ties(make: MakeBank) -> None:
     loaded = (random.random(VALUES) < 0.95).astype(np.float64)
     rows = np.zeros(VALUES, np.int64)
     bank = make(1)
-    _require(len(_feed(bank, rows, fair)) == 0, "fair coin flips raised an alarm")
-    _require(len(_feed(bank, rows, loaded)) > 0, "coin flips went from 50 % to 95 % unseen")
+    _require(len(feed(bank, rows, fair)) == 0, "fair coin flips raised an alarm")
+    _require(len(feed(bank, rows, loaded)) > 0, "coin flips went from 50 % to 95 % unseen")
 
 
 def check_magnitudes(make: MakeBank) -> None:
@@ -186,7 +184,7 @@ def check_magnitudes(make: MakeBank) -> None:
         with np.errstate(all="raise", under="ignore"):
             values = random.normal(size=VALUES) + np.where(np.arange(VALUES) < 1500, 0.0, 5.0)
             values = values * scale
-        alarms = _feed(make(1), rows, values)
+        alarms = feed(make(1), rows, values)
         for name in ("statistic", "threshold", "effect", "before", "after"):
             finite = bool(np.isfinite(getattr(alarms, name)).all())
             _require(finite, f"at scale {scale}, alarms.{name} is not finite")
@@ -196,11 +194,11 @@ def check_determinism(make: MakeBank) -> None:
     """The same values give the same alarms and state, also in a bank that has seen, and been reset of, something
     else.
     """
-    rows, values = _streams()
+    rows, values = streams()
     one, other = make(ROWS), make(ROWS)
-    _feed(other, rows[:4000], -values[:4000])
+    feed(other, rows[:4000], -values[:4000])
     other.reset(np.arange(ROWS))
-    _same_alarms(_feed(other, rows, values), _feed(one, rows, values), "what was there before a reset")
+    _same_alarms(feed(other, rows, values), feed(one, rows, values), "what was there before a reset")
     _same_state(other.dump(slice(0, ROWS)), one.dump(slice(0, ROWS)), "what was there before a reset")
 
 
@@ -211,17 +209,17 @@ def check_reference(make: MakeBank) -> None:
     random = np.random.default_rng(6)
     for size in (37, 1000, 100_000):
         bank = make(2)
-        bank.set_reference(0, _as_taken(bank, random.normal(size=size)))
+        bank.set_reference(0, as_taken(bank, random.normal(size=size)))
         rows = np.tile([0, 1], VALUES)
         values = np.repeat(random.normal(3.0, 1.0, VALUES), 2)
         half = VALUES // 4
-        begun = _feed(bank, rows[:half], values[:half])
+        begun = feed(bank, rows[:half], values[:half])
         resumed = make(2)
         resumed.load(slice(0, 2), bank.dump(slice(0, 2)))
-        rest = _feed(bank, rows[half:], values[half:])
+        rest = feed(bank, rows[half:], values[half:], half)
         _require(0 in begun.row or 0 in rest.row, f"values far off a reference of {size} raised no alarm")
         _require(1 not in begun.row and 1 not in rest.row, "the reference of one row was held against another")
-        _same_alarms(_feed(resumed, rows[half:], values[half:]), rest, f"a stop with a reference of {size}")
+        _same_alarms(feed(resumed, rows[half:], values[half:], half), rest, f"a stop with a reference of {size}")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -240,40 +238,10 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _streams() -> tuple[I64, F64]:
-    """Rows in irregular turns: two that jump, one that widens, one that stays, one of small whole numbers that
-    jumps.
-    """
-    random = np.random.default_rng(1)
-    later = np.arange(VALUES) >= VALUES // 2
-    series = random.normal(size=(ROWS, VALUES))
-    series[0, later] += 3.0
-    series[1, later] -= 3.0
-    series[2, later] *= 4.0
-    series[4] = np.round(series[4] + 3.0 * later)
-    rows = random.permutation(np.repeat(np.arange(ROWS), VALUES))
-    values = np.empty(len(rows))
-    for row in range(ROWS):
-        values[rows == row] = series[row]
-    return rows, values
-
-
-def _feed(bank: Bank, rows: I64, values: F64) -> Alarms:
-    return bank.update(rows, _as_taken(bank, values), np.arange(len(rows)))
-
-
-def _as_taken(bank: Bank, values: F64) -> F64:
-    """Numbers as they are; cut into 17 classes for a bank of categories; for one of marks, those above one half are."""
-    if bank.takes == "marks":
-        return (values > 0.5).astype(np.float64)
-    classes = np.clip(np.round(2.0 * np.clip(values, -9.0, 9.0)), -8.0, 8.0) + 8.0
-    return classes if bank.takes == "categories" else values
-
-
 def _in_pieces(bank: Bank, rows: I64, values: F64, edges: list[int]) -> Alarms:
     parts = []
     for begin, end in pairwise(edges):
-        part = _feed(bank, rows[begin:end], values[begin:end])
+        part = feed(bank, rows[begin:end], values[begin:end], begin)
         parts.append(replace(part, at=part.at + begin))
     return _joined(parts)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from detectors.base import F64, Alarms
+from detectors.base import Alarms
 from detectors.registry import bank, settings_of
 
 
@@ -27,6 +27,7 @@ class SingleDetector:
         self._bank = bank(name, settings, 1)
         self._row = np.zeros(1, np.int64)
         self._value = np.zeros(1)
+        self._time_ms = np.zeros(1, np.int64)
         self.at: int | None = None  # index, counted from 0, of the value that raised the alarm
         self.onset: int | None = None  # index of the first value of the new regime, as estimated
         self.statistic: float | None = None
@@ -51,26 +52,33 @@ class SingleDetector:
         learning = getattr(self._bank, "learning", None)
         return None if learning is None else bool(learning(slice(0, 1))[0])
 
-    def update(self, value: float) -> bool:
-        """See the next value; True when it raised an alarm. ValueError unless it is finite."""
+    def update(self, value: float, *, time_ms: int = 0) -> bool:
+        """See the next value; True when it raised an alarm. ValueError unless it is finite.
+
+        `time_ms` is when it happened, in milliseconds since 1970, UTC. Detectors that know the day and the week learn
+        their cycles from it; without, they take it that there are none.
+        """
         if not math.isfinite(value):
             raise ValueError(f"{self.name} can't judge {value}: leave missing values out, and count them")
-        self._value[0] = value
-        return self._feed(self._value) > 0
+        self._value[0], self._time_ms[0] = value, time_ms
+        alarms = self._bank.update(self._row, self._value, self._time_ms)
+        self._remember(alarms, 1)
+        return len(alarms) > 0
 
-    def update_many(self, values: ArrayLike) -> Alarms:
-        """See many values; the same as `update` one by one. `Alarms.at` counts from the first of them."""
+    def update_many(self, values: ArrayLike, *, time_ms: ArrayLike = 0) -> Alarms:
+        """See many values; the same as `update` one by one. `Alarms.at` counts from the first of them.
+
+        `time_ms` is one time a value, or one for all. ValueError unless it is, or when a value is not finite.
+        """
         many = np.asarray(values, np.float64).reshape(-1)
         if not np.isfinite(many).all():
             raise ValueError(f"{self.name} can't judge NaN or infinity: leave missing values out, and count them")
-        alarms = self._bank.update(np.zeros(len(many), np.int64), many, np.zeros(len(many), np.int64))
+        times = np.asarray(time_ms, np.int64)
+        if times.shape not in ((), many.shape):
+            raise ValueError(f"{self.name} wants one time a value, or one for all; got {times.shape} of {len(many)}")
+        alarms = self._bank.update(np.zeros(len(many), np.int64), many, np.broadcast_to(times, many.shape))
         self._remember(alarms, len(many))
         return alarms
-
-    def _feed(self, value: F64) -> int:
-        alarms = self._bank.update(self._row, value, self._row)
-        self._remember(alarms, 1)
-        return len(alarms)
 
     def _remember(self, alarms: Alarms, n: int) -> None:
         if len(alarms):

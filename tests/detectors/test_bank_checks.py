@@ -72,6 +72,11 @@ class MixesRows(Broken):
         return self._good.update(rows, values + 0.01 * len(np.unique(rows)), event_time_ms)
 
 
+class WatchesTheClock(Broken):
+    def update(self, rows, values, event_time_ms):
+        return self._good.update(rows, values + 1e-13 * (event_time_ms - event_time_ms[:1]), event_time_ms)
+
+
 class DumpsViews(Broken):
     def dump(self, rows):
         return {name: array[rows] for name, array in self._good._store.arrays.items()}
@@ -119,6 +124,7 @@ class SharesReference(Broken):
     ("flaw", "noticed_by"),
     [
         (CountsCalls, "check_split"),
+        (WatchesTheClock, "check_split"),
         (MixesRows, "check_rows"),
         (DumpsViews, "check_dump"),
         (LosesOnLoad, "check_snapshot"),

@@ -9,6 +9,7 @@ import pytest
 
 from detectors import SingleDetector, detector
 from detectors.adwin import AdwinSettings
+from detectors.base import Alarms
 from detectors.ks_window import KsWindowSettings
 from detectors.registry import DETECTORS, UnknownNameError, bank, settings_of
 
@@ -60,6 +61,30 @@ def test_a_reference_is_taken_by_those_who_compare_with_one():
             detector(name, reference=reference, **options)
         with pytest.raises(NotImplementedError, match="own past"):
             bank(name, settings_of(name, **options), 1).set_reference(0, reference)
+
+
+def test_times_are_passed_on():
+    """One a value, or one for all; another number of them is refused."""
+
+    class Telltale:
+        """Keeps the times it was given."""
+
+        def __init__(self):
+            self.seen = []
+
+        def update(self, rows, values, event_time_ms):  # noqa: ARG002 -- as a bank does
+            self.seen.append(event_time_ms.tolist())
+            return Alarms.none()
+
+    watched = detector("adwin")
+    watched._bank = Telltale()
+    watched.update(1.0, time_ms=5)
+    watched.update(1.0)
+    watched.update_many([1.0, 2.0], time_ms=[6, 7])
+    watched.update_many([1.0, 2.0], time_ms=8)
+    assert watched._bank.seen == [[5], [0], [6, 7], [8, 8]]
+    with pytest.raises(ValueError, match="one time a value, or one for all"):
+        watched.update_many([1.0, 2.0], time_ms=[1, 2, 3])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
