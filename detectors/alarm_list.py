@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ class Evidence(NamedTuple):
 
 @dataclass(slots=True)
 class AlarmList:
-    """Collects alarms in order; `alarms()` turns them into arrays of exactly their number."""
+    """Collects alarms; `alarms()` turns them into arrays of exactly their number, in the order of `at`."""
 
     at: list[int] = field(default_factory=list)
     row: list[int] = field(default_factory=list)
@@ -44,4 +44,8 @@ class AlarmList:
             return NO_ALARMS
         found = zip(Evidence._fields, zip(*self.evidence, strict=True), strict=True)
         columns: dict[str, Any] = {name: np.array(column) for name, column in found}
-        return Alarms(at=np.array(self.at), row=np.array(self.row), **columns)
+        alarms = Alarms(at=np.array(self.at), row=np.array(self.row), **columns)
+        if (np.diff(alarms.at) >= 0).all():
+            return alarms
+        order = np.argsort(alarms.at, kind="stable")
+        return Alarms(**{one.name: getattr(alarms, one.name)[order] for one in fields(Alarms)})

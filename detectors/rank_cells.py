@@ -12,7 +12,7 @@ from sys import float_info
 
 import numpy as np
 
-from detectors.base import F64
+from detectors.base import F64, I64
 from detectors.jit import kernel
 from detectors.rank_state import Record, Series
 
@@ -21,29 +21,43 @@ QUANTILES = np.array([1, 2, 4, *np.rint(np.linspace(8, 248, 54)).astype(np.int64
 COUNTED_MAX = 1 << 20  # values counted, at most; then all counts are halved
 
 
-def edges_of(ordered: F64) -> F64:
-    """Edges of the cells for a sorted sample, increasing: at most three more than there are quantiles."""
-    n = len(ordered)
+def settle(series: Series, rows: I64, ordered: F64) -> None:
+    """Give series the cells of their sorted samples, with the samples counted in them and no evidence.
+
+    `ordered` is [rows, values of a sample].
+    """
+    n = ordered.shape[1]
     at = (QUANTILES * n + 128) // 256
     at = at[(at >= 1) & (at < n)]
-    lower = at[2 * at <= n]
-    above = np.nextafter(np.append(ordered[lower - 1], ordered[-1]), np.inf)
-    return np.unique(np.concatenate([ordered[:1], above, ordered[at[2 * at >= n]]]))
+    above = np.nextafter(ordered[:, np.append(at[2 * at <= n], n) - 1], np.inf)
+    wanted = np.sort(np.concatenate([ordered[:, :1], above, ordered[:, at[2 * at >= n]]], axis=1), axis=1)
+    _settle(series, rows, ordered, wanted)
 
 
-def settle(series: Series, row: int, ordered: F64) -> None:
-    """Give a series the cells of this sorted sample, with the sample counted in them and no evidence."""
-    one = series[row]
-    edges = edges_of(ordered)
-    counts = np.bincount(np.searchsorted(edges, ordered, side="right"), minlength=len(edges) + 1)
-    for name in ("edges", "counts", "sums", "aged"):
-        one[name][...] = 0
-    one["edges"][: len(edges)] = edges
-    one["counts"][: len(counts)] = counts
-    one["used"], one["total"], one["largest"] = len(edges), counts.sum(), counts.max()
-    one["middle"] = 0.5 * ordered[(len(ordered) - 1) // 2] + 0.5 * ordered[len(ordered) // 2]
-    one["settled"], one["learning"], one["filled"], one["recent_n"] = 1, 0, 0, 0
-    one["evidence"], one["power"] = 0.0, 1.0
+@kernel
+def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
+    """`settle`, given edges in order, of which equal ones are one."""
+    n = ordered.shape[1]
+    for k in range(len(rows)):
+        one = series[rows[k]]
+        one.edges[:] = 0.0
+        one.counts[:] = 0
+        one.sums[:] = 0.0
+        one.aged[:] = 0.0
+        used, counted, largest = 0, 0, 0
+        for edge in wanted[k]:
+            if used > 0 and edge == one.edges[used - 1]:
+                continue
+            first = counted
+            while counted < n and ordered[k, counted] < edge:
+                counted += 1
+            one.edges[used], one.counts[used] = edge, counted - first
+            largest = max(largest, counted - first)
+            used += 1
+        one.used, one.total, one.largest = used, n, largest  # no value lies at the last edge or beyond
+        one.middle = 0.5 * ordered[k, (n - 1) // 2] + 0.5 * ordered[k, n // 2]
+        one.settled, one.learning, one.filled, one.recent_n = 1, 0, 0, 0
+        one.evidence, one.power = 0.0, 1.0
 
 
 def quantile(one: Record, share: float) -> float:
@@ -62,18 +76,22 @@ def halve(series: Series, row: int) -> None:
     one["total"], one["largest"] = one["counts"].sum(), one["counts"].max()
 
 
+def scores(samples: F64) -> F64:
+    """The middle rank of each value among all of its sample, scaled to (-1, 1), in their order; [samples, values]."""
+    return _scores(samples, np.argsort(samples, axis=1))
+
+
 @kernel
-def scores(values: F64) -> F64:
-    """The middle rank of each value among all of them, scaled to (-1, 1), in their order."""
-    n = len(values)
-    order = np.argsort(values)
-    found = np.empty(n)
-    first = 0
-    while first < n:
-        end = first
-        while end < n and values[order[end]] == values[order[first]]:
-            end += 1
-        for k in range(first, end):
-            found[order[k]] = (first + end) / n - 1.0
-        first = end
+def _scores(samples: F64, order: I64) -> F64:
+    found = np.empty(samples.shape)
+    n = samples.shape[1]
+    for row in range(len(samples)):
+        first = 0
+        while first < n:
+            end = first
+            while end < n and samples[row, order[row, end]] == samples[row, order[row, first]]:
+                end += 1
+            for k in range(first, end):
+                found[row, order[row, k]] = (first + end) / n - 1.0
+            first = end
     return found

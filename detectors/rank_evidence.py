@@ -2,8 +2,8 @@
 
     value ─► [residual, where the series is whitened] ─► cell ─► ranks a to b ─► likelihood ratios ─► sums
 
-What is rare is not done here. The kernel stops behind the value that calls for it, with the reason in `due`, and the
-bank has it done by the other files before it goes on.
+What is rare is not done here. A series stops behind the value that calls for it, with the reason in `due`, and
+`rank_due.py` has it done, for all that have stopped, before these go on.
 """
 
 from __future__ import annotations
@@ -50,21 +50,32 @@ class Work(NamedTuple):
 
 
 @kernel
-def advance(series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, start: int) -> int:
-    """Feed values from `start` on; stops behind one that makes something due and returns its index, or their number."""
-    n = len(rows)
+def advance(
+    series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, turn: I64, stopped: I64
+) -> tuple[int, int]:
+    """Feed the values whose indices `turn` holds, in order.
+
+    A series at which something becomes due stops there: the index of the value goes to `stopped`, and those of its
+    later values to the front of `turn`. Returns how many there are of each.
+    """
+    put_off, stops, n = 0, 0, len(turn)
     work = Work(np.empty(tables.weight.shape[0], np.float32), np.empty(LANES, np.float32))
     series_at, series_bytes = series.ctypes.data, series.itemsize
-    for i in range(start, n):
-        if i + 4 < n:
+    for k in range(n):
+        if k + 4 < n:
             for line in range(0, series_bytes, LINE):
-                prefetch(series_at + series_bytes * rows[i + 4] + line)
+                prefetch(series_at + series_bytes * rows[turn[k + 4]] + line)
+        i = turn[k]
         one = series[rows[i]]
-        due = _see(one, tables, rules, values[i], work)
-        if due != NOTHING:
-            one.due = due
-            return i
-    return n
+        if one.due != NOTHING:
+            turn[put_off] = i
+            put_off += 1
+            continue
+        one.due = _see(one, tables, rules, values[i], work)
+        if one.due != NOTHING:
+            stopped[stops] = i
+            stops += 1
+    return put_off, stops
 
 
 @kernel
@@ -235,16 +246,18 @@ def _follow(one: Record, q: float) -> None:
 
 
 @kernel
-def follow_all(series: Series, row: int, scores: F64) -> None:
-    """`_follow`, for the ranks of a sample in its order."""
-    for i in range(len(scores)):
-        _follow(series[row], scores[i])
+def follow_all(series: Series, rows: I64, scores: F64) -> None:
+    """`_follow`, for the ranks of a sample of each series in its order."""
+    for k in range(len(rows)):
+        for score in scores[k]:
+            _follow(series[rows[k]], score)
 
 
 @kernel
-def temper(series: Series, row: int) -> None:
-    """`_temper`, for a series."""
-    _temper(series[row])
+def temper(series: Series, rows: I64) -> None:
+    """`_temper`, for these series."""
+    for k in range(len(rows)):
+        _temper(series[rows[k]])
 
 
 @kernel

@@ -6,8 +6,10 @@ Asked early in a series, and again each time its length has doubled, of its rank
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from numpy.typing import NDArray
 
+from detectors.base import I64
 from detectors.rank_state import Series
 
 FIRST_LOOK = 256  # values at the first look ...
@@ -17,17 +19,17 @@ SLOW = 16.0  # values over which the slow averages of ranks reach
 _SUMS = ("pairs", "q_last", "q_slow", "p_slow", "qq", "qq_last", "qq_slow", "pp", "pp_slow")
 
 
-def forget(series: Series, row: int) -> None:
-    """Take nothing to be known of the dependence of a series."""
+def forget(series: Series, rows: I64) -> None:
+    """Take nothing to be known of the dependence of these series."""
     for name in _SUMS:
-        series[row][name] = 0
+        series[name][rows] = 0
 
 
-def depends(series: Series, row: int) -> bool:
+def depends(series: Series, rows: I64) -> NDArray[np.bool_]:
     """Whether the ranks so far prove dependence: on the last one, or on the average of the last ones."""
-    one = series[row]
-    n, qq = int(one["n"]), max(float(one["qq"]), 1e-9)
-    z = FIRST_Z if n == FIRST_LOOK else LATER_Z
-    last = abs(float(one["qq_last"])) / qq * math.sqrt(n)
-    slow = float(one["qq_slow"]) / qq * math.sqrt((2.0 * SLOW - 1.0) * n)
-    return last > z or slow > z
+    n, qq = series["n"][rows], np.maximum(series["qq"][rows], 1e-9)
+    z = np.where(n == FIRST_LOOK, FIRST_Z, LATER_Z)
+    last = np.abs(series["qq_last"][rows]) / qq * np.sqrt(n)
+    slow = series["qq_slow"][rows] / qq * np.sqrt((2.0 * SLOW - 1.0) * n)
+    proven: NDArray[np.bool_] = (last > z) | (slow > z)
+    return proven

@@ -16,33 +16,23 @@ is done about dependence have been measured, not proven.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors import rank_cells as cells
-from detectors import rank_gate as gate
-from detectors import rank_whitening as whitening
 from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, Alarms
-from detectors.rank_evidence import (
-    ALARM,
-    BLIND,
-    CELLS_DUE,
-    FIT_DUE,
-    HALVING_DUE,
-    Rules,
-    advance,
-    follow_all,
-    temper,
-)
+from detectors.rank_due import do_what_is_due
+from detectors.rank_evidence import ALARM, Rules, advance
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
 from detectors.rank_tables import tables
 from detectors.reference import Reference
 from detectors.rows import RowBank
+
+STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +94,23 @@ class ShiryaevRobertsBank(RowBank):
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
-        series = self._series()
         found = AlarmList()
-        at = advance(series, self._tables, self._rules, rows, values, 0)
-        while at < len(rows):
-            row = int(rows[at])
-            if series[row]["due"] == ALARM:
-                found.append(at, row, evidence_of(series, row, self._tables.weight, self._rules.arl0))
-                _begin_anew(series, row)
-            else:
-                _do_what_is_due(series, row)
-            at = advance(series, self._tables, self._rules, rows, values, at + 1)
+        for first in range(0, len(rows), STRETCH):
+            turn = np.arange(first, min(first + STRETCH, len(rows)))
+            while len(turn):
+                turn = self._advance(rows, values, turn, found)
         return found.alarms()
+
+    def _advance(self, rows: I64, values: F64, turn: I64, found: AlarmList) -> I64:
+        """Feed the values of these indices; returns those of series that stopped before they had them all."""
+        series, stopped = self._series(), np.empty(len(turn), np.int64)
+        put_off, stops = advance(series, self._tables, self._rules, rows, values, turn, stopped)
+        stopped = stopped[:stops]
+        for at in stopped[series["due"][rows[stopped]] == ALARM].tolist():
+            row = int(rows[at])
+            found.append(at, row, evidence_of(series, row, self._tables.weight, self._rules.arl0))
+        do_what_is_due(series, rows[stopped])
+        return turn[:put_off]
 
     def set_reference(self, row: int, values: F64) -> None:
         """Take this sample for earlier values of a series, and what it has seen itself for forgotten.
@@ -125,7 +120,7 @@ class ShiryaevRobertsBank(RowBank):
         sample = Reference.of(values, self.settings.reference_size).values
         self._store.reset(np.array([row]))
         series = self._series()
-        cells.settle(series, row, sample)
+        cells.settle(series, np.array([row]), sample[np.newaxis])
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these series gather no evidence at present, as they learn what is usual."""
@@ -134,50 +129,3 @@ class ShiryaevRobertsBank(RowBank):
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])
-
-
-def _do_what_is_due(series: Series, row: int) -> None:
-    """What the last value of a series called for; see `rank_evidence.py`."""
-    one = series[row]
-    due = int(one["due"])
-    if due == CELLS_DUE:
-        sample = one["waiting"].copy()
-        cells.settle(series, row, np.sort(sample))
-        one["blind"] = BLIND
-        gate.forget(series, row)
-        follow_all(series, row, cells.scores(sample))
-    elif due == FIT_DUE:
-        _end_learning(series, row)
-    elif due == HALVING_DUE:
-        cells.halve(series, row)
-    elif (one["calm"] and one["n"] == BLIND) or not gate.depends(series, row):
-        temper(series, row)
-    else:
-        whitening.know_scale(series, row, partial(cells.quantile, one))
-        whitening.begin_learning(series, row)
-
-
-def _end_learning(series: Series, row: int) -> None:
-    one = series[row]
-    residuals = whitening.fit(series, row)
-    gate.forget(series, row)
-    if residuals is None:
-        _begin(series, row)
-        one["calm"] = 1
-        return
-    cells.settle(series, row, np.sort(residuals))
-    one["whitened"], one["n"], one["blind"] = 1, len(residuals), BLIND
-    follow_all(series, row, cells.scores(residuals))
-    temper(series, row)
-
-
-def _begin_anew(series: Series, row: int) -> None:
-    """After an alarm, all that was learnt is of the old regime, but for the need to learn dependence."""
-    if series[row]["whitened"]:
-        whitening.begin_learning(series, row)
-    else:
-        _begin(series, row)
-
-
-def _begin(series: Series, row: int) -> None:
-    series[row] = np.zeros((), series.dtype)

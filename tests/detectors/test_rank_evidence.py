@@ -4,19 +4,24 @@ import numpy as np
 import pytest
 
 from detectors.rank_cells import COUNTED_MAX, settle
-from detectors.rank_evidence import ALARM, NOTHING, Rules, advance, temper
+from detectors.rank_evidence import ALARM, CELLS_DUE, NOTHING, Rules, advance, temper
 from detectors.rank_state import WORDS, records_of
 from detectors.rank_tables import STEPS, tables
+
+ROW = np.array([0])
 
 
 def settled(sample, arl0=1e9):
     series = records_of(np.zeros((1, WORDS), np.int64))
-    settle(series, 0, np.sort(sample))
+    settle(series, ROW, np.sort(sample)[np.newaxis])
     return series, Rules(arl0, COUNTED_MAX)
 
 
 def feed(series, rules, values):
-    return advance(series, tables(), rules, np.zeros(len(values), np.int64), np.array(values, np.float64), 0)
+    """How many values were fed without anything coming due."""
+    rows, stopped = np.zeros(len(values), np.int64), np.empty(len(values), np.int64)
+    _, stops = advance(series, tables(), rules, rows, np.array(values, np.float64), np.arange(len(values)), stopped)
+    return int(stopped[0]) if stops else len(values)
 
 
 def slow_sums(sample, values, start):
@@ -91,8 +96,20 @@ def test_the_power_falls_with_dependence_that_is_proven():
     one = series[0]
     one["pairs"], one["qq"], one["pp"] = 512, 170.0, 100.0
     one["qq_slow"] = 170.0 * 0.02
-    temper(series, 0)
+    temper(series, ROW)
     assert one["power"] == 1.0
     one["qq_slow"] = 170.0 * 0.5
-    temper(series, 0)
+    temper(series, ROW)
     assert 0.05 < one["power"] < 0.1
+
+
+def test_a_series_that_stops_leaves_its_later_values_for_later():
+    """The others go on; the values put off keep their order."""
+    series = records_of(np.zeros((2, WORDS), np.int64))
+    rows = np.array([0, 1] * 127 + [1, 0, 1, 0, 0, 1])
+    turn, stopped = np.arange(len(rows)), np.empty(len(rows), np.int64)
+    put_off, stops = advance(series, tables(), Rules(1e5, COUNTED_MAX), rows, np.arange(260.0), turn, stopped)
+    assert series["due"].tolist() == [CELLS_DUE, CELLS_DUE]
+    assert stopped[:stops].tolist() == [254, 255]
+    assert turn[:put_off].tolist() == [256, 257, 258, 259]
+    assert series["filled"].tolist() == [128, 128]

@@ -8,10 +8,12 @@ from detectors.rank_evidence import follow_all
 from detectors.rank_gate import depends, forget
 from detectors.rank_state import WORDS, records_of
 
+ROW = np.array([0])
+
 
 def seen(values):
     series = records_of(np.zeros((1, WORDS), np.int64))
-    follow_all(series, 0, scores(values))
+    follow_all(series, ROW, scores(values[np.newaxis]))
     series[0]["n"] = len(values)
     return series
 
@@ -33,26 +35,26 @@ def test_independent_values_pass(law):
         "cauchy": lambda: random.standard_cauchy(256),
         "whole": lambda: random.poisson(3.0, 256).astype(np.float64),
     }[law]
-    assert sum(depends(seen(draw()), 0) for _ in range(1000)) <= 3
+    assert sum(depends(seen(draw()), ROW)[0] for _ in range(1000)) <= 3
 
 
 @pytest.mark.parametrize("phi", [0.5, 0.9, -0.6])
 def test_inertia_is_found(phi):
     """In 256 values, also where it swings."""
     random = np.random.default_rng(2)
-    assert all(depends(seen(inert(random, phi, 256)), 0) for _ in range(50))
+    assert all(depends(seen(inert(random, phi, 256)), ROW)[0] for _ in range(50))
 
 
 def test_a_cycle_under_noise_is_found():
     """Nearly always, where the value before alone seldom shows it."""
     random = np.random.default_rng(3)
     cycle = 0.6 * np.sin(np.arange(512) * 2 * np.pi / 128)
-    assert sum(depends(seen(random.normal(size=512) + cycle), 0) for _ in range(100)) >= 90
+    assert sum(depends(seen(random.normal(size=512) + cycle), ROW)[0] for _ in range(100)) >= 90
 
 
 def test_forgetting():
     """Nothing is known afterwards."""
     series = seen(inert(np.random.default_rng(4), 0.9, 256))
-    forget(series, 0)
-    assert not depends(series, 0)
+    forget(series, ROW)
+    assert not depends(series, ROW)[0]
     assert series[0]["pairs"] == 0

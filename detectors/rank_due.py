@@ -1,0 +1,87 @@
+"""What is rare in the life of a series of `shiryaev_roberts.py`, done for all series at once that have come to it.
+
+Nearly every series comes to its cells and to its first look; the kernels do those, whole batches of series at a time.
+The rest is done series by series.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from detectors import rank_cells as cells
+from detectors import rank_gate as gate
+from detectors import rank_whitening as whitening
+from detectors.base import I64
+from detectors.rank_evidence import (
+    ALARM,
+    BLIND,
+    CELLS_DUE,
+    FIT_DUE,
+    HALVING_DUE,
+    LOOK_DUE,
+    NOTHING,
+    follow_all,
+    temper,
+)
+from detectors.rank_state import Series
+
+TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
+
+
+def do_what_is_due(series: Series, rows: I64) -> None:
+    """What the last values of these series called for, each row once; see `rank_evidence.py`."""
+    due = series["due"][rows]
+    series["due"][rows] = NOTHING
+    ready = rows[due == CELLS_DUE]
+    for first in range(0, len(ready), TOGETHER):
+        _make_cells(series, ready[first : first + TOGETHER])
+    _look(series, rows[due == LOOK_DUE])
+    for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_anew)):
+        for row in rows[due == reason].tolist():
+            do(series, row)
+
+
+def _make_cells(series: Series, rows: I64) -> None:
+    samples = series["waiting"][rows]  # a copy, as cells take its place
+    cells.settle(series, rows, np.sort(samples, axis=1))
+    series["blind"][rows] = BLIND
+    gate.forget(series, rows)
+    follow_all(series, rows, cells.scores(samples))
+
+
+def _look(series: Series, rows: I64) -> None:
+    """Is there dependence? Those that show some learn it; the others go on."""
+    passed = (series["calm"][rows] == 1) & (series["n"][rows] == BLIND)
+    passed |= ~gate.depends(series, rows)
+    temper(series, rows[passed])
+    for row in rows[~passed].tolist():
+        whitening.know_scale(series, row, partial(cells.quantile, series[row]))
+        whitening.begin_learning(series, row)
+
+
+def _end_learning(series: Series, row: int) -> None:
+    one, rows = series[row], np.array([row])
+    residuals = whitening.fit(series, row)
+    gate.forget(series, rows)
+    if residuals is None:
+        _begin(series, row)
+        one["calm"] = 1
+        return
+    cells.settle(series, rows, np.sort(residuals)[np.newaxis])
+    one["whitened"], one["n"], one["blind"] = 1, len(residuals), BLIND
+    follow_all(series, rows, cells.scores(residuals[np.newaxis]))
+    temper(series, rows)
+
+
+def _begin_anew(series: Series, row: int) -> None:
+    """After an alarm, all that was learnt is of the old regime, but for the need to learn dependence."""
+    if series[row]["whitened"]:
+        whitening.begin_learning(series, row)
+    else:
+        _begin(series, row)
+
+
+def _begin(series: Series, row: int) -> None:
+    series[row] = np.zeros((), series.dtype)
