@@ -11,7 +11,8 @@ from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
 from retrain.request import RetrainRequest
-from retrain.state import ModelState, Storm
+from retrain.state import ModelState
+from retrain.storm_state import Storm
 
 STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
 

@@ -1,4 +1,4 @@
-"""What became of a request, or of what somebody said about one: the records of the topic `driftline.decisions`.
+"""What became of a request, a silence, or what somebody said about one: the records of the topic `driftline.decisions`.
 
 `docs/schemas/decision.v1.json` is generated from them. That a request was made is told by the request itself.
 """
@@ -11,18 +11,19 @@ from datetime import datetime
 from retrain.control import Control
 from retrain.lifecycle import RequestLife, RequestState
 from retrain.outcome import Outcome
+from retrain.silence import Silence
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One change of a request, or the answer to a control record that changed nothing: `reason` says which.
+    """One change of a request or silence, or the answer to a control record that changed nothing; see `reason`.
 
     The newest record of a request says how it stands now.
     """
 
-    request_id: str
-    model_id: str  # "" when the request is not known
-    state: RequestState | None  # after the decision; null when the request is not known
+    request_id: str  # or the id of the silence
+    model_id: str  # "" when the request is not known; of a silence: whose alert it has just silenced
+    state: RequestState | None  # after the decision; null when the request is not known, and for a silence
     reason: Outcome
     at: datetime  # UTC, event time of what led to it
     answer_by: datetime | None  # UTC: the state ends by itself at this event time; null when it does not
@@ -31,6 +32,7 @@ class Decision:
     model_version: str  # of the challenger; "" while there is none
     champion: dict[str, float]  # metrics that the control record told
     challenger: dict[str, float]
+    silence: Silence | None = None  # as it stands after the decision; null when it is about a request
 
     @classmethod
     def by_itself(cls, model_id: str, life: RequestLife, reason: Outcome) -> Decision:
@@ -48,6 +50,11 @@ class Decision:
             champion={},
             challenger={},
         )
+
+    @classmethod
+    def of_silence(cls, silence: Silence, reason: Outcome, at: datetime, model_id: str) -> Decision:
+        """What time or an alert of this model has made of a silence."""
+        return cls(silence.silence_id, model_id, None, reason, at, None, "", "", "", {}, {}, silence)
 
     @classmethod
     def answer(cls, control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Decision:

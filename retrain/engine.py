@@ -14,15 +14,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from retrain.action import Action, Noted, PublishIncident, close
-from retrain.alert import Alert, AlertState
+from retrain.alert import Alert
 from retrain.control import Control
-from retrain.incident import Incident
+from retrain.joining import incident_with
 from retrain.outcome import Outcome
 from retrain.policy import SOURCE_PREFIX, Question, decide
 from retrain.register import Register
 from retrain.settings import RetrainSettings
-from retrain.state import EngineState, ModelState, StormState
+from retrain.silences import SILENCE_KINDS, Again, Silences
+from retrain.state import EngineState, ModelState
 from retrain.storm import Storms
+from retrain.storm_state import StormState
 from retrain.versions import Order
 from retrain.waiting import Waiting
 
@@ -36,6 +38,7 @@ class Engine:
         self.state = state or EngineState()
         self._register = Register(settings, self.state)
         self._storms = Storms(settings, self.state)
+        self._silences = Silences(settings, self.state)
         self._waiting = Waiting(settings, self.state, self._register)
 
     def handle(self, record: Alert | Control) -> list[Action]:
@@ -46,6 +49,9 @@ class Engine:
         """
         if isinstance(record, Alert):
             return self._alerted(record)
+        if record.kind in SILENCE_KINDS:
+            answer, again = self._silences.told(record)
+            return self._waiting.release()[0] + self._judge_again(again) + answer
         answer, freed = self._storms.told(record) or (self._register.told(record), [])
         self._waiting.free(freed)
         return self._waiting.release()[0] + answer
@@ -67,26 +73,33 @@ class Engine:
         if order is Order.NEWER:
             model.forget_version(superseded)
             actions += close(model, Outcome.NEW_VERSION)
-        elif self._is_quiet(model, record):
+        elif model.is_quiet(record, self.settings.incident_quiet_s):
             actions += close(model, Outcome.QUIET)
-        return actions + self._judge(model, record, now)
+        return actions + self._judge(model, record, now, model.see(record))
 
-    def _judge(self, model: ModelState, record: Alert, now: datetime) -> list[Action]:
-        """Make of an alert that counts what it is: part of a storm, or its model's own."""
+    def _judge(self, model: ModelState, record: Alert, now: datetime, is_new: bool) -> list[Action]:
+        """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""
+        if silenced := self._silences.take(record, is_new):
+            return self._waiting.release()[0] + silenced
         actions = self._storms.join(record, now)
         if not (self.state.is_calm(record.column) or record.model_id.startswith(SOURCE_PREFIX)):
             return actions + self._hold(model, record)
-        return actions + self._register.drifted(model, record) + self._absorb(model, record)
+        return actions + self._register.drifted(model, record) + self._absorb(model, record, is_new)
+
+    def _judge_again(self, freed: Again) -> list[Action]:
+        """What silences have kept, as if it came now."""
+        return [a for model, kept in freed for a in self._judge(model, kept.alert, model.now, kept.is_new)]
 
     def _pass_time(self, event_time: datetime) -> tuple[datetime, list[Action]]:
         """The fleet's time, and what ends by it."""
         now = self.state.now = max(self.state.now or event_time, event_time)
-        return now, self._register.pass_time(now) + self._storms.pass_time(now)
+        ended, freed = self._silences.pass_time(now)
+        actions = self._register.pass_time(now) + self._storms.pass_time(now) + ended
+        return now, actions + self._judge_again(freed)
 
     def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
         """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
         decision = self._decide(model, alert)
-        model.see(alert)
         if decision is Outcome.REQUEST_MADE:
             decision = Outcome.HELD_BY_STORM
             if self.state.storms[alert.column].state is StormState.HELD:
@@ -102,34 +115,17 @@ class Engine:
         models[model_id] = model
         return actions
 
-    def _is_quiet(self, model: ModelState, alert: Alert) -> bool:
-        """Whether the open incident was over before this alert came."""
-        incident = model.open_incident
-        # An alert that becomes ready belongs where it fired, however long that took.
-        if incident is None or alert.state is AlertState.READY:
-            return False
-        if model.waiting or (model.last_request is not None and model.last_request.is_open(model.now)):
-            return False
-        return (model.now - incident.last_alert_at).total_seconds() > self.settings.incident_quiet_s
-
-    def _absorb(self, model: ModelState, alert: Alert) -> list[Action]:
+    def _absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
         decision = self._decide(model, alert)
         if decision is Outcome.REQUEST_MADE:
             self._waiting.put(model, alert)
             decision = Outcome.WAITING_FOR_ROOM
-        model.incident = self._incident_with(model, alert, decision)
+        columns_max = self.settings.columns_max
+        model.incident = incident_with(model, alert, decision, is_new=is_new, columns_max=columns_max)
         others, own = self._waiting.release(alert)
         noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
         return others + (own or noted)
 
     def _decide(self, model: ModelState, alert: Alert) -> Outcome:
         return decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))
-
-    def _incident_with(self, model: ModelState, alert: Alert, decision: Outcome) -> Incident:
-        is_new, version = model.see(alert), model.versions.newest
-        incident = model.incident_for(is_new)
-        if incident is None:
-            return Incident.opened(alert, version, model.now, decision)
-        columns_max = self.settings.columns_max
-        return incident.absorb(alert, version, model.now, decision, is_new=is_new, columns_max=columns_max)

@@ -66,6 +66,8 @@ REFUSALS = frozenset(
         Outcome.NOT_TRAINED,
         Outcome.TOO_LATE,
         Outcome.SAME_ACTOR,
+        Outcome.UNKNOWN_SILENCE,
+        Outcome.TOO_MANY_SILENCES,
     }
 )  # the answers to control records that change nothing
 

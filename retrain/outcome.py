@@ -35,6 +35,8 @@ class Outcome(StrEnum):
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
     HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
     WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
+    SILENCED = "silenced"  # a person's silence fits the alert; it is judged when no silence fits it any more
+    SILENCED_DROPPED = "silenced_dropped"  # more alerts are silenced than are kept, and this one was longest ago
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record
@@ -59,3 +61,11 @@ class Outcome(StrEnum):
     NOT_TRAINED = "not_trained"  # there is nothing to promote yet
     TOO_LATE = "too_late"  # the request has gone beyond that
     SAME_ACTOR = "same_actor"  # who approved of the training or reported it does not review it
+
+    # What became of a silence.
+    SILENCE_BEGAN = "silence_began"
+    SILENCE_GREW = "silence_grew"  # it has silenced twice as many alerts as when this was last told
+    SILENCE_ENDED = "silence_ended"  # by a person's word
+    SILENCE_EXPIRED = "silence_expired"  # its time has come
+    UNKNOWN_SILENCE = "unknown_silence"
+    TOO_MANY_SILENCES = "too_many_silences"  # end one first

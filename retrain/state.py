@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 
 from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
+from retrain.silence import Kept, Silence
+from retrain.storm_state import Storm, StormState
 from retrain.versions import Versions
 
 
@@ -58,19 +59,29 @@ class ModelState:
 
     def has_seen(self, alert: Alert) -> bool:
         """Whether this very alert, in this state, has been handled before."""
-        mark = self.marks.get(alert.model_version, {}).get(_series_of(alert))
+        mark = self.marks.get(alert.model_version, {}).get(series_of(alert))
         if mark is None:
             return False
         return alert.at.offset <= (mark.ready if alert.state is AlertState.READY else mark.fired)
 
     def see(self, alert: Alert) -> bool:
         """Mark the alert as handled. Returns whether it is a new one: not the `ready` of an alert that has fired."""
-        mark = self.marks.setdefault(alert.model_version, {}).setdefault(_series_of(alert), SeriesMark())
+        mark = self.marks.setdefault(alert.model_version, {}).setdefault(series_of(alert), SeriesMark())
         is_new = alert.at.offset > mark.fired
         mark.fired = max(mark.fired, alert.at.offset)
         if alert.state is AlertState.READY:
             mark.ready = alert.at.offset
         return is_new
+
+    def is_quiet(self, alert: Alert, quiet_s: float) -> bool:
+        """Whether the open incident was over before this alert came."""
+        incident = self.open_incident
+        # An alert that becomes ready belongs where it fired, however long that took.
+        if incident is None or alert.state is AlertState.READY:
+            return False
+        if self.waiting or (self.last_request is not None and self.last_request.is_open(self.now)):
+            return False
+        return (self.now - incident.last_alert_at).total_seconds() > quiet_s
 
     def is_before_promotion(self, alert: Alert) -> bool:
         """Whether the alert fired before the last promotion, and so says nothing of the version that serves."""
@@ -91,23 +102,6 @@ class ModelState:
         self.waiting = None
 
 
-class StormState(StrEnum):
-    """What becomes of alerts that join a storm."""
-
-    HELD = "held"  # nothing is asked for until a person says
-    RELEASED = "released"  # as if there were no storm
-    DISMISSED = "dismissed"  # nothing is asked for
-
-
-@dataclass(slots=True)
-class Storm:
-    """One column that moves in many models."""
-
-    incident: Incident
-    models: dict[str, None]  # those that have joined, in that order; at most as many as there are
-    state: StormState = StormState.HELD
-
-
 @dataclass(slots=True)
 class EngineState:
     """Everything the engine knows. The model that alerted longest ago comes first."""
@@ -117,6 +111,8 @@ class EngineState:
     now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
     columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
     storms: dict[str, Storm] = field(default_factory=dict)  # by column
+    silences: dict[str, Silence] = field(default_factory=dict)  # by id, in the order in which they began
+    silenced: dict[str, Kept] = field(default_factory=dict)  # by series; the one silenced longest ago comes first
 
     def is_calm(self, column: str) -> bool:
         """Whether alerts of the column count as their models' own."""
@@ -129,7 +125,7 @@ class EngineState:
         return model is not None and model.waiting is not None and model.waiting.column == column
 
 
-def _series_of(alert: Alert) -> str:
+def series_of(alert: Alert) -> str:
     # Only the column may contain a slash, and it comes last, so no two series share a name. Offsets compare within one
     # topic-partition only, hence these are part of it.
     return f"{alert.at.partition}/{alert.at.topic}/{alert.detector}/{alert.column}"

@@ -24,7 +24,8 @@ from retrain.lifecycle import RequestState
 from retrain.outcome import Outcome
 from retrain.policy import SOURCE_PREFIX
 from retrain.settings import RetrainSettings
-from retrain.state import EngineState, Storm, StormState
+from retrain.state import EngineState
+from retrain.storm_state import Storm, StormState
 
 FLEET_PREFIX = "fleet:"
 

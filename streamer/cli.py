@@ -20,6 +20,7 @@ from streamer.commands.replay import replay
 from streamer.commands.requests import requests
 from streamer.commands.result import result
 from streamer.commands.run import run
+from streamer.commands.silence import silence, silences, unsilence
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
 from streamer.errors import DriftlineError
@@ -63,7 +64,7 @@ def main() -> None:
 
 for command in (
     run, replay, record, verify, check_config, topics, columns, reference,
-    requests, approve, reject, result, promote,
+    requests, approve, reject, result, promote, silence, silences, unsilence,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from retrain.control import Control
+from retrain.control import Control, ControlKind
 from streamer.alert_reader import Unreadable, decoded
 from streamer.codecs.base import Reason
 
 TEXT_CHARS_MAX = 200  # of an actor, a request id and a version: they stay in the state
 COMMENT_CHARS_MAX = 10_000
 METRICS_MAX = 100  # of each of champion and challenger
+SILENCE_DAYS_MAX = 366  # what is to be silent for longer is better not watched at all
 SKEW_MAX_S = 3600.0  # how far `at` may be ahead of the record's own time
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,4 +43,24 @@ def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
         return Unreadable(Reason.TOO_LARGE, f"comment has more than {COMMENT_CHARS_MAX} characters")
     if max(len(control.champion), len(control.challenger)) > METRICS_MAX:
         return Unreadable(Reason.TOO_LARGE, f"champion or challenger has more than {METRICS_MAX} metrics")
+    return _problem_of_silence(control) if control.kind is ControlKind.SILENCE else None
+
+
+def _problem_of_silence(control: Control) -> Unreadable | None:
+    matcher, until = control.matcher, control.until
+    if matcher is None or until is None:
+        return Unreadable(
+            Reason.WRONG_TYPE, "a silence needs a matcher, which says of what, and until, which says when"
+        )
+    if not matcher.model or not matcher.column:
+        return Unreadable(Reason.WRONG_TYPE, "matcher.model or matcher.column is empty, and * fits all")
+    if max(len(matcher.model), len(matcher.column)) > TEXT_CHARS_MAX:
+        return Unreadable(
+            Reason.TOO_LARGE, f"matcher.model or matcher.column has more than {TEXT_CHARS_MAX} characters"
+        )
+    if until.tzinfo is not UTC:
+        return Unreadable(Reason.BAD_EVENT_TIME, f"until is {until.isoformat()}, which is not UTC")
+    if not timedelta(0) < until - control.at <= timedelta(days=SILENCE_DAYS_MAX):
+        detail = f"until is {until.isoformat()}, but must be after at, by {SILENCE_DAYS_MAX} days at most"
+        return Unreadable(Reason.BAD_EVENT_TIME, detail)
     return None

@@ -139,19 +139,41 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "end_time": "Event time of the last event, inclusive; UTC, never before `start_time`.",
     },
     "Control": {
-        "kind": "What is said: `approve`, `reject` and `promote` by people; the others by the trainer.",
-        "request_id": "The request it is about.",
+        "kind": (
+            "What is said: `approve`, `reject`, `promote`, `silence` and `unsilence` by people; the others by the "
+            "trainer."
+        ),
+        "request_id": "The request it is about; of `silence` an id that nobody has given yet, which `unsilence` names.",
         "at": "When it was said, on the clock of the events; UTC, at most an hour after the record's own time.",
         "actor": "Who says it.",
         "comment": "Why.",
         "model_version": _CHALLENGER,
         "champion": "Of `trained`: metrics by name, of the version that serves, on a hold-out.",
         "challenger": "Of `trained`: the same metrics on the same hold-out, of what was trained.",
+        "matcher": "Of `silence`, which must have one: which alerts are silenced.",
+        "until": "Of `silence`, which must have one: it ends by itself at this event time; UTC, 366 days on at most.",
+    },
+    "Matcher": {
+        "model": "Pattern of model names, as in `bus-*`; `source:*` for feature sources.",
+        "column": "Pattern of column names.",
+        "kind": "The kind of alerts; null for all.",
+    },
+    "Silence": {
+        "silence_id": "The id that its control record gave.",
+        "matcher": "Which alerts it silences.",
+        "since": "When it was said; UTC.",
+        "until": "It ends by itself at this event time; UTC.",
+        "actor": "Who said it.",
+        "comment": "Why.",
+        "alerts": "How many alerts it has silenced so far.",
+        "is_over": "Whether it has ended.",
     },
     "Decision": {
-        "request_id": "The request; the key of the record. The newest record of a request says how it stands.",
-        "model_id": 'Its model; "" when the request is not known.',
-        "state": "How the request stands after the decision; null when it is not known.",
+        "request_id": (
+            "The request or silence; the key of the record. The newest record of a request says how it stands."
+        ),
+        "model_id": 'Its model; "" when the request is not known. Of a silence, whose alert it has just silenced.',
+        "state": "How the request stands after the decision; null when it is not known, and for silences.",
         "reason": "What was decided, also of a control record that changed nothing.",
         "at": "Event time of what led to it; UTC.",
         "answer_by": "From this event time on the state ends by itself; null when it does not.",
@@ -160,6 +182,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "model_version": _CHALLENGER,
         "champion": "Metrics that the control record told.",
         "challenger": "Metrics that the control record told.",
+        "silence": "The silence as it stands after the decision; null when it is about a request.",
     },
 }
 
@@ -202,7 +225,10 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "model_version": {"maxLength": TEXT_CHARS_MAX},
         "champion": {"maxProperties": METRICS_MAX},
         "challenger": {"maxProperties": METRICS_MAX},
+        "until": _TIME,
     },
+    "Matcher": {name: {"minLength": 1, "maxLength": TEXT_CHARS_MAX} for name in ("model", "column")},
+    "Silence": {"since": _TIME, "until": _TIME, "alerts": {"minimum": 0}},
     "Decision": {"at": _TIME, "answer_by": _TIME},
     "TrainingWindow": {
         "partition": _PARTITION,

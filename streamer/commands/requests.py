@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from streamer.config import Config
     from streamer.ledger import Standing
 
-POLL_S = 0.2
 HEAD = ("state", "since", "until", "model", "request", "by")
 
 
@@ -31,6 +30,7 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
     """
     import msgspec
 
+    from streamer.commands.table import table
     from streamer.config import load_config
 
     config = load_config(config_file)
@@ -39,33 +39,25 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
         for one in wanted:
             click.echo(msgspec.json.encode(one).decode())
     elif wanted:
-        click.echo("\n".join(table(wanted)))
+        click.echo("\n".join(table(list(rows(wanted)))))
     else:
         click.echo("no request; --all shows those that are over", err=True)
 
 
 def _standings(config: Config) -> Sequence[Standing]:
     from streamer.ledger import Ledger
-    from streamer.logs.kafka_reader import KafkaReader
+    from streamer.logs.kafka_reader import read_to_end
 
     ledger = Ledger(config.outputs)
     topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)
-    reader = KafkaReader(config.kafka.connection(), list(topics))
-    try:
-        while not reader.at_end():
-            ledger.read(reader.poll(POLL_S))
-    finally:
-        reader.close()
+    ledger.read(read_to_end(config.kafka.connection(), topics))
     return ledger.standings()
 
 
-def table(standings: Sequence[Standing]) -> Iterator[str]:
-    """The lines of the list, with a head."""
-    rows = [HEAD]
+def rows(standings: Sequence[Standing]) -> Iterator[tuple[str, ...]]:
+    """The list, with a head."""
+    yield HEAD
     for one in standings:
         until = f"{one.answer_by:%Y-%m-%d %H:%M}" if one.answer_by else "-"
         since = f"{one.since:%Y-%m-%d %H:%M}"
-        rows.append((one.state.value, since, until, one.model_id, one.request_id, one.actor or "-"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-    for row in rows:
-        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        yield one.state.value, since, until, one.model_id, one.request_id, one.actor or "-"

@@ -47,4 +47,4 @@ def result(
     if outcome != "trained" and (model_version or champion or challenger):
         raise click.UsageError("A version and metrics go with `trained` alone.")
     told = {"model_version": model_version, "champion": champion, "challenger": challenger}
-    say(outcome, config_file, request_id, at, actor=actor, comment=comment, **told)
+    say(outcome, config_file, request_id, at, "requests", actor=actor, comment=comment, **told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from kafka import TopicPartition
@@ -18,6 +18,17 @@ from streamer.logs.kafka_fetch import Spot, poll, positions, stretches
 
 CLOSE_TIMEOUT_MS = 5_000
 RECORDS_MAX = 100_000  # of one poll
+POLL_S = 0.2
+
+
+def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[Records]:
+    """All that the topics hold by now, from their beginning on. Raises `BrokerError` as `KafkaReader` does."""
+    reader = KafkaReader(connection, topics)
+    try:
+        while not reader.at_end():
+            yield from reader.poll(POLL_S)
+    finally:
+        reader.close()
 
 
 class KafkaReader:

@@ -4,19 +4,23 @@ import jsonschema
 import msgspec
 import pytest
 
+from retrain.alert import AlertKind
+from retrain.control import ControlKind
 from retrain.settings import RetrainSettings
+from retrain.silence import Matcher
 from streamer.alert_reader import Unreadable
 from streamer.codecs.base import Reason
 from streamer.control_reader import METRICS_MAX, TEXT_CHARS_MAX, read_control
 from streamer.decide import DecideFold
 from streamer.logs.base import Records
 from streamer.schemas import CONTRACTS, schema_of
-from streamer.testing.alerts import said
+from streamer.testing.alerts import moment, said
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000  # the start of the timelines, 2026-01-01 UTC
 WORD = said("trained", "retrain-1", "2h", "trainer", model_version="8", champion={"mae": 1.0}, challenger={"mae": 0.5})
 GOOD = msgspec.json.encode(WORD)
+LATER = "2026-01-01T06:00:00Z"
 
 
 def test_a_word_comes_back_as_it_was_said(conforms):
@@ -54,6 +58,14 @@ def changed(**changes):
         (changed(at="2026-01-01T02:00:00"), Reason.BAD_EVENT_TIME),
         (changed(at="2026-01-01T02:00:00+02:00"), Reason.BAD_EVENT_TIME),
         (changed(at="2026-01-01T03:00:01Z"), Reason.TIME_TOO_FAR_AHEAD),
+        (changed(kind="silence"), Reason.WRONG_TYPE),
+        (changed(kind="silence", matcher={}), Reason.WRONG_TYPE),
+        (changed(kind="silence", matcher={"model": ""}, until=LATER), Reason.WRONG_TYPE),
+        (changed(kind="silence", matcher={"kind": "odd"}, until=LATER), Reason.WRONG_TYPE),
+        (changed(kind="silence", matcher={"column": "c" * (TEXT_CHARS_MAX + 1)}, until=LATER), Reason.TOO_LARGE),
+        (changed(kind="silence", matcher={}, until="2026-01-01T04:00:00"), Reason.BAD_EVENT_TIME),
+        (changed(kind="silence", matcher={}, until="2026-01-01T02:00:00Z"), Reason.BAD_EVENT_TIME),
+        (changed(kind="silence", matcher={}, until="2027-01-03T02:00:00Z"), Reason.BAD_EVENT_TIME),
     ],
 )
 def test_what_says_nothing_is_kept_with_a_reason(value, reason):
@@ -78,4 +90,13 @@ def test_every_kind_is_in_the_schema():
     """Whoever writes control records finds the kinds in their schema."""
     (contract,) = (one for one in CONTRACTS if one.name == "control.v1")
     kinds = schema_of(contract)["$defs"]["ControlKind"]["enum"]
-    assert sorted(kinds) == ["approve", "failed", "promote", "reject", "started", "trained"]
+    assert sorted(kinds) == sorted(ControlKind)
+
+
+def test_a_silence_comes_back_as_it_was_said(conforms):
+    """What is not said of its matcher fits all."""
+    matcher = Matcher("bus-*", kind=AlertKind.DRIFT)
+    word = said("silence", "s-1", "2h", matcher=matcher, until=moment("6h"), comment="known")
+    conforms("control.v1", msgspec.json.encode(word))
+    assert read_control(msgspec.json.encode(word), -1) == word
+    assert read_control(changed(kind="silence", matcher={}, until=LATER), -1).matcher == Matcher()

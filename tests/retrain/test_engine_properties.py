@@ -12,6 +12,7 @@ from retrain.engine import Engine
 from retrain.incident import IncidentState
 from retrain.lifecycle import OPEN, REFUSALS, RUNNING
 from retrain.settings import ApprovalBefore, RetrainSettings
+from retrain.silence import Matcher
 from streamer.testing.alerts import START, random_alerts
 
 DAY_S = 86_400.0
@@ -50,7 +51,11 @@ def records_with_words(random, settings, n):
             at = START + timedelta(seconds=random.randrange(-DAY, (n + 8) * DAY // 2))
             version = random.choice(["", "7", "8", "9"])
             actor = random.choice(["ann", "bob"])
-            records.append(Control(random.choice(KINDS), random.choice(ids[-3:]), at, actor, model_version=version))
+            kind, name = random.choice(KINDS), random.choice(ids[-3:])
+            until = at + timedelta(days=random.randrange(1, 9))
+            matcher = Matcher(model=random.choice(["bus-1", "*"]), column=random.choice(["headway_s", "*"]))
+            silence = {"matcher": matcher, "until": until} if kind is ControlKind.SILENCE else {}
+            records.append(Control(kind, name, at, actor, model_version=version, **silence))
         for record in records[len(records) - 1 :]:
             actions = engine.handle(record)
             ids += [a.request.request_id for a in actions if isinstance(a, PublishRequest)]

@@ -1,0 +1,25 @@
+"""What the engine remembers of a storm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from retrain.incident import Incident
+
+
+class StormState(StrEnum):
+    """What becomes of alerts that join a storm."""
+
+    HELD = "held"  # nothing is asked for until a person says
+    RELEASED = "released"  # as if there were no storm
+    DISMISSED = "dismissed"  # nothing is asked for
+
+
+@dataclass(slots=True)
+class Storm:
+    """One column that moves in many models."""
+
+    incident: Incident
+    models: dict[str, None]  # those that have joined, in that order; at most as many as there are
+    state: StormState = StormState.HELD

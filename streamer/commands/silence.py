@@ -1,0 +1,106 @@
+"""`driftline silence` and `driftline unsilence`: alerts that are known, and of which nothing shall come."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import click
+
+from streamer.commands.options import config_option
+from streamer.commands.saying import rfc3339, say, speaking
+
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+EXAMPLE = """\b
+Example:
+    driftline silence --model 'bus-*' --column headway_s --for 4h --actor ann --comment "sensor is being replaced"
+"""
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if not found or not int(found[1]):
+        raise click.BadParameter(f"{text!r} is not like 30m, 4h or 2d")
+    return int(found[1]) * SECONDS[found[2]]
+
+
+@click.command(epilog=EXAMPLE)
+@speaking
+@click.option("--model", default="*", show_default=True, metavar="PATTERN", help="Of models whose name fits.")
+@click.option("--column", default="*", show_default=True, metavar="PATTERN", help="Of columns whose name fits.")
+@click.option("--kind", metavar="KIND", help="Of alerts of this kind: drift, missing, unseen, ...; by default all.")
+@click.option("--for", "for_s", callback=_duration, metavar="TIME", help="How long, as in 30m, 4h or 2d.")
+@click.option("--until", metavar="TIME", help="Until when instead, RFC 3339 in UTC, on the clock of the events.")
+def silence(
+    config_file: str,
+    actor: str,
+    comment: str,
+    at: str | None,
+    model: str,
+    column: str,
+    kind: str | None,
+    for_s: int | None,
+    until: str | None,
+) -> None:
+    """Let nothing come of alerts that fit: no incident, no retrain, no storm.
+
+    They are published and counted all the same. What still holds when the silence ends opens its incident then. The id
+    of the silence is written to standard output.
+    """
+    from retrain.ids import derived_id
+    from streamer.clock import SystemClock
+
+    if (for_s is None) == (until is None):
+        raise click.UsageError("Say until when: --for 4h, or --until 2026-11-24T16:00:00Z.")
+    at = at or rfc3339(SystemClock().now_s())
+    until = until or _later(at, for_s or 0)
+    name = model if model != "*" else column
+    silence_id = derived_id("silence", model, column, kind or "", at, until, actor, name=name)
+    matcher = {"model": model, "column": column, "kind": kind}
+    say("silence", config_file, silence_id, at, "silences", actor=actor, comment=comment, matcher=matcher, until=until)
+    click.echo(silence_id)
+
+
+def _later(at: str, seconds: int) -> str:
+    from datetime import datetime, timedelta
+
+    try:
+        return (datetime.fromisoformat(at) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"--at {at} and --for give no time; --at is RFC 3339 in UTC.") from None
+
+
+@click.command()
+@speaking
+@click.argument("silence_id", metavar="SILENCE_ID")
+def unsilence(config_file: str, silence_id: str, actor: str, comment: str, at: str | None) -> None:
+    """End a silence now; what it has kept and still holds opens its incidents."""
+    say("unsilence", config_file, silence_id, at, "silences", actor=actor, comment=comment)
+
+
+@click.command()
+@config_option("The configuration of the service.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that are over.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def silences(config_file: str, show_all: bool, as_json: bool) -> None:
+    """List silences, in the order in which they began. `until` is event time."""
+    import msgspec
+
+    from streamer.commands.table import table
+    from streamer.config import load_config
+    from streamer.logs.kafka_reader import read_to_end
+    from streamer.silence_list import HEAD, row_of, silences_in
+
+    config = load_config(config_file)
+    found = silences_in(read_to_end(config.kafka.connection(), [config.outputs.decisions]))
+    wanted = [one for one in found if show_all or not one.is_over]
+    if as_json:
+        for one in wanted:
+            click.echo(msgspec.json.encode(one).decode())
+    elif wanted:
+        click.echo("\n".join(table([HEAD, *map(row_of, wanted)])))
+    else:
+        click.echo("no silence; --all shows those that are over", err=True)
