@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks import replay
+from benchmarks import banks, replay, waiting_labels
 
 
 def main() -> None:
@@ -21,6 +21,30 @@ def main() -> None:
         theirs = replay.plain(path)
         print(f"json + river.drift.ADWIN + scipy.stats.ks_2samp         {theirs:12,.0f} events/s")
         print(f"ratio                                                   {ours / theirs:12,.0f}")
+    print_banks()
+    print_waiting()
+
+
+def print_banks() -> None:
+    """What a value costs in each detector, and in the libraries that do the same one series at a time."""
+    few, some, many = banks.SERIES
+    print(f"\nns a value, of so many series in random order {few:9,} {some:9,} {many:9,}    bytes a series", flush=True)
+    for cost in banks.costs():
+        print(f"{cost.name:46}{_ns(cost.seconds)} {cost.size:17,}", flush=True)
+    print(f"{'river.drift.ADWIN':46}{_ns([banks.river_adwin(series) for series in banks.SERIES])}")
+    print(f"{'scipy.stats.ks_2samp at every value':46}{_ns([banks.scipy_ks()])}")
+
+
+def _ns(seconds: list[float] | tuple[float, ...]) -> str:
+    return " ".join(f"{s * 1e9:9,.1f}" for s in seconds)
+
+
+def print_waiting() -> None:
+    """The join of labels with the predictions that wait for them."""
+    waiting = waiting_labels.measure()
+    memory = waiting.bytes / waiting_labels.OPEN
+    print(f"\n{waiting.labels_per_s:,.0f} labels/s meet their prediction, with {waiting_labels.OPEN:,} that wait in")
+    print(f"{waiting.bytes / 1e6:,.0f} MB at most, {memory:.0f} bytes each")
 
 
 if __name__ == "__main__":

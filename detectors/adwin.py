@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from detectors.adwin_kernels import BEST, PENDING, Rules, State, advance, scratch_of, take_in
+from detectors.adwin_kernels import BEST, Rules, State, advance, scratch_of, take_in
 from detectors.alarm_list import AlarmList, Evidence
 from detectors.base import F64, I64, Alarms
 from detectors.rows import RowBank
@@ -41,7 +41,7 @@ class AdwinSettings:
     max_buckets: buckets of each size, from 2; more give finer cuts and cost memory and time.
     min_window_length: values that each side of a cut must have, from 1.
     grace_period: no cut is looked for in windows of so many values or fewer.
-    levels: sizes of buckets, 1 to 32. Bounds the window at `max_buckets * (2**levels - 1)` values, 327,675 by default;
+    levels: sizes of buckets, 1 to 32. Bounds the window at `max_buckets * (2**levels - 1)` values, 40,955 by default;
         past it the oldest bucket is let go. River's window is unbounded: equality with it ends there.
     """
 
@@ -50,7 +50,7 @@ class AdwinSettings:
     max_buckets: int = 5
     min_window_length: int = 5
     grace_period: int = 10
-    levels: int = 16
+    levels: int = 13
 
     def __post_init__(self) -> None:
         if not 0.0 < self.delta < 1.0:
@@ -103,12 +103,13 @@ class AdwinBank(RowBank):
             settings.delta, settings.clock, float(settings.min_window_length), float(settings.grace_period)
         )
         layout = {
-            "buffer": (np.float64, (min(settings.clock, BUFFER),)),
-            "ticks": (np.int32, (2,)),
+            "buffer": (np.float64, (settings.max_buckets + min(settings.clock, BUFFER),)),
+            "filled": (np.int16, ()),
+            "since_look": (np.int32, ()),
             "drifted": (np.uint8, ()),
             "moments": (np.float64, (3,)),
             "held": (np.uint8, (settings.levels,)),
-            "bucket": (np.float64, (settings.levels, 2, settings.max_buckets)),
+            "bucket": (np.float64, (settings.levels - 1, 2, settings.max_buckets)),
         }
         super().__init__(layout, rows)
 
@@ -129,7 +130,7 @@ class AdwinBank(RowBank):
     def window(self, row: int) -> Window:
         """The window of a series, values that wait for the next look included."""
         alone = State(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
-        if alone.ticks[0, PENDING]:
+        if alone.filled[0] > alone.held[0, 0]:
             take_in(alone, 0, scratch_of(alone))
         total, spread, width = alone.moments[0].tolist()
         return Window(width, total, spread)

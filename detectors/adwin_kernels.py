@@ -2,6 +2,9 @@
 
 A window is an exponential histogram: level l holds up to `max_buckets` buckets of 2**l values, and where a level
 overflows, its two oldest become one bucket of the next. Operations and their order are those of river's implementation.
+
+Buckets of level 0 are single values, so they stay where the values of a series wait for the next look: in its buffer,
+before those.
 """
 
 from __future__ import annotations
@@ -13,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64
-from detectors.jit import kernel, prefetch
+from detectors.jit import kernel, lean_kernel, prefetch
 
 TOTAL, SPREAD, WIDTH = range(3)  # of the window: sum, sum of squared deviations from the mean, number of values
-PENDING, SINCE_LOOK = range(2)  # values in the buffer; values since a cut was last looked for
 # of the best cut: difference in mean and what chance explains of it; mean and size of its sides; sd of a value
 APART, EPSILON, MEAN_BEFORE, MEAN_AFTER, BEFORE, AFTER, DEVIATION = range(7)
 BEST = 7
@@ -26,12 +28,13 @@ LINE = 64  # bytes in a cache line
 class State(NamedTuple):
     """All series, row by row."""
 
-    buffer: F64  # [rows, slots] values that wait for the next look
-    ticks: NDArray[np.int32]  # [rows, 2] PENDING, SINCE_LOOK
+    buffer: F64  # [rows, max_buckets + values that may wait] level 0 of the window, then what waits for the next look
+    filled: NDArray[np.int16]  # [rows] values in the buffer
+    since_look: NDArray[np.int32]  # [rows] values since a cut was last looked for
     drifted: NDArray[np.uint8]  # [rows] 1: the last look cut the window, so the next value starts a fresh one
     moments: F64  # [rows, 3] TOTAL, SPREAD, WIDTH
     held: NDArray[np.uint8]  # [rows, levels] how many buckets of 2**level values
-    bucket: F64  # [rows, levels, 2, max_buckets] TOTAL and SPREAD of each bucket, oldest first
+    bucket: F64  # [rows, levels - 1, 2, max_buckets] TOTAL and SPREAD of each bucket from level 1 on, oldest first
 
 
 class Rules(NamedTuple):
@@ -57,37 +60,40 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, best
 
     `best` receives the best cut of an alarm.
     """
-    buffer, ticks, drifted, moments, _, bucket = state
+    buffer, filled, since_look, drifted, moments, held, bucket = state
     n = len(rows)
     slots = buffer.shape[1]
-    sizes = bucket.shape[1] * bucket.shape[3]
+    levels = held.shape[1]
+    sizes = levels * bucket.shape[3]
     cuts = Cuts(np.empty(sizes), np.empty(sizes), np.empty(sizes))
     scratch = scratch_of(state)
-    words = sizes * 2
+    words = bucket.shape[1] * 2 * bucket.shape[3]
     buffer_at, bucket_at, moments_at = buffer.ctypes.data, bucket.ctypes.data, moments.ctypes.data
+    held_at, drifted_at = held.ctypes.data, drifted.ctypes.data
     for i in range(start, n):
         if i + 24 < n:  # the line the value will be stored in
             ahead = rows[i + 24]
-            prefetch(buffer_at + 8 * (ahead * slots + ticks[ahead, PENDING]))
-        if i + 6 < n and ticks[rows[i + 6], PENDING] == slots - 1:  # the whole row, where a look is near
+            prefetch(buffer_at + 8 * (ahead * slots + filled[ahead]))
+        if i + 6 < n and since_look[rows[i + 6]] == rules.clock - 1:  # the whole row, where a look is near
             ahead = rows[i + 6]
             for line in range(0, 8 * words, LINE):
                 prefetch(bucket_at + 8 * words * ahead + line)
             for line in range(0, 8 * slots, LINE):
                 prefetch(buffer_at + 8 * slots * ahead + line)
             prefetch(moments_at + 8 * 3 * ahead)
+            prefetch(held_at + levels * ahead)
+            prefetch(drifted_at + ahead)
         row = rows[i]
-        pending = ticks[row, PENDING]
-        buffer[row, pending] = values[i]
-        pending += 1
-        since_look = ticks[row, SINCE_LOOK] + 1
-        ticks[row, PENDING] = pending
-        ticks[row, SINCE_LOOK] = since_look
-        if pending < slots and since_look < rules.clock:
+        at = filled[row]
+        buffer[row, at] = values[i]
+        filled[row] = at + 1
+        since = since_look[row] + 1
+        since_look[row] = since
+        if at + 1 < slots and since < rules.clock:
             continue
         take_in(state, row, scratch)
-        if since_look == rules.clock:
-            ticks[row, SINCE_LOOK] = 0
+        if since == rules.clock:
+            since_look[row] = 0
             if _look(state, rules, row, cuts, best):
                 drifted[row] = 1
                 return i
@@ -97,40 +103,39 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, best
 @kernel
 def scratch_of(state: State) -> F64:
     """Work space of `take_in`: [2 sides, TOTAL and SPREAD, entries]."""
-    buffer, bucket = state.buffer, state.bucket
-    return np.empty((2, 2, bucket.shape[3] + buffer.shape[1]))
+    return np.empty((2, 2, state.bucket.shape[3] + state.buffer.shape[1]))
 
 
-@kernel
+@lean_kernel
 def take_in(state: State, row: int, scratch: F64) -> None:
-    """Move the buffered values of a series into its window, exactly as one insertion after the other would."""
-    buffer, ticks, drifted, moments, held, bucket = state
+    """Move the waiting values of a series into its window, exactly as one insertion after the other would."""
+    buffer, filled, drifted, moments, held = state.buffer, state.filled, state.drifted, state.moments, state.held
     if drifted[row]:
         drifted[row] = 0
         moments[row, :] = 0.0
+        first = np.int64(held[row, 0])
         held[row, :] = 0
-    n = ticks[row, PENDING]
-    ticks[row, PENDING] = 0
-    _add_moments(state, row, n, scratch)
-    entries = bucket.shape[3]
-    for j in range(n):
-        scratch[0, TOTAL, entries + j] = buffer[row, j]
-        scratch[0, SPREAD, entries + j] = 0.0
-    _add_buckets(state, row, n, scratch)
+        filled[row] -= first
+        for j in range(filled[row]):
+            buffer[row, j] = buffer[row, first + j]
+    _add_moments(state, row, scratch)
+    _add_buckets(state, row, _add_values(state, row, scratch), scratch)
 
 
-@kernel
-def _add_moments(state: State, row: int, n: int, scratch: F64) -> None:
+@lean_kernel
+def _add_moments(state: State, row: int, scratch: F64) -> None:
     """Welford's update for n values. Three loops instead of one: divisions that don't wait for each other overlap."""
     buffer, moments = state.buffer, state.moments
+    first = np.int64(state.held[row, 0])
+    n = np.int64(state.filled[row]) - first
     width = moments[row, WIDTH]
     total = moments[row, TOTAL]
     for j in range(n):
         scratch[0, TOTAL, j] = total
-        total += buffer[row, j]
+        total += buffer[row, first + j]
     for j in range(n):
         seen = width + j
-        deviation = buffer[row, j] - scratch[0, TOTAL, j] / seen
+        deviation = buffer[row, first + j] - scratch[0, TOTAL, j] / seen
         scratch[0, SPREAD, j] = seen * deviation * deviation / (seen + 1.0) if seen > 0.0 else 0.0
     spread = moments[row, SPREAD]
     for j in range(n):
@@ -140,47 +145,73 @@ def _add_moments(state: State, row: int, n: int, scratch: F64) -> None:
     moments[row, WIDTH] = width + n
 
 
-@kernel
+@lean_kernel
+def _add_values(state: State, row: int, scratch: F64) -> int:
+    """Make waiting values buckets of level 0; those for which there is no room become buckets of level 1, two and two.
+
+    Returns how many; they stand in side 0 of `scratch` from entry `max_buckets` on.
+    """
+    buffer, filled = state.buffer, state.filled
+    most = state.bucket.shape[3]
+    n = np.int64(filled[row])
+    merges = max(0, (n - most + 1) // 2)
+    for j in range(merges):
+        value_0 = buffer[row, 2 * j]
+        value_1 = buffer[row, 2 * j + 1]
+        apart = value_0 - value_1
+        scratch[0, TOTAL, most + j] = value_0 + value_1
+        scratch[0, SPREAD, most + j] = 0.5 * apart * apart
+    left = n - 2 * merges
+    for j in range(left):
+        buffer[row, j] = buffer[row, 2 * merges + j]
+    filled[row] = left
+    state.held[row, 0] = left
+    return merges
+
+
+@lean_kernel
 def _add_buckets(state: State, row: int, n: int, scratch: F64) -> None:
-    """Put n buckets of one value in; where a level overflows, its two oldest become one of the next level.
+    """Put n buckets of two values in; where a level overflows, its two oldest become one of the next level.
 
     Newcomers of a level stand in `scratch` from entry `most` on; those already there are put right before them.
     """
     held, bucket = state.held, state.bucket
-    levels = bucket.shape[1]
     most = bucket.shape[3]
     side = 0
-    size = 1.0
-    for level in range(levels):
+    size = 2.0
+    share = 0.5  # 1 / size, exactly, as it is a power of two
+    for level in range(1, held.shape[1]):
+        if n == 0:
+            return
+        place = level - 1
         kept = np.int64(held[row, level])
         first = most - kept
         for j in range(kept):
-            scratch[side, TOTAL, first + j] = bucket[row, level, TOTAL, j]
-            scratch[side, SPREAD, first + j] = bucket[row, level, SPREAD, j]
+            scratch[side, TOTAL, first + j] = bucket[row, place, TOTAL, j]
+            scratch[side, SPREAD, first + j] = bucket[row, place, SPREAD, j]
         merges = max(0, (kept + n - most + 1) // 2)
         for j in range(merges):
             a = first + 2 * j
             total_0 = scratch[side, TOTAL, a]
             total_1 = scratch[side, TOTAL, a + 1]
-            apart = total_0 / size - total_1 / size
+            apart = total_0 * share - total_1 * share
             scratch[1 - side, TOTAL, most + j] = total_0 + total_1
             spreads = scratch[side, SPREAD, a] + scratch[side, SPREAD, a + 1]
             scratch[1 - side, SPREAD, most + j] = spreads + size * 0.5 * apart * apart
         left = kept + n - 2 * merges
         for j in range(left):
-            bucket[row, level, TOTAL, j] = scratch[side, TOTAL, first + 2 * merges + j]
-            bucket[row, level, SPREAD, j] = scratch[side, SPREAD, first + 2 * merges + j]
+            bucket[row, place, TOTAL, j] = scratch[side, TOTAL, first + 2 * merges + j]
+            bucket[row, place, SPREAD, j] = scratch[side, SPREAD, first + 2 * merges + j]
         held[row, level] = left
-        if merges == 0:
-            return
         n = merges
         side = 1 - side
         size *= 2.0
+        share *= 0.5
     for j in range(n):  # past the last level: the window has reached its bound
         _forget(state, row, size, scratch[side, TOTAL, most + j], scratch[side, SPREAD, most + j])
 
 
-@kernel
+@lean_kernel
 def _forget(state: State, row: int, size: float, total: float, spread: float) -> None:
     """Take one bucket out of the moments of the window."""
     moments = state.moments
@@ -191,21 +222,30 @@ def _forget(state: State, row: int, size: float, total: float, spread: float) ->
     moments[row, SPREAD] -= spread + size * width * apart * apart / (size + width)
 
 
-@kernel
+@lean_kernel
 def _forget_oldest(state: State, row: int) -> None:
-    held, bucket = state.held, state.bucket
-    level = bucket.shape[1] - 1
+    """Let the oldest bucket go; no value waits."""
+    held = state.held
+    level = held.shape[1] - 1
     while held[row, level] == 0:
         level -= 1
-    _forget(state, row, float(1 << level), bucket[row, level, TOTAL, 0], bucket[row, level, SPREAD, 0])
     left = np.int64(held[row, level]) - 1
-    for j in range(left):
-        bucket[row, level, TOTAL, j] = bucket[row, level, TOTAL, j + 1]
-        bucket[row, level, SPREAD, j] = bucket[row, level, SPREAD, j + 1]
     held[row, level] = left
+    if level == 0:
+        values = state.buffer[row]
+        _forget(state, row, 1.0, values[0], 0.0)
+        for j in range(left):
+            values[j] = values[j + 1]
+        state.filled[row] = left
+        return
+    totals, spreads = state.bucket[row, level - 1, TOTAL], state.bucket[row, level - 1, SPREAD]
+    _forget(state, row, float(1 << level), totals[0], spreads[0])
+    for j in range(left):
+        totals[j] = totals[j + 1]
+        spreads[j] = spreads[j + 1]
 
 
-@kernel
+@lean_kernel
 def _look(state: State, rules: Rules, row: int, cuts: Cuts, best: F64) -> bool:
     """Let the oldest bucket go as long as some cut shows a change; True when one did."""
     moments = state.moments
@@ -222,35 +262,43 @@ def _look(state: State, rules: Rules, row: int, cuts: Cuts, best: F64) -> bool:
         _forget_oldest(state, row)
 
 
-@kernel
+@lean_kernel
 def _list_cuts(state: State, row: int, cuts: Cuts) -> int:
     """Fill `cuts` with every boundary between buckets; returns how many there are."""
-    moments, held, bucket = state.moments, state.held, state.bucket
+    moments, held, bucket, buffer = state.moments, state.held, state.bucket, state.buffer
     before = 0.0
     total_before = 0.0
     total_after = moments[row, TOTAL]
     n = 0
-    for level in range(bucket.shape[1] - 1, -1, -1):
+    for level in range(held.shape[1] - 1, 0, -1):
         size = float(1 << level)
         for j in range(np.int64(held[row, level])):
             before += size
-            total_before += bucket[row, level, TOTAL, j]
-            total_after -= bucket[row, level, TOTAL, j]
+            total_before += bucket[row, level - 1, TOTAL, j]
+            total_after -= bucket[row, level - 1, TOTAL, j]
             cuts.before[n] = before
             cuts.total_before[n] = total_before
             cuts.total_after[n] = total_after
             n += 1
+    for j in range(np.int64(held[row, 0])):
+        before += 1.0
+        total_before += buffer[row, j]
+        total_after -= buffer[row, j]
+        cuts.before[n] = before
+        cuts.total_before[n] = total_before
+        cuts.total_after[n] = total_after
+        n += 1
     return n - 1  # behind the last bucket nothing is left to compare with
 
 
-@kernel
+@lean_kernel
 def _epsilon(before: float, after: float, least: float, variance: float, log_term: float) -> float:
     """The difference in mean that chance explains between sides of so many values (Bifet and Gavaldà, section 4.1)."""
     harmonic = 1.0 / (before - least + 1.0) + 1.0 / (after - least + 1.0)
     return math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
 
 
-@kernel
+@lean_kernel
 def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
     """Whether some cut shows a change. Which one doesn't matter for what follows, so the loop has no early way out."""
     moments = state.moments
@@ -268,7 +316,7 @@ def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
     return hit != 0
 
 
-@kernel
+@lean_kernel
 def _find_best_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int, best: F64) -> None:
     """Find the best cut among those that show a change."""
     moments = state.moments
@@ -295,17 +343,19 @@ def _find_best_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int, bes
     best[DEVIATION] = math.sqrt(variance_before if variance_before > 0.0 else variance)
 
 
-@kernel
+@lean_kernel
 def _variance_of_oldest(state: State, row: int, n: float, mean: float) -> float:
     """Variance of the oldest n values of the window, whose mean is `mean`; n ends at a boundary of buckets."""
     held, bucket = state.held, state.bucket
     spread = 0.0
     seen = 0.0
-    for level in range(bucket.shape[1] - 1, -1, -1):
+    for level in range(held.shape[1] - 1, -1, -1):
         size = float(1 << level)
+        totals = bucket[row, level - 1, TOTAL] if level > 0 else state.buffer[row]
         for j in range(np.int64(held[row, level])):
             if seen < n:
                 seen += size
-                apart = bucket[row, level, TOTAL, j] / size - mean
-                spread += bucket[row, level, SPREAD, j] + size * apart * apart
+                apart = totals[j] / size - mean
+                inside = bucket[row, level - 1, SPREAD, j] if level > 0 else 0.0
+                spread += inside + size * apart * apart
     return spread / n

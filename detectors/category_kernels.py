@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64
-from detectors.jit import kernel, prefetch
+from detectors.jit import kernel, lean_kernel, prefetch
 
 UNIT = 1 << 36  # of h and of what is summed from it; the largest h, of 2**21 values, stays below 2**61
 POOLED = 10  # values in window and reference together below which a slot is not judged alone
@@ -111,7 +111,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
     return n
 
 
-@kernel
+@lean_kernel
 def _fetch(state: State, row: int) -> None:
     """Ask for what a value of this row will touch."""
     slots, window = state.current.shape[1], state.ring.shape[1]
@@ -122,7 +122,7 @@ def _fetch(state: State, row: int) -> None:
     prefetch(state.ring.ctypes.data + window * row + state.head[row, OLDEST])
 
 
-@kernel
+@lean_kernel
 def _learn(state: State, rules: Rules, row: int, value: float) -> None:
     head = state.head
     reference = state.reference
@@ -143,7 +143,7 @@ def _learn(state: State, rules: Rules, row: int, value: float) -> None:
         start_comparing(state, row)
 
 
-@kernel
+@lean_kernel
 def start_comparing(state: State, row: int) -> None:
     """Begin to compare with the counts that stand in `reference`; the window is empty."""
     head = state.head
@@ -158,7 +158,7 @@ def start_comparing(state: State, row: int) -> None:
     head[row, SIZE] = size
 
 
-@kernel
+@lean_kernel
 def _slot_of(state: State, row: int, value: float) -> int:
     for place in range(state.head[row, KNOWN]):
         if state.category[row, place] == value:
@@ -166,7 +166,7 @@ def _slot_of(state: State, row: int, value: float) -> int:
     return SHARED
 
 
-@kernel
+@lean_kernel
 def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None:
     """Count a value of this slot in (1) or out (-1)."""
     h = rules.h
@@ -183,7 +183,7 @@ def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None
         _cross(state, h, row, r, least - r, change)
 
 
-@kernel
+@lean_kernel
 def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> None:
     """Judge a slot alone from its value number `few + 1` in the window on (1), or no longer (-1).
 
@@ -196,7 +196,7 @@ def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> Non
     state.head[row, FEW_WINDOW] -= change * few
 
 
-@kernel
+@lean_kernel
 def judged(state: State, rules: Rules, row: int) -> tuple[int, int]:
     """The statistic of a full window and what it has to reach, both in units of 1 / UNIT."""
     head, h = state.head, rules.h

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64
-from detectors.jit import kernel, prefetch
+from detectors.jit import kernel, lean_kernel, prefetch
 
 RECENT = 64  # values kept as they came: those not yet in the window, and what the new regime looks like
 LANES = 32
@@ -105,13 +105,13 @@ def _learn(state: State, rules: Rules, row: int, value: float) -> None:
         start_comparing(state, rules, row, learnt + 1)
 
 
-@kernel
+@lean_kernel
 def _place(steps: int, rank: int, kind: int) -> int:
     """Where a slot is counted: lane `rank // steps`, step `rank % steps`, lanes side by side."""
     return ((rank % steps) * 2 + kind) * LANES + rank // steps
 
 
-@kernel
+@lean_kernel
 def start_comparing(state: State, rules: Rules, row: int, size: int) -> None:
     """Begin to compare with the first `size` values of the row's reference, which are sorted.
 
@@ -131,7 +131,7 @@ def start_comparing(state: State, rules: Rules, row: int, size: int) -> None:
     state.head[row, DUE] = state.ring.shape[1]
 
 
-@kernel
+@lean_kernel
 def _take_in(state: State, rules: Rules, row: int, places: I64) -> None:
     """Move the recent values that still wait into the window, as slots; as many of the oldest leave it."""
     head, tally, ring = state.head, state.tally, state.ring
@@ -155,7 +155,7 @@ def _take_in(state: State, rules: Rules, row: int, places: I64) -> None:
     head[row, NEXT] = end
 
 
-@kernel
+@lean_kernel
 def _find_places(
     reference: F64, recent: F64, row: int, first: int, end: int, size: int, steps: int, places: I64
 ) -> None:
@@ -177,7 +177,7 @@ def _find_places(
         places[j] = _place(steps, rank, EQUAL if equal else GAP)
 
 
-@kernel
+@lean_kernel
 def _test(state: State, rules: Rules, row: int, lanes: I64) -> bool:
     """Test now and plan the next test; True when the decision has become drift."""
     head = state.head
@@ -193,7 +193,7 @@ def _test(state: State, rules: Rules, row: int, lanes: I64) -> bool:
     return risen
 
 
-@kernel
+@lean_kernel
 def _distance(
     tally: NDArray[Any], row: int, steps: int, hidden: int, reference_step: int, window_step: int, lanes: I64
 ) -> int:
@@ -226,7 +226,7 @@ def _distance(
     return distance
 
 
-@kernel
+@lean_kernel
 def widest(state: State, rules: Rules, row: int) -> tuple[int, int, int]:
     """The distance and the slot after which it is attained, as rank and kind."""
     size = state.head[row, SIZE]

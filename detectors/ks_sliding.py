@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.alarm_list import AlarmList, Evidence
 from detectors.base import F64, I64, Alarms
-from detectors.jit import kernel, prefetch
+from detectors.jit import kernel, lean_kernel, prefetch
 from detectors.ks_critical import Scale, scale_of
 from detectors.ks_onset import median, newest_regime
 from detectors.ks_window import KsWindowBank, KsWindowSettings
@@ -163,7 +163,7 @@ def _advance(state: State, window: int, scale: Scale, rows: I64, values: F64, st
     return n
 
 
-@kernel
+@lean_kernel
 def _take_in(state: State, row: int, arrived: I64, merged: I64) -> None:
     """Merge the waiting values into the order; a place they overwrote drops out of where it stood."""
     head, ring, order = state
@@ -196,7 +196,7 @@ def _take_in(state: State, row: int, arrived: I64, merged: I64) -> None:
     head[row, WAITING] = 0
 
 
-@kernel
+@lean_kernel
 def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) -> None:
     """The places of the waiting values by value, by insertion."""
     length = ring.shape[1]
@@ -211,7 +211,7 @@ def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) 
         arrived[k] = place
 
 
-@kernel
+@lean_kernel
 def _test(state: State, window: int, scale: Scale, row: int) -> bool:
     """Test now and plan the next test; True when the decision has become drift."""
     head = state.head
@@ -227,7 +227,7 @@ def _test(state: State, window: int, scale: Scale, row: int) -> bool:
     return risen
 
 
-@kernel
+@lean_kernel
 def _widest(state: State, window: int, scale: Scale, row: int) -> tuple[int, float, int]:
     """The distance in units of the scale, the value after which it is attained, the reference's values up to there."""
     head, ring, order = state
