@@ -9,8 +9,7 @@ What makes it fast: a cut is looked for only at every `clock`-th value, so until
 of them enter the histogram together, level by level, and all cuts are tested in one loop.
 
 One thing is added, without influence on the state: at an alarm the best single cut of the window, as it was before
-anything was forgotten, tells when the change began. It is the least-squares change point (the boundary of buckets with
-the greatest variance between its sides) among the cuts that prove the change.
+anything was forgotten, tells when the change began (`adwin_cut.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from detectors.adwin_kernels import BEST, Rules, State, advance, scratch_of, take_in
+from detectors.adwin_cut import Cut, best_cut
+from detectors.adwin_kernels import Rules, State, advance, take_in
 from detectors.alarm_list import AlarmList, Evidence
 from detectors.base import F64, I64, Alarms
 from detectors.rows import RowBank
@@ -117,11 +117,11 @@ class AdwinBank(RowBank):
         rows, values = self._store.checked(rows, values)
         state = State(**self._store.arrays)
         found = AlarmList()
-        best = np.empty(BEST)
-        at = advance(state, self._rules, rows, values, 0, best)
+        past = State(**{name: np.empty_like(array[:1]) for name, array in self._store.arrays.items()})
+        at = advance(state, self._rules, rows, values, 0, past)
         while at < len(rows):
-            found.append(at, int(rows[at]), _evidence(best))
-            at = advance(state, self._rules, rows, values, at + 1, best)
+            found.append(at, int(rows[at]), _evidence(best_cut(past, self._rules)))
+            at = advance(state, self._rules, rows, values, at + 1, past)
         return found.alarms()
 
     def set_reference(self, row: int, values: F64) -> None:
@@ -131,25 +131,24 @@ class AdwinBank(RowBank):
         """The window of a series, values that wait for the next look included."""
         alone = State(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
         if alone.filled[0] > alone.held[0, 0]:
-            take_in(alone, 0, scratch_of(alone))
+            take_in(alone, 0, np.empty((2, 2, self.settings.max_buckets + alone.buffer.shape[1])))
         total, spread, width = alone.moments[0].tolist()
         return Window(width, total, spread)
 
 
-def _evidence(best: F64) -> Evidence:
+def _evidence(best: Cut) -> Evidence:
     """What the best cut has to say."""
     # Sums of values near the end of the doubles may be infinite; an alarm's numbers are finite.
-    finite = np.clip(best, -float_info.max, float_info.max)
-    apart, epsilon, mean_before, mean_after, before, after, deviation = finite.tolist()
+    cut = Cut(*(min(max(x, -float_info.max), float_info.max) for x in best))
     # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could give an infinite quotient.
-    effect = min(apart / deviation, float_info.max) if deviation > 0.0 else 0.0
+    effect = min(cut.apart / cut.deviation, float_info.max) if cut.deviation > 0.0 else 0.0
     return Evidence(
-        statistic=apart,
-        threshold=epsilon,
+        statistic=cut.apart,
+        threshold=cut.epsilon,
         effect=effect,
-        before=mean_before,
-        after=mean_after,
-        onset_ago=int(after) - 1,
-        n_reference=int(before),
-        n_current=int(after),
+        before=cut.mean_before,
+        after=cut.mean_after,
+        onset_ago=int(cut.after) - 1,
+        n_reference=int(cut.before),
+        n_current=int(cut.after),
     )

@@ -2,9 +2,7 @@
 
 A window is an exponential histogram: level l holds up to `max_buckets` buckets of 2**l values, and where a level
 overflows, its two oldest become one bucket of the next. Operations and their order are those of river's implementation.
-
-Buckets of level 0 are single values, so they stay where the values of a series wait for the next look: in its buffer,
-before those.
+Buckets of level 0 are single values and stay in the buffer, before the values that wait there for the next look.
 """
 
 from __future__ import annotations
@@ -19,9 +17,6 @@ from detectors.base import F64, I64
 from detectors.jit import kernel, lean_kernel, prefetch
 
 TOTAL, SPREAD, WIDTH = range(3)  # of the window: sum, sum of squared deviations from the mean, number of values
-# of the best cut: difference in mean and what chance explains of it; mean and size of its sides; sd of a value
-APART, EPSILON, MEAN_BEFORE, MEAN_AFTER, BEFORE, AFTER, DEVIATION = range(7)
-BEST = 7
 LINE = 64  # bytes in a cache line
 
 
@@ -55,34 +50,23 @@ class Cuts(NamedTuple):
 
 
 @kernel
-def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, best: F64) -> int:
+def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, past: State) -> int:
     """Feed values from `start` on; stops at the first alarm and returns its index, or the number of values.
 
-    `best` receives the best cut of an alarm.
+    `past`, of one row, receives the window as it was before an alarm cut it.
     """
-    buffer, filled, since_look, drifted, moments, held, bucket = state
-    n = len(rows)
+    buffer, filled, since_look = state.buffer, state.filled, state.since_look
     slots = buffer.shape[1]
-    levels = held.shape[1]
-    sizes = levels * bucket.shape[3]
+    sizes = state.held.shape[1] * state.bucket.shape[3]
     cuts = Cuts(np.empty(sizes), np.empty(sizes), np.empty(sizes))
-    scratch = scratch_of(state)
-    words = bucket.shape[1] * 2 * bucket.shape[3]
-    buffer_at, bucket_at, moments_at = buffer.ctypes.data, bucket.ctypes.data, moments.ctypes.data
-    held_at, drifted_at = held.ctypes.data, drifted.ctypes.data
+    scratch = np.empty((2, 2, state.bucket.shape[3] + slots))
+    n = len(rows)
     for i in range(start, n):
         if i + 24 < n:  # the line the value will be stored in
             ahead = rows[i + 24]
-            prefetch(buffer_at + 8 * (ahead * slots + filled[ahead]))
-        if i + 6 < n and since_look[rows[i + 6]] == rules.clock - 1:  # the whole row, where a look is near
-            ahead = rows[i + 6]
-            for line in range(0, 8 * words, LINE):
-                prefetch(bucket_at + 8 * words * ahead + line)
-            for line in range(0, 8 * slots, LINE):
-                prefetch(buffer_at + 8 * slots * ahead + line)
-            prefetch(moments_at + 8 * 3 * ahead)
-            prefetch(held_at + levels * ahead)
-            prefetch(drifted_at + ahead)
+            prefetch(buffer.ctypes.data + 8 * (ahead * slots + filled[ahead]))
+        if i + 6 < n and since_look[rows[i + 6]] == rules.clock - 1:
+            _fetch(state, rows[i + 6])
         row = rows[i]
         at = filled[row]
         buffer[row, at] = values[i]
@@ -94,21 +78,32 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, best
         take_in(state, row, scratch)
         if since == rules.clock:
             since_look[row] = 0
-            if _look(state, rules, row, cuts, best):
-                drifted[row] = 1
+            if _look(state, rules, row, cuts, past):
+                state.drifted[row] = 1
                 return i
     return n
 
 
-@kernel
-def scratch_of(state: State) -> F64:
-    """Work space of `take_in`: [2 sides, TOTAL and SPREAD, entries]."""
-    return np.empty((2, 2, state.bucket.shape[3] + state.buffer.shape[1]))
+@lean_kernel
+def _fetch(state: State, row: int) -> None:
+    """Ask for the whole row, as a look is near."""
+    buffer, bucket = state.buffer, state.bucket
+    row_bytes = 16 * bucket.shape[1] * bucket.shape[3]
+    for line in range(0, row_bytes, LINE):
+        prefetch(bucket.ctypes.data + row_bytes * row + line)
+    for line in range(0, 8 * buffer.shape[1], LINE):
+        prefetch(buffer.ctypes.data + 8 * buffer.shape[1] * row + line)
+    prefetch(state.moments.ctypes.data + 8 * 3 * row)
+    prefetch(state.held.ctypes.data + state.held.shape[1] * row)
+    prefetch(state.drifted.ctypes.data + row)
 
 
 @lean_kernel
 def take_in(state: State, row: int, scratch: F64) -> None:
-    """Move the waiting values of a series into its window, exactly as one insertion after the other would."""
+    """Move the waiting values of a series into its window, exactly as one insertion after the other would.
+
+    `scratch` is work space: [2 sides, TOTAL and SPREAD, max_buckets + length of a buffer].
+    """
     buffer, filled, drifted, moments, held = state.buffer, state.filled, state.drifted, state.moments, state.held
     if drifted[row]:
         drifted[row] = 0
@@ -166,7 +161,7 @@ def _add_values(state: State, row: int, scratch: F64) -> int:
         buffer[row, j] = buffer[row, 2 * merges + j]
     filled[row] = left
     state.held[row, 0] = left
-    return merges
+    return int(merges)
 
 
 @lean_kernel
@@ -231,22 +226,19 @@ def _forget_oldest(state: State, row: int) -> None:
         level -= 1
     left = np.int64(held[row, level]) - 1
     held[row, level] = left
-    if level == 0:
-        values = state.buffer[row]
-        _forget(state, row, 1.0, values[0], 0.0)
-        for j in range(left):
-            values[j] = values[j + 1]
-        state.filled[row] = left
-        return
     totals, spreads = state.bucket[row, level - 1, TOTAL], state.bucket[row, level - 1, SPREAD]
-    _forget(state, row, float(1 << level), totals[0], spreads[0])
+    if level == 0:
+        totals = state.buffer[row]
+        state.filled[row] = left
+    _forget(state, row, float(1 << level), totals[0], spreads[0] if level > 0 else 0.0)
     for j in range(left):
         totals[j] = totals[j + 1]
-        spreads[j] = spreads[j + 1]
+        if level > 0:
+            spreads[j] = spreads[j + 1]
 
 
-@lean_kernel
-def _look(state: State, rules: Rules, row: int, cuts: Cuts, best: F64) -> bool:
+@kernel
+def _look(state: State, rules: Rules, row: int, cuts: Cuts, past: State) -> bool:
     """Let the oldest bucket go as long as some cut shows a change; True when one did."""
     moments = state.moments
     if moments[row, WIDTH] <= rules.grace:
@@ -257,7 +249,7 @@ def _look(state: State, rules: Rules, row: int, cuts: Cuts, best: F64) -> bool:
         if not _any_cut(state, rules, row, cuts, n):
             return found
         if not found:
-            _find_best_cut(state, rules, row, cuts, n, best)
+            _remember(state, row, past)
         found = True
         _forget_oldest(state, row)
 
@@ -292,13 +284,6 @@ def _list_cuts(state: State, row: int, cuts: Cuts) -> int:
 
 
 @lean_kernel
-def _epsilon(before: float, after: float, least: float, variance: float, log_term: float) -> float:
-    """The difference in mean that chance explains between sides of so many values (Bifet and Gavaldà, section 4.1)."""
-    harmonic = 1.0 / (before - least + 1.0) + 1.0 / (after - least + 1.0)
-    return math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
-
-
-@lean_kernel
 def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
     """Whether some cut shows a change. Which one doesn't matter for what follows, so the loop has no early way out."""
     moments = state.moments
@@ -311,51 +296,16 @@ def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
         before = cuts.before[k]
         after = width - before
         apart = abs(cuts.total_before[k] / before - cuts.total_after[k] / after)
-        epsilon = _epsilon(before, after, least, variance, log_term)
+        harmonic = 1.0 / (before - least + 1.0) + 1.0 / (after - least + 1.0)
+        epsilon = math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
         hit |= int(apart > epsilon) & int(before >= least) & int(after >= least)
     return hit != 0
 
 
-@lean_kernel
-def _find_best_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int, best: F64) -> None:
-    """Find the best cut among those that show a change."""
-    moments = state.moments
-    width = moments[row, WIDTH]
-    variance = moments[row, SPREAD] / width
-    log_term = math.log(2.0 * math.log(width) / rules.delta)
-    greatest = -1.0
-    for k in range(n):
-        before = cuts.before[k]
-        after = width - before
-        if before < rules.least or after < rules.least:
-            continue
-        mean_before = cuts.total_before[k] / before
-        mean_after = cuts.total_after[k] / after
-        apart = abs(mean_before - mean_after)
-        epsilon = _epsilon(before, after, rules.least, variance, log_term)
-        between = before * after / width * apart * apart
-        if apart > epsilon and between > greatest:
-            greatest = between
-            best[APART], best[EPSILON] = apart, epsilon
-            best[BEFORE], best[AFTER] = before, after
-            best[MEAN_BEFORE], best[MEAN_AFTER] = mean_before, mean_after
-    variance_before = _variance_of_oldest(state, row, best[BEFORE], best[MEAN_BEFORE])
-    best[DEVIATION] = math.sqrt(variance_before if variance_before > 0.0 else variance)
-
-
-@lean_kernel
-def _variance_of_oldest(state: State, row: int, n: float, mean: float) -> float:
-    """Variance of the oldest n values of the window, whose mean is `mean`; n ends at a boundary of buckets."""
-    held, bucket = state.held, state.bucket
-    spread = 0.0
-    seen = 0.0
-    for level in range(held.shape[1] - 1, -1, -1):
-        size = float(1 << level)
-        totals = bucket[row, level - 1, TOTAL] if level > 0 else state.buffer[row]
-        for j in range(np.int64(held[row, level])):
-            if seen < n:
-                seen += size
-                apart = totals[j] / size - mean
-                inside = bucket[row, level - 1, SPREAD, j] if level > 0 else 0.0
-                spread += inside + size * apart * apart
-    return spread / n
+@kernel
+def _remember(state: State, row: int, past: State) -> None:
+    """Copy the window."""
+    past.buffer[0, :] = state.buffer[row]
+    past.moments[0, :] = state.moments[row]
+    past.held[0, :] = state.held[row]
+    past.bucket[0] = state.bucket[row]

@@ -29,8 +29,8 @@ def lean_kernel(function: Function) -> Function:
     Counting takes two atomic instructions for each array and call, more time than the arithmetic of a small kernel
     (ADWIN takes less than half the time without). Arrays belong to the caller, who outlives the call.
     """
-    lean = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-    return cast(Function, lean(function))
+    options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}  # numba's stubs lack the last
+    return cast(Function, numba.njit(**options)(function))
 
 
 def _prefetch(_typing_context: Any, address: Any) -> Any:  # noqa: ARG001 -- its name and number are the signature
