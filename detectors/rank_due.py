@@ -17,6 +17,7 @@ from detectors.base import I64
 from detectors.rank_evidence import (
     ALARM,
     BLIND,
+    BLIND_AGAIN,
     CELLS_DUE,
     FIT_DUE,
     HALVING_DUE,
@@ -46,7 +47,7 @@ def do_what_is_due(series: Series, rows: I64) -> None:
 def _make_cells(series: Series, rows: I64) -> None:
     samples = series["waiting"][rows]  # a copy, as cells take its place
     cells.settle(series, rows, np.sort(samples, axis=1))
-    series["blind"][rows] = BLIND
+    series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
     gate.forget(series, rows)
     follow_all(series, rows, cells.scores(samples))
 
@@ -76,12 +77,17 @@ def _end_learning(series: Series, row: int) -> None:
 
 
 def _begin_anew(series: Series, row: int) -> None:
-    """After an alarm, all that was learnt is of the old regime, but for the need to learn dependence."""
-    if series[row]["whitened"]:
+    """After an alarm, all that was learnt is of the old regime, but for whether there is dependence to be learnt."""
+    one = series[row]
+    if one["whitened"]:
         whitening.begin_learning(series, row)
-    else:
-        _begin(series, row)
+        return
+    proven = one["n"] >= BLIND and one["power"] == 1.0
+    _begin(series, row)
+    one["blind"] = BLIND_AGAIN if proven else BLIND
 
 
 def _begin(series: Series, row: int) -> None:
+    way = series[row]["way"]
     series[row] = np.zeros((), series.dtype)
+    series[row]["way"] = way

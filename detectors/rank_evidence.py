@@ -28,6 +28,7 @@ HALVING_DUE = 4  # the counts have reached their bound
 ALARM = 5
 
 BLIND = 256  # values without a reference before evidence is gathered
+BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 SLOW = 16.0  # values over which the slow averages of ranks reach
 STEP = 0.0625  # of a stored value, in standard units
 REVISED = 64  # a whitened series' coefficient is revised at every so many values
@@ -190,10 +191,11 @@ def _widen(one: Record, x: float, cell: int, at: int) -> None:
 def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> None:
     """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
 
-    The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. A
+    The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. It is
+    that to the uniform or, where a change may be so large and be fine, to what is as large and goes the same way. A
     start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
     """
-    distribution, density, weight = tables
+    distribution, density, weight, fine = tables
     sums, aged, ratio = one.sums, one.aged, work.ratio
     steps, alternatives = density.shape
     a, b = below * steps / one.total, (below + here) * steps / one.total
@@ -208,6 +210,9 @@ def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> No
             upper = distribution[ib, d] + fb * scale * density[ib, d]
             lower = distribution[ia, d] + fa * scale * density[ia, d]
             ratio[d] = (upper - lower) * wide
+    if fine[0] > 0.0:
+        for d in range(alternatives):
+            ratio[d] /= np.float32(1.0) + fine[d] * (ratio[d] - np.float32(1.0))
     if one.power < 1.0:
         power = np.float32(one.power)
         for d in range(alternatives):

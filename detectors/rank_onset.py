@@ -16,7 +16,7 @@ from detectors.rank_whitening import in_units
 def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: float) -> Evidence:
     """The evidence of an alarm that has just come; every number is finite."""
     one = series[row]
-    ago = _onset_ago(one, weight)
+    ago = onset_ago(one, weight)
     newest = min(ago + 1, int(one["recent_n"]), len(one["recent"]))
     last = (int(one["recent_n"]) - 1 - np.arange(newest)) % len(one["recent"])
     recent = one["recent"][last].astype(np.int64)
@@ -36,7 +36,7 @@ def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: flo
     )
 
 
-def _onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
+def onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
     """The mean age of the onset, weighted by the evidence for each possible one."""
     likely = weight.astype(np.float64) * one["sums"]
     aged = weight.astype(np.float64) * one["aged"]

@@ -43,6 +43,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("settled", np.int8, ()),  # 1: there are cells
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
+    ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
     # cells
     ("used", np.int32, ()),  # edges in use
     ("total", np.int32, ()),  # sum of the counts

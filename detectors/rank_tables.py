@@ -31,11 +31,12 @@ class Tables(NamedTuple):
     distribution: NDArray[np.float32]  # [STEPS + 1, alternatives] of the rank, at the steps
     density: NDArray[np.float32]  # [STEPS, alternatives] its mean over each step
     weight: NDArray[np.float32]  # [alternatives] sums to 1
+    fine: NDArray[np.float32]  # [alternatives] the share of it that may be mixed into the uniform and is no drift yet
 
 
 @cache
-def tables() -> Tables:
-    """The table of alternatives.
+def tables(tolerance: float = 0.0) -> Tables:
+    """The table of alternatives, of which those that lie within a distance of distribution functions have no weight.
 
     A weight is proportional to 1 / Kullback-Leibler divergence from the uniform, the time an alternative takes to be
     seen: so each of them pays the same share of its delay for the company of the others.
@@ -45,8 +46,10 @@ def tables() -> Tables:
     weight = 1.0 / (fine * np.log(fine)).mean(axis=1)
     density = fine.reshape(len(fine), STEPS, _FINE).mean(axis=2).T
     distribution = np.concatenate([np.zeros((1, len(fine))), np.cumsum(density, axis=0) / STEPS])
-    single = [np.ascontiguousarray(a, np.float32) for a in (distribution, density, weight / weight.sum())]
-    return Tables(*single)
+    apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
+    weight[apart <= tolerance] = 0.0
+    made = (distribution, density, weight / weight.sum(), np.minimum(tolerance / apart, 1.0))
+    return Tables(*(np.ascontiguousarray(a, np.float32) for a in made))
 
 
 def _densities(u: F64) -> Iterator[F64]:

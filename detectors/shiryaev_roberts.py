@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from detectors import rank_cells as cells
 from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, Alarms
+from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
 from detectors.rank_evidence import ALARM, Rules, advance
 from detectors.rank_onset import evidence_of
@@ -44,10 +45,14 @@ class ShiryaevRobertsSettings:
         and without ties, 0.67 to 0.95 times as many alarms as asked were raised; of 0/1 values with 2 % ones, 0.5 to
         0.6.
     reference_size: values of a training sample that are counted, 2 to 524,288; a larger one is thinned to so many.
+    tolerance: how far the distribution function may move anywhere and be fine (a Kolmogorov-Smirnov distance), 0 to
+        0.4. A normal that moves by a tenth of its standard deviation moves by 0.04. Evidence is then gathered against
+        "within the tolerance" in place of "as before".
     """
 
     arl0: float = 1e5
     reference_size: int = 10_000
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.reference_size <= cells.COUNTED_MAX // 2:
@@ -57,14 +62,17 @@ class ShiryaevRobertsSettings:
             )
         if not 1e3 <= self.arl0 <= 1e12:
             raise ValueError(f"shiryaev_roberts: arl0 must lie between 1,000 and 1e12, got {self.arl0}")
+        if not 0.0 <= self.tolerance <= 0.4:
+            raise ValueError(f"shiryaev_roberts: tolerance must lie between 0 and 0.4, got {self.tolerance}")
 
 
 class ShiryaevRobertsBank(RowBank):
     """Shiryaev-Roberts on ranks for many series.
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
-    it learns for 256 values; after an alarm it begins anew. A reference is taken as the finite sample it is: a small
-    one makes the detector slower, not noisier.
+    it learns for 256 values; after an alarm it begins anew, from the next 128 values on. One drift is one alarm, also
+    where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of their own. A reference
+    is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles of 16 to 512 values), the series learns over 1,024 values how,
     and watches what is left. `learning` tells of both.
@@ -89,7 +97,7 @@ class ShiryaevRobertsBank(RowBank):
     def __init__(self, settings: ShiryaevRobertsSettings, rows: int) -> None:
         self.settings = settings
         super().__init__({"series": (np.int64, (WORDS,))}, rows)
-        self._tables = tables()
+        self._tables = tables(settings.tolerance)
         self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
@@ -108,7 +116,8 @@ class ShiryaevRobertsBank(RowBank):
         stopped = stopped[:stops]
         for at in stopped[series["due"][rows[stopped]] == ALARM].tolist():
             row = int(rows[at])
-            found.append(at, row, evidence_of(series, row, self._tables.weight, self._rules.arl0))
+            if is_news(series, row, self._tables, self._rules.arl0):
+                found.append(at, row, evidence_of(series, row, self._tables.weight, self._rules.arl0))
         do_what_is_due(series, rows[stopped])
         return turn[:put_off]
 

@@ -10,7 +10,7 @@ from detectors.rank_tables import STEPS, tables
 
 def test_each_alternative_is_a_law():
     """Densities are positive with mean 1, and distributions run from 0 to 1."""
-    distribution, density, weight = tables()
+    distribution, density, weight, _ = tables()
     assert density.shape == (STEPS, ALTERNATIVES)
     assert weight.shape == (ALTERNATIVES,)
     assert density.min() >= 0.05
@@ -22,7 +22,7 @@ def test_each_alternative_is_a_law():
 
 def test_weights_are_inverse_divergences():
     """The clearer an alternative, the less it weighs."""
-    _, density, weight = tables()
+    _, density, weight, _ = tables()
     divergence = (density * np.log(density.astype(np.float64))).mean(axis=0)
     assert weight.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(
@@ -37,7 +37,7 @@ def test_weights_are_inverse_divergences():
 )
 def test_the_alternative_that_is_true_fits_best(values, expected):
     """Among 100,000 values of a drifted law its own alternative has the greatest likelihood."""
-    _, density, _ = tables()
+    density = tables().density
     ranks = stats.norm.cdf(values.rvs(100_000, random_state=1))
     likelihood = np.log(density[np.minimum((ranks * STEPS).astype(int), STEPS - 1)].astype(np.float64)).mean(axis=0)
     assert int(np.argmax(likelihood)) == expected
@@ -45,8 +45,19 @@ def test_the_alternative_that_is_true_fits_best(values, expected):
 
 def test_the_law_of_wide_tails_is_students():
     """The last alternative is what a t of 3 degrees, scaled to variance 1, does to the ranks of a normal."""
-    _, density, _ = tables()
+    density = tables().density
     edges = stats.norm.ppf(np.linspace(0.1, 0.9, 9))
     shares = np.diff(stats.t(3, 0, 3**-0.5).cdf(edges))
     steps = np.add.reduceat(density[:, -1], np.rint(np.linspace(0.1, 0.9, 9) * STEPS).astype(int))[:-1] / STEPS
     np.testing.assert_allclose(steps, 0.05 * 0.1 + 0.95 * shares, rtol=0.05)
+
+
+def test_alternatives_within_the_tolerance_weigh_nothing():
+    """And of the others as much is fine as brings them to that distance of distribution functions."""
+    distribution, _, weight, fine = tables(0.2)
+    apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
+    assert (weight[apart < 0.2] == 0.0).all()
+    assert (weight[apart > 0.2] > 0.0).all()
+    assert weight.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose((fine * apart)[apart > 0.2], 0.2, rtol=1e-5)
+    assert not tables().fine.any()

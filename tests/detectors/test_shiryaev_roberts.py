@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from detectors import detector
+from detectors.rank_state import records_of
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts import ShiryaevRobertsSettings
 
@@ -81,6 +84,39 @@ def test_an_increasing_map_changes_no_bit(increasing):
     assert len(plain) >= 18
     for name in ("at", "row", "statistic", "effect", "onset_ago", "n_reference", "n_current"):
         assert (getattr(plain, name) == getattr(mapped, name)).all(), name
+
+
+MAPS = {
+    "moved": lambda x: x + 1e6,
+    "scaled": lambda x: 1e-3 * x,
+    "cubed": lambda x: x**3,
+    "exponential": lambda x: np.exp(x / 1e3),
+    "of both signs": lambda x: np.where(x < 0, 1e9 * x, 1e-9 * x),
+}
+
+
+@given(
+    seed=st.integers(0, 1000),
+    step=st.sampled_from([1, 50, 600]),
+    at=st.integers(0, 900),
+    shift=st.integers(-900, 900),
+    kind=st.sampled_from(sorted(MAPS)),
+    tolerance=st.sampled_from([0.0, 0.05]),
+)
+def test_any_increasing_map_of_any_series_changes_no_bit(seed, step, at, shift, kind, tolerance):
+    """Ties or not, wherever and however it drifts, as long as no dependence is found (and whitening begins)."""
+    random = np.random.default_rng(seed)
+    whole = np.round(random.normal(0.0, 300.0, 1200) / step) * step
+    whole[at:] += shift
+    mapped = MAPS[kind](whole)
+    assert len(np.unique(mapped)) == len(np.unique(whole))  # no two values were rounded into one
+    one, other = made(arl0=1e3, tolerance=tolerance), made(arl0=1e3, tolerance=tolerance)
+    found, expected = fed(other, mapped), fed(one, whole)
+    for name in ("at", "statistic", "threshold", "effect", "onset_ago", "n_reference", "n_current"):
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
+    a, b = (records_of(of.dump(slice(0, 1))["series"])[0] for of in (one, other))
+    for name in ("counts", "sums", "aged", "evidence", "recent", "qq", "way") if a["settled"] else ():
+        assert a[name].tobytes() == b[name].tobytes(), name
 
 
 CHANGES = {
@@ -165,7 +201,7 @@ def test_learning_can_be_seen():
 def test_one_value_at_a_time():
     """The face for notebooks says the same as the bank."""
     random = np.random.default_rng(11)
-    values = np.concatenate([random.normal(size=800), random.normal(2.0, 1.0, 200)])
+    values = np.concatenate([random.normal(size=800), random.normal(2.0, 1.0, 100)])
     alone = detector("shiryaev_roberts", arl0=1e4)
     alarms = fed(made(arl0=1e4), values)
     assert [i for i, value in enumerate(values) if alone.update(value)] == alarms.at.tolist()
@@ -187,7 +223,15 @@ def test_the_past_fades_at_its_bound():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("arl0", 999.0), ("arl0", 2e12), ("arl0", float("nan")), ("reference_size", 1), ("reference_size", 1 << 20)],
+    [
+        ("arl0", 999.0),
+        ("arl0", 2e12),
+        ("arl0", float("nan")),
+        ("reference_size", 1),
+        ("reference_size", 1 << 20),
+        ("tolerance", -0.1),
+        ("tolerance", 0.5),
+    ],
 )
 def test_settings_out_of_range(name, value):
     """Are refused with a sentence."""

@@ -1,0 +1,91 @@
+"""One drift, one alarm; and what comes after it is seen."""
+
+import numpy as np
+import pytest
+
+from detectors.registry import bank, settings_of
+
+ROWS, BEGIN = 40, 2000
+
+
+def alarms_of(values, **options):
+    """Places of the alarms of each series, [rows, values of each]."""
+    one = bank("shiryaev_roberts", settings_of("shiryaev_roberts", **options), len(values))
+    alarms = one.update(np.repeat(np.arange(len(values)), values.shape[1]), values.reshape(-1), np.zeros(values.size))
+    return [alarms.at[alarms.row == row] - row * values.shape[1] for row in range(len(values))]
+
+
+def moved(*stretches, seed=1):
+    """Normal values whose mean is what the stretches say: so many at this mean, or on the way to it."""
+    at = [np.zeros(BEGIN)]
+    for mean, many, how in stretches:
+        at.append(np.linspace(at[-1][-1], mean, many) if how == "slowly" else np.full(many, float(mean)))
+    mean = np.concatenate(at)
+    return mean + np.random.default_rng(seed).normal(size=(ROWS, len(mean)))
+
+
+def share(alarms, begin, end):
+    """Of the series, those with an alarm within; and the alarms a series there."""
+    within = [np.count_nonzero((begin <= at) & (at < end)) for at in alarms]
+    return np.mean(np.array(within) > 0), np.mean(within)
+
+
+@pytest.mark.parametrize(
+    ("mean", "many"), [(1, 1000), (3, 1000), (1, 5000), (2, 5000), (-2, 5000)], ids=lambda x: str(x)
+)
+def test_a_drift_that_takes_its_time_is_one_alarm(mean, many):
+    """Of nine in ten series and more, and of hardly any a second one, to 2,000 values after it is over."""
+    alarms = alarms_of(moved((mean, many, "slowly"), (mean, 2000, "")))
+    seen, each = share(alarms, BEGIN, 99_999)
+    assert seen >= 0.95
+    assert each <= 1.15
+
+
+@pytest.mark.parametrize("long", [300, 500, 2000, 10_000])
+def test_the_way_back_is_seen(long):
+    """Each drift by a standard deviation, and the return from it so many values later, is one alarm."""
+    alarms = alarms_of(moved((1, long, ""), (0, 1000, "")))
+    for begin, end in ((BEGIN, BEGIN + long), (BEGIN + long, BEGIN + long + 1000)):
+        seen, each = share(alarms, begin, end)
+        assert seen >= 0.95
+        assert each <= 1.15
+
+
+@pytest.mark.parametrize("long", [500, 2000, 10_000])
+def test_a_second_drift_the_same_way_is_seen(long):
+    """Where the series stood still in between."""
+    alarms = alarms_of(moved((1, long, ""), (2, 1000, "")))
+    assert share(alarms, BEGIN + long, BEGIN + long + 1000)[0] >= 0.85
+
+
+def test_a_short_drift_is_followed_back():
+    """After 100 values by three standard deviations, of which the reference was not yet made when they ended."""
+    alarms = alarms_of(moved((3, 100, ""), (0, 1000, "")))
+    assert share(alarms, BEGIN, BEGIN + 100)[0] >= 0.95
+    assert share(alarms, BEGIN + 100, BEGIN + 1100)[0] >= 0.95
+
+
+def test_another_drift_on_top_is_news():
+    """A column that moved, and then widens, has drifted twice."""
+    random = np.random.default_rng(3)
+    values = random.normal(size=(ROWS, BEGIN + 1600))
+    values[:, BEGIN:] += 1.0
+    values[:, BEGIN + 800 :] = 1.0 + 3.0 * (values[:, BEGIN + 800 :] - 1.0)
+    assert share(alarms_of(values), BEGIN + 800, BEGIN + 1600)[0] >= 0.95
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.2])
+def test_what_is_tolerated_is_no_alarm(shift):
+    """A distance of .08 at most, where .1 is fine, raises none in 400,000 values, of which 40 were asked for."""
+    values = moved((shift, 10_000, ""))
+    assert sum(map(len, alarms_of(values, arl0=1e4, tolerance=0.1))) == 0
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 0.6, lambda x: x - 1.0, lambda x: 2.5 * x], ids=range(3))
+def test_what_is_not_tolerated_is_one(change):
+    """A distance of .21 and more, where .1 is fine."""
+    values = moved((0, 1500, ""))
+    values[:, BEGIN:] = change(values[:, BEGIN:])
+    seen, each = share(alarms_of(values, tolerance=0.1), BEGIN, BEGIN + 1500)
+    assert seen >= 0.95
+    assert each <= 1.15
