@@ -103,9 +103,10 @@ def _folded(
     """The service that has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
-        outputs = MemoryLog([config.outputs.alerts, config.outputs.control])  # nobody says anything in a replay
+        outputs = MemoryLog([config.outputs.alerts])
         outputs.end_input()
-        source = RecordedLog(files, outputs, subscribe=config.topics or None)
+        control = config.outputs.control
+        source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])
 
         def tell() -> None:
             at = source.progress()

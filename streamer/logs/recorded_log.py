@@ -7,12 +7,14 @@ what a poll returns depends on the data alone, never on how the files were read.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from streamer.errors import UsageError
+from streamer.logs.aside import Aside, Stretch
 from streamer.logs.base import I64, Epoch, Note, Output, Past, Records, Start
 from streamer.logs.chunk import Chunk, Group, join
 from streamer.logs.memory_log import MemoryLog
@@ -36,8 +38,9 @@ class RecordedLog:
     """A `Log` over recordings; what is committed goes to `outputs`, whose subscribed topics are read back from it.
 
     `subscribe` names the topics to deliver (None: all). Topics that `outputs` subscribes to are made anew by a replay,
-    so what recordings hold of them is passed over. `chunk_rows` bounds the rows in memory, over all files together,
-    down to `CHUNK_ROWS_MIN` for each.
+    so what recordings hold of them is passed over. Records of the topics `aside` are delivered with what comes of the
+    records before them (see `Aside`), so that a fold of both has them in order. `chunk_rows` bounds the rows in memory,
+    over all files together, down to `CHUNK_ROWS_MIN` for each.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class RecordedLog:
         subscribe: Iterable[str] | None = None,
         chunk_rows: int = CHUNK_ROWS,
         epoch_records: int = EPOCH_RECORDS,
+        aside: Collection[str] = (),
     ) -> None:
         self._recordings = recordings
         self._outputs = outputs
@@ -54,10 +58,13 @@ class RecordedLog:
         self._epoch_records = epoch_records
         rows_max = max(chunk_rows // max(len(recordings), 1), min(chunk_rows, CHUNK_ROWS_MIN))
         self._ids: dict[Group, int] = {}
-        self._feeds = [_Feed(r.chunks(rows_max), self._ids, self._wanted) for r in recordings]
+        self._aside = Aside(aside)
+        self._feeds = [_Feed(r.chunks(rows_max), self._ids, self._wanted, self._aside) for r in recordings]
         self._reached: dict[Group, int] = {}
         self._held: set[Group] = set()
         self._delivered = 0
+        self._stretches: deque[Stretch] = deque()  # of the merged order, not delivered yet
+        self._told: list[Records] = []  # to be delivered with what has come of the last ones
 
     def _wanted(self, topic: str) -> bool:
         return (self._subscribed is None or topic in self._subscribed) and topic not in self._outputs.subscribed
@@ -85,22 +92,27 @@ class RecordedLog:
         read_back = self._outputs.poll(timeout_s)
         if self._held:
             return read_back
-        stretches = self._next_epoch()
-        self._delivered += sum(map(len, stretches))
-        return stretches + read_back
-
-    def _next_epoch(self) -> list[Records]:
-        parts = _next_rows(self._feeds, self._epoch_records)
-        if not parts:
-            return []
-        rows = join([part.rows for part in parts], list(self._ids))
-        if len({part.rank for part in parts}) > 1:
-            rows = rows.take(np.argsort(np.concatenate([part.time for part in parts]), kind="stable"))
-        stretches = rows.split()
+        rows, told = self._next_stretch()
+        stretches = rows.split() + self._told
+        self._told = told
         if len(self._feeds) > 1:
             for records in stretches:
                 self._check_apart(records)
-        return stretches
+        self._delivered += sum(map(len, stretches))
+        return stretches + read_back
+
+    def _next_stretch(self) -> Stretch:
+        if not self._stretches:
+            parts = _next_rows(self._feeds, self._epoch_records)
+            if not parts:
+                return Chunk.none(), self._aside.rest()
+            rows = join([part.rows for part in parts], list(self._ids))
+            time = np.concatenate([part.time for part in parts])
+            if len({part.rank for part in parts}) > 1:
+                order = np.argsort(time, kind="stable")
+                rows, time = rows.take(order), time[order]
+            self._stretches.extend(self._aside.stretches(rows, time))
+        return self._stretches.popleft()
 
     def _check_apart(self, records: Records) -> None:
         """Each recording has its offsets in order; two of one partition must also follow one another."""
@@ -134,7 +146,8 @@ class RecordedLog:
         return ()
 
     def exhausted(self) -> bool:
-        return not any(feed.fill() for feed in self._feeds) and self._outputs.drained()
+        waiting = any(feed.fill() for feed in self._feeds) or self._stretches or self._told or self._aside
+        return not waiting and self._outputs.drained()
 
     def progress(self) -> Progress:
         """How far the replay has come, in records when every recording knows how many it has, else in bytes."""
@@ -165,10 +178,13 @@ class _Part:
 class _Feed:
     """One file's side of the merge: of its current chunk, the rows that have not been delivered."""
 
-    def __init__(self, chunks: Iterator[Chunk], ids: dict[Group, int], wanted: Callable[[str], bool]) -> None:
+    def __init__(
+        self, chunks: Iterator[Chunk], ids: dict[Group, int], wanted: Callable[[str], bool], aside: Aside
+    ) -> None:
         self._chunks = chunks
         self._ids = ids  # shared by all feeds, so that their rows can be joined
         self._wanted = wanted
+        self._aside = aside
         self.groups: set[Group] = set()
         self.rows = Chunk.none()
         self.time = np.empty(0, np.int64)
@@ -191,7 +207,8 @@ class _Feed:
         ids = np.array([self._ids.setdefault(group, len(self._ids)) for group in chunk.groups], np.int64)
         self.groups.update(group for group, kept in zip(chunk.groups, keep, strict=True) if kept)
         self.rows = replace(chunk, group=ids[chunk.group])
-        self.time = np.maximum.accumulate(np.maximum(chunk.timestamp_ms, self._latest))
+        own = np.where(self._aside.among(chunk), -1, chunk.timestamp_ms)  # what waits says nothing of the others' time
+        self.time = np.maximum.accumulate(np.maximum(own, self._latest))
         self._latest = int(self.time[-1]) if len(self.time) else self._latest
 
     def take(self, rank: int, n: int) -> _Part:
