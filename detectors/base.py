@@ -58,6 +58,8 @@ class Bank(Protocol):
     # what values are: "numbers", "categories" (ids of theirs, whole numbers from 0), or "marks" (0 or 1)
     takes: ClassVar[str]
     takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
+    # A bank with a true `shares_rate` keeps an asked rate of false alarms: `update` takes a fourth array, of how many
+    # columns of its model share that rate with a value's series. Without it the series has it alone.
 
     @property
     def rows(self) -> int:

@@ -52,9 +52,9 @@ class Work(NamedTuple):
 
 @kernel
 def advance(
-    series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, turn: I64, stopped: I64
+    series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, columns: I64, turn: I64, stopped: I64
 ) -> tuple[int, int]:
-    """Feed the values whose indices `turn` holds, in order.
+    """Feed the values whose indices `turn` holds, in order; `columns`, of each, share the asked rate.
 
     A series at which something becomes due stops there: the index of the value goes to `stopped`, and those of its
     later values to the front of `turn`. Returns how many there are of each.
@@ -72,7 +72,7 @@ def advance(
             turn[put_off] = i
             put_off += 1
             continue
-        one.due = _see(one, tables, rules, values[i], work)
+        one.due = _see(one, tables, rules.arl0 * columns[i], rules.counted_max, values[i], work)
         if one.due != NOTHING:
             stopped[stops] = i
             stops += 1
@@ -80,7 +80,7 @@ def advance(
 
 
 @kernel
-def _see(one: Record, tables: Tables, rules: Rules, value: float, work: Work) -> int:
+def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
     if one.learning:
@@ -103,12 +103,12 @@ def _see(one: Record, tables: Tables, rules: Rules, value: float, work: Work) ->
         _widen(one, x, cell, at)
     else:
         _weigh(one, tables, below, here, work)
-        if one.evidence >= max(rules.arl0 - one.blind, 50.0):
+        if one.evidence >= max(arl0 - one.blind, 50.0):
             return ALARM
     _follow(one, (2.0 * below + here) / one.total - 1.0)
-    if one.total >= rules.counted_max:
+    if one.total >= counted_max:
         return HALVING_DUE
-    if one.n >= BLIND and one.n & (one.n - 1) == 0 and not one.whitened and one.evidence < 0.01 * rules.arl0:
+    if one.n >= BLIND and one.n & (one.n - 1) == 0 and not one.whitened and one.evidence < 0.01 * arl0:
         return LOOK_DUE
     return NOTHING
 

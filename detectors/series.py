@@ -21,7 +21,7 @@ from detectors.ids import UNSEEN, IdTable
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-State = tuple[NDArray[np.uint8], I64, I64, I64, I64]
+State = tuple[NDArray[np.uint8], I64, I64, I64, I64, I64]
 U8 = NDArray[np.uint8]
 
 
@@ -65,6 +65,7 @@ class Routed(NamedTuple):
     row: I64  # [m] among those of the value's kind; NO_ROW: nowhere
     series: I64  # [m] UNSEEN: the table is full
     number: I64  # [m] in its series, counted from 0, whatever its kind; -1 without a series
+    columns: I64  # [m] series of numbers that the value's subject has by then, this one included
 
 
 class SeriesTable:
@@ -76,6 +77,7 @@ class SeriesTable:
         self._row = np.full(64, NO_ROW, np.int64)
         self._known = np.zeros((64, KNOWN), np.int64)
         self._series_of_row = np.empty((64, len(WATCHED)), np.int64)
+        self._columns = np.zeros(64, np.int64)  # of numbers, by subject
         self.rows = np.zeros(len(WATCHED), np.int64)  # rows given out, by kind
 
     def __len__(self) -> int:
@@ -89,10 +91,11 @@ class SeriesTable:
         """
         series = self._ids.lookup(subjects << 32 | columns)
         self._make_room()
-        rows, numbers = np.empty(len(series), np.int64), np.empty(len(series), np.int64)
-        state = (self._kind, self._row, self._known, self._series_of_row, self.rows)
-        _route(state, series, kinds, (values + 0.0).view(np.int64), life, rows, numbers)
-        return Routed(rows, series, numbers)
+        self._columns = _longer(self._columns, int(subjects.max(initial=-1)) + 1, 0)
+        routed = Routed(np.empty(len(series), np.int64), series, np.empty_like(series), np.empty_like(series))
+        state = (self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns)
+        _route(state, subjects, kinds, (values + 0.0).view(np.int64), life, routed)
+        return routed
 
     def of_subjects(self, subjects: Collection[int]) -> Iterator[tuple[int, int, SeriesFacts]]:
         """Subject, column and what is known of each series of these subjects, in order of first sight."""
@@ -145,27 +148,35 @@ class SeriesTable:
             series = np.flatnonzero(self._kind[:n] == kind)
             self._series_of_row[self._row[series], kind] = series
             self.rows[kind] = len(series)
+        subjects = self._ids.keys[self._kind[:n] == ValueKind.NUMBER] >> 32
+        self._columns = np.bincount(subjects, minlength=64)
 
     def _make_room(self) -> None:
-        size = len(self._kind)
-        if len(self) <= size:
-            return
-        more = max(len(self), 2 * size) - size
-        self._kind = np.concatenate([self._kind, np.full(more, UNDECIDED, np.uint8)])
-        self._row = np.concatenate([self._row, np.full(more, NO_ROW, np.int64)])
-        self._known = np.concatenate([self._known, np.zeros((more, KNOWN), np.int64)])
-        self._series_of_row = np.concatenate([self._series_of_row, np.empty((more, len(WATCHED)), np.int64)])
+        size = len(self)
+        self._kind = _longer(self._kind, size, UNDECIDED)
+        self._row = _longer(self._row, size, NO_ROW)
+        self._known = _longer(self._known, size, 0)
+        self._series_of_row = _longer(self._series_of_row, size, 0)
+
+
+def _longer(array: NDArray[Any], size: int, fill: int) -> NDArray[Any]:
+    """The array, with room for so many entries at least; room is doubled."""
+    more = max(size, 2 * len(array)) - len(array)
+    if size <= len(array):
+        return array
+    return np.concatenate([array, np.full((more, *array.shape[1:]), fill, array.dtype)])
 
 
 @njit(cache=True, nogil=True)
-def _route(state: State, series: I64, kinds: U8, bits: I64, life: I64, out: I64, numbers: I64) -> None:
+def _route(state: State, subjects: I64, kinds: U8, bits: I64, life: I64, routed: Routed) -> None:
     """Decide kinds at first sight, count, and look rows up; `given` counts the rows given out."""
-    kind, row, known, series_of_row, given = state
-    for i in range(len(series)):
-        s = series[i]
+    kind, row, known, series_of_row, given, columns = state
+    for i in range(len(subjects)):
+        s = routed.series[i]
         k = kinds[i]
-        out[i] = NO_ROW
-        numbers[i] = -1
+        routed.row[i] = NO_ROW
+        routed.number[i] = -1
+        routed.columns[i] = 1
         if s == UNSEEN:
             continue
         if kind[s] == UNDECIDED and k <= 1:
@@ -173,14 +184,16 @@ def _route(state: State, series: I64, kinds: U8, bits: I64, life: I64, out: I64,
             row[s] = given[k]
             series_of_row[given[k], k] = s
             given[k] += 1
+            columns[subjects[i]] += 1 - k
         if k <= 1 and kind[s] != k:
             k = np.uint8(3)
-        numbers[i] = known[s, 0] + known[s, 1] + known[s, 2] + known[s, 3]
-        if numbers[i] == 0:
+        routed.number[i] = known[s, 0] + known[s, 1] + known[s, 2] + known[s, 3]
+        if routed.number[i] == 0:
             known[s, FIRST] = life[i]
         known[s, LAST] = max(known[s, LAST], life[i])
         if k <= 1:
-            out[i] = row[s]
+            routed.row[i] = row[s]
+            routed.columns[i] = columns[subjects[i]]
             if known[s, k] == 0:
                 known[s, VALUE] = bits[i]
             elif known[s, VALUE] != bits[i]:

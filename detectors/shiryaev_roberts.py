@@ -40,8 +40,9 @@ STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
 class ShiryaevRobertsSettings:
     """Settings of Shiryaev-Roberts on ranks. ValueError when one is out of range.
 
-    arl0: values of a series between false alarms, on average, 1,000 to 1e12 (the field's average run length). Of k
-        columns, and for one false alarm in so many events of them all, it is k times that number. On 10 laws, with
+    arl0: values of a series between false alarms, on average, 1,000 to 1e12 (the field's average run length). In a
+        service they are events of a model, whose columns share the false alarms: of k columns, each raises one in
+        k times so many values. On 10 laws, with
         and without ties, 0.67 to 0.95 times as many alarms as asked were raised; of 0/1 values with 2 % ones, 0.5 to
         0.6.
     reference_size: values of a training sample that are counted, 2 to 524,288; a larger one is thinned to so many.
@@ -93,6 +94,7 @@ class ShiryaevRobertsBank(RowBank):
 
     effect_unit: ClassVar[str] = "ks_distance"
     takes_reference: ClassVar[bool] = True
+    shares_rate: ClassVar[bool] = True
 
     def __init__(self, settings: ShiryaevRobertsSettings, rows: int) -> None:
         self.settings = settings
@@ -100,24 +102,32 @@ class ShiryaevRobertsBank(RowBank):
         self._tables = tables(settings.tolerance)
         self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+    def update(
+        self,
+        rows: I64,
+        values: F64,
+        event_time_ms: I64,  # noqa: ARG002 -- counts events, not time
+        columns: I64 | None = None,
+    ) -> Alarms:
+        """See `detectors.base.Bank`; so many `columns` of its model share the false alarms with a value's series."""
         rows, values = self._store.checked(rows, values)
+        shared = np.ones(len(rows), np.int64) if columns is None else columns
         found = AlarmList()
         for first in range(0, len(rows), STRETCH):
             turn = np.arange(first, min(first + STRETCH, len(rows)))
             while len(turn):
-                turn = self._advance(rows, values, turn, found)
+                turn = self._advance(rows, values, shared, turn, found)
         return found.alarms()
 
-    def _advance(self, rows: I64, values: F64, turn: I64, found: AlarmList) -> I64:
+    def _advance(self, rows: I64, values: F64, columns: I64, turn: I64, found: AlarmList) -> I64:
         """Feed the values of these indices; returns those of series that stopped before they had them all."""
         series, stopped = self._series(), np.empty(len(turn), np.int64)
-        put_off, stops = advance(series, self._tables, self._rules, rows, values, turn, stopped)
+        put_off, stops = advance(series, self._tables, self._rules, rows, values, columns, turn, stopped)
         stopped = stopped[:stops]
         for at in stopped[series["due"][rows[stopped]] == ALARM].tolist():
-            row = int(rows[at])
-            if is_news(series, row, self._tables, self._rules.arl0):
-                found.append(at, row, evidence_of(series, row, self._tables.weight, self._rules.arl0))
+            row, arl0 = int(rows[at]), float(self._rules.arl0 * columns[at])
+            if is_news(series, row, self._tables, arl0):
+                found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
         do_what_is_due(series, rows[stopped])
         return turn[:put_off]
 

@@ -241,7 +241,7 @@ class DetectFold:
         found = {}
         for one in WATCHED:
             mine = np.flatnonzero((kind == one) & (routed.row != NO_ROW))
-            found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine)
+            found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine, routed.columns[mine])
         return Arrived(kind, routed, event, life), found
 
     def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
@@ -252,7 +252,7 @@ class DetectFold:
             self._make_rows(panel, mine)
             times = batch.event_time_ms[mine.event]
             for detector, one in panel.banks.items():
-                alarms = one.update(mine.row, mine.value, times)
+                alarms = panel.update(one, mine, times)
                 self.tally["alarms", detector] += len(alarms)
                 after = later(mine.row, alarms.at).tolist()
                 found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Bank
+from detectors.base import Alarms, Bank
 from detectors.series import ValueKind
 from streamer.snapshot import nested, unnested
 
@@ -26,6 +26,7 @@ class Values:
     event: I64  # [m] index of the event
     life: I64  # [m] number, in the subject's life, of the event that the value tells about
     place: I64  # [m] the value's place among all of the batch
+    columns: I64  # [m] of numbers, that the value's subject has by then
 
 
 TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
@@ -64,6 +65,15 @@ class Panel:
         for name, one in self.banks.items():
             if one.takes_reference and name in detectors:
                 one.set_reference(row, sample(reference_size(one)))
+
+    def update(self, one: Bank, values: Values, event_time_ms: I64) -> Alarms:
+        """Feed values to a bank of the panel.
+
+        One that keeps an asked rate of false alarms is told how many columns of a model have to share it.
+        """
+        if getattr(one, "shares_rate", False):
+            return one.update(values.row, values.value, event_time_ms, values.columns)  # type: ignore[call-arg]
+        return one.update(values.row, values.value, event_time_ms)
 
     def onset(self, row: int, ago: int, life: int, seen: int) -> int:
         """From "so many of the `seen` values ago" to a number in the subject's life, as events may lack a column.

@@ -90,7 +90,7 @@ class Quality:
 
     def faults(self, arrived: Arrived, numbers: Values, categories: Values) -> Faults:
         """What is wrong with these values, of which some are `numbers` and some `categories` of rows."""
-        row, series, number = arrived.routed
+        row, series, number, _ = arrived.routed
         stray = np.flatnonzero((row == NO_ROW) & (series >= 0)) if self._bank else np.empty(0, np.int64)
         is_missing = arrived.kind[stray] == ValueKind.MISSING
         places = [

@@ -21,7 +21,7 @@ def feed(series, rules, values, tolerance=0.0):
     """How many values were fed without anything coming due."""
     rows, stopped = np.zeros(len(values), np.int64), np.empty(len(values), np.int64)
     values, turn = np.array(values, np.float64), np.arange(len(values))
-    _, stops = advance(series, tables(tolerance), rules, rows, values, turn, stopped)
+    _, stops = advance(series, tables(tolerance), rules, rows, values, np.ones_like(rows), turn, stopped)
     return int(stopped[0]) if stops else len(values)
 
 
@@ -112,7 +112,9 @@ def test_a_series_that_stops_leaves_its_later_values_for_later():
     series = records_of(np.zeros((2, WORDS), np.int64))
     rows = np.array([0, 1] * 127 + [1, 0, 1, 0, 0, 1])
     turn, stopped = np.arange(len(rows)), np.empty(len(rows), np.int64)
-    put_off, stops = advance(series, tables(), Rules(1e5, COUNTED_MAX), rows, np.arange(260.0), turn, stopped)
+    put_off, stops = advance(
+        series, tables(), Rules(1e5, COUNTED_MAX), rows, np.arange(260.0), np.ones_like(rows), turn, stopped
+    )
     assert series["due"].tolist() == [CELLS_DUE, CELLS_DUE]
     assert stopped[:stops].tolist() == [254, 255]
     assert turn[:put_off].tolist() == [256, 257, 258, 259]

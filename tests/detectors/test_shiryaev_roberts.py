@@ -63,6 +63,23 @@ def test_a_finite_reference_is_no_drift(size):
     assert len(fed(one, random.normal(size=(rows, values)))) < 1.1 * rows * values / 1e4 + 3 * 120**0.5
 
 
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_many_columns_share_the_asked_rate(alike):
+    """Of rows of 50 columns that change together or not, no more are alarms than of a single column: 1 in 10,000."""
+    models, columns, values = 4, 50, 20_000
+    random = np.random.default_rng(14)
+    one, found = made(models * columns, arl0=1e4), 0
+    for begin in range(0, values, 1000):
+        common = random.normal(size=(models, 1, 1000))
+        part = alike**0.5 * common + (1.0 - alike) ** 0.5 * random.normal(size=(models, columns, 1000))
+        rows = np.repeat(np.arange(models * columns), 1000)
+        alarms = one.update(rows, part.reshape(-1), rows, np.full(len(rows), columns))
+        found += len(np.unique(alarms.row // columns * values + begin + alarms.at % 1000))
+        assert (alarms.threshold > 1e4 * columns - 300).all()
+    print(f"{found} alarms of {models} models where {models * values / 1e4:.0f} were asked for")
+    assert found <= models * values / 1e4 + 3 * (models * values / 1e4) ** 0.5
+
+
 def test_a_reference_spares_the_learning():
     """A drift that was there from the first value on is seen against the reference, with its onset."""
     random = np.random.default_rng(3)

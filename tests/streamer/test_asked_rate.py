@@ -18,15 +18,18 @@ detectors: {shiryaev_roberts: {arl0: 1e5}}
 """
 
 
-def replayed(tmp_path, text):
+def replayed(tmp_path, text, m0_has_three=False):
     """What a replay of two models tells by topic: the spread of the first one's feature doubles at DRIFT."""
     random = np.random.default_rng(1)
     spread = np.where((np.arange(N) % 2 == 0) & (np.arange(N) >= DRIFT), 2.0, 1.0)
     amount = np.exp(spread * random.normal(size=N))
-    lines = [
-        json.dumps({"model_id": f"m{i % 2}", "event_time": 1000 * i, "features": {"amount": amount[i]}})
-        for i in range(N)
-    ]
+    beside = random.normal(size=(N, 2)).tolist()
+    lines = []
+    for i in range(N):
+        features = {"amount": amount[i], "shop": "abc"[i % 3]}
+        if m0_has_three and i % 2 == 0:
+            features |= {"age": beside[i][0]} | ({"tip": beside[i][1]} if i > N // 2 else {})
+        lines.append(json.dumps({"model_id": f"m{i % 2}", "event_time": 1000 * i, "features": features}))
     (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "driftline.yaml").write_text(text)
     told = {}
@@ -61,3 +64,10 @@ def test_a_spread_that_doubles_is_one_alert_an_incident_and_a_request(tmp_path, 
     assert len(told["driftline.incidents"]) >= 1
     (request,) = (conforms("retrain-request.v1", value) for value in told["driftline.retrain-requests"])
     assert request["model_id"] == "m0"
+
+
+def test_columns_of_a_model_share_the_rate_that_was_asked(tmp_path):
+    """Of three columns of numbers, one of which comes late, each has to show three times as much; texts don't count."""
+    alerts = [json.loads(value) for value in replayed(tmp_path, FILE, m0_has_three=True)["driftline.alerts"]]
+    assert {alert["column"] for alert in alerts} == {"amount"}
+    assert alerts[0]["threshold"] == pytest.approx(3e5, abs=256)
