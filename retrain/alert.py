@@ -63,6 +63,8 @@ class Alert:
     ready_at: Place | None = None  # the event with which there was enough to retrain on
     kind: AlertKind = AlertKind.DRIFT
     category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
+    models: tuple[str, ...] = ()  # of a source: those known here to use it that were seen first
+    model_count: int = 0  # of a source: how many are known here to use it
 
     @property
     def event_time(self) -> datetime:

@@ -20,11 +20,14 @@ from retrain.joining import incident_with
 from retrain.outcome import Outcome
 from retrain.policy import SOURCE_PREFIX, Question, decide
 from retrain.register import Register
+from retrain.remembered import make_last
 from retrain.settings import RetrainSettings
 from retrain.silences import SILENCE_KINDS, Again, Silences
+from retrain.sources import Sources
 from retrain.state import EngineState, ModelState
 from retrain.storm import Storms
 from retrain.storm_state import StormState
+from retrain.users import SourcesByName, Users
 from retrain.versions import Order
 from retrain.waiting import Waiting
 
@@ -32,14 +35,18 @@ from retrain.waiting import Waiting
 class Engine:
     """Folds alerts and what is said of requests. Deterministic; all it knows is in its settings and `state`."""
 
-    def __init__(self, settings: RetrainSettings, state: EngineState | None = None) -> None:
-        """Go on from `state`, or from nothing."""
+    def __init__(
+        self, settings: RetrainSettings, state: EngineState | None = None, sources: SourcesByName | None = None
+    ) -> None:
+        """Go on from `state`, or from nothing; `sources` says which models use which."""
         self.settings = settings
         self.state = state or EngineState()
         self._register = Register(settings, self.state)
         self._storms = Storms(settings, self.state)
         self._silences = Silences(settings, self.state)
         self._waiting = Waiting(settings, self.state, self._register)
+        self._users = Users(sources or {}, self.state, settings.models_max)
+        self._sources = Sources(settings, self.state, self._users, self._register, self._waiting)
 
     def handle(self, record: Alert | Control) -> list[Action]:
         """Fold one record. Returns what to do, in order; the last action is the answer to the record.
@@ -52,7 +59,7 @@ class Engine:
         if record.kind in SILENCE_KINDS:
             answer, again = self._silences.told(record)
             return self._waiting.release()[0] + self._judge_again(again) + answer
-        answer, freed = self._storms.told(record) or (self._register.told(record), [])
+        answer, freed = self._storms.told(record) or (self._sources.told(record) or self._register.told(record), [])
         self._waiting.free(freed)
         return self._waiting.release()[0] + answer
 
@@ -68,7 +75,8 @@ class Engine:
         if order is Order.OLDER:
             return [Noted(record.alert_id, Outcome.OLDER_VERSION)]
         now, actions = self._pass_time(event_time)
-        actions += self._make_last(record.model_id, model)
+        self._users.met(record.model_id)
+        actions += make_last(self.state, self._register, self.settings.models_max, record.model_id, model)
         model.now = max(model.now, event_time)
         if order is Order.NEWER:
             model.forget_version(superseded)
@@ -81,8 +89,10 @@ class Engine:
         """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""
         if silenced := self._silences.take(record, is_new):
             return self._waiting.release()[0] + silenced
+        if record.model_id.startswith(SOURCE_PREFIX):
+            return self._sources.drifted(model, record, is_new)
         actions = self._storms.join(record, now)
-        if not (self.state.is_calm(record.column) or record.model_id.startswith(SOURCE_PREFIX)):
+        if not self.state.is_calm(record.column):
             return actions + self._hold(model, record)
         return actions + self._register.drifted(model, record) + self._absorb(model, record, is_new)
 
@@ -94,7 +104,7 @@ class Engine:
         """The fleet's time, and what ends by it."""
         now = self.state.now = max(self.state.now or event_time, event_time)
         ended, freed = self._silences.pass_time(now)
-        actions = self._register.pass_time(now) + self._storms.pass_time(now) + ended
+        actions = self._register.pass_time(now) + self._storms.pass_time(now) + self._sources.pass_time(now) + ended
         return now, actions + self._judge_again(freed)
 
     def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
@@ -105,15 +115,6 @@ class Engine:
             if self.state.storms[alert.column].state is StormState.HELD:
                 self._waiting.put(model, alert)
         return [*self._waiting.release()[0], Noted(alert.alert_id, decision)]
-
-    def _make_last(self, model_id: str, model: ModelState) -> list[Action]:
-        """Make this model the one that alerted last; forget the one that alerted longest ago when there is no room."""
-        models, actions = self.state.models, list[Action]()
-        if models.pop(model_id, None) is None and len(models) >= self.settings.models_max:
-            forgotten = models.pop(next(iter(models)))
-            actions = close(forgotten, Outcome.MODEL_EVICTED) + self._register.forget(forgotten)
-        models[model_id] = model
-        return actions
 
     def _absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""

@@ -81,8 +81,8 @@ class Incident:
     request_id: str | None  # the latest retrain request that came of it
     reason: Outcome  # why this record was published: the last change of the incident
     decision: Outcome  # what the latest alert meant for a retrain request, and if nothing, why
-    model_count: int = 1  # more than one in a storm
-    models: tuple[str, ...] = ()  # of a storm: those that joined first
+    model_count: int = 1  # more than one in a storm, or of a source that several use
+    models: tuple[str, ...] = ()  # of a storm those that joined first, of a source those that use it
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:

@@ -22,11 +22,13 @@ class Outcome(StrEnum):
     STORM_GREW = "storm_grew"  # it has twice as many models as when it was last published
     STORM_RELEASED = "storm_released"  # closed: a person wants what waits to be asked for
     STORM_DISMISSED = "storm_dismissed"  # closed: a person wants nothing of it
+    SOURCE_RELEASED = "source_released"  # a person wants a retrain of the models that use the source
+    SOURCE_DISMISSED = "source_dismissed"  # a person wants none while the incident lasts
     MODEL_EVICTED = "model_evicted"  # closed: more than `models_max` models, and this one alerted longest ago
 
     # What became of the question whether to retrain.
     REQUEST_MADE = "request_made"
-    SOURCE_WITHOUT_MODEL = "source_without_model"  # the alert is about a source that models share
+    SOURCE_WITHOUT_MODEL = "source_without_model"  # it is about a source that no model is known to use
     EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
     WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
@@ -34,6 +36,7 @@ class Outcome(StrEnum):
     COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
     HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
+    HELD_FOR_SOURCE = "held_for_source"  # a source of many models has moved; a person decides
     WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
     SILENCED = "silenced"  # a person's silence fits the alert; it is judged when no silence fits it any more
     SILENCED_DROPPED = "silenced_dropped"  # more alerts are silenced than are kept, and this one was longest ago

@@ -30,6 +30,7 @@ class Question:
     last_request: RequestLife | None  # the model's last one, open or not
     settings: RetrainSettings
     unhelpful: int = 0  # promotions of the model in a row that did not help
+    users: int = 0  # of a source: the models that are known to use it
     window: TrainingWindow | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,8 +38,9 @@ class Question:
 
 
 def has_model(question: Question) -> Outcome | None:
-    """A source has nothing to retrain; the models that use it do, and that is told by their own alerts."""
-    return Outcome.SOURCE_WITHOUT_MODEL if question.alert.model_id.startswith(SOURCE_PREFIX) else None
+    """A source has nothing to retrain; the models that use it do, where any are known."""
+    is_source = question.alert.model_id.startswith(SOURCE_PREFIX)
+    return Outcome.SOURCE_WITHOUT_MODEL if is_source and not question.users else None
 
 
 def is_large(question: Question) -> Outcome | None:

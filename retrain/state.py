@@ -12,6 +12,7 @@ from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
+from retrain.shared import Shared
 from retrain.silence import Kept, Silence
 from retrain.storm_state import Storm, StormState
 from retrain.versions import Versions
@@ -38,6 +39,7 @@ class ModelState:
     incident: Incident | None = None
     last_request: RequestLife | None = None
     waiting: Alert | None = None  # worth a retrain, and waiting for room in the fleet's budget
+    waits_for: str = ""  # the source whose alert it waits with; "" when that is its own
     unhelpful: int = 0  # promotions in a row that did not help
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
@@ -111,6 +113,7 @@ class EngineState:
     now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
     columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
     storms: dict[str, Storm] = field(default_factory=dict)  # by column
+    sources: dict[str, Shared] = field(default_factory=dict)  # by `source:<name>`; those that settings name
     silences: dict[str, Silence] = field(default_factory=dict)  # by id, in the order in which they began
     silenced: dict[str, Kept] = field(default_factory=dict)  # by series; the one silenced longest ago comes first
 

@@ -14,7 +14,7 @@ from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.ranking import Ranking
 from retrain.register import Register
-from retrain.request import request_for
+from retrain.request import TrainingWindow, request_for
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
 
@@ -42,10 +42,13 @@ class Waiting:
         self._budget = Budget(settings, state)
         self._ranking = Ranking(self._current)
 
-    def put(self, model: ModelState, alert: Alert) -> None:
-        """Let a model wait with this alert, unless it waits with a more urgent one; those of storms come last."""
+    def put(self, model: ModelState, alert: Alert, source: str = "") -> None:
+        """Let a model wait with this alert, unless it waits with a more urgent one; those of storms come last.
+
+        `source` is where the alert came from, if it is not the model's own.
+        """
         if model.waiting is None or self._rank(alert) <= self._rank(model.waiting):
-            model.waiting = alert
+            model.waiting, model.waits_for = alert, source
             self._ranking.put(urgency(alert), alert.model_id)
 
     def free(self, model_ids: Iterable[str]) -> None:
@@ -88,6 +91,8 @@ class Waiting:
         model.waiting = None
         if decision is not Outcome.REQUEST_MADE or question.window is None:
             return [Noted(alert.alert_id, decision)]
+        if source := self._state.models.get(model.waits_for):
+            return self._ask_for(source, model, alert, question.window, now)
         # What a storm held may have no incident of its own yet.
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
         approval = self._settings.approval_of_training(alert.model_id)
@@ -97,6 +102,20 @@ class Waiting:
         reason = reason or incident.reason
         model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
+
+    def _ask_for(
+        self, source: ModelState, model: ModelState, alert: Alert, window: TrainingWindow, now: datetime
+    ) -> list[Action]:
+        """The request of a model that uses a source which has moved: the incident is the source's."""
+        incident = source.incident or Incident.opened(alert, "", now, Outcome.REQUEST_MADE)
+        incident = replace(incident, model_version=model.versions.newest)
+        approval = self._settings.approval_of_training(alert.model_id)
+        request = request_for(alert, incident, window, now, self._settings.expires_after_s, approval)
+        self._register.begin(model, request)
+        self._budget.spend()
+        if source.incident:
+            source.incident = replace(source.incident, request_id=request.request_id)
+        return [PublishRequest(request)]
 
     def _current(self) -> Iterator[tuple[Urgency, str]]:
         models = self._state.models.items()

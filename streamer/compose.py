@@ -48,7 +48,7 @@ class ConfiguredFolds:
         """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
         config = self._config(settings)
         if unit == DECIDE:
-            return DecideFold(config.retrain, config.outputs)
+            return DecideFold(config.retrain, config.outputs, config.sources)
         return DetectFold(self._detect_settings(settings))
 
     def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
@@ -84,6 +84,7 @@ class ConfiguredFolds:
                 limits=config.limits,
                 outputs=config.outputs,
                 references=self._references,
+                sources=config.sources,
             )
         return self._detect[settings]
 

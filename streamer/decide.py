@@ -12,7 +12,7 @@ the last word on each incident, open or closed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -22,6 +22,7 @@ from retrain.alert import Alert
 from retrain.control import Control
 from retrain.engine import Engine
 from retrain.settings import RetrainSettings
+from retrain.source_settings import SourceSettings
 from retrain.state import EngineState
 from streamer.alert_reader import Unreadable, read_alert
 from streamer.cloudevents import headers_of_request
@@ -40,11 +41,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class DecideFold:
     """The one unit of the decide fold."""
 
-    def __init__(self, settings: RetrainSettings, topics: OutputTopics | None = None) -> None:
+    def __init__(
+        self,
+        settings: RetrainSettings,
+        topics: OutputTopics | None = None,
+        sources: Mapping[str, SourceSettings] | None = None,
+    ) -> None:
+        self._sources = sources or {}  # which models use which source
         self.topics = topics or OutputTopics()
         self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
         self.newest_event_time_ms = -1
-        self._engine = Engine(settings)
+        self._engine = Engine(settings, None, self._sources)
 
     @property
     def models(self) -> int:
@@ -77,7 +84,7 @@ class DecideFold:
         except (msgspec.ValidationError, KeyError) as problem:
             raise UsageError(f"this is not a state that the decide fold has dumped: {problem}") from problem
         self.newest_event_time_ms = dumped.newest_event_time_ms
-        self._engine = Engine(self._engine.settings, dumped.engine)
+        self._engine = Engine(self._engine.settings, dumped.engine, self._sources)
 
     def _fold(self, records: Records, i: int) -> list[Output]:
         self.tally["records", records.topic] += 1

@@ -24,6 +24,7 @@ from detectors.marks import Marks
 from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert, AlertKind
+from retrain.source_settings import SourceSettings
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
@@ -37,6 +38,7 @@ from streamer.panel import Panel, Values, later
 from streamer.quality import RATE, Arrived, Quality
 from streamer.references import References
 from streamer.snapshot import Snapshot, nested, unnested
+from streamer.source_users import SourceUsers
 from streamer.subjects import Subjects
 from streamer.topics import OutputTopics
 from streamer.trained import Trained
@@ -79,6 +81,7 @@ class DetectSettings:
     limits: Limits = field(default_factory=Limits)
     outputs: OutputTopics = field(default_factory=OutputTopics)
     references: References = field(default_factory=References)
+    sources: Mapping[str, SourceSettings] = field(default_factory=dict)
 
 
 class DetectFold:
@@ -105,6 +108,7 @@ class DetectFold:
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
         self._lag_column = self._know_lag()
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
+        self._source_users = SourceUsers(settings.sources, self.subjects)
 
     @property
     def models(self) -> int:
@@ -217,6 +221,7 @@ class DetectFold:
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
         alarms += self.quality.alarms(faults, self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
+        alarms = self._source_users.named(alarms, numbers)
         names = self._topics.names
         stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
         return self._alerts.fold(stretch, alarms)

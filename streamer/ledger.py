@@ -12,6 +12,7 @@ from retrain.decision import Decision
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import OPEN, REFUSALS, RequestState
 from retrain.outcome import Outcome
+from retrain.policy import SOURCE_PREFIX
 from retrain.request import Approval, RetrainRequest
 from retrain.storm import FLEET_PREFIX
 from streamer.logs.base import Records
@@ -63,9 +64,11 @@ class Ledger:
         return sorted((self._made | self._changed | self._storms).values(), key=lambda one: (one.since, one.request_id))
 
     def _incident(self, incident: Incident) -> None:
-        """A storm that is held waits for a person like a request; closed, it is over."""
+        """A storm that is held, or a source, waits for a person like a request; closed, it is over."""
         self._storms.pop(incident.incident_id, None)
-        if incident.model_id.startswith(FLEET_PREFIX) and incident.state is IncidentState.OPEN:
+        is_held = incident.model_id.startswith(FLEET_PREFIX) or incident.decision is Outcome.HELD_FOR_SOURCE
+        is_over = incident.state is IncidentState.CLOSED
+        if is_held and not is_over:
             self._storms[incident.incident_id] = Standing(
                 request_id=incident.incident_id,
                 model_id=incident.model_id,
@@ -78,7 +81,8 @@ class Ledger:
             )
 
     def _change(self, decision: Decision) -> None:
-        if decision.state is None or decision.reason in REFUSALS or decision.model_id.startswith(FLEET_PREFIX):
+        is_of_incident = decision.model_id.startswith((FLEET_PREFIX, SOURCE_PREFIX))
+        if decision.state is None or decision.reason in REFUSALS or is_of_incident:
             return
         self._changed[decision.request_id] = Standing(
             request_id=decision.request_id,

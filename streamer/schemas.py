@@ -84,6 +84,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
             "or labels that take another time (`label_lag`)."
         ),
         "category": _CATEGORY,
+        "models": (
+            "Of a source: the models that use it, as settings name them or this partition has seen them, at most a "
+            "hundred; empty otherwise."
+        ),
+        "model_count": "Of a source: how many such models there are; 0 otherwise.",
     },
     "Place": {
         "topic": "Topic of the record.",
@@ -103,8 +108,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "request_id": "The latest retrain request that came of it; null when none has.",
         "reason": "Why this record was published: the last change of the incident.",
         "decision": "What the latest alert meant for a retrain request, and why none was made if so.",
-        "model_count": "How many models it covers: more than one in a storm.",
-        "models": "Of a storm: the models that joined first, at most a hundred; empty otherwise.",
+        "model_count": "How many models it covers: more than one in a storm, or of a source that several use.",
+        "models": "Of a storm the models that joined first, of a source those that use it; at most a hundred.",
     },
     "Move": {
         "alert_id": "The alert that said so.",

@@ -46,6 +46,12 @@ class Subjects:
         """The topic on which the subject is seen."""
         return self._topics.names[self.ids.key_of(subject) & 0xFF]
 
+    def models(self, but_last: int) -> Iterator[str]:
+        """The models and sources of all subjects but the last so many, in order of first sight."""
+        of_subjects = self.ids.keys[: len(self.ids) - but_last] >> 32
+        models, first = np.unique(of_subjects, return_index=True)
+        return (self._names.models.names[model] for model in models[np.argsort(first)].tolist())
+
     def of_model(self, model: str) -> Iterator[int]:
         """All subjects of a model, or of `source:<name>`."""
         known = self._names.models.ids.get(model)

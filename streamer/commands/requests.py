@@ -25,7 +25,8 @@ HEAD = ("state", "since", "until", "model", "request", "by")
 def requests(config_file: str, show_all: bool, model: str | None, as_json: bool) -> None:
     """List retrain requests with their state, the one that changed last at the end.
 
-    A storm that is held stands among them under the id of its incident: `approve` releases it, `reject` dismisses it.
+    A storm that is held, or a source, stands among them under the id of its incident: `approve` releases it, `reject`
+    dismisses it.
     `until` is the event time at which the state ends by itself.
     """
     import msgspec

@@ -31,6 +31,7 @@ Unknown settings are errors. Durations are seconds, of event time except in `com
 to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
 underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
 """
+_CHOSEN: Final = {"topics": "topic", "sources": "source", "segments": "pattern"}  # what the keys a user chooses are
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -64,7 +65,8 @@ def _section(name: str, members: list[Setting]) -> Iterator[str]:
 
 
 def _title(path: SettingPath) -> str:
-    return ".".join("`<topic>`" if part == ANY_NAME else str(part) for part in path)
+    chosen = _CHOSEN.get(str(path[0]), "name") if path else ""
+    return ".".join(f"`<{chosen}>`" if part == ANY_NAME else str(part) for part in path)
 
 
 def _text(path: SettingPath) -> str:

@@ -16,6 +16,7 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from retrain.settings import RetrainSettings
+from retrain.source_settings import SourceSettings
 from streamer.checkpointing import CheckpointSettings
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
@@ -70,6 +71,7 @@ class Config(Section):
     outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
     detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, adwin and ks_window
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and the models that use them
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
     limits: Limits = Limits()  # bounds on what producers can make us remember

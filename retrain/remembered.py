@@ -1,0 +1,20 @@
+"""Which models the engine remembers: those that were heard of last."""
+
+from __future__ import annotations
+
+from retrain.action import Action, close
+from retrain.outcome import Outcome
+from retrain.register import Register
+from retrain.state import EngineState, ModelState
+
+
+def make_last(
+    state: EngineState, register: Register, models_max: int, model_id: str, model: ModelState
+) -> list[Action]:
+    """Make this model the one heard of last; forget the one heard of longest ago when there is no room."""
+    models, actions = state.models, list[Action]()
+    if models.pop(model_id, None) is None and len(models) >= models_max:
+        forgotten = models.pop(next(iter(models)))
+        actions = close(forgotten, Outcome.MODEL_EVICTED) + register.forget(forgotten)
+    models[model_id] = model
+    return actions
