@@ -21,6 +21,8 @@ from detectors.rate_kernels import (
     BASE,
     COUNT,
     FACTS,
+    GIVEN,
+    GIVEN_ONES,
     HEAD,
     NEXT,
     ONES,
@@ -82,7 +84,7 @@ class RateBank(RowBank):
     0.1.
 
     Zeros change nothing that isn't known from their number, so `update_ones` takes the ones alone and gives the same
-    alarms. 216 bytes a series.
+    alarms. 232 bytes a series.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -138,6 +140,14 @@ class RateBank(RowBank):
     def start_at(self, row: int, number: int) -> None:
         """The series has had so many values that are not known; what is usual is learnt from here."""
         restart(State(**self._store.arrays), row, number)
+
+    def set_usual_rate(self, row: int, number: int, size: int, ones: int) -> None:
+        """Hold so many ones among `size` values for the usual rate, and learn from value `number` on in which runs
+        ones come: for samples that don't tell their order. The series begins anew, and is judged after `usual_size`.
+        """
+        state = State(**self._store.arrays)
+        restart(state, row, number)
+        state.facts[row, GIVEN], state.facts[row, GIVEN_ONES] = size, ones
 
     def _fed(self, rows: I64, values: F64, numbers: I64) -> Alarms:
         state = State(**self._store.arrays)

@@ -39,7 +39,9 @@ HEAD = 7
 # State.facts
 USUAL = 0  # p
 WEIGHT = 1  # exponent of the likelihood ratios
-FACTS = 2
+GIVEN = 2  # size of a sample that tells what is usual, while its runs are learnt ...
+GIVEN_ONES = 3  # ... and the ones in it
+FACTS = 4
 
 # State.evidence
 SUM = 0  # R
@@ -96,14 +98,17 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, numbers: I64, st
 
 @kernel
 def settle(state: State, rules: Rules, row: int, size: int, ones: int) -> None:
-    """Take so many ones among `size` values for what is usual."""
-    head = state.head
+    """Take so many ones among `size` values for what is usual; or, where a sample was given, that and their runs."""
+    head, facts = state.head, state.facts
     weight = 1.0
     if head[row, RUNS] > 0:
         weight = min(_weight(ones, size, head[row, RUNS], 1), _weight(ones, size, head[row, CLUMPS], CLUMP_GAP))
+    if facts[row, GIVEN] > 0:
+        size, ones = int(facts[row, GIVEN]), int(facts[row, GIVEN_ONES])
+        head[row, ONES] = ones
     head[row, BASE] = size
-    state.facts[row, WEIGHT] = weight
-    state.facts[row, USUAL] = min(1.0, _bound(ones / size, size * weight) + rules.tolerance)
+    facts[row, WEIGHT] = weight
+    facts[row, USUAL] = min(1.0, _bound(ones / size, size * weight) + rules.tolerance)
 
 
 @kernel

@@ -35,7 +35,7 @@ I64 = NDArray[np.int64]
 RATE: Final = "rate"  # the detector
 FAULTS: Final = (AlertKind.MISSING, AlertKind.TYPE_FAULT, AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN)
 COUNTED_AS: Final = (ValueKind.MISSING, ValueKind.MISFIT)  # those of them that every series counts, by index
-OUT_OF_RANGE: Final = 2  # by index, the first that needs training data
+NEED_TRAINING: Final = FAULTS[2:]
 FAULT_BITS: Final = 2
 NO_NAMES: Final = NameTable(0)
 ROWS_MAX: Final = (1 << 31) - 1
@@ -138,21 +138,32 @@ class Quality:
     def _begin(self, bank: RateBank, row: int, faults: Faults, first: int, n: int) -> None:
         """What is usual for a new row, whose `n` faults in this batch begin with `first`, where that is known."""
         series, fault = int(faults.series[first]), int(faults.fault[first])
-        if fault >= OUT_OF_RANGE:
-            kind = ValueKind.NUMBER if fault == OUT_OF_RANGE else ValueKind.CATEGORY
-            reference = self._trained.of(kind, self._subjects.name_of(*self._table.key_of(series)))
-            if reference is not None:
-                bank.set_usual(row, reference.n_seen, _ones_in_training(reference))
+        reference = self._compared_with(FAULTS[fault], self._subjects.name_of(*self._table.key_of(series)))
+        if reference is not None:
+            size, ones = _ones_in_training(FAULTS[fault], reference)
+            if FAULTS[fault] is AlertKind.MISSING and ones:  # nulls mostly come in runs, which a sample doesn't tell
+                bank.set_usual_rate(row, int(faults.number[first]), size, ones)
+            else:
+                bank.set_usual(row, size, ones)
         elif self._table.count_of(series, COUNTED_AS[fault]) > n:  # there were some before anybody counted
             bank.start_at(row, int(faults.number[first]))
+
+    def _compared_with(self, kind: AlertKind, key: Key) -> AnyReference | None:
+        """The training data that tell how usual such faults of (model, version, column) are, where there are any."""
+        if kind is AlertKind.OUT_OF_RANGE:
+            return self._trained.of(ValueKind.NUMBER, key)
+        return self._trained.of(ValueKind.CATEGORY, key) if kind is AlertKind.UNSEEN else self._trained.of_any(key)
 
     def _alarm(self, alarms: Alarms, k: int, faults: Faults) -> Alarm:
         at, row = int(alarms.at[k]), int(alarms.row[k])
         series, kind = int(faults.series[at]), FAULTS[faults.fault[at]]
         subject, column = self._table.key_of(series)
         key = self._subjects.name_of(subject, column)
-        reference = self._trained.of_any(key) if kind in (AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN) else None
-        digest = reference.digest if reference else ""
+        reference = self._compared_with(kind, key)
+        is_trained = reference is not None and (
+            kind in NEED_TRAINING or _ones_in_training(kind, reference)[0] == int(alarms.n_reference[k])
+        )  # else what is usual was learnt anew
+        digest = reference.digest if reference and is_trained else ""
         facts = facts_of(alarms, k, key, RATE, RateBank.effect_unit, digest, NO_NAMES, kind)
         seen, life, first = int(faults.number[at]) + 1, int(faults.life[at]), self._table.first_of(series)
         ago = (int(alarms.onset_ago[k]) * (life - first + 1) + seen // 2) // seen  # as events may lack the column
@@ -168,12 +179,14 @@ def _new(rows: I64, known: int) -> Iterator[tuple[int, int, int]]:
         yield from zip(found[new].tolist(), first[new].tolist(), count[new].tolist(), strict=True)
 
 
-def _ones_in_training(reference: AnyReference) -> int:
-    """What stands for the faults that more data of the training's kind would have had.
+def _ones_in_training(kind: AlertKind, reference: AnyReference) -> tuple[int, int]:
+    """Of how many values of the training data how many were such faults, or stand for those more data would have had.
 
     Beyond the extremes of n values lies what lies beyond the second of 2 of n + 1; unseen categories come as often as
-    those that were seen once (I. J. Good, 1953).
+    those that were seen once (I. J. Good, 1953). Training data hold no text in a column of numbers.
     """
-    if isinstance(reference, CategoryReference):
-        return int(np.count_nonzero(reference.counts == 1))
-    return min(1, reference.n_seen)
+    if kind is AlertKind.UNSEEN and isinstance(reference, CategoryReference):
+        return reference.n_seen, int(np.count_nonzero(reference.counts == 1))
+    if kind is AlertKind.OUT_OF_RANGE:
+        return reference.n_seen, min(1, reference.n_seen)
+    return reference.n_seen + reference.n_missing, reference.n_missing if kind is AlertKind.MISSING else 0

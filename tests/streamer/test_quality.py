@@ -66,8 +66,7 @@ def test_each_kind_is_one_alert_with_its_rates(kind, conforms):
     assert CHANGE <= alert["at"]["offset"] < CHANGE + 100
     assert 0.6 * rate < alert["after"] < 2.5 * rate  # an early alarm has seen more of them than there are
     assert alert["before"] < 0.01
-    digest = {"out_of_range": TRAINED.of("m", "", "x"), "unseen": TRAINED.categories_of("m", "", "weather")}.get(kind)
-    assert alert["reference_digest"] == (digest.digest if digest else "")
+    assert alert["reference_digest"] == TRAINED.by_series["m", "", column].digest
 
 
 def test_clean_data_raise_nothing_and_take_no_row():
@@ -107,10 +106,46 @@ def test_a_detector_that_begins_late_learns_what_is_usual_first():
     """Faults that were there before anybody counted are no news when counting begins."""
     usual = stretch(lambda _: None).part(0, CHANGE)
     bad = stretch(CHANGES["missing"][1]).part(CHANGE, N)
-    before, after = fold(("adwin",)), fold(("adwin", "rate"))
+    before, after = (fold(detectors, References()) for detectors in (("adwin",), ("adwin", "rate")))
     before.step([usual, bad.part(0, 700)])
     after.load(before.dump(), ["rate"])
     assert [a for a in told(after.step([bad.part(700, len(bad))])) if a["detector"] == "rate"] == []
+
+
+def nulls(*parts, run=1, n_missing=3000):
+    """Alerts on a column that was null in 30 of 100 rows of training, and is now in these shares of so many events,
+    in runs of so many.
+    """
+    random = np.random.default_rng(5)
+    rows = []
+    for n, share in parts:
+        is_null = np.repeat(random.random(n // run) < share, run)
+        rows += [
+            b'{"model_id": "m", "event_time": 1782889200, "features": {"x": %s}}' % x
+            for x in np.where(is_null, b"null", b"1")
+        ]
+    values = np.concatenate([np.ones(7000), np.full(n_missing, np.nan)])
+    trained = References({("m", "", "x"): Reference.of(values, 500)})
+    records = Records.build("p", 0, [(i, -1, None, row, ()) for i, row in enumerate(rows)])
+    return trained, told(fold(references=trained).step([records]))
+
+
+@pytest.mark.parametrize("run", [1, 20])
+def test_nulls_as_in_training_are_no_news_and_more_of_them_are(run):
+    """30 of 100 were null when the model was trained: so they may stay, in runs too, and 60 of 100 are one alert."""
+    assert nulls((12_000, 0.3), run=run)[1] == []
+    trained, (alert,) = nulls((6000, 0.3), (6000, 0.6), run=run)
+    assert (alert["kind"], alert["before"], alert["n_reference"]) == ("missing", 0.3, 10_000)
+    assert 6000 < alert["at"]["offset"] < (6300 if run == 1 else 12_000)  # runs are less evidence than their ones
+    assert alert["reference_digest"] == trained.of("m", "", "x").digest
+
+
+def test_more_nulls_than_in_training_from_the_start_are_told():
+    """Once it is known in which runs they come; where training had none, at once."""
+    _, (alert,) = nulls((3000, 0.6))
+    assert 1000 <= alert["at"]["offset"] < 1200
+    _, (alert,) = nulls((3000, 0.3), n_missing=0)
+    assert alert["at"]["offset"] < 100
 
 
 def test_no_retrain_is_asked_for_because_of_a_fault(tmp_path):
