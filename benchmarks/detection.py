@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import false_alarms
+from benchmarks import dependence, false_alarms
 from benchmarks.drifts import COINS, CONTROLS, DEPENDENT, FAMILIES, Stream, drifting, steady
 from benchmarks.page import written
 from benchmarks.scoring import Score, judge
@@ -82,6 +82,7 @@ COLUMNS = (
 def main() -> None:
     """Measure false alarms and all contenders, and put both tables into the page."""
     written("false alarms", false_alarms.COLUMNS, false_alarms.lines())
+    written("dependence", dependence.COLUMNS, dependence.lines())
     lines = (line(name, options, SEEDS_SLOW if name in SLOW else SEEDS) for name, options in CONTENDERS)
     written("detectors", COLUMNS, lines)
 

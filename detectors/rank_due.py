@@ -23,10 +23,11 @@ from detectors.rank_evidence import (
     HALVING_DUE,
     LOOK_DUE,
     NOTHING,
+    REVISION_DUE,
     follow_all,
-    temper,
 )
 from detectors.rank_state import Series
+from detectors.rank_temper import revise, temper
 
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
 
@@ -39,6 +40,7 @@ def do_what_is_due(series: Series, rows: I64) -> None:
     for first in range(0, len(ready), TOGETHER):
         _make_cells(series, ready[first : first + TOGETHER])
     _look(series, rows[due == LOOK_DUE])
+    revise(series, rows[due == REVISION_DUE])
     for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_anew)):
         for row in rows[due == reason].tolist():
             do(series, row)
@@ -58,8 +60,7 @@ def _look(series: Series, rows: I64) -> None:
     passed |= ~gate.depends(series, rows)
     temper(series, rows[passed])
     for row in rows[~passed].tolist():
-        whitening.know_scale(series, row, partial(cells.quantile, series[row]))
-        whitening.begin_learning(series, row)
+        _learn_dependence(series, row)
 
 
 def _end_learning(series: Series, row: int) -> None:
@@ -81,13 +82,21 @@ def _begin_anew(series: Series, row: int) -> None:
     one = series[row]
     if one["whitened"]:
         whitening.begin_learning(series, row)
-        return
-    proven = one["n"] >= BLIND and one["power"] == 1.0
-    _begin(series, row)
-    one["blind"] = BLIND_AGAIN if proven else BLIND
+    elif one["alarms"] >= gate.TOO_MANY:
+        _learn_dependence(series, row)
+    else:
+        proven = one["n"] >= BLIND and one["power"] == 1.0
+        _begin(series, row)
+        one["blind"] = BLIND_AGAIN if proven else BLIND
+
+
+def _learn_dependence(series: Series, row: int) -> None:
+    whitening.know_scale(series, row, partial(cells.quantile, series[row]))
+    whitening.begin_learning(series, row)
 
 
 def _begin(series: Series, row: int) -> None:
-    way = series[row]["way"]
+    one = series[row]
+    way, alarms = one["way"], one["alarms"]
     series[row] = np.zeros((), series.dtype)
-    series[row]["way"] = way
+    one["way"], one["alarms"] = way, alarms

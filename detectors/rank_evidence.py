@@ -26,12 +26,16 @@ LOOK_DUE = 2  # time to ask whether values depend on earlier ones
 FIT_DUE = 3  # `stored` is full
 HALVING_DUE = 4  # the counts have reached their bound
 ALARM = 5
+REVISION_DUE = 6  # time to revise what was learnt of dependence
 
 BLIND = 256  # values without a reference before evidence is gathered
 BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
+LOOKED = 64  # a look at dependence comes after a multiple of so many values
 SLOW = 16.0  # values over which the slow averages of ranks reach
 STEP = 0.0625  # of a stored value, in standard units
-REVISED = 64  # a whitened series' coefficient is revised at every so many values
+REVISED = 256  # a whitened series' coefficients are revised at every so many values
+BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
+IN_A_ROW = 4096  # values between two alarms in a row, at most
 LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 LINE = 64  # bytes in a cache line
 
@@ -104,26 +108,32 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     else:
         _weigh(one, tables, below, here, work)
         if one.evidence >= max(arl0 - one.blind, 50.0):
+            one.alarms = one.alarms + 1 if one.n < min(IN_A_ROW, 0.05 * arl0) else 1
             return ALARM
     _follow(one, (2.0 * below + here) / one.total - 1.0)
     if one.total >= counted_max:
         return HALVING_DUE
-    if one.n >= BLIND and one.n & (one.n - 1) == 0 and not one.whitened and one.evidence < 0.01 * arl0:
-        return LOOK_DUE
-    return NOTHING
+    if one.whitened:
+        return REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else NOTHING
+    if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
+        return NOTHING
+    return LOOK_DUE if one.n // (one.n & -one.n) < 8 else NOTHING  # four times until their number has doubled
 
 
 @kernel
 def standardised(one: Record, value: float) -> float:
     """The value in units of the series' own spread, within what a stored value can hold."""
     if one.side != 0.0:
-        value = one.side * math.log(max(one.side * (value - one.shift), 1e-300))
+        beyond = one.side * (value - one.shift) / one.knee
+        value = one.side * (math.log(beyond) if beyond > 1.0 else beyond - 1.0)
     return float(max(-7.9, min(7.9, (value - one.centre) / one.spread)))
 
 
 @kernel
 def _residual(one: Record, y: float) -> float:
-    """What a standardised value is beyond its level, its waves and the value before it; all of them follow it."""
+    """What a standardised value is beyond its level, its waves and its inertia, over its scale; all but the last follow
+    it.
+    """
     d = y - one.level - one.wave[0, 1] - one.wave[1, 1]
     one.memory += 1.0
     for k in range(2):
@@ -134,14 +144,16 @@ def _residual(one: Record, y: float) -> float:
             one.wave[k, 1] = height * cosine - turned * sine
             one.wave[k, 2] = height * sine + turned * cosine
     one.level += d / one.memory
-    residual = d - one.phi * one.d_last
-    one.dd += d * d
-    one.dd_last += d * one.d_last
-    one.d_last = d
-    if one.n % REVISED == 0 and one.evidence < 1e3 and one.dd > 1.0:
-        one.phi = min(0.98, one.dd_last / one.dd)
-        _temper(one)
-    return float(residual)
+    by_phi, by_theta = one.d_last - one.theta * one.slope[0], one.e_last - one.theta * one.slope[1]
+    e, h = d - one.phi * one.d_last - one.theta * one.e_last, one.h
+    one.known[0] += by_phi * by_phi / h
+    one.known[1] += by_phi * by_theta / h
+    one.known[2] += by_theta * by_theta / h
+    one.steps[0] += by_phi * e / h
+    one.steps[1] += by_theta * e / h
+    one.slope[0], one.slope[1], one.d_last, one.e_last = by_phi, by_theta, d, e
+    one.h = one.omega + one.alpha * min(e * e, BOUND * h) + one.beta * h
+    return float(e / math.sqrt(h))
 
 
 @kernel
@@ -256,28 +268,3 @@ def follow_all(series: Series, rows: I64, scores: F64) -> None:
     for k in range(len(rows)):
         for score in scores[k]:
             _follow(series[rows[k]], score)
-
-
-@kernel
-def temper(series: Series, rows: I64) -> None:
-    """`_temper`, for these series."""
-    for k in range(len(rows)):
-        _temper(series[rows[k]])
-
-
-@kernel
-def _temper(one: Record) -> None:
-    """Set the power of the likelihood ratios to 1 / long-run variance of the ranks, at most 1.
-
-    A plain series takes three standard errors off that variance, so it pays nothing unless dependence is proven. A
-    whitened one takes the estimate, or what an error of two standard errors in its coefficient leaves, if that is more.
-    """
-    n = max(float(BLIND), float(one.pairs))
-    error = 2.0 * SLOW / math.sqrt((2.0 * SLOW - 1.0) * n)
-    slow = max(one.qq_slow / max(one.qq, 1e-9), one.pp_slow / max(one.pp, 1e-9))
-    variance = max(1.0, 1.0 + 2.0 * SLOW * slow - (0.0 if one.whitened else 3.0 * error))
-    if one.whitened:
-        phi = abs(one.phi)
-        inflated = 1.0 + 2.0 * math.sqrt((1.0 - phi * phi) / one.memory) / (1.0 - phi)
-        variance = max(variance, 1.05 * inflated * inflated)
-    one.power = 1.0 / variance

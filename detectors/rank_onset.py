@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from sys import float_info
 
 import numpy as np
@@ -53,8 +54,9 @@ def _before(one: Record) -> float:
 def _after(one: Record, cell: int) -> float:
     """The median of the new regime, given the cell it lies in."""
     if one["whitened"]:
-        # An AR(1) whose residuals move by r moves by r / (1 - phi) in the end.
-        moved = (_in_cell(one, cell, np.empty(0)) - float(one["middle"])) / (1.0 - float(one["phi"]))
+        # An ARMA(1,1) whose innovations move by r moves by r (1 + theta) / (1 - phi) in the end.
+        gain = (1.0 + float(one["theta"])) / (1.0 - float(one["phi"])) * math.sqrt(float(one["h"]))
+        moved = (_in_cell(one, cell, np.empty(0)) - float(one["middle"])) * gain
         return _finite(in_units(one, float(one["level"]) + moved))
     kept = min(int(one["recent_n"]), len(one["latest"]))
     newest = (int(one["recent_n"]) - 1 - np.arange(kept)) % len(one["recent"]) % len(one["latest"])

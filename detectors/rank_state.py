@@ -59,26 +59,35 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
     ("pairs", np.int32, ()),  # ranks in the sums below
     ("calm", np.int32, ()),  # 1: what looked like dependence was learnt to be none; no test before value 512
-    ("q_last", np.float64, ()),
-    ("q_slow", np.float64, ()),  # moving average of q
-    ("p_slow", np.float64, ()),
-    ("qq", np.float64, ()),  # sums of products: q with q, with the one before, with its moving average ...
-    ("qq_last", np.float64, ()),
-    ("qq_slow", np.float64, ()),
-    ("pp", np.float64, ()),
-    ("pp_slow", np.float64, ()),
-    # whitening: value -> standardised -> less level and waves -> residual of an AR(1)
-    ("side", np.float64, ()),  # +1, -1: a logarithm of side * (value - shift) comes first; 0: none
+    ("alarms", np.int32, ()),  # in a row: each came much sooner than asked
+    ("q_last", np.float32, ()),
+    ("q_slow", np.float32, ()),  # moving average of q
+    ("p_slow", np.float32, ()),
+    ("qq", np.float32, ()),  # sums of products: q with q, with the one before, with its moving average ...
+    ("qq_last", np.float32, ()),
+    ("qq_slow", np.float32, ()),
+    ("pp", np.float32, ()),
+    ("pp_slow", np.float32, ()),
+    # whitening: value -> standardised -> less level and waves -> innovation of an ARMA(1,1) -> over its scale
+    ("side", np.float64, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("shift", np.float64, ()),
+    ("knee", np.float64, ()),
     ("centre", np.float64, ()),
     ("spread", np.float64, ()),
-    ("level", np.float64, ()),
-    ("phi", np.float64, ()),
-    ("d_last", np.float64, ()),
-    ("dd", np.float64, ()),
-    ("dd_last", np.float64, ()),
-    ("memory", np.float64, ()),  # values over which the level is averaged
-    ("wave", np.float64, (2, 3)),  # angle a value (0: no wave), its present height, and a quarter turn on
+    ("level", np.float32, ()),
+    ("memory", np.float32, ()),  # values over which the level is averaged
+    ("wave", np.float32, (2, 3)),  # angle a value (0: no wave), its present height, and a quarter turn on
+    ("phi", np.float32, ()),
+    ("theta", np.float32, ()),  # 0: an AR(1)
+    ("d_last", np.float32, ()),
+    ("e_last", np.float32, ()),
+    ("slope", np.float32, (2,)),  # of the innovation, less: by phi and theta
+    ("steps", np.float32, (2,)),  # sums of slope times innovation since the coefficients were revised ...
+    ("known", np.float32, (3,)),  # ... and of the slopes' products, from the first value on: phi, both, theta
+    ("omega", np.float32, ()),  # h = omega + alpha * innovation ** 2 + beta * h is the innovation's variance
+    ("alpha", np.float32, ()),
+    ("beta", np.float32, ()),
+    ("h", np.float32, ()),
 ]
 
 

@@ -1,10 +1,11 @@
-"""Whitening: what is left of a series when its level, its cycles and its inertia are taken away.
+"""Whitening: what is left of a series when its level, its cycles, its inertia and its scale are taken away.
 
 Where the gate finds that values depend on earlier ones, the next 1,024 values are stored, and from them is learnt: up
-to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); and an AR(1) of the rest. From
-then on the residuals are watched, and level, height and phase of the waves follow the series.
+to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`rank_arma.py`) of the
+rest; and how its scale clusters (`rank_scale.py`). From then on what is left is watched, and level, height and phase of
+the waves, and the coefficients of inertia follow the series.
 
-Scale comes from the values up to then: a shifted logarithm where they are skewed, then the middle two thirds.
+Units come from the values up to then: a shifted logarithm where they are skewed, then the middle two thirds.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from detectors import rank_arma as arma
+from detectors import rank_scale as scale
 from detectors.base import F64
 from detectors.jit import kernel
 from detectors.rank_state import STORED, Record, Series
 
 KEPT = 256  # residuals of the stored values from which cells are made
-PHI_MAX = 0.98
 STANDS_OUT = 14.0  # height over the spectrum that makes a wave: some 1 in 3,000 where there is none
-CHANCE_Z = 3.5  # standard errors under which what was learnt is put down to chance
 STEP = 0.0625  # of a stored value, in standard units
 LOWEST, HIGHEST = 8, 256  # waves looked for, in quarter turns over the stored values
 TURNS = 4 * STORED  # angles of a full turn that the search uses
@@ -33,12 +34,14 @@ def know_scale(series: Series, row: int, quantile: Callable[[float], float]) -> 
     """Learn from the quantiles of a series, by their shares, how its values are standardised."""
     one = series[row]
     low, middle, high = quantile(0.1), quantile(0.5), quantile(0.9)
-    one["side"], one["shift"] = 0.0, 0.0
+    one["side"] = 0.0
     up, down = high - middle, middle - low
     if min(up, down) > 0.0 and abs(up - down) > 0.25 * (up + down) and up + down < math.inf:
         # Behind this shift the logarithms of the three lie evenly.
-        one["side"] = 1.0 if up > down else -1.0
-        one["shift"] = middle - down / (up - down) * up
+        side, least, most = (1.0, down, up) if up > down else (-1.0, up, down)
+        knee = least / (most - least) * least
+        if knee > 0.0:
+            one["side"], one["shift"], one["knee"] = side, middle - side * (knee + least), knee
     sixth, half, rest = (_logarithm(one, quantile(share)) for share in (0.16, 0.5, 0.84))
     spread = 0.5 * rest - 0.5 * sixth
     if spread <= 0.0:  # more than two thirds of the values are equal
@@ -57,43 +60,58 @@ def in_units(one: Record, y: float) -> float:
     """A standardised value in the units of the column."""
     value = float(one["centre"]) + y * float(one["spread"])
     side = float(one["side"])
-    return value if side == 0.0 else float(one["shift"]) + side * math.exp(min(side * value, 709.0))
+    if side == 0.0:
+        return value
+    beyond = math.exp(min(side * value, 709.0)) if side * value > 0.0 else 1.0 + side * value
+    return float(one["shift"]) + side * beyond * float(one["knee"])
 
 
 def fit(series: Series, row: int) -> F64 | None:
     """Learn from the stored values; the last residuals, of which cells are to be made, or None if it was chance."""
-    residuals = np.empty(KEPT)
-    found = _learn(series, row, series[row]["stored"] * STEP, COSINE, SINE, residuals)
-    return residuals if found else None
+    one = series[row]
+    d = one["stored"] * STEP
+    found = _take_out_waves(series, row, d, COSINE, SINE)
+    inertia = arma.fit(d)
+    e = d if inertia is None else inertia.innovations
+    model, residuals, clusters = scale.fit(e)
+    if not (found or inertia or clusters):
+        return None
+    one["omega"], one["alpha"], one["beta"] = model.omega, model.alpha, model.beta
+    one["phi"], one["theta"] = (0.0, 0.0) if inertia is None else (inertia.phi, inertia.theta)
+    one["memory"] = len(d)
+    _go_on(series, row, d, model.omega / (1.0 - model.alpha - model.beta))
+    one["h"] = model.h
+    return residuals[-KEPT:]
 
 
 @kernel
-def _learn(series: Series, row: int, d: F64, cosine: F64, sine: F64, residuals: F64) -> bool:
-    """Level, waves and coefficient from the values `d`, which become what these leave of them."""
+def _take_out_waves(series: Series, row: int, d: F64, cosine: F64, sine: F64) -> bool:
+    """Level and waves from the values `d`, which become what these leave of them; whether there are waves."""
     one = series[row]
-    n = len(d)
     one.level = 0.0
-    _lower(one, d, d.sum() / n)
-    for k in range(2):
-        one.wave[k, 0] = 0.0
-        one.wave[k, 1] = 0.0
-        one.wave[k, 2] = 0.0
+    _lower(one, d, d.sum() / len(d))
+    one.wave[:] = 0.0
     for k in range(2):
         angle = strongest(d, cosine, sine)
         if angle == 0.0:
             break
         _take_out(one, d, k, angle)
-    dd, dd_last = _products(d)
-    dd += 1e-9
-    phi = dd_last / dd
-    if one.wave[0, 0] == 0.0 and abs(phi) * math.sqrt(n) < CHANCE_Z:
-        return False
-    dd_last += dd * (1.0 + 3.0 * phi) / n  # the bias of the estimate (M. G. Kendall, 1954)
-    one.dd, one.dd_last, one.d_last, one.memory = dd, dd_last, d[n - 1], float(n)
-    one.phi = min(PHI_MAX, dd_last / dd)
-    for i in range(KEPT):
-        residuals[i] = d[n - KEPT + i] - one.phi * d[n - KEPT + i - 1]
-    return True
+    return bool(one.wave[0, 0] > 0.0)
+
+
+@kernel
+def _go_on(series: Series, row: int, d: F64, variance: float) -> None:
+    """Bring innovations and what is known of the coefficients to where they are after the values `d`."""
+    one = series[row]
+    last, e, by_phi, by_theta, pp, pq, qq = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for t in range(len(d)):
+        by_phi, by_theta = last - one.theta * by_phi, e - one.theta * by_theta
+        e = d[t] - one.phi * last - one.theta * e
+        last = d[t]
+        pp, pq, qq = pp + by_phi * by_phi, pq + by_phi * by_theta, qq + by_theta * by_theta
+    one.known[0], one.known[1], one.known[2] = pp / variance, pq / variance, qq / variance
+    one.slope[0], one.slope[1], one.d_last, one.e_last = by_phi, by_theta, last, e
+    one.steps[:] = 0.0
 
 
 @kernel
@@ -169,5 +187,9 @@ def _fitted(d: F64, angle: float) -> tuple[float, float, float, float]:
 
 
 def _logarithm(one: Record, value: float) -> float:
-    side, shift = float(one["side"]), float(one["shift"])
-    return value if side == 0.0 else side * math.log(max(side * (value - shift), 1e-300))
+    """Linear below the lowest tenth of the values, as a logarithm would tear apart what lies near the shift."""
+    side = float(one["side"])
+    if side == 0.0:
+        return value
+    beyond = side * (value - float(one["shift"])) / float(one["knee"])
+    return side * (math.log(beyond) if beyond > 1.0 else beyond - 1.0)

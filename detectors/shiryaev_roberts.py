@@ -75,8 +75,8 @@ class ShiryaevRobertsBank(RowBank):
     where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of their own. A reference
     is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
-    Where values depend on earlier ones (inertia, cycles of 16 to 512 values), the series learns over 1,024 values how,
-    and watches what is left. `learning` tells of both.
+    Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
+    upon alarm, the series learns over 1,024 values how, and watches what is left. `learning` tells of both.
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made

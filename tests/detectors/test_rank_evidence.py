@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from detectors.rank_cells import COUNTED_MAX, settle
-from detectors.rank_evidence import ALARM, CELLS_DUE, NOTHING, Rules, advance, temper
+from detectors.rank_evidence import ALARM, CELLS_DUE, NOTHING, Rules, advance
 from detectors.rank_state import WORDS, records_of
 from detectors.rank_tables import STEPS, tables
+from detectors.rank_temper import temper
 
 ROW = np.array([0])
 
