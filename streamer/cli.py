@@ -12,6 +12,7 @@ import click
 from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
+from streamer.commands.explain import explain, history
 from streamer.commands.promote import promote
 from streamer.commands.record import record
 from streamer.commands.reference import reference
@@ -64,7 +65,7 @@ def main() -> None:
 
 for command in (
     run, replay, record, verify, check_config, topics, columns, reference,
-    requests, approve, reject, result, promote, silence, silences, unsilence,
+    requests, approve, reject, result, promote, silence, silences, unsilence, explain, history,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from streamer.logs.kafka_admin import Topic
     from streamer.logs.kafka_connection import KafkaConnection
 
-FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # a restart folds these again, from their beginning
-LATEST_OF_EACH: Final = {"cleanup.policy": "compact"}
+FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # what a restart folds again, and what was decided
+MONTH_MS: Final = 30 * 86_400_000  # for so long every step of an incident can be told
+LATEST_OF_EACH: Final = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(MONTH_MS)}
 CREATE: Final = "`driftline topics --config FILE --create`"
 
 
@@ -41,8 +42,8 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[Needed]:
     yield Needed(outputs.control, "control", 1, FOREVER)
     yield Needed(outputs.epochs, "epochs", 1, FOREVER)
     yield Needed(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
-    yield Needed(outputs.requests, "requests", partitions)
-    yield Needed(outputs.decisions, "decisions", partitions)
+    yield Needed(outputs.requests, "requests", partitions, FOREVER)
+    yield Needed(outputs.decisions, "decisions", partitions, FOREVER)
     for name in (*config.topics, outputs.alerts, outputs.control):
         yield Needed(outputs.dead_letters(name), "dead letters", partitions)
 

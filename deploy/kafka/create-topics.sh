@@ -26,6 +26,6 @@ create driftline.alerts 1 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.control 1 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.epochs 5 --config retention.ms=-1 --config retention.bytes=-1
 
-create driftline.incidents 1 --config cleanup.policy=compact
-create driftline.retrain-requests 1
-create driftline.decisions 1
+create driftline.incidents 1 --config cleanup.policy=compact --config min.compaction.lag.ms=2592000000
+create driftline.retrain-requests 1 --config retention.ms=-1 --config retention.bytes=-1
+create driftline.decisions 1 --config retention.ms=-1 --config retention.bytes=-1

@@ -124,15 +124,23 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
 
 
 def test_topics_creates_outputs_as_they_must_be(config, cluster):
-    """Alerts and control have one partition, epochs one a unit, all kept; incidents are compacted; events not made."""
+    """Alerts and control have one partition, epochs one a unit, decisions as many as asked for, all kept.
+
+    Incidents are compacted after a month, and event topics are not made.
+    """
     known = cluster("bus", "tram")
     ran = cli("topics", "--create", "--partitions", "6")
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert known.made["driftline.alerts"] == (1, {"retention.ms": "-1", "retention.bytes": "-1"})
     assert known.made["driftline.control"] == known.made["driftline.alerts"]
     assert known.made["driftline.epochs"] == (5, {"retention.ms": "-1", "retention.bytes": "-1"})
-    assert known.made["driftline.incidents"] == (6, {"cleanup.policy": "compact"})
-    assert known.made["bus-dlt"] == known.made["driftline.retrain-requests"] == (6, {})
+    assert known.made["driftline.incidents"] == (
+        6,
+        {"cleanup.policy": "compact", "min.compaction.lag.ms": "2592000000"},
+    )
+    assert known.made["driftline.decisions"] == (6, {"retention.ms": "-1", "retention.bytes": "-1"})
+    assert known.made["driftline.retrain-requests"] == known.made["driftline.decisions"]
+    assert known.made["bus-dlt"] == (6, {})
     assert "created, 6 partitions" in ran.stdout
     assert "created, 1 partition\n" in ran.stdout
 
