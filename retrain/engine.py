@@ -30,6 +30,7 @@ from retrain.storm_state import StormState
 from retrain.users import SourcesByName, Users
 from retrain.versions import Order
 from retrain.waiting import Waiting
+from retrain.withdrawal import Withdrawals
 
 
 class Engine:
@@ -42,7 +43,8 @@ class Engine:
         self.settings = settings
         self.state = state or EngineState()
         self._register = Register(settings, self.state)
-        self._storms = Storms(settings, self.state)
+        self._withdrawals = Withdrawals(settings, self.state, self._register)
+        self._storms = Storms(settings, self.state, self._withdrawals)
         self._silences = Silences(settings, self.state)
         self._waiting = Waiting(settings, self.state, self._register)
         self._users = Users(sources or {}, self.state, settings.models_max)
@@ -89,9 +91,10 @@ class Engine:
         """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""
         if silenced := self._silences.take(record, is_new):
             return self._waiting.release()[0] + silenced
+        actions = self._withdrawals.told(model, record)
         if record.model_id.startswith(SOURCE_PREFIX):
-            return self._sources.drifted(model, record, is_new)
-        actions = self._storms.join(record, now)
+            return actions + self._sources.drifted(model, record, is_new)
+        actions += self._storms.join(record, now)
         if not self.state.is_calm(record.column):
             return actions + self._hold(model, record)
         return actions + self._register.drifted(model, record) + self._absorb(model, record, is_new)
@@ -109,7 +112,7 @@ class Engine:
 
     def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
         """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
-        decision = self._decide(model, alert)
+        decision = decide(Question.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             decision = Outcome.HELD_BY_STORM
             if self.state.storms[alert.column].state is StormState.HELD:
@@ -118,7 +121,7 @@ class Engine:
 
     def _absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        decision = self._decide(model, alert)
+        decision = decide(Question.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             self._waiting.put(model, alert)
             decision = Outcome.WAITING_FOR_ROOM
@@ -127,6 +130,3 @@ class Engine:
         others, own = self._waiting.release(alert)
         noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
         return others + (own or noted)
-
-    def _decide(self, model: ModelState, alert: Alert) -> Outcome:
-        return decide(Question(alert, model.now, model.last_request, self.settings, model.unhelpful))

@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from retrain.control import Control, ControlKind
+from retrain.alert import Alert
+from retrain.control import ControlKind
 from retrain.outcome import Outcome
 from retrain.request import Approval, RetrainRequest
 
@@ -22,6 +23,7 @@ class RequestState(StrEnum):
         From every state so far:                                                 ▼
             ─ reject ─► rejected                          helped ◄─ no drift ─ watching ─ drift ─► did_not_help
             ─ nothing is said by `answer_by` ─► expired
+        From `requested` and `approved`, as long as no person has approved: ─ a storm, a fault ─► withdrawn
 
     A request is born `requested` or, where nobody has to approve of training, `approved`. `started` may be left out.
     Where `reject` crosses with another word, the request ends as `rejected` whichever came first, up to the promotion.
@@ -38,6 +40,7 @@ class RequestState(StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"  # what it was made of has turned out to be no reason
 
 
 _S, _K = RequestState, ControlKind
@@ -86,10 +89,12 @@ class RequestLife:
     reported_by: str = ""  # who told that it is trained
     challenger: str = ""  # its version
     promoted_at: datetime | None = None
+    trigger: Alert | None = None  # what it was made of, as long as it may be withdrawn
+    asked_before: datetime | None = None  # when the model was asked for before, which counts if this is withdrawn
 
     @classmethod
-    def begun(cls, request: RetrainRequest, review: bool) -> RequestLife:
-        """The life of a request that is being made."""
+    def begun(cls, request: RetrainRequest, review: bool, trigger: Alert, last: RequestLife | None) -> RequestLife:
+        """The life of a request that this alert makes, after the model's `last` one."""
         is_free = request.approval is Approval.NOT_REQUIRED
         return cls(
             request_id=request.request_id,
@@ -98,7 +103,14 @@ class RequestLife:
             changed_at=request.requested_at,
             answer_by=request.expires_at,
             review=review,
+            trigger=trigger,
+            asked_before=last.asked_at if last else None,
         )
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When the model was last asked for, not counting what was withdrawn."""
+        return self.asked_before if self.state is RequestState.WITHDRAWN else self.requested_at
 
     @property
     def is_waiting(self) -> bool:
@@ -111,19 +123,3 @@ class RequestLife:
         Time passes for the whole fleet, and a model may lag behind: until it has come as far, an expired request holds.
         """
         return (self.state in OPEN or self.state is RequestState.EXPIRED) and now < self.answer_by
-
-
-def refusal(life: RequestLife, control: Control, distinct_actors: bool) -> Outcome | None:
-    """Why this can't be said of a request that stands so; None if it can."""
-    allowed, target, _ = MOVES[control.kind]
-    if life.state in allowed:
-        is_reviewed = control.kind is _K.PROMOTE and life.state is _S.AWAITING_REVIEW
-        knows_it = control.actor in {life.approved_by, life.reported_by}
-        return Outcome.SAME_ACTOR if is_reviewed and knows_it and distinct_actors else None
-    if life.state is target or (control.kind is _K.TRAINED and life.state is _S.AWAITING_REVIEW):
-        return Outcome.ALREADY_SO
-    if life.state is _S.REQUESTED:
-        return Outcome.NOT_APPROVED
-    if control.kind is _K.PROMOTE and life.state in OPEN:
-        return Outcome.NOT_TRAINED
-    return Outcome.TOO_LATE

@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     # What became of the question whether to retrain.
     REQUEST_MADE = "request_made"
     SOURCE_WITHOUT_MODEL = "source_without_model"  # it is about a source that no model is known to use
+    NOT_DRIFT = "not_drift"  # the alert tells of a fault of the data, which is nothing to retrain on
+    INHIBITED_BY_DATA_FAULT = "inhibited_by_data_fault"  # the column drifts while its data are faulty
     EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
     WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
@@ -54,6 +56,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     PROMOTED = "promoted"  # closes the incident too: the model is watched anew
     EXPIRED = "expired"  # nobody answered in time
+    WITHDRAWN_BY_STORM = "withdrawn_by_storm"  # it was one of the first of a storm, and waits with the others
+    WITHDRAWN_BY_DATA_FAULT = "withdrawn_by_data_fault"  # the column has turned out to be faulty
     HELPED = "helped"  # no drift for `watch_s` after the promotion
     DRIFTED_AGAIN = "drifted_again"  # the promotion did not help
 

@@ -8,15 +8,17 @@ The first rule that names one wins; when all pass, the request is made. A new ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from retrain.alert import Alert, AlertState
+from retrain.alert import Alert, AlertKind, AlertState
+from retrain.faults import is_faulty
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
 from retrain.request import TrainingWindow, training_window_of
 from retrain.settings import RetrainSettings
+from retrain.state import ModelState
 
 SOURCE_PREFIX = "source:"
 
@@ -31,7 +33,21 @@ class Question:
     settings: RetrainSettings
     unhelpful: int = 0  # promotions of the model in a row that did not help
     users: int = 0  # of a source: the models that are known to use it
+    faults: Mapping[str, datetime] = field(default_factory=dict)  # of the model's data, by column
     window: TrainingWindow | None = field(init=False)
+
+    @classmethod
+    def of(
+        cls,
+        alert: Alert,
+        model: ModelState,
+        now: datetime,
+        settings: RetrainSettings,
+        source: ModelState | None = None,
+        users: int = 0,
+    ) -> Question:
+        """About a model, or a source with so many users, and an alert of its own or of `source`."""
+        return cls(alert, now, model.last_request, settings, model.unhelpful, users, (source or model).faults)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "window", training_window_of(self.alert))
@@ -41,6 +57,17 @@ def has_model(question: Question) -> Outcome | None:
     """A source has nothing to retrain; the models that use it do, where any are known."""
     is_source = question.alert.model_id.startswith(SOURCE_PREFIX)
     return Outcome.SOURCE_WITHOUT_MODEL if is_source and not question.users else None
+
+
+def is_drift(question: Question) -> Outcome | None:
+    """Broken data are nothing to retrain on, nor are labels that come late."""
+    return None if question.alert.kind is AlertKind.DRIFT else Outcome.NOT_DRIFT
+
+
+def is_not_inhibited(question: Question) -> Outcome | None:
+    """A column whose data are faulty drifts because of that."""
+    inhibited = is_faulty(question.faults, question.alert.column, question.now, question.settings)
+    return Outcome.INHIBITED_BY_DATA_FAULT if inhibited else None
 
 
 def is_large(question: Question) -> Outcome | None:
@@ -77,13 +104,23 @@ def is_not_backing_off(question: Question) -> Outcome | None:
 
 
 def _seconds_since_request(question: Question) -> float:
-    last = question.last_request
-    return (question.now - last.requested_at).total_seconds() if last else math.inf
+    asked_at = question.last_request.asked_at if question.last_request else None
+    return (question.now - asked_at).total_seconds() if asked_at else math.inf
 
 
 Rule = Callable[[Question], Outcome | None]
 
-RULES: tuple[Rule, ...] = (has_model, is_large, is_ready, has_window, none_open, has_cooled_down, is_not_backing_off)
+RULES: tuple[Rule, ...] = (
+    has_model,
+    is_drift,
+    is_large,
+    is_not_inhibited,
+    is_ready,
+    has_window,
+    none_open,
+    has_cooled_down,
+    is_not_backing_off,
+)
 
 
 def decide(question: Question) -> Outcome:

@@ -2,7 +2,7 @@
 
     control record ─► known? ─► overdue? ─► may it be said now? ─► the request moves on
                         │          │               │                       └─► promoted: incident closed, watch begins
-                 unknown_request  expired   why not (`lifecycle.refusal`)
+                 unknown_request  expired   why not (`refusal`)
 
 Time is that of alerts: `EngineState.now` is the newest of any model, and what is overdue by it ends with the next
 alert. A control record's own time counts for its request alone, so that a wrong clock harms no other.
@@ -18,9 +18,11 @@ from retrain.action import Action, PublishDecision, answer, close
 from retrain.alert import Alert
 from retrain.control import Control, ControlKind
 from retrain.decision import Decision
-from retrain.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState, refusal
+from retrain.faults import tells_of_drift
+from retrain.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState
 from retrain.outcome import Outcome
 from retrain.ranking import Ranking
+from retrain.refusal import refusal
 from retrain.request import RetrainRequest, later
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
@@ -42,19 +44,19 @@ class Register:
                 self.running += model.last_request.state in RUNNING
         self._deadlines = Ranking(self._current)
 
-    def begin(self, model: ModelState, request: RetrainRequest) -> None:
-        """Keep a request that is made now, in place of the model's last one."""
-        if model.last_request:
-            del self._model_of[model.last_request.request_id]
+    def begin(self, model: ModelState, request: RetrainRequest, alert: Alert) -> None:
+        """Keep a request that this alert makes now, in place of the model's last one."""
+        if last := model.last_request:
+            del self._model_of[last.request_id]
         self._model_of[request.request_id] = request.model_id
-        self._put(model, RequestLife.begun(request, self._settings.wants_review(request.model_id)))
+        self._put(model, RequestLife.begun(request, self._settings.wants_review(request.model_id), alert, last))
 
     def forget(self, model: ModelState) -> list[Action]:
         """End the request of a model that is forgotten."""
         life = model.last_request
         if life is None:
             return []
-        ended = [self._end(model, life, RequestState.EXPIRED, Outcome.MODEL_EVICTED)] if life.is_waiting else []
+        ended = [self.end(model, life, RequestState.EXPIRED, Outcome.MODEL_EVICTED)] if life.is_waiting else []
         del self._model_of[life.request_id]
         return ended
 
@@ -67,17 +69,17 @@ class Register:
             model = self._state.models.get(self._model_of.get(request_id, ""))
             if model and (life := model.last_request) and life.is_waiting and life.answer_by == when:
                 model.unhelpful = model.unhelpful if life.state in OPEN else 0
-                actions.append(self._end(model, life, *_BY_TIME[life.state in OPEN], when))
+                actions.append(self.end(model, life, *_BY_TIME[life.state in OPEN], when))
         return actions
 
     def drifted(self, model: ModelState, alert: Alert) -> list[Action]:
         """The verdict on a promotion, if this alert, which fired after it, is a drift worth a retrain."""
         life = model.last_request
-        is_small = alert.effect < self._settings.effect_min(alert.effect_unit)
-        if is_small or life is None or life.state is not RequestState.WATCHING:
+        is_drift = tells_of_drift(alert, model.faults, model.now, self._settings)
+        if not is_drift or life is None or life.state is not RequestState.WATCHING:
             return []
         model.unhelpful += 1
-        return [self._end(model, life, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
+        return [self.end(model, life, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
 
     def told(self, control: Control) -> list[Action]:
         """Do what a control record says, or say why not; the last action is the answer to it."""
@@ -88,7 +90,7 @@ class Register:
             return [answer(control, Outcome.UNKNOWN_REQUEST)]
         ended = list[Action]()
         if life.state in OPEN and control.at >= life.answer_by:
-            ended = [self._end(model, life, *_BY_TIME[True], control.at)]
+            ended = [self.end(model, life, *_BY_TIME[True], control.at)]
             life = model.last_request or life
         refused = refusal(life, control, self._settings.distinct_actors)
         if refused:
@@ -99,7 +101,7 @@ class Register:
         _, state, reason = MOVES[control.kind]
         now = max(control.at, life.changed_at)
         wait_s = self._settings.watch_s if control.kind is ControlKind.PROMOTE else self._settings.expires_after_s
-        life = replace(life, state=state, changed_at=now, answer_by=later(now, wait_s))
+        life = replace(life, state=state, changed_at=now, answer_by=later(now, wait_s), trigger=None)
         actions = list[Action]()
         if control.kind is ControlKind.APPROVE:
             life = replace(life, approved_by=control.actor)
@@ -113,14 +115,13 @@ class Register:
         self._put(model, life)
         return [*actions, answer(control, reason, model_id, life)]
 
-    def _end(
+    def end(
         self, model: ModelState, life: RequestLife, state: RequestState, reason: Outcome, at: datetime | None = None
     ) -> Action:
         """End a request without anybody's word."""
-        life = replace(life, state=state, changed_at=max(at or life.changed_at, life.changed_at))
+        life = replace(life, state=state, changed_at=max(at or life.changed_at, life.changed_at), trigger=None)
         self._put(model, life)
-        decision = Decision.by_itself(self._model_of[life.request_id], life, reason)
-        return PublishDecision(decision, reason)
+        return PublishDecision(Decision.by_itself(self._model_of[life.request_id], life, reason), reason)
 
     def _put(self, model: ModelState, life: RequestLife) -> None:
         before = model.last_request
@@ -130,5 +131,5 @@ class Register:
             self._deadlines.put(life.answer_by, life.request_id)
 
     def _current(self) -> Iterator[tuple[datetime, str]]:
-        lives = (model.last_request for model in self._state.models.values())
-        return ((life.answer_by, life.request_id) for life in lives if life and life.is_waiting)
+        models = self._state.models.values()
+        return ((life.answer_by, life.request_id) for m in models if (life := m.last_request) and life.is_waiting)

@@ -41,6 +41,9 @@ class RetrainSettings:
     storm_models_min: int | None = 100  # so many models that alert on one column make a storm; None: there are none
     storm_window_s: float = 3600.0  # within so long, by event time
     storm_columns_max: int = 1024  # columns whose alerts are counted; beyond, the one that alerted longest ago is not
+    inhibit_s: float = (
+        DAY_S  # from a fault of a column's data (missing, unseen, ...) its drift asks for nothing; 0: it may
+    )
     expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer on; above 0
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
     ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
@@ -98,7 +101,15 @@ class RetrainSettings:
 
 
 def _check_durations(settings: RetrainSettings) -> None:
-    names = ("cooldown_s", "cooldown_max_s", "expires_after_s", "incident_quiet_s", "watch_s", "storm_window_s")
+    names = (
+        "cooldown_s",
+        "cooldown_max_s",
+        "expires_after_s",
+        "incident_quiet_s",
+        "watch_s",
+        "storm_window_s",
+        "inhibit_s",
+    )
     for name in names:
         if not 0 <= getattr(settings, name) <= DURATION_MAX_S:
             raise ValueError(f"{name} is {getattr(settings, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")

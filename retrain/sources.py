@@ -47,7 +47,7 @@ class Sources:
     def drifted(self, source: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Absorb an alert of a source in its incident, and ask for its models, or hold that, if it is worth it."""
         shared = self.users.of(alert)
-        decision = decide(Question(alert, source.now, None, self.settings, users=len(shared.models)))
+        decision = decide(Question.of(alert, source, source.now, self.settings, users=len(shared.models)))
         incident = incident_with(source, alert, decision, is_new=is_new, columns_max=self.settings.columns_max)
         if incident.incident_id != shared.incident_id:
             shared.incident_id, shared.standing, shared.held = incident.incident_id, Standing.FREE, None

@@ -41,6 +41,7 @@ class ModelState:
     waiting: Alert | None = None  # worth a retrain, and waiting for room in the fleet's budget
     waits_for: str = ""  # the source whose alert it waits with; "" when that is its own
     unhelpful: int = 0  # promotions in a row that did not help
+    faults: dict[str, datetime] = field(default_factory=dict)  # column -> when a fault of its data was last told
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
     @classmethod

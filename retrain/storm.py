@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retrain.action import Action, PublishDecision, close, publish_storm
+from retrain.action import Action, PublishDecision, publish_storm
 from retrain.alert import Alert
 from retrain.control import Control, ControlKind
 from retrain.decision import Decision
@@ -26,6 +26,7 @@ from retrain.policy import SOURCE_PREFIX
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState
 from retrain.storm_state import Storm, StormState
+from retrain.withdrawal import Withdrawals
 
 FLEET_PREFIX = "fleet:"
 
@@ -36,6 +37,7 @@ class Storms:
 
     settings: RetrainSettings
     state: EngineState
+    withdrawals: Withdrawals
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End the storms that have become quiet; what they held is dropped, as nobody wanted it."""
@@ -113,10 +115,7 @@ class Storms:
         self.state.storms[alert.column] = storm
         actions = [publish_storm(storm, Outcome.STORM_OPENED)]
         for name in models:
-            model = self.state.models.get(name)
-            own = model.open_incident if model else None
-            if model and own and own.request_id is None and {move.column for move in own.columns} == {alert.column}:
-                actions += close(model, Outcome.JOINED_STORM)
+            actions += self.withdrawals.join_storm(name, alert.column)
         return actions
 
     def _drop(self, storm: Storm, column: str) -> None:

@@ -14,9 +14,10 @@ from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.ranking import Ranking
 from retrain.register import Register
-from retrain.request import TrainingWindow, request_for
+from retrain.request import RetrainRequest, TrainingWindow, request_for
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
+from retrain.withdrawal import renewed
 
 ERROR = "error"  # the column that the errors of predictions are watched in
 
@@ -86,19 +87,17 @@ class Waiting:
 
     def _ask(self, model: ModelState, alert: Alert, now: datetime, reason: Outcome | None) -> list[Action]:
         """The request of a model that waits, and its incident, published for this reason or the one it has."""
-        question = Question(alert, now, model.last_request, self._settings, model.unhelpful)
+        source = self._state.models.get(model.waits_for)
+        question = Question.of(alert, model, now, self._settings, source)
         decision = decide(question)
         model.waiting = None
         if decision is not Outcome.REQUEST_MADE or question.window is None:
             return [Noted(alert.alert_id, decision)]
-        if source := self._state.models.get(model.waits_for):
+        if source:
             return self._ask_for(source, model, alert, question.window, now)
         # What a storm held may have no incident of its own yet.
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
-        approval = self._settings.approval_of_training(alert.model_id)
-        request = request_for(alert, incident, question.window, now, self._settings.expires_after_s, approval)
-        self._register.begin(model, request)
-        self._budget.spend()
+        request = self._begin(model, alert, incident, question.window, now)
         reason = reason or incident.reason
         model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
@@ -109,13 +108,20 @@ class Waiting:
         """The request of a model that uses a source which has moved: the incident is the source's."""
         incident = source.incident or Incident.opened(alert, "", now, Outcome.REQUEST_MADE)
         incident = replace(incident, model_version=model.versions.newest)
-        approval = self._settings.approval_of_training(alert.model_id)
-        request = request_for(alert, incident, window, now, self._settings.expires_after_s, approval)
-        self._register.begin(model, request)
-        self._budget.spend()
+        request = self._begin(model, alert, incident, window, now)
         if source.incident:
             source.incident = replace(source.incident, request_id=request.request_id)
         return [PublishRequest(request)]
+
+    def _begin(
+        self, model: ModelState, alert: Alert, incident: Incident, window: TrainingWindow, now: datetime
+    ) -> RetrainRequest:
+        approval = self._settings.approval_of_training(alert.model_id)
+        request = request_for(alert, incident, window, now, self._settings.expires_after_s, approval)
+        request = renewed(request, model.last_request)
+        self._register.begin(model, request, alert)
+        self._budget.spend()
+        return request
 
     def _current(self) -> Iterator[tuple[Urgency, str]]:
         models = self._state.models.items()

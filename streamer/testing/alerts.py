@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from retrain.alert import Alert, AlertState, Place
+from retrain.alert import Alert, AlertKind, AlertState, Place
 from retrain.control import Control, ControlKind
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,7 +80,7 @@ def random_alerts(random: Random, n: int) -> list[Alert]:
     """
     alerts: list[Alert] = []
     for i in range(n):
-        again = [a for a in alerts if a.state is AlertState.FIRING]
+        again = [a for a in alerts if a.state is AlertState.FIRING and a.kind is AlertKind.DRIFT]
         at = Place(TOPIC, 0, i, _random_time(random, i))
         if again and random.random() < 0.4:
             fired = random.choice(again)
@@ -97,6 +97,8 @@ def random_alerts(random: Random, n: int) -> list[Alert]:
             "effect": random.choice([0.05, 0.5, 2.0]),
             "effect_unit": random.choice(["sd", "ks_distance", "tv_distance"]),
         }
+        if random.random() < 0.2:
+            names |= {"detector": "rate", "kind": random.choice([AlertKind.MISSING, AlertKind.LABEL_LAG])}
         alerts.append(firing("0s", alert_id=f"alert-{i}", onset=at, at=at, **names, **effect))
     return alerts
 

@@ -36,6 +36,7 @@ def settings_of_engines(draw):
         distinct_actors=draw(st.booleans()),
         storm_models_min=draw(st.sampled_from([None, None, 2])),
         storm_window_s=draw(durations_s),
+        inhibit_s=draw(durations_s),
         requests_per_hour_max=draw(st.sampled_from([None, None, 1, 2])),
         running_max=draw(st.sampled_from([None, None, 1, 2])),
         columns_max=draw(st.sampled_from([1, 2, 50])),
@@ -83,9 +84,13 @@ def test_every_alert_has_exactly_one_verdict(settings, random, n):
 
 @given(settings_of_engines(), randoms, lengths)
 def test_a_model_has_at_most_one_open_request(settings, random, n):
-    """A model's next request comes when its last has expired and cooled down, and no id comes twice."""
-    last, ids = {}, set()
-    for action in published(settings, random_alerts(random, n), PublishRequest):
+    """A model's next request comes when its last has expired and cooled down, or was withdrawn, under a new id."""
+    last, ids, before_last = {}, set(), {}
+    for action in published(settings, random_alerts(random, n), PublishRequest | PublishDecision):
+        if isinstance(action, PublishDecision):
+            if action.decision.state == "withdrawn":
+                last[action.decision.model_id] = before_last.get(action.decision.model_id)
+            continue
         request = action.request
         assert not request.model_id.startswith("source:")
         assert request.request_id not in ids
@@ -94,7 +99,7 @@ def test_a_model_has_at_most_one_open_request(settings, random, n):
         if before:
             assert request.requested_at >= before.expires_at
             assert (request.requested_at - before.requested_at).total_seconds() >= settings.cooldown_s
-        last[request.model_id] = request
+        before_last[request.model_id], last[request.model_id] = before, request
 
 
 @given(settings_of_engines(), randoms, lengths)

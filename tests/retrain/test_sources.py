@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.action import Noted, PublishIncident, PublishRequest
+from retrain.alert import AlertKind
 from retrain.engine import Engine
 from retrain.incident import IncidentState
 from retrain.settings import RetrainSettings
@@ -174,3 +175,13 @@ def test_restored_it_goes_on_as_if_never_stopped(random, n, stop, least):
         assert isinstance(actions[-1], PublishRequest | Noted)
         assert not any(isinstance(action, Noted) and action.alert_id == alert.alert_id for action in actions[:-1])
         assert len(set(asked(actions))) == len(asked(actions))
+
+
+def test_a_fault_of_a_source_takes_its_requests_back():
+    """The source's data prove broken: what was asked for its models is withdrawn, and its drift asks for nothing."""
+    engine = engine_of()
+    told(engine, *drift(1))
+    broken = firing("2h 1m", WEATHER, "temp_c", "", kind=AlertKind.MISSING, detector="rate")
+    assert reasons(engine.handle(broken)) == "withdrawn_by_data_fault withdrawn_by_data_fault absorbed not_drift"
+    assert [engine.state.models[name].last_request.state for name in ("bus-1", "tram-7")] == ["withdrawn"] * 2
+    assert reasons(told(engine, *drift(3))) == "absorbed inhibited_by_data_fault absorbed inhibited_by_data_fault"

@@ -137,9 +137,11 @@ def test_a_released_storm_does_not_break_out_again_at_once():
 
 
 def test_a_storm_leaves_other_incidents_and_requests_alone():
-    """An incident with other columns, or with a request, stays; so does what a model waits for because of them."""
+    """An incident with other columns, or in training, stays; so does what a model waits for because of them."""
     engine = Engine(RetrainSettings(**FEW, running_max=1))
-    told(engine, ready("1h", "1h", "a"), ready("1h", "1h", "b", column="dwell_s"), firing("1h", "b"))
+    (request,) = (a.request for a in engine.handle(ready("1h", "1h", "a")) if isinstance(a, PublishRequest))
+    told(engine, said("started", request.request_id, "1h"))
+    told(engine, ready("1h", "1h", "b", column="dwell_s"), firing("1h", "b"))
     actions = told(engine, firing("1h 10m", "c"), ready("2h", "1h", "b", effect=3.0))
     assert "joined_storm" not in reasons(actions)
     assert engine.state.models["b"].waiting.column == "dwell_s"
