@@ -38,7 +38,7 @@ class Alarms:
     onset_ago: I64  # the change began this many events of the series before `at` (0: at it); -1 unknown
     n_reference: I64  # values that stand for the old regime
     n_current: I64  # values that stand for the new regime
-    category: I64  # whose share `before` and `after` are; NO_CATEGORY: they are numbers
+    category: I64  # whose share `before` and `after` are; NO_CATEGORY: they are numbers; of rows, see `joint.moved`
 
     def __len__(self) -> int:
         return len(self.at)
@@ -53,9 +53,11 @@ class Alarms:
 class Bank(Protocol):
     """One detector for many series."""
 
-    # "ks_distance", "tv_distance", "rate" (a difference of rates; all 0 to 1), or "sd" (standard deviations of before)
+    # "ks_distance", "tv_distance", "rate" (a difference of rates; all 0 to 1), "correlation" (a difference, 0 to 2), or
+    # "sd" (standard deviations of before)
     effect_unit: ClassVar[str]
-    # what values are: "numbers", "categories" (ids of theirs, whole numbers from 0), or "marks" (0 or 1)
+    # what values are: "numbers", "categories" (ids of theirs, whole numbers from 0), "marks" (0 or 1), or "rows" (of as
+    # many numbers as the bank has `columns`, in which NaN and infinities are missing values)
     takes: ClassVar[str]
     takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
     # A bank with a true `shares_rate` keeps an asked rate of false alarms: `update` takes a fourth array, of how many

@@ -33,11 +33,21 @@ def streams() -> tuple[I64, F64]:
 def feed(bank: Bank, rows: I64, values: F64, at: int | I64 = 0) -> Alarms:
     """Feed these values of the stream, of which the first is its value `at`; or each is, where they are not in turn."""
     place = np.arange(len(rows)) + at if isinstance(at, int) else at
-    return bank.update(rows, as_taken(bank, values), MONDAY_MS + APART_MS * place)
+    return bank.update(rows, as_taken(bank, values, place), MONDAY_MS + APART_MS * place)
 
 
-def as_taken(bank: Bank, values: F64) -> F64:
-    """Numbers as they are; cut into 17 classes for a bank of categories; for one of marks, those above one half are."""
+def as_taken(bank: Bank, values: F64, place: I64 | None = None) -> F64:
+    """Numbers as they are; cut into 17 classes for a bank of categories; for one of marks, those above one half are.
+
+    For a bank of rows of columns, noise that hangs on the value's place is one column, another the same turned round
+    where the value is not above one half, the third is the value, and all others are missing.
+    """
+    if bank.takes == "rows":
+        noise = np.random.default_rng(7).normal(size=ROWS * VALUES)[place]
+        some = [noise, np.where(values > 0.5, noise, -noise), values]
+        taken = np.full((len(values), bank.columns), np.nan)  # type: ignore[attr-defined]
+        taken[:, : len(some)] = np.stack(some, axis=1)[:, : taken.shape[1]]
+        return taken
     if bank.takes == "marks":
         return (values > 0.5).astype(np.float64)
     classes = np.clip(np.round(2.0 * np.clip(values, -9.0, 9.0)), -8.0, 8.0) + 8.0

@@ -16,6 +16,7 @@ from typing import Any
 from detectors.adwin import AdwinBank, AdwinSettings
 from detectors.base import Bank
 from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
+from detectors.joint import JointBank, JointSettings
 from detectors.ks_sliding import ks_bank
 from detectors.ks_window import KsWindowSettings
 from detectors.plugins import load_plugins
@@ -40,6 +41,7 @@ DETECTORS: dict[str, Detector] = {
     # Categories often come in long runs (the weather, the shift), and then it alarms in vain.
     "category_window": Detector(CategoryWindowSettings, CategoryWindowBank, by_default=False),
     "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, by_default=False),
+    "joint": Detector(JointSettings, JointBank, by_default=False),
     "rate": Detector(RateSettings, RateBank),
     **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
 }

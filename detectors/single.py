@@ -25,6 +25,7 @@ class SingleDetector:
         self.settings = settings
         self.n_seen = 0  # values so far
         self._bank = bank(name, settings, 1)
+        self._takes_rows = self._bank.takes == "rows"
         self._row = np.zeros(1, np.int64)
         self._value = np.zeros(1)
         self._time_ms = np.zeros(1, np.int64)
@@ -35,7 +36,7 @@ class SingleDetector:
         self.effect: float | None = None  # how much moved, in `effect_unit`
         self.before: float | None = None  # location of the old regime
         self.after: float | None = None  # location of the new regime
-        self.category: int | None = None  # whose share before and after are; NO_CATEGORY (-1): they are numbers
+        self.category: int | None = None  # whose share before and after are, or which columns (`joint.moved`); -1: none
         if reference is not None:
             if not self._bank.takes_reference:
                 raise ValueError(f"{name} with these settings takes no reference: it compares a series with its past")
@@ -43,7 +44,7 @@ class SingleDetector:
 
     @property
     def effect_unit(self) -> str:
-        """`ks_distance`, `tv_distance`, `rate` (0 to 1) or `sd` (standard deviations of the old regime)."""
+        """`ks_distance`, `tv_distance`, `rate` (0 to 1), `correlation` (0 to 2) or `sd` (of the old regime)."""
         return self._bank.effect_unit
 
     @property
@@ -52,15 +53,22 @@ class SingleDetector:
         learning = getattr(self._bank, "learning", None)
         return None if learning is None else bool(learning(slice(0, 1))[0])
 
-    def update(self, value: float, *, time_ms: int = 0) -> bool:
+    def update(self, value: ArrayLike, *, time_ms: int = 0) -> bool:
         """See the next value; True when it raised an alarm. ValueError unless it is finite.
+
+        A value of `joint` is a row of columns, whose NaN and infinities are missing values.
 
         `time_ms` is when it happened, in milliseconds since 1970, UTC. Detectors that know the day and the week learn
         their cycles from it; without, they take it that there are none.
         """
-        if not math.isfinite(value):
-            raise ValueError(f"{self.name} can't judge {value}: leave missing values out, and count them")
-        self._value[0], self._time_ms[0] = value, time_ms
+        if self._takes_rows:
+            alarms = self._bank.update(self._row, np.asarray(value, np.float64)[np.newaxis], self._time_ms)
+            self._remember(alarms, 1)
+            return len(alarms) > 0
+        number = float(value)  # type: ignore[arg-type]
+        if not math.isfinite(number):
+            raise ValueError(f"{self.name} can't judge {number}: leave missing values out, and count them")
+        self._value[0], self._time_ms[0] = number, time_ms
         alarms = self._bank.update(self._row, self._value, self._time_ms)
         self._remember(alarms, 1)
         return len(alarms) > 0
@@ -70,13 +78,15 @@ class SingleDetector:
 
         `time_ms` is one time a value, or one for all. ValueError unless it is, or when a value is not finite.
         """
-        many = np.asarray(values, np.float64).reshape(-1)
-        if not np.isfinite(many).all():
-            raise ValueError(f"{self.name} can't judge NaN or infinity: leave missing values out, and count them")
+        many = np.asarray(values, np.float64)
+        if not self._takes_rows:
+            many = many.reshape(-1)
+            if not np.isfinite(many).all():
+                raise ValueError(f"{self.name} can't judge NaN or infinity: leave missing values out, and count them")
         times = np.asarray(time_ms, np.int64)
-        if times.shape not in ((), many.shape):
+        if times.shape not in ((), (len(many),)):
             raise ValueError(f"{self.name} wants one time a value, or one for all; got {times.shape} of {len(many)}")
-        alarms = self._bank.update(np.zeros(len(many), np.int64), many, np.broadcast_to(times, many.shape))
+        alarms = self._bank.update(np.zeros(len(many), np.int64), many, np.broadcast_to(times, len(many)))
         self._remember(alarms, len(many))
         return alarms
 

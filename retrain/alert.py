@@ -52,7 +52,7 @@ class Alert:
     statistic: float
     threshold: float
     effect: float  # how much moved, in `effect_unit`
-    effect_unit: str  # "ks_distance", "tv_distance", "sd" or "rate"
+    effect_unit: str  # "ks_distance", "tv_distance", "sd", "rate" or "correlation"
     before: float  # location of the old regime, in the column's units; the share of `category` where one is named
     after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
@@ -65,6 +65,7 @@ class Alert:
     category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
     models: tuple[str, ...] = ()  # of a source: those known here to use it that were seen first
     model_count: int = 0  # of a source: how many are known here to use it
+    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most; before and after: correlations
 
     @property
     def event_time(self) -> datetime:

@@ -32,11 +32,12 @@ class Move:
     column: str
     detector: str
     effect: float  # how much moved, in `effect_unit`; never negative
-    effect_unit: str  # "ks_distance", "tv_distance" or "sd"
+    effect_unit: str  # "ks_distance", "tv_distance", "sd" or "correlation"
     before: float  # location of the old regime, in the column's units; the share of `category` where one is named
     after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
     category: str = ""  # whose share moved most; "" for columns of numbers
+    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most
 
     @classmethod
     def of(cls, alert: Alert) -> Move:
@@ -51,15 +52,12 @@ class Move:
             after=alert.after,
             onset=alert.onset,
             category=alert.category,
+            columns=alert.columns,
         )
 
     @property
     def strength(self) -> float:
-        """The effect on one scale for all units, 0 to 1: the Kolmogorov-Smirnov distance.
-
-        A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
-        2 Φ(d / 2) - 1. A total variation distance is one already, and an unknown unit is taken as it is, at most 1.
-        """
+        """The effect as a Kolmogorov-Smirnov distance, 0 to 1; that of normals `d` sd apart is 2 Φ(d / 2) - 1."""
         return erf(self.effect / _ERF_OF_HALF_SD) if self.effect_unit == "sd" else min(self.effect, 1.0)
 
 

@@ -49,6 +49,7 @@ class RetrainSettings:
     ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
     tv_distance_min: float = 0.1  # the same for shares of categories, in total variation distance; 0 to 1
     sd_min: float = 0.3  # the same for shifts of a mean, in standard deviations
+    correlation_min: float = 0.2  # the same for the dependence of two columns, as a difference of correlations; 0 to 2
     approval: Approval = Approval.NOT_REQUIRED  # of training, for models that no pattern of `approval_by_model` names
     approval_by_model: Mapping[str, ApprovalBefore] = field(
         default_factory=dict
@@ -76,7 +77,7 @@ class RetrainSettings:
     def effect_min(self, effect_unit: str) -> float:
         """The smallest effect worth a retrain; 0 for a unit without a setting."""
         least = {"ks_distance": self.ks_distance_min, "tv_distance": self.tv_distance_min, "sd": self.sd_min}
-        return least.get(effect_unit, 0.0)
+        return self.correlation_min if effect_unit == "correlation" else least.get(effect_unit, 0.0)
 
     def cooldown_after(self, unhelpful: int) -> float:
         """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
@@ -123,5 +124,7 @@ def _check_effects(settings: RetrainSettings) -> None:
     for name in ("ks_distance_min", "tv_distance_min"):
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name} is {getattr(settings, name)}, but a distance of distributions lies in 0 to 1.")
+    if not 0 <= settings.correlation_min <= 2:
+        raise ValueError(f"correlation_min is {settings.correlation_min}, but must be 0 to 2.")
     if not 0 <= settings.sd_min < math.inf:
         raise ValueError(f"sd_min is {settings.sd_min}, but must be 0 or more, and finite.")

@@ -13,6 +13,8 @@ from typing import Any, Final
 from detectors.series import SeriesFacts, ValueKind
 from streamer.alerting import time_of
 from streamer.detect import DetectFold
+from streamer.events import PREDICTION_COLUMN
+from streamer.joint import JOINT
 from streamer.panel import Panel, reference_size
 
 SILENT_EVENTS: Final = 100  # a column is silent when its model has had this many events without it ...
@@ -26,8 +28,8 @@ class WatchedColumn:
     unit: str
     topic: str
     model_version: str  # "" where events name none
-    column: str
-    kind: str  # "numbers", "categories", or "" while nothing but missing values has come
+    column: str  # `joint`: how those that name the detector `joint` depend on each other
+    kind: str  # "numbers", "categories", "rows" of numbers, or "" while nothing but missing values has come
     detectors: tuple[str, ...]  # those that get its values
     reference: str  # digest of the training reference; "" when the first values serve as one
     values: int  # of its kind
@@ -51,7 +53,7 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             model_version=key[1],
             column=key[2],
             kind="" if panel is None else panel.takes,
-            detectors=() if panel is None else tuple(panel.banks),
+            detectors=() if panel is None else _detectors(fold, panel, facts),
             reference=reference.digest if reference and panel and _takes_reference(panel) else "",
             values=0 if facts.kind is None else facts.counts[facts.kind],
             missing=facts.counts[ValueKind.MISSING],
@@ -59,6 +61,25 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             last_event_time=time_of(fold.marks.place(subject, facts.last).event_time_ms),
             states=tuple(_states(facts, panel, events, has_reference=reference is not None)),
         )
+    for subject in fold.subjects.of_model(model):
+        yield from _joint(unit, fold, subject)
+
+
+def _joint(unit: str, fold: DetectFold, subject: int) -> Iterator[WatchedColumn]:
+    """How the columns of a subject depend on each other, where that is watched."""
+    rows = fold.joint.rows_of(subject)
+    if rows is not None:
+        _, version, _ = fold.subjects.name_of(subject, PREDICTION_COLUMN)
+        time = time_of(fold.marks.last(subject).event_time_ms)
+        states = ("starved",) if rows.learning else ()
+        topic = fold.subjects.topic_of(subject)
+        yield WatchedColumn(unit, topic, version, JOINT, "rows", (JOINT,), "", rows.seen, 0, 0, time, states)
+
+
+def _detectors(fold: DetectFold, panel: Panel, facts: SeriesFacts) -> tuple[str, ...]:
+    """Those that get the column's values, by itself or with others."""
+    is_joint = facts.kind is ValueKind.NUMBER and fold.joint.watches(facts.row)
+    return (*panel.banks, JOINT) if is_joint else tuple(panel.banks)
 
 
 def _takes_reference(panel: Panel) -> bool:

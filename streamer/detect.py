@@ -31,6 +31,7 @@ from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
+from streamer.joint import JOINT, Joint
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
@@ -106,6 +107,7 @@ class DetectFold:
         self.panels = [Panel(kind, banks) for kind in WATCHED]
         self.trained = Trained(settings.references, self.names.categories)
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
+        self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
         self._lag_column = self._know_lag()
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
         self._source_users = SourceUsers(settings.sources, self.subjects)
@@ -142,7 +144,7 @@ class DetectFold:
         arrays |= nested("labels", self._labels.dump())
         for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
-        arrays |= nested("quality", self.quality.dump())
+        arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -164,6 +166,7 @@ class DetectFold:
             panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
         self.quality.load(unnested("quality", arrays), anew)
+        self.joint.load(unnested(JOINT, arrays), anew, is_ours=snapshot.is_private)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -220,6 +223,7 @@ class DetectFold:
         alarms = self._alarms(batch, values)
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
         alarms += self.quality.alarms(faults, self.tally)
+        alarms += self.joint.alarms(values[ValueKind.NUMBER], batch.event_time_ms, self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         alarms = self._source_users.named(alarms, numbers)
         names = self._topics.names

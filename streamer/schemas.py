@@ -52,9 +52,14 @@ _AFTER = "Location of the new regime, in the column's units; the share of `categ
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
 _EFFECT_UNIT = (
     "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate` "
-    "(difference of rates) or `sd` (standard deviations of the old regime)."
+    "(difference of rates), `correlation` (difference of correlations, 0 to 2) or `sd` (standard deviations of the old "
+    "regime)."
 )
 _CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
+_COLUMNS = (
+    "Of `joint`: the two columns whose dependence moved most, `before` and `after` being the correlation of their "
+    "ranks; `|name|` stands for how far the values of a column lie from its middle."
+)
 _CHALLENGER = 'Version of what was trained; "" when versions have no names.'
 _ONSET = "The first event of the new regime, as estimated."
 
@@ -64,7 +69,10 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "state": "`firing` once drift is certain, `ready` once there are enough events to retrain on.",
         "model_id": _MODEL,
         "model_version": 'The version that made the predictions; "" when events name none.',
-        "column": "The feature that moved; `prediction` and `error` are the model's output and its error.",
+        "column": (
+            "The feature that moved; `prediction` and `error` are the model's output and its error, `joint` is how "
+            "columns depend on each other."
+        ),
         "detector": "The detector that raised the alarm.",
         "statistic": "The test's statistic when the alarm was raised.",
         "threshold": "The value the statistic had to reach.",
@@ -89,6 +97,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
             "hundred; empty otherwise."
         ),
         "model_count": "Of a source: how many such models there are; 0 otherwise.",
+        "columns": _COLUMNS,
     },
     "Place": {
         "topic": "Topic of the record.",
@@ -121,6 +130,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "after": _AFTER,
         "onset": _ONSET,
         "category": _CATEGORY,
+        "columns": _COLUMNS,
     },
     "RetrainRequest": {
         "request_id": "Derived from the alert that triggered it; fit for a job name, a run id or an idempotency key.",

@@ -17,7 +17,8 @@ def warm_up(detectors: Mapping[str, Any]) -> Thread:
     def see_a_value() -> None:
         first = np.zeros(1, np.int64)
         for name, settings in detectors.items():
-            bank(name, settings, 1).update(first, np.zeros(1), first)
+            one = bank(name, settings, 1)
+            one.update(first, np.zeros((1, settings.columns) if one.takes == "rows" else 1), first)
 
     thread = Thread(target=see_a_value, name="warm-up", daemon=True)
     thread.start()

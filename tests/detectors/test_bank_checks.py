@@ -18,6 +18,8 @@ VARIANTS = [
     ("ks_window", {"sliding": True, "window": 64, "reference_size": 200}),
     ("category_window", {"window": 130, "reference_size": 1000, "alpha": 1e-8, "categories_max": 10}),
     ("category_window", {"window": 300, "reference_size": 77, "categories_max": 255}),
+    ("joint", {"columns": 2, "arl0": 1e4}),
+    ("joint", {"columns": 3, "block": 64}),
     ("shiryaev_roberts", {"arl0": 1e7, "reference_size": 50}),
     ("page_hinkley", {"mode": "up", "min_instances": 50}),
     ("fhddm", {"confidence_level": 1e-9, "sliding_window_size": 200, "short_window_size": 50}),

@@ -8,6 +8,7 @@ import pytest
 MODULES = [
     "adwin",
     "category_window",
+    "joint",
     "ks_window",
     "ks_sliding",
     "reference",

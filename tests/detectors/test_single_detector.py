@@ -10,6 +10,7 @@ import pytest
 from detectors import SingleDetector, detector
 from detectors.adwin import AdwinSettings
 from detectors.base import Alarms
+from detectors.check_streams import as_taken
 from detectors.ks_window import KsWindowSettings
 from detectors.registry import DETECTORS, UnknownNameError, bank, settings_of
 
@@ -20,9 +21,8 @@ def jump(seed=1):
 
 
 def jump_for(name):
-    """Of whole numbers from 0 where the detector takes categories, of 0 and 1 where it takes marks."""
-    of = {"numbers": lambda: jump(), "categories": lambda: np.round(jump() + 8.0), "marks": lambda: jump() > 1.0}
-    return of[bank(name, settings_of(name), 0).takes]().astype(float)
+    """As the detector takes values."""
+    return as_taken(bank(name, settings_of(name), 0), jump(), np.arange(1800))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
