@@ -78,7 +78,7 @@ class ConfiguredFolds:
             config = self._config(settings)
             self._detect[settings] = DetectSettings(
                 codecs=_codecs(config),
-                detectors=config.detectors,
+                detectors=config.watching,
                 min_events_after_onset=config.retrain.min_events_after_onset,
                 labels=config.labels,
                 limits=config.limits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +28,10 @@ def check_config(config_file: str) -> None:
     """
     from streamer.config import load_config
 
-    click.echo(f"{config_file}: ok; {description(load_config(config_file))}")
+    config = load_config(config_file)
+    click.echo(f"{config_file}: ok; {description(config)}")
+    for line in promise(config):
+        click.echo(line)
 
 
 def description(config: Config) -> str:
@@ -40,6 +43,27 @@ def description(config: Config) -> str:
         f"compares with {reference} by {_listed(config.detectors)}, "
         f"publishes to {_listed((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions))}"
     )
+
+
+def promise(config: Config) -> Iterator[str]:
+    """What `false_alarms` comes to: the rate that each detector keeps, and what can be seen at that rate."""
+    from streamer.false_alarms import keeping
+    from streamer.power import seen
+
+    allowed = config.false_alarms
+    if allowed is None:
+        return
+    asked = keeping(config.detectors)
+    rates = [f"{name} keeps arl0 {config.watching[name].arl0:.3g}" for name in asked]
+    yield (
+        f"  false alarms: {allowed.at_most:g} in {allowed.per} on average, of {allowed.events:.3g} events "
+        f"({allowed.events_per_s:g} events/s, {allowed.columns} columns): {_listed(rates)}"
+    )
+    others = [name for name in config.detectors if name not in asked]
+    if others:
+        yield f"  outside of that, as they keep no rate or one of their own: {_listed(others)}"
+    for name, settings in config.watching.items():
+        yield from seen(name, settings, allowed.columns)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.reference_show import show
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ Then, in driftline.yaml:
 @click.group()
 def reference() -> None:
     """Training references: what columns looked like when their model was trained."""
+
+
+reference.add_command(show)
 
 
 @reference.command(epilog=EXAMPLE)

@@ -21,13 +21,14 @@ from streamer.checkpointing import CheckpointSettings
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.detect import Limits
+from streamer.false_alarms import FalseAlarmSettings, allotted
 from streamer.labels import LabelSettings
 from streamer.service import CommitSettings
 from streamer.topics import OutputTopics
 
 PORT_MAX: Final = 65_535
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
-_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics"}
+_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics", "false_alarms"}
 
 
 class Section(BaseModel):
@@ -70,6 +71,7 @@ class Config(Section):
     topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
     outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
     detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, adwin and ks_window
+    false_alarms: FalseAlarmSettings | None = None  # how many all models together may raise; without it, `arl0` says
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
     sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and the models that use them
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
@@ -78,6 +80,14 @@ class Config(Section):
     commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
     checkpoints: CheckpointSettings = CheckpointSettings()  # where state is kept, for a restart
     metrics: MetricsSection = MetricsSection()  # where Prometheus and health checks find us
+
+    @property
+    def watching(self) -> dict[str, Any]:
+        """The detectors that run with their settings, the rates of false alarms among them as `false_alarms` has it.
+
+        ValueError where a detector can't keep the rate.
+        """
+        return allotted(self.detectors, self.false_alarms)
 
     def as_json(self) -> dict[str, Any]:
         """The configuration as plain JSON data. It holds no secret: passwords are named by file or variable only."""
@@ -96,7 +106,8 @@ class Config(Section):
         references are known by the digest of their content. The order of topics is the order of folding, and that of
         detectors the order of alerts, so both count.
         """
-        return json.dumps(self.model_dump(mode="json", exclude=_WITHOUT_EFFECT), separators=(",", ":"))
+        resolved = self.model_copy(update={"detectors": self.watching})
+        return json.dumps(resolved.model_dump(mode="json", exclude=_WITHOUT_EFFECT), separators=(",", ":"))
 
     @property
     def fingerprint(self) -> str:

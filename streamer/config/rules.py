@@ -11,6 +11,7 @@ from typing import Final
 from streamer.config.file import Document
 from streamer.config.models import Config
 from streamer.config.problems import Problem, SettingPath
+from streamer.false_alarms import keeping
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.validate`
 
@@ -19,7 +20,7 @@ def contradictions(config: Config, document: Document) -> list[Problem]:
     """Everything that is right by itself and wrong together."""
     return [
         document.problem(*found)
-        for rule in (_topic_names, _distinct_topics, _detectors, _files)
+        for rule in (_topic_names, _distinct_topics, _detectors, _false_alarms, _files)
         for found in rule(config)
     ]
 
@@ -53,6 +54,15 @@ def _distinct_topics(config: Config) -> _Found:
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
         yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for all of them"
+
+
+def _false_alarms(config: Config) -> _Found:
+    if config.false_alarms and not keeping(config.detectors):
+        yield ("false_alarms",), "asks nothing of the detectors: they keep no rate, or have an arl0 of their own"
+    try:
+        config.watching  # noqa: B018 -- asked for what it raises
+    except ValueError as problem:
+        yield ("false_alarms",), f"can't be kept: {problem}"
 
 
 def _files(config: Config) -> _Found:

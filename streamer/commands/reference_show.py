@@ -1,0 +1,88 @@
+"""`driftline reference show`: what a file of training references holds, and how small a shift it lets be seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from streamer.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamer.references import AnyReference, Key
+
+SIZE_MAX: Final = 100_000  # values kept of a column
+TRIED_MAX: Final = 50  # columns: trials take about a second for each and detector
+HEAD: Final = ("model", "version", "column", "values", "missing", "5 %", "median", "95 %")
+
+EXAMPLE = """\b
+Examples:
+    driftline reference show bus.reference
+    driftline reference show bus.reference --model bus-099 --per-day 5000
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("file", metavar="FILE")
+@click.option("--model", metavar="ID", help="Of this model only.")
+@click.option("--column", metavar="NAME", help="Of this column only.")
+@click.option(
+    "--per-day", metavar="N", type=click.IntRange(1),
+    help="Tell also, by trial, the smallest shift that is seen in a day of so many values of a column.",
+)  # fmt: skip
+@click.option("--config", "config_file", metavar="FILE", help="Whose detectors try.  [default: the default ones]")
+def show(file: str, model: str | None, column: str | None, per_day: int | None, config_file: str | None) -> None:
+    """Show what FILE holds: a line a column, in its units; of categories, the most frequent.
+
+    A shift is seen if 8 of 10 series with such values alarm within a day. Small training data let only great ones be
+    seen, and so does a low rate of false alarms.
+    """
+    from streamer.commands.table import table
+    from streamer.config import Config, load_config
+    from streamer.references import load_references
+
+    config = Config() if config_file is None else load_config(config_file, needs=())
+    there = load_references(file, SIZE_MAX).by_series
+    found = {key: there[key] for key in sorted(there) if model in (None, key[0]) and column in (None, key[2])}
+    if not found:
+        raise UsageError(f"{file}: holds no such column; without --model and --column, all are shown")
+    if per_day and len(found) > TRIED_MAX:
+        raise UsageError(f"{file}: {len(found):,} columns take too long to try: name --model or --column")
+    columns = Counter(key[:2] for key in there)
+    for line in table(list(_rows(found, columns, config.watching, per_day))):
+        click.echo(line)
+
+
+def _rows(
+    found: Mapping[Key, AnyReference],
+    columns: Mapping[tuple[str, str], int],
+    watching: Mapping[str, Any],
+    per_day: int | None,
+) -> Iterator[list[str]]:
+    """The table; so many `columns` of a version of a model share the rate of false alarms."""
+    from streamer.power import watches_numbers
+
+    trying = [name for name in watching if per_day and watches_numbers(name, watching[name])]
+    yield [*HEAD, *(f"seen by {name}" for name in trying)]
+    for (model, version, column), one in found.items():
+        missing = f"{one.n_missing / (one.n_seen + one.n_missing):.1%}"
+        row = [model, version or "any", column, f"{one.n_seen:,}", missing]
+        yield row + _told(one, {name: watching[name] for name in trying}, per_day or 0, columns[model, version])
+
+
+def _told(one: AnyReference, trying: Mapping[str, Any], per_day: int, columns: int) -> list[str]:
+    import numpy as np
+
+    from detectors.reference import Reference
+    from streamer.power import shift_seen
+
+    if not isinstance(one, Reference):
+        most = sorted(zip(one.counts.tolist(), one.names, strict=True), key=lambda c: (-c[0], c[1]))[:3]
+        return [f"{name} {n / one.n_seen:.0%}" for n, name in most] + [""] * (3 - len(most) + len(trying))
+    deviation = float(np.std(one.values))
+    shifts = [shift_seen(name, settings, one.values, per_day, columns) for name, settings in trying.items()]
+    return [f"{x:.6g}" for x in np.quantile(one.values, (0.05, 0.5, 0.95))] + [
+        f"{shift * deviation:.3g} ({shift:.2f} sd)" if shift else "none" for shift in shifts
+    ]
