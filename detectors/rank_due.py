@@ -10,21 +10,21 @@ from functools import partial
 
 import numpy as np
 
+from detectors import rank_calendar as calendar
 from detectors import rank_cells as cells
 from detectors import rank_gate as gate
 from detectors import rank_whitening as whitening
 from detectors.base import I64
-from detectors.rank_evidence import (
+from detectors.rank_evidence import BLIND, BLIND_AGAIN, follow_all
+from detectors.rank_given import (
     ALARM,
-    BLIND,
-    BLIND_AGAIN,
     CELLS_DUE,
     FIT_DUE,
     HALVING_DUE,
     LOOK_DUE,
     NOTHING,
     REVISION_DUE,
-    follow_all,
+    WEEK_DUE,
 )
 from detectors.rank_state import Series
 from detectors.rank_temper import revise, temper
@@ -41,6 +41,8 @@ def do_what_is_due(series: Series, rows: I64) -> None:
         _make_cells(series, ready[first : first + TOGETHER])
     _look(series, rows[due == LOOK_DUE])
     revise(series, rows[due == REVISION_DUE])
+    for row in calendar.decide(series, rows[due == WEEK_DUE]).tolist():
+        whitening.begin_learning(series, row)
     for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_anew)):
         for row in rows[due == reason].tolist():
             do(series, row)
@@ -92,6 +94,7 @@ def _begin_anew(series: Series, row: int) -> None:
 
 def _learn_dependence(series: Series, row: int) -> None:
     whitening.know_scale(series, row, partial(cells.quantile, series[row]))
+    series[row]["calendar"] = 0.0
     whitening.begin_learning(series, row)
 
 

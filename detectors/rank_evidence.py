@@ -9,24 +9,28 @@ What is rare is not done here. A series stops behind the value that calls for it
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64
 from detectors.jit import kernel, prefetch
+from detectors.rank_calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
+from detectors.rank_given import (
+    ALARM,
+    CELLS_DUE,
+    FIT_DUE,
+    HALVING_DUE,
+    LOOK_DUE,
+    NOTHING,
+    REVISION_DUE,
+    WEEK_DUE,
+    Fed,
+    Rules,
+    Work,
+)
 from detectors.rank_state import Record, Series
 from detectors.rank_tables import Tables
-
-# one.due
-NOTHING = 0
-CELLS_DUE = 1  # `waiting` is full
-LOOK_DUE = 2  # time to ask whether values depend on earlier ones
-FIT_DUE = 3  # `stored` is full
-HALVING_DUE = 4  # the counts have reached their bound
-ALARM = 5
-REVISION_DUE = 6  # time to revise what was learnt of dependence
 
 BLIND = 256  # values without a reference before evidence is gathered
 BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
@@ -40,25 +44,9 @@ LANES = 8  # partial sums, in a fixed order: vector code whose result is the sam
 LINE = 64  # bytes in a cache line
 
 
-class Rules(NamedTuple):
-    """The settings as the kernels want them."""
-
-    arl0: float
-    counted_max: int
-
-
-class Work(NamedTuple):
-    """Work space."""
-
-    ratio: NDArray[np.float32]  # [alternatives]
-    part: NDArray[np.float32]  # [LANES]
-
-
 @kernel
-def advance(
-    series: Series, tables: Tables, rules: Rules, rows: I64, values: F64, columns: I64, turn: I64, stopped: I64
-) -> tuple[int, int]:
-    """Feed the values whose indices `turn` holds, in order; `columns`, of each, share the asked rate.
+def advance(series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64) -> tuple[int, int]:
+    """Feed the values whose indices `turn` holds, in order.
 
     A series at which something becomes due stops there: the index of the value goes to `stopped`, and those of its
     later values to the front of `turn`. Returns how many there are of each.
@@ -69,14 +57,15 @@ def advance(
     for k in range(n):
         if k + 4 < n:
             for line in range(0, series_bytes, LINE):
-                prefetch(series_at + series_bytes * rows[turn[k + 4]] + line)
+                prefetch(series_at + series_bytes * fed.rows[turn[k + 4]] + line)
         i = turn[k]
-        one = series[rows[i]]
+        one = series[fed.rows[i]]
         if one.due != NOTHING:
             turn[put_off] = i
             put_off += 1
             continue
-        one.due = _see(one, tables, rules.arl0 * columns[i], rules.counted_max, values[i], work)
+        arl0 = rules.arl0 * fed.columns[i]
+        one.due = _see(one, tables, arl0, rules.counted_max, fed.values[i], fed.time_ms[i], work)
         if one.due != NOTHING:
             stopped[stops] = i
             stops += 1
@@ -84,21 +73,27 @@ def advance(
 
 
 @kernel
-def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, work: Work) -> int:
+def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
     if one.learning:
-        step = np.rint(standardised(one, value) / STEP)
-        one.stored[one.filled] = np.int8(step)
+        y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
+        one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
         one.filled += 1
-        return FIT_DUE if one.filled == len(one.stored) else NOTHING
+        if one.filled == len(one.stored):
+            return FIT_DUE
+        return WEEK_DUE if a_week else NOTHING
     if not one.settled:
         one.waiting[one.filled] = value
         one.filled += 1
         return CELLS_DUE if one.filled == len(one.waiting) else NOTHING
     at = one.recent_n % len(one.recent)
-    one.latest[at % len(one.latest)] = value
-    x = _residual(one, standardised(one, value)) if one.whitened else value
+    x, a_week = value, False
+    if one.whitened:
+        x, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
+        x = _residual(one, x)
+    else:
+        one.latest[at % len(one.latest)] = value
     cell = _cell(one, x)
     one.recent[at] = cell
     one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
@@ -113,6 +108,8 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     _follow(one, (2.0 * below + here) / one.total - 1.0)
     if one.total >= counted_max:
         return HALVING_DUE
+    if a_week:
+        return WEEK_DUE
     if one.whitened:
         return REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else NOTHING
     if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
@@ -127,6 +124,38 @@ def standardised(one: Record, value: float) -> float:
         beyond = one.side * (value - one.shift) / one.knee
         value = one.side * (math.log(beyond) if beyond > 1.0 else beyond - 1.0)
     return float(max(-7.9, min(7.9, (value - one.centre) / one.spread)))
+
+
+@kernel
+def _less_calendar(one: Record, waves: NDArray[np.float32], y: float, time_ms: int) -> tuple[float, bool]:
+    """A standardised value less what the calendar does to it, if that is of use; it follows the value. Then whether a
+    week of following is over.
+    """
+    apart = max(0, min(HOUR_MS, time_ms - one.last_ms))
+    if apart > 0 or time_ms < one.last_ms - DAY_MS:  # a clock that was ahead for once doesn't stop it for good
+        one.last_ms = time_ms
+    if apart == 0 and not one.calendar_used:
+        return y, False
+    wave = waves[time_ms % WEEK_MS * waves.shape[0] // WEEK_MS]
+    cycle = 0.0
+    for k in range(1, len(wave)):
+        cycle += one.calendar[k] * wave[k]
+    plain = y - one.calendar[0]
+    error = plain - cycle
+    step = np.float32(2.0 * apart / (min(one.elapsed_ms, MEMORY_MS) + 3 * DAY_MS) * error)
+    one.calendar[0] += step
+    for k in range(1, len(wave)):
+        one.calendar[k] += np.float32(2.0) * step * wave[k]
+    one.gain += apart / DAY_MS * (plain * plain - error * error)
+    day = one.elapsed_ms // DAY_MS
+    one.elapsed_ms += apart
+    if one.elapsed_ms // DAY_MS == day:
+        return (y - cycle if one.calendar_used else y), False
+    one.days += 1.0
+    one.gains += one.gain
+    one.gains_squared += one.gain * one.gain
+    one.gain = 0.0
+    return (y - cycle if one.calendar_used else y), one.elapsed_ms // DAY_MS % 7 == 0
 
 
 @kernel
@@ -207,7 +236,7 @@ def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> No
     that to the uniform or, where a change may be so large and be fine, to what is as large and goes the same way. A
     start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
     """
-    distribution, density, weight, fine = tables
+    distribution, density, weight, fine = tables.distribution, tables.density, tables.weight, tables.fine
     sums, aged, ratio = one.sums, one.aged, work.ratio
     steps, alternatives = density.shape
     a, b = below * steps / one.total, (below + here) * steps / one.total

@@ -26,6 +26,8 @@ ALTERNATIVES = 32
 STORED = 1024  # values from which dependence is learnt
 RECENT = 64  # latest values whose cells are remembered
 LATEST = 8  # latest values remembered as they came
+CALENDAR = 21  # coefficients of the calendar: a constant, and two a wave
+PLAIN_OR_NOT = 16 * CELLS  # first byte of what plain series have, or those that depend on their past
 
 _OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape, first byte
     ("waiting", np.float64, (WAITING,), 0),
@@ -34,32 +36,35 @@ _OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape,
     ("counts", np.int32, (CELLS,), 8 * CELLS),
     ("sums", np.float32, (ALTERNATIVES,), 12 * CELLS),  # Shiryaev-Roberts: of likelihood ratios, over all onsets
     ("aged", np.float32, (ALTERNATIVES,), 12 * CELLS + 4 * ALTERNATIVES),  # the same, times the age of the onset
+    ("latest", np.float64, (LATEST,), PLAIN_OR_NOT),  # plain series: in turn with `recent`
+    ("calendar", np.float32, (CALENDAR,), PLAIN_OR_NOT),  # others: the coefficients of `rank_calendar.py`
 ]
 _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # how far it is
     ("n", np.int64, ()),  # values since it began, or since the cells of its reference were made
-    ("filled", np.int32, ()),  # values in `waiting` or `stored`
+    ("filled", np.int16, ()),  # values in `waiting` or `stored`
     ("due", np.int8, ()),  # why the last value stopped the kernel
     ("settled", np.int8, ()),  # 1: there are cells
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
+    ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; no test before value 512
+    ("alarms", np.int8, ()),  # in a row: each came much sooner than asked
+    ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
+    ("calendar_used", np.int8, ()),
     # cells
-    ("used", np.int32, ()),  # edges in use
+    ("used", np.int16, ()),  # edges in use
     ("total", np.int32, ()),  # sum of the counts
     ("largest", np.int32, ()),  # greatest count
     ("recent_n", np.int32, ()),  # values that have been in `recent`
     ("recent", np.uint8, (RECENT,)),  # in turn
-    ("latest", np.float64, (LATEST,)),  # in turn with `recent`
     ("middle", np.float64, ()),  # median of the values of which the cells were made
     # evidence
-    ("blind", np.int32, ()),  # values before the first that counted as evidence
-    ("evidence", np.float64, ()),  # weighted sum of `sums`
-    ("power", np.float64, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
+    ("blind", np.int16, ()),  # values before the first that counted as evidence
+    ("evidence", np.float32, ()),  # weighted sum of `sums`
+    ("power", np.float32, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
     # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
     ("pairs", np.int32, ()),  # ranks in the sums below
-    ("calm", np.int32, ()),  # 1: what looked like dependence was learnt to be none; no test before value 512
-    ("alarms", np.int32, ()),  # in a row: each came much sooner than asked
     ("q_last", np.float32, ()),
     ("q_slow", np.float32, ()),  # moving average of q
     ("p_slow", np.float32, ()),
@@ -69,7 +74,6 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("pp", np.float32, ()),
     ("pp_slow", np.float32, ()),
     # whitening: value -> standardised -> less level and waves -> innovation of an ARMA(1,1) -> over its scale
-    ("side", np.float64, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("shift", np.float64, ()),
     ("knee", np.float64, ()),
     ("centre", np.float64, ()),
@@ -84,6 +88,13 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("slope", np.float32, (2,)),  # of the innovation, less: by phi and theta
     ("steps", np.float32, (2,)),  # sums of slope times innovation since the coefficients were revised ...
     ("known", np.float32, (3,)),  # ... and of the slopes' products, from the first value on: phi, both, theta
+    # calendar
+    ("last_ms", np.int64, ()),  # event time of the last value
+    ("elapsed_ms", np.int64, ()),  # time over which the calendar has been followed
+    ("gain", np.float32, ()),  # squared error that its forecasts have saved today ...
+    ("gains", np.float32, ()),  # ... and on the days before, of which older ones count less
+    ("gains_squared", np.float32, ()),
+    ("days", np.float32, ()),
     ("omega", np.float32, ()),  # h = omega + alpha * innovation ** 2 + beta * h is the innovation's variance
     ("alpha", np.float32, ()),
     ("beta", np.float32, ()),
@@ -97,7 +108,7 @@ def _record() -> np.dtype[Any]:
         names.append(name)
         formats.append((dtype, shape))
         offsets.append(first)
-    at = 16 * CELLS
+    at = PLAIN_OR_NOT + 4 * CALENDAR
     for name, dtype, shape in _PLAIN:
         size = np.dtype(dtype).itemsize
         at = -(-at // size) * size

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64
+from detectors.rank_calendar import waves
 
 STEPS = 512  # of the table, over (0, 1)
 _FINE = 64  # points in a step at which a density is averaged
@@ -32,6 +33,7 @@ class Tables(NamedTuple):
     density: NDArray[np.float32]  # [STEPS, alternatives] its mean over each step
     weight: NDArray[np.float32]  # [alternatives] sums to 1
     fine: NDArray[np.float32]  # [alternatives] the share of it that may be mixed into the uniform and is no drift yet
+    waves: NDArray[np.float32]  # [places of a week, CALENDAR]
 
 
 @cache
@@ -48,7 +50,7 @@ def tables(tolerance: float = 0.0) -> Tables:
     distribution = np.concatenate([np.zeros((1, len(fine))), np.cumsum(density, axis=0) / STEPS])
     apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
     weight[apart <= tolerance] = 0.0
-    made = (distribution, density, weight / weight.sum(), np.minimum(tolerance / apart, 1.0))
+    made = (distribution, density, weight / weight.sum(), np.minimum(tolerance / apart, 1.0), waves())
     return Tables(*(np.ascontiguousarray(a, np.float32) for a in made))
 
 

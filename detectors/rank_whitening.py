@@ -74,7 +74,7 @@ def fit(series: Series, row: int) -> F64 | None:
     inertia = arma.fit(d)
     e = d if inertia is None else inertia.innovations
     model, residuals, clusters = scale.fit(e)
-    if not (found or inertia or clusters):
+    if not (found or inertia or clusters or one["calendar_used"]):
         return None
     one["omega"], one["alpha"], one["beta"] = model.omega, model.alpha, model.beta
     one["phi"], one["theta"] = (0.0, 0.0) if inertia is None else (inertia.phi, inertia.theta)

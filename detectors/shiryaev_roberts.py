@@ -26,7 +26,8 @@ from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
-from detectors.rank_evidence import ALARM, Rules, advance
+from detectors.rank_evidence import advance
+from detectors.rank_given import ALARM, Fed, Rules
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
 from detectors.rank_tables import tables
@@ -76,7 +77,9 @@ class ShiryaevRobertsBank(RowBank):
     is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
-    upon alarm, the series learns over 1,024 values how, and watches what is left. `learning` tells of both.
+    upon alarm, the series learns over 1,024 values how, and watches what is left. Of such a series event times tell
+    what the day and the week do to it (`rank_calendar.py`), once that is proven; times that stand still tell nothing.
+    `learning` tells of both.
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
@@ -102,33 +105,31 @@ class ShiryaevRobertsBank(RowBank):
         self._tables = tables(settings.tolerance)
         self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
 
-    def update(
-        self,
-        rows: I64,
-        values: F64,
-        event_time_ms: I64,  # noqa: ARG002 -- counts events, not time
-        columns: I64 | None = None,
-    ) -> Alarms:
+    def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
         """See `detectors.base.Bank`; so many `columns` of its model share the false alarms with a value's series."""
         rows, values = self._store.checked(rows, values)
         shared = np.ones(len(rows), np.int64) if columns is None else columns
+        times = np.ascontiguousarray(event_time_ms, np.int64)
+        if times.shape != rows.shape:
+            raise ValueError(f"shiryaev_roberts wants a time for each of {len(rows)} values, got {times.shape}")
+        fed = Fed(rows, values, times, shared)
         found = AlarmList()
         for first in range(0, len(rows), STRETCH):
             turn = np.arange(first, min(first + STRETCH, len(rows)))
             while len(turn):
-                turn = self._advance(rows, values, shared, turn, found)
+                turn = self._advance(fed, turn, found)
         return found.alarms()
 
-    def _advance(self, rows: I64, values: F64, columns: I64, turn: I64, found: AlarmList) -> I64:
+    def _advance(self, fed: Fed, turn: I64, found: AlarmList) -> I64:
         """Feed the values of these indices; returns those of series that stopped before they had them all."""
         series, stopped = self._series(), np.empty(len(turn), np.int64)
-        put_off, stops = advance(series, self._tables, self._rules, rows, values, columns, turn, stopped)
+        put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped)
         stopped = stopped[:stops]
-        for at in stopped[series["due"][rows[stopped]] == ALARM].tolist():
-            row, arl0 = int(rows[at]), float(self._rules.arl0 * columns[at])
+        for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
+            row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
             if is_news(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
-        do_what_is_due(series, rows[stopped])
+        do_what_is_due(series, fed.rows[stopped])
         return turn[:put_off]
 
     def set_reference(self, row: int, values: F64) -> None:

@@ -10,7 +10,7 @@ from detectors.rank_tables import STEPS, tables
 
 def test_each_alternative_is_a_law():
     """Densities are positive with mean 1, and distributions run from 0 to 1."""
-    distribution, density, weight, _ = tables()
+    distribution, density, weight, _, _ = tables()
     assert density.shape == (STEPS, ALTERNATIVES)
     assert weight.shape == (ALTERNATIVES,)
     assert density.min() >= 0.05
@@ -22,7 +22,7 @@ def test_each_alternative_is_a_law():
 
 def test_weights_are_inverse_divergences():
     """The clearer an alternative, the less it weighs."""
-    _, density, weight, _ = tables()
+    _, density, weight, _, _ = tables()
     divergence = (density * np.log(density.astype(np.float64))).mean(axis=0)
     assert weight.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_the_law_of_wide_tails_is_students():
 
 def test_alternatives_within_the_tolerance_weigh_nothing():
     """And of the others as much is fine as brings them to that distance of distribution functions."""
-    distribution, _, weight, fine = tables(0.2)
+    distribution, _, weight, fine, _ = tables(0.2)
     apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
     assert (weight[apart < 0.2] == 0.0).all()
     assert (weight[apart > 0.2] > 0.0).all()
