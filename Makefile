@@ -43,8 +43,8 @@ demo: $(STAMP) ## The whole job on recorded and simulated streams, no broker
 demo-kafka: $(STAMP) ## The same fleet through a real Kafka broker on this machine
 	$(PYTHON) -m examples.demo --kafka
 
-test: $(STAMP) ## The whole test suite, real broker included
-	$(PYTHON) -m pytest
+test: $(STAMP) ## The whole test suite, real broker included, on two cores (JOBS=2)
+	$(PYTHON) -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 chaos: $(STAMP) ## Three workers on three brokers, hurt for ten minutes (CHAOS_S=600 CHAOS_SEED=1)
 	DRIFTLINE_CHAOS_S=$(or $(CHAOS_S),600) DRIFTLINE_CHAOS_SEED=$(or $(CHAOS_SEED),1) $(PYTHON) -m pytest -q -s tests/e2e/test_chaos.py

@@ -138,7 +138,7 @@ def test_settings_change_at_a_cut(half_done, store, kept):
     was = service_with(half_done, store)
     was.run(stop_after(3))
     log = half_done.reopen()
-    adwin = was.units["detect-1"].fold.dump().arrays["numbers/bank.adwin/ticks"].copy()
+    adwin = was.units["detect-1"].fold.dump().arrays["numbers/bank.adwin/since_look"].copy()
     changed = {"detectors": {"adwin": {"delta": 0.01}, "ks_window": {"window": 30, "reference_size": 30}}}
     service = service_with(log, store if kept else None, **changed)
     before = published(log)["driftline.alerts"]
@@ -150,7 +150,7 @@ def test_settings_change_at_a_cut(half_done, store, kept):
     (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "anew", None)]
     assert note.anew == ["ks_window"]
     arrays = unit.fold.dump().arrays
-    assert arrays["numbers/bank.adwin/ticks"].tolist() == adwin.tolist()
+    assert arrays["numbers/bank.adwin/since_look"].tolist() == adwin.tolist()
     assert unit.fold.settings.detectors["ks_window"].window == 30
     assert not any(array.any() for name, array in arrays.items() if name.startswith("numbers/bank.ks_window/"))
     service.run(lambda: False)
