@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     MISSING = "missing"  # more of them are null, NaN or infinite
     TYPE_FAULT = "type_fault"  # more of them are text where numbers were, or the reverse, or neither
     OUT_OF_RANGE = "out_of_range"  # more of them lie outside of the range of the training reference
+    SEGMENT_GAP = "segment_gap"  # a segment differs from the model's others by more than it did
     LABEL_LAG = "label_lag"  # labels take another time to come than they did
     UNSEEN = "unseen"  # more of them are categories that the training reference does not have
 
@@ -63,6 +64,7 @@ class Alert:
     ready_at: Place | None = None  # the event with which there was enough to retrain on
     kind: AlertKind = AlertKind.DRIFT
     category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
+    segment: str = ""  # whose events these are, such as "depot=north"; "" for all of the model's
     models: tuple[str, ...] = ()  # of a source: those known here to use it that were seen first
     model_count: int = 0  # of a source: how many are known here to use it
     columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most; before and after: correlations

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from math import erf, sqrt
 
-from retrain.alert import Alert, Place
+from retrain.alert import Alert
 from retrain.ids import derived_id
+from retrain.move import Move
 from retrain.outcome import Outcome
-
-_ERF_OF_HALF_SD = 2 * sqrt(2)
 
 
 class IncidentState(StrEnum):
@@ -22,43 +20,6 @@ class IncidentState(StrEnum):
 
     OPEN = "open"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """What one detector says moved: the facts of an alert that people and pipelines ask for."""
-
-    alert_id: str
-    column: str
-    detector: str
-    effect: float  # how much moved, in `effect_unit`; never negative
-    effect_unit: str  # "ks_distance", "tv_distance", "sd" or "correlation"
-    before: float  # location of the old regime, in the column's units; the share of `category` where one is named
-    after: float  # the same of the new regime
-    onset: Place  # first event of the new regime, as estimated
-    category: str = ""  # whose share moved most; "" for columns of numbers
-    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most
-
-    @classmethod
-    def of(cls, alert: Alert) -> Move:
-        """What this alert says moved."""
-        return cls(
-            alert_id=alert.alert_id,
-            column=alert.column,
-            detector=alert.detector,
-            effect=alert.effect,
-            effect_unit=alert.effect_unit,
-            before=alert.before,
-            after=alert.after,
-            onset=alert.onset,
-            category=alert.category,
-            columns=alert.columns,
-        )
-
-    @property
-    def strength(self) -> float:
-        """The effect as a Kolmogorov-Smirnov distance, 0 to 1; that of normals `d` sd apart is 2 Φ(d / 2) - 1."""
-        return erf(self.effect / _ERF_OF_HALF_SD) if self.effect_unit == "sd" else min(self.effect, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +79,10 @@ class Incident:
 
 
 def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[Move, ...]:
-    """The moves with this one among them, unless a stronger one of its column and detector stands there already."""
+    """The moves with this one among them, unless a stronger one of its series stands there already."""
     rest = []
     for other in moves:
-        if (other.column, other.detector) != (move.column, move.detector):
+        if other.series != move.series:
             rest.append(other)
         elif other.alert_id != move.alert_id and other.strength >= move.strength:
             return moves
@@ -129,5 +90,5 @@ def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[M
     return tuple(sorted(rest, key=_strongest_first)[:columns_max])
 
 
-def _strongest_first(move: Move) -> tuple[float, str, str]:
-    return -move.strength, move.column, move.detector
+def _strongest_first(move: Move) -> tuple[float, str, str, str]:
+    return -move.strength, *move.series

@@ -5,8 +5,8 @@ from __future__ import annotations
 from retrain.action import Action, Noted
 from retrain.alert import Alert
 from retrain.outcome import Outcome
+from retrain.seen import series_of
 from retrain.silence import Kept
-from retrain.state import series_of
 
 KEPT_MAX = 20_000  # series; beyond, the alert that was silenced longest ago is dropped
 

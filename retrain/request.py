@@ -13,7 +13,8 @@ from typing import Literal
 
 from retrain.alert import Alert
 from retrain.ids import derived_id
-from retrain.incident import Incident, Move
+from retrain.incident import Incident
+from retrain.move import Move
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -12,18 +12,11 @@ from retrain.alert import Alert, AlertState
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
+from retrain.seen import SeriesMark, series_of
 from retrain.shared import Shared
 from retrain.silence import Kept, Silence
 from retrain.storm_state import Storm, StormState
 from retrain.versions import Versions
-
-
-@dataclass(slots=True)
-class SeriesMark:
-    """How far the alerts of one series have been seen, as offsets of their `at`; -1: none."""
-
-    fired: int = -1
-    ready: int = -1
 
 
 @dataclass(slots=True)
@@ -127,9 +120,3 @@ class EngineState:
         """Whether the model waits for a retrain because of this column."""
         model = self.models.get(model_id)
         return model is not None and model.waiting is not None and model.waiting.column == column
-
-
-def series_of(alert: Alert) -> str:
-    # Only the column may contain a slash, and it comes last, so no two series share a name. Offsets compare within one
-    # topic-partition only, hence these are part of it.
-    return f"{alert.at.partition}/{alert.at.topic}/{alert.detector}/{alert.column}"

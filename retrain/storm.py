@@ -19,8 +19,9 @@ from retrain.action import Action, PublishDecision, publish_storm
 from retrain.alert import Alert
 from retrain.control import Control, ControlKind
 from retrain.decision import Decision
-from retrain.incident import Incident, IncidentState, Move
+from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestState
+from retrain.move import Move
 from retrain.outcome import Outcome
 from retrain.policy import SOURCE_PREFIX
 from retrain.settings import RetrainSettings

@@ -9,7 +9,8 @@ from datetime import datetime
 from retrain.action import Action, Noted, PublishIncident, PublishRequest
 from retrain.alert import Alert
 from retrain.budget import Budget
-from retrain.incident import Incident, Move
+from retrain.incident import Incident
+from retrain.move import Move
 from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.ranking import Ranking
@@ -20,7 +21,6 @@ from retrain.state import EngineState, ModelState
 from retrain.withdrawal import renewed
 
 ERROR = "error"  # the column that the errors of predictions are watched in
-
 Urgency = tuple[bool, float, float]
 
 

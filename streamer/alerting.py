@@ -195,4 +195,6 @@ def _alert_id(alarm: Alarm, at: Place) -> str:
     where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
     if alarm.facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
         what = (*what, alarm.facts["kind"])
+    if alarm.facts.get("segment"):
+        what = (*what, f"segment:{alarm.facts['segment']}")  # no kind or topic has a colon
     return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

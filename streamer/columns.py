@@ -23,11 +23,12 @@ SILENT_GAPS: Final = 20  # ... and this many times what it usually takes from on
 
 @dataclass(frozen=True, slots=True)
 class WatchedColumn:
-    """One column of one version of a model on one partition of a topic."""
+    """One column of one version of a model, or of a segment of it, on one partition of a topic."""
 
     unit: str
     topic: str
     model_version: str  # "" where events name none
+    segment: str  # such as "depot=north"; "" for the whole
     column: str  # `joint`: how those that name the detector `joint` depend on each other
     kind: str  # "numbers", "categories", "rows" of numbers, or "" while nothing but missing values has come
     detectors: tuple[str, ...]  # those that get its values
@@ -51,6 +52,7 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             unit=unit,
             topic=fold.subjects.topic_of(subject),
             model_version=key[1],
+            segment=fold.subjects.model_and_segment(subject)[1],
             column=key[2],
             kind="" if panel is None else panel.takes,
             detectors=() if panel is None else _detectors(fold, panel, facts),
@@ -73,7 +75,8 @@ def _joint(unit: str, fold: DetectFold, subject: int) -> Iterator[WatchedColumn]
         time = time_of(fold.marks.last(subject).event_time_ms)
         states = ("starved",) if rows.learning else ()
         topic = fold.subjects.topic_of(subject)
-        yield WatchedColumn(unit, topic, version, JOINT, "rows", (JOINT,), "", rows.seen, 0, 0, time, states)
+        segment = fold.subjects.model_and_segment(subject)[1]
+        yield WatchedColumn(unit, topic, version, segment, JOINT, "rows", (JOINT,), "", rows.seen, 0, 0, time, states)
 
 
 def _detectors(fold: DetectFold, panel: Panel, facts: SeriesFacts) -> tuple[str, ...]:

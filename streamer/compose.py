@@ -85,6 +85,7 @@ class ConfiguredFolds:
                 outputs=config.outputs,
                 references=self._references,
                 sources=config.sources,
+                segments=config.segments,
             )
         return self._detect[settings]
 

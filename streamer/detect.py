@@ -25,7 +25,8 @@ from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert, AlertKind
 from retrain.source_settings import SourceSettings
-from streamer.alerting import Alarm, AlertBook, Stretch
+from streamer.alerting import Alarm, AlertBook
+from streamer.arrivals import Arrivals
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
@@ -33,11 +34,15 @@ from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameT
 from streamer.evidence import facts_of
 from streamer.joint import JOINT, Joint
 from streamer.labels import LabelJoin, LabelSettings
+from streamer.lives import Lives
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
 from streamer.panel import Panel, Values, later
 from streamer.quality import RATE, Arrived, Quality
 from streamer.references import References
+from streamer.segment_gaps import SegmentGaps, told_of_segment
+from streamer.segment_settings import SegmentSettings
+from streamer.segments import Segments
 from streamer.snapshot import Snapshot, nested, unnested
 from streamer.source_users import SourceUsers
 from streamer.subjects import Subjects
@@ -83,6 +88,7 @@ class DetectSettings:
     outputs: OutputTopics = field(default_factory=OutputTopics)
     references: References = field(default_factory=References)
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
+    segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
 
 
 class DetectFold:
@@ -99,10 +105,11 @@ class DetectFold:
         self._topics = NameTable(TOPICS_MAX)
         for topic in settings.codecs:
             self._rank(topic)
-        self.subjects = Subjects(4 * limits.models_max, self.names, self._topics)
+        self.segments = Segments(settings.segments, self.names)
+        self.subjects = Subjects(limits.models_max, self.names, self._topics, self.segments)
         self.table = SeriesTable(limits.series_max)
         self.marks = Marks()
-        self._labels = LabelJoin(settings.labels)
+        self._labels = LabelJoin(settings.labels, has_segments=bool(self.segments))
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self.panels = [Panel(kind, banks) for kind in WATCHED]
         self.trained = Trained(settings.references, self.names.categories)
@@ -110,6 +117,7 @@ class DetectFold:
         self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
         self._lag_column = self._know_lag()
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
+        self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
         self._source_users = SourceUsers(settings.sources, self.subjects)
 
     @property
@@ -138,6 +146,7 @@ class DetectFold:
             "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
             "waiting": self._alerts.dump(),
             "newest_event_time_ms": self.newest_event_time_ms,
+            "segments": self.segments.dump(),
         }
         arrays = {"subjects": self.subjects.ids.keys}
         arrays |= nested("series", self.table.dump()) | nested("marks", self.marks.dump())
@@ -145,6 +154,7 @@ class DetectFold:
         for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
         arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
+        arrays |= nested("gaps", self._gaps.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -158,7 +168,8 @@ class DetectFold:
             getattr(self.names, table).load(names)
         self.trained.name_categories()
         self._lag_column = self._know_lag()
-        self.subjects.ids.load(arrays["subjects"])
+        self.segments.load(meta["segments"])
+        self.subjects.load(arrays["subjects"])
         self.table.load(unnested("series", arrays))
         self.marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
@@ -167,6 +178,7 @@ class DetectFold:
             self._refer(panel, range(panel.rows), anew)
         self.quality.load(unnested("quality", arrays), anew)
         self.joint.load(unnested(JOINT, arrays), anew, is_ours=snapshot.is_private)
+        self._gaps.load(unnested("gaps", arrays))
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -217,29 +229,29 @@ class DetectFold:
 
     def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
-        subjects = self.subjects.of(batch, rank)
-        numbers = self.marks.number(subjects)
-        arrived, values = self._values(batch, subjects, numbers)
+        lives = Lives.of(batch, rank, self.subjects, self.marks, self.segments, self.tally)
+        arrivals = self._arrivals(batch, lives)
+        arrived, values = self._values(arrivals)
         alarms = self._alarms(batch, values)
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
         alarms += self.quality.alarms(faults, self.tally)
         alarms += self.joint.alarms(values[ValueKind.NUMBER], batch.event_time_ms, self.tally)
+        if self.segments:
+            alarms += self._gaps.alarms(arrivals.compared(), self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
-        alarms = self._source_users.named(alarms, numbers)
-        names = self._topics.names
-        stretch = Stretch(names, rank, batch.partition, batch.offset, batch.event_time_ms, subjects, numbers)
-        return self._alerts.fold(stretch, alarms)
+        alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
+        alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms
+        return lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
 
-    def _values(self, batch: EventBatch, subjects: I64, numbers: I64) -> tuple[Arrived, dict[ValueKind, Values]]:
-        """What a batch's events hold and its labels bring to light; and of that, what detectors of each kind get."""
-        brought = self._labels.join(batch, subjects, numbers, self.names.models.names).values(self._lag_column)
-        of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
-        event = np.concatenate([of_event, brought.event])
-        subject = np.concatenate([subjects[of_event], brought.subject])
-        life = np.concatenate([numbers[of_event], brought.number])
-        column = np.concatenate([batch.column, brought.column])
-        number = np.concatenate([batch.number, brought.value])
-        category = np.concatenate([batch.category, np.full(len(brought.event), NUMBER, np.int32)])
+    def _arrivals(self, batch: EventBatch, lives: Lives) -> Arrivals:
+        """What a batch's events hold and its labels bring to light, for models and for their segments."""
+        errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
+        arrivals = Arrivals.of(batch, lives, errors.values(self._lag_column))
+        return arrivals.with_segments(self.segments.columns()[batch.model]) if self.segments else arrivals
+
+    def _values(self, arrivals: Arrivals) -> tuple[Arrived, dict[ValueKind, Values]]:
+        """What has arrived, in order of events; and of that, what detectors of each kind get."""
+        event, subject, life, column, number, category, _ = arrivals
         kind = _kinds(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full

@@ -63,7 +63,8 @@ class Joint:
         self._give_places()
         keep = np.flatnonzero(self._place[numbers.row, 1] >= 0)
         event = numbers.event[keep]
-        first = np.flatnonzero(np.diff(event, prepend=-1))
+        place = self._place[numbers.row[keep], 0]  # an event brings numbers to its model and to its segment, in turn
+        first = np.flatnonzero((np.diff(event, prepend=-1) != 0) | (np.diff(place, prepend=-1) != 0))
         several = np.diff(first, append=len(event)) > 1
         of_row = np.repeat(np.where(several, np.cumsum(several) - 1, NO_PLACE), np.diff(first, append=len(event)))
         keep, of_row, first = keep[of_row >= 0], of_row[of_row >= 0], keep[first[several]]

@@ -16,14 +16,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from streamer.codecs.outcomes import QUIET_NAN
-from streamer.events import ERROR_COLUMN, EventBatch, Kind
+from streamer.events import EventBatch, Kind
+from streamer.label_values import Errors
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -31,6 +32,7 @@ U64 = NDArray[np.uint64]
 
 EMPTY = -1
 # columns of LabelJoin._meta: what is known of the ring and what has been counted
+WHO = 3  # columns of what is known of whose prediction waits, before those of its segment
 HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
 NOTHING = QUIET_NAN  # bits of a prediction that isn't there
 CLASS_MASK = (1 << 48) - 1
@@ -77,61 +79,36 @@ _KINDS = list(ErrorKind)
 SQUARED, ZERO_ONE, LOG_LOSS = (_KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 
 
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """The errors that a batch's labels brought to light; `k` of them, in order of the label events."""
-
-    event: I64  # [k] index of the label's event in the batch
-    subject: I64  # [k] subject of the prediction
-    number: I64  # [k] the prediction's number in its subject's life
-    error: F64  # [k] of its model's kind
-    lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
-
-    def values(self, lag_column: int) -> Brought:
-        """What they are as values of columns: the errors, and after them the lags if those have a column (not -1)."""
-        values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
-        n = len(values)
-        return Brought(
-            np.tile(self.event, n),
-            np.tile(self.subject, n),
-            np.tile(self.number, n),
-            np.repeat(np.array([column for column, _ in values], np.int32), len(self.event)),
-            np.concatenate([value for _, value in values]),
-        )
-
-
-class Brought(NamedTuple):
-    """Values that labels bring to light; `m` of them."""
-
-    event: I64  # [m]
-    subject: I64  # [m]
-    number: I64  # [m]
-    column: NDArray[np.int32]  # [m]
-    value: F64  # [m]
-
-
 class LabelJoin:
-    """Predictions that wait for their label. 48 to 192 bytes each."""
+    """Predictions that wait for their label. 48 to 192 bytes each; 16 to 64 more where models have segments."""
 
-    def __init__(self, settings: LabelSettings) -> None:
+    def __init__(self, settings: LabelSettings, has_segments: bool = False) -> None:
         self.settings = settings
+        self._width = WHO + 2 * has_segments
         self._allocate(64)
         self._meta = np.zeros(7, np.int64)
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 
-    def join(self, batch: EventBatch, subjects: I64, numbers: I64, models: Sequence[str]) -> Errors:
-        """Take a batch's predictions in and match its labels, event by event, in order; `models` are names by id."""
+    def join(
+        self, batch: EventBatch, subjects: I64, numbers: I64, models: Sequence[str], segments: I64 | None = None
+    ) -> Errors:
+        """Take a batch's predictions in and match its labels, event by event, in order; `models` are names by id.
+
+        `segments` is [n, 2], subject and number of each event's segment, where models have segments.
+        """
         self._make_room(len(batch))
         k = int(np.count_nonzero(batch.kind & Kind.LABEL))
-        event, error = np.empty(k, np.int64), np.empty(k)
-        subject, number, lag_ms = np.empty(k, np.int64), np.empty(k, np.int64), np.empty(k, np.int64)
+        whose = [subjects, numbers, batch.event_time_ms] + ([] if segments is None else list(segments.T))
+        event, error, lag_ms = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
+        mine = np.empty((k, self._width), np.int64)
         timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
         state = (self._hash, self._id, self._who, self._value, self._meta)
         kinds = self._kinds(models)[batch.model]
         outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
-        events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, subjects, numbers)
-        found = _join(state, events, timeout_ms, open_max, (event, subject, number, error, lag_ms))
-        return Errors(event[:found], subject[:found], number[:found], error[:found], lag_ms[:found] / 1000)
+        events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, np.column_stack(whose))
+        found = _join(state, events, timeout_ms, open_max, (event, mine, error, lag_ms))
+        subject, number, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
+        return Errors(event[:found], subject, number, error[:found], lag_ms[:found] / 1000, mine)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -147,7 +124,10 @@ class LabelJoin:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         n = len(arrays["id"])
         self._allocate(_power_of_two(max(n, 64)))
-        self._id[:n], self._who[:n], self._value[:n] = arrays["id"], arrays["who"], arrays["value"]
+        who = arrays["who"]  # under other settings, predictions that wait may have no segment, or need none
+        kept = min(self._width, who.shape[1])
+        self._who[:n, kept:], self._who[:n, :kept] = EMPTY, who[:, :kept]
+        self._id[:n], self._value[:n] = arrays["id"], arrays["value"]
         self._meta = arrays["meta"].copy()
         _index(self._hash, self._id, n)
 
@@ -162,7 +142,7 @@ class LabelJoin:
     def _allocate(self, size: int) -> None:
         self._hash = np.full(2 * size, EMPTY, np.int32)  # place of a prediction id -> position in the ring
         self._id = np.zeros(size, np.uint64)  # 0: left
-        self._who = np.zeros((size, 3), np.int64)  # subject, number, event_time_ms
+        self._who = np.zeros((size, self._width), np.int64)  # subject, number, event_time_ms; the same of its segment
         self._value = np.zeros(size)
 
     def _waiting(self) -> I64:
@@ -283,8 +263,8 @@ def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key:
 @njit(cache=True, nogil=True)
 def _join(state, events, timeout_ms, open_max, out):  # type: ignore[no-untyped-def]
     hashed, ids, who, value, meta = state
-    event, subject, number, error, lag_ms = out
-    kind, join_id, time_ms, outcomes, subjects, numbers = events
+    event, mine, error, lag_ms = out
+    kind, join_id, time_ms, outcomes, whose = events
     prediction, prediction_bits, label_bits, error_kind = outcomes
     value_bits = value.view(np.int64)
     pair = np.empty(2)  # a prediction and its label
@@ -300,18 +280,19 @@ def _join(state, events, timeout_ms, open_max, out):  # type: ignore[no-untyped-
             if hashed[at] == EMPTY:
                 position = _next_position(hashed, ids, meta, at, key)
                 value_bits[position] = prediction_bits[i]
-                who[position, 0], who[position, 1], who[position, 2] = subjects[i], numbers[i], time_ms[i]
+                who[position] = whose[i]
         if kind[i] & 2 == 0:
             continue
         at, bits = -1, NOTHING
         lag_ms[found] = 0
         if key == 0:  # label and prediction of one event need no id
-            subject[found], number[found], bits = subjects[i], numbers[i], prediction_bits[i]
+            mine[found], bits = whose[i], prediction_bits[i]
         else:
             at = _find(hashed, ids, key)
             position = hashed[at]
             if position != EMPTY and who[position, 2] >= oldest_ms:
-                subject[found], number[found], bits = who[position, 0], who[position, 1], value_bits[position]
+                mine[found] = who[position]
+                bits = value_bits[position]
                 lag_ms[found] = time_ms[i] - who[position, 2]
         pair_bits[0], pair_bits[1] = bits, label_bits[i]
         event[found], error[found] = i, _error(error_kind[i], pair[0], pair[1], bits, label_bits[i])

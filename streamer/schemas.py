@@ -52,14 +52,16 @@ _AFTER = "Location of the new regime, in the column's units; the share of `categ
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
 _EFFECT_UNIT = (
     "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate` "
-    "(difference of rates), `correlation` (difference of correlations, 0 to 2) or `sd` (standard deviations of the old "
-    "regime)."
+    "(difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old "
+    "regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than "
+    "smaller)."
 )
 _CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
 _COLUMNS = (
     "Of `joint`: the two columns whose dependence moved most, `before` and `after` being the correlation of their "
     "ranks; `|name|` stands for how far the values of a column lie from its middle."
 )
+_SEGMENT = 'The segment of the model in which it moved, such as `depot=north`; "" for the model as a whole.'
 _CHALLENGER = 'Version of what was trained; "" when versions have no names.'
 _ONSET = "The first event of the new regime, as estimated."
 
@@ -89,9 +91,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "kind": (
             "`drift`, the only kind that becomes `ready`; or what is wrong with the data: more values are `missing`, "
             "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there; "
-            "or labels that take another time (`label_lag`)."
+            "or labels that take another time (`label_lag`), or a segment that differs from the model's other segments "
+            "by more than it did (`segment_gap`)."
         ),
         "category": _CATEGORY,
+        "segment": _SEGMENT,
         "models": (
             "Of a source: the models that use it, as settings name them or this partition has seen them, at most a "
             "hundred; empty otherwise."
@@ -131,6 +135,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "onset": _ONSET,
         "category": _CATEGORY,
         "columns": _COLUMNS,
+        "segment": _SEGMENT,
     },
     "RetrainRequest": {
         "request_id": "Derived from the alert that triggered it; fit for a job name, a run id or an idempotency key.",

@@ -40,6 +40,7 @@ class FieldMap:
     prediction: str | None = "$.prediction"  # what the model said
     label: str | None = "$.label"  # what came true, now or in a later event
     source: str | None = "$.source"  # the feature source that models share, beside or instead of a model
+    segment: str | None = None  # what `segments` may tell events apart by: becomes the feature `segment`
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -19,6 +19,7 @@ from streamer.codecs.fields import FieldMap, Getter, Path, follow, getter, parse
 Features = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 ABSENT = (None, UNSET)
+SEGMENT = "segment"
 IDENTIFIERS = ("model_id", "model_version", "prediction_id", "source")
 
 
@@ -27,7 +28,7 @@ class EventReader:
 
     def __init__(self, fields: FieldMap) -> None:
         paths = fields.paths()
-        get: dict[str, Getter] = dict.fromkeys((*IDENTIFIERS, "event_time", "prediction", "label"), _absent)
+        get: dict[str, Getter] = dict.fromkeys((*IDENTIFIERS, "event_time", "prediction", "label", SEGMENT), _absent)
         get |= {name: getter(path) for name, path in paths.items()}
         get |= {name: partial(_constant, text) for name, text in fields.constants().items()}
         self._identifiers = [(name, get[name]) for name in IDENTIFIERS]
@@ -35,6 +36,7 @@ class EventReader:
         self._features = _features_reader(fields, paths)
         self._prediction = get["prediction"]
         self._label = get["label"]
+        self._segment = get[SEGMENT] if fields.segment else None
 
     def __call__(self, document: Any) -> Event:
         """The event; raises `Refused`."""
@@ -46,11 +48,19 @@ class EventReader:
             version,
             prediction_id,
             _event_time(self._event_time(document)),
-            self._features(document),
+            self._all_features(document),
             _prediction(self._prediction(document)),
             _label(self._label(document)),
             source,
         )
+
+    def _all_features(self, document: dict[str, Any]) -> dict[str, Any] | None:
+        """The features, and the segment among them where it is mapped; a label alone has none."""
+        features = self._features(document)
+        if self._segment is None or (features is None and self._prediction(document) in ABSENT):
+            return features
+        segment = self._segment(document)
+        return features if segment in ABSENT else {**(features or {}), SEGMENT: segment}
 
 
 def _constant(text: str, _: Any) -> str:

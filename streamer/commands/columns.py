@@ -66,14 +66,15 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
 
 
 def table(found: Sequence[WatchedColumn]) -> list[str]:
-    """The columns for people; a heading for each version, topic and partition."""
+    """The columns for people; a heading for each version, segment, topic and partition."""
     rows = [_row(one) for one in found]
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    lines, before = [], ("", "", "")
+    lines, before = [], ("", "", "", "")
     for one, row in zip(found, rows, strict=True):
-        where = (one.model_version, one.topic, one.unit)
+        where = (one.model_version, one.segment, one.topic, one.unit)
         if where != before:
             version = f"version {one.model_version}" if one.model_version else "no version"
+            version += f", {one.segment}" if one.segment else ""
             lines += [f"{version} on {one.topic}, as of {one.unit}:", _line(HEAD, widths)]
             before = where
         lines.append(_line(row, widths))

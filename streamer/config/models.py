@@ -23,6 +23,7 @@ from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.detect import Limits
 from streamer.false_alarms import FalseAlarmSettings, allotted
 from streamer.labels import LabelSettings
+from streamer.segment_settings import SegmentSettings
 from streamer.service import CommitSettings
 from streamer.topics import OutputTopics
 
@@ -74,6 +75,7 @@ class Config(Section):
     false_alarms: FalseAlarmSettings | None = None  # how many all models together may raise; without it, `arl0` says
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
     sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and the models that use them
+    segments: dict[str, SegmentSettings] = Field(default_factory=dict)  # by pattern of model names; the first that fits
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
     limits: Limits = Limits()  # bounds on what producers can make us remember

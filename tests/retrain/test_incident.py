@@ -3,7 +3,8 @@
 import pytest
 from scipy.stats import norm
 
-from retrain.incident import Incident, Move
+from retrain.incident import Incident
+from retrain.move import Move
 from retrain.outcome import Outcome
 from streamer.testing.alerts import firing, moment
 
