@@ -22,6 +22,8 @@ PHI_MAX, THETA_MAX = 0.998, 0.98
 CHANCE = 12.0  # twice the gain in log likelihood under which inertia is put down to chance
 WORTH = 10.0  # what a theta must gain
 PHIS = np.array([-0.9, -0.6, -0.3, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995])
+SLOW_PHIS = np.array([0.98, 0.99, 0.998])  # of a level that is known to wander
+SLOW_THETAS = np.array([-0.98, -0.96, -0.93, -0.9])
 THETAS = np.array([-0.97, -0.95, -0.9, -0.8, -0.65, -0.5, -0.3, 0.3, 0.6])
 
 
@@ -34,8 +36,11 @@ class Arma(NamedTuple):
     variance: float
 
 
-def fit(d: F64) -> Arma | None:
-    """The model of these values, whose mean is 0; None where what shows can be chance."""
+def fit(d: F64, wanders: bool = False) -> Arma | None:
+    """The model of these values, whose mean is 0; None where what shows can be chance.
+
+    Of a series whose level is known to wander, chance still comes out as such a level.
+    """
     n = len(d)
     alone = float(d @ d) + 1e-9
     phi = float(d[1:] @ d[:-1]) / alone
@@ -46,7 +51,9 @@ def fit(d: F64) -> Arma | None:
     if n * math.log(inert / mixed) > WORTH:
         phi, theta, inert = mixed_phi, mixed_theta, mixed
     if n * math.log(alone / inert) < CHANCE:
-        return None
+        if not wanders:
+            return None
+        phi, theta = min(((x, y) for x in SLOW_PHIS for y in SLOW_THETAS), key=lambda of: _squares(d, *of))
     phi = max(-PHI_MAX, min(PHI_MAX, phi + (1.0 + 3.0 * phi) / n))  # the bias of the estimate (M. G. Kendall, 1954)
     innovations = np.empty(n)
     _innovations(d, phi, theta, innovations)

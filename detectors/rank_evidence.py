@@ -39,7 +39,8 @@ SLOW = 16.0  # values over which the slow averages of ranks reach
 STEP = 0.0625  # of a stored value, in standard units
 REVISED = 256  # a whitened series' coefficients are revised at every so many values
 BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
-IN_A_ROW = 4096  # values between two alarms in a row, at most
+SOON, LATE = 8192, 65_536  # values after which an alarm is one too many at the most, and one too few at the least
+ALARMS_MAX = 16
 LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 LINE = 64  # bytes in a cache line
 
@@ -103,7 +104,7 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     else:
         _weigh(one, tables, below, here, work)
         if one.evidence >= max(arl0 - one.blind, 50.0):
-            one.alarms = one.alarms + 1 if one.n < min(IN_A_ROW, 0.05 * arl0) else 1
+            _count_alarm(one, arl0)
             return ALARM
     _follow(one, (2.0 * below + here) / one.total - 1.0)
     if one.total >= counted_max:
@@ -115,6 +116,15 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
         return NOTHING
     return LOOK_DUE if one.n // (one.n & -one.n) < 8 else NOTHING  # four times until their number has doubled
+
+
+@kernel
+def _count_alarm(one: Record, arl0: float) -> None:
+    """Alarms that come much sooner than was asked are too many, until others come late."""
+    if one.n < min(SOON, 0.1 * arl0):
+        one.alarms = min(ALARMS_MAX, one.alarms + 1)
+    elif one.n > min(LATE, 0.5 * arl0):
+        one.alarms = max(0, one.alarms - 1)
 
 
 @kernel

@@ -10,9 +10,10 @@ import math
 from detectors.base import I64
 from detectors.jit import kernel
 from detectors.rank_arma import PHI_MAX, THETA_MAX
-from detectors.rank_gate import SLOW
+from detectors.rank_gate import SLOW, TOO_MANY
 from detectors.rank_state import Record, Series
 
+DOUBT = 1.5  # by which each alarm too many divides the power
 LEAST = 256.0  # ranks for which the error of a long-run variance is taken, at least
 
 
@@ -65,4 +66,4 @@ def _temper(one: Record) -> None:
             squared = (qq * x * x - 2.0 * pq * x * y + pp * y * y) / area
         inflated = 1.0 + 2.0 * math.sqrt(max(squared, 0.0))
         variance = max(variance, 1.05 * inflated * inflated)
-    one.power = 1.0 / variance
+    one.power = 1.0 / (variance * DOUBT ** max(0, one.alarms - TOO_MANY))

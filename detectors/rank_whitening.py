@@ -19,6 +19,7 @@ from detectors import rank_arma as arma
 from detectors import rank_scale as scale
 from detectors.base import F64
 from detectors.jit import kernel
+from detectors.rank_gate import TOO_MANY
 from detectors.rank_state import STORED, Record, Series
 
 KEPT = 256  # residuals of the stored values from which cells are made
@@ -71,7 +72,7 @@ def fit(series: Series, row: int) -> F64 | None:
     one = series[row]
     d = one["stored"] * STEP
     found = _take_out_waves(series, row, d, COSINE, SINE)
-    inertia = arma.fit(d)
+    inertia = arma.fit(d, wanders=one["alarms"] >= TOO_MANY)
     e = d if inertia is None else inertia.innovations
     model, residuals, clusters = scale.fit(e)
     if not (found or inertia or clusters or one["calendar_used"]):

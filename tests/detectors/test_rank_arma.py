@@ -70,3 +70,10 @@ def test_degenerate_values_are_no_trouble(values):
         assert abs(one.phi) <= 1.0
         assert abs(one.theta) <= max(abs(THETAS)) + 0.01
         assert np.isfinite(one.innovations).all()
+
+
+def test_of_a_level_known_to_wander_chance_comes_out_as_one_that_does():
+    """Slow, and under much noise."""
+    one = fit(np.random.default_rng(6).normal(size=1024), wanders=True)
+    assert one.phi >= 0.97
+    assert -one.phi < one.theta <= -0.9

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from detectors.rank_gate import TOO_MANY
 from detectors.rank_state import WORDS, records_of
-from detectors.rank_temper import revise, temper
+from detectors.rank_temper import DOUBT, revise, temper
 from detectors.registry import bank, settings_of
 
 ROW = np.array([0])
@@ -60,3 +61,25 @@ def test_the_power_is_that_of_the_error_left():
         assert one[0]["power"] == pytest.approx(1.0 / (1.05 * (1.0 + 2.0 * error) ** 2), rel=1e-3)
         powers.append(float(one[0]["power"]))
     assert powers == sorted(powers)
+
+
+def test_alarms_too_many_are_believed_less():
+    """Each divides the power, from the fourth on."""
+    powers = []
+    for alarms in (0, TOO_MANY, TOO_MANY + 1, TOO_MANY + 3):
+        series = records_of(np.zeros((1, WORDS), np.int64))
+        series[0]["pairs"], series[0]["qq"], series[0]["pp"], series[0]["alarms"] = 1000, 333.0, 88.0, alarms
+        temper(series, ROW)
+        powers.append(float(series[0]["power"]))
+    assert powers == pytest.approx([1.0, 1.0, 1.0 / DOUBT, 1.0 / DOUBT**3])
+
+
+def test_weeks_that_differ_by_chance_become_quiet():
+    """Each stretch of 400 values has a share of its own: after the first alarms, there are at most 0.3 in 10,000."""
+    random = np.random.default_rng(2)
+    share = np.repeat(random.beta(12, 20, size=(4, 500)), 400, axis=1)
+    values = np.where(random.random(share.shape) < share, random.exponential(3.0, share.shape), 0.0)
+    one = bank("shiryaev_roberts", settings_of("shiryaev_roberts"), 4)
+    rows = np.repeat(np.arange(4), 200_000)
+    at = one.update(rows, values.reshape(-1), np.zeros_like(rows)).at % 200_000
+    assert np.count_nonzero(at > 50_000) <= 0.3 * 4 * 15
