@@ -27,6 +27,8 @@ class AlertKind(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # more of them lie outside of the range of the training reference
     SEGMENT_GAP = "segment_gap"  # a segment differs from the model's others by more than it did
     LABEL_LAG = "label_lag"  # labels take another time to come than they did
+    SILENT = "silent"  # events, or labels, of the model have stopped coming, while others come
+    EVENT_RATE = "event_rate"  # they come more or less often than they did
     UNSEEN = "unseen"  # more of them are categories that the training reference does not have
 
 
@@ -48,12 +50,12 @@ class Alert:
     state: AlertState
     model_id: str  # `source:<name>` for a feature source
     model_version: str  # "" when events name none
-    column: str
+    column: str  # "(events)" and "(labels)" for what comes of a model as a whole
     detector: str
     statistic: float
     threshold: float
     effect: float  # how much moved, in `effect_unit`
-    effect_unit: str  # "ks_distance", "tv_distance", "sd", "rate" or "correlation"
+    effect_unit: str  # "ks_distance", "tv_distance", "sd", "rate" or "correlation"; of flows "s" or "per_hour"
     before: float  # location of the old regime, in the column's units; the share of `category` where one is named
     after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated

@@ -35,6 +35,7 @@ class Alarm:
     onset: int  # number of the subject's event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
     becomes_ready: bool = True  # whether there is something to retrain on once there are events enough
+    began: Mark | None = None  # where the new regime began, if that is known; then `subject` and `onset` say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +123,13 @@ class AlertBook:
     ) -> Iterator[tuple[int, Alert]]:
         """The alert of an alarm; and that it is ready, where that is known within this stretch."""
         at = _place(stretch, alarm.event)
-        now = self._marks.last(alarm.subject)
-        onset = _place_of(self._marks.place(alarm.subject, alarm.onset), alarm.topic, stretch.partition)
+        began = alarm.began or self._marks.place(alarm.subject, alarm.onset)
+        onset = _place_of(began, alarm.topic, stretch.partition)
         alert = Alert(alert_id=_alert_id(alarm, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
         yield alarm.event, alert
         if not alarm.becomes_ready:
             return
+        now = self._marks.last(alarm.subject)
         due = alarm.onset + self._enough
         if ready_at.pop((alarm.subject, alarm.series), None) is not None:
             self._forget(alarm.subject, alarm.series)

@@ -86,6 +86,7 @@ class ConfiguredFolds:
                 references=self._references,
                 sources=config.sources,
                 segments=config.segments,
+                flows=config.flows,
             )
         return self._detect[settings]
 

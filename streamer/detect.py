@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Alarms
+from detectors.flows import FlowSettings
 from detectors.ids import UNSEEN
 from detectors.marks import Marks
 from detectors.registry import bank
@@ -32,6 +33,7 @@ from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
+from streamer.flow_watch import FlowWatch
 from streamer.joint import JOINT, Joint
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.lives import Lives
@@ -89,6 +91,7 @@ class DetectSettings:
     references: References = field(default_factory=References)
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
+    flows: FlowSettings = field(default_factory=FlowSettings)
 
 
 class DetectFold:
@@ -119,6 +122,7 @@ class DetectFold:
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
         self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
         self._source_users = SourceUsers(settings.sources, self.subjects)
+        self._flows = FlowWatch(settings.flows, self.names, self._topics)
 
     @property
     def models(self) -> int:
@@ -155,6 +159,7 @@ class DetectFold:
             arrays |= nested(panel.takes, panel.dump())
         arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
         arrays |= nested("gaps", self._gaps.dump())
+        arrays |= nested("flow", self._flows.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -179,6 +184,7 @@ class DetectFold:
         self.quality.load(unnested("quality", arrays), anew)
         self.joint.load(unnested(JOINT, arrays), anew, is_ours=snapshot.is_private)
         self._gaps.load(unnested("gaps", arrays))
+        self._flows.load(unnested("flow", arrays))
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -238,6 +244,7 @@ class DetectFold:
         alarms += self.joint.alarms(values[ValueKind.NUMBER], batch.event_time_ms, self.tally)
         if self.segments:
             alarms += self._gaps.alarms(arrivals.compared(), self.tally)
+        alarms += self._flows.alarms(batch, rank, self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
         alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms

@@ -12,6 +12,7 @@ from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
 from streamer.compose import ConfiguredFolds, units
 from streamer.config import Config
+from streamer.flow_watch import FLOW
 from streamer.logs.kafka_log import KafkaLog
 from streamer.logs.kafka_settings import KafkaLogSettings
 from streamer.metrics import Metrics
@@ -44,7 +45,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     clock = SystemClock()
     metrics = Metrics()
     settings = log_settings(config, worker)
-    metrics.expect(settings.topics, config.detectors)
+    metrics.expect(settings.topics, [*config.detectors, FLOW])
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)

@@ -47,14 +47,20 @@ CONTRACTS = (
 )
 
 _MODEL = "The model; `source:<name>` for a feature source that models share, `fleet:<column>` for a storm."
-_BEFORE = "Location of the old regime, in the column's units; the share of `category`, or the rate of faults."
-_AFTER = "Location of the new regime, in the column's units; the share of `category`, or the rate of faults."
+_BEFORE = (
+    "Location of the old regime, in the column's units; the share of `category`, or the rate of faults. Of `silent` "
+    "the mean gap between events in s, of `event_rate` events an hour."
+)
+_AFTER = (
+    "Location of the new regime, in the column's units; the share of `category`, or the rate of faults. Of `silent` "
+    "the gap so far in s, of `event_rate` events an hour."
+)
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
 _EFFECT_UNIT = (
     "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate` "
     "(difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old "
     "regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than "
-    "smaller)."
+    "smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts."
 )
 _CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
 _COLUMNS = (
@@ -73,7 +79,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "model_version": 'The version that made the predictions; "" when events name none.',
         "column": (
             "The feature that moved; `prediction` and `error` are the model's output and its error, `joint` is how "
-            "columns depend on each other."
+            "columns depend on each other, `(events)` and `(labels)` what comes of the model as a whole."
         ),
         "detector": "The detector that raised the alarm.",
         "statistic": "The test's statistic when the alarm was raised.",

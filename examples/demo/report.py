@@ -43,7 +43,7 @@ def tell_subway(out: Console, findings: Findings, alarms: int, left_out: int) ->
         "What the data say: from late 2017 the delays on Yonge-University (yu) are more often of the kinds that were "
         "slow in 2014. In March 2020 the pandemic moves the hour of the typical report on both large lines, and the "
         "frozen models are off by more than before. From 2021 trains are further apart while a delay lasts. Line 3 "
-        "(srt) closed in July 2023: its model falls silent, which Driftline does not watch for yet."
+        "(srt) closed in July 2023: its model falls silent, which asks for no retrain."
     )
     out.print(f"{left_out:,} reports that name no single line ('YU/BD', bus routes) are left out.")
 
@@ -92,7 +92,8 @@ def _table(*names: str) -> Table:
 def _tell_effects(out: Console) -> None:
     out.print(
         "Effect, when the alarm came: KS is the distance of the distributions (0 to 1), with medians before and after; "
-        "sd counts standard deviations between means. '(shape)': the median stayed, the rest moved.",
+        "sd counts standard deviations between means. '(shape)': the median stayed, the rest moved. A silence has the "
+        "mean gap and the one so far.",
         style="dim",
     )
 
@@ -102,6 +103,9 @@ def _onset(move: Move) -> datetime:
 
 
 def _moved(move: Move, units: Mapping[str, str]) -> tuple[str, str, str]:
+    if move.effect_unit == "s":
+        before, after = figures(move.before / 3600, move.after / 3600)
+        return move.column, f"{before} → {after} h", "silent"
     before, after = figures(move.before, move.after)
     unit = units.get(move.column, "")
     change = f"{before} → {after} {unit}" if before != after else f"{before} {unit} (shape)"
@@ -118,6 +122,8 @@ def _truth(drift: Drift | None) -> str:
 def _asked(findings: Findings, incident: Incident) -> str:
     days = sorted(r.requested_at for r in findings.requests.values() if r.incident_id == incident.incident_id)
     again = f" +{len(days) - 1}" if len(days) > 1 else ""
+    if not days and all(move.effect_unit == "s" for move in incident.columns):
+        return "-"
     return f"{days[0]:%Y-%m-%d}{again}" if days else "not again yet"
 
 

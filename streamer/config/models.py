@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from detectors.flows import FlowSettings
 from retrain.settings import RetrainSettings
 from retrain.source_settings import SourceSettings
 from streamer.checkpointing import CheckpointSettings
@@ -78,6 +79,7 @@ class Config(Section):
     segments: dict[str, SegmentSettings] = Field(default_factory=dict)  # by pattern of model names; the first that fits
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
+    flows: FlowSettings = FlowSettings()  # when it is told that events stop coming, or come at another rate
     limits: Limits = Limits()  # bounds on what producers can make us remember
     commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
     checkpoints: CheckpointSettings = CheckpointSettings()  # where state is kept, for a restart

@@ -73,6 +73,13 @@ def test_the_pandemic_is_seen(run):
 
 
 @pytest.mark.slow
+def test_the_line_that_closed_is_the_one_that_falls_silent(run):
+    """Line 3 had its last report on 24 July 2023; nobody else falls silent in ten years."""
+    _, said = run
+    assert re.findall(r"(\S+) +(\S+)  \(events\)", said) == [("subway-srt", "2023-07-24")]
+
+
+@pytest.mark.slow
 def test_it_reads_well_in_a_pipe(run):
     """Eighty columns, no colours, no drawn boxes."""
     _, said = run
