@@ -29,6 +29,7 @@ class AlertKind(StrEnum):
     LABEL_LAG = "label_lag"  # labels take another time to come than they did
     SILENT = "silent"  # events, or labels, of the model have stopped coming, while others come
     EVENT_RATE = "event_rate"  # they come more or less often than they did
+    LABEL_RATE = "label_rate"  # fewer of the predictions get their label before the time-out
     UNSEEN = "unseen"  # more of them are categories that the training reference does not have
 
 

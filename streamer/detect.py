@@ -35,6 +35,7 @@ from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameT
 from streamer.evidence import facts_of
 from streamer.flow_watch import FlowWatch
 from streamer.joint import JOINT, Joint
+from streamer.label_values import Errors
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.lives import Lives
 from streamer.logs.base import Output, Records
@@ -122,7 +123,7 @@ class DetectFold:
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
         self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
         self._source_users = SourceUsers(settings.sources, self.subjects)
-        self._flows = FlowWatch(settings.flows, self.names, self._topics)
+        self._flows = FlowWatch(settings.flows, settings.labels.timeout_s, self.names, self._topics, self.subjects)
 
     @property
     def models(self) -> int:
@@ -236,7 +237,8 @@ class DetectFold:
     def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
         """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
         lives = Lives.of(batch, rank, self.subjects, self.marks, self.segments, self.tally)
-        arrivals = self._arrivals(batch, lives)
+        errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
+        arrivals = self._arrivals(batch, lives, errors)
         arrived, values = self._values(arrivals)
         alarms = self._alarms(batch, values)
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
@@ -244,15 +246,14 @@ class DetectFold:
         alarms += self.joint.alarms(values[ValueKind.NUMBER], batch.event_time_ms, self.tally)
         if self.segments:
             alarms += self._gaps.alarms(arrivals.compared(), self.tally)
-        alarms += self._flows.alarms(batch, rank, self.tally)
+        alarms += self._flows.alarms(batch, rank, errors, self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
         alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms
         return lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
 
-    def _arrivals(self, batch: EventBatch, lives: Lives) -> Arrivals:
+    def _arrivals(self, batch: EventBatch, lives: Lives, errors: Errors) -> Arrivals:
         """What a batch's events hold and its labels bring to light, for models and for their segments."""
-        errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
         arrivals = Arrivals.of(batch, lives, errors.values(self._lag_column))
         return arrivals.with_segments(self.segments.columns()[batch.model]) if self.segments else arrivals
 

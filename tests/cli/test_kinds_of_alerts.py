@@ -104,6 +104,13 @@ CASES = {
     "label_lag": Case(lags, "label_lag", "label_lag_s", "ks_window", "labels: {watch_lag: true}"),
     "silent": Case(lambda: fleet(lambda i, _: i < 1080), "silent", "(events)", "flow"),
     "labels silent": Case(lambda: fleet(lambda i, _: i < 1080, label=True), "silent", "(labels)", "flow"),
+    "label_rate": Case(
+        lambda: fleet(lambda i, r: i < 1080 or r.random() < 0.6, label=True),
+        "label_rate",
+        "(labels)",
+        "flow",
+        "labels: {timeout_s: 86400}",
+    ),
     "event_rate": Case(lambda: fleet(lambda i, r: i < 1080 or r.random() < 0.3), "event_rate", "(events)", "flow"),
 }
 
@@ -141,7 +148,7 @@ def test_a_recording_gives_the_alert_of_its_kind(name, tmp_path):
     told = (alert["kind"], alert["model_id"], alert["column"], alert["detector"])
     assert told == (case.kind, "bus", case.column, case.detector)
     is_flow = case.detector == "flow"
-    changes_ms, late_ms = (15 * DAY_MS, 3 * DAY_MS) if is_flow else (CHANGE * MINUTE_MS, 420 * MINUTE_MS)
+    changes_ms, late_ms = (15 * DAY_MS, 3.2 * DAY_MS) if is_flow else (CHANGE * MINUTE_MS, 420 * MINUTE_MS)
     assert START_MS + changes_ms - late_ms / 4 < ms_of(alert["onset"]) < START_MS + changes_ms + late_ms / 4
     assert START_MS + changes_ms <= ms_of(alert["at"]) < START_MS + changes_ms + late_ms
     assert bool(alert["reference_digest"]) == case.is_trained

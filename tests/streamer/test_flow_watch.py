@@ -1,6 +1,7 @@
 """Models, sources and labels whose events stop coming, through the detect fold."""
 
 import json
+from datetime import datetime
 from itertools import pairwise
 from random import Random
 
@@ -10,17 +11,23 @@ from detectors.flows import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect import DetectFold, DetectSettings, Limits
+from streamer.labels import LabelSettings
 from streamer.logs.base import Records
 from streamer.snapshot import Snapshot
 
 START_MS, MINUTE_MS, DAY = 1_782_889_200_000, 60_000, 1440
 STOPS = 3 * DAY
+MIDNIGHT_MS = START_MS - START_MS % 86_400_000
 
 
-def fold(flows=None, **limits):
+def fold(flows=None, timeout_s=604_800.0, **limits):
     codecs = dict.fromkeys(("p", "l"), JsonCodec(JsonSettings()))
     detectors = {"rate": settings_of("rate")}
-    return DetectFold(DetectSettings(codecs, detectors, flows=flows or FlowSettings(), limits=Limits(**limits)))
+    return DetectFold(
+        DetectSettings(
+            codecs, detectors, flows=flows or FlowSettings(), labels=LabelSettings(timeout_s), limits=Limits(**limits)
+        )
+    )
 
 
 def events(of_first, days=4, every=10, version=None):
@@ -128,3 +135,54 @@ def test_more_models_than_there_is_room_for_change_nothing_for_the_rest():
     assert (alert["kind"], alert["model_id"]) == ("silent", "m0")
     assert watching.models == 104
     assert len(watching.dump().arrays["flow/keys"]) <= 104
+
+
+def labelled(share_of, days=30, every=12):
+    """Three models with a prediction every 12 minutes, of whose labels, an hour later, these shares come."""
+    random, rows = Random(3), []
+    for minute in range(0, days * DAY, every):
+        for k in range(3):
+            at, name = MIDNIGHT_MS + (minute + k) * MINUTE_MS, f"m{k}-{minute}"
+            rows.append((at, {"model_id": f"m{k}", "prediction_id": name, "prediction": 1, "model_version": "7"}))
+            if random.random() < (share_of(minute // DAY) if k == 0 else 0.9):
+                rows.append((at + 60 * MINUTE_MS, {"model_id": f"m{k}", "prediction_id": name, "label": 1}))
+    rows.sort(key=lambda row: row[0])
+    values = [json.dumps(row | {"event_time": at}).encode() for at, row in rows]
+    return Records.build("p", 0, [(i, -1, None, value, ()) for i, value in enumerate(values)])
+
+
+def test_fewer_labels_are_one_alert_once_their_time_is_over(conforms):
+    """From 9 in 10 to 6 in 10: it says the shares, since when, and is seen after two days and the time-out."""
+    (alert,) = told(fold(timeout_s=2 * 86_400).step([labelled(lambda day: 0.9 if day < 15 else 0.6)]))
+    conforms("alert.v1", json.dumps(alert).encode())
+    told_of = (alert["kind"], alert["model_id"], alert["model_version"], alert["column"], alert["effect_unit"])
+    assert told_of == ("label_rate", "m0", "7", "(labels)", "rate")
+    assert (alert["before"], alert["after"]) == (pytest.approx(0.9, abs=0.03), pytest.approx(0.6, abs=0.1))
+    assert 14 < day_of(alert["onset"]) < 16
+    assert 19 <= day_of(alert["at"]) < 19.1
+
+
+def day_of(place):
+    return (datetime.fromisoformat(place["event_time"]).timestamp() * 1000 - MIDNIGHT_MS) / DAY / MINUTE_MS
+
+
+@pytest.mark.parametrize("usual", [0.0, 0.5, 1.0])
+def test_labels_as_they_were_are_no_news(usual):
+    """Neither are models that never get any, nor a day with fewer than usual."""
+    shares = {20: usual / 3}
+    assert told(fold(timeout_s=2 * 86_400).step([labelled(lambda day: shares.get(day, usual))])) == []
+
+
+@pytest.mark.parametrize("step", [701, 5000])
+def test_restarts_do_not_change_the_share_of_labels(step):
+    """In pieces, with restarts in between, alerts and state are those of the whole."""
+    records = labelled(lambda day: 0.9 if day < 15 else 0.6)
+    whole, one, found = fold(timeout_s=2 * 86_400), fold(timeout_s=2 * 86_400), []
+    expected = whole.step([records])
+    for start in range(0, len(records), step):
+        found += one.step([records.part(start, min(start + step, len(records)))])
+        other = fold(timeout_s=2 * 86_400)
+        other.load(Snapshot.from_bytes(one.dump().to_bytes()))
+        one = other
+    assert found == expected
+    assert one.dump().to_bytes() == whole.dump().to_bytes()
