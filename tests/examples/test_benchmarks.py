@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import banks, waiting_labels
+from benchmarks import banks, segments, waiting_labels
 
 
 @pytest.fixture
@@ -27,3 +27,12 @@ def test_five_million_predictions_wait_in_less_than_a_gigabyte():
     waiting = waiting_labels.measure()
     assert waiting_labels.OPEN * 48 < waiting.bytes <= 1e9
     assert waiting.labels_per_s >= 500_000
+
+
+def test_a_line_with_segments_and_one_without(monkeypatch, capsys):
+    """Both tell the time a record."""
+    monkeypatch.setattr(segments, "EVENTS", 600)
+    segments.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["without segments", "four segments"]
+    assert all(line.endswith(" µs a record") for line in lines)
