@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project_tree import PACKAGES, files, functions_of, lines_of, python_files, syntax_of, text_of
+from project_tree import PACKAGES, ROOT, files, functions_of, lines_of, python_files, syntax_of, text_of
 
 # Written in pieces, so that this file does not hold what it forbids.
 FORBIDDEN = {
@@ -166,3 +166,11 @@ def test_what_is_public_is_explained():
             if isinstance(node, ast.ClassDef) or lines_of(node) > WORDS_NEEDED_ABOVE_LINES:
                 found.append(f"{path}:{node.lineno} {node.name}")
     assert found == []
+
+
+def test_decisions_are_numbered_one_after_the_other():
+    """Each record in docs/adr has a number of its own, which its heading says too."""
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    for record in records:
+        assert record.read_text().startswith(f"# {int(record.name[:4])}. "), record.name
