@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,6 @@ class Bank(Protocol):
     # many numbers as the bank has `columns`, in which NaN and infinities are missing values)
     takes: ClassVar[str]
     takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
-    # A bank with a true `shares_rate` keeps an asked rate of false alarms: `update` takes a fourth array, of how many
-    # columns of its model share that rate with a value's series. Without it the series has it alone.
 
     @property
     def rows(self) -> int:
@@ -91,3 +89,18 @@ class Bank(Protocol):
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `dump`; the bank must already have grown to hold the rows."""
         ...
+
+
+class SharingBank(Bank, Protocol):
+    """A bank that keeps an asked rate of false alarms, which the columns of a model share."""
+
+    shares_rate: ClassVar[bool]  # true
+
+    def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
+        """The same; `columns` of its model share the rate with a value's series, which without it has it alone."""
+        ...
+
+
+def shares_rate(bank: Bank) -> TypeGuard[SharingBank]:
+    """Whether it is such a bank."""
+    return getattr(bank, "shares_rate", False)

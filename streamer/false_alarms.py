@@ -8,14 +8,15 @@ to know of another, and no unit of another unit.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-SECONDS: Final = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+from detectors.base import shares_rate
+from detectors.registry import bank
+from streamer.durations import seconds_of
+
 MARKS: Final = 4  # series of zeros and ones that `rate` keeps of a column: missing, type fault, out of range, unseen
-OF_EVENTS: Final = {"shiryaev_roberts", "joint"}  # whose arl0 counts events of a model, not values of a series
 EVENTS_PER_S_MAX: Final = 1e7
 COLUMNS_MAX: Final = 10_000
 
@@ -26,7 +27,7 @@ class FalseAlarmSettings:
 
     events_per_s: events of all models together, averaged over days; twice as many where segments are watched.
     at_most: alarms in a period; shared alike by the detectors that keep a rate and are not given their own `arl0`.
-    per: the period of event time: a number and m, h, d or w.
+    per: the period of event time: a number and s, m, h, d or w.
     columns: what is watched in an event: its features, the prediction and the error.
     """
 
@@ -40,15 +41,17 @@ class FalseAlarmSettings:
             raise ValueError(f"events_per_s must be above 0 and at most 10 million, not {self.events_per_s}")
         if not 0.0 < self.at_most <= 1e6:
             raise ValueError(f"at_most must be above 0 and at most a million, not {self.at_most}")
-        if not re.fullmatch(r"[1-9]\d{0,3}[mhdw]", self.per):
-            raise ValueError(f"per must be a number and m, h, d or w, as in 30d or 12h, not {self.per!r}")
+        try:
+            seconds_of(self.per)
+        except ValueError as problem:
+            raise ValueError(f"per must be a span of time: {problem}") from None
         if not 1 <= self.columns <= COLUMNS_MAX:
             raise ValueError(f"columns must be 1 to {COLUMNS_MAX:,}, not {self.columns}")
 
     @property
     def events(self) -> float:
         """In a period, of all models together."""
-        return self.events_per_s * int(self.per[:-1]) * SECONDS[self.per[-1]]
+        return self.events_per_s * seconds_of(self.per)
 
 
 def keeping(detectors: Mapping[str, Any]) -> list[str]:
@@ -77,8 +80,8 @@ def allotted(detectors: Mapping[str, Any], allowed: FalseAlarmSettings | None) -
 
 
 def _asked(name: str, settings: Any, allowed: FalseAlarmSettings, sharers: int) -> Any:
-    per_event = 1 if name in OF_EVENTS else allowed.columns * (MARKS if name == "rate" else 1)
-    arl0 = float(f"{allowed.events * per_event * sharers / allowed.at_most:.3g}")  # as people would write it
+    judged = allowed.events * _judged_of_an_event(name, settings, allowed.columns)
+    arl0 = float(f"{judged * sharers / allowed.at_most:.3g}")  # as people would write it
     try:
         return replace(settings, arl0=arl0)
     except ValueError as problem:
@@ -88,3 +91,11 @@ def _asked(name: str, settings: Any, allowed: FalseAlarmSettings, sharers: int) 
             f"{allowed.at_most:g} in {allowed.per}, of {allowed.events:.3g} events, is less than can be kept "
             f"({problem}): allow more, or a shorter period"
         ) from None
+
+
+def _judged_of_an_event(name: str, settings: Any, columns: int) -> int:
+    """How many of what its `arl0` counts a detector sees in an event of so many columns."""
+    one = bank(name, settings, 0)
+    if shares_rate(one) or one.takes == "rows":
+        return 1
+    return columns * (MARKS if one.takes == "marks" else 1)

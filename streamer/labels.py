@@ -31,8 +31,8 @@ F64 = NDArray[np.float64]
 U64 = NDArray[np.uint64]
 
 EMPTY = -1
-# columns of LabelJoin._meta: what is known of the ring and what has been counted
 WHO = 3  # columns of what is known of whose prediction waits, before those of its segment
+# columns of LabelJoin._meta: what is known of the ring and what has been counted
 HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
 NOTHING = QUIET_NAN  # bits of a prediction that isn't there
 CLASS_MASK = (1 << 48) - 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Alarms, Bank
+from detectors.base import Alarms, Bank, shares_rate
 from detectors.series import ValueKind
 from streamer.snapshot import nested, unnested
 
@@ -71,8 +71,8 @@ class Panel:
 
         One that keeps an asked rate of false alarms is told how many columns of a model have to share it.
         """
-        if getattr(one, "shares_rate", False):
-            return one.update(values.row, values.value, event_time_ms, values.columns)  # type: ignore[call-arg]
+        if shares_rate(one):
+            return one.update(values.row, values.value, event_time_ms, values.columns)
         return one.update(values.row, values.value, event_time_ms)
 
     def onset(self, row: int, ago: int, life: int, seen: int) -> int:

@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import F64
+from detectors.base import F64, shares_rate
 from detectors.power import smallest_shift
 from detectors.registry import bank
-from streamer.false_alarms import OF_EVENTS
 
 VALUES: Final = (100, 1_000, 10_000)
 TRAINED: Final = 10_000  # values of the normal column that stands for any
@@ -39,7 +38,8 @@ def shift_seen(name: str, settings: Any, sample: F64, n: int, columns: int) -> f
     `detectors.power`, where so many columns of the model share the rate of false alarms; a detector that takes no
     reference has seen as many values as the sample has.
     """
-    if name in OF_EVENTS:
+    one = bank(name, settings, 1)
+    if shares_rate(one):
         settings = replace(settings, arl0=min(settings.arl0 * columns, ARL0_MAX))
-    settled = 0 if bank(name, settings, 1).takes_reference else len(sample)
+    settled = 0 if one.takes_reference else len(sample)
     return smallest_shift(lambda rows: bank(name, settings, rows), sample, min(n, VALUES_MAX), settled)

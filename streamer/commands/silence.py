@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 import click
 
 from streamer.commands.options import config_option
 from streamer.commands.saying import rfc3339, say, speaking
-
-SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+from streamer.durations import seconds_of
 
 EXAMPLE = """\b
 Example:
@@ -19,12 +15,10 @@ Example:
 
 
 def _duration(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if not found or not int(found[1]):
-        raise click.BadParameter(f"{text!r} is not like 30m, 4h or 2d")
-    return int(found[1]) * SECONDS[found[2]]
+    try:
+        return None if text is None else seconds_of(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem)) from None
 
 
 @click.command(epilog=EXAMPLE)

@@ -83,7 +83,11 @@ def test_the_resolved_rates_are_written_into_the_settings_of_a_run(tmp_path):
         ("{shiryaev_roberts: }", "{events_per_s: 900000}", "arl0 must lie between .* allow more"),
         ("{shiryaev_roberts: }", "{events_per_s: 0}", "false_alarms.events_per_s: must be above 0"),
         ("{shiryaev_roberts: }", "{events_per_s: 1, per: 30}", "per"),
-        ("{shiryaev_roberts: }", "{events_per_s: 1, per: 30y}", "as in 30d or 12h"),
+        (
+            "{shiryaev_roberts: }",
+            "{events_per_s: 1, per: 30y}",
+            "a span of time: '30y' is not like 30m, 4h or 2d",
+        ),
         ("{shiryaev_roberts: }", "{events_per_s: 1, at_most: 0}", "false_alarms.at_most: must be above 0"),
         ("{shiryaev_roberts: }", "{events_per_s: 1, columns: 0}", "false_alarms.columns: must be 1"),
         ("{shiryaev_roberts: }", "{at_most: 1}", "events_per_s"),
