@@ -8,13 +8,17 @@ from pathlib import Path
 PAGE = Path(__file__).parent.parent / "docs" / "detectors.md"
 
 
-def written(name: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    """Print the table as its lines are measured, then put it between its marks in the page."""
-    begin, end = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->\n"
-    table = ""
-    for cells in (columns, ["---"] * len(columns), *lines):
-        table += f"| {' | '.join(cells)} |\n"
+def printed(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """The table, as Markdown, printed."""
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in (columns, ["---"] * len(columns), *lines))
     print(table)
+    return table
+
+
+def written(name: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Print the table, then put it between its marks in the page."""
+    begin, end = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->\n"
+    table = printed(columns, lines)
     text = PAGE.read_text()
     before, after = text.split(begin)[0], text.split(end)[1]
     PAGE.write_text(f"{before}{begin}{table}{end}{after}")

@@ -2,6 +2,8 @@
 
     python -m benchmarks.recorded_weeks [FOLDER]    with bike_hourly.parquet in it, which is not shipped
 
+Without it, the tables in the page stay as they are.
+
 Weeks in shuffled order are stationary but for their cycle: every alarm is false. In true order alarms tell what has
 happened; the table says what the column did in the four weeks before each onset and in the four after it.
 """
@@ -16,17 +18,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.dependent_laws import HOUR_MS
-from benchmarks.page import written
+from benchmarks.page import printed, written
 from detectors.base import F64, I64, Alarms
+from detectors.rank_calendar import HOUR_MS, WEEK_MS
 from detectors.registry import bank, settings_of
 
 SHIPPED = Path(__file__).parent.parent / "examples" / "data" / "ttc_subway_delays.parquet"
-WEEK_MS = 7 * 24 * HOUR_MS
 SHUFFLES = 20
 ASKED = 1e5  # values to a false alarm
 COLUMNS = ("column", "values", "false in 10,000, weeks shuffled", "alarms, true order", "of them in 10,000")
-ALARMS = ("column", "told on", "began on", "values above 0, before", "after", "mean, before", "after ")
+ALARMS = ("column", "told on", "began on", "values above 0, before", "after", "mean, before", "after")
 
 
 class Column(NamedTuple):
@@ -89,6 +90,11 @@ def explained(column: Column) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    columns = list(subway()) + (list(bikes(Path(sys.argv[1]))) if len(sys.argv) > 1 else [])
-    written("recorded weeks", COLUMNS, map(line, columns))
-    written("recorded alarms", ALARMS, (row for column in columns for row in explained(column)))
+    columns, folder = list(subway()), Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    if folder is not None:
+        columns += bikes(folder)
+    for name, head, rows in (
+        ("recorded weeks", COLUMNS, map(line, columns)),
+        ("recorded alarms", ALARMS, (row for column in columns for row in explained(column))),
+    ):
+        written(name, head, rows) if folder is not None else printed(head, rows)

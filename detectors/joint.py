@@ -67,7 +67,7 @@ class JointBank(RowBank):
     block that have both: where fewer than 8 or a third do, or one of the two is nearly constant, the block says nothing
     of them. So nulls in one column, however long, are no drift.
 
-    It learns for 8 blocks, and again after each alarm: then for twice as many each time alarms come soon after one
+    It learns for 9 blocks, and again after each alarm: then for twice as many each time alarms come soon after one
     another, up to 128 blocks, so that dependence that keeps changing is not told for ever.
 
     An alarm's statistic is the evidence, its `category` the two columns that moved most (`moved` tells which). Before
@@ -131,9 +131,9 @@ class JointBank(RowBank):
         learnt = kernels.LEARNT << np.minimum(head[:, kernels.ALARMS], kernels.DOUBLINGS_MAX)
         return np.asarray(head[:, kernels.BLOCKS] <= learnt, np.bool_)
 
-    def set_reference(self, row: int, values: F64) -> None:  # noqa: ARG002 -- as banks do
+    def set_reference(self, row: int, values: F64) -> None:
         """None is taken: a sample of each column does not tell how they go together."""
-        raise ValueError("joint takes no reference: it compares a model's rows with its earlier ones")
+        raise NotImplementedError("joint takes no reference: it compares a model's rows with its earlier ones")
 
     def _begin_anew(self, state: kernels.State, row: int) -> None:
         """After an alarm only what was learnt of the dependence of blocks stays, and that there was one."""

@@ -22,7 +22,7 @@ from detectors.jit import kernel
 
 F32 = NDArray[np.float32]
 
-LEARNT = 8  # blocks before the first residual that counts as evidence; twice as many with each alarm soon after another
+LEARNT = 8  # one less than the blocks before evidence counts; twice as many with each alarm soon after another
 DOUBLINGS_MAX = 4
 SOON = 64  # times as many blocks without an alarm, and the next one comes out of the blue again
 COUNTED_MAX = 2048.0  # blocks that a mean stands for, at most; then its weight is halved, so that the past fades

@@ -52,7 +52,7 @@ class ShareAlarm:
 
 
 class LabelShares:
-    """The shares of all flows of a fold unit. Some 500 bytes each, with a time-out of a week and windows of a day."""
+    """The shares of all flows of a fold unit. 440 bytes each, with a time-out of a week and windows of a day."""
 
     def __init__(self, window_s: float, timeout_s: float) -> None:
         self._window_ms = int(window_s * 1000)
@@ -94,7 +94,7 @@ class LabelShares:
 
     def _count(self, k: int, counted: Counted, offset: I64) -> None:
         number, now = counted.time_ms // self._window_ms, self._now[counted.topic]
-        fits = (counted.flow >= 0) & (now > 0) & (number <= now) & (number > now - self._open)
+        fits = (counted.flow >= 0) & (now > 0) & (number <= now) & (number >= now - self._wait)
         flow, slot = counted.flow[fits], number[fits] % self._open
         if k == 0:
             _, first = np.unique(flow * self._open + slot, return_index=True)

@@ -28,12 +28,11 @@ THETAS = np.array([-0.97, -0.95, -0.9, -0.8, -0.65, -0.5, -0.3, 0.3, 0.6])
 
 
 class Arma(NamedTuple):
-    """The model and its innovations; `information` is that of phi and theta, for innovations of variance 1."""
+    """The model and its innovations."""
 
     phi: float
     theta: float
     innovations: F64
-    variance: float
 
 
 def fit(d: F64, wanders: bool = False) -> Arma | None:
@@ -57,7 +56,7 @@ def fit(d: F64, wanders: bool = False) -> Arma | None:
     phi = max(-PHI_MAX, min(PHI_MAX, phi + (1.0 + 3.0 * phi) / n))  # the bias of the estimate (M. G. Kendall, 1954)
     innovations = np.empty(n)
     _innovations(d, phi, theta, innovations)
-    return Arma(phi, theta, innovations, float(innovations @ innovations) / n)
+    return Arma(phi, theta, innovations)
 
 
 @kernel

@@ -67,6 +67,9 @@ def _look(series: Series, rows: I64) -> None:
 
 def _end_learning(series: Series, row: int) -> None:
     one, rows = series[row], np.array([row])
+    if whitening.has_left(series, row):
+        _begin(series, row)
+        return
     residuals = whitening.fit(series, row)
     gate.forget(series, rows)
     if residuals is None:

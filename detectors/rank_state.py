@@ -48,7 +48,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
-    ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; no test before value 512
+    ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
     ("alarms", np.int8, ()),  # that came much sooner than asked, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),

@@ -25,6 +25,7 @@ from detectors.rank_state import STORED, Record, Series
 KEPT = 256  # residuals of the stored values from which cells are made
 STANDS_OUT = 14.0  # height over the spectrum that makes a wave: some 1 in 3,000 where there is none
 STEP = 0.0625  # of a stored value, in standard units
+FAR = 6.0  # standard units in which hardly any value lies
 LOWEST, HIGHEST = 8, 256  # waves looked for, in quarter turns over the stored values
 TURNS = 4 * STORED  # angles of a full turn that the search uses
 _ANGLES = np.arange(TURNS) * (2.0 * math.pi / TURNS)
@@ -55,6 +56,13 @@ def begin_learning(series: Series, row: int) -> None:
     one = series[row]
     one["learning"], one["whitened"], one["settled"], one["filled"] = 1, 0, 0, 0
     one["evidence"] = 0.0
+
+
+def has_left(series: Series, row: int) -> bool:
+    """Whether the stored values lie where there were hardly any when their units were learnt. All that is beyond what
+    can be stored looks alike, so nothing can be learnt from them.
+    """
+    return bool(np.mean(np.abs(series["stored"][row]) * STEP > FAR) > 0.5)
 
 
 def in_units(one: Record, y: float) -> float:

@@ -60,7 +60,7 @@ class Gaps(NamedTuple):
 
 
 class GapBank:
-    """The segments of all groups: 224 bytes a row and 56 a group. Rows and groups are numbered without gaps."""
+    """The segments of all groups: 216 bytes a row and 56 a group. Rows and groups are numbered without gaps."""
 
     def __init__(self) -> None:
         self._rows = np.zeros((0, KNOWN))

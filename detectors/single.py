@@ -61,15 +61,16 @@ class SingleDetector:
         `time_ms` is when it happened, in milliseconds since 1970, UTC. Detectors that know the day and the week learn
         their cycles from it; without, they take it that there are none.
         """
+        values = self._value
         if self._takes_rows:
-            alarms = self._bank.update(self._row, np.asarray(value, np.float64)[np.newaxis], self._time_ms)
-            self._remember(alarms, 1)
-            return len(alarms) > 0
-        number = float(value)  # type: ignore[arg-type]
-        if not math.isfinite(number):
-            raise ValueError(f"{self.name} can't judge {number}: leave missing values out, and count them")
-        self._value[0], self._time_ms[0] = number, time_ms
-        alarms = self._bank.update(self._row, self._value, self._time_ms)
+            values = np.asarray(value, np.float64)[np.newaxis]
+        else:
+            number = float(value)  # type: ignore[arg-type]
+            if not math.isfinite(number):
+                raise ValueError(f"{self.name} can't judge {number}: leave missing values out, and count them")
+            values[0] = number
+        self._time_ms[0] = time_ms
+        alarms = self._bank.update(self._row, values, self._time_ms)
         self._remember(alarms, 1)
         return len(alarms) > 0
 

@@ -189,5 +189,5 @@ def test_no_reference_is_taken():
     """It says why."""
     with pytest.raises(ValueError, match="takes no reference"):
         detector("joint", reference=[1.0, 2.0])
-    with pytest.raises(ValueError, match="joint takes no reference"):
+    with pytest.raises(NotImplementedError, match="joint takes no reference"):
         JointBank(JointSettings(), 1).set_reference(0, np.zeros(3))
