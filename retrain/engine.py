@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from retrain.action import Action, Noted, PublishIncident, close
+from retrain.action import Action, Noted, close
 from retrain.alert import Alert
 from retrain.control import Control
-from retrain.joining import incident_with
+from retrain.faults import tell_fault
 from retrain.outcome import Outcome
-from retrain.policy import SOURCE_PREFIX, Question, decide
+from retrain.own_drift import OwnDrift
+from retrain.policy import SOURCE_PREFIX
 from retrain.register import Register
 from retrain.remembered import make_last
 from retrain.settings import RetrainSettings
@@ -26,7 +27,6 @@ from retrain.silences import SILENCE_KINDS, Again, Silences
 from retrain.sources import Sources
 from retrain.state import EngineState, ModelState
 from retrain.storm import Storms
-from retrain.storm_state import StormState
 from retrain.users import SourcesByName, Users
 from retrain.versions import Order
 from retrain.waiting import Waiting
@@ -47,6 +47,7 @@ class Engine:
         self._storms = Storms(settings, self.state, self._withdrawals)
         self._silences = Silences(settings, self.state)
         self._waiting = Waiting(settings, self.state, self._register)
+        self._own = OwnDrift(settings, self.state, self._waiting)
         self._users = Users(sources or {}, self.state, settings.models_max)
         self._sources = Sources(settings, self.state, self._users, self._register, self._waiting)
 
@@ -89,19 +90,28 @@ class Engine:
 
     def _judge(self, model: ModelState, record: Alert, now: datetime, is_new: bool) -> list[Action]:
         """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""
+        is_fault = tell_fault(model.faults, record, model.now, self.settings)
         if silenced := self._silences.take(record, is_new):
             return self._waiting.release()[0] + silenced
-        actions = self._withdrawals.told(model, record)
+        actions = self._withdrawals.told_of_fault(model, record) if is_fault else []
         if record.model_id.startswith(SOURCE_PREFIX):
             return actions + self._sources.drifted(model, record, is_new)
         actions += self._storms.join(record, now)
         if not self.state.is_calm(record.column):
-            return actions + self._hold(model, record)
-        return actions + self._register.drifted(model, record) + self._absorb(model, record, is_new)
+            return actions + self._own.hold(model, record)
+        return actions + self._register.drifted(model, record) + self._own.absorb(model, record, is_new)
 
     def _judge_again(self, freed: Again) -> list[Action]:
-        """What silences have kept, as if it came now."""
-        return [a for model, kept in freed for a in self._judge(model, kept.alert, model.now, kept.is_new)]
+        """What silences have kept, as if it came now; what came of a source waits again."""
+        actions = list[Action]()
+        for model, kept in freed:
+            if self.state.models.get(kept.alert.model_id) is not model:
+                actions.append(Noted(kept.alert.alert_id, Outcome.MODEL_EVICTED))  # by what came before it
+            elif kept.source:
+                actions += self._waiting.again(model, kept)
+            else:
+                actions += self._judge(model, kept.alert, model.now, kept.is_new)
+        return actions
 
     def _pass_time(self, event_time: datetime) -> tuple[datetime, list[Action]]:
         """The fleet's time, and what ends by it."""
@@ -109,24 +119,3 @@ class Engine:
         ended, freed = self._silences.pass_time(now)
         actions = self._register.pass_time(now) + self._storms.pass_time(now) + self._sources.pass_time(now) + ended
         return now, actions + self._judge_again(freed)
-
-    def _hold(self, model: ModelState, alert: Alert) -> list[Action]:
-        """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
-        decision = decide(Question.of(alert, model, model.now, self.settings))
-        if decision is Outcome.REQUEST_MADE:
-            decision = Outcome.HELD_BY_STORM
-            if self.state.storms[alert.column].state is StormState.HELD:
-                self._waiting.put(model, alert)
-        return [*self._waiting.release()[0], Noted(alert.alert_id, decision)]
-
-    def _absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
-        """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        decision = decide(Question.of(alert, model, model.now, self.settings))
-        if decision is Outcome.REQUEST_MADE:
-            self._waiting.put(model, alert)
-            decision = Outcome.WAITING_FOR_ROOM
-        columns_max = self.settings.columns_max
-        model.incident = incident_with(model, alert, decision, is_new=is_new, columns_max=columns_max)
-        others, own = self._waiting.release(alert)
-        noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
-        return others + (own or noted)

@@ -11,15 +11,15 @@ from retrain.silence import Kept
 KEPT_MAX = 20_000  # series; beyond, the alert that was silenced longest ago is dropped
 
 
-def keep(kept: dict[str, Kept], alert: Alert, is_new: bool) -> list[Action]:
+def keep(kept: dict[str, Kept], alert: Alert, is_new: bool, source: str = "") -> list[Action]:
     """Keep an alert unless a newer one of its series is kept already; returns what is dropped for it, by name."""
-    series = "\n".join((alert.model_id, alert.model_version, series_of(alert)))
+    series = "\n".join((alert.model_id, alert.model_version, series_of(alert), source))
     before = kept.pop(series, None)
     if before and before.alert.at.offset > alert.at.offset:
         kept[series] = before
         return []
     same = before if before and before.alert.alert_id == alert.alert_id else None
-    kept[series] = Kept(alert, is_new or (same is not None and same.is_new))
+    kept[series] = Kept(alert, is_new or (same is not None and same.is_new), source)
     if len(kept) <= KEPT_MAX:
         return []
     dropped = kept.pop(next(iter(kept)))

@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from retrain.alert import Alert
 from retrain.control import ControlKind
 from retrain.outcome import Outcome
 from retrain.request import Approval, RetrainRequest
+from retrain.waiter import Waiter
 
 
 class RequestState(StrEnum):
@@ -89,12 +89,12 @@ class RequestLife:
     reported_by: str = ""  # who told that it is trained
     challenger: str = ""  # its version
     promoted_at: datetime | None = None
-    trigger: Alert | None = None  # what it was made of, as long as it may be withdrawn
+    trigger: Waiter | None = None  # what it was made of, as long as nobody has said anything: it may be withdrawn
     asked_before: datetime | None = None  # when the model was asked for before, which counts if this is withdrawn
 
     @classmethod
-    def begun(cls, request: RetrainRequest, review: bool, trigger: Alert, last: RequestLife | None) -> RequestLife:
-        """The life of a request that this alert makes, after the model's `last` one."""
+    def begun(cls, request: RetrainRequest, review: bool, trigger: Waiter, last: RequestLife | None) -> RequestLife:
+        """The life of a request that comes of this, after the model's `last` one."""
         is_free = request.approval is Approval.NOT_REQUIRED
         return cls(
             request_id=request.request_id,

@@ -10,7 +10,9 @@ from retrain.outcome import Outcome
 MEANING: Mapping[Outcome, str] = MappingProxyType(
     {
         Outcome.REQUEST_MADE: "all rules agree",
-        Outcome.SOURCE_WITHOUT_MODEL: "a source has nothing to retrain",
+        Outcome.SOURCE_WITHOUT_MODEL: "no model is known to use the source",
+        Outcome.NOT_DRIFT: "it tells of the data, which are nothing to retrain on",
+        Outcome.INHIBITED_BY_DATA_FAULT: "the data of the column are faulty",
         Outcome.EFFECT_TOO_SMALL: "it moved too little for a retrain",
         Outcome.WAITING_FOR_DATA: "not enough events of the new regime yet",
         Outcome.NO_TRAINING_WINDOW: "onset and end are not two places of one partition, in order",
@@ -18,6 +20,8 @@ MEANING: Mapping[Outcome, str] = MappingProxyType(
         Outcome.COOLING_DOWN: "the last request is younger than the cooldown",
         Outcome.BACKING_OFF: "the last promotions did not help, so the cooldown is longer",
         Outcome.HELD_BY_STORM: "the column moves in many models, and a person decides",
+        Outcome.HELD_FOR_SOURCE: "many models use the source, and a person decides",
+        Outcome.SOURCE_DISMISSED: "a person wants no retrain because of this drift of the source",
         Outcome.WAITING_FOR_ROOM: "the budget of the fleet is spent",
         Outcome.SILENCED: "a silence fits it",
         Outcome.OLDER_VERSION: "a newer version of the model serves",

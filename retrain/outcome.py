@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     # What became of the question whether to retrain.
     REQUEST_MADE = "request_made"
     SOURCE_WITHOUT_MODEL = "source_without_model"  # it is about a source that no model is known to use
-    NOT_DRIFT = "not_drift"  # the alert tells of a fault of the data, which is nothing to retrain on
+    NOT_DRIFT = "not_drift"  # the alert tells of the data or their flow, or of a gap, which are nothing to retrain on
     INHIBITED_BY_DATA_FAULT = "inhibited_by_data_fault"  # the column drifts while its data are faulty
     EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
     WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet

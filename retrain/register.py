@@ -26,6 +26,7 @@ from retrain.refusal import refusal
 from retrain.request import RetrainRequest, later
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
+from retrain.waiter import Waiter
 
 _BY_TIME = {True: (RequestState.EXPIRED, Outcome.EXPIRED), False: (RequestState.HELPED, Outcome.HELPED)}  # was it open?
 
@@ -36,20 +37,17 @@ class Register:
     def __init__(self, settings: RetrainSettings, state: EngineState) -> None:
         self._settings = settings
         self._state = state
-        self._model_of: dict[str, str] = {}
-        self.running = 0  # requests that are with people or trainers
-        for model_id, model in state.models.items():
-            if model.last_request:
-                self._model_of[model.last_request.request_id] = model_id
-                self.running += model.last_request.state in RUNNING
+        lives = {name: model.last_request for name, model in state.models.items() if model.last_request}
+        self._model_of = {life.request_id: name for name, life in lives.items()}
+        self.running = sum(life.state in RUNNING for life in lives.values())  # requests with people or trainers
         self._deadlines = Ranking(self._current)
 
-    def begin(self, model: ModelState, request: RetrainRequest, alert: Alert) -> None:
-        """Keep a request that this alert makes now, in place of the model's last one."""
+    def begin(self, model: ModelState, request: RetrainRequest, waiter: Waiter) -> None:
+        """Keep a request that comes of this now, in place of the model's last one."""
         if last := model.last_request:
             del self._model_of[last.request_id]
         self._model_of[request.request_id] = request.model_id
-        self._put(model, RequestLife.begun(request, self._settings.wants_review(request.model_id), alert, last))
+        self._put(model, RequestLife.begun(request, self._settings.wants_review(request.model_id), waiter, last))
 
     def forget(self, model: ModelState) -> list[Action]:
         """End the request of a model that is forgotten."""

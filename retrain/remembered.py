@@ -16,5 +16,6 @@ def make_last(
     if models.pop(model_id, None) is None and len(models) >= models_max:
         forgotten = models.pop(next(iter(models)))
         actions = close(forgotten, Outcome.MODEL_EVICTED) + register.forget(forgotten)
+        forgotten.last_request = forgotten.waiting = None  # who is at it just now finds nothing left
     models[model_id] = model
     return actions

@@ -17,12 +17,12 @@ class Matcher:
     column: str = "*"
     kind: AlertKind | None = None  # None: all kinds
 
-    def fits(self, alert: Alert) -> bool:
-        """Whether this alert is meant."""
+    def fits(self, alert: Alert, source: str = "") -> bool:
+        """Whether this alert is meant, by its model's name or by that of the source it came from."""
         return (
             self.kind in {None, alert.kind}
             and fnmatchcase(alert.column, self.column)
-            and fnmatchcase(alert.model_id, self.model)
+            and (fnmatchcase(alert.model_id, self.model) or (source != "" and fnmatchcase(source, self.model)))
         )
 
 
@@ -46,3 +46,4 @@ class Kept:
 
     alert: Alert
     is_new: bool  # whether it has joined no incident yet, as one that fired before the silence has
+    source: str = ""  # where it came from, if the model waited with the alert of a source

@@ -41,7 +41,7 @@ class Silences:
         """What a person says of a silence: the answer, last, and what is to be judged before it is given."""
         known = self._state.silences.get(control.request_id)
         if control.kind is ControlKind.SILENCE:
-            return [self._begin(control, known)], []
+            return self._begin(control, known), []
         if known is None or known.is_over:
             return [_answer(control, Outcome.ALREADY_SO if known else Outcome.UNKNOWN_SILENCE, known)], []
         self._state.silences[known.silence_id] = over = replace(known, is_over=True)
@@ -74,46 +74,48 @@ class Silences:
             actions.append(_by_itself(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
         return [*actions, Noted(alert.alert_id, Outcome.SILENCED)]
 
-    def _begin(self, control: Control, known: Silence | None) -> Action:
+    def _begin(self, control: Control, known: Silence | None) -> list[Action]:
         silences, now = self._state.silences, self._state.now
         matcher, until = control.matcher, control.until
         if known:
-            return _answer(control, Outcome.ALREADY_SO, known)
+            return [_answer(control, Outcome.ALREADY_SO, known)]
         if matcher is None or until is None:  # whoever reads the records lets none of these through
-            return _answer(control, Outcome.UNKNOWN_SILENCE)
+            return [_answer(control, Outcome.UNKNOWN_SILENCE)]
         if now is not None and until <= now:
-            return _answer(control, Outcome.TOO_LATE)
+            return [_answer(control, Outcome.TOO_LATE)]
         if len(silences) >= SILENCES_MAX:
             over = [one for one in silences.values() if one.is_over]
             if not over:
-                return _answer(control, Outcome.TOO_MANY_SILENCES)
+                return [_answer(control, Outcome.TOO_MANY_SILENCES)]
             del silences[min(over, key=lambda one: one.until).silence_id]
         silence = Silence(control.request_id, matcher, control.at, until, control.actor, control.comment)
         silences[silence.silence_id] = silence
-        self._keep_waiting(silence)
-        return _answer(control, Outcome.SILENCE_BEGAN, silence)
+        return [*self._keep_waiting(silence), _answer(control, Outcome.SILENCE_BEGAN, silence)]
 
-    def _keep_waiting(self, silence: Silence) -> None:
+    def _keep_waiting(self, silence: Silence) -> list[Action]:
         """What waits for a person or for room, and fits, waits for the end of the silence instead."""
+        dropped = list[Action]()
         for model in self._state.models.values():
-            if model.waiting and silence.matcher.fits(model.waiting):
-                keep(self._state.silenced, model.waiting, is_new=False)
+            waiter = model.waiting
+            if waiter and silence.matcher.fits(waiter.alert, waiter.source):
+                dropped += keep(self._state.silenced, waiter.alert, is_new=False, source=waiter.source)
                 model.waiting = None
+        return dropped
 
-    def _silencing(self, alert: Alert) -> Silence | None:
+    def _silencing(self, alert: Alert, source: str = "") -> Silence | None:
         """The first of the silences that fit an alert."""
         silences = self._state.silences.values()
-        return next((one for one in silences if not one.is_over and one.matcher.fits(alert)), None)
+        return next((one for one in silences if not one.is_over and one.matcher.fits(alert, source)), None)
 
     def _free(self) -> tuple[list[Action], Again]:
         """Take out what no silence fits any more, its models brought to the fleet's time, and pass over what is old."""
         actions, again, silenced = list[Action](), Again(), self._state.silenced
-        for series in [s for s, one in silenced.items() if self._silencing(one.alert) is None]:
+        for series in [s for s, one in silenced.items() if self._silencing(one.alert, one.source) is None]:
             kept = silenced.pop(series)
             model, alert = self._state.models.get(kept.alert.model_id), kept.alert
             if model is None:
-                continue  # forgotten, and its alerts with it
-            if model.is_before_promotion(alert):
+                actions.append(Noted(alert.alert_id, Outcome.MODEL_EVICTED))
+            elif model.is_before_promotion(alert):
                 actions.append(Noted(alert.alert_id, Outcome.BEFORE_PROMOTION))
             elif alert.model_version in model.versions.older:
                 actions.append(Noted(alert.alert_id, Outcome.OLDER_VERSION))

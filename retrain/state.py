@@ -17,6 +17,7 @@ from retrain.shared import Shared
 from retrain.silence import Kept, Silence
 from retrain.storm_state import Storm, StormState
 from retrain.versions import Versions
+from retrain.waiter import Waiter
 
 
 @dataclass(slots=True)
@@ -31,8 +32,7 @@ class ModelState:
     versions: Versions
     incident: Incident | None = None
     last_request: RequestLife | None = None
-    waiting: Alert | None = None  # worth a retrain, and waiting for room in the fleet's budget
-    waits_for: str = ""  # the source whose alert it waits with; "" when that is its own
+    waiting: Waiter | None = None  # worth a retrain, and waiting for room in the fleet's budget
     unhelpful: int = 0  # promotions in a row that did not help
     faults: dict[str, datetime] = field(default_factory=dict)  # column -> when a fault of its data was last told
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
@@ -117,6 +117,10 @@ class EngineState:
         return storm is None or storm.state is StormState.RELEASED
 
     def waits_with(self, model_id: str, column: str) -> bool:
-        """Whether the model waits for a retrain because of this column."""
-        model = self.models.get(model_id)
-        return model is not None and model.waiting is not None and model.waiting.column == column
+        """Whether the model waits for a retrain because of this column of its own."""
+        waiting = model.waiting if (model := self.models.get(model_id)) else None
+        return waiting is not None and not waiting.source and waiting.alert.column == column
+
+    def may_ask(self, waiter: Waiter) -> bool:
+        """Whether no storm holds it back. Sources are in no storm; they have their own incidents."""
+        return bool(waiter.source) or self.is_calm(waiter.alert.column)

@@ -59,8 +59,7 @@ class Storms:
         storm = self.state.storms.get(alert.column)
         if storm is None:
             return self._gather(alert, now)
-        if len(storm.models) < self.settings.models_max:
-            storm.models[alert.model_id] = None
+        storm.join(alert.model_id, self.settings.models_max)
         storm.incident = replace(
             storm.incident,
             last_alert_at=now,
@@ -109,7 +108,8 @@ class Storms:
         return self._open(alert, now) if len(recent) >= least else []
 
     def _open(self, alert: Alert, now: datetime) -> list[Action]:
-        models = dict.fromkeys(self.state.columns.pop(alert.column))
+        waiting = [name for name in self.state.models if self.state.waits_with(name, alert.column)]
+        models = dict.fromkeys([*self.state.columns.pop(alert.column), *waiting])
         fleet = replace(alert, model_id=FLEET_PREFIX + alert.column)
         incident = Incident.opened(fleet, "", now, Outcome.HELD_BY_STORM)
         storm = Storm(replace(incident, alerts=len(models)), models)

@@ -10,27 +10,17 @@ from retrain.action import Action, Noted, PublishIncident, PublishRequest
 from retrain.alert import Alert
 from retrain.budget import Budget
 from retrain.incident import Incident
-from retrain.move import Move
 from retrain.outcome import Outcome
 from retrain.policy import Question, decide
 from retrain.ranking import Ranking
 from retrain.register import Register
 from retrain.request import RetrainRequest, TrainingWindow, request_for
 from retrain.settings import RetrainSettings
+from retrain.silence import Kept
 from retrain.state import EngineState, ModelState
+from retrain.urgency import Urgency, urgency
+from retrain.waiter import Waiter
 from retrain.withdrawal import renewed
-
-ERROR = "error"  # the column that the errors of predictions are watched in
-Urgency = tuple[bool, float, float]
-
-
-def urgency(alert: Alert) -> Urgency:
-    """The less, the more urgent: errors go before all else, then what moved most, then what is used most.
-
-    Use is the events a second of the new regime until the detector was sure.
-    """
-    seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
-    return alert.column != ERROR, -Move.of(alert).strength, -alert.n_current / max(seconds, 1.0)
 
 
 class Waiting:
@@ -48,16 +38,22 @@ class Waiting:
 
         `source` is where the alert came from, if it is not the model's own.
         """
-        if model.waiting is None or self._rank(alert) <= self._rank(model.waiting):
-            model.waiting, model.waits_for = alert, source
+        waiter = Waiter(alert, source)
+        if model.waiting is None or self._rank(waiter) <= self._rank(model.waiting):
+            model.waiting = waiter
             self._ranking.put(urgency(alert), alert.model_id)
+
+    def again(self, model: ModelState, kept: Kept) -> list[Action]:
+        """Let a model wait again with what a silence has kept back, and make the requests that there is room for."""
+        self.put(model, kept.alert, kept.source)
+        return self.release()[0]
 
     def free(self, model_ids: Iterable[str]) -> None:
         """Let models take their place again whose storm is released."""
         for model_id in model_ids:
             model = self._state.models.get(model_id)
             if model and model.waiting:
-                self._ranking.put(urgency(model.waiting), model_id)
+                self._ranking.put(urgency(model.waiting.alert), model_id)
 
     def release(self, own: Alert | None = None) -> tuple[list[Action], list[Action]]:
         """Make the requests that there is room for: what is to be done about others, and about the model of `own`.
@@ -65,71 +61,75 @@ class Waiting:
         `own` is the alert at hand, whose request bears its model's time; others bear the fleet's.
         """
         others, ours = list[Action](), list[Action]()
-        for model, alert in self._next():
-            is_own = own is not None and alert.model_id == own.model_id
+        for model, waiter in self._next():
+            is_own = own is not None and waiter.alert.model_id == own.model_id
             now = model.now if is_own else max(self._state.now or model.now, model.now)
-            *before, last = self._ask(model, alert, now, None if is_own else Outcome.REQUEST_MADE)
+            *before, last = self._ask(model, waiter, now, None if is_own else Outcome.REQUEST_MADE)
             if is_own and isinstance(last, PublishRequest):
                 ours = [*before, last]
             else:
                 others += [*before, last]
         return others, ours
 
-    def _next(self) -> Iterator[tuple[ModelState, Alert]]:
+    def _next(self) -> Iterator[tuple[ModelState, Waiter]]:
         """Whom there is room for; what a storm holds takes its place again when it is released."""
         while (first := self._ranking.first()) and self._budget.has_room(self._register.running):
             self._ranking.take()
             rank, model_id = first
             model = self._state.models.get(model_id)
-            alert = model.waiting if model else None
-            if model and alert and urgency(alert) == rank and self._state.is_calm(alert.column):
-                yield model, alert
+            waiter = model.waiting if model else None
+            if model and waiter and urgency(waiter.alert) == rank and self._state.may_ask(waiter):
+                yield model, waiter
 
-    def _ask(self, model: ModelState, alert: Alert, now: datetime, reason: Outcome | None) -> list[Action]:
+    def _ask(self, model: ModelState, waiter: Waiter, now: datetime, reason: Outcome | None) -> list[Action]:
         """The request of a model that waits, and its incident, published for this reason or the one it has."""
-        source = self._state.models.get(model.waits_for)
+        alert, source = waiter.alert, self._state.models.get(waiter.source)
+        if waiter.source and not source:
+            model.waiting = None
+            return [Noted(alert.alert_id, Outcome.MODEL_EVICTED)]
         question = Question.of(alert, model, now, self._settings, source)
         decision = decide(question)
         model.waiting = None
         if decision is not Outcome.REQUEST_MADE or question.window is None:
             return [Noted(alert.alert_id, decision)]
         if source:
-            return self._ask_for(source, model, alert, question.window, now)
+            return self._ask_for(source, model, waiter, question.window, now)
         # What a storm held may have no incident of its own yet.
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
-        request = self._begin(model, alert, incident, question.window, now)
+        request = self._begin(model, waiter, incident, question.window, now)
         reason = reason or incident.reason
         model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
 
     def _ask_for(
-        self, source: ModelState, model: ModelState, alert: Alert, window: TrainingWindow, now: datetime
+        self, source: ModelState, model: ModelState, waiter: Waiter, window: TrainingWindow, now: datetime
     ) -> list[Action]:
         """The request of a model that uses a source which has moved: the incident is the source's."""
-        incident = source.incident or Incident.opened(alert, "", now, Outcome.REQUEST_MADE)
+        incident = source.incident or Incident.opened(waiter.alert, "", now, Outcome.REQUEST_MADE)
         incident = replace(incident, model_version=model.versions.newest)
-        request = self._begin(model, alert, incident, window, now)
+        request = self._begin(model, waiter, incident, window, now)
         if source.incident:
             source.incident = replace(source.incident, request_id=request.request_id)
         return [PublishRequest(request)]
 
     def _begin(
-        self, model: ModelState, alert: Alert, incident: Incident, window: TrainingWindow, now: datetime
+        self, model: ModelState, waiter: Waiter, incident: Incident, window: TrainingWindow, now: datetime
     ) -> RetrainRequest:
+        alert = waiter.alert
         approval = self._settings.approval_of_training(alert.model_id)
         request = request_for(alert, incident, window, now, self._settings.expires_after_s, approval)
         request = renewed(request, model.last_request)
-        self._register.begin(model, request, alert)
+        self._register.begin(model, request, waiter)
         self._budget.spend()
         return request
 
     def _current(self) -> Iterator[tuple[Urgency, str]]:
         models = self._state.models.items()
         return (
-            (urgency(model.waiting), model_id)
+            (urgency(model.waiting.alert), model_id)
             for model_id, model in models
-            if model.waiting and self._state.is_calm(model.waiting.column)
+            if model.waiting and self._state.may_ask(model.waiting)
         )
 
-    def _rank(self, alert: Alert) -> tuple[bool, Urgency]:
-        return not self._state.is_calm(alert.column), urgency(alert)
+    def _rank(self, waiter: Waiter) -> tuple[bool, Urgency]:
+        return not self._state.may_ask(waiter), urgency(waiter.alert)

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from retrain.action import Action, close
 from retrain.alert import Alert
-from retrain.faults import is_faulty, tell_fault
+from retrain.faults import is_faulty
 from retrain.ids import derived_id
 from retrain.lifecycle import RequestLife, RequestState
 from retrain.outcome import Outcome
@@ -24,8 +24,6 @@ from retrain.register import Register
 from retrain.request import RetrainRequest
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
-
-_UNANSWERED = frozenset({RequestState.REQUESTED, RequestState.APPROVED})
 
 
 class Withdrawals:
@@ -36,38 +34,42 @@ class Withdrawals:
         self._state = state
         self._register = register
 
-    def told(self, model: ModelState, alert: Alert) -> list[Action]:
-        """Remember a fault of the data that an alert tells of, and withdraw a recent request that was made of it."""
-        if not tell_fault(model.faults, alert, model.now, self._settings):
-            return []
+    def told_of_fault(self, model: ModelState, alert: Alert) -> list[Action]:
+        """Withdraw a recent request that was made of a column whose data are faulty, as this alert tells."""
         if shared := self._state.sources.get(alert.model_id):
             return self._review_source(model, shared.models)
         life = model.last_request
-        return self.review(model) if life and self._is_recent(life, model.now) else []
+        if life is None or not self._is_recent(life, model.now, self._settings.inhibit_s):
+            return []
+        return self._review(model) if alert.column in _reasons(model) else []
 
     def join_storm(self, model_id: str, column: str) -> list[Action]:
         """Withdraw what was asked for one of the first models of a storm, and close its incident of that column."""
         model = self._state.models.get(model_id)
         if model is None:
             return []
-        actions, own = self.review(model), model.open_incident
+        life, window_s = model.last_request, self._settings.storm_window_s
+        is_recent = life is not None and self._is_recent(life, self._state.now or model.now, window_s)
+        actions, own = self._review(model) if is_recent else [], model.open_incident
         if own and (actions or own.request_id is None) and {move.column for move in own.columns} == {column}:
             actions += close(model, Outcome.JOINED_STORM)
         return actions
 
-    def review(self, model: ModelState) -> list[Action]:
-        """Withdraw the model's request if nothing that moved is a reason for it any more."""
-        life = model.last_request
-        if life is None or life.trigger is None or not _may_end(life):
+    def _review(self, model: ModelState) -> list[Action]:
+        """Withdraw the model's request if nothing of its own that moved is a reason for it any more."""
+        life, reasons = model.last_request, _reasons(model)
+        if life is None or life.trigger is None or not reasons:
             return []
-        moved = {move.column for move in model.incident.columns} if model.incident else set[str]()
-        if not all(self._is_no_reason(model, column) for column in moved | {life.trigger.column}):
+        if not all(self._is_no_reason(model, column) for column in reasons):
             return []
-        is_fault = is_faulty(model.faults, life.trigger.column, model.now, self._settings)
-        if not is_fault:
+        column = life.trigger.alert.column
+        if is_faulty(model.faults, column, model.now, self._settings):
+            return [self._withdraw(model, life, Outcome.WITHDRAWN_BY_DATA_FAULT, model.now)]
+        storm = self._state.storms[column]
+        storm.join(life.trigger.alert.model_id, self._settings.models_max)
+        if storm.holds(life.trigger.alert.model_id):
             model.waiting = life.trigger
-        reason = Outcome.WITHDRAWN_BY_DATA_FAULT if is_fault else Outcome.WITHDRAWN_BY_STORM
-        return [self._withdraw(model, life, reason, model.now)]
+        return [self._withdraw(model, life, Outcome.WITHDRAWN_BY_STORM, model.now)]
 
     def _review_source(self, source: ModelState, model_ids: Iterable[str]) -> list[Action]:
         """Withdraw what was asked for the models of a source if all that moved in it is faulty."""
@@ -77,25 +79,28 @@ class Withdrawals:
         actions, of_it = list[Action](), {move.alert_id for move in moves}
         for model in filter(None, map(self._state.models.get, model_ids)):
             life = model.last_request
-            if not (life and life.trigger and _may_end(life)) or life.trigger.alert_id not in of_it:
+            if not (life and life.trigger) or life.trigger.alert.alert_id not in of_it:
                 continue
-            if self._is_recent(life, now):
+            if self._is_recent(life, now, self._settings.inhibit_s):
                 actions.append(self._withdraw(model, life, Outcome.WITHDRAWN_BY_DATA_FAULT, now))
         return actions
 
     def _withdraw(self, model: ModelState, life: RequestLife, reason: Outcome, now: datetime) -> Action:
         return self._register.end(model, life, RequestState.WITHDRAWN, reason, now)
 
-    def _is_recent(self, life: RequestLife, now: datetime) -> bool:
-        return (now - life.requested_at).total_seconds() < self._settings.inhibit_s
+    def _is_recent(self, life: RequestLife, now: datetime, within_s: float) -> bool:
+        return (now - life.requested_at).total_seconds() < within_s
 
     def _is_no_reason(self, model: ModelState, column: str) -> bool:
         return not self._state.is_calm(column) or is_faulty(model.faults, column, model.now, self._settings)
 
 
-def _may_end(life: RequestLife) -> bool:
-    """Whether nobody has said anything of the request yet."""
-    return life.state in _UNANSWERED and not life.approved_by
+def _reasons(model: ModelState) -> set[str]:
+    """The columns of the model's own that its request is about; none where it came of a source."""
+    trigger = model.last_request.trigger if model.last_request else None
+    if trigger is None or trigger.source:
+        return set()
+    return {trigger.alert.column, *(move.column for move in (model.incident.columns if model.incident else ()))}
 
 
 def renewed(request: RetrainRequest, last: RequestLife | None) -> RetrainRequest:

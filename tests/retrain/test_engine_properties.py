@@ -1,6 +1,7 @@
 """What holds for the engine whatever it is told."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -11,8 +12,10 @@ from retrain.control import Control, ControlKind
 from retrain.engine import Engine
 from retrain.incident import IncidentState
 from retrain.lifecycle import OPEN, REFUSALS, RUNNING
+from retrain.meaning import MEANING
 from retrain.settings import ApprovalBefore, RetrainSettings
 from retrain.silence import Matcher
+from retrain.source_settings import SourceSettings
 from streamer.testing.alerts import START, random_alerts
 
 DAY_S = 86_400.0
@@ -43,10 +46,14 @@ def settings_of_engines(draw):
     )
 
 
-def records_with_words(random, settings, n):
-    """Random alerts with random things that are said of the requests that come of them, some of them unknown."""
-    records, ids, engine = [], ["retrain-unknown"], Engine(settings)
+SOURCES = {"weather": SourceSettings(["bus-*", "tram-7"])}
+
+
+def records_with_words(random, settings, n, sources=None):
+    """Random alerts with random things that are said of the requests and incidents that come of them, some unknown."""
+    records, ids, engine = [], ["retrain-unknown"], Engine(settings, None, sources)
     for alert in random_alerts(random, n):
+        told = len(records)
         records.append(alert)
         for _ in range(random.choice([0, 0, 1, 3])):
             at = START + timedelta(seconds=random.randrange(-DAY, (n + 8) * DAY // 2))
@@ -57,11 +64,16 @@ def records_with_words(random, settings, n):
             matcher = Matcher(model=random.choice(["bus-1", "*"]), column=random.choice(["headway_s", "*"]))
             silence = {"matcher": matcher, "until": until} if kind is ControlKind.SILENCE else {}
             records.append(Control(kind, name, at, actor, model_version=version, **silence))
-        for record in records[len(records) - 1 :]:
+        for record in records[told:]:
             actions = engine.handle(record)
             ids += [a.request.request_id for a in actions if isinstance(a, PublishRequest)]
-            ids += [a.incident.incident_id for a in actions if a.reason == "storm_opened"]
+            ids += [a.incident.incident_id for a in actions if isinstance(a, PublishIncident) and _may_be_judged(a)]
     return records
+
+
+def _may_be_judged(action):
+    """Whether a person may release or dismiss the incident: a storm's, or a source's that is held."""
+    return action.reason == "storm_opened" or action.incident.decision == "held_for_source"
 
 
 def published(settings, alerts, kind):
@@ -130,14 +142,22 @@ def test_repeats_anywhere_change_nothing(settings, random, n, data):
     assert list(once.state.models.items()) == list(twice.state.models.items())
 
 
-@given(settings_of_engines(), randoms, lengths, st.integers(0, 40))
-def test_going_on_from_a_state_is_going_on(settings, random, n, cut):
-    """An engine made from another's state does what that one would have done."""
-    records = records_with_words(random, settings, n)
-    engine = Engine(settings)
+@given(
+    settings_of_engines(),
+    randoms,
+    lengths,
+    st.integers(0, 60),
+    st.sampled_from([None, SOURCES]),
+    st.sampled_from([2, 100]),
+)
+def test_going_on_from_a_state_is_going_on(settings, random, n, cut, sources, models_max):
+    """An engine made from another's state does what that one would have done, also where it forgets models."""
+    settings = replace(settings, models_max=models_max)
+    records = records_with_words(random, settings, n, sources)
+    engine = Engine(settings, None, sources)
     for record in records[:cut]:
         engine.handle(record)
-    resumed = Engine(settings, deepcopy(engine.state))
+    resumed = Engine(settings, deepcopy(engine.state), sources)
     for record in records[cut:]:
         assert engine.handle(record) == resumed.handle(record)
 
@@ -170,7 +190,7 @@ def test_the_budget_is_never_exceeded(settings, random, n):
             if isinstance(action, PublishRequest):
                 made.append(engine.state.now)
                 state[action.request.request_id] = "approved"
-            elif isinstance(action, PublishDecision):
+            elif isinstance(action, PublishDecision) and action.decision.request_id in state:
                 state[action.decision.request_id] = action.decision.state
         running = sum(each in RUNNING for each in state.values())
         assert running <= (settings.running_max or n)
@@ -199,3 +219,18 @@ def test_models_never_exceed_their_bound(random, n):
     for alert in random_alerts(random, n):
         engine.handle(alert)
         assert len(engine.state.models) == 1
+
+
+@given(settings_of_engines(), randoms, lengths, st.sampled_from([None, SOURCES]))
+def test_why_nothing_was_asked_for_can_be_said_in_words(settings, random, n, sources):
+    """Every decision that stands in an incident has a meaning, which `driftline explain` prints."""
+    engine = Engine(settings, None, sources)
+    for record in records_with_words(random, settings, n, sources):
+        for action in engine.handle(record):
+            if isinstance(action, PublishIncident) and not _of_many(action.incident):
+                assert action.incident.decision in MEANING
+
+
+def _of_many(incident):
+    """Whether it is a storm's, or a source's that a person has judged."""
+    return incident.model_id.startswith("fleet:") or incident.decision == "source_released"

@@ -111,7 +111,7 @@ def test_each_model_keeps_to_its_own_rules():
     assert engine.state.models["bus-1"].waiting is None
     engine = engine_of(running_max=1)
     assert asked(told(engine, *drift(2))) == ["bus-1"]
-    assert engine.state.models["tram-7"].waiting.column == "temp_c"
+    assert engine.state.models["tram-7"].waiting.alert.column == "temp_c"
     engine = engine_of(cooldown_s=0)
     (request,) = [a.request for a in told(engine, ready("1h", "1h", "bus-1")) if isinstance(a, PublishRequest)]
     fired, became_ready = drift(2)

@@ -144,7 +144,7 @@ def test_a_storm_leaves_other_incidents_and_requests_alone():
     told(engine, ready("1h", "1h", "b", column="dwell_s"), firing("1h", "b"))
     actions = told(engine, firing("1h 10m", "c"), ready("2h", "1h", "b", effect=3.0))
     assert "joined_storm" not in reasons(actions)
-    assert engine.state.models["b"].waiting.column == "dwell_s"
+    assert engine.state.models["b"].waiting.alert.column == "dwell_s"
     source = engine.handle(firing("2h", "source:weather"))
     assert reasons(source) == "incident_opened source_without_model"
 

@@ -1,0 +1,18 @@
+"""Whose retrain goes first."""
+
+from __future__ import annotations
+
+from retrain.alert import Alert
+from retrain.move import Move
+
+ERROR = "error"  # the column that the errors of predictions are watched in
+Urgency = tuple[bool, float, float]
+
+
+def urgency(alert: Alert) -> Urgency:
+    """The less, the more urgent: errors go before all else, then what moved most, then what is used most.
+
+    Use is the events a second of the new regime until the detector was sure.
+    """
+    seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
+    return alert.column != ERROR, -Move.of(alert).strength, -alert.n_current / max(seconds, 1.0)

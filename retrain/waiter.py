@@ -1,0 +1,15 @@
+"""What a model waits for a retrain with, or was asked for because of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retrain.alert import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """An alert under the model's own name, and where it came from."""
+
+    alert: Alert
+    source: str = ""  # `source:<name>`; "" when the alert is the model's own
