@@ -46,6 +46,12 @@ class IdTable:
                 return found
             self._grow()
 
+    def find(self, keys: I64) -> I64:
+        """The index of each key that has one, else `UNSEEN`; none is given out."""
+        found = np.empty(len(keys), np.int64)
+        _lookup(self._slots, self._keys, self._count, self._count, keys, 0, found)
+        return found
+
     def load(self, keys: I64) -> None:
         """Become the table that gave `keys` in this order."""
         self._count = 0

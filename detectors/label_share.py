@@ -67,7 +67,8 @@ class LabelShares:
 
     def fold(self, made: Counted, offset: I64, met: Counted, windows: list[Window], flows: int) -> list[ShareAlarm]:
         """Take a batch's predictions, whose events have these offsets, its labels, and what its clocks have shown."""
-        topics = 1 + max([int(made.topic.max(initial=-1)), *(one.topic for one in windows)])
+        known = [int(one.topic.max(initial=-1)) for one in (made, met)]
+        topics = 1 + max([*known, *(one.topic for one in windows)])
         self._hold(flows, topics)
         found: list[ShareAlarm] = []
         begin = [0, 0]
@@ -86,11 +87,10 @@ class LabelShares:
         return arrays | {"now": self._now[: self._topics]}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become what was dumped; begin anew, where that was under another time-out or window."""
-        if arrays["counts"].shape[2] == self._open:
-            self._hold(len(arrays["head"]), len(arrays["now"]))
-            for name, array in arrays.items():
-                getattr(self, f"_{name}")[: len(array)] = array
+        """Become what was dumped, under the same time-out and window."""
+        self._hold(len(arrays["head"]), len(arrays["now"]))
+        for name, array in arrays.items():
+            getattr(self, f"_{name}")[: len(array)] = array
 
     def _count(self, k: int, counted: Counted, offset: I64) -> None:
         number, now = counted.time_ms // self._window_ms, self._now[counted.topic]

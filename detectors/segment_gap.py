@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-DETECTOR: Final = "segment_gap"
+SEGMENT_GAP: Final = "segment_gap"
 EFFECT_UNIT: Final = "rank_biserial"
 USUAL_MIN: Final = 500  # pairs from which the usual is learnt once there was an alarm
 MISTAKE: Final = 1e-3  # the chance that the usual lies beyond its bound

@@ -12,6 +12,7 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import DECIDE, Units
 from streamer.errors import UsageError
+from streamer.flow_watch import FLOW
 from streamer.panel import reference_size
 from streamer.references import References, load_references
 from streamer.unit import Fold
@@ -57,8 +58,10 @@ class ConfiguredFolds:
         if not (isinstance(fold, DetectFold) and isinstance(moved, DetectFold)):
             moved.load(fold.dump())
             return moved, []
-        before, after = fold.settings.detectors, moved.settings.detectors
-        anew = [name for name in after if before.get(name) != after[name]]
+        before, after = fold.settings, moved.settings
+        anew = [name for name, one in after.detectors.items() if before.detectors.get(name) != one]
+        if (before.flows, before.labels.timeout_s) != (after.flows, after.labels.timeout_s):
+            anew.append(FLOW)
         moved.load(fold.dump(), anew)
         return moved, anew
 

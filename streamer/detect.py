@@ -185,7 +185,7 @@ class DetectFold:
         self.quality.load(unnested("quality", arrays), anew)
         self.joint.load(unnested(JOINT, arrays), anew, is_ours=snapshot.is_private)
         self._gaps.load(unnested("gaps", arrays))
-        self._flows.load(unnested("flow", arrays))
+        self._flows.load(unnested("flow", arrays), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
@@ -248,8 +248,8 @@ class DetectFold:
             alarms += self._gaps.alarms(arrivals.compared(), self.tally)
         alarms += self._flows.alarms(batch, rank, errors, self.tally)
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
-        alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
         alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms
+        alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
         return lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
 
     def _arrivals(self, batch: EventBatch, lives: Lives, errors: Errors) -> Arrivals:

@@ -9,7 +9,7 @@ which nothing comes any more says nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -71,9 +71,9 @@ class FlowWatch:
         """The state; good until the next batch."""
         return {"keys": self._ids.keys} | nested("flows", self._flows.dump()) | nested("shares", self._shares.dump())
 
-    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become what was dumped; nothing of it, while flows are not watched."""
-        if self._is_on:
+    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str]) -> None:
+        """Become what was dumped; nothing of it while flows are not watched, or where they are to begin anew."""
+        if self._is_on and FLOW not in anew:
             self._ids.load(arrays["keys"])
             self._flows.load(unnested("flows", arrays))
             self._shares.load(unnested("shares", arrays))
@@ -84,7 +84,7 @@ class FlowWatch:
         key = self._subjects.ids.keys[subject]
         clock = (key & 0xFF) << 1
         lag_ms = np.rint(errors.lag_s[errors.subject >= 0] * 1000).astype(np.int64)
-        flow = self._ids.lookup((key >> 32 & MODEL_MASK) << (RANK_BITS + 1) | clock)
+        flow = self._ids.find((key >> 32 & MODEL_MASK) << (RANK_BITS + 1) | clock)
         return Counted(event, flow, clock, batch.event_time_ms[event] - lag_ms)
 
     def _alarm(self, alarm: FlowAlarm) -> Alarm:

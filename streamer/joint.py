@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import NO_CATEGORY, Alarms, Bank
-from detectors.ids import IdTable
+from detectors.ids import UNSEEN, IdTable
 from detectors.joint import JointBank, Score, moved
 from detectors.series import SeriesTable, ValueKind
 from streamer.alerting import Alarm
@@ -79,8 +79,8 @@ class Joint:
 
     def rows_of(self, subject: int) -> WatchedRows | None:
         """The rows of columns of a subject; None where no two of its numbers came together."""
-        row = int(np.flatnonzero(np.append(self._rows.keys, subject) == subject)[0])
-        if self._bank is None or row == len(self._rows) or not self._known[row, 1]:
+        row = int(self._rows.find(np.array([subject]))[0])
+        if self._bank is None or row == UNSEEN or not self._known[row, 1]:
             return None
         return WatchedRows(int(self._known[row, 1]), bool(self._bank.learning(slice(row, row + 1))[0]))
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
+from detectors.segment_gap import SEGMENT_GAP
 from streamer.checkpoint import CheckpointStore
 from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
@@ -45,7 +46,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     clock = SystemClock()
     metrics = Metrics()
     settings = log_settings(config, worker)
-    metrics.expect(settings.topics, [*config.detectors, FLOW])
+    others = [name for name, is_on in ((FLOW, config.flows.watch), (SEGMENT_GAP, bool(config.segments))) if is_on]
+    metrics.expect(settings.topics, [*config.detectors, *others])
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)

@@ -49,11 +49,11 @@ CONTRACTS = (
 _MODEL = "The model; `source:<name>` for a feature source that models share, `fleet:<column>` for a storm."
 _BEFORE = (
     "Location of the old regime, in the column's units; the share of `category`, or the rate of faults. Of `silent` "
-    "the mean gap between events in s, of `event_rate` events an hour."
+    "the mean gap between events in s, of `event_rate` events an hour, of `label_rate` shares."
 )
 _AFTER = (
     "Location of the new regime, in the column's units; the share of `category`, or the rate of faults. Of `silent` "
-    "the gap so far in s, of `event_rate` events an hour."
+    "the gap so far in s, of `event_rate` events an hour, of `label_rate` shares."
 )
 _EFFECT = "How much moved, in `effect_unit`; the distances lie in 0 to 1."
 _EFFECT_UNIT = (
@@ -97,8 +97,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "kind": (
             "`drift`, the only kind that becomes `ready`; or what is wrong with the data: more values are `missing`, "
             "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there; "
-            "or labels that take another time (`label_lag`), or a segment that differs from the model's other segments "
-            "by more than it did (`segment_gap`)."
+            "or labels that take another time (`label_lag`) or come for fewer predictions (`label_rate`), events or "
+            "labels that have stopped (`silent`) or come at another rate (`event_rate`), or a segment that differs "
+            "from the model's other segments by more than it did (`segment_gap`)."
         ),
         "category": _CATEGORY,
         "segment": _SEGMENT,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.ids import UNSEEN, IdTable
-from detectors.segment_gap import DETECTOR, EFFECT_UNIT, GapBank, Gaps
+from detectors.segment_gap import EFFECT_UNIT, SEGMENT_GAP, GapBank, Gaps
 from retrain.alert import AlertKind
 from streamer.alerting import Alarm
 from streamer.events import PREDICTION_COLUMN
@@ -61,7 +61,7 @@ class SegmentGaps:
         self._bank.grow(np.array(new).reshape(-1, 3), len(self._groups))
         both = values.column == PREDICTION_COLUMN
         gaps = self._bank.update(rows, groups, values.value, values.number, both)
-        tally["alarms", DETECTOR] += len(gaps.at)
+        tally["alarms", SEGMENT_GAP] += len(gaps.at)
         return list(self._found(gaps, values))
 
     def dump(self) -> dict[str, NDArray[Any]]:
@@ -85,11 +85,11 @@ class SegmentGaps:
         for k, at in enumerate(gaps.at.tolist()):
             row, segment = int(gaps.row[k]), int(values.segment[at])
             model, version, column = self._subjects.name_of(int(values.subject[at]), int(values.column[at]))
-            facts = {"model_id": model, "model_version": version, "column": column, "detector": DETECTOR}
+            facts = {"model_id": model, "model_version": version, "column": column, "detector": SEGMENT_GAP}
             facts |= {name: getattr(gaps, name)[k].item() for name in _TOLD}
             facts |= {"effect_unit": EFFECT_UNIT, "kind": AlertKind.SEGMENT_GAP}
             topic, onset = self._subjects.topic_of(segment), int(gaps.onset[k])
-            yield Alarm(int(values.event[at]), (row, DETECTOR), segment, topic, onset, facts, becomes_ready=False)
+            yield Alarm(int(values.event[at]), (row, SEGMENT_GAP), segment, topic, onset, facts, becomes_ready=False)
 
 
 def told_of_segment(alarm: Alarm, subjects: Subjects) -> Alarm:

@@ -39,6 +39,7 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
     A shift is seen if 8 of 10 series with such values alarm within a day. Small training data let only great ones be
     seen, and so does a low rate of false alarms.
     """
+    from detectors.reference import Reference
     from streamer.commands.table import table
     from streamer.config import Config, load_config
     from streamer.references import load_references
@@ -50,7 +51,7 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
         raise UsageError(f"{file}: holds no such column; without --model and --column, all are shown")
     if per_day and len(found) > TRIED_MAX:
         raise UsageError(f"{file}: {len(found):,} columns take too long to try: name --model or --column")
-    columns = Counter(key[:2] for key in there)
+    columns = Counter(key[:2] for key, one in there.items() if isinstance(one, Reference))
     for line in table(list(_rows(found, columns, config.watching, per_day))):
         click.echo(line)
 

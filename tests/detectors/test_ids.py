@@ -25,6 +25,15 @@ def test_a_full_table_knows_no_new_keys_but_keeps_the_old():
     assert table.lookup(np.array([7, 8, 9, 10, 8])).tolist() == [0, 1, 2, UNSEEN, 1]
 
 
+@given(KEYS, KEYS)
+def test_finding_gives_out_nothing(known, asked):
+    """Known keys have their index, others none, and the table stays as it was."""
+    table = IdTable(1000)
+    indices = dict(zip(known, table.lookup(np.array(known, np.int64)).tolist(), strict=True))
+    assert table.find(np.array(asked, np.int64)).tolist() == [indices.get(key, UNSEEN) for key in asked]
+    assert len(table) == len(indices)
+
+
 def test_a_loaded_table_goes_on_as_the_one_it_came_from():
     """Loading the keys in order gives every key its index back."""
     keys = np.random.default_rng(1).integers(0, 2**60, 5000)

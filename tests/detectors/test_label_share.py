@@ -54,3 +54,9 @@ def test_what_comes_after_its_window_was_judged_counts_for_none():
 def test_what_comes_late_but_in_time_counts():
     """As one more prediction of its window."""
     assert [alarm.n_current for alarm in alarms(2)] == [PREDICTIONS_MIN + 1]
+
+
+def test_labels_of_a_topic_that_nothing_else_has_shown():
+    """As after a restart that began anew, while predictions waited: nothing is known of its clock, so none counts."""
+    met = counted(FIRST, 3)._replace(topic=np.full(3, 9))
+    assert LabelShares(WINDOW_S, TIMEOUT_S).fold(NOBODY, np.empty(0, np.int64), met, [], 1) == []

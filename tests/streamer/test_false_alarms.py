@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from detectors.registry import bank, settings_of
 from streamer.config import Config, ConfigError, load_config
 from streamer.false_alarms import MARKS, FalseAlarmSettings, allotted
+from streamer.quality import FAULTS
 
 FLEET, VALUES = 16_000, 1_000
 SMALL = "kafka: {bootstrap: 'localhost:9092'}\ntopics: {bus: {}}\n"
@@ -22,6 +23,7 @@ def test_expected_alarms_add_up_to_what_is_allowed(events_per_s, at_most, days, 
     """Each detector judges so many values, raises one alarm in arl0 of them, and all together raise what they may."""
     allowed = FalseAlarmSettings(events_per_s, at_most, f"{days}d", columns)
     asked = allotted(of("shiryaev_roberts", "rate", "adwin"), allowed)
+    assert len(FAULTS) == MARKS, "series of zeros and ones of a column"
     marks = MARKS * columns * allowed.events
     expected = allowed.events / asked["shiryaev_roberts"].arl0 + marks / asked["rate"].arl0
     assert expected <= at_most * 1.01

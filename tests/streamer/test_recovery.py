@@ -162,6 +162,21 @@ def test_settings_change_at_a_cut(half_done, store, kept):
     assert fingerprints == sorted(fingerprints, key=fingerprints.index)
 
 
+@pytest.mark.parametrize("changed", [{"flows": {"window_s": 43_200.0}}, {"labels": {"timeout_s": 60.0}}])
+def test_flows_begin_anew_under_other_settings(half_done, changed):
+    """Counts of other windows, or for another time-out, are no counts of these."""
+    log = half_done.reopen()
+    service = service_with(log, **changed)
+    while service.recovering or not service.units:
+        service.turn()
+    service._recovery.go_live(service.units["detect-1"])
+    (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "anew", None)]
+    assert note.anew == ["flow"]
+    assert not any(
+        len(array) for name, array in service.units["detect-1"].fold.dump().arrays.items() if "flow." in name
+    )
+
+
 def test_a_past_under_two_settings_is_folded_under_each(half_done, store):
     """Without a checkpoint too, a third process becomes what the second was."""
     service_with(half_done, store, retrain={"min_events_after_onset": 20}).run(stop_after(4))

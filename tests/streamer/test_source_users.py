@@ -1,6 +1,7 @@
 """Alerts of a source name the models that use it; end to end, a replay asks for them."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.ledger import Ledger
 from streamer.logs.base import Records
+from streamer.segment_settings import SegmentSettings
 from streamer.snapshot import Snapshot
 from streamer.testing.alerts import ready, said
 from streamer.topics import OutputTopics
@@ -64,6 +66,20 @@ def test_an_alert_of_a_source_names_its_models():
     assert fired["model_count"] == 4
     (fired, _) = alerts(fold("ferry-*").step([records()]))
     assert (fired["models"], fired["model_count"]) == ([], 0)
+
+
+def test_an_alert_of_a_segment_of_a_source_names_them_too():
+    """The models use the source, whichever part of it moves."""
+    settings = fold("bus-*").settings
+    segmented = DetectFold(replace(settings, segments={"source:*": SegmentSettings("place")}))
+    rows = []
+    for i, event in enumerate(events()):
+        if "source" in event:
+            event["features"]["place"] = "north"
+        rows.append((i, -1, b"", json.dumps(event).encode(), ()))
+    fired = [one for one in alerts(segmented.step([Records.build("events", 0, rows)])) if one["state"] == "firing"]
+    assert {one["segment"] for one in fired} == {"", "place=north"}
+    assert [one["models"] for one in fired] == [["bus-1", "bus-2", "bus-0"]] * len(fired)
 
 
 def test_models_count_from_their_first_event_on_however_the_stream_is_cut():
