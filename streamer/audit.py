@@ -13,6 +13,7 @@ import msgspec
 from retrain.alert import Alert
 from retrain.decision import Decision
 from retrain.incident import Incident
+from retrain.policy import SOURCE_PREFIX
 from retrain.request import RetrainRequest
 from retrain.storm import FLEET_PREFIX
 from streamer.audit_source import Source, Told
@@ -77,8 +78,9 @@ def ids_of(record: Record) -> list[str]:
 
 def trail_of_model(source: Source, model_id: str) -> Trail:
     """All of one model. Raises `UsageError` with near names when nothing is told of it."""
-    trail = _trail(source, {model_id})
-    if not any(one.model_id == model_id for one in trail.incidents) and not trail.alerts:
+    trail = _trail(source, _with_sources(source, {model_id}))
+    told: list[Record] = [*trail.alerts, *trail.incidents, *trail.requests]
+    if not any(one.model_id == model_id for one in told):
         raise UsageError(_unknown("model", model_id, source, lambda record: [record.model_id]))
     return trail
 
@@ -92,7 +94,24 @@ def trail_of_id(source: Source, name: str) -> Trail:
             models.add(record.model_id)
     if not found:
         raise UsageError(_unknown("alert, incident, request or silence", name, source, ids_of))
-    return _trail(source, models)
+    return _trail(source, _with_sources(source, models))
+
+
+def _with_sources(source: Source, models: set[str]) -> set[str]:
+    """The models, the sources that they were asked for because of, and the models that any such source was asked for.
+
+    A request that comes of a source bears the incident of the source.
+    """
+    owners, asked = dict[str, str](), list[tuple[str, str]]()
+    for kind, value in source():
+        if kind == "request" or (kind == "incident" and SOURCE_PREFIX.encode() in value):
+            record = _decoded(kind, value)
+            if isinstance(record, RetrainRequest):
+                asked.append((record.model_id, record.incident_id))
+            elif isinstance(record, Incident) and record.model_id.startswith(SOURCE_PREFIX):
+                owners[record.incident_id] = record.model_id
+    sources = {owners[incident] for model, incident in asked if model in models and incident in owners}
+    return models | sources | {model for model, incident in asked if owners.get(incident) in models}
 
 
 def _trail(source: Source, models: set[str]) -> Trail:

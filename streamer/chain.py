@@ -22,8 +22,12 @@ def chain_of(trail: Trail, name: str) -> Wanted:
 
 
 def story_of(trail: Trail, model_id: str) -> Wanted:
-    """Whether a record belongs to the story of a model: its own, and the storms and silences its alerts fell into."""
-    shared = set[str]().union(*(by for _, by in _ends(trail)))
+    """Whether a record belongs to the story of a model: its own, the storms and silences its alerts fell into, and the
+    incidents of sources that it was asked for because of.
+    """
+    asked = {one.incident_id for one in trail.requests if one.model_id == model_id}
+    of_model = {one.alert_id for one in trail.alerts if one.model_id == model_id}
+    shared = asked.union(*(by for alert, by in _ends(trail) if alert in of_model))
     is_shared = _among(set(), shared)
     return lambda record: record.model_id == model_id or is_shared(record)
 

@@ -13,6 +13,7 @@ from retrain.decision import Decision
 from retrain.incident import Incident, IncidentState
 from retrain.meaning import MEANING
 from retrain.outcome import Outcome
+from retrain.policy import SOURCE_PREFIX
 from retrain.storm import FLEET_PREFIX
 from streamer.audit import Trail
 
@@ -54,7 +55,7 @@ class Fates:
                 text = f"{MEANING[Outcome.SILENCED]}, of {began.actor} until {clock(began.silence.until)}"
                 yield Fate(Outcome.SILENCED, began.request_id, text)
         for storm, ended in self._storms:
-            is_its = storm.model_id == FLEET_PREFIX + alert.column
+            is_its = storm.model_id == FLEET_PREFIX + alert.column and not alert.model_id.startswith(SOURCE_PREFIX)
             if is_its and storm.opened_at <= alert.event_time <= ended:
                 yield Fate(Outcome.HELD_BY_STORM, storm.incident_id, MEANING[Outcome.HELD_BY_STORM])
         for incident in self._joined[alert.alert_id]:

@@ -11,6 +11,7 @@ from cli_kit import cli
 from retrain.control import Control
 from retrain.settings import RetrainSettings
 from retrain.silence import Matcher
+from retrain.source_settings import SourceSettings
 from streamer import audit
 from streamer.commands.output_lines import OutputLines
 from streamer.decide import DecideFold
@@ -30,13 +31,16 @@ STORY = (
     firing("6h", model="bus-3"),
     firing("7h", "bus-ü", column="dwell_s"),
     ready("8h", "7h", "bus-ü", "dwell_s"),
+    firing("9h 1m", "source:weather", "temp_c", ""),
+    ready("9h 30m", "9h 1m", "source:weather", "temp_c", ""),
 )
+SOURCES = {"weather": SourceSettings(["tram-1", "tram-2"])}
 
 
 @pytest.fixture
 def published():
     """What the decide fold makes of the story, with the alerts themselves: stretches by topic."""
-    fold, rows = DecideFold(RetrainSettings()), {}
+    fold, rows = DecideFold(RetrainSettings(), sources=SOURCES), {}
     for i, record in enumerate(STORY):
         topic = TOPICS.control if isinstance(record, Control) else TOPICS.alerts
         value = msgspec.json.encode(record)
@@ -104,6 +108,20 @@ def test_an_explanation_names_every_step_and_its_numbers(service):
     small = cli("explain", "bus-2:7:headway_s:3h").stdout
     assert small.count("=> effect_too_small (it moved too little for a retrain: 0.1 sd)") == 2
     assert "request " not in small
+
+
+def test_a_request_that_came_of_a_source_is_explained_by_its_alert(service):
+    """From the model, which has told nothing itself, from the request, and from the incident of the source."""
+    told = cli("history", "tram-1")
+    assert told.exit_code == 0, told.stderr
+    assert "source:weather" in told.stdout
+    lines = [json.loads(line) for line in cli("history", "tram-1", "--json").stdout.splitlines()]
+    (request,) = [line for line in lines if line["type"] == "request"]
+    for name in (request["request_id"], request["incident_id"]):
+        told = cli("explain", name).stdout
+        assert "source:weather::temp_c:9h 1m ready" in told
+        assert request["request_id"] in told
+    assert "tram-2" in cli("explain", request["incident_id"]).stdout
 
 
 def test_a_silence_is_explained_with_what_it_silenced(service):
