@@ -1,8 +1,9 @@
 """How kernels are compiled: to machine code at first use, cached on disk, without the interpreter's lock.
 
 Two things a kernel's author should know. The cache is renewed when the kernel's own file changes, not when a file it
-imports from does, so kernels call kernels of their own file only (and `prefetch`, which is finished). And no index is
-checked: banks check what they are given before a kernel sees it.
+imports from does, so kernels call kernels of their own file only (and `prefetch`, which is finished). Constants from
+other files are frozen into it too: who changes one clears `__pycache__`. And no index is checked: banks check what they
+are given before a kernel sees it.
 """
 
 from __future__ import annotations
