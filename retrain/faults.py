@@ -24,13 +24,6 @@ def is_faulty(faults: Mapping[str, datetime], column: str, now: datetime, settin
     return told_at is not None and (now - told_at).total_seconds() < settings.inhibit_s
 
 
-def tells_of_drift(alert: Alert, faults: Mapping[str, datetime], now: datetime, settings: RetrainSettings) -> bool:
-    """Whether it is drift that would be worth a retrain, and not that of a column whose data are faulty."""
-    if alert.kind is not AlertKind.DRIFT or alert.effect < settings.effect_min(alert.effect_unit):
-        return False
-    return not is_faulty(faults, alert.column, now, settings)
-
-
 def tell_fault(faults: Faults, alert: Alert, now: datetime, settings: RetrainSettings) -> bool:
     """Remember the fault that the alert tells of, forget those that are over; returns whether it tells of one."""
     if alert.kind not in FAULTS or not settings.inhibit_s:

@@ -89,6 +89,7 @@ class RequestLife:
     reported_by: str = ""  # who told that it is trained
     challenger: str = ""  # its version
     promoted_at: datetime | None = None
+    promoted_before: datetime | None = None  # the same of the last request before that came so far
     trigger: Waiter | None = None  # what it was made of, as long as nobody has said anything: it may be withdrawn
     asked_before: datetime | None = None  # when the model was asked for before, which counts if this is withdrawn
 
@@ -105,12 +106,18 @@ class RequestLife:
             review=review,
             trigger=trigger,
             asked_before=last.asked_at if last else None,
+            promoted_before=last.promoted_last_at if last else None,
         )
 
     @property
     def asked_at(self) -> datetime | None:
         """When the model was last asked for, not counting what was withdrawn."""
         return self.asked_before if self.state is RequestState.WITHDRAWN else self.requested_at
+
+    @property
+    def promoted_last_at(self) -> datetime | None:
+        """When a challenger was last promoted, of this request or one before."""
+        return self.promoted_at or self.promoted_before
 
     @property
     def is_waiting(self) -> bool:

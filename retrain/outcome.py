@@ -32,6 +32,9 @@ class Outcome(StrEnum):
     NOT_DRIFT = "not_drift"  # the alert tells of the data or their flow, or of a gap, which are nothing to retrain on
     INHIBITED_BY_DATA_FAULT = "inhibited_by_data_fault"  # the column drifts while its data are faulty
     EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
+    NO_RULE_MET = "no_rule_met"  # the model is not retrained for this, by `rules_by_model`
+    FEATURE_UNIMPORTANT = "feature_unimportant"  # the effect times the feature's importance is too little
+    WAITING_FOR_OTHERS = "waiting_for_others"  # it takes something else to move as well
     WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet

@@ -8,7 +8,8 @@ from retrain.action import Action, Noted, PublishIncident
 from retrain.alert import Alert
 from retrain.joining import incident_with
 from retrain.outcome import Outcome
-from retrain.policy import Question, decide
+from retrain.policy import decide
+from retrain.question import Question
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState, ModelState
 from retrain.waiting import Waiting

@@ -8,49 +8,16 @@ The first rule that names one wins; when all pass, the request is made. A new ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
 
-from retrain.alert import Alert, AlertKind, AlertState
+from retrain.alert import AlertKind, AlertState
 from retrain.faults import is_faulty
-from retrain.lifecycle import RequestLife
+from retrain.model_rules import ERROR, PREDICTION, Met
+from retrain.move import Move
 from retrain.outcome import Outcome
-from retrain.request import TrainingWindow, training_window_of
-from retrain.settings import RetrainSettings
-from retrain.state import ModelState
+from retrain.question import Question
 
 SOURCE_PREFIX = "source:"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Is this alert worth a retrain request, now?"""
-
-    alert: Alert
-    now: datetime  # the model's running maximum of event time
-    last_request: RequestLife | None  # the model's last one, open or not
-    settings: RetrainSettings
-    unhelpful: int = 0  # promotions of the model in a row that did not help
-    users: int = 0  # of a source: the models that are known to use it
-    faults: Mapping[str, datetime] = field(default_factory=dict)  # of the model's data, by column
-    window: TrainingWindow | None = field(init=False)
-
-    @classmethod
-    def of(
-        cls,
-        alert: Alert,
-        model: ModelState,
-        now: datetime,
-        settings: RetrainSettings,
-        source: ModelState | None = None,
-        users: int = 0,
-    ) -> Question:
-        """About a model, or a source with so many users, and an alert of its own or of `source`."""
-        return cls(alert, now, model.last_request, settings, model.unhelpful, users, (source or model).faults)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "window", training_window_of(self.alert))
 
 
 def has_model(question: Question) -> Outcome | None:
@@ -71,9 +38,27 @@ def is_not_inhibited(question: Question) -> Outcome | None:
 
 
 def is_large(question: Question) -> Outcome | None:
-    """A small but certain move is not worth a retrain."""
+    """A small but certain move is not worth a retrain, unless the model is to be retrained for its age."""
     alert = question.alert
-    return None if alert.effect >= question.settings.effect_min(alert.effect_unit) else Outcome.EFFECT_TOO_SMALL
+    if alert.effect >= question.settings.effect_min(alert.effect_unit):
+        return None
+    return None if question.met_by(None) is Met.ALL else Outcome.EFFECT_TOO_SMALL
+
+
+def is_asked_for(question: Question) -> Outcome | None:
+    """What is no reason to retrain this very model, by the rules for it; a source has none, its models have theirs."""
+    alert, settings = question.alert, question.settings
+    if not settings.rules_by_model or alert.model_id.startswith(SOURCE_PREFIX):
+        return None
+    is_too_small = alert.effect < settings.effect_min(alert.effect_unit)
+    met = question.met_by(None if is_too_small else Move.of(alert))
+    if met is Met.ALL:
+        return None
+    if met is Met.PARTLY:
+        return Outcome.WAITING_FOR_OTHERS
+    is_feature = alert.column not in {ERROR, PREDICTION}
+    has_rule = any("feature" in names for names in question.rules.alternatives())
+    return Outcome.FEATURE_UNIMPORTANT if is_feature and has_rule else Outcome.NO_RULE_MET
 
 
 def is_ready(question: Question) -> Outcome | None:
@@ -110,17 +95,21 @@ def _seconds_since_request(question: Question) -> float:
 
 Rule = Callable[[Question], Outcome | None]
 
+WORTH: tuple[Rule, ...] = (is_drift, is_large, is_not_inhibited, is_asked_for)
 RULES: tuple[Rule, ...] = (
     has_model,
-    is_drift,
-    is_large,
-    is_not_inhibited,
+    *WORTH,
     is_ready,
     has_window,
     none_open,
     has_cooled_down,
     is_not_backing_off,
 )
+
+
+def is_worth_it(question: Question) -> bool:
+    """Whether it is drift that its model is retrained for, if the time is right."""
+    return all(rule(question) is None for rule in WORTH)
 
 
 def decide(question: Question) -> Outcome:

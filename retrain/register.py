@@ -18,9 +18,10 @@ from retrain.action import Action, PublishDecision, answer, close
 from retrain.alert import Alert
 from retrain.control import Control, ControlKind
 from retrain.decision import Decision
-from retrain.faults import tells_of_drift
 from retrain.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState
 from retrain.outcome import Outcome
+from retrain.policy import is_worth_it
+from retrain.question import Question
 from retrain.ranking import Ranking
 from retrain.refusal import refusal
 from retrain.request import RetrainRequest, later
@@ -73,8 +74,9 @@ class Register:
     def drifted(self, model: ModelState, alert: Alert) -> list[Action]:
         """The verdict on a promotion, if this alert, which fired after it, is a drift worth a retrain."""
         life = model.last_request
-        is_drift = tells_of_drift(alert, model.faults, model.now, self._settings)
-        if not is_drift or life is None or life.state is not RequestState.WATCHING:
+        if life is None or life.state is not RequestState.WATCHING:
+            return []
+        if not is_worth_it(Question.of(alert, model, model.now, self._settings)):
             return []
         model.unhelpful += 1
         return [self.end(model, life, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]

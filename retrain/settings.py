@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from retrain.model_rules import PATTERNS_MAX, ModelRules
 from retrain.request import Approval
 
 DAY_S = 86_400.0
 DURATION_MAX_S = 100 * 366 * DAY_S
-PATTERNS_MAX = 1000
 FACTOR_MAX = 1000
 DOUBLINGS_MAX = 64  # of a cooldown: beyond, `cooldown_max_s` has long been reached
 
@@ -54,6 +54,9 @@ class RetrainSettings:
     approval_by_model: Mapping[str, ApprovalBefore] = field(
         default_factory=dict
     )  # pattern of model names, such as "bus-*" -> before what a person is asked; the first pattern that fits counts
+    rules_by_model: Mapping[str, ModelRules] = field(
+        default_factory=dict
+    )  # pattern of model names -> for what they are retrained; the first that fits counts, else any drift is enough
     distinct_actors: bool = False  # whether a promotion needs another person than approved of or reported the training
     watch_s: float = 7 * DAY_S  # after a promotion without drift for so long, the retrain has helped; above 0
     models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is forgotten
@@ -64,8 +67,9 @@ class RetrainSettings:
         _check_effects(self)
         if not 1 <= self.cooldown_factor <= FACTOR_MAX:
             raise ValueError(f"cooldown_factor is {self.cooldown_factor}, but must be 1 to {FACTOR_MAX}.")
-        if len(self.approval_by_model) > PATTERNS_MAX:
-            raise ValueError(f"approval_by_model is {len(self.approval_by_model)} patterns; at most {PATTERNS_MAX}.")
+        for name in ("approval_by_model", "rules_by_model"):
+            if (n := len(getattr(self, name))) > PATTERNS_MAX:
+                raise ValueError(f"{name} is {n} patterns; at most {PATTERNS_MAX}.")
         if self.storm_models_min is not None and self.storm_models_min < 2:
             raise ValueError(
                 f"storm_models_min is {self.storm_models_min}, but must be 2 or more: one model is no storm."
@@ -83,6 +87,10 @@ class RetrainSettings:
         """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
         longer_s = self.cooldown_s * self.cooldown_factor ** min(unhelpful, DOUBLINGS_MAX)
         return max(self.cooldown_s, min(longer_s, self.cooldown_max_s))
+
+    def rules_for(self, model_id: str) -> ModelRules | None:
+        """For what this model is retrained; None: for any drift."""
+        return next((rules for name, rules in self.rules_by_model.items() if fnmatchcase(model_id, name)), None)
 
     def approval_of_training(self, model_id: str) -> Approval:
         """Whether a person is asked before this model is trained."""
@@ -102,16 +110,7 @@ class RetrainSettings:
 
 
 def _check_durations(settings: RetrainSettings) -> None:
-    names = (
-        "cooldown_s",
-        "cooldown_max_s",
-        "expires_after_s",
-        "incident_quiet_s",
-        "watch_s",
-        "storm_window_s",
-        "inhibit_s",
-    )
-    for name in names:
+    for name in (one.name for one in fields(settings) if one.name.endswith("_s")):
         if not 0 <= getattr(settings, name) <= DURATION_MAX_S:
             raise ValueError(f"{name} is {getattr(settings, name)}, but must be 0 to {DURATION_MAX_S:.0f} seconds.")
     if settings.expires_after_s == 0:

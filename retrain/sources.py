@@ -11,7 +11,6 @@ A request that comes of a source bears its incident and its stretch of its topic
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,7 +21,8 @@ from retrain.decision import Decision
 from retrain.joining import incident_with
 from retrain.lifecycle import RequestState
 from retrain.outcome import Outcome
-from retrain.policy import Question, decide
+from retrain.policy import decide
+from retrain.question import Question
 from retrain.register import Register
 from retrain.remembered import make_last
 from retrain.settings import RetrainSettings
@@ -96,7 +96,7 @@ class Sources:
 
     def _worth_it(self, shared: Shared, alert: Alert) -> tuple[Outcome, list[Action]]:
         """What becomes of an alert that is worth a retrain of the source's models."""
-        if shared.standing is Standing.FREE and len(shared.models) >= (self.settings.storm_models_min or math.inf):
+        if shared.standing is Standing.FREE and 0 < (self.settings.storm_models_min or 0) <= len(shared.models):
             shared.standing = Standing.HELD
         if shared.standing is Standing.HELD:
             shared.held = max(shared.held or alert, alert, key=lambda one: one.effect)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from retrain.alert import Alert
+from retrain.model_rules import ERROR
 from retrain.move import Move
 
-ERROR = "error"  # the column that the errors of predictions are watched in
 Urgency = tuple[bool, float, float]
 
 

@@ -11,7 +11,8 @@ from retrain.alert import Alert
 from retrain.budget import Budget
 from retrain.incident import Incident
 from retrain.outcome import Outcome
-from retrain.policy import Question, decide
+from retrain.policy import decide
+from retrain.question import Question
 from retrain.ranking import Ranking
 from retrain.register import Register
 from retrain.request import RetrainRequest, TrainingWindow, request_for
@@ -124,10 +125,9 @@ class Waiting:
         return request
 
     def _current(self) -> Iterator[tuple[Urgency, str]]:
-        models = self._state.models.items()
         return (
             (urgency(model.waiting.alert), model_id)
-            for model_id, model in models
+            for model_id, model in self._state.models.items()
             if model.waiting and self._state.may_ask(model.waiting)
         )
 

@@ -19,7 +19,9 @@ from retrain.alert import Alert
 from retrain.faults import is_faulty
 from retrain.ids import derived_id
 from retrain.lifecycle import RequestLife, RequestState
+from retrain.move import Move
 from retrain.outcome import Outcome
+from retrain.question import Question
 from retrain.register import Register
 from retrain.request import RetrainRequest
 from retrain.settings import RetrainSettings
@@ -41,7 +43,7 @@ class Withdrawals:
         life = model.last_request
         if life is None or not self._is_recent(life, model.now, self._settings.inhibit_s):
             return []
-        return self._review(model) if alert.column in _reasons(model) else []
+        return self._review(model) if any(alert.column == move.column for move in _reasons(model)) else []
 
     def join_storm(self, model_id: str, column: str) -> list[Action]:
         """Withdraw what was asked for one of the first models of a storm, and close its incident of that column."""
@@ -60,11 +62,16 @@ class Withdrawals:
         life, reasons = model.last_request, _reasons(model)
         if life is None or life.trigger is None or not reasons:
             return []
-        if not all(self._is_no_reason(model, column) for column in reasons):
+        standing = [move for move in reasons if not self._is_no_reason(model, move.column)]
+        if Question.of(life.trigger.alert, model, model.now, self._settings).is_met_among(standing):
             return []
         column = life.trigger.alert.column
-        if is_faulty(model.faults, column, model.now, self._settings):
+        # Where its own column stands, what had to move with it does not: a fault takes that back, a storm does not.
+        told = {move.column for move in reasons} if column in {move.column for move in standing} else {column}
+        if any(is_faulty(model.faults, name, model.now, self._settings) for name in told):
             return [self._withdraw(model, life, Outcome.WITHDRAWN_BY_DATA_FAULT, model.now)]
+        if self._state.is_calm(column):
+            return []
         storm = self._state.storms[column]
         storm.join(life.trigger.alert.model_id, self._settings.models_max)
         if storm.holds(life.trigger.alert.model_id):
@@ -95,12 +102,12 @@ class Withdrawals:
         return not self._state.is_calm(column) or is_faulty(model.faults, column, model.now, self._settings)
 
 
-def _reasons(model: ModelState) -> set[str]:
-    """The columns of the model's own that its request is about; none where it came of a source."""
+def _reasons(model: ModelState) -> list[Move]:
+    """What moved of the model's own, which its request is about; nothing where it came of a source."""
     trigger = model.last_request.trigger if model.last_request else None
     if trigger is None or trigger.source:
-        return set()
-    return {trigger.alert.column, *(move.column for move in (model.incident.columns if model.incident else ()))}
+        return []
+    return [Move.of(trigger.alert), *(model.incident.columns if model.incident else ())]
 
 
 def renewed(request: RetrainRequest, last: RequestLife | None) -> RetrainRequest:

@@ -39,6 +39,9 @@ class Setting:
         return any(branch.get("format") == "path" for branch in branches(self.schema))
 
 
+_PLAIN: Final = {"number", "integer", "string", "boolean"}  # values that are described with the mapping they are in
+
+
 class _Described(GenerateJsonSchema):
     """Describes each field by what its source says of it; leaves out titles, which repeat the names."""
 
@@ -57,6 +60,9 @@ def _describe(json_schema: JsonSchemaValue, cls: type) -> JsonSchemaValue:
         prop.pop("title", None)
         if name in texts and "$ref" not in prop:  # a section is described by its own class
             prop.setdefault("description", texts[name])
+            values = prop.get("additionalProperties")
+            if isinstance(values, dict) and values.get("type") in _PLAIN:
+                values.setdefault("description", texts[name])
     return json_schema
 
 

@@ -13,6 +13,7 @@ from retrain.engine import Engine
 from retrain.incident import IncidentState
 from retrain.lifecycle import OPEN, REFUSALS, RUNNING
 from retrain.meaning import MEANING
+from retrain.model_rules import ModelRules
 from retrain.settings import ApprovalBefore, RetrainSettings
 from retrain.silence import Matcher
 from retrain.source_settings import SourceSettings
@@ -26,6 +27,11 @@ DAY = 86_400
 KINDS = list(ControlKind)
 durations_s = st.sampled_from([0.0, DAY_S, 3 * DAY_S, 9 * DAY_S])
 
+RULES = [
+    ModelRules(when=["feature and age", "error"], age_s=3 * DAY_S, importance={"dwell_s": 0.3}, strength_min=0.2),
+    ModelRules(when=["age"], age_s=2 * DAY_S),
+]
+
 
 @st.composite
 def settings_of_engines(draw):
@@ -36,6 +42,7 @@ def settings_of_engines(draw):
         incident_quiet_s=draw(durations_s),
         watch_s=draw(durations_s.filter(bool)),
         approval_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(ApprovalBefore))),
+        rules_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(RULES), max_size=1)),
         distinct_actors=draw(st.booleans()),
         storm_models_min=draw(st.sampled_from([None, None, 2])),
         storm_window_s=draw(durations_s),

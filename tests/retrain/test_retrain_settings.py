@@ -3,7 +3,8 @@
 import pytest
 
 from retrain.outcome import Outcome
-from retrain.policy import RULES, Question, decide
+from retrain.policy import RULES, decide
+from retrain.question import Question
 from retrain.settings import RetrainSettings
 from streamer.testing.alerts import moment, ready
 
