@@ -33,6 +33,10 @@ class IdTable:
         """The keys by index: a copy, `len(self)` long."""
         return self._keys[: self._count].copy()
 
+    def keys_of(self, indices: slice | I64) -> I64:
+        """The keys of these indices."""
+        return self._keys[: self._count][indices]
+
     def key_of(self, index: int) -> int:
         return int(self._keys[index])
 

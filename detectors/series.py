@@ -91,7 +91,7 @@ class SeriesTable:
         """
         series = self._ids.lookup(subjects << 32 | columns)
         self._make_room()
-        self._columns = _longer(self._columns, int(subjects.max(initial=-1)) + 1, 0)
+        self._columns = longer(self._columns, int(subjects.max(initial=-1)) + 1, 0)
         routed = Routed(np.empty(len(series), np.int64), series, np.empty_like(series), np.empty_like(series))
         state = (self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns)
         _route(state, subjects, kinds, (values + 0.0).view(np.int64), life, routed)
@@ -112,6 +112,11 @@ class SeriesTable:
         """Whose row of this kind this is."""
         key = self._ids.key_of(self._series_of_row[row, kind])
         return key >> 32, key & 0xFFFFFFFF
+
+    def keys(self, series: slice | I64) -> tuple[I64, I64]:
+        """Subject and column of each of these series."""
+        keys = self._ids.keys_of(series)
+        return keys >> 32, keys & 0xFFFFFFFF
 
     def key_of(self, series: int) -> tuple[int, int]:
         """Subject and column of a series."""
@@ -153,13 +158,13 @@ class SeriesTable:
 
     def _make_room(self) -> None:
         size = len(self)
-        self._kind = _longer(self._kind, size, UNDECIDED)
-        self._row = _longer(self._row, size, NO_ROW)
-        self._known = _longer(self._known, size, 0)
-        self._series_of_row = _longer(self._series_of_row, size, 0)
+        self._kind = longer(self._kind, size, UNDECIDED)
+        self._row = longer(self._row, size, NO_ROW)
+        self._known = longer(self._known, size, 0)
+        self._series_of_row = longer(self._series_of_row, size, 0)
 
 
-def _longer(array: NDArray[Any], size: int, fill: int) -> NDArray[Any]:
+def longer(array: NDArray[Any], size: int, fill: int) -> NDArray[Any]:
     """The array, with room for so many entries at least; room is doubled."""
     more = max(size, 2 * len(array)) - len(array)
     if size <= len(array):

@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     MISSING = "missing"  # more of them are null, NaN or infinite
     TYPE_FAULT = "type_fault"  # more of them are text where numbers were, or the reverse, or neither
     OUT_OF_RANGE = "out_of_range"  # more of them lie outside of the range of the training reference
+    ABSENT = "absent"  # events no longer carry the column at all
     SEGMENT_GAP = "segment_gap"  # a segment differs from the model's others by more than it did
     LABEL_LAG = "label_lag"  # labels take another time to come than they did
     SILENT = "silent"  # events, or labels, of the model have stopped coming, while others come

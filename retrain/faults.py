@@ -13,7 +13,9 @@ from datetime import datetime
 from retrain.alert import Alert, AlertKind
 from retrain.settings import RetrainSettings
 
-FAULTS = frozenset({AlertKind.MISSING, AlertKind.TYPE_FAULT, AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN})
+FAULTS = frozenset(
+    {AlertKind.MISSING, AlertKind.TYPE_FAULT, AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN, AlertKind.ABSENT}
+)
 
 Faults = dict[str, datetime]  # column -> when an alert last told of a fault of it, by its model's time
 

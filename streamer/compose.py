@@ -90,6 +90,7 @@ class ConfiguredFolds:
                 sources=config.sources,
                 segments=config.segments,
                 flows=config.flows,
+                absence=config.absence,
             )
         return self._detect[settings]
 

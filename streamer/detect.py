@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.absence import AbsenceSettings
 from detectors.base import Alarms
 from detectors.flows import FlowSettings
 from detectors.ids import UNSEEN
@@ -26,6 +27,7 @@ from detectors.registry import bank
 from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert, AlertKind
 from retrain.source_settings import SourceSettings
+from streamer.absent_columns import AbsentColumns
 from streamer.alerting import Alarm, AlertBook
 from streamer.arrivals import Arrivals
 from streamer.codecs.base import Codec, DeadLetters, Reason
@@ -37,6 +39,7 @@ from streamer.flow_watch import FlowWatch
 from streamer.joint import JOINT, Joint
 from streamer.label_values import Errors
 from streamer.labels import LabelJoin, LabelSettings
+from streamer.limits import Limits
 from streamer.lives import Lives
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
@@ -60,26 +63,6 @@ CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec wit
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what producers can make a fold unit remember."""
-
-    models_max: int = 65_536  # models, and versions
-    columns_max: int = 65_536  # distinct column names over all models
-    categories_max: int = 1_048_576  # distinct category texts over all columns
-    series_max: int = 4_194_304  # columns of models
-
-    def __post_init__(self) -> None:
-        # Two columns are ours. Above, models and versions must fit the key of a subject, the rest 32 bits.
-        least_and_most = {
-            "models_max": (1, 1 << 23), "columns_max": (2, 1 << 30), "categories_max": (1, 1 << 30),
-            "series_max": (1, 1 << 30),
-        }  # fmt: skip
-        for name, (least, most) in least_and_most.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must be {least} to {most:,}, not {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True)
 class DetectSettings:
     """What a detect fold watches, and with what."""
 
@@ -93,6 +76,7 @@ class DetectSettings:
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
     flows: FlowSettings = field(default_factory=FlowSettings)
+    absence: AbsenceSettings = field(default_factory=AbsenceSettings)
 
 
 class DetectFold:
@@ -119,6 +103,7 @@ class DetectFold:
         self.trained = Trained(settings.references, self.names.categories)
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
         self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
+        self._absent = AbsentColumns(settings.absence, self.table, self.subjects, self.names)
         self._lag_column = self._know_lag()
         self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
         self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
@@ -159,7 +144,7 @@ class DetectFold:
         for panel in self.panels:
             arrays |= nested(panel.takes, panel.dump())
         arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
-        arrays |= nested("gaps", self._gaps.dump())
+        arrays |= nested("gaps", self._gaps.dump()) | nested("absent", self._absent.dump())
         arrays |= nested("flow", self._flows.dump())
         return Snapshot(meta, arrays)
 
@@ -185,6 +170,7 @@ class DetectFold:
         self.quality.load(unnested("quality", arrays), anew)
         self.joint.load(unnested(JOINT, arrays), anew, is_ours=snapshot.is_private)
         self._gaps.load(unnested("gaps", arrays))
+        self._absent.load(unnested("absent", arrays))
         self._flows.load(unnested("flow", arrays), anew)
         self._alerts.load(meta["waiting"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
@@ -243,6 +229,7 @@ class DetectFold:
         alarms = self._alarms(batch, values)
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
         alarms += self.quality.alarms(faults, self.tally)
+        alarms += self._absent.alarms(arrived, lives, self.tally)
         alarms += self.joint.alarms(values[ValueKind.NUMBER], batch.event_time_ms, self.tally)
         if self.segments:
             alarms += self._gaps.alarms(arrivals.compared(), self.tally)

@@ -97,9 +97,10 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "kind": (
             "`drift`, the only kind that becomes `ready`; or what is wrong with the data: more values are `missing`, "
             "of the wrong type (`type_fault`), `out_of_range` of the training data, or of categories `unseen` there; "
-            "or labels that take another time (`label_lag`) or come for fewer predictions (`label_rate`), events or "
-            "labels that have stopped (`silent`) or come at another rate (`event_rate`), or a segment that differs "
-            "from the model's other segments by more than it did (`segment_gap`)."
+            "or events that no longer carry the column (`absent`), labels that take another time (`label_lag`) or come "
+            "for fewer predictions (`label_rate`), events or labels that have stopped (`silent`) or come at another "
+            "rate (`event_rate`), or a segment that differs from the model's other segments by more than it did "
+            "(`segment_gap`)."
         ),
         "category": _CATEGORY,
         "segment": _SEGMENT,

@@ -15,15 +15,16 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from detectors.absence import AbsenceSettings
 from detectors.flows import FlowSettings
 from retrain.settings import RetrainSettings
 from retrain.source_settings import SourceSettings
 from streamer.checkpointing import CheckpointSettings
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
-from streamer.detect import Limits
 from streamer.false_alarms import FalseAlarmSettings, allotted
 from streamer.labels import LabelSettings
+from streamer.limits import Limits
 from streamer.segment_settings import SegmentSettings
 from streamer.service import CommitSettings
 from streamer.topics import OutputTopics
@@ -80,6 +81,7 @@ class Config(Section):
     retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
     labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
     flows: FlowSettings = FlowSettings()  # when it is told that events stop coming, or come at another rate
+    absence: AbsenceSettings = AbsenceSettings()  # when it is told that events no longer carry a column
     limits: Limits = Limits()  # bounds on what producers can make us remember
     commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
     checkpoints: CheckpointSettings = CheckpointSettings()  # where state is kept, for a restart

@@ -103,6 +103,7 @@ CASES = {
     ),
     "out_of_range": Case(lambda: features(sometimes(x=9e9)), "out_of_range", "x", "rate", is_trained=True),
     "unseen": Case(lambda: features(sometimes(weather="hail")), "unseen", "weather", "rate", is_trained=True),
+    "absent": Case(lambda: features(lambda _, f: f.pop("x")), "absent", "x", "absence"),
     "label_lag": Case(lags, "label_lag", "label_lag_s", "ks_window", "labels: {watch_lag: true}"),
     "silent": Case(lambda: fleet(lambda i, _: i < 1080), "silent", "(events)", "flow"),
     "labels silent": Case(lambda: fleet(lambda i, _: i < 1080, label=True), "silent", "(labels)", "flow"),
@@ -122,7 +123,7 @@ def replayed(case: Case, tmp_path) -> list[Event]:
     lines = [json.dumps(event) for event in case.events()]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
     config = [case.config, "topics: {events: {codec: json}}"]
-    if case.detector != "flow":
+    if case.detector not in {"flow", "absence"}:
         config.append(f"detectors: {{{case.detector}: }}")
     if case.is_trained:
         random = Random(5)

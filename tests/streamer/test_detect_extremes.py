@@ -13,8 +13,9 @@ from detectors.registry import settings_of
 from retrain.alert import Alert
 from streamer.alert_reader import read_alert
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import TOPICS_MAX, DetectFold, DetectSettings, Limits
+from streamer.detect import TOPICS_MAX, DetectFold, DetectSettings
 from streamer.errors import UsageError
+from streamer.limits import Limits
 from streamer.logs.base import Records
 
 DETECTORS = {

@@ -10,8 +10,9 @@ import pytest
 from detectors.flows import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import DetectFold, DetectSettings, Limits
+from streamer.detect import DetectFold, DetectSettings
 from streamer.labels import LabelSettings
+from streamer.limits import Limits
 from streamer.logs.base import Records
 from streamer.snapshot import Snapshot
 

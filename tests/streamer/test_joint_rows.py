@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from detectors.registry import settings_of
 from streamer.cli import main
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import DetectFold, DetectSettings, Limits
+from streamer.detect import DetectFold, DetectSettings
+from streamer.limits import Limits
 from streamer.logs.base import Records
 from streamer.snapshot import Snapshot
 
