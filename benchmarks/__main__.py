@@ -28,9 +28,12 @@ def main() -> None:
 def print_banks() -> None:
     """What a value costs in each detector, and in the libraries that do the same one series at a time."""
     few, some, many = banks.SERIES
-    print(f"\nns a value, of so many series in random order {few:9,} {some:9,} {many:9,}    bytes a series", flush=True)
+    print(
+        f"\nns a value, of so many series in random order {few:9,} {some:9,} {many:9,} as events    bytes a series",
+        flush=True,
+    )
     for cost in banks.costs():
-        print(f"{cost.name:46}{_ns(cost.seconds)} {cost.size:17,}", flush=True)
+        print(f"{cost.name:46}{_ns((*cost.seconds, cost.as_events))} {cost.size:17,}", flush=True)
     print(f"{'river.drift.ADWIN':46}{_ns([banks.river_adwin(series) for series in banks.SERIES])}")
     print(f"{'scipy.stats.ks_2samp at every value':46}{_ns([banks.scipy_ks()])}")
 

@@ -1,7 +1,8 @@
 """What a value costs in each detector and how many bytes a series takes, beside the libraries that judge one at a time.
 
-Values go to their series in random order, which is the worst for the caches, and windows are full before the clock
-runs. Seconds are process time of one core.
+Values go to their series in random order, which is the worst for the caches; and, with many series, as events bring
+them, ten columns of a random model after each other. Windows are full before the clock runs. Seconds are process time
+of one core.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors.base import F64
+from detectors.base import F64, I64
 from detectors.registry import bank, settings_of
 
 SERIES = (1, 1_000, 160_000)
 WINDOW = 500  # the default of the detectors that have one
+COLUMNS = 10  # of an event
 WARM = 2 * WINDOW + 24  # values that each series has seen before the clock runs
 RIVER_WARM = 64  # the same for river at the greatest number of series: 164 million values would take minutes
 CHUNK = 2_000_000
@@ -32,6 +34,7 @@ class Cost(NamedTuple):
 
     name: str
     seconds: tuple[float, ...]  # a value, for each of SERIES
+    as_events: float  # the same for the greatest number of series, in the order of events
     size: int  # bytes a series
 
 
@@ -48,23 +51,26 @@ def costs() -> list[Cost]:
 
 
 def _cost(name: str, draw: Draw) -> Cost:
-    seconds, size = [], 0
+    seconds = []
     for series in SERIES:
         random = np.random.default_rng(series)
         watching = bank(name, settings_of(name), series)
         for start in range(0, WARM * series, CHUNK):
-            _feed(watching, random, series, min(CHUNK, WARM * series - start), draw)
-        seconds.append(min(_feed(watching, random, series, TIMED, draw) for _ in range(3)))
-        size = sum(array.nbytes for array in watching.dump(slice(0, 1)).values())
-    return Cost(name, tuple(seconds), size)
+            _feed(watching, random, random.integers(0, series, min(CHUNK, WARM * series - start)), draw)
+        seconds.append(min(_feed(watching, random, random.integers(0, series, TIMED), draw) for _ in range(3)))
+    models = [random.integers(0, series // COLUMNS, TIMED // COLUMNS) for _ in range(3)]
+    rows = [(one[:, None] * COLUMNS + np.arange(COLUMNS)).ravel() for one in models]
+    as_events = min(_feed(watching, random, one, draw) for one in rows)
+    size = sum(array.nbytes for array in watching.dump(slice(0, 1)).values())
+    return Cost(name, tuple(seconds), as_events, size)
 
 
-def _feed(watching: Any, random: np.random.Generator, series: int, n: int, draw: Draw) -> float:
-    """Seconds a value for n values of series in random order."""
-    rows, values = random.integers(0, series, n), draw(random, n)
+def _feed(watching: Any, random: np.random.Generator, rows: I64, draw: Draw) -> float:
+    """Seconds a value for one value of each of these rows, in their order."""
+    values = draw(random, len(rows))
     started_s = time.process_time()
-    watching.update(rows, values, np.zeros(n, np.int64))
-    return (time.process_time() - started_s) / n
+    watching.update(rows, values, np.zeros(len(rows), np.int64))
+    return (time.process_time() - started_s) / len(rows)
 
 
 def river_adwin(series: int) -> float:

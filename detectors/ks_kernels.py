@@ -58,13 +58,11 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
 
     Returns its index, or the number of values.
     """
-    head, reference, tally, _, recent = state
+    head, recent = state.head, state.recent
     n = len(rows)
     lanes = np.empty((3, LANES), np.int64)
     places = np.empty(RECENT, np.int64)
     head_at, recent_at = head.ctypes.data, recent.ctypes.data
-    reference_at, reference_bytes = reference.ctypes.data, reference.itemsize * reference.shape[1]
-    tally_at, tally_bytes = tally.ctypes.data, tally.itemsize * tally.shape[1]
     for i in range(start, n):
         if i + 32 < n:
             prefetch(head_at + 4 * HEAD * rows[i + 32])
@@ -74,10 +72,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
         if i + 3 < n:
             ahead = rows[i + 3]
             if head[ahead, DUE] == 1 or head[ahead, NEXT] == RECENT - 1:
-                for line in range(0, min(reference_bytes, FETCHED), LINE):
-                    prefetch(reference_at + reference_bytes * ahead + line)
-                for line in range(0, min(tally_bytes, FETCHED), LINE):
-                    prefetch(tally_at + tally_bytes * ahead + line)
+                _fetch(state, ahead)
         row = rows[i]
         if head[row, SIZE] == 0:
             _learn(state, rules, row, values[i])
@@ -93,6 +88,20 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
         if due == 0 and _test(state, rules, row, lanes):
             return i
     return n
+
+
+@lean_kernel
+def _fetch(state: State, row: int) -> None:
+    """Ask for what a test of this row will touch."""
+    _, reference, tally, ring, _ = state
+    reference_bytes, tally_bytes = reference.itemsize * reference.shape[1], tally.itemsize * tally.shape[1]
+    for line in range(0, min(reference_bytes, FETCHED), LINE):
+        prefetch(reference.ctypes.data + reference_bytes * row + line)
+    for line in range(0, min(tally_bytes, FETCHED), LINE):
+        prefetch(tally.ctypes.data + tally_bytes * row + line)
+    oldest = ring.shape[1] * row + state.head[row, OLDEST]
+    prefetch(ring.ctypes.data + ring.itemsize * oldest)
+    prefetch(ring.ctypes.data + ring.itemsize * oldest + LINE)
 
 
 @kernel
