@@ -5,17 +5,18 @@ All of it is read off the state, so it is as of the last record that was folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from detectors.base import Bank
 from detectors.series import SeriesFacts, ValueKind
 from streamer.alerting import time_of
 from streamer.detect import DetectFold
 from streamer.events import PREDICTION_COLUMN
 from streamer.joint import JOINT
-from streamer.panel import Panel, reference_size
+from streamer.panel import reference_size
 
 SILENT_EVENTS: Final = 100  # a column is silent when its model has had this many events without it ...
 SILENT_GAPS: Final = 20  # ... and this many times what it usually takes from one value to the next
@@ -46,6 +47,7 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
     for subject, column, facts in fold.table.of_subjects(list(fold.subjects.of_model(model))):
         key = fold.subjects.name_of(subject, column)
         panel = None if facts.kind is None else panels[facts.kind]
+        banks = {} if panel is None else panel.watching(facts.row)
         reference = None if facts.kind is None else fold.trained.of(facts.kind, key)
         events = fold.marks.last(subject).number + 1
         yield WatchedColumn(
@@ -55,13 +57,13 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             segment=fold.subjects.model_and_segment(subject)[1],
             column=key[2],
             kind="" if panel is None else panel.takes,
-            detectors=() if panel is None else _detectors(fold, panel, facts),
-            reference=reference.digest if reference and panel and _takes_reference(panel) else "",
+            detectors=_detectors(fold, banks, facts),
+            reference=reference.digest if reference and any(one.takes_reference for one in banks.values()) else "",
             values=0 if facts.kind is None else facts.counts[facts.kind],
             missing=facts.counts[ValueKind.MISSING],
             faults=facts.counts[ValueKind.MISFIT],
             last_event_time=time_of(fold.marks.place(subject, facts.last).event_time_ms),
-            states=tuple(_states(facts, panel, events, has_reference=reference is not None)),
+            states=tuple(_states(facts, banks, events, has_reference=reference is not None)),
         )
     for subject in fold.subjects.of_model(model):
         yield from _joint(unit, fold, subject)
@@ -79,23 +81,19 @@ def _joint(unit: str, fold: DetectFold, subject: int) -> Iterator[WatchedColumn]
         yield WatchedColumn(unit, topic, version, segment, JOINT, "rows", (JOINT,), "", rows.seen, 0, 0, time, states)
 
 
-def _detectors(fold: DetectFold, panel: Panel, facts: SeriesFacts) -> tuple[str, ...]:
+def _detectors(fold: DetectFold, banks: Mapping[str, Bank], facts: SeriesFacts) -> tuple[str, ...]:
     """Those that get the column's values, by itself or with others."""
     is_joint = facts.kind is ValueKind.NUMBER and fold.joint.watches(facts.row)
-    return (*panel.banks, JOINT) if is_joint else tuple(panel.banks)
+    return (*banks, JOINT) if is_joint else tuple(banks)
 
 
-def _takes_reference(panel: Panel) -> bool:
-    return any(one.takes_reference for one in panel.banks.values())
-
-
-def _states(facts: SeriesFacts, panel: Panel | None, events: int, *, has_reference: bool) -> Iterator[str]:
+def _states(facts: SeriesFacts, banks: Mapping[str, Bank], events: int, *, has_reference: bool) -> Iterator[str]:
     """What stands in the way of watching this column, whose subject has had so many events."""
-    if panel is None or facts.kind is None:
+    if facts.kind is None:
         yield "all_null"
-    elif not panel.banks:
+    elif not banks:
         yield "unwatched"
-    elif facts.counts[facts.kind] < max(_needed(one, has_reference) for one in panel.banks.values()):
+    elif facts.counts[facts.kind] < max(_needed(one, has_reference) for one in banks.values()):
         yield "starved"
     if facts.is_constant:
         yield "constant"

@@ -89,6 +89,7 @@ class ConfiguredFolds:
                 references=self._references,
                 sources=config.sources,
                 segments=config.segments,
+                watch=config.watch,
                 flows=config.flows,
                 absence=config.absence,
             )

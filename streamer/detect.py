@@ -54,6 +54,7 @@ from streamer.source_users import SourceUsers
 from streamer.subjects import Subjects
 from streamer.topics import OutputTopics
 from streamer.trained import Trained
+from streamer.watched import Watch, Watched
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -75,6 +76,7 @@ class DetectSettings:
     references: References = field(default_factory=References)
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
+    watch: Watch = field(default_factory=dict)
     flows: FlowSettings = field(default_factory=FlowSettings)
     absence: AbsenceSettings = field(default_factory=AbsenceSettings)
 
@@ -100,6 +102,7 @@ class DetectFold:
         self._labels = LabelJoin(settings.labels, has_segments=bool(self.segments))
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self.panels = [Panel(kind, banks) for kind in WATCHED]
+        self._watched = Watched(settings.watch, banks)
         self.trained = Trained(settings.references, self.names.categories)
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
         self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
@@ -267,8 +270,8 @@ class DetectFold:
             mine = values[panel.kind]
             self._make_rows(panel, mine)
             times = batch.event_time_ms[mine.event]
-            for detector, one in panel.banks.items():
-                alarms = panel.update(one, mine, times)
+            for detector in panel.banks:
+                alarms = panel.update(detector, mine, times)
                 self.tally["alarms", detector] += len(alarms)
                 after = later(mine.row, alarms.at).tolist()
                 found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]
@@ -277,15 +280,18 @@ class DetectFold:
     def _make_rows(self, panel: Panel, values: Values) -> None:
         """Make room for the series that begin with these values, and give them their reference."""
         known = panel.rows
-        panel.make_rows(int(self.table.rows[panel.kind]), values)
+        panel.make_rows(int(self.table.rows[panel.kind]), values, fed=not self._watched)
         self._refer(panel, range(known, panel.rows), panel.banks.keys())
 
     def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
-        """Give these detectors the training data of these rows, where there are any."""
-        if self.trained:
+        """Say which detectors watch these rows, and give these detectors their training data, where there are any."""
+        if self.trained or self._watched or panel.is_partial:
             for row in rows:
-                key = self.subjects.name_of(*self.table.subject_and_column(row, panel.kind))
-                self.trained.refer(panel, row, key, detectors)
+                subject, column = self.table.subject_and_column(row, panel.kind)
+                key = self.subjects.name_of(subject, column)
+                watched = self._watched.of(self.subjects.model_and_segment(subject)[0], key[2])
+                begun = panel.choose(row, watched)
+                self.trained.refer(panel, row, key, {*detectors, *begun})
                 self.quality.refer(panel, row, key)
 
     def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:

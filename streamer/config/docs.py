@@ -31,7 +31,9 @@ Unknown settings are errors. Durations are seconds, of event time except in `com
 to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
 underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
 """
-_CHOSEN: Final = {"topics": "topic", "sources": "source", "segments": "pattern"}  # what the keys a user chooses are
+_CHOSEN: Final = {  # what the keys a user chooses are
+    "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern",
+}  # fmt: skip
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 

@@ -31,6 +31,11 @@ from streamer.topics import OutputTopics
 
 PORT_MAX: Final = 65_535
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
+WatchedBy = Annotated[list[str], Field(description="its detectors, by name; []: none. Else all of them")]
+WatchedColumns = Annotated[
+    dict[str, WatchedBy], Field(description="by pattern of columns, the first that fits; for models that fit")
+]
+WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics", "false_alarms"}
 
 
@@ -74,6 +79,7 @@ class Config(Section):
     topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
     outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
     detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, adwin and ks_window
+    watch: WatchTable = Field(default_factory=dict)  # which detectors watch which column; without it, all of them do
     false_alarms: FalseAlarmSettings | None = None  # how many all models together may raise; without it, `arl0` says
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
     sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and the models that use them

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from detectors.registry import bank
 from streamer.config.file import Document
 from streamer.config.models import Config
 from streamer.config.problems import Problem, SettingPath
 from streamer.false_alarms import keeping
+from streamer.panel import TAKES
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.validate`
 
@@ -20,7 +22,7 @@ def contradictions(config: Config, document: Document) -> list[Problem]:
     """Everything that is right by itself and wrong together."""
     return [
         document.problem(*found)
-        for rule in (_topic_names, _distinct_topics, _detectors, _false_alarms, _files)
+        for rule in (_topic_names, _distinct_topics, _detectors, _watch, _false_alarms, _files)
         for found in rule(config)
     ]
 
@@ -54,6 +56,17 @@ def _distinct_topics(config: Config) -> _Found:
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
         yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for all of them"
+
+
+def _watch(config: Config) -> _Found:
+    able = [name for name in config.detectors if bank(name, config.detectors[name], 0).takes in TAKES.values()]
+    of = ", ".join(able)
+    for models, columns in config.watch.items():
+        for column, names in columns.items():
+            for i, name in enumerate(names):
+                if name not in able:
+                    where = ("watch", models, column, i)
+                    yield where, f"{name!r} is none of the detectors that run and take values of a column: {of}"
 
 
 def _false_alarms(config: Config) -> _Found:

@@ -1,0 +1,35 @@
+"""Which detectors watch which column, where settings tell columns apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+Watch = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
+
+
+class Watched:
+    """The detectors of each column: those of the first patterns that fit model and column, else all there are."""
+
+    def __init__(self, settings: Watch, detectors: Collection[str]) -> None:
+        self._settings = settings
+        self._all = frozenset(detectors)
+        self._known: dict[str, Mapping[str, frozenset[str]]] = {}  # model -> pattern of columns -> detectors
+
+    def __bool__(self) -> bool:
+        """Whether settings tell any columns apart."""
+        return bool(self._settings)
+
+    def of(self, model: str, column: str) -> frozenset[str]:
+        """The detectors of a column of a model, or of `source:<name>`."""
+        if model not in self._known:
+            self._known[model] = self._of_model(model)
+        fitting = (names for pattern, names in self._known[model].items() if fnmatchcase(column, pattern))
+        return next(fitting, self._all)
+
+    def _of_model(self, model: str) -> Mapping[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for pattern, columns in self._settings.items():
+            if fnmatchcase(model, pattern):
+                found |= {column: frozenset(names) for column, names in columns.items() if column not in found}
+        return found
