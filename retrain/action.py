@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from retrain.control import Control
@@ -10,6 +10,7 @@ from retrain.decision import Decision
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import RequestLife
 from retrain.outcome import Outcome
+from retrain.record import record
 from retrain.request import RetrainRequest
 from retrain.state import ModelState
 from retrain.storm_state import Storm
@@ -17,7 +18,7 @@ from retrain.storm_state import Storm
 STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PublishIncident:
     """Publish the incident as it is now."""
 
@@ -25,7 +26,7 @@ class PublishIncident:
     reason: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PublishRequest:
     """Ask for a retrain."""
 
@@ -33,7 +34,7 @@ class PublishRequest:
     reason: Outcome = Outcome.REQUEST_MADE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PublishDecision:
     """Publish what became of a request, or why a control record changed nothing."""
 
@@ -41,7 +42,7 @@ class PublishDecision:
     reason: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Noted:
     """No request came of this alert, and this is why. Nothing to publish."""
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 ID_CHARS_MAX = 63  # a label of RFC 1123: usable as a job name, a DAG run id, an idempotency key
 _DIGEST_BYTES = 8
+_OTHERS = re.compile(r"[^a-z0-9]+")
 
 
 def derived_id(kind: str, *parts: str, name: str = "") -> str:
@@ -16,15 +17,14 @@ def derived_id(kind: str, *parts: str, name: str = "") -> str:
     than 45 characters, and so the id is of `[a-z0-9-]`, begins and ends with a letter or digit when `kind` begins with
     one, and has at most 63 characters, whatever the parts and the name contain.
     """
-    digest = blake2b(digest_size=_DIGEST_BYTES)
-    for part in (kind, *parts):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)  # the length keeps ("ab", "c") apart from ("a", "bc")
-    digits = digest.hexdigest()
-    slug = slug_of(name, ID_CHARS_MAX - len(kind) - len(digits) - 2)
+    data = [part.encode("utf-8", "surrogatepass") for part in (kind, *parts)]
+    # The length keeps ("ab", "c") apart from ("a", "bc").
+    told = b"".join([len(one).to_bytes(8, "big") + one for one in data])
+    digits = blake2b(told, digest_size=_DIGEST_BYTES).hexdigest()
+    slug = slug_of(name, ID_CHARS_MAX - len(kind) - len(digits) - 2) if name else ""
     return f"{kind}-{slug}-{digits}" if slug else f"{kind}-{digits}"
 
 
 def slug_of(name: str, chars_max: int) -> str:
     """The letters a to z and digits of a name in lower case, with single hyphens between; "" when it has none."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:chars_max].rstrip("-")
+    return _OTHERS.sub("-", name.lower()).strip("-")[:chars_max].rstrip("-")

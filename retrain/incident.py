@@ -5,7 +5,7 @@ These are the records of the topic `driftline.incidents`; `docs/schemas/incident
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from retrain.alert import Alert
 from retrain.ids import derived_id
 from retrain.move import Move
 from retrain.outcome import Outcome
+from retrain.record import record
 
 
 class IncidentState(StrEnum):
@@ -22,7 +23,7 @@ class IncidentState(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Incident:
     """The drift of one version of one model, from its first alert until it is closed.
 

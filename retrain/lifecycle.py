@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
 from retrain.control import ControlKind
 from retrain.outcome import Outcome
+from retrain.record import record
 from retrain.request import Approval, RetrainRequest
 from retrain.waiter import Waiter
 
@@ -75,7 +75,7 @@ REFUSALS = frozenset(
 )  # the answers to control records that change nothing
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestLife:
     """A model's last request, as it stands."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import erf, sqrt
-
 from retrain.alert import Alert, Place
+from retrain.record import record
+from retrain.strength import strength_of
 
-_ERF_OF_HALF_SD = 2 * sqrt(2)
 
-
-@dataclass(frozen=True, slots=True)
+@record
 class Move:
     """What one detector says moved: the facts of an alert that people and pipelines ask for."""
 
@@ -50,9 +47,5 @@ class Move:
 
     @property
     def strength(self) -> float:
-        """The effect on one scale for all units, 0 to 1: the Kolmogorov-Smirnov distance.
-
-        A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
-        2 Φ(d / 2) - 1. A total variation distance is one already, and an unknown unit is taken as it is, at most 1.
-        """
-        return erf(self.effect / _ERF_OF_HALF_SD) if self.effect_unit == "sd" else min(self.effect, 1.0)
+        """The effect on one scale for all units, 0 to 1."""
+        return strength_of(self.effect, self.effect_unit)

@@ -41,5 +41,6 @@ class OwnDrift:
         columns_max = self.settings.columns_max
         model.incident = incident_with(model, alert, decision, is_new=is_new, columns_max=columns_max)
         others, own = self.waiting.release(alert)
-        noted: list[Action] = [PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
-        return others + (own or noted)
+        if own:
+            return others + own
+        return [*others, PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]

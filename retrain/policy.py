@@ -16,6 +16,7 @@ from retrain.model_rules import ERROR, PREDICTION, Met
 from retrain.move import Move
 from retrain.outcome import Outcome
 from retrain.question import Question
+from retrain.request import has_training_window
 
 SOURCE_PREFIX = "source:"
 
@@ -68,7 +69,7 @@ def is_ready(question: Question) -> Outcome | None:
 
 def has_window(question: Question) -> Outcome | None:
     """A request without exact data to train on would leave the pipeline guessing."""
-    return None if question.window else Outcome.NO_TRAINING_WINDOW
+    return None if has_training_window(question.alert) else Outcome.NO_TRAINING_WINDOW
 
 
 def none_open(question: Question) -> Outcome | None:

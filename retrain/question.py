@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from retrain.alert import Alert
@@ -11,7 +11,7 @@ from retrain.faults import is_faulty
 from retrain.lifecycle import RequestLife
 from retrain.model_rules import Met, ModelRules
 from retrain.move import Move
-from retrain.request import TrainingWindow, training_window_of
+from retrain.record import record
 from retrain.settings import RetrainSettings
 from retrain.state import ModelState
 
@@ -21,7 +21,7 @@ LAG_COLUMN = "label_lag_s"
 ANY_DRIFT = ModelRules()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """Is this alert worth a retrain request, now?"""
 
@@ -35,7 +35,6 @@ class Question:
     own_faults: Mapping[str, datetime] = field(default_factory=dict)  # of the model's data, whosever the alert is
     moves: tuple[Move, ...] = ()  # what else has moved in the model's open incident
     born: datetime | None = None  # when the version that serves was first heard of, or promoted
-    window: TrainingWindow | None = field(init=False)
 
     @classmethod
     def of(
@@ -53,9 +52,6 @@ class Question:
         promoted_at = last.promoted_last_at if last else None
         born = max(model.versions.since, promoted_at or model.versions.since)
         return cls(alert, now, last, settings, model.unhelpful, users, faults, model.faults, moves, born)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "window", training_window_of(self.alert))
 
     @property
     def rules(self) -> ModelRules:

@@ -61,7 +61,7 @@ class Register:
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End what is overdue by the fleet's time, `now` included; in order of deadlines."""
-        actions = list[Action]()
+        actions: list[Action] = []
         while (first := self._deadlines.first()) and first[0] <= now:
             self._deadlines.take()
             when, request_id = first

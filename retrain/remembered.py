@@ -12,7 +12,8 @@ def make_last(
     state: EngineState, register: Register, models_max: int, model_id: str, model: ModelState
 ) -> list[Action]:
     """Make this model the one heard of last; forget the one heard of longest ago when there is no room."""
-    models, actions = state.models, list[Action]()
+    models = state.models
+    actions: list[Action] = []
     if models.pop(model_id, None) is None and len(models) >= models_max:
         forgotten = models.pop(next(iter(models)))
         actions = close(forgotten, Outcome.MODEL_EVICTED) + register.forget(forgotten)

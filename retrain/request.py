@@ -6,7 +6,6 @@ from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
@@ -15,8 +14,10 @@ from retrain.alert import Alert
 from retrain.ids import derived_id
 from retrain.incident import Incident
 from retrain.move import Move
+from retrain.record import record
 
 SCHEMA_VERSION: Literal[1] = 1
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class Approval(StrEnum):
@@ -32,7 +33,7 @@ class RequestReason(StrEnum):
     DRIFT = "drift"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrainingWindow:
     """A stretch of one topic-partition to train on.
 
@@ -49,7 +50,7 @@ class TrainingWindow:
     end_time: datetime  # UTC, inclusive; never before `start_time`
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetrainRequest:
     """One request to retrain one model. A repeat of the record has the same `request_id` and the same content."""
 
@@ -66,10 +67,18 @@ class RetrainRequest:
     schema_version: Literal[1]
 
 
+def has_training_window(alert: Alert) -> bool:
+    """Whether onset and end are two places of one topic-partition, in order."""
+    start, end = alert.onset, alert.ready_at
+    if end is None or end.offset < start.offset:
+        return False
+    return start.topic == end.topic and start.partition == end.partition
+
+
 def training_window_of(alert: Alert) -> TrainingWindow | None:
     """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
     start, end = alert.onset, alert.ready_at
-    if end is None or (start.topic, start.partition) != (end.topic, end.partition) or end.offset < start.offset:
+    if end is None or not has_training_window(alert):
         return None
     return TrainingWindow(
         topic=start.topic,
@@ -103,5 +112,4 @@ def request_for(
 
 def later(moment: datetime, seconds: float) -> datetime:
     """The moment so many seconds later, or the last one the calendar has."""
-    last = datetime.max.replace(tzinfo=UTC)
-    return last if (last - moment).total_seconds() < seconds else moment + timedelta(seconds=seconds)
+    return _LAST if (_LAST - moment).total_seconds() < seconds else moment + timedelta(seconds=seconds)

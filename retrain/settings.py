@@ -14,6 +14,7 @@ from retrain.request import Approval
 DAY_S = 86_400.0
 DURATION_MAX_S = 100 * 366 * DAY_S
 FACTOR_MAX = 1000
+UNITS = frozenset({"ks_distance", "tv_distance", "sd", "correlation"})  # of effects, each with its `<unit>_min`
 DOUBLINGS_MAX = 64  # of a cooldown: beyond, `cooldown_max_s` has long been reached
 
 
@@ -80,8 +81,8 @@ class RetrainSettings:
 
     def effect_min(self, effect_unit: str) -> float:
         """The smallest effect worth a retrain; 0 for a unit without a setting."""
-        least = {"ks_distance": self.ks_distance_min, "tv_distance": self.tv_distance_min, "sd": self.sd_min}
-        return self.correlation_min if effect_unit == "correlation" else least.get(effect_unit, 0.0)
+        least: float = getattr(self, f"{effect_unit}_min") if effect_unit in UNITS else 0.0
+        return least
 
     def cooldown_after(self, unhelpful: int) -> float:
         """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
@@ -94,12 +95,12 @@ class RetrainSettings:
 
     def approval_of_training(self, model_id: str) -> Approval:
         """Whether a person is asked before this model is trained."""
-        asked = self.approval_before(model_id) in {ApprovalBefore.TRAINING, ApprovalBefore.BOTH}
+        asked = self.approval_before(model_id) in (ApprovalBefore.TRAINING, ApprovalBefore.BOTH)
         return Approval.REQUIRED if asked else Approval.NOT_REQUIRED
 
     def wants_review(self, model_id: str) -> bool:
         """Whether a person is asked before what was trained for this model is promoted."""
-        return self.approval_before(model_id) in {ApprovalBefore.PROMOTION, ApprovalBefore.BOTH}
+        return self.approval_before(model_id) in (ApprovalBefore.PROMOTION, ApprovalBefore.BOTH)
 
     def approval_before(self, model_id: str) -> ApprovalBefore:
         """Before which steps of this model's retrain a person is asked."""

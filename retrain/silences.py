@@ -53,7 +53,7 @@ class Silences:
         due = [one for one in self._state.silences.values() if one.until <= now]
         if not due:
             return [], []
-        actions = list[Action]()
+        actions: list[Action] = []
         for silence in due:
             del self._state.silences[silence.silence_id]
             if not silence.is_over:
@@ -64,7 +64,7 @@ class Silences:
 
     def take(self, alert: Alert, is_new: bool) -> list[Action]:
         """Keep an alert that a silence fits, and say so; nothing for one that none does."""
-        silence = self._silencing(alert)
+        silence = self._silencing(alert) if self._state.silences else None
         if silence is None:
             return []
         silence = replace(silence, alerts=silence.alerts + 1)

@@ -62,7 +62,7 @@ class Sources:
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End what nobody has judged before it became quiet."""
-        actions = list[Action]()
+        actions: list[Action] = []
         for source_id, shared in self.state.sources.items():
             source = self.state.models.get(source_id)
             incident = source.open_incident if source and shared.standing is Standing.HELD else None

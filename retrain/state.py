@@ -49,7 +49,7 @@ class ModelState:
     def incident_for(self, is_new: bool) -> Incident | None:
         """The open incident; for an alert that fired before also the last one, reopened if a storm came in between."""
         last = self.incident
-        if last and not is_new and last.reason in {Outcome.QUIET, Outcome.JOINED_STORM}:
+        if last and not is_new and last.reason in (Outcome.QUIET, Outcome.JOINED_STORM):
             return replace(last, state=IncidentState.OPEN)
         return self.open_incident
 

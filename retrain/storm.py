@@ -42,7 +42,7 @@ class Storms:
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End the storms that have become quiet; what they held is dropped, as nobody wanted it."""
-        actions = list[Action]()
+        actions: list[Action] = []
         quiet_s = self.settings.incident_quiet_s
         storms = self.state.storms.items()
         for column in [c for c, storm in storms if (now - storm.incident.last_alert_at).total_seconds() > quiet_s]:

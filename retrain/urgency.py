@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from retrain.alert import Alert
 from retrain.model_rules import ERROR
-from retrain.move import Move
+from retrain.strength import strength_of
 
 Urgency = tuple[bool, float, float]
 
@@ -15,4 +15,4 @@ def urgency(alert: Alert) -> Urgency:
     Use is the events a second of the new regime until the detector was sure.
     """
     seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
-    return alert.column != ERROR, -Move.of(alert).strength, -alert.n_current / max(seconds, 1.0)
+    return alert.column != ERROR, -strength_of(alert.effect, alert.effect_unit), -alert.n_current / max(seconds, 1.0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from retrain.alert import Alert
+from retrain.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiter:
     """An alert under the model's own name, and where it came from."""
 

@@ -15,7 +15,7 @@ from retrain.policy import decide
 from retrain.question import Question
 from retrain.ranking import Ranking
 from retrain.register import Register
-from retrain.request import RetrainRequest, TrainingWindow, request_for
+from retrain.request import RetrainRequest, TrainingWindow, request_for, training_window_of
 from retrain.settings import RetrainSettings
 from retrain.silence import Kept
 from retrain.state import EngineState, ModelState
@@ -52,8 +52,7 @@ class Waiting:
     def free(self, model_ids: Iterable[str]) -> None:
         """Let models take their place again whose storm is released."""
         for model_id in model_ids:
-            model = self._state.models.get(model_id)
-            if model and model.waiting:
+            if (model := self._state.models.get(model_id)) and model.waiting:
                 self._ranking.put(urgency(model.waiting.alert), model_id)
 
     def release(self, own: Alert | None = None) -> tuple[list[Action], list[Action]]:
@@ -61,11 +60,12 @@ class Waiting:
 
         `own` is the alert at hand, whose request bears its model's time; others bear the fleet's.
         """
-        others, ours = list[Action](), list[Action]()
+        others: list[Action] = []
+        ours: list[Action] = []
         for model, waiter in self._next():
             is_own = own is not None and waiter.alert.model_id == own.model_id
             now = model.now if is_own else max(self._state.now or model.now, model.now)
-            *before, last = self._ask(model, waiter, now, None if is_own else Outcome.REQUEST_MADE)
+            *before, last = self._ask(model, waiter, now, own if is_own else None)
             if is_own and isinstance(last, PublishRequest):
                 ours = [*before, last]
             else:
@@ -82,23 +82,24 @@ class Waiting:
             if model and waiter and urgency(waiter.alert) == rank and self._state.may_ask(waiter):
                 yield model, waiter
 
-    def _ask(self, model: ModelState, waiter: Waiter, now: datetime, reason: Outcome | None) -> list[Action]:
-        """The request of a model that waits, and its incident, published for this reason or the one it has."""
+    def _ask(self, model: ModelState, waiter: Waiter, now: datetime, own: Alert | None) -> list[Action]:
+        """The request of a model that waits, and its incident; `own` is the alert at hand, if it is of this model."""
         alert, source = waiter.alert, self._state.models.get(waiter.source)
         if waiter.source and not source:
             model.waiting = None
             return [Noted(alert.alert_id, Outcome.MODEL_EVICTED)]
-        question = Question.of(alert, model, now, self._settings, source)
-        decision = decide(question)
+        # On the alert at hand the rules have agreed just now.
+        is_agreed, window = alert is own, training_window_of(alert)
+        decision = Outcome.REQUEST_MADE if is_agreed else decide(Question.of(alert, model, now, self._settings, source))
         model.waiting = None
-        if decision is not Outcome.REQUEST_MADE or question.window is None:
+        if decision is not Outcome.REQUEST_MADE or window is None:
             return [Noted(alert.alert_id, decision)]
         if source:
-            return self._ask_for(source, model, waiter, question.window, now)
+            return self._ask_for(source, model, waiter, window, now)
         # What a storm held may have no incident of its own yet.
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
-        request = self._begin(model, waiter, incident, question.window, now)
-        reason = reason or incident.reason
+        request = self._begin(model, waiter, incident, window, now)
+        reason = incident.reason if own else Outcome.REQUEST_MADE
         model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
 
@@ -116,9 +117,8 @@ class Waiting:
     def _begin(
         self, model: ModelState, waiter: Waiter, incident: Incident, window: TrainingWindow, now: datetime
     ) -> RetrainRequest:
-        alert = waiter.alert
-        approval = self._settings.approval_of_training(alert.model_id)
-        request = request_for(alert, incident, window, now, self._settings.expires_after_s, approval)
+        approval = self._settings.approval_of_training(waiter.alert.model_id)
+        request = request_for(waiter.alert, incident, window, now, self._settings.expires_after_s, approval)
         request = renewed(request, model.last_request)
         self._register.begin(model, request, waiter)
         self._budget.spend()

@@ -14,19 +14,20 @@ from streamer.logs.headers import Headers
 SOURCE = "/driftline/decide"
 RETRAIN_REQUESTED = "io.driftline.retrain.requested.v1"
 RETRAIN_REQUEST_SCHEMA = "urn:driftline:schema:retrain-request.v1"
+_SOURCE, _TYPE, _SCHEMA = (text.encode() for text in (SOURCE, RETRAIN_REQUESTED, RETRAIN_REQUEST_SCHEMA))
 
 
 def headers_of_request(request: RetrainRequest) -> Headers:
     """The headers of a retrain request. A repeated request has the same `ce_id`, so consumers may deduplicate by it."""
-    attributes = (
-        ("ce_specversion", "1.0"),
-        ("ce_id", request.request_id),
-        ("ce_source", SOURCE),
-        ("ce_type", RETRAIN_REQUESTED),
-        ("ce_subject", request.model_id),
-        ("ce_time", str(msgspec.to_builtins(request.requested_at))),
-        ("ce_partitionkey", request.model_id),
-        ("ce_dataschema", RETRAIN_REQUEST_SCHEMA),
-        ("content-type", "application/json"),
+    model = request.model_id.encode()
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", request.request_id.encode()),
+        ("ce_source", _SOURCE),
+        ("ce_type", _TYPE),
+        ("ce_subject", model),
+        ("ce_time", str(msgspec.to_builtins(request.requested_at)).encode()),
+        ("ce_partitionkey", model),
+        ("ce_dataschema", _SCHEMA),
+        ("content-type", b"application/json"),
     )
-    return tuple((name, value.encode()) for name, value in attributes)

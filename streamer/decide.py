@@ -36,6 +36,7 @@ from streamer.snapshot import Snapshot
 from streamer.topics import OutputTopics
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 
 
 class DecideFold:
@@ -93,36 +94,30 @@ class DecideFold:
             self.tally["dead_letters", records.topic, record.reason.value] += 1
             return [dead_letter(records, i, record.reason, record.detail, self.topics.dead_letters(records.topic))]
         if isinstance(record, Alert):
-            event_time_ms = (record.event_time - _EPOCH) // timedelta(milliseconds=1)
+            event_time_ms = (record.event_time - _EPOCH) // _MS
             self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
         actions = self._engine.handle(record)
         for action in actions:
             self.tally["outcomes", action.reason.value] += 1
-        return [output for action in actions for output in self._outputs(action)]
+        return [output for action in actions if (output := self._output_of(action))]
 
     def _read(self, records: Records, i: int) -> Alert | Control | Unreadable:
         if records.topic == self.topics.control:
             return read_control(records.value_of(i), int(records.timestamp_ms[i]))
         return read_alert(records.value_of(i))
 
-    def _outputs(self, action: Action) -> list[Output]:
+    def _output_of(self, action: Action) -> Output | None:
         if isinstance(action, Noted):
-            return []
+            return None
         if isinstance(action, PublishIncident):
             incident = action.incident
-            return [Output(self.topics.incidents, incident.incident_id.encode(), msgspec.json.encode(incident))]
+            return Output(self.topics.incidents, incident.incident_id.encode(), msgspec.json.encode(incident))
         if isinstance(action, PublishDecision):
             decision = action.decision
-            return [Output(self.topics.decisions, decision.request_id.encode(), msgspec.json.encode(decision))]
+            return Output(self.topics.decisions, decision.request_id.encode(), msgspec.json.encode(decision))
         request = action.request
-        return [
-            Output(
-                self.topics.requests,
-                request.model_id.encode(),
-                msgspec.json.encode(request),
-                headers_of_request(request),
-            )
-        ]
+        key, value = request.model_id.encode(), msgspec.json.encode(request)
+        return Output(self.topics.requests, key, value, headers_of_request(request))
 
 
 class _Dumped(msgspec.Struct):

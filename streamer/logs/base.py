@@ -50,7 +50,7 @@ class Records:
         return decode_headers(self._bytes(self.headers, i))
 
     def _bytes(self, spans: I64, i: int) -> bytes | None:
-        start, end = spans[i]
+        start, end = spans[i].tolist()
         return None if start < 0 else self.data[start:end].tobytes()
 
     def split(self, offset: int) -> tuple[Self, Self]:

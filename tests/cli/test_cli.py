@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -9,10 +10,22 @@ import time
 import pytest
 from cli_kit import cli
 
+from streamer.collector import OBJECTS
 from streamer.errors import BrokerError, Doubt, GapError, UsageError
 
 HEAVY = ("scipy", "river", "numba", "pyarrow", "kafka", "pydantic", "numpy", "msgspec", "rich", "ruamel")
 COMMANDS = ("run", "replay", "record", "check-config", "topics", "requests", "approve", "reject", "result", "promote")
+
+
+def test_every_command_looks_for_cycles_less_often():
+    """A state that grows is not gone through for every 700 new objects; the older generations go by Python's rule."""
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        cli("check-config", "there-is-none.yaml")
+        assert gc.get_threshold() == (OBJECTS, 10, 10)
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_help_imports_nothing_heavy():
