@@ -131,6 +131,20 @@ def test_a_request_is_withdrawn_when_what_stands_meets_no_rule_any_more(when, wi
     assert ("withdrawn_by_data_fault" in [action.reason for action in actions]) == withdrawn
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "withdrawn"), [("headway_s", "prediction", 0), ("prediction", "headway_s", 1)]
+)
+def test_a_storm_takes_back_a_request_of_its_column_alone(first, second, withdrawn):
+    """That many models see what had to move with it is no reason to withdraw it; that its own column storms is."""
+    rules = {"*": ModelRules(when=["prediction and feature"])}
+    engine = Engine(RetrainSettings(rules_by_model=rules, storm_models_min=2))
+    engine.handle(firing("1h", column=first))
+    assert verdict(engine.handle(ready("1h 10m", "1h 10m", column=second))) == "request_made"
+    reasons = [action.reason for action in engine.handle(firing("1h 20m", "tram-1", "headway_s"))]
+    assert reasons.count("storm_opened") == 1
+    assert reasons.count("withdrawn_by_storm") == withdrawn
+
+
 @pytest.mark.parametrize(("column", "verdicts"), [("noise", 0), ("headway_s", 1)])
 def test_a_promotion_is_judged_by_what_the_model_is_retrained_for(column, verdicts):
     """An unimportant feature that moves after it is no sign that it did not help."""
