@@ -8,8 +8,8 @@ held to `detectors/checks.py`. Packages of others add theirs by an entry point, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -32,20 +32,22 @@ class Detector:
 
     settings: type[Any]  # frozen dataclass; every field has a default
     bank: Callable[[Any, int], Bank]  # from the settings and the number of rows
-    by_default: bool = True  # whether it runs where a configuration names no detectors
+    by_default: bool = False  # whether it runs where a configuration names no detectors ...
+    options: Mapping[str, Any] = field(default_factory=dict)  # ... and what of its settings is not its default then
 
 
 DETECTORS: dict[str, Detector] = {
+    # Who watches thousands of columns wants to hear of no drift that is too small to matter.
+    "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, True, {"arl0": 1e6, "tolerance": 0.01}),
+    "rate": Detector(RateSettings, RateBank, True),
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),
-    # Categories often come in long runs (the weather, the shift), and then it alarms in vain.
-    "category_window": Detector(CategoryWindowSettings, CategoryWindowBank, by_default=False),
-    "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, by_default=False),
-    "joint": Detector(JointSettings, JointBank, by_default=False),
-    "rate": Detector(RateSettings, RateBank),
-    **{name: Detector(kind.settings, RiverBank, by_default=False) for name, kind in RIVER.items()},
+    # Not by default: categories often come in long runs (the weather, the shift), and then it alarms in vain.
+    "category_window": Detector(CategoryWindowSettings, CategoryWindowBank),
+    "joint": Detector(JointSettings, JointBank),
+    **{name: Detector(kind.settings, RiverBank) for name, kind in RIVER.items()},
 }
-DEFAULT = tuple(name for name, known in DETECTORS.items() if known.by_default)
+DEFAULT = {name: known.options for name, known in DETECTORS.items() if known.by_default}
 
 
 class UnknownNameError(ValueError):

@@ -26,7 +26,7 @@ from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
-from detectors.rank_evidence import advance
+from detectors.rank_evidence import BLIND, advance
 from detectors.rank_given import ALARM, Fed, Rules
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
@@ -53,7 +53,7 @@ class ShiryaevRobertsSettings:
     """
 
     arl0: float = 1e5
-    reference_size: int = 10_000
+    reference_size: int = 2000
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -98,6 +98,7 @@ class ShiryaevRobertsBank(RowBank):
     effect_unit: ClassVar[str] = "ks_distance"
     takes_reference: ClassVar[bool] = True
     shares_rate: ClassVar[bool] = True
+    learnt_from: ClassVar[int] = BLIND  # values before the first that is judged, without a reference
 
     def __init__(self, settings: ShiryaevRobertsSettings, rows: int) -> None:
         self.settings = settings

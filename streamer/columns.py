@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from detectors.base import Bank
+from detectors.reference import CategoryReference, Reference
 from detectors.series import SeriesFacts, ValueKind
 from streamer.alerting import time_of
 from streamer.detect import DetectFold
@@ -20,6 +21,7 @@ from streamer.panel import reference_size
 
 SILENT_EVENTS: Final = 100  # a column is silent when its model has had this many events without it ...
 SILENT_GAPS: Final = 20  # ... and this many times what it usually takes from one value to the next
+SMALL_REFERENCE: Final = 500  # numbers; against fewer a drift by less than 0.1 may never be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class WatchedColumn:
     missing: int  # null, NaN or infinite
     faults: int  # of another kind, or neither number nor text
     last_event_time: datetime  # of its last value, missing or not, to a few events
-    states: tuple[str, ...]  # of all_null, unwatched, starved, constant, silent; none: all is well
+    states: tuple[str, ...]  # of those in `_states`; none: all is well
 
 
 def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColumn]:
@@ -58,12 +60,12 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             column=key[2],
             kind="" if panel is None else panel.takes,
             detectors=_detectors(fold, banks, facts),
-            reference=reference.digest if reference and any(one.takes_reference for one in banks.values()) else "",
+            reference=reference.digest if reference and _takes_reference(banks) else "",
             values=0 if facts.kind is None else facts.counts[facts.kind],
             missing=facts.counts[ValueKind.MISSING],
             faults=facts.counts[ValueKind.MISFIT],
             last_event_time=time_of(fold.marks.place(subject, facts.last).event_time_ms),
-            states=tuple(_states(facts, banks, events, has_reference=reference is not None)),
+            states=tuple(_states(facts, banks, events, reference)),
         )
     for subject in fold.subjects.of_model(model):
         yield from _joint(unit, fold, subject)
@@ -87,22 +89,40 @@ def _detectors(fold: DetectFold, banks: Mapping[str, Bank], facts: SeriesFacts) 
     return (*banks, JOINT) if is_joint else tuple(banks)
 
 
-def _states(facts: SeriesFacts, banks: Mapping[str, Bank], events: int, *, has_reference: bool) -> Iterator[str]:
+def _takes_reference(banks: Mapping[str, Bank]) -> bool:
+    return any(one.takes_reference for one in banks.values())
+
+
+def _states(
+    facts: SeriesFacts, banks: Mapping[str, Bank], events: int, reference: Reference | CategoryReference | None
+) -> Iterator[str]:
     """What stands in the way of watching this column, whose subject has had so many events."""
     if facts.kind is None:
         yield "all_null"
     elif not banks:
         yield "unwatched"
-    elif facts.counts[facts.kind] < max(_needed(one, has_reference) for one in banks.values()):
+    elif facts.counts[facts.kind] < max(_needed(one, reference is not None) for one in banks.values()):
         yield "starved"
+    elif any(_learns(one, facts.row) for one in banks.values()):
+        yield "learning"
     if facts.is_constant:
         yield "constant"
     gap = (facts.last - facts.first + 1) / sum(facts.counts)
     if events - 1 - facts.last > max(SILENT_EVENTS, SILENT_GAPS * gap):
         yield "silent"
+    if _takes_reference(banks) and isinstance(reference, Reference) and reference.n_seen < SMALL_REFERENCE:
+        yield "small_reference"
 
 
 def _needed(bank: Any, has_reference: bool) -> int:
-    """How many values a detector needs before its first decision, where its settings tell."""
-    window = getattr(getattr(bank, "settings", None), "window", 0)
-    return int(window) + (0 if has_reference and bank.takes_reference else reference_size(bank))
+    """How many values a detector needs before its first decision, where it or its settings tell."""
+    window = int(getattr(getattr(bank, "settings", None), "window", 0))
+    if has_reference and bank.takes_reference:
+        return window
+    return window + int(getattr(bank, "learnt_from", reference_size(bank)))
+
+
+def _learns(bank: Any, row: int) -> bool:
+    """Whether a detector raises no alarm at present, as it learns what is usual; False where it doesn't tell."""
+    learning = getattr(bank, "learning", None)
+    return learning is not None and bool(learning(slice(row, row + 1))[0])

@@ -20,10 +20,15 @@ HEAD: Final = ("column", "kind", "values", "missing", "faults", "last value", "d
 EPILOG = """\b
 What the last column says:
     starved    fewer values so far than a detector needs for its first decision
+    learning   a detector judges nothing for now: it learns how values depend on each
+               other, or what is usual since its last alarm
     constant   all values so far are the same
     silent     the model's last 100 events and more lack it, and that is not its way
     all_null   nothing but missing or unusable values so far
     unwatched  no detector that runs takes values of this kind
+    small_reference
+               the training data hold fewer than 500 values: drift by less than a
+               Kolmogorov-Smirnov distance of 0.1 may never be seen
 
 \b
 Examples:

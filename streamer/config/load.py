@@ -35,10 +35,13 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     Relative files in it are meant relative to the file itself. Raises `ConfigError` with every problem found.
     """
     document = read_document(path)
-    if document.data.get("detectors") is None:
+    names_detectors = document.data.get("detectors") is not None
+    if not names_detectors:
         # The defaults run then, and a variable for one of them must not switch the others off.
-        document.data["detectors"] = dict.fromkeys(DEFAULT)
+        document.data["detectors"] = {name: dict(options) for name, options in DEFAULT.items()}
     override(document, environ)
+    if not names_detectors and document.data.get("false_alarms"):
+        _leave_rates(document.data["detectors"])
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
     _drop_nulls(document.data, ())
     _anchor_files(document)
@@ -51,6 +54,13 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _leave_rates(detectors: dict[str, Any]) -> None:
+    """Leave the rates of false alarms of the detectors that run by default to `false_alarms`."""
+    for name, options in DEFAULT.items():
+        if detectors[name].get("arl0") == options.get("arl0"):
+            detectors[name].pop("arl0", None)
 
 
 def _given(data: Any, name: str) -> bool:

@@ -78,7 +78,7 @@ class Config(Section):
     kafka: KafkaSection = KafkaSection()  # the brokers; needed by all that talks to Kafka
     topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
     outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
-    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; if absent, adwin and ks_window
+    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; else shiryaev_roberts and rate
     watch: WatchTable = Field(default_factory=dict)  # which detectors watch which column; without it, all of them do
     false_alarms: FalseAlarmSettings | None = None  # how many all models together may raise; without it, `arl0` says
     references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events

@@ -35,8 +35,8 @@ def topic_settings(codec: str) -> type:
 
 
 def default_detectors() -> dict[str, Any]:
-    """What an absent section means: those that run by default, with their defaults."""
-    return {name: DETECTORS[name].settings() for name in DEFAULT}
+    """What an absent section means: those that run by default, with the settings they then have."""
+    return {name: DETECTORS[name].settings(**options) for name, options in DEFAULT.items()}
 
 
 class TopicTable:

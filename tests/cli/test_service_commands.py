@@ -18,7 +18,7 @@ def test_check_config_says_what_will_be_done(config):
     assert ran.exit_code == 0
     (line,) = ran.stdout.splitlines()
     assert line.startswith("driftline.yaml: ok; reads bus and tram from localhost:9092 as group driftline, ")
-    assert "adwin" in line
+    assert "shiryaev_roberts" in line
     assert line.endswith(
         "publishes to driftline.alerts, driftline.incidents, driftline.retrain-requests and driftline.decisions"
     )

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from detectors.registry import DEFAULT, DETECTORS
+from detectors.registry import DEFAULT, DETECTORS, settings_of
+from detectors.shiryaev_roberts import ShiryaevRobertsSettings
 from streamer.codecs.json_codec import JsonSettings
 from streamer.config import Config, ConfigError, load_config
 from streamer.config.file import read_document
@@ -49,10 +50,11 @@ def test_topics_keep_their_order_and_are_their_codecs_settings(load):
     assert config.topics["a"].fields.model_id == "$.m"
 
 
-def test_detectors_are_the_quiet_three_by_default_and_those_named_otherwise(load):
-    """No section means the defaults of the registry; a key without a value means that detector's defaults."""
-    quiet = ("adwin", "ks_window", "rate")
-    assert load(SMALL).detectors == {name: DETECTORS[name].settings() for name in quiet}
+def test_detectors_are_the_quiet_two_by_default_and_those_named_otherwise(load):
+    """No section means those that a service runs; a key without a value means that detector's defaults."""
+    assert load(SMALL).detectors == {name: settings_of(name, **options) for name, options in DEFAULT.items()}
+    assert load(SMALL).detectors["shiryaev_roberts"] == ShiryaevRobertsSettings(arl0=1e6, tolerance=0.01)
+    assert load(SMALL + "detectors: {shiryaev_roberts: }").detectors["shiryaev_roberts"] == ShiryaevRobertsSettings()
     assert load(SMALL + "detectors: {adwin: }").detectors == {"adwin": DETECTORS["adwin"].settings()}
     assert load(SMALL + "detectors: {adwin: {delta: 1.0e-6}}").detectors["adwin"].delta == 1e-6
 
@@ -148,13 +150,13 @@ def test_variables_override_the_file(load):
             "DRIFTLINE_KAFKA__GROUP": "007",
             "DRIFTLINE_KAFKA__BOOTSTRAP": "a:1,b:2",
             "DRIFTLINE_COMMIT__INTERVAL_S": "",
-            "DRIFTLINE_DETECTORS__ADWIN__DELTA": "1e-7",
+            "DRIFTLINE_DETECTORS__SHIRYAEV_ROBERTS__ARL0": "1e7",
         },
     )
     assert (config.metrics.host, config.metrics.port, config.kafka.group) == ("0.0.0.0", 9000, "007")
     assert config.kafka.bootstrap == ("a:1", "b:2")
     assert config.commit.interval_s == 1.0
-    assert config.detectors["adwin"].delta == 1e-7
+    assert config.detectors["shiryaev_roberts"] == ShiryaevRobertsSettings(arl0=1e7, tolerance=0.01)
     assert set(config.detectors) == set(DEFAULT)
 
 

@@ -51,7 +51,7 @@ EXPECTED = {
     "null": ("", 0, N, 0, ["all_null"]),
     "text": ("categories", N, 0, 0, ["unwatched", "constant"]),
     "odd": ("numbers", N // 2, 0, N // 2, ["constant"]),
-    "gone": ("numbers", 900, 0, 0, ["starved", "silent"]),
+    "gone": ("numbers", 900, 0, 0, ["silent"]),
     "rare": ("numbers", 74, 0, 0, ["starved"]),
 }
 
@@ -61,7 +61,7 @@ def check(found):
         one["column"]: (one["kind"], one["values"], one["missing"], one["faults"], one["states"]) for one in found
     } == EXPECTED
     assert {(one["topic"], one["model_version"], one["unit"]) for one in found} == {("p", "2", "detect-0")}
-    assert {tuple(one["detectors"]) for one in found if one["kind"] == "numbers"} == {("adwin", "ks_window")}
+    assert {tuple(one["detectors"]) for one in found if one["kind"] == "numbers"} == {("shiryaev_roberts",)}
 
 
 def test_of_a_recording_each_column_is_shown_with_what_is_wrong_with_it(recording):

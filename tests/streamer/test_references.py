@@ -55,10 +55,10 @@ def test_a_version_of_its_own_comes_before_that_of_any(tmp_path):
 
 def test_samples_are_thinned_to_what_the_hungriest_detector_takes(tmp_path):
     """Memory follows the settings, not the size of the file."""
-    file = written(tmp_path / "t.parquet", model_id=["m"] * 900, x=np.arange(900.0))
+    file = written(tmp_path / "t.parquet", model_id=["m"] * 2400, x=np.arange(2400.0))
     for detectors, size in (
         ({"adwin": settings_of("adwin"), "ks_window": settings_of("ks_window", reference_size=70)}, 70),
-        ({"adwin": settings_of("adwin")}, 500),
+        ({"adwin": settings_of("adwin")}, 2000),
     ):
         config = Config(detectors=detectors, references=ReferencesSection(file=file))
         fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
