@@ -18,6 +18,7 @@ SLOW = ("kswin",)  # takes some 100 µs a value
 ERRORS = ("ddm", "eddm", "hddm_a", "hddm_w")  # know zeros and ones only
 CONTENDERS: list[tuple[str, dict[str, Any]]] = [
     ("shiryaev_roberts", {}),
+    ("shiryaev_roberts", {"arl0": 1e6, "tolerance": 0.01}),
     ("ks_window", {}),
     ("ks_window", {"sliding": True}),
     ("adwin", {}),

@@ -12,6 +12,7 @@ from rich.table import Table
 from examples.demo.findings import Findings
 from examples.demo.fleet import DRIFTS, Drift
 from examples.demo.one_cause import FLEET_UNITS, figures, minute, one_cause, span_of
+from examples.demo.side_by_side import HEAD, side_by_side
 from retrain.incident import Incident, Move
 
 SUBWAY_UNITS = {"gap_min": "min", "hour": "h", "prediction": "min", "error": "min"}
@@ -62,6 +63,16 @@ def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> No
     _tell_effects(out)
     out.print()
     out.print(_verdict(own, findings, truth))
+    beside = _table(*HEAD)
+    for row in side_by_side(findings, shared, truth):
+        beside.add_row(*row)
+    out.print()
+    out.print(beside)
+    out.print(
+        "bus-123 drifts in the days in which shiryaev_roberts learns what a day of its dwell times looks like.",
+        style="dim",
+    )
+    out.print()
     for crowd in shared:
         out.print(one_cause(crowd, findings, models))
     out.print()

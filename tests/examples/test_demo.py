@@ -56,6 +56,14 @@ def test_the_truth_is_found(run):
 
 
 @pytest.mark.slow
+def test_detectors_are_shown_side_by_side(run):
+    """None raised a false alarm, and the one that learns the day first is the one to miss a drift within it."""
+    _, said = run
+    for detector, found in (("adwin", 8), ("ks_window", 8), ("shiryaev_roberts", 7)):
+        assert re.search(rf"^{detector} +{found} of 8 .* 0 +\d+ *$", said, re.MULTILINE), detector
+
+
+@pytest.mark.slow
 def test_each_drifting_model_is_asked_for_once(run, conforms):
     """There is one request file for each drifting model of the fleet and for none else, and all meet the schema."""
     folder, _ = run
