@@ -9,7 +9,7 @@ from benchmarks import banks, segments, waiting_labels
 @pytest.fixture
 def small(monkeypatch):
     """A moment instead of minutes."""
-    for name, value in (("SERIES", (1, 2, 3)), ("TIMED", 2000), ("LIBRARY_TIMED", 100), ("TESTS", 2)):
+    for name, value in (("SERIES", (1, 2, 3)), ("TIMED", 2000), ("LIBRARY_TIMED", 100), ("TESTS", 2), ("COLUMNS", 3)):
         monkeypatch.setattr(banks, name, value)
 
 
