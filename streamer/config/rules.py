@@ -55,7 +55,7 @@ def _distinct_topics(config: Config) -> _Found:
 
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
-        yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for all of them"
+        yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for the usual ones"
 
 
 def _watch(config: Config) -> _Found:
