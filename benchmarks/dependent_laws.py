@@ -37,6 +37,21 @@ def clustered(alpha: float, beta: float) -> Draw:
     return lambda r, s: _clustered(r.standard_normal(len(s)), alpha, beta)
 
 
+def chain(rises: float, falls: float) -> Draw:
+    """Zeros and ones, each of which depends on the one before: the chances of a one after 0, and of a zero after 1."""
+    return lambda r, s: _chain(r.random(len(s)), rises, falls, float(r.random() < rises / (rises + falls)))
+
+
+@kernel
+def _chain(u: F64, rises: float, falls: float, last: float) -> F64:
+    values = np.empty(len(u))
+    for t in range(len(u)):
+        turns = u[t] < (rises if last == 0.0 else falls)
+        last = 1.0 - last if turns else last
+        values[t] = last
+    return values
+
+
 @kernel
 def _clustered(z: F64, alpha: float, beta: float) -> F64:
     h, values = 1.0, np.empty(len(z))
@@ -60,6 +75,10 @@ LAWS: dict[str, Draw] = {
     "GARCH of .2, .75": clustered(0.2, 0.75),
     "GARCH of .05, .94": clustered(0.05, 0.94),
     "ARCH of .5": clustered(0.5, 0.0),
+    "0/1, turning 1 time in 50": chain(0.02, 0.02),
+    "0/1, turning 7 times in 8": chain(0.875, 0.875),
+    "0/1, runs of 10 ones after 100 zeros": chain(0.01, 0.1),
+    "0, 1 and 2 in turn, but for 1 in 20": lambda r, s: (np.arange(len(s)) + np.cumsum(r.random(len(s)) < 0.05)) % 3.0,
     "scale e to an AR(1) of .95": lambda r, s: r.standard_normal(len(s)) * np.exp(0.5 * inert(0.95)(r, s)),
 }
 TIMED: dict[str, tuple[Draw, int]] = {  # and the milliseconds from one value to the next

@@ -12,6 +12,7 @@ import numpy as np
 
 from detectors import rank_calendar as calendar
 from detectors import rank_cells as cells
+from detectors import rank_chain as chain
 from detectors import rank_gate as gate
 from detectors import rank_whitening as whitening
 from detectors.base import I64
@@ -54,12 +55,17 @@ def _make_cells(series: Series, rows: I64) -> None:
     series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
     gate.forget(series, rows)
     follow_all(series, rows, cells.scores(samples))
+    for k in np.flatnonzero(series["chained"][rows]).tolist():
+        one = series[rows[k]]
+        one["chained"] = 0
+        if chain.fits(one):
+            _chain(series, int(rows[k]), np.searchsorted(one["edges"][: one["used"]], samples[k], side="right"))
 
 
 def _look(series: Series, rows: I64) -> None:
     """Is there dependence? Those that show some learn it; the others go on."""
     passed = (series["calm"][rows] == 1) & (series["n"][rows] == BLIND)
-    passed |= ~gate.depends(series, rows)
+    passed |= (series["chained"][rows] == 1) | ~gate.depends(series, rows)
     temper(series, rows[passed])
     for row in rows[~passed].tolist():
         _learn_dependence(series, row)
@@ -87,6 +93,9 @@ def _begin_anew(series: Series, row: int) -> None:
     one = series[row]
     if one["whitened"]:
         whitening.begin_learning(series, row)
+    elif one["chained"] or (one["alarms"] >= gate.TOO_MANY and chain.fits(one)):
+        _begin(series, row)
+        one["chained"], one["blind"] = 1, BLIND
     elif one["alarms"] >= gate.TOO_MANY:
         _learn_dependence(series, row)
     else:
@@ -96,9 +105,20 @@ def _begin_anew(series: Series, row: int) -> None:
 
 
 def _learn_dependence(series: Series, row: int) -> None:
+    one = series[row]
+    if chain.fits(one):
+        known = min(int(one["recent_n"]), len(one["recent"]))
+        _chain(series, row, one["recent"][(int(one["recent_n"]) - known + np.arange(known)) % len(one["recent"])])
+        return
     whitening.know_scale(series, row, partial(cells.quantile, series[row]))
     series[row]["calendar"] = 0.0
     whitening.begin_learning(series, row)
+
+
+def _chain(series: Series, row: int, last: I64) -> None:
+    chain.begin(series[row], last)
+    series[row]["blind"] = BLIND
+    gate.forget(series, np.array([row]))
 
 
 def _begin(series: Series, row: int) -> None:

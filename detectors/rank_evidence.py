@@ -13,48 +13,37 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import rank_given as due
 from detectors.base import F64, I64
-from detectors.jit import lean_kernel, prefetch
+from detectors.jit import kernel, prefetch
 from detectors.rank_calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.rank_given import (
-    ALARM,
-    CELLS_DUE,
-    FIT_DUE,
-    HALVING_DUE,
-    LANES,
-    LOOK_DUE,
-    NOTHING,
-    REVISION_DUE,
-    WEEK_DUE,
-    Fed,
-    Rules,
-    Work,
-)
-from detectors.rank_state import Record, Series
+from detectors.rank_given import Fed, Ranks, Rules, Work
+from detectors.rank_state import CHAINED, Record, Series
 from detectors.rank_tables import Tables
 
 BLIND = 256  # values without a reference before evidence is gathered
 BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 LOOKED = 64  # a look at dependence comes after a multiple of so many values
 SLOW = 16.0  # values over which the slow averages of ranks reach
+THIN, PRIOR = 64, 8.0  # of fewer values that followed the same one, as many as the latter are taken from all values
 STEP = 0.0625  # of a stored value, in standard units
 REVISED = 256  # a whitened series' coefficients are revised at every so many values
 BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
 SOON, LATE = 8192, 65_536  # values after which an alarm is one too many at the most, and one too few at the least
 ALARMS_MAX = 16
+LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 LINE = 64  # bytes in a cache line
 
 
-@lean_kernel
-def advance(
-    series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64, work: Work
-) -> tuple[int, int]:
+@kernel
+def advance(series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64) -> tuple[int, int]:
     """Feed the values whose indices `turn` holds, in order.
 
     A series at which something becomes due stops there: the index of the value goes to `stopped`, and those of its
     later values to the front of `turn`. Returns how many there are of each.
     """
     put_off, stops, n = 0, 0, len(turn)
+    work = Work(np.empty(tables.weight.shape[0], np.float32), np.empty(LANES, np.float32))
     series_at, series_bytes = series.ctypes.data, series.itemsize
     for k in range(n):
         if k + 4 < n:
@@ -62,19 +51,19 @@ def advance(
                 prefetch(series_at + series_bytes * fed.rows[turn[k + 4]] + line)
         i = turn[k]
         one = series[fed.rows[i]]
-        if one.due != NOTHING:
+        if one.due != due.NOTHING:
             turn[put_off] = i
             put_off += 1
             continue
         arl0 = rules.arl0 * fed.columns[i]
         one.due = _see(one, tables, arl0, rules.counted_max, fed.values[i], fed.time_ms[i], work)
-        if one.due != NOTHING:
+        if one.due != due.NOTHING:
             stopped[stops] = i
             stops += 1
     return put_off, stops
 
 
-@lean_kernel
+@kernel
 def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
@@ -83,12 +72,12 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
         one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
         one.filled += 1
         if one.filled == len(one.stored):
-            return FIT_DUE
-        return WEEK_DUE if a_week else NOTHING
+            return due.FIT_DUE
+        return due.WEEK_DUE if a_week else due.NOTHING
     if not one.settled:
         one.waiting[one.filled] = value
         one.filled += 1
-        return CELLS_DUE if one.filled == len(one.waiting) else NOTHING
+        return due.CELLS_DUE if one.filled == len(one.waiting) else due.NOTHING
     at = one.recent_n % len(one.recent)
     x, a_week = value, False
     if one.whitened:
@@ -99,27 +88,27 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     cell = _cell(one, x)
     one.recent[at] = cell
     one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
-    below, here = _count(one, cell)
-    if one.n <= one.blind:
-        _widen(one, x, cell, at)
-    else:
-        _weigh(one, tables, below, here, work)
+    ranks = _count(one, cell)
+    if one.n > one.blind:
+        _weigh(one, tables, ranks, work)
         if one.evidence >= max(arl0 - one.blind, 50.0):
             _count_alarm(one, arl0)
-            return ALARM
-    _follow(one, (2.0 * below + here) / one.total - 1.0)
+            return due.ALARM
+    elif not one.chained:
+        _widen(one, x, cell, at)
+    _follow(one, (2.0 * ranks.below + ranks.here) / ranks.total - 1.0)
     if one.total >= counted_max:
-        return HALVING_DUE
+        return due.HALVING_DUE
     if a_week:
-        return WEEK_DUE
+        return due.WEEK_DUE
     if one.whitened:
-        return REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else NOTHING
+        return due.REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else due.NOTHING
     if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
-        return NOTHING
-    return LOOK_DUE if one.n // (one.n & -one.n) < 8 else NOTHING  # four times until their number has doubled
+        return due.NOTHING
+    return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
 
 
-@lean_kernel
+@kernel
 def _count_alarm(one: Record, arl0: float) -> None:
     """Alarms that come much sooner than was asked are too many, until others come late."""
     if one.n < min(SOON, 0.1 * arl0):
@@ -128,7 +117,7 @@ def _count_alarm(one: Record, arl0: float) -> None:
         one.alarms = max(0, one.alarms - 1)
 
 
-@lean_kernel
+@kernel
 def standardised(one: Record, value: float) -> float:
     """The value in units of the series' own spread, within what a stored value can hold."""
     if one.side != 0.0:
@@ -137,7 +126,7 @@ def standardised(one: Record, value: float) -> float:
     return float(max(-7.9, min(7.9, (value - one.centre) / one.spread)))
 
 
-@lean_kernel
+@kernel
 def _less_calendar(one: Record, waves: NDArray[np.float32], y: float, time_ms: int) -> tuple[float, bool]:
     """A standardised value less what the calendar does to it, if that is of use; it follows the value. Then whether a
     week of following is over.
@@ -169,7 +158,7 @@ def _less_calendar(one: Record, waves: NDArray[np.float32], y: float, time_ms: i
     return (y - cycle if one.calendar_used else y), one.elapsed_ms // DAY_MS % 7 == 0
 
 
-@lean_kernel
+@kernel
 def _residual(one: Record, y: float) -> float:
     """What a standardised value is beyond its level, its waves and its inertia, over its scale; all but the last follow
     it.
@@ -196,7 +185,7 @@ def _residual(one: Record, y: float) -> float:
     return float(e / math.sqrt(h))
 
 
-@lean_kernel
+@kernel
 def _cell(one: Record, x: float) -> int:
     """The cell of a value: how many edges lie at or below it."""
     low, high = 0, one.used
@@ -209,20 +198,32 @@ def _cell(one: Record, x: float) -> int:
     return low
 
 
-@lean_kernel
-def _count(one: Record, cell: int) -> tuple[int, int]:
-    """Count a value in its cell; returns how many values lie in the cells below, and in this one."""
-    counts = one.counts
-    counts[cell] += 1
+@kernel
+def _count(one: Record, cell: int) -> Ranks:
+    """Count a value in its cell; returns its ranks: of a chained series, among those that followed the same value."""
+    counts, first = one.counts, CHAINED * one.state if one.chained else 0
+    counts[first + cell] += 1
     one.total += 1
-    one.largest = max(one.largest, counts[cell])
-    below = 0
-    for k in range(cell):
+    below, here = 0.0, float(counts[first + cell])
+    for k in range(first, first + cell):
         below += counts[k]
-    return below, counts[cell]
+    if not one.chained:
+        one.largest = max(one.largest, counts[cell])
+        return Ranks(below, here, float(one.total), float(one.largest))
+    one.state = cell
+    total, largest = 0.0, 0.0
+    for k in range(first, first + CHAINED):
+        total, largest = total + counts[k], max(largest, float(counts[k]))
+    if total <= THIN:
+        share = PRIOR / one.total
+        total += PRIOR
+        for k in range(len(counts)):
+            below += share * counts[k] if k % CHAINED < cell else 0.0
+            here += share * counts[k] if k % CHAINED == cell else 0.0
+    return Ranks(below, here, total, largest)
 
 
-@lean_kernel
+@kernel
 def _widen(one: Record, x: float, cell: int, at: int) -> None:
     """While no evidence is gathered yet, move the outermost edges so that no value lies beyond them."""
     if cell == 0:
@@ -239,8 +240,8 @@ def _widen(one: Record, x: float, cell: int, at: int) -> None:
     one.recent[at] = inner
 
 
-@lean_kernel
-def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> None:
+@kernel
+def _weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
     """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
 
     The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. It is
@@ -250,7 +251,7 @@ def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> No
     distribution, density, weight, fine = tables.distribution, tables.density, tables.weight, tables.fine
     sums, aged, ratio = one.sums, one.aged, work.ratio
     steps, alternatives = density.shape
-    a, b = below * steps / one.total, (below + here) * steps / one.total
+    a, b = ranks.below * steps / ranks.total, (ranks.below + ranks.here) * steps / ranks.total
     ia, ib = min(int(a), steps - 1), min(int(b), steps - 1)
     if ia == ib:
         for d in range(alternatives):
@@ -269,14 +270,14 @@ def _weigh(one: Record, tables: Tables, below: int, here: int, work: Work) -> No
         power = np.float32(one.power)
         for d in range(alternatives):
             ratio[d] = ratio[d] ** power
-    start = np.float32(min(1.0, 50.0 * (1.0 - one.largest / one.total)))
+    start = np.float32(min(1.0, 50.0 * (1.0 - ranks.largest / ranks.total)))
     for d in range(alternatives):
         aged[d] = (aged[d] + sums[d]) * ratio[d]
         sums[d] = (sums[d] + start) * ratio[d]
     one.evidence = weighted(weight, sums, work.part)
 
 
-@lean_kernel
+@kernel
 def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArray[np.float32]) -> float:
     """The weighted sum, added up in a fixed order."""
     for lane in range(LANES):
@@ -287,7 +288,7 @@ def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArr
     return float(((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7])))
 
 
-@lean_kernel
+@kernel
 def _follow(one: Record, q: float) -> None:
     """Running products that show dependence: of a rank with the one before and with earlier ones; of its square too."""
     one.pairs += 1
@@ -302,7 +303,7 @@ def _follow(one: Record, q: float) -> None:
     one.p_slow += (p - one.p_slow) / SLOW
 
 
-@lean_kernel
+@kernel
 def follow_all(series: Series, rows: I64, scores: F64) -> None:
     """`_follow`, for the ranks of a sample of each series in its order."""
     for k in range(len(rows)):

@@ -26,18 +26,24 @@ _SUMS = ("pairs", "q_last", "q_slow", "p_slow", "qq", "qq_last", "qq_slow", "pp"
 
 def forget(series: Series, rows: I64) -> None:
     """Take nothing to be known of the dependence of these series."""
-    for name in _SUMS:
+    for name in (*_SUMS, "shown"):
         series[name][rows] = 0
 
 
 def depends(series: Series, rows: I64) -> NDArray[np.bool_]:
-    """Whether ranks so far prove dependence: on the last one, on the average of the last ones, or of their scale."""
+    """Whether ranks so far prove dependence: on the last one, on the average of the last ones, or of their scale.
+
+    What was not half as clear at the look before has come since then, so it is drift. Remembers what showed.
+    """
     n, qq = series["n"][rows], np.maximum(series["qq"][rows], 1e-9)
-    z = np.where(n == FIRST_LOOK, FIRST_Z, LATER_Z)
-    z = np.maximum(z - 0.5 * series["alarms"][rows], LEAST_Z)
+    pp = np.maximum(series["pp"][rows], 1e-9)
     last = np.abs(series["qq_last"][rows]) / qq * np.sqrt(n)
     slow = series["qq_slow"][rows] / qq * np.sqrt((2.0 * SLOW - 1.0) * n)
-    pp = np.maximum(series["pp"][rows], 1e-9)
-    scale = series["pp_slow"][rows] / pp * np.sqrt((2.0 * SLOW - 1.0) * n)
-    proven: NDArray[np.bool_] = (last > z) | (slow > z) | ((scale > z + MORE_Z) & (pp > SPREAD_MIN * n))
+    scale = np.where(pp > SPREAD_MIN * n, series["pp_slow"][rows] / pp * np.sqrt((2.0 * SLOW - 1.0) * n) - MORE_Z, 0.0)
+    shows = np.stack([last, slow, scale], axis=1)
+    z = np.where(n == FIRST_LOOK, FIRST_Z, LATER_Z)
+    z = np.maximum(z - 0.5 * series["alarms"][rows], LEAST_Z)
+    is_old = (n == FIRST_LOOK)[:, np.newaxis] | (series["shown"][rows] >= 5.0 * np.minimum(shows, 25.0))
+    series["shown"][rows] = np.clip(np.rint(10.0 * shows), -127, 127)
+    proven: NDArray[np.bool_] = ((shows > z[:, np.newaxis]) & is_old).any(axis=1)
     return proven

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from detectors.alarm_list import Evidence
 from detectors.base import F64, I64
-from detectors.rank_state import Record, Series
+from detectors.rank_state import CHAINED, Record, Series
 from detectors.rank_whitening import in_units
+
+MOST_OF_TWO = 4  # edges of a series of two values
 
 
 def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: float) -> Evidence:
@@ -23,14 +25,15 @@ def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: flo
     recent = one["recent"][last].astype(np.int64)
     used = int(one["used"])
     now = np.bincount(recent, minlength=used + 1)
-    before = one["counts"][: used + 1] - now
+    before = _counts(one)[: used + 1] - now
+    location = _location(one, before, now)
     distance = np.abs(np.cumsum(before) / max(before.sum(), 1) - np.cumsum(now) / newest).max()
     return Evidence(
         statistic=float(one["evidence"]),
         threshold=max(arl0 - int(one["blind"]), 50.0),
         effect=float(distance),
-        before=_before(one),
-        after=_after(one, int(np.sort(recent)[newest // 2])),
+        before=location[0],
+        after=location[1],
         onset_ago=ago,
         n_reference=int(before.sum()),
         n_current=ago + 1,
@@ -43,6 +46,43 @@ def onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
     aged = weight.astype(np.float64) * one["aged"]
     seen = int(one["n"]) - int(one["blind"])
     return min(max(round(float(aged.sum() / likely.sum())), 0), max(seen - 1, 0))
+
+
+def _counts(one: Record) -> I64:
+    """By cell."""
+    counts: I64 = one["counts"].astype(np.int64)
+    if one["chained"]:
+        counts = counts.reshape(-1, CHAINED).sum(axis=0, dtype=np.int64)
+    return counts
+
+
+def _location(one: Record, before: I64, now: I64) -> tuple[float, float]:
+    """Where the old and the new regime lie, given by cell: medians; where all values are one of two, means."""
+    two = None if one["whitened"] else _two_values(one, before + now)
+    if two is not None:
+        low, high, cell = two
+        return _between(low, high, before[cell] / max(before.sum(), 1)), _between(low, high, now[cell] / now.sum())
+    cell = int(np.searchsorted(np.cumsum(now), now.sum() // 2, side="right"))
+    return _before(one), _after(one, cell)
+
+
+def _two_values(one: Record, counts: I64) -> tuple[float, float, int] | None:
+    """The two values of a series, and the cell of the larger; None if it may have more."""
+    cells, used = np.flatnonzero(counts), int(one["used"])
+    if len(cells) != 2 or cells[0] == 0 or used > MOST_OF_TWO:
+        return None
+    low, high = float(one["edges"][0]), float(np.nextafter(one["edges"][used - 1], -np.inf))
+    if cells[1] == used:  # none was there when the edges were made
+        new = _latest(one)
+        new = new[np.searchsorted(one["edges"][:used], new, side="right") == used]
+        if used > 2 or not len(new) or (new != new[0]).any():
+            return None
+        high = float(new[0])
+    return low, high, int(cells[1])
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return (1.0 - share) * low + share * high
 
 
 def _before(one: Record) -> float:
@@ -58,9 +98,15 @@ def _after(one: Record, cell: int) -> float:
         gain = (1.0 + float(one["theta"])) / (1.0 - float(one["phi"])) * math.sqrt(float(one["h"]))
         moved = (_in_cell(one, cell, np.empty(0)) - float(one["middle"])) * gain
         return _finite(in_units(one, float(one["level"]) + moved))
+    return _finite(_in_cell(one, cell, _latest(one)))
+
+
+def _latest(one: Record) -> F64:
+    """The last values, the newest first."""
     kept = min(int(one["recent_n"]), len(one["latest"]))
     newest = (int(one["recent_n"]) - 1 - np.arange(kept)) % len(one["recent"]) % len(one["latest"])
-    return _finite(_in_cell(one, cell, one["latest"][newest]))
+    values: F64 = one["latest"][newest]
+    return values
 
 
 def _in_cell(one: Record, cell: int, values: F64) -> float:

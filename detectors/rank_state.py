@@ -23,6 +23,7 @@ Record = Any  # one of them
 WAITING = 128  # values from which the cells are made
 CELLS = 64
 ALTERNATIVES = 32
+CHAINED = 8  # cells at most of a series that is chained: its counts are those of pairs
 STORED = 1024  # values from which dependence is learnt
 RECENT = 64  # latest values whose cells are remembered
 LATEST = 8  # latest values remembered as they came
@@ -33,7 +34,7 @@ _OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape,
     ("waiting", np.float64, (WAITING,), 0),
     ("stored", np.int8, (STORED,), 0),
     ("edges", np.float64, (CELLS,), 0),  # increasing; cell k holds edges[k - 1] <= value < edges[k]
-    ("counts", np.int32, (CELLS,), 8 * CELLS),
+    ("counts", np.int32, (CELLS,), 8 * CELLS),  # by cell; of a chained series by the cell before, and the cell
     ("sums", np.float32, (ALTERNATIVES,), 12 * CELLS),  # Shiryaev-Roberts: of likelihood ratios, over all onsets
     ("aged", np.float32, (ALTERNATIVES,), 12 * CELLS + 4 * ALTERNATIVES),  # the same, times the age of the onset
     ("latest", np.float64, (LATEST,), PLAIN_OR_NOT),  # plain series: in turn with `recent`
@@ -52,12 +53,15 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("alarms", np.int8, ()),  # that came much sooner than asked, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),
+    ("chained", np.int8, ()),  # 1: a value is ranked among those that followed the same one
+    ("state", np.int8, ()),  # the cell of the last value, where it is chained
     # cells
     ("used", np.int16, ()),  # edges in use
     ("total", np.int32, ()),  # sum of the counts
     ("largest", np.int32, ()),  # greatest count
     ("recent_n", np.int32, ()),  # values that have been in `recent`
     ("recent", np.uint8, (RECENT,)),  # in turn
+    ("shown", np.int8, (3,)),  # standard errors of dependence, in tenths, at the last look
     ("middle", np.float64, ()),  # median of the values of which the cells were made
     # evidence
     ("blind", np.int16, ()),  # values before the first that counted as evidence

@@ -27,7 +27,7 @@ from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
 from detectors.rank_evidence import BLIND, advance
-from detectors.rank_given import ALARM, Fed, Rules, work_space
+from detectors.rank_given import ALARM, Fed, Rules
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
 from detectors.rank_tables import tables
@@ -77,11 +77,13 @@ class ShiryaevRobertsBank(RowBank):
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
     upon alarm, the series learns over 1,024 values how, and watches what is left. Of such a series event times tell
     what the day and the week do to it (`rank_calendar.py`), once that is proven; times that stand still tell nothing.
-    `learning` tells of both.
+    `learning` tells of both. Of a series of few distinct values that depend on the one before, such as errors that come
+    in runs, a value is ranked among those that followed the same value (`rank_chain.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
-    of (of a whitened series its level), after that of the last values, exact to the spacing of the cells. The onset is
+    of (of a whitened series its level), after that of the last values, exact to the spacing of the cells; of series of
+    two values, such as errors of 0 and 1, both are means. The onset is
     the mean of all possible ones, weighted by the evidence for each.
 
     >>> import numpy as np
@@ -103,7 +105,6 @@ class ShiryaevRobertsBank(RowBank):
         super().__init__({"series": (np.int64, (WORDS,))}, rows)
         self._tables = tables(settings.tolerance)
         self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
-        self._work = work_space()
 
     def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
         """See `detectors.base.Bank`; so many `columns` of its model share the false alarms with a value's series."""
@@ -123,7 +124,7 @@ class ShiryaevRobertsBank(RowBank):
     def _advance(self, fed: Fed, turn: I64, found: AlarmList) -> I64:
         """Feed the values of these indices; returns those of series that stopped before they had them all."""
         series, stopped = self._series(), np.empty(len(turn), np.int64)
-        put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped, self._work)
+        put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped)
         stopped = stopped[:stops]
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])

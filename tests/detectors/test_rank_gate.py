@@ -45,11 +45,31 @@ def test_inertia_is_found(phi):
     assert all(depends(seen(inert(random, phi, 256)), ROW)[0] for _ in range(50))
 
 
+def looked_at_twice(values, first=448):
+    """What the second look finds, after all values."""
+    ranks = scores(values[np.newaxis])
+    series = records_of(np.zeros((1, WORDS), np.int64))
+    for part in (ranks[:, :first], ranks[:, first:]):
+        follow_all(series, ROW, part)
+        series[0]["n"] += part.shape[1]
+        found = depends(series, ROW)[0]
+    return found
+
+
 def test_a_cycle_under_noise_is_found():
     """Nearly always, where the value before alone seldom shows it."""
     random = np.random.default_rng(3)
     cycle = 0.6 * np.sin(np.arange(512) * 2 * np.pi / 128)
-    assert sum(depends(seen(random.normal(size=512) + cycle), ROW)[0] for _ in range(100)) >= 90
+    assert sum(looked_at_twice(random.normal(size=512) + cycle) for _ in range(100)) >= 90
+
+
+def test_what_has_come_since_the_last_look_is_drift():
+    """A level that moves between two looks makes values look alike that follow each other, and is no dependence."""
+    random = np.random.default_rng(5)
+    moved = 1.5 * (np.arange(512) >= 448)
+    values = [random.normal(size=512) + moved for _ in range(50)]
+    assert sum(looked_at_twice(one) for one in values) <= 5
+    assert sum(looked_at_twice(one, first=480) for one in values) >= 25  # both looks have seen it
 
 
 def test_forgetting():
