@@ -83,6 +83,11 @@ class SeriesTable:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def limit(self) -> int:
+        """How many series there is room for."""
+        return self._ids.limit
+
     def route(self, subjects: I64, columns: NDArray[np.int32], kinds: U8, values: F64, life: I64) -> Routed:
         """Count each value and say where it goes.
 
@@ -96,6 +101,10 @@ class SeriesTable:
         state = (self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns)
         _route(state, subjects, kinds, (values + 0.0).view(np.int64), life, routed)
         return routed
+
+    def find(self, subjects: I64, columns: NDArray[np.int32]) -> I64:
+        """The series of each of these subjects and columns, or `UNSEEN`; none is given out."""
+        return self._ids.find(subjects << 32 | columns)
 
     def of_subjects(self, subjects: Collection[int]) -> Iterator[tuple[int, int, SeriesFacts]]:
         """Subject, column and what is known of each series of these subjects, in order of first sight."""

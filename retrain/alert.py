@@ -32,6 +32,7 @@ class AlertKind(StrEnum):
     EVENT_RATE = "event_rate"  # they come more or less often than they did
     LABEL_RATE = "label_rate"  # fewer of the predictions get their label before the time-out
     UNSEEN = "unseen"  # more of them are categories that the training reference does not have
+    LIMIT = "limit"  # something of the model's had no room, as a table of `limits` is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Alert:
     state: AlertState
     model_id: str  # `source:<name>` for a feature source
     model_version: str  # "" when events name none
-    column: str  # "(events)" and "(labels)" for what comes of a model as a whole
+    column: str  # "(events)" and "(labels)" for what comes of a model as a whole; "(models_max)" and so on for a limit
     detector: str
     statistic: float
     threshold: float

@@ -125,7 +125,7 @@ class AlertBook:
         at = _place(stretch, alarm.event)
         began = alarm.began or self._marks.place(alarm.subject, alarm.onset)
         onset = _place_of(began, alarm.topic, stretch.partition)
-        alert = Alert(alert_id=_alert_id(alarm, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
+        alert = Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
         yield alarm.event, alert
         if not alarm.becomes_ready:
             return
@@ -186,17 +186,12 @@ def _ready(alert: Alert, at: Place) -> Alert:
     return replace(alert, state=AlertState.READY, ready_at=at)
 
 
-def _alert_id(alarm: Alarm, at: Place) -> str:
+def alert_id(facts: Mapping[str, Any], at: Place) -> str:
     """Derived from what it identifies, so that the same log gives the same id in every run."""
-    what: tuple[str, ...] = (
-        alarm.facts["model_id"],
-        alarm.facts["model_version"],
-        alarm.facts["column"],
-        alarm.facts["detector"],
-    )
+    what: tuple[str, ...] = (facts["model_id"], facts["model_version"], facts["column"], facts["detector"])
     where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
-    if alarm.facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
-        what = (*what, alarm.facts["kind"])
-    if alarm.facts.get("segment"):
-        what = (*what, f"segment:{alarm.facts['segment']}")  # no kind or topic has a colon
+    if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
+        what = (*what, facts["kind"])
+    if facts.get("segment"):
+        what = (*what, f"segment:{facts['segment']}")  # no kind or topic has a colon
     return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.events import ERROR_COLUMN, NUMBER, PREDICTION_COLUMN, EventBatch
+from detectors.series import ValueKind
+from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, PREDICTION_COLUMN, EventBatch
 from streamer.label_values import Brought
 from streamer.lives import Lives
 from streamer.segment_gaps import Compared
@@ -64,3 +65,12 @@ class Arrivals(NamedTuple):
         take = take[np.argsort(self.event[take], kind="stable")]
         column = self.column[take].astype(np.int64)
         return Compared(self.event[take], self.subject[take], segment[take], life[take], column, self.number[take])
+
+
+def kinds_of(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """What each value is; null, NaN and the infinities are all missing."""
+    kinds = np.full(len(number), ValueKind.CATEGORY, np.uint8)
+    kinds[category == NUMBER] = ValueKind.NUMBER
+    kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
+    kinds[category == MISFIT] = ValueKind.MISFIT
+    return kinds

@@ -29,13 +29,14 @@ from retrain.alert import Alert, AlertKind
 from retrain.source_settings import SourceSettings
 from streamer.absent_columns import AbsentColumns
 from streamer.alerting import Alarm, AlertBook
-from streamer.arrivals import Arrivals
+from streamer.arrivals import Arrivals, kinds_of
 from streamer.codecs.base import Codec, DeadLetters, Reason
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
-from streamer.events import LAG_COLUMN, MISFIT, NUMBER, EventBatch, Names, NameTable
+from streamer.events import LAG_COLUMN, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
 from streamer.flow_watch import FlowWatch
+from streamer.full_tables import FullTables
 from streamer.joint import JOINT, Joint
 from streamer.label_values import Errors
 from streamer.labels import LabelJoin, LabelSettings
@@ -99,6 +100,7 @@ class DetectFold:
         self.subjects = Subjects(limits.models_max, self.names, self._topics, self.segments)
         self.table = SeriesTable(limits.series_max)
         self.marks = Marks()
+        self._full = FullTables(self.names, self._topics, self.subjects, self.table)
         self._labels = LabelJoin(settings.labels, has_segments=bool(self.segments))
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self.panels = [Panel(kind, banks) for kind in WATCHED]
@@ -140,6 +142,7 @@ class DetectFold:
             "waiting": self._alerts.dump(),
             "newest_event_time_ms": self.newest_event_time_ms,
             "segments": self.segments.dump(),
+            "full": self._full.dump(),
         }
         arrays = {"subjects": self.subjects.ids.keys}
         arrays |= nested("series", self.table.dump()) | nested("marks", self.marks.dump())
@@ -176,6 +179,7 @@ class DetectFold:
         self._absent.load(unnested("absent", arrays))
         self._flows.load(unnested("flow", arrays), anew)
         self._alerts.load(meta["waiting"])
+        self._full.load(meta["full"])
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
     def _know_lag(self) -> int:
@@ -202,7 +206,9 @@ class DetectFold:
         batch, origin = merged(batches, places)
         place = np.sort(np.concatenate(places))
         rank = np.array([self._rank(part.records.topic) for part in parts])[origin]
-        outputs += [(int(place[event]), self._output(alert)) for event, alert in self._watch(batch, rank)]
+        told = self._full.alerts(self._full.of_names(parts, batches))
+        told += self._watch(batch, rank, place)
+        outputs += [(at, self._output(alert)) for at, alert in told]
         outputs.sort(key=lambda entry: entry[0])
         return [output for _, output in outputs]
 
@@ -223,8 +229,8 @@ class DetectFold:
             self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
             self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
 
-    def _watch(self, batch: EventBatch, rank: I64) -> list[tuple[int, Alert]]:
-        """Alerts of a batch whose events come from the topics of these ranks, with the index of the event."""
+    def _watch(self, batch: EventBatch, rank: I64, place: I64) -> list[tuple[int, Alert]]:
+        """Alerts of a batch whose events come from the topics of these ranks, with the event's place in the chunk."""
         lives = Lives.of(batch, rank, self.subjects, self.marks, self.segments, self.tally)
         errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
         arrivals = self._arrivals(batch, lives, errors)
@@ -240,7 +246,9 @@ class DetectFold:
         alarms.sort(key=lambda alarm: alarm.event)  # stable: of one event, by detector and then by column
         alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms
         alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
-        return lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
+        told = self._full.alerts(self._full.of_watched(batch, rank, place, lives, arrivals))
+        alerts = lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
+        return told + [(int(place[event]), alert) for event, alert in alerts]
 
     def _arrivals(self, batch: EventBatch, lives: Lives, errors: Errors) -> Arrivals:
         """What a batch's events hold and its labels bring to light, for models and for their segments."""
@@ -250,7 +258,7 @@ class DetectFold:
     def _values(self, arrivals: Arrivals) -> tuple[Arrived, dict[ValueKind, Values]]:
         """What has arrived, in order of events; and of that, what detectors of each kind get."""
         event, subject, life, column, number, category, _ = arrivals
-        kind = _kinds(number, category)
+        kind = kinds_of(number, category)
         take = np.argsort(event, kind="stable")  # in order of events, so that new series are numbered alike in any cut
         take = take[subject[take] >= 0]  # not so once the table of subjects is full
         value = np.where(category >= 0, category, number)
@@ -312,12 +320,3 @@ class DetectFold:
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1
         return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
-
-
-def _kinds(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """What each value is; null, NaN and the infinities are all missing."""
-    kinds = np.full(len(number), ValueKind.CATEGORY, np.uint8)
-    kinds[category == NUMBER] = ValueKind.NUMBER
-    kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
-    kinds[category == MISFIT] = ValueKind.MISFIT
-    return kinds

@@ -13,6 +13,8 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.turned_away import TurnedAway
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -55,6 +57,7 @@ class EventBatch:
     number: F64  # [m] NaN: missing, or not a number
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
     dropped: int = 0  # values left out: the table of columns is full, or what should name them is no name
+    turned_away: tuple[TurnedAway, ...] = ()  # the first name of each limit that no table of names had room for
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -60,9 +60,12 @@ _EFFECT_UNIT = (
     "`ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate` "
     "(difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old "
     "regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than "
-    "smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts."
+    "smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts, `names` of `limit` alerts."
 )
-_CATEGORY = 'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers.'
+_CATEGORY = (
+    'The category whose share moved most, `(unseen)` for those of no place in the reference; "" for numbers. Of '
+    "`limit` the name that had no room, where there is one."
+)
 _COLUMNS = (
     "Of `joint`: the two columns whose dependence moved most, `before` and `after` being the correlation of their "
     "ranks; `|name|` stands for how far the values of a column lie from its middle."
@@ -79,7 +82,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "model_version": 'The version that made the predictions; "" when events name none.',
         "column": (
             "The feature that moved; `prediction` and `error` are the model's output and its error, `joint` is how "
-            "columns depend on each other, `(events)` and `(labels)` what comes of the model as a whole."
+            "columns depend on each other, `(events)` and `(labels)` what comes of the model as a whole; "
+            "`(models_max)`, `(columns_max)`, `(categories_max)` and `(series_max)` are limits that were reached."
         ),
         "detector": "The detector that raised the alarm.",
         "statistic": "The test's statistic when the alarm was raised.",
@@ -100,7 +104,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
             "or events that no longer carry the column (`absent`), labels that take another time (`label_lag`) or come "
             "for fewer predictions (`label_rate`), events or labels that have stopped (`silent`) or come at another "
             "rate (`event_rate`), or a segment that differs from the model's other segments by more than it did "
-            "(`segment_gap`)."
+            "(`segment_gap`); or a table of `limits` that is full and had no room for something of the model's "
+            "(`limit`)."
         ),
         "category": _CATEGORY,
         "segment": _SEGMENT,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from retrain.alert import Alert, AlertState
+from retrain.alert import Alert, AlertKind, AlertState
 from retrain.decision import Decision
 from retrain.incident import Incident, IncidentState
 from retrain.lifecycle import REFUSALS
@@ -57,6 +57,10 @@ def _of_alert(fates: Fates, alert: Alert) -> Entry:
         return Entry(alert.event_time, 0, alert, (head, *ends))
     onset = alert.onset
     against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
+    if alert.kind is AlertKind.LIMIT:
+        full = f"no room for {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
+        where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; what comes after it is counted alone"
+        return Entry(alert.event_time, 0, alert, (head, full, where, *ends))
     what = f"{alert.column}{f' ({alert.category})' if alert.category else ''} {alert.direction}"
     return Entry(
         alert.event_time,

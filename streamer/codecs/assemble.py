@@ -21,6 +21,7 @@ from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.events import NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.logs.base import Records
+from streamer.turned_away import Limit, TurnedAway
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -49,10 +50,11 @@ def assemble(
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, detail(i)))
     model, version = _name_ids(draft, index, names, refused)
+    away = _models_turned_away(records, draft, index, time_ms, names, refused)
     if refused:
         keep = np.fromiter((i not in refused for i in index.tolist()), bool, len(index))
         draft, index, time_ms, model, version = draft.only(keep), index[keep], time_ms[keep], model[keep], version[keep]
-    return _batch(records, draft, index, time_ms, model, version, names)
+    return _batch(records, draft, index, time_ms, model, version, names, away)
 
 
 def dead_letters(refused: Refusals) -> DeadLetters:
@@ -121,14 +123,29 @@ def _admit(model: str, version: str, names: Names) -> Refused | None:
     return None
 
 
+def _models_turned_away(
+    records: Records, draft: Draft, index: I64, time_ms: I64, names: Names, refused: Refusals
+) -> list[TurnedAway]:
+    """The first event that was refused as its model, or version, had no room; if there is one."""
+    first = min((i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS), default=None)
+    if first is None:
+        return []
+    at = int(np.searchsorted(index, first))
+    model, version = draft.owner[at], draft.version[at]
+    name = version if model in names.models.ids else model
+    version = version if len(version) <= NAME_CHARS_MAX else ""
+    return [TurnedAway(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))]
+
+
 def _ids(table: NameTable, texts: Sequence[str]) -> I32:
     """The texts' ids in the table; -1 where it has none."""
     return np.fromiter(map(table.ids.get, texts, repeat(-1)), np.int32, len(texts))
 
 
 def _batch(
-    records: Records, draft: Draft, index: I64, time_ms: I64, model: I32, version: I32, names: Names
-) -> EventBatch:
+    records: Records, draft: Draft, index: I64, time_ms: I64, model: I32, version: I32, names: Names,
+    away: list[TurnedAway],
+) -> EventBatch:  # fmt: skip
     predictions = [event.prediction for event in draft.events]
     values = values_of(draft.features, predictions, draft.predicted, names.columns, names.categories)
     prediction = np.full(len(index), NAN)
@@ -137,6 +154,11 @@ def _batch(
     if (values.category[first] != NUMBER).any():
         prediction[draft.predicted] = outcomes(chosen(predictions, draft.predicted))
         prediction[np.isinf(prediction)] = NAN
+    offset = records.offset[index]
+    away += [
+        TurnedAway(limit, name, draft.owner[i], draft.version[i], int(offset[i]), int(time_ms[i]))
+        for limit, i, name in values.refused
+    ]
     return EventBatch(
         records.topic,
         records.partition,
@@ -144,7 +166,7 @@ def _batch(
         model,
         version,
         time_ms,
-        records.offset[index],
+        offset,
         _join_ids(draft),
         prediction,
         _labels(draft),
@@ -153,6 +175,7 @@ def _batch(
         values.number,
         values.category,
         values.dropped,
+        tuple(away),
     )
 
 

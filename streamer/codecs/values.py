@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, cycle
+from itertools import chain, compress, cycle, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from streamer.codecs.canonical import NAME_CHARS_MAX
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
+from streamer.turned_away import Limit
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Layout = tuple[str, ...]
+Refused = tuple[Limit, int, str]  # the limit, the index of the event, and the name that had no room
 T = TypeVar("T")
 
 NAN = float("nan")
@@ -42,6 +44,7 @@ class Values:
     number: F64  # [m]
     category: I32  # [m]
     dropped: int
+    refused: list[Refused]  # the first of each limit
 
 
 def values_of(
@@ -59,19 +62,21 @@ def values_of(
     column = np.full(start[-1], PREDICTION_COLUMN, np.int32)
     writer = _Writer(int(start[-1]), categories)
     dropped = 0
-    for ids, events in zip(columns_of, _groups(layout, len(layouts)), strict=True):
+    refused: list[Refused] = []
+    for names, ids, events in zip(layouts, columns_of, _groups(layout, len(layouts)), strict=True):
         rows = features if len(layouts) == 1 else [features[i] for i in events.tolist()]
         flat = list(chain.from_iterable(map(dict.values, rows)))
         kept = ids >= 0
         if not kept.all():
             dropped += len(events) * int(np.count_nonzero(~kept))
+            refused += [] if refused else _without_room(names, ids, int(events[0]))
             flat = list(compress(flat, cycle(kept.tolist())))
         where = (start[events] + predicted[events])[:, None] + np.arange(np.count_nonzero(kept))
         column[where] = ids[kept]
         writer.put_rows(flat, where)
     writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
-    writer.settle()
-    return Values(start, column, writer.number, writer.category, dropped)
+    refused += [(Limit.CATEGORIES, int(np.searchsorted(start, at, "right")) - 1, text) for at, text in writer.settle()]
+    return Values(start, column, writer.number, writer.category, dropped, refused)
 
 
 def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
@@ -119,6 +124,13 @@ def _column_ids(keys: Layout, columns: NameTable) -> I64:
     return np.array([columns.id_of(n) if len(n) <= NAME_CHARS_MAX else NO_COLUMN for n in names], np.int64)
 
 
+def _without_room(layout: Layout, ids: I64, event: int) -> list[Refused]:
+    """The first feature of an event's layout that the table of columns had no room for, if there is one."""
+    names = [_TAKEN.get(key, key) for key in layout]
+    lost = (name for name, i in zip(names, ids.tolist(), strict=True) if i < 0 and len(name) <= NAME_CHARS_MAX)
+    return [(Limit.COLUMNS, event, name) for name in islice(lost, 1)]
+
+
 class _Writer:
     """Puts values to their places among `m`; every place is a missing number until then."""
 
@@ -138,13 +150,20 @@ class _Writer:
         for i in range(width):
             self._put_column(flat[i::width], where[:, i])
 
-    def settle(self) -> None:
-        """Give ids to the new texts, in record order; and what is not finite is missing."""
+    def settle(self) -> list[tuple[int, str]]:
+        """Give ids to the new texts, in record order; and what is not finite is missing.
+
+        Returns the place and the text of the first that the table had no room for, if there is one.
+        """
         table = self._categories
+        lost: list[tuple[int, str]] = []
         for place, text in sorted(self._unknown):
             known = table.id_of(text) if len(text) <= NAME_CHARS_MAX else -1
             self.category[place] = known if known >= 0 else OTHER_CATEGORY
+            if known < 0 and not lost and len(text) <= NAME_CHARS_MAX:
+                lost.append((place, text))
         self.number[np.isinf(self.number)] = NAN
+        return lost
 
     def _put_column(self, values: Sequence[Any], where: I64) -> None:
         numbers = as_numbers(values)

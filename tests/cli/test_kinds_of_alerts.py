@@ -104,6 +104,13 @@ CASES = {
     "out_of_range": Case(lambda: features(sometimes(x=9e9)), "out_of_range", "x", "rate", is_trained=True),
     "unseen": Case(lambda: features(sometimes(weather="hail")), "unseen", "weather", "rate", is_trained=True),
     "absent": Case(lambda: features(lambda _, f: f.pop("x")), "absent", "x", "absence"),
+    "limit": Case(
+        lambda: features(lambda r, f: f.update(weather=f"rain-{r.random()}")),
+        "limit",
+        "(categories_max)",
+        "limits",
+        "limits: {categories_max: 3}",
+    ),
     "label_lag": Case(lags, "label_lag", "label_lag_s", "ks_window", "labels: {watch_lag: true}"),
     "silent": Case(lambda: fleet(lambda i, _: i < 1080), "silent", "(events)", "flow"),
     "labels silent": Case(lambda: fleet(lambda i, _: i < 1080, label=True), "silent", "(labels)", "flow"),
@@ -123,7 +130,7 @@ def replayed(case: Case, tmp_path) -> list[Event]:
     lines = [json.dumps(event) for event in case.events()]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
     config = [case.config, "topics: {events: {codec: json}}"]
-    if case.detector not in {"flow", "absence"}:
+    if case.detector not in {"flow", "absence", "limits"}:
         config.append(f"detectors: {{{case.detector}: }}")
     if case.is_trained:
         random = Random(5)
@@ -173,3 +180,15 @@ def test_a_fleet_that_goes_on_raises_nothing(label, tmp_path):
 def test_every_kind_has_its_recording():
     """But for `segment_gap`, whose recording is in `tests/streamer/test_segments.py`."""
     assert {case.kind for case in CASES.values()} | {"segment_gap"} == set(AlertKind)
+
+
+def test_a_limit_is_explained_in_words(tmp_path):
+    """`explain` says which name had no room, and which setting to raise."""
+    (alert,) = replayed(CASES["limit"], tmp_path)
+    ran = cli(
+        "replay", str(tmp_path / "events.jsonl"), "--topic", "events", "--config", str(tmp_path / "driftline.yaml")
+    )
+    (tmp_path / "told.jsonl").write_text(ran.stdout)
+    story = cli("explain", alert["alert_id"], str(tmp_path / "told.jsonl")).stdout
+    assert f"no room for {alert['category']!r}: (categories_max) is reached, 3 names" in story
+    assert "not_drift" in story
