@@ -141,7 +141,7 @@ class Oracle:
         return True
 
 
-COLUMNS = [f.name for f in fields(EventBatch) if f.name not in ("topic", "partition", "dropped")]
+COLUMNS = [f.name for f in fields(EventBatch) if f.name not in ("topic", "partition", "dropped", "turned_away")]
 
 
 def as_number(value: Any) -> float | None:

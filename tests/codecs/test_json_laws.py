@@ -111,6 +111,15 @@ def test_the_cut_never_shows(events, data, limits):
         assert all(array.dtype == expected.dtype for array in arrays)
     assert letters == list(zip(dead.index, dead.reason, dead.detail, strict=True))
     assert tables_of(names) == tables_of(names_of_parts)
+    assert first_turned_away([whole]) == first_turned_away(parts)
+
+
+def first_turned_away(batches):
+    """Of each limit the first that had no room."""
+    first = {}
+    for away in [away for batch in batches for away in batch.turned_away]:
+        first.setdefault(away.limit, away)
+    return first
 
 
 @given(st.lists(st.one_of(usual, broken), max_size=10))
