@@ -40,13 +40,12 @@ class Cost(NamedTuple):
 
 def costs() -> list[Cost]:
     """Of our detectors, one after the other."""
-    draws: dict[str, Draw] = {
-        "adwin": lambda random, n: random.normal(size=n),
-        "ks_window": lambda random, n: random.normal(size=n),
-        "shiryaev_roberts": lambda random, n: random.normal(size=n),
-        "category_window": lambda random, n: np.floor(random.exponential(3.0, n)).clip(0, 9),
-        "rate": lambda random, n: (random.random(n) < 0.02).astype(np.float64),
-    }
+    draws: dict[str, Draw] = dict.fromkeys(
+        ("adwin", "ks_window", "shiryaev_roberts"), lambda random, n: random.normal(size=n)
+    )
+    for name in ("category_rates", "category_window"):
+        draws[name] = lambda random, n: np.floor(random.exponential(3.0, n)).clip(0, 9)
+    draws["rate"] = lambda random, n: (random.random(n) < 0.02).astype(np.float64)
     return [_cost(name, draw) for name, draw in draws.items()]
 
 

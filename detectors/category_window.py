@@ -118,7 +118,7 @@ class CategoryWindowBank(RowBank):
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
-        _require_categories(values)
+        require_categories("category_window", values)
         state = State(**self._store.arrays)
         found = AlarmList()
         at = advance(state, self._rules, rows, values, 0)
@@ -134,7 +134,7 @@ class CategoryWindowBank(RowBank):
         told apart. ValueError when it is empty, or holds what can't be a category.
         """
         sample = Reference.of(values, self.settings.reference_size).values
-        _require_categories(sample)
+        require_categories("category_window", sample)
         categories, counts = np.unique(sample, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         apart, others = np.split(order, [self.settings.categories_max])
@@ -185,6 +185,7 @@ def _critical(slots: int, alpha: float) -> I64:
     return np.concatenate([[np.iinfo(np.int64).max], reached])
 
 
-def _require_categories(values: F64) -> None:
+def require_categories(detector: str, values: F64) -> None:
+    """ValueError, in the detector's name, unless all can be ids of categories."""
     if len(values) and not (values.min() >= 0 and values.max() < CATEGORY_END and (np.floor(values) == values).all()):
-        raise ValueError("category_window takes ids of categories: whole numbers from 0, below 2**53")
+        raise ValueError(f"{detector} takes ids of categories: whole numbers from 0, below 2**53")

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from detectors.alarm_list import AlarmList, Evidence
-from detectors.base import F64, I64, Alarms
+from detectors.base import F64, I64, NO_CATEGORY, Alarms
 from detectors.rate_kernels import (
     AGE,
     BASE,
@@ -155,26 +155,28 @@ class RateBank(RowBank):
         at = advance(state, self._rules, rows, values, numbers, 0)
         while at < len(rows):
             row = int(rows[at])
-            found.append(at, row, self._evidence(state, row))
+            found.append(at, row, rise_of(state, row, self.settings.arl0))
             restart(state, row, int(state.head[row, TOTAL]))
             at = advance(state, self._rules, rows, values, numbers, at + 1)
         return found.alarms()
 
-    def _evidence(self, state: State, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
-        head, evidence = state.head[row], state.evidence[row]
-        total = float(evidence[SUM].sum())
-        age = float(evidence[AGE].sum()) / total  # of the oldest value of the new regime
-        values = max(1, min(round(age) + 1, int(head[NEXT] - head[START])))
-        before = float(head[ONES]) / float(head[BASE])
-        after = min(1.0, float(evidence[COUNT].sum()) / (total * (age + 1.0)))
-        return Evidence(
-            statistic=math.log(total / STEPS),
-            threshold=math.log(self.settings.arl0),
-            effect=max(0.0, after - before),
-            before=before,
-            after=after,
-            onset_ago=values - 1,
-            n_reference=int(head[BASE]),
-            n_current=values,
-        )
+
+def rise_of(state: State, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:
+    """What is to be said about an alarm of this row that has just come."""
+    head, evidence = state.head[row], state.evidence[row]
+    total = float(evidence[SUM].sum())
+    age = float(evidence[AGE].sum()) / total  # of the oldest value of the new regime
+    values = max(1, min(round(age) + 1, int(head[NEXT] - head[START])))
+    before = float(head[ONES]) / float(head[BASE])
+    after = min(1.0, float(evidence[COUNT].sum()) / (total * (age + 1.0)))
+    return Evidence(
+        statistic=math.log(total / STEPS),
+        threshold=math.log(arl0),
+        effect=max(0.0, after - before),
+        before=before,
+        after=after,
+        onset_ago=values - 1,
+        n_reference=int(head[BASE]),
+        n_current=values,
+        category=category,
+    )

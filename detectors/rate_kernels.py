@@ -143,8 +143,9 @@ def _one(state: State, row: int, zeros: int) -> float:
         return total
     for step in range(STEPS):
         q = p + (1.0 - p) * (0.01, 0.03, 0.1, 0.3, 0.6, 0.95)[step]
-        a = ((1.0 - q) / (1.0 - p)) ** weight
-        e = (q / p) ** weight
+        a, e = (1.0 - q) / (1.0 - p), q / p
+        if weight != 1.0:
+            a, e = a**weight, e**weight
         r, age, count = evidence[row, SUM, step], evidence[row, AGE, step], evidence[row, COUNT, step]
         if zeros > 0:
             power = _power(a, zeros)

@@ -15,6 +15,7 @@ from typing import Any
 
 from detectors.adwin import AdwinBank, AdwinSettings
 from detectors.base import Bank
+from detectors.category_rates import CategoryRatesBank, CategoryRatesSettings
 from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
 from detectors.joint import JointBank, JointSettings
 from detectors.ks_sliding import ks_bank
@@ -39,6 +40,7 @@ class Detector:
 DETECTORS: dict[str, Detector] = {
     # Who watches thousands of columns wants to hear of no drift that is too small to matter.
     "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, True, {"arl0": 1e6, "tolerance": 0.01}),
+    "category_rates": Detector(CategoryRatesSettings, CategoryRatesBank, True),
     "rate": Detector(RateSettings, RateBank, True),
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),

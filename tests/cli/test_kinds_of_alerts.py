@@ -87,6 +87,9 @@ CASES = {
     "drift by shiryaev_roberts": Case(
         lambda: features(lambda _, f: f.update(x=f["x"] + 200)), "drift", "x", "shiryaev_roberts"
     ),
+    "drift by category_rates": Case(
+        lambda: features(lambda _, f: f.update(weather="sun")), "drift", "weather", "category_rates"
+    ),
     "drift by category_window": Case(
         lambda: features(lambda _, f: f.update(weather="sun")), "drift", "weather", "category_window"
     ),
@@ -109,7 +112,7 @@ CASES = {
         "limit",
         "(categories_max)",
         "limits",
-        "limits: {categories_max: 3}",
+        "limits: {categories_max: 3}\ndetectors: {rate: }",
     ),
     "label_lag": Case(lags, "label_lag", "label_lag_s", "ks_window", "labels: {watch_lag: true}"),
     "silent": Case(lambda: fleet(lambda i, _: i < 1080), "silent", "(events)", "flow"),

@@ -7,6 +7,7 @@ import pytest
 
 MODULES = [
     "adwin",
+    "category_rates",
     "category_window",
     "joint",
     "ks_window",

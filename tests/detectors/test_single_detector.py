@@ -104,7 +104,7 @@ def test_unknown_names_come_with_the_nearest():
         detector("adwim")
     with pytest.raises(UnknownNameError, match="adwin has no setting 'detla'; did you mean 'delta'"):
         detector("adwin", detla=0.1)
-    with pytest.raises(UnknownNameError, match="there are adwin, category_window, ddm"):
+    with pytest.raises(UnknownNameError, match="there are adwin, category_rates, category_window, ddm"):
         bank("xyz", AdwinSettings(), 1)
 
 

@@ -49,7 +49,7 @@ EXPECTED = {
     "x": ("numbers", N, 0, 0, []),
     "same": ("numbers", N, 0, 0, ["constant"]),
     "null": ("", 0, N, 0, ["all_null"]),
-    "text": ("categories", N, 0, 0, ["unwatched", "constant"]),
+    "text": ("categories", N, 0, 0, ["constant"]),
     "odd": ("numbers", N // 2, 0, N // 2, ["constant"]),
     "gone": ("numbers", 900, 0, 0, ["silent"]),
     "rare": ("numbers", 74, 0, 0, ["starved"]),

@@ -109,7 +109,7 @@ def test_detectors_that_run_by_default_leave_their_rates_to_the_allowance(tmp_pa
     path = tmp_path / "driftline.yaml"
     path.write_text(SMALL + "false_alarms: {events_per_s: 200, columns: 14}\n")
     both = load_config(str(path), environ={}).watching
-    assert (both["shiryaev_roberts"].arl0, both["shiryaev_roberts"].tolerance) == (1.04e9, 0.01)
+    assert (both["shiryaev_roberts"].arl0, both["shiryaev_roberts"].tolerance) == (1.56e9, 0.01)
     own = load_config(str(path), environ={"DRIFTLINE_DETECTORS__SHIRYAEV_ROBERTS__ARL0": "1e7"}).watching
     assert own["shiryaev_roberts"].arl0 == 1e7
-    assert own["rate"].arl0 == pytest.approx(both["rate"].arl0 / 2, rel=0.01)
+    assert own["rate"].arl0 == pytest.approx(both["rate"].arl0 * 2 / 3, rel=0.01)

@@ -1,0 +1,81 @@
+"""Detectors of categories: alarms where nothing changes, and how soon a change is told, and how often.
+
+python -m benchmarks.categories    writes both tables into docs/detectors.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.page import written
+from benchmarks.recorded_weeks import SHIPPED
+from detectors.base import I64, Alarms
+from detectors.registry import bank, settings_of
+
+DETECTORS = ("category_rates", "category_window")
+STEADY, VALUES = 40, 50_000  # series, and values of each
+CHANGING, BEFORE, AFTER = 40, 4000, 2000
+STEADY_COLUMNS = ("values that never change", *(f"{name}: alarms in a million" for name in DETECTORS))
+CHANGE_COLUMNS = ("change, after 4,000 values", *(f"{name}: seen, after, alarms" for name in DETECTORS))
+Random = np.random.Generator
+
+LAWS: dict[str, Callable[[Random, int], I64]] = {
+    "two, 7 to 3": lambda r, n: r.choice(2, n, p=[0.7, 0.3]),
+    "Zipf, 30": lambda r, n: np.minimum(r.zipf(1.5, n), 30),
+    "three hundred": lambda r, n: r.integers(0, 300, n),
+    "two, in runs of 50 on average": lambda r, n: np.cumsum(r.random(n) < 0.02) % 2,
+    "four, in runs of 30 on average": lambda r, n: np.repeat(
+        r.choice(4, n, p=[0.5, 0.3, 0.15, 0.05]), r.geometric(1 / 30, n)
+    )[:n],
+}
+TEN = (0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03)
+CHANGES: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+    "of five, one from .1 to .25": ((0.1, 0.3, 0.3, 0.2, 0.1), (0.25, 0.25, 0.25, 0.15, 0.1)),
+    "of two, from .3 to .5": ((0.7, 0.3), (0.5, 0.5)),
+    "of thirty, one from .03 to .15": ([1 / 30] * 30, [0.15] + [0.85 / 29] * 29),
+    "a new one, .05": ((0.5, 0.5, 0.0), (0.475, 0.475, 0.05)),
+    "of ten, the shares of six": (TEN, (0.1, 0.1, 0.3, 0.1, 0.05, 0.2, 0.05, 0.04, 0.03, 0.03)),
+}
+
+
+def steady() -> Iterator[list[str]]:
+    """A line a law; then the columns of ten years of subway delays, which do change."""
+    for number, (law, draw) in enumerate(LAWS.items()):
+        random = np.random.default_rng([1, number])
+        series = np.array([draw(random, VALUES) for _ in range(STEADY)])
+        yield [law, *(f"{1e6 * len(_alarms(name, series)) / series.size:.1f}" for name in DETECTORS)]
+    table = pq.read_table(SHIPPED, columns=["line", "code", "bound"])
+    for column in table.column_names:
+        ids = table[column].combine_chunks().dictionary_encode().indices.fill_null(0).to_numpy()[np.newaxis]
+        told = (len(_alarms(name, ids)) for name in DETECTORS)
+        yield [f"*subway, {column}, {ids.size:,} values*", *(f"{alarms} in all" for alarms in told)]
+
+
+def changes() -> Iterator[list[str]]:
+    """A line a change."""
+    for number, (change, (before, after)) in enumerate(CHANGES.items()):
+        random = np.random.default_rng([2, number])
+        halves = [(len(shares), n, shares) for shares, n in ((before, BEFORE), (after, AFTER))]
+        series = np.array([np.concatenate([random.choice(k, n, p=p) for k, n, p in halves]) for _ in range(CHANGING)])
+        yield [change, *(_seen(_alarms(name, series)) for name in DETECTORS)]
+
+
+def _seen(alarms: Alarms) -> str:
+    at = alarms.at % (BEFORE + AFTER) - BEFORE
+    first = [at[(alarms.row == row) & (at >= 0)].min(initial=AFTER) for row in range(CHANGING)]
+    seen = sum(one < AFTER for one in first)
+    return f"{100 * seen / CHANGING:.0f} %, {np.median(first):.0f}, {len(at) / CHANGING:.1f}"
+
+
+def _alarms(name: str, series: I64) -> Alarms:
+    one = bank(name, settings_of(name), len(series))
+    row = np.repeat(np.arange(len(series)), series.shape[1])
+    return one.update(row, series.reshape(-1).astype(np.float64), np.zeros(series.size, np.int64))
+
+
+if __name__ == "__main__":
+    written("categories", STEADY_COLUMNS, steady())
+    written("changes of categories", CHANGE_COLUMNS, changes())
