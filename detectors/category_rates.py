@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, NO_CATEGORY, UNSEEN_CATEGORY, Alarms
@@ -17,6 +18,7 @@ from detectors.category_window import require_categories
 from detectors.jit import lean_kernel
 from detectors.rate import SIZE_MAX, rise_of
 from detectors.rate_kernels import FACTS, GIVEN, GIVEN_ONES, HEAD, STEPS, Rules, State, advance, restart, settle
+from detectors.reference import Reference
 from detectors.rows import RowBank
 
 SHARED = 0  # the slot of all categories that have none of their own
@@ -35,17 +37,19 @@ class CategoryRatesSettings:
     arl0: values of a series that pass on average before a false alarm, at the least, 1e3 to 1e12.
     categories_max: categories that are told apart, 1 to 254: the first of those that tell what is usual, or the most
         frequent in training; all others count as one, the unseen.
+    reference_size: values of a training sample that are counted, 2 to 1,048,576; a larger one is thinned to so many.
     """
 
     usual_size: int = 1000
     tolerance: float = 0.01
     arl0: float = 1e6
     categories_max: int = 15
+    reference_size: int = 2000
 
     def __post_init__(self) -> None:
         bounds = {
             "usual_size": (10, SIZE_MAX), "tolerance": (0.0001, 0.5), "arl0": (1e3, 1e12),
-            "categories_max": (1, SLOTS_MAX - 1),
+            "categories_max": (1, SLOTS_MAX - 1), "reference_size": (2, SIZE_MAX),
         }  # fmt: skip
         for name, (least, most) in bounds.items():
             if not least <= getattr(self, name) <= most:
@@ -118,10 +122,8 @@ class CategoryRatesBank(RowBank):
         from the first `usual_size` values; all others, those that the sample lacks among them, are judged from the
         first value on.
         """
-        sample = np.asarray(values, np.float64).reshape(-1)
+        sample = Reference.of(values, self.settings.reference_size).values
         require_categories("category_rates", sample)
-        if not len(sample):
-            raise ValueError("category_rates: a reference must hold one category or more")
         self._store.reset(np.array([row]))
         categories, counts = np.unique(sample, return_counts=True)
         apart = np.argsort(-counts, kind="stable")[: self.settings.categories_max]
@@ -137,6 +139,16 @@ class CategoryRatesBank(RowBank):
                 state.facts[first + slot, [GIVEN, GIVEN_ONES]] = len(sample), ones[slot]
             else:
                 settle(state, self._rules, first + slot, len(sample), int(ones[slot]))
+
+    @property
+    def learnt_from(self) -> int:
+        """How many values tell what is usual, without a reference."""
+        return self.settings.usual_size
+
+    def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
+        """Which of these series raise no alarm at present, as they learn what is usual."""
+        seen = self._store.arrays["seen"][: self.rows][rows]
+        return np.asarray(seen[:, COUNT] - seen[:, SINCE] < self.settings.usual_size, np.bool_)
 
     def _state(self) -> State:
         """Each category of each series as a stream of its own."""

@@ -90,6 +90,9 @@ CASES = {
     "drift by category_rates": Case(
         lambda: features(lambda _, f: f.update(weather="sun")), "drift", "weather", "category_rates"
     ),
+    "drift by category_rates, against training": Case(
+        lambda: features(lambda _, f: f.update(weather="sun")), "drift", "weather", "category_rates", is_trained=True
+    ),
     "drift by category_window": Case(
         lambda: features(lambda _, f: f.update(weather="sun")), "drift", "weather", "category_window"
     ),

@@ -89,6 +89,18 @@ def test_what_a_reference_lacks_is_unseen_at_once():
     assert alarms.onset_ago.tolist() == alarms.at.tolist()
 
 
+def test_learning_can_be_seen():
+    """At first, and after an alarm; not with a reference."""
+    bank, alarms, _ = fed(np.r_[np.tile([0, 1], 600), np.full(100, 2)][np.newaxis])
+    assert len(alarms) == 1
+    assert bank.learning().tolist() == [True]
+    bank, _, _ = fed(np.tile([0, 1], 600)[np.newaxis])
+    assert bank.learning().tolist() == [False]
+    bank = CategoryRatesBank(CategoryRatesSettings(), 2)
+    bank.set_reference(0, np.tile([5.0, 6.0], 1000))
+    assert bank.learning().tolist() == [False, True]
+
+
 def test_after_an_alarm_other_categories_are_learnt():
     """What was unseen has a name then, and a second change is told with it."""
     random = np.random.default_rng(5)
@@ -117,7 +129,15 @@ def test_cuts_show_nowhere_also_right_after_alarms(seed, cuts):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"usual_size": 9}, {"tolerance": 0.6}, {"arl0": 10.0}, {"categories_max": 0}, {"categories_max": 255}]
+    "changed",
+    [
+        {"usual_size": 9},
+        {"tolerance": 0.6},
+        {"arl0": 10.0},
+        {"categories_max": 0},
+        {"categories_max": 255},
+        {"reference_size": 1},
+    ],
 )
 def test_settings_out_of_range(changed):
     """With the range."""
@@ -127,9 +147,9 @@ def test_settings_out_of_range(changed):
 
 
 def test_a_reference_of_nothing():
-    """It must hold a category, and ids alone."""
+    """It must hold a value, and ids alone."""
     bank = CategoryRatesBank(CategoryRatesSettings(), 1)
-    with pytest.raises(ValueError, match="one category or more"):
+    with pytest.raises(ValueError, match="no finite value"):
         bank.set_reference(0, np.empty(0))
     with pytest.raises(ValueError, match="category_rates takes ids"):
         bank.set_reference(0, np.array([0.5]))
