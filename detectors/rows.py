@@ -69,9 +69,13 @@ class RowArrays:
             target[...] = arrays[name]
 
     def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Hold just these rows, in the very arrays that are given; ValueError as `load`."""
+        """Hold just these rows, in the very arrays that are given; ValueError as `load`.
+
+        Arrays may be longer: what is behind the rows is room for more, and must be zeros.
+        """
         for name, (_, shape) in self._layout.items():
-            self._check_fit(name, arrays.get(name), (rows, *shape))
+            found = arrays.get(name)
+            self._check_fit(name, None if found is None else found[:rows], (rows, *shape))
         self.arrays = {name: arrays[name] for name in self._layout}
         self.rows = rows
 

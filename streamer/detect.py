@@ -10,7 +10,7 @@ folded in the order of `merge.py`; how they were cut into polls or chunks never 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,15 @@ from retrain.source_settings import SourceSettings
 from streamer.absent_columns import AbsentColumns
 from streamer.alerting import Alarm, AlertBook
 from streamer.arrivals import Arrivals, kinds_of
-from streamer.codecs.base import Codec, DeadLetters, Reason
-from streamer.dead_letters import dead_letter, deadly
+from streamer.codecs.base import Codec, Reason
+from streamer.dead_letters import deadly
+from streamer.decoded import count, letters
 from streamer.errors import UsageError
 from streamer.events import LAG_COLUMN, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
 from streamer.flow_watch import FlowWatch
+from streamer.forgetting import Forgetting, Kept
+from streamer.forgotten import without
 from streamer.full_tables import FullTables
 from streamer.joint import JOINT, Joint
 from streamer.label_values import Errors
@@ -101,6 +104,7 @@ class DetectFold:
         self.table = SeriesTable(limits.series_max)
         self.marks = Marks()
         self._full = FullTables(self.names, self._topics, self.subjects, self.table)
+        self._forgetting = Forgetting(limits, settings.labels.timeout_s, self.names, self.subjects, self.table)
         self._labels = LabelJoin(settings.labels, has_segments=bool(self.segments))
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
         self.panels = [Panel(kind, banks) for kind in WATCHED]
@@ -127,7 +131,13 @@ class DetectFold:
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
-        return [output for parts in chunks(stretch, self._rank, CHUNK_RECORDS) for output in self._fold(parts)]
+        outputs: list[Output] = []
+        for parts in chunks(stretch, self._rank, lambda: min(CHUNK_RECORDS, self._forgetting.room)):
+            outputs += self._fold(parts)
+            kept = self._forgetting.look(sum(len(part.records) for part in parts))
+            if kept is not None:
+                self._forget(kept)
+        return outputs
 
     def bury(self, records: Records, i: int) -> Output:
         """See `streamer.unit.Fold`."""
@@ -151,7 +161,7 @@ class DetectFold:
             arrays |= nested(panel.takes, panel.dump())
         arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
         arrays |= nested("gaps", self._gaps.dump()) | nested("absent", self._absent.dump())
-        arrays |= nested("flow", self._flows.dump())
+        arrays |= nested("flow", self._flows.dump()) | nested("idle", self._forgetting.dump())
         return Snapshot(meta, arrays)
 
     def load(self, snapshot: Snapshot, anew: Collection[str] = ()) -> None:
@@ -180,7 +190,16 @@ class DetectFold:
         self._flows.load(unnested("flow", arrays), anew)
         self._alerts.load(meta["waiting"])
         self._full.load(meta["full"])
+        self._forgetting.load(unnested("idle", arrays))
         self.newest_event_time_ms = meta["newest_event_time_ms"]
+
+    def _forget(self, kept: Kept) -> None:
+        """Become the fold that has seen just what is kept."""
+        self.tally["forgotten",] += int(np.count_nonzero(~kept.models))
+        fold = DetectFold(self.settings)
+        fold.load(without(self.dump(), kept))
+        fold.tally, fold.oldest_event_time_ms = self.tally, self.oldest_event_time_ms
+        vars(self).update(vars(fold))
 
     def _know_lag(self) -> int:
         """The id of the column of label lags; -1 where they are not watched, or no column has room."""
@@ -199,8 +218,12 @@ class DetectFold:
         batches, places = [], []
         for part in parts:
             batch, dead = self.settings.codecs[part.records.topic].decode(part.records, self.names)
-            outputs += self._bury(part, dead)
-            self._count(part.records, batch)
+            outputs += letters(part, dead, self.settings.outputs, self.tally)
+            count(part.records, batch, self.tally)
+            self._forgetting.met(batch.strangers)
+            if len(batch):
+                self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
+                self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
             batches.append(batch)
             places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
         batch, origin = merged(batches, places)
@@ -212,26 +235,10 @@ class DetectFold:
         outputs.sort(key=lambda entry: entry[0])
         return [output for _, output in outputs]
 
-    def _bury(self, part: Part, dead: DeadLetters) -> Iterator[tuple[int, Output]]:
-        """The part's dead letters, each with its place in the chunk."""
-        topic = part.records.topic
-        for i, reason, detail in zip(dead.index, dead.reason, dead.detail, strict=True):
-            self.tally["dead_letters", topic, reason.value] += 1
-            letter = dead_letter(part.records, i, reason, detail, self.settings.outputs.dead_letters(topic))
-            yield int(part.at[i]), letter
-
-    def _count(self, records: Records, batch: EventBatch) -> None:
-        self.tally["records", records.topic] += len(records)
-        self.tally["events", records.topic] += len(batch)
-        self.tally["values", records.topic] += len(batch.number)
-        self.tally["dropped",] += batch.dropped
-        if len(batch):
-            self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
-            self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
-
     def _watch(self, batch: EventBatch, rank: I64, place: I64) -> list[tuple[int, Alert]]:
         """Alerts of a batch whose events come from the topics of these ranks, with the event's place in the chunk."""
         lives = Lives.of(batch, rank, self.subjects, self.marks, self.segments, self.tally)
+        self._forgetting.saw(batch, lives)
         errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
         arrivals = self._arrivals(batch, lives, errors)
         arrived, values = self._values(arrivals)

@@ -13,7 +13,7 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.turned_away import TurnedAway
+from streamer.turned_away import Strangers, TurnedAway
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -58,6 +58,7 @@ class EventBatch:
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
     dropped: int = 0  # values left out: the table of columns is full, or what should name them is no name
     turned_away: tuple[TurnedAway, ...] = ()  # the first name of each limit that no table of names had room for
+    strangers: Strangers | None = None  # None: nobody had no room
 
     def __len__(self) -> int:
         return len(self.kind)

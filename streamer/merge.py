@@ -32,8 +32,8 @@ class Part:
     at: I64  # increasing
 
 
-def chunks(stretch: Sequence[Records], rank: Callable[[str], int], size: int) -> Iterator[list[Part]]:
-    """The epoch's records in order, `size` at a time."""
+def chunks(stretch: Sequence[Records], rank: Callable[[str], int], size: Callable[[], int]) -> Iterator[list[Part]]:
+    """The epoch's records in order, as many at a time as `size` says by then, at least 1."""
     ranked = sorted((records for records in stretch if len(records)), key=lambda records: rank(records.topic))
     if not ranked:
         return
@@ -41,13 +41,16 @@ def chunks(stretch: Sequence[Records], rank: Callable[[str], int], size: int) ->
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     places = np.split(place, np.cumsum([len(records) for records in ranked])[:-1])
-    for start in range(0, len(order), size):
+    start = 0
+    while start < len(order):
+        end = start + size()
         parts = []
         for records, at in zip(ranked, places, strict=True):
-            a, b = np.searchsorted(at, (start, start + size))
+            a, b = np.searchsorted(at, (start, end))
             if a < b:
                 parts.append(Part(records.part(int(a), int(b)), at[a:b] - start))
         yield parts
+        start = end
 
 
 def in_order(ranked: Sequence[Records]) -> Iterator[tuple[Records, int]]:

@@ -50,6 +50,7 @@ TABLE = (
     Spec("driftline_records_total", Kind.COUNTER, "Records folded, unreadable ones included.", ("topic",)),
     Spec("driftline_values_total", Kind.COUNTER, "Values of columns found in those records.", ("topic",)),
     Spec("driftline_dropped_values_total", Kind.COUNTER, "Values not watched because a table of `limits` is full."),
+    Spec("driftline_forgotten_models_total", Kind.COUNTER, "Models forgotten for others: see `limits.forget_after`."),
     Spec("driftline_segments_overflow_total", Kind.COUNTER, "Events of segments beyond `segments_max` of their model."),
     Spec("driftline_dead_letters_total", Kind.COUNTER, "Records that could not be read.", ("topic", "reason")),
     Spec("driftline_alarms_total", Kind.COUNTER, "Raw alarms of the detectors.", ("detector",)),
@@ -125,6 +126,10 @@ class Metrics:
     def dropped(self, n: int) -> None:
         """Values found no room in the tables."""
         self._add("driftline_dropped_values_total", n)
+
+    def forgotten(self, n: int) -> None:
+        """Models were forgotten."""
+        self._add("driftline_forgotten_models_total", n)
 
     def overflowed(self, n: int) -> None:
         """Events were of segments beyond their model's bound."""

@@ -78,6 +78,8 @@ class MetricsObserver:
                     self._metrics.folded(topic, 0, n)
                 case ("dropped",):
                     self._metrics.dropped(n)
+                case ("forgotten",):
+                    self._metrics.forgotten(n)
                 case ("segments_overflow",):
                     self._metrics.overflowed(n)
                 case ("dead_letters", topic, reason):

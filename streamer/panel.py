@@ -134,7 +134,7 @@ class Panel:
                 continue
             one.grow(self.rows)
             if name not in anew:
-                one.load(slice(0, self.rows), state)
+                one.load(slice(0, self.rows), {name: array[: self.rows] for name, array in state.items()})
 
 
 def _updated(one: Bank, row: I64, value: F64, event_time_ms: I64, columns: I64) -> Alarms:

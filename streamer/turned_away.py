@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Limit(StrEnum):
     """The settings of `limits` that bound a table, by name."""
@@ -13,6 +16,13 @@ class Limit(StrEnum):
     COLUMNS = "columns_max"
     CATEGORIES = "categories_max"
     SERIES = "series_max"
+
+
+class Strangers(NamedTuple):
+    """The events of models, or versions, that had no room: they say what time it is all the same."""
+
+    key: NDArray[np.uint64]  # [n] hash of the model
+    event_time_ms: NDArray[np.int64]  # [n]
 
 
 class TurnedAway(NamedTuple):

@@ -6,7 +6,7 @@ Everything is checked before any name is given an id, so a refused record leaves
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -21,7 +21,7 @@ from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.events import NUMBER, EventBatch, Kind, Names, NameTable
 from streamer.logs.base import Records
-from streamer.turned_away import Limit, TurnedAway
+from streamer.turned_away import Limit, Strangers, TurnedAway
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -50,11 +50,11 @@ def assemble(
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, detail(i)))
     model, version = _name_ids(draft, index, names, refused)
-    away = _models_turned_away(records, draft, index, time_ms, names, refused)
+    away, strangers = _models_turned_away(records, draft, index, time_ms, names, refused)
     if refused:
         keep = np.fromiter((i not in refused for i in index.tolist()), bool, len(index))
         draft, index, time_ms, model, version = draft.only(keep), index[keep], time_ms[keep], model[keep], version[keep]
-    return _batch(records, draft, index, time_ms, model, version, names, away)
+    return replace(_batch(records, draft, index, time_ms, model, version, names, away), strangers=strangers)
 
 
 def dead_letters(refused: Refusals) -> DeadLetters:
@@ -125,16 +125,18 @@ def _admit(model: str, version: str, names: Names) -> Refused | None:
 
 def _models_turned_away(
     records: Records, draft: Draft, index: I64, time_ms: I64, names: Names, refused: Refusals
-) -> list[TurnedAway]:
-    """The first event that was refused as its model, or version, had no room; if there is one."""
-    first = min((i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS), default=None)
-    if first is None:
-        return []
-    at = int(np.searchsorted(index, first))
+) -> tuple[list[TurnedAway], Strangers | None]:
+    """The first event that was refused as its model, or version, had no room, if there is one; and when all were."""
+    lost = sorted(i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS)
+    if not lost:
+        return [], None
+    every = np.searchsorted(index, lost)
+    strangers = Strangers(join_ids([draft.owner[at] for at in every.tolist()], [""] * len(lost)), time_ms[every])
+    first, at = lost[0], int(every[0])
     model, version = draft.owner[at], draft.version[at]
     name = version if model in names.models.ids else model
     version = version if len(version) <= NAME_CHARS_MAX else ""
-    return [TurnedAway(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))]
+    return [TurnedAway(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))], strangers
 
 
 def _ids(table: NameTable, texts: Sequence[str]) -> I32:

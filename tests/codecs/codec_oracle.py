@@ -141,7 +141,9 @@ class Oracle:
         return True
 
 
-COLUMNS = [f.name for f in fields(EventBatch) if f.name not in ("topic", "partition", "dropped", "turned_away")]
+COLUMNS = [
+    f.name for f in fields(EventBatch) if f.name not in ("topic", "partition", "dropped", "turned_away", "strangers")
+]
 
 
 def as_number(value: Any) -> float | None:

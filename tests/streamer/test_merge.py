@@ -35,7 +35,7 @@ def test_records_stand_by_running_time_then_topic_then_offset(times, cut, size):
             running = max(running, t)
             plain.append((running, rank, i, f"{topic}{i}".encode()))
     found = []
-    for parts in chunks(stretch_of(times, cut), TOPICS.index, size):
+    for parts in chunks(stretch_of(times, cut), TOPICS.index, lambda: size):
         chunk = sorted((int(at), p.records.value_of(i)) for p in parts for i, at in enumerate(p.at))
         assert [at for at, _ in chunk] == list(range(len(chunk)))
         assert len(chunk) <= size

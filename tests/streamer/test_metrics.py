@@ -62,6 +62,7 @@ def let_everything_happen(metrics: Metrics) -> None:
     metrics.folded("rides", 3, 36)
     metrics.folded("rides", 1, 12)
     metrics.dropped(6)
+    metrics.forgotten(9)
     metrics.overflowed(5)
     metrics.dead_letters("rides", "not_json", 2)
     metrics.alarms("adwin", 5)
@@ -91,6 +92,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_records_total", "rides"): 4,
         ("driftline_values_total", "rides"): 48,
         ("driftline_dropped_values_total",): 6,
+        ("driftline_forgotten_models_total",): 9,
         ("driftline_segments_overflow_total",): 5,
         ("driftline_dead_letters_total", "not_json", "rides"): 2,
         ("driftline_alarms_total", "adwin"): 5,
