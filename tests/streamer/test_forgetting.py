@@ -15,7 +15,7 @@ from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.columns import columns_of
 from streamer.detect import DetectFold, DetectSettings
 from streamer.forgetting import Kept
-from streamer.labels import LabelSettings
+from streamer.labels import WAITING, LabelSettings
 from streamer.limits import Limits
 from streamer.logs.base import Records
 from streamer.segment_settings import SegmentSettings
@@ -29,6 +29,7 @@ DETECTORS = {
     "kswin": settings_of("kswin"),
     "category_window": settings_of("category_window", window=30, reference_size=30),
     "joint": settings_of("joint"),
+    "shiryaev_roberts": settings_of("shiryaev_roberts"),
     "rate": settings_of("rate", usual_size=40),
 }
 
@@ -98,12 +99,20 @@ def bytes_of(outputs):
     return [(output.topic, output.key, output.value) for output in outputs]
 
 
+def numbers_of(one):
+    """Of the state, what knows no names: those of columns and categories go by other ids."""
+    arrays = one.dump().arrays
+    arrays["labels/meta"] = arrays["labels/meta"][: WAITING + 1]  # without what has been counted
+    parts = ("labels/", "gaps/", "marks/", "absent/", "numbers/", "joint/bank/", "joint/place", "quality/bank/")
+    return {name: array.tobytes() for name, array in arrays.items() if name.startswith(parts)}
+
+
 def kept_models(one, gone):
     models = np.array([name not in gone for name in one.names.models.names])
     return Kept(models, models[[one.subjects.model_of(s) for s in range(len(one.subjects.ids))]])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_what_is_kept_goes_on_as_if_what_is_forgotten_had_never_been(seed):
     """Every output after it, and all that `columns` shows, are those of a fold that never saw the others."""
     stream = list(enumerate(world(seed)))
@@ -116,6 +125,7 @@ def test_what_is_kept_goes_on_as_if_what_is_forgotten_had_never_been(seed):
     forgetful._forget(kept_models(forgetful, gone))
     assert forgetful.names.models.names == never.names.models.names
     assert forgetful.dump().meta["waiting"]
+    assert numbers_of(forgetful) == numbers_of(never)
     for start, end in ((3500, 4500), (4500, 10_000)):
         part = records([one for one in mine if start <= one[0] < end])
         outputs = forgetful.step(part)
@@ -126,7 +136,7 @@ def test_what_is_kept_goes_on_as_if_what_is_forgotten_had_never_been(seed):
     assert watched(forgetful, gone) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_version_that_is_forgotten_leaves_the_others_as_they_are(seed):
     """The same of some versions of models that live on."""
     stream = list(enumerate(world(seed)))
