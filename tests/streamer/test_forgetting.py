@@ -28,6 +28,7 @@ DETECTORS = {
     "ks_window": settings_of("ks_window", window=20, reference_size=20),
     "kswin": settings_of("kswin"),
     "category_window": settings_of("category_window", window=30, reference_size=30),
+    "category_rates": settings_of("category_rates", usual_size=40),
     "joint": settings_of("joint"),
     "shiryaev_roberts": settings_of("shiryaev_roberts"),
     "rate": settings_of("rate", usual_size=40),
