@@ -29,11 +29,11 @@ DAY = 1440
 
 @dataclass(frozen=True)
 class Model:
-    """Its `headway_s` is 600 ± 60 until a minute of `moves`, from which on it is about what stands there."""
+    """Its `headway_s` is 600 ± 60 until a minute of `moves`, from which on it is about what stands there, or null."""
 
-    name: str
+    name: str  # or `source:<name>`
     minutes: int
-    moves: dict[int, float] = field(default_factory=dict)
+    moves: dict[int, float | None] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=lambda: {0: "7"})  # minute -> version from there on
 
     def at(self, minute: int, of: dict[int, Any], otherwise: Any) -> Any:
@@ -58,6 +58,7 @@ class Story:
     models: Sequence[Model]
     words: Sequence[Word] = ()
     retrain: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # sections of the configuration
 
     @property
     def config(self) -> Config:
@@ -68,6 +69,7 @@ class Story:
                     "topics": {TOPIC: {"codec": "json"}},
                     "detectors": {"ks_window": {"window": 100}},
                     "retrain": {"min_events_after_onset": 200, **self.retrain},
+                    **self.settings,
                 }
             )
         )
@@ -85,13 +87,12 @@ def events(story: Story) -> Records:
         for model in story.models:
             if minute >= model.minutes:
                 continue
-            headway_s = chances[model.name].gauss(model.at(minute, model.moves, 600.0), 60.0)
-            event = {
-                "model_id": model.name,
-                "model_version": model.at(minute, model.versions, "7"),
-                "event_time": time_of(minute),
-                "features": {"headway_s": round(headway_s, 2)},
-            }
+            chance, mean = chances[model.name].gauss(0.0, 60.0), model.at(minute, model.moves, 600.0)
+            whose = {"model_id": model.name, "model_version": model.at(minute, model.versions, "7")}
+            if model.name.startswith("source:"):
+                whose = {"source": model.name.removeprefix("source:")}
+            value = None if mean is None else round(mean + chance, 2)
+            event = {**whose, "event_time": time_of(minute), "features": {"headway_s": value}}
             rows.append((len(rows), _ms(minute), model.name.encode(), json.dumps(event).encode(), ()))
     return Records.build(TOPIC, 0, rows)
 
@@ -179,6 +180,14 @@ STORIES: dict[str, Callable[[], Story]] = {
             *_promotion(1400, "bus-1", "8"),
         ],
         {"approval_by_model": {"bus-*": "both"}, "watch_s": 86_400.0, "storm_models_min": None},
+    ),
+    "fault-then-drift": lambda: Story(
+        [Model("bus-1", DAY, {700: None, 900: 690.0}), Model("bus-2", DAY)],
+        settings={"detectors": {"ks_window": {"window": 100}, "rate": {"usual_size": 500}}},
+    ),
+    "source-of-two-models": lambda: Story(
+        [Model("source:gtfs", DAY, SHIFT), Model("bus-1", DAY, SHIFT), Model("bus-2", DAY), Model("tram-1", DAY)],
+        settings={"sources": {"gtfs": {"models": ["bus-1", "bus-2"]}}},
     ),
     "three-retrains-do-not-help": lambda: Story(
         [
