@@ -174,3 +174,9 @@ def test_decisions_are_numbered_one_after_the_other():
     assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
     for record in records:
         assert record.read_text().startswith(f"# {int(record.name[:4])}. "), record.name
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Folders of tests are no packages, so pytest can import only one of them."""
+    names = [path.name for path in python_files("tests") if path.name.startswith("test_")]
+    assert {name for name in names if names.count(name) > 1} == set()
