@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from datetime import timedelta
+from typing import Final
 
+from retrain.request import later
 from retrain.settings import RetrainSettings
 from retrain.state import EngineState
 
-HOUR = timedelta(hours=1)
+HOUR_S: Final = 3600.0
 
 
 class Budget:
@@ -26,7 +27,7 @@ class Budget:
         made, now = self._state.made, self._state.now
         if per_hour is None or now is None:
             return True
-        del made[: bisect_right(made, now, key=lambda at: at + HOUR)]
+        del made[: bisect_right(made, now, key=lambda at: later(at, HOUR_S))]
         return len(made) < per_hour
 
     def spend(self) -> None:

@@ -7,6 +7,7 @@
 
 `Engine.handle` is the only method that changes state. There is no clock: time is the alert's event time, and for each
 model it never runs backwards (its running maximum), so a late alert can neither shorten a cooldown nor end an incident.
+Marks of event time move the fleet's time alone: what is due ends, and who waits is asked for where there is room.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from retrain.action import Action, Noted, close
 from retrain.alert import Alert
 from retrain.control import Control
 from retrain.faults import tell_fault
+from retrain.mark import Mark
 from retrain.outcome import Outcome
 from retrain.own_drift import OwnDrift
 from retrain.policy import SOURCE_PREFIX
@@ -51,14 +53,16 @@ class Engine:
         self._users = Users(sources or {}, self.state, settings.models_max)
         self._sources = Sources(settings, self.state, self._users, self._register, self._waiting)
 
-    def handle(self, record: Alert | Control) -> list[Action]:
+    def handle(self, record: Alert | Control | Mark) -> list[Action]:
         """Fold one record. Returns what to do, in order; the last action is the answer to the record.
 
-        That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record. Times must be
-        aware of their zone; numbers finite.
+        That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record; a mark has no
+        answer. Times must be aware of their zone; numbers finite.
         """
         if isinstance(record, Alert):
             return self._alerted(record)
+        if isinstance(record, Mark):
+            return self._reached(record.at)
         if record.kind in SILENCE_KINDS:
             answer, again = self._silences.told(record)
             return self._waiting.release()[0] + self._judge_again(again) + answer
@@ -87,6 +91,12 @@ class Engine:
         elif model.is_quiet(record, self.settings.incident_quiet_s):
             actions += close(model, Outcome.QUIET)
         return actions + self._judge(model, record, now, model.see(record))
+
+    def _reached(self, at: datetime) -> list[Action]:
+        """What is due by a mark's time; one that says nothing new, as it is late, changes nothing."""
+        if self.state.now is not None and at <= self.state.now:
+            return []
+        return self._pass_time(at)[1] + self._waiting.release()[0]
 
     def _judge(self, model: ModelState, record: Alert, now: datetime, is_new: bool) -> list[Action]:
         """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""

@@ -4,8 +4,8 @@
                         │          │               │                       └─► promoted: incident closed, watch begins
                  unknown_request  expired   why not (`refusal`)
 
-Time is that of alerts: `EngineState.now` is the newest of any model, and what is overdue by it ends with the next
-alert. A control record's own time counts for its request alone, so that a wrong clock harms no other.
+Time is that of events: `EngineState.now` is the newest of any alert or mark, and what is overdue by it ends with the
+next one. A control record's own time counts for its request alone, so that a wrong clock harms no other.
 """
 
 from __future__ import annotations

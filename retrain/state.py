@@ -104,7 +104,7 @@ class EngineState:
 
     models: dict[str, ModelState] = field(default_factory=dict)
     made: list[datetime] = field(default_factory=list)  # when requests were made in the last hour, by the fleet's time
-    now: datetime | None = None  # the fleet's: running maximum of the event times of all alerts
+    now: datetime | None = None  # the fleet's: running maximum of the times of alerts and marks
     columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
     storms: dict[str, Storm] = field(default_factory=dict)  # by column
     sources: dict[str, Shared] = field(default_factory=dict)  # by `source:<name>`; those that settings name

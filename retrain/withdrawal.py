@@ -51,7 +51,7 @@ class Withdrawals:
         if model is None:
             return []
         life, window_s = model.last_request, self._settings.storm_window_s
-        is_recent = life is not None and self._is_recent(life, self._state.now or model.now, window_s)
+        is_recent = life is not None and self._is_recent(life, model.now, window_s)  # the fleet may be far ahead of it
         actions, own = self._review(model) if is_recent else [], model.open_incident
         if own and (actions or own.request_id is None) and {move.column for move in own.columns} == {column}:
             actions += close(model, Outcome.JOINED_STORM)

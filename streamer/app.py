@@ -103,7 +103,7 @@ def _folded(
     """The service that has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
-        outputs = MemoryLog([config.outputs.alerts])
+        outputs = MemoryLog([config.outputs.alerts, config.outputs.clock])
         outputs.end_input()
         control = config.outputs.control
         source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])
@@ -118,8 +118,9 @@ def _folded(
                 outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
 
         def folded(epoch: Epoch) -> None:
-            if config.outputs.alerts in epoch.ends:  # read back and decided upon
-                outputs.store.forget(config.outputs.alerts, 0, epoch.ends[config.outputs.alerts])
+            for name in outputs.subscribed:  # read back and decided upon
+                if name in epoch.ends:
+                    outputs.store.forget(name, 0, epoch.ends[name])
 
         service = _service(config, source, clock, ReplayObserver(hand_on, folded, tell))
         service.run(stopped=lambda: False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from streamer.checkpoint import CheckpointStore, StoredCheckpoint
-from streamer.compose import ConfiguredFolds, units
+from streamer.compose import ConfiguredFolds, read_by_decide, units
 from streamer.config import Config
 from streamer.recovery import Checkpoints, NoCheckpoints, Recovery
 
@@ -34,7 +34,7 @@ def open_archive(config: Config) -> Iterator[tuple[list[Recovery], list[str]]]:
     folds = ConfiguredFolds(config)
     connection = config.kafka.connection()
     preflight(connection)
-    topics = (*config.topics, config.outputs.alerts, config.outputs.control)
+    topics = (*config.topics, *read_by_decide(config))
     found = check_topics(connection, (*topics, config.outputs.epochs))
     spots = [(topic, partition) for topic in topics for partition in range(found[topic].partitions)]
     store = None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)

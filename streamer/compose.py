@@ -12,6 +12,7 @@ from streamer.decide import DecideFold
 from streamer.detect import DetectFold, DetectSettings
 from streamer.epochs import DECIDE, Units
 from streamer.errors import UsageError
+from streamer.event_clock import SKEW_MAX_S
 from streamer.flow_watch import FLOW
 from streamer.panel import reference_size
 from streamer.references import References, load_references
@@ -27,7 +28,12 @@ class CanonicalCodecs(dict[str, Codec]):
 
 
 def units(config: Config) -> Units:
-    return Units(decide=frozenset({config.outputs.alerts, config.outputs.control}))
+    return Units(decide=frozenset(read_by_decide(config)))
+
+
+def read_by_decide(config: Config) -> tuple[str, ...]:
+    """The topics of the decide fold."""
+    return config.outputs.alerts, config.outputs.control, config.outputs.clock
 
 
 class ConfiguredFolds:
@@ -49,7 +55,8 @@ class ConfiguredFolds:
         """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
         config = self._config(settings)
         if unit == DECIDE:
-            return DecideFold(config.retrain, config.outputs, config.sources)
+            skew_max_s = max((topic.skew_max_s for topic in config.topics.values()), default=SKEW_MAX_S)
+            return DecideFold(config.retrain, config.outputs, config.sources, skew_max_s)
         return DetectFold(self._detect_settings(settings))
 
     def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
@@ -86,6 +93,7 @@ class ConfiguredFolds:
                 labels=config.labels,
                 limits=config.limits,
                 outputs=config.outputs,
+                tells_time=True,
                 references=self._references,
                 sources=config.sources,
                 segments=config.segments,

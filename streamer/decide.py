@@ -2,7 +2,7 @@
 
     alerts ──┬─► engine ─► actions ─┬─► incidents, keyed by incident_id
     control ─┤                      ├─► retrain requests, keyed by model_id
-             └► dead letters        └─► decisions, keyed by request_id
+    clock ───┴► dead letters        └─► decisions, keyed by request_id
 
 The thinking is done by `retrain.engine`; here are bytes, topics and keys. Incidents are keyed by their own id rather
 than by model, because an incident stands for a cause and outlives the model's next one: a compacted topic then keeps
@@ -11,8 +11,8 @@ the last word on each incident, open or closed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -21,6 +21,7 @@ from retrain.action import Action, Noted, PublishDecision, PublishIncident
 from retrain.alert import Alert
 from retrain.control import Control
 from retrain.engine import Engine
+from retrain.mark import Mark
 from retrain.settings import RetrainSettings
 from retrain.source_settings import SourceSettings
 from retrain.state import EngineState
@@ -30,10 +31,14 @@ from streamer.codecs.base import Reason
 from streamer.control_reader import read_control
 from streamer.dead_letters import dead_letter, deadly
 from streamer.errors import UsageError
+from streamer.event_clock import SKEW_MAX_S, read_mark
 from streamer.logs.base import Output, Records
 from streamer.merge import in_order
 from streamer.snapshot import Snapshot
 from streamer.topics import OutputTopics
+
+Read = Alert | Control | Mark | Unreadable
+Told = tuple[Records, int, Read]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -47,12 +52,15 @@ class DecideFold:
         settings: RetrainSettings,
         topics: OutputTopics | None = None,
         sources: Mapping[str, SourceSettings] | None = None,
+        skew_max_s: float = SKEW_MAX_S,
     ) -> None:
+        """`skew_max_s`: how far events, and so marks, may be ahead of their records at most."""
         self._sources = sources or {}  # which models use which source
         self.topics = topics or OutputTopics()
         self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
         self.newest_event_time_ms = -1
         self._engine = Engine(settings, None, self._sources)
+        self._skew_max_s = skew_max_s
 
     @property
     def models(self) -> int:
@@ -60,9 +68,24 @@ class DecideFold:
         return len(self._engine.state.models)
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
-        """Fold records of both topics in order of their times, alerts first; returns what is to be published."""
-        ranked = sorted(stretch, key=lambda records: records.topic == self.topics.control)
-        return [output for records, i in in_order(ranked) for output in self._fold(records, i)]
+        """Fold records of all topics in order of their times, alerts first, and marks where their time is reached.
+
+        Returns what is to be published.
+        """
+        return [output for records, i, record in self._in_order(stretch) for output in self._fold(records, i, record)]
+
+    def _in_order(self, stretch: Sequence[Records]) -> Iterator[Told]:
+        """What is read, each with its record. A mark goes ahead of what is of a later time, or to the end."""
+        clocks = [records for records in stretch if records.topic == self.topics.clock]
+        read = [(r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))]
+        marks = deque(sorted(read, key=_time_of))
+        others = [records for records in stretch if records.topic != self.topics.clock]
+        for records, i in in_order(sorted(others, key=lambda records: records.topic == self.topics.control)):
+            record = self._read(records, i)
+            while marks and not isinstance(record, Unreadable) and _time_of(marks[0]) < _reached_by(record):
+                yield marks.popleft()
+            yield records, i, record
+        yield from marks
 
     @property
     def series(self) -> int:
@@ -87,9 +110,8 @@ class DecideFold:
         self.newest_event_time_ms = dumped.newest_event_time_ms
         self._engine = Engine(self._engine.settings, dumped.engine, self._sources)
 
-    def _fold(self, records: Records, i: int) -> list[Output]:
+    def _fold(self, records: Records, i: int, record: Read) -> list[Output]:
         self.tally["records", records.topic] += 1
-        record = self._read(records, i)
         if isinstance(record, Unreadable):
             self.tally["dead_letters", records.topic, record.reason.value] += 1
             return [dead_letter(records, i, record.reason, record.detail, self.topics.dead_letters(records.topic))]
@@ -100,6 +122,9 @@ class DecideFold:
         for action in actions:
             self.tally["outcomes", action.reason.value] += 1
         return [output for action in actions if (output := self._output_of(action))]
+
+    def _read_mark(self, records: Records, i: int) -> Mark | Unreadable:
+        return read_mark(records.value_of(i), int(records.timestamp_ms[i]), self._skew_max_s)
 
     def _read(self, records: Records, i: int) -> Alert | Control | Unreadable:
         if records.topic == self.topics.control:
@@ -123,3 +148,11 @@ class DecideFold:
 class _Dumped(msgspec.Struct):
     newest_event_time_ms: int
     engine: EngineState
+
+
+def _time_of(mark: tuple[Records, int, Mark | Unreadable]) -> datetime:
+    return mark[2].at if isinstance(mark[2], Mark) else _EPOCH
+
+
+def _reached_by(record: Alert | Control) -> datetime:
+    return record.event_time if isinstance(record, Alert) else record.at

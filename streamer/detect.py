@@ -34,6 +34,7 @@ from streamer.codecs.base import Codec, Reason
 from streamer.dead_letters import deadly
 from streamer.decoded import count, letters
 from streamer.errors import UsageError
+from streamer.event_clock import marked
 from streamer.events import LAG_COLUMN, EventBatch, Names, NameTable
 from streamer.evidence import facts_of
 from streamer.flow_watch import FlowWatch
@@ -79,6 +80,7 @@ class DetectSettings:
     outputs: OutputTopics = field(default_factory=OutputTopics)
     references: References = field(default_factory=References)
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
+    tells_time: bool = False  # whether marks of event time are among the outputs
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
     watch: Watch = field(default_factory=dict)
     flows: FlowSettings = field(default_factory=FlowSettings)
@@ -134,8 +136,7 @@ class DetectFold:
         outputs: list[Output] = []
         for parts in chunks(stretch, self._rank, lambda: min(CHUNK_RECORDS, self._forgetting.room)):
             outputs += self._fold(parts)
-            kept = self._forgetting.look(sum(len(part.records) for part in parts))
-            if kept is not None:
+            if (kept := self._forgetting.look(sum(len(part.records) for part in parts))) is not None:
                 self._forget(kept)
         return outputs
 
@@ -215,23 +216,22 @@ class DetectFold:
     def _fold(self, parts: Sequence[Part]) -> list[Output]:
         """Fold a chunk; its outputs stand in the order of the records that gave them."""
         outputs: list[tuple[int, Output]] = []
-        batches, places = [], []
+        batches, places, before_ms = [], [], self.newest_event_time_ms
         for part in parts:
             batch, dead = self.settings.codecs[part.records.topic].decode(part.records, self.names)
             outputs += letters(part, dead, self.settings.outputs, self.tally)
             count(part.records, batch, self.tally)
             self._forgetting.met(batch.strangers)
-            if len(batch):
-                self.oldest_event_time_ms = min(self.oldest_event_time_ms, int(batch.event_time_ms.min()))
-                self.newest_event_time_ms = max(self.newest_event_time_ms, int(batch.event_time_ms.max()))
+            self.oldest_event_time_ms = int(batch.event_time_ms.min(initial=self.oldest_event_time_ms))
+            self.newest_event_time_ms = int(batch.event_time_ms.max(initial=self.newest_event_time_ms))
             batches.append(batch)
             places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
         batch, origin = merged(batches, places)
         place = np.sort(np.concatenate(places))
         rank = np.array([self._rank(part.records.topic) for part in parts])[origin]
-        told = self._full.alerts(self._full.of_names(parts, batches))
-        told += self._watch(batch, rank, place)
+        told = self._full.alerts(self._full.of_names(parts, batches)) + self._watch(batch, rank, place)
         outputs += [(at, self._output(alert)) for at, alert in told]
+        outputs += marked(batch, place, before_ms, self.settings.outputs) if self.settings.tells_time else []
         outputs.sort(key=lambda entry: entry[0])
         return [output for _, output in outputs]
 

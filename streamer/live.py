@@ -11,7 +11,7 @@ from detectors.segment_gap import SEGMENT_GAP
 from streamer.checkpoint import CheckpointStore
 from streamer.checkpointing import Checkpointing
 from streamer.clock import SystemClock
-from streamer.compose import ConfiguredFolds, units
+from streamer.compose import ConfiguredFolds, read_by_decide, units
 from streamer.config import Config
 from streamer.flow_watch import FLOW
 from streamer.logs.kafka_log import KafkaLog
@@ -77,7 +77,7 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
 
     written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
     return KafkaLogSettings(
-        topics=(*config.topics, config.outputs.alerts, config.outputs.control),
+        topics=(*config.topics, *read_by_decide(config)),
         group_id=config.kafka.group,
         worker=worker,
         delivery=config.kafka.delivery,

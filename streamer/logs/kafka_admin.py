@@ -94,7 +94,10 @@ def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str,
     if missing := [name for name in wanted if name not in topics]:
         at = ", ".join(connection.bootstrap)
         what = f"topic {missing[0]} does" if len(missing) == 1 else f"topics {', '.join(missing)} do"
-        raise BrokerError(f"The {what} not exist at {at}: create what is missing, or mend the names in the config")
+        raise BrokerError(
+            f"The {what} not exist at {at}: create what is missing (`driftline topics --config FILE --create` "
+            "makes what a service writes), or mend the names in the config"
+        )
     return topics
 
 

@@ -114,11 +114,11 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ["bus", "events", "exists, 4 partitions"] in lines
     assert ["tram", "events", "missing"] in lines
     assert ["driftline.epochs", "epochs", "missing"] in lines
-    assert len(lines) == 2 + 6 + 4
+    assert len(lines) == 2 + 7 + 5
     assert ran.stderr.startswith(
         "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (mend the names under "
     )
-    assert "the output topics driftline.control, driftline.epochs, driftline.incidents, " in ran.stderr
+    assert "the output topics driftline.control, driftline.clock, driftline.epochs, driftline.incidents, " in ran.stderr
     assert "(`driftline topics --config FILE --create` makes what is missing)\n" in ran.stderr
     assert known.made == {}
 

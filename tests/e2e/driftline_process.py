@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
 PATIENCE_S = 120
-OUTPUTS = ("alerts", "incidents", "requests", "control", "decisions", "epochs")
+OUTPUTS = ("alerts", "incidents", "requests", "control", "clock", "decisions", "epochs")
 
 
 def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:

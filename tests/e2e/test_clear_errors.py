@@ -149,9 +149,9 @@ CASES = {
         misspells, BROKER, ("lacks the event topic clear.events.", "did you mean clear.events.", "start the producers")
     ),
     "an output topic that does not exist": Case(
-        setting("outputs.incidents", "clear.nowhere"),
+        setting("outputs.clock", "clear.nowhere"),
         BROKER,
-        ("lacks the output topic clear.nowhere", "`driftline topics --config FILE --create`"),
+        ("lacks the output topics clear.nowhere, clear.nowhere-dlt", "`driftline topics --config FILE --create`"),
     ),
     "alerts in several partitions": Case(
         setting("outputs.alerts", lambda world: world.topic(3)),
@@ -232,7 +232,8 @@ def test_run_names_everything_that_is_missing(world):
     file = world.write(config)
     said = ends("run", "--config", file, exit_code=BROKER)
     assert "the event topic clear.none" in said
-    assert "the output topics clear.none.alerts, clear.none.control, clear.none.epochs, clear.none.incidents, " in said
+    written = ", ".join(f"clear.none.{what}" for what in ("alerts", "control", "clock", "epochs", "incidents"))
+    assert f"the output topics {written}, " in said
     assert "clear.none-dlt" in said
     assert ends("topics", "--config", file, exit_code=BROKER) == said
 

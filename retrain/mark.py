@@ -1,0 +1,14 @@
+"""How far event time has come: the records of the topic `driftline.clock`, which move time where nothing alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Some event that a unit has folded is of this time or a later one, and none before it was."""
+
+    unit: str
+    at: datetime  # UTC, a whole multiple of the pace of marks
