@@ -58,6 +58,8 @@ def close(model: ModelState, reason: Outcome) -> list[Action]:
     incident = model.open_incident
     if incident is None:
         return []
+    if reason is not Outcome.JOINED_STORM:
+        model.firing.clear()
     model.incident = incident.closed(reason)
     return [PublishIncident(model.incident, reason)]
 

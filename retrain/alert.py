@@ -12,10 +12,19 @@ from enum import StrEnum
 
 
 class AlertState(StrEnum):
-    """How far an alert has come. `firing` is published once, `ready` once after it, both under one `alert_id`."""
+    """How far an alert has come: `firing`, then perhaps `ready`, then perhaps `resolved`, each once, under one id."""
 
     FIRING = "firing"
     READY = "ready"  # enough events of the new regime have been seen to retrain on; `ready_at` is set
+    RESOLVED = "resolved"  # it is over; `resolved_at` and `resolution` are set
+
+
+class Resolution(StrEnum):
+    """Why an alert is over."""
+
+    BACK_TO_NORMAL = "back_to_normal"  # values are again what they were before it
+    SUPERSEDED = "superseded"  # the series has drifted on to something else, which is an alert of its own
+    SETTLED = "settled"  # the new regime has lasted so long that it is the usual: going back would be a new drift
 
 
 class AlertKind(StrEnum):
@@ -73,11 +82,15 @@ class Alert:
     models: tuple[str, ...] = ()  # of a source: those known here to use it that were seen first
     model_count: int = 0  # of a source: how many are known here to use it
     columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most; before and after: correlations
+    resolved_at: Place | None = None  # the event with which it was over
+    resolution: Resolution | None = None
+    distance: float | None = None  # of the last values from those before the drift when it was over, 0 to 1 ...
+    distance_max: float | None = None  # ... and of the drift at its height
 
     @property
     def event_time(self) -> datetime:
-        """When it took place: where it became ready, else where it fired."""
-        return (self.ready_at or self.at).event_time
+        """When it took place: where it was over, else where it became ready, else where it fired."""
+        return (self.resolved_at or self.ready_at or self.at).event_time
 
     @property
     def direction(self) -> str:

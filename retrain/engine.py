@@ -15,9 +15,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from retrain.action import Action, Noted, close
-from retrain.alert import Alert
+from retrain.alert import Alert, AlertState
 from retrain.control import Control
 from retrain.faults import tell_fault
+from retrain.firing import Firing
 from retrain.mark import Mark
 from retrain.outcome import Outcome
 from retrain.own_drift import OwnDrift
@@ -52,6 +53,7 @@ class Engine:
         self._own = OwnDrift(settings, self.state, self._waiting)
         self._users = Users(sources or {}, self.state, settings.models_max)
         self._sources = Sources(settings, self.state, self._users, self._register, self._waiting)
+        self._firing = Firing(self.state, self._waiting)
 
     def handle(self, record: Alert | Control | Mark) -> list[Action]:
         """Fold one record. Returns what to do, in order; the last action is the answer to the record.
@@ -99,7 +101,9 @@ class Engine:
         return self._pass_time(at)[1] + self._waiting.release()[0]
 
     def _judge(self, model: ModelState, record: Alert, now: datetime, is_new: bool) -> list[Action]:
-        """Make of an alert that counts what it is: silenced, part of a storm, or its model's own."""
+        """Make of an alert that counts what it is: over, silenced, part of a storm, or its model's own."""
+        if record.state is AlertState.RESOLVED:
+            return self._firing.end(model, record)
         is_fault = tell_fault(model.faults, record, model.now, self.settings)
         if silenced := self._silences.take(record, is_new):
             return self._waiting.release()[0] + silenced

@@ -16,6 +16,7 @@ class Outcome(StrEnum):
     INCIDENT_OPENED = "incident_opened"
     ABSORBED = "absorbed"  # the alert joined the open incident
     QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
+    BACK_TO_NORMAL = "back_to_normal"  # closed: all that moved is back to what it was; or the alert is
     NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
     JOINED_STORM = "joined_storm"  # closed: its column moves in many models, and their storm is one incident
     STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
@@ -45,6 +46,12 @@ class Outcome(StrEnum):
     WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
     SILENCED = "silenced"  # a person's silence fits the alert; it is judged when no silence fits it any more
     SILENCED_DROPPED = "silenced_dropped"  # more alerts are silenced than are kept, and this one was longest ago
+
+    # The alert is over.
+    SUPERSEDED = "superseded"  # its series has drifted on, which is another alert
+    SETTLED = "settled"  # the new regime has lasted so long that it is the usual
+    WITHDRAWN = "withdrawn"  # all is back to normal, so the retrain that it waited for is not asked for
+    NOT_FIRING = "not_firing"  # its incident was over before
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record

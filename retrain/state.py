@@ -19,13 +19,14 @@ from retrain.storm_state import Storm, StormState
 from retrain.versions import Versions
 from retrain.waiter import Waiter
 
+FIRING_MAX = 200  # alerts of a model that are not over; beyond, the one that was told longest ago counts as over
+
 
 @dataclass(slots=True)
 class ModelState:
     """One model: its newest incident, its last request, and what it takes to know a repeated alert.
 
-    A series' alerts come in the order of their places, so the last place seen tells new from repeated. Marks are kept
-    for the newest version and for events without a version; they are as many as columns have alerted.
+    Marks are kept for the newest version and for events without a version; they are as many as columns have alerted.
     """
 
     now: datetime  # running maximum of the event times of its alerts
@@ -35,6 +36,7 @@ class ModelState:
     waiting: Waiter | None = None  # worth a retrain, and waiting for room in the fleet's budget
     unhelpful: int = 0  # promotions in a row that did not help
     faults: dict[str, datetime] = field(default_factory=dict)  # column -> when a fault of its data was last told
+    firing: dict[str, str] = field(default_factory=dict)  # id of an alert that is not over -> its column
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
 
     @classmethod
@@ -56,24 +58,22 @@ class ModelState:
     def has_seen(self, alert: Alert) -> bool:
         """Whether this very alert, in this state, has been handled before."""
         mark = self.marks.get(alert.model_version, {}).get(series_of(alert))
-        if mark is None:
-            return False
-        return alert.at.offset <= (mark.ready if alert.state is AlertState.READY else mark.fired)
+        return mark is not None and mark.has_seen(alert)
 
     def see(self, alert: Alert) -> bool:
-        """Mark the alert as handled. Returns whether it is a new one: not the `ready` of an alert that has fired."""
-        mark = self.marks.setdefault(alert.model_version, {}).setdefault(series_of(alert), SeriesMark())
-        is_new = alert.at.offset > mark.fired
-        mark.fired = max(mark.fired, alert.at.offset)
-        if alert.state is AlertState.READY:
-            mark.ready = alert.at.offset
-        return is_new
+        """Mark the alert as handled. Returns whether it is a new one: not what becomes of an alert that has fired."""
+        if alert.state is not AlertState.RESOLVED:
+            self.firing.pop(alert.alert_id, None)
+            self.firing[alert.alert_id] = alert.column
+            if len(self.firing) > FIRING_MAX:
+                del self.firing[next(iter(self.firing))]
+        return self.marks.setdefault(alert.model_version, {}).setdefault(series_of(alert), SeriesMark()).see(alert)
 
     def is_quiet(self, alert: Alert, quiet_s: float) -> bool:
         """Whether the open incident was over before this alert came."""
         incident = self.open_incident
-        # An alert that becomes ready belongs where it fired, however long that took.
-        if incident is None or alert.state is AlertState.READY:
+        # What becomes of an alert belongs where it fired, however long that took.
+        if incident is None or alert.state is not AlertState.FIRING:
             return False
         if self.waiting or (self.last_request is not None and self.last_request.is_open(self.now)):
             return False
@@ -89,6 +89,7 @@ class ModelState:
         superseded = self.versions.newest
         self.versions.promote(version, at)
         self.waiting = None
+        self.firing.clear()
         if self.versions.newest != superseded:
             self.forget_version(superseded)
 
@@ -96,6 +97,7 @@ class ModelState:
         """Drop what is known of a superseded version: its alerts, repeated or not, change nothing any more."""
         self.marks.pop(version, None)
         self.waiting = None
+        self.firing.clear()
 
 
 @dataclass(slots=True)

@@ -71,7 +71,10 @@ def _problem_of(alert: Alert) -> Unreadable | None:
         return Unreadable(Reason.WRONG_TYPE, f"effect is {alert.effect}, but how much moved can't be negative")
     if alert.state is AlertState.READY and alert.ready_at is None:
         return Unreadable(Reason.WRONG_TYPE, "the state is ready, but ready_at is missing")
-    for name, place in (("onset", alert.onset), ("at", alert.at), ("ready_at", alert.ready_at)):
+    if alert.state is AlertState.RESOLVED and (alert.resolved_at is None or alert.resolution is None):
+        return Unreadable(Reason.WRONG_TYPE, "the state is resolved, but resolved_at or resolution is missing")
+    for name in ("onset", "at", "ready_at", "resolved_at"):
+        place = getattr(alert, name)
         problem = None if place is None else _problem_of_place(name, place)
         if problem:
             return problem

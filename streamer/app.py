@@ -140,8 +140,8 @@ def _summary(service: Service, seconds: float) -> Summary:
     for unit in service.units.values():
         for (what, *which), n in unit.fold.tally.items():
             tally[which[0] if what == "outcomes" else what] += n
-            if what == "alerts" and which == ["ready"]:
-                tally["ready"] += n
+            if what == "alerts" and which != ["firing"]:
+                tally["told again"] += n
     for fold in detect:
         tally["read"] += sum(n for key, n in fold.tally.items() if key[0] == "records")
     seen = [fold for fold in detect if fold.newest_event_time_ms >= 0]
@@ -153,7 +153,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         models=len({name for fold in detect for name in fold.names.models.names}),
         series=sum(fold.series for fold in detect),
         alarms=tally["alarms"],
-        alerts=tally["alerts"] - tally["ready"],
+        alerts=tally["alerts"] - tally["told again"],
         incidents=tally["incident_opened"],
         requests=tally["request_made"],
         first_event_time=min((time_of(fold.oldest_event_time_ms) for fold in seen), default=None),

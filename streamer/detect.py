@@ -10,7 +10,7 @@ folded in the order of `merge.py`; how they were cut into polls or chunks never 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,24 +28,25 @@ from detectors.series import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.alert import Alert, AlertKind
 from retrain.source_settings import SourceSettings
 from streamer.absent_columns import AbsentColumns
-from streamer.alerting import Alarm, AlertBook
+from streamer.alerting import Alarm, Alarmed, AlertBook
 from streamer.arrivals import Arrivals, kinds_of
 from streamer.codecs.base import Codec, Reason
 from streamer.dead_letters import deadly
 from streamer.decoded import count, letters
 from streamer.errors import UsageError
 from streamer.event_clock import marked
-from streamer.events import LAG_COLUMN, EventBatch, Names, NameTable
+from streamer.events import EventBatch, Names, NameTable
 from streamer.evidence import facts_of
 from streamer.flow_watch import FlowWatch
 from streamer.forgetting import Forgetting, Kept
 from streamer.forgotten import without
 from streamer.full_tables import FullTables
 from streamer.joint import JOINT, Joint
-from streamer.label_values import Errors
+from streamer.label_values import Errors, lag_column
 from streamer.labels import LabelJoin, LabelSettings
 from streamer.limits import Limits
 from streamer.lives import Lives
+from streamer.living import Living, Watches
 from streamer.logs.base import Output, Records
 from streamer.merge import Part, chunks, merged
 from streamer.panel import Panel, Values, later
@@ -112,11 +113,12 @@ class DetectFold:
         self.panels = [Panel(kind, banks) for kind in WATCHED]
         self._watched = Watched(settings.watch, banks)
         self.trained = Trained(settings.references, self.names.categories)
+        self._living = [Living(panel, self.trained, self.subjects, self.table) for panel in self.panels]
         self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
         self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
         self._absent = AbsentColumns(settings.absence, self.table, self.subjects, self.names)
-        self._lag_column = self._know_lag()
-        self._alerts = AlertBook(self.marks, settings.min_events_after_onset)
+        self._lag_column = lag_column(self.names, settings.labels.watch_lag)
+        self.alerts = AlertBook(self.marks, settings.min_events_after_onset)
         self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
         self._source_users = SourceUsers(settings.sources, self.subjects)
         self._flows = FlowWatch(settings.flows, settings.labels.timeout_s, self.names, self._topics, self.subjects)
@@ -150,7 +152,7 @@ class DetectFold:
         meta = {
             "topics": self._topics.names,
             "names": {k: getattr(self.names, k).names for k in ("models", "versions", "columns", "categories")},
-            "waiting": self._alerts.dump(),
+            "alerts": self.alerts.dump(),
             "newest_event_time_ms": self.newest_event_time_ms,
             "segments": self.segments.dump(),
             "full": self._full.dump(),
@@ -158,8 +160,8 @@ class DetectFold:
         arrays = {"subjects": self.subjects.ids.keys}
         arrays |= nested("series", self.table.dump()) | nested("marks", self.marks.dump())
         arrays |= nested("labels", self._labels.dump())
-        for panel in self.panels:
-            arrays |= nested(panel.takes, panel.dump())
+        for panel, living in zip(self.panels, self._living, strict=True):
+            arrays |= nested(panel.takes, panel.dump()) | nested(f"living.{panel.takes}", living.dump())
         arrays |= nested("quality", self.quality.dump()) | nested(JOINT, self.joint.dump())
         arrays |= nested("gaps", self._gaps.dump()) | nested("absent", self._absent.dump())
         arrays |= nested("flow", self._flows.dump()) | nested("idle", self._forgetting.dump())
@@ -175,13 +177,14 @@ class DetectFold:
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
         self.trained.name_categories()
-        self._lag_column = self._know_lag()
+        self._lag_column = lag_column(self.names, self.settings.labels.watch_lag)
         self.segments.load(meta["segments"])
         self.subjects.load(arrays["subjects"])
         self.table.load(unnested("series", arrays))
         self.marks.load(unnested("marks", arrays))
         self._labels.load(unnested("labels", arrays))
-        for panel in self.panels:
+        for panel, living in zip(self.panels, self._living, strict=True):
+            living.load(unnested(f"living.{panel.takes}", arrays))
             panel.load(unnested(panel.takes, arrays), anew, snapshot.is_private)
             self._refer(panel, range(panel.rows), anew)
         self.quality.load(unnested("quality", arrays), anew)
@@ -189,7 +192,7 @@ class DetectFold:
         self._gaps.load(unnested("gaps", arrays))
         self._absent.load(unnested("absent", arrays))
         self._flows.load(unnested("flow", arrays), anew)
-        self._alerts.load(meta["waiting"])
+        self.alerts.load(meta["alerts"])
         self._full.load(meta["full"])
         self._forgetting.load(unnested("idle", arrays))
         self.newest_event_time_ms = meta["newest_event_time_ms"]
@@ -201,10 +204,6 @@ class DetectFold:
         fold.load(without(self.dump(), kept))
         fold.tally, fold.oldest_event_time_ms = self.tally, self.oldest_event_time_ms
         vars(self).update(vars(fold))
-
-    def _know_lag(self) -> int:
-        """The id of the column of label lags; -1 where they are not watched, or no column has room."""
-        return self.names.columns.id_of(LAG_COLUMN) if self.settings.labels.watch_lag else -1
 
     def _rank(self, topic: str) -> int:
         """The topic's place in the canonical order: the settings', then that of first sight."""
@@ -242,7 +241,7 @@ class DetectFold:
         errors = self._labels.join(batch, *lives.whole, self.names.models.names, lives.segment)
         arrivals = self._arrivals(batch, lives, errors)
         arrived, values = self._values(arrivals)
-        alarms = self._alarms(batch, values)
+        alarms, judged = self._alarms(batch, values, arrived.routed.number)
         faults = self.quality.faults(arrived, values[ValueKind.NUMBER], values[ValueKind.CATEGORY])
         alarms += self.quality.alarms(faults, self.tally)
         alarms += self._absent.alarms(arrived, lives, self.tally)
@@ -254,7 +253,7 @@ class DetectFold:
         alarms = [told_of_segment(alarm, self.subjects) for alarm in alarms] if self.segments else alarms
         alarms = self._source_users.named(lives.last_of(alarms), lives.number.ravel())
         told = self._full.alerts(self._full.of_watched(batch, rank, place, lives, arrivals))
-        alerts = lives.fold(self._alerts, alarms, batch, self._topics.names, rank)
+        alerts = lives.fold(self.alerts, alarms, judged, batch, self._topics.names, rank)
         return told + [(int(place[event]), alert) for event, alert in alerts]
 
     def _arrivals(self, batch: EventBatch, lives: Lives, errors: Errors) -> Arrivals:
@@ -278,19 +277,19 @@ class DetectFold:
             found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine, routed.columns[mine])
         return Arrived(kind, routed, event, life), found
 
-    def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values]) -> list[Alarm]:
-        """The alarms of all detectors, in the order of events."""
-        found: list[Alarm] = []
-        for panel in self.panels:
+    def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values], numbers: I64) -> Alarmed:
+        """The alarms of all detectors, in the order of events, and what is judged of series that had alarmed before."""
+        alarms, judged = Alarmed([], [])
+        for panel, living in zip(self.panels, self._living, strict=True):
             mine = values[panel.kind]
             self._make_rows(panel, mine)
             times = batch.event_time_ms[mine.event]
-            for detector in panel.banks:
-                alarms = panel.update(detector, mine, times)
-                self.tally["alarms", detector] += len(alarms)
-                after = later(mine.row, alarms.at).tolist()
-                found += [self._alarm(panel, detector, alarms, k, mine, after[k]) for k in range(len(alarms))]
-        return found
+            found = [(name, panel.update(name, mine, times)) for name in panel.banks]
+            watches = living.fold(mine, numbers[mine.place], found, judged)
+            for detector, raised in found:
+                self.tally["alarms", detector] += len(raised)
+                alarms += self._told(panel, detector, raised, mine, watches[detector])
+        return Alarmed(alarms, sorted(judged, key=lambda one: one.event))
 
     def _make_rows(self, panel: Panel, values: Values) -> None:
         """Make room for the series that begin with these values, and give them their reference."""
@@ -309,20 +308,21 @@ class DetectFold:
                 self.trained.refer(panel, row, key, {*detectors, *begun})
                 self.quality.refer(panel, row, key)
 
-    def _alarm(self, panel: Panel, detector: str, alarms: Alarms, k: int, values: Values, after: int) -> Alarm:
-        """Alarm `k` with what is known of it here; so many values of its series come `after` it within the batch."""
-        at, row = int(alarms.at[k]), int(alarms.row[k])
-        one = panel.banks[detector]
-        subject, column = self.table.subject_and_column(row, panel.kind)
-        key = self.subjects.name_of(subject, column)
-        reference = self.trained.of(panel.kind, key) if one.takes_reference else None
-        digest = reference.digest if reference else ""
-        kind = AlertKind.LABEL_LAG if column == self._lag_column else AlertKind.DRIFT
-        facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories, kind)
-        seen = self.table.count_of_row(row, panel.kind) - after
-        onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
-        topic, event = self.subjects.topic_of(subject), int(values.event[at])
-        return Alarm(event, (row, detector), subject, topic, onset, facts, becomes_ready=kind is AlertKind.DRIFT)
+    def _told(self, panel: Panel, detector: str, alarms: Alarms, values: Values, watches: Watches) -> Iterator[Alarm]:
+        """Alarms with what is known of them here."""
+        one, after = panel.banks[detector], later(values.row, alarms.at).tolist()
+        for k, watch in enumerate(watches):
+            at, row = int(alarms.at[k]), int(alarms.row[k])
+            subject, column = self.table.subject_and_column(row, panel.kind)
+            key = self.subjects.name_of(subject, column)
+            reference = self.trained.of(panel.kind, key) if one.takes_reference else None
+            digest = reference.digest if reference else ""
+            kind = AlertKind.LABEL_LAG if column == self._lag_column else AlertKind.DRIFT
+            facts = facts_of(alarms, k, key, detector, one.effect_unit, digest, self.names.categories, kind)
+            seen = self.table.count_of_row(row, panel.kind) - after[k]
+            onset = panel.onset(row, int(alarms.onset_ago[k]), int(values.life[at]), seen)
+            topic, event = self.subjects.topic_of(subject), int(values.event[at])
+            yield Alarm(event, (row, detector), subject, topic, onset, facts, kind is AlertKind.DRIFT, watch)
 
     def _output(self, alert: Alert) -> Output:
         self.tally["alerts", alert.state.value] += 1

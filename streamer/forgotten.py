@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from detectors.flow_kernels import LAST_VERSION
 from detectors.segment_gap import OTHER_ROW, ROW
 from detectors.series import WATCHED
+from detectors.way_back import ROW as WATCHED_ROW
+from detectors.way_back import State
 from streamer.flow_watch import RANK_BITS
 from streamer.forgetting import Kept
 from streamer.joint import JOINT, NO_PLACE
@@ -71,7 +73,16 @@ def without(snapshot: Snapshot, kept: Kept) -> Snapshot:
     }
     known = set(meta["names"]["models"])
     meta["segments"] = {model: segments for model, segments in meta["segments"].items() if model in known}
-    meta["waiting"] = list(_waiting(meta["waiting"], arrays, subjects, rows | {JOINT: joint}))
+    _living(arrays, rows)
+    alerts = meta["alerts"]
+    meta["alerts"] = {
+        "waiting": list(_waiting(alerts["waiting"], arrays, subjects, rows | {JOINT: joint})),
+        "live": [
+            [takes, int(rows[takes].place[row]), int(subjects.place[subject]), *live]
+            for takes, row, subject, *live in alerts["live"]
+            if subjects.kept[subject]
+        ],
+    }
     meta["full"] = {limit: n for limit, n in meta["full"].items() if limit not in {Limit.MODELS, Limit.SERIES}}
     return Snapshot(meta, arrays, is_private=True)
 
@@ -165,6 +176,21 @@ def _flows(arrays: Arrays, models: Moved, versions: Moved) -> None:
     head = arrays["flow/flows/head"]
     head[:, LAST_VERSION] = versions.new(head[:, LAST_VERSION])
     arrays |= {f"flow/{name}": array for name, array in topics.items()}
+
+
+def _living(arrays: Arrays, rows: Mapping[str, Moved]) -> None:
+    """The rows that have drifted, and what is known of each row from before."""
+    for takes, moved in rows.items():
+        of = f"living.{takes}/"
+        _only(arrays, f"{of}earlier", moved)
+        past, watched = arrays[f"{of}judge/past"], arrays[f"{of}judge/head"][:, WATCHED_ROW]
+        arrays[f"{of}judge/past"] = past = past[moved.kept[past[:, 0]]]
+        past[:, 0] = moved.new(past[:, 0])
+        kept = moved.kept[watched]
+        for name in State._fields:
+            arrays[f"{of}judge/{name}"] = arrays[f"{of}judge/{name}"][kept]
+        head = arrays[f"{of}judge/head"]
+        head[:, WATCHED_ROW] = moved.new(head[:, WATCHED_ROW])
 
 
 def _waiting(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.events import ERROR_COLUMN
+from streamer.events import ERROR_COLUMN, LAG_COLUMN, Names
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -48,3 +48,8 @@ class Brought(NamedTuple):
     column: NDArray[np.int32]  # [m]
     value: F64  # [m]
     segment: I64  # [m, 2], or [m, 0]
+
+
+def lag_column(names: Names, is_watched: bool) -> int:
+    """The id of the column of label lags; -1 where they are not watched, or no column has room."""
+    return names.columns.id_of(LAG_COLUMN) if is_watched else -1

@@ -13,6 +13,7 @@ from detectors.marks import Marks
 from retrain.alert import Alert
 from streamer.alerting import Alarm, AlertBook, Stretch
 from streamer.events import EventBatch
+from streamer.living import Judged
 from streamer.segments import Segments
 from streamer.subjects import Subjects
 
@@ -52,11 +53,13 @@ class Lives:
         return alarms if width == 1 else [replace(a, event=a.event * width + width - 1) for a in alarms]
 
     def fold(
-        self, book: AlertBook, alarms: list[Alarm], batch: EventBatch, topics: Sequence[str], rank: I64
-    ) -> list[tuple[int, Alert]]:
-        """The alerts of alarms that `last_of` has given, each with the index of its event."""
+        self, book: AlertBook, alarms: list[Alarm], judged: list[Judged], batch: EventBatch, topics: Sequence[str],
+        rank: I64,
+    ) -> list[tuple[int, Alert]]:  # fmt: skip
+        """The alerts of alarms that `last_of` has given, and of what was judged, each with the index of its event."""
         width = self.subject.shape[1]
         each = (rank, batch.offset, batch.event_time_ms)
         ranks, offsets, times = each if width == 1 else (np.repeat(one, width) for one in each)
         stretch = Stretch(topics, ranks, batch.partition, offsets, times, self.subject.ravel(), self.number.ravel())
-        return [(place // width, alert) for place, alert in book.fold(stretch, alarms)]
+        found = [one._replace(event=one.event * width + width - 1) for one in judged]
+        return [(place // width, alert) for place, alert in book.fold(stretch, alarms, found)]

@@ -80,6 +80,7 @@ TABLE = (
         "driftline_lag_records", Kind.GAUGE, "Records between our position and the log's end.", ("topic", "partition")
     ),
     Spec("driftline_models", Kind.GAUGE, "Models this process holds state for."),
+    Spec("driftline_alerts_firing", Kind.GAUGE, "Alerts of this process whose way back to normal is watched."),
     Spec("driftline_series", Kind.GAUGE, "Series (columns of models) this process holds state for."),
     Spec("driftline_ready", Kind.GAUGE, "1 once recovered and folding live, else 0."),
     Spec("driftline_build_info", Kind.GAUGE, "Always 1; the version stands in the label.", ("version",)),
@@ -196,6 +197,10 @@ class Metrics:
     def series(self, n: int) -> None:
         """How many series this process holds."""
         self._set("driftline_series", n)
+
+    def alerts_firing(self, n: int) -> None:
+        """How many alerts of this process are not over yet."""
+        self._set("driftline_alerts_firing", n)
 
     def forget(self, unit: str, partitions: Iterable[tuple[str, int]] = ()) -> None:
         """A unit has gone to another member: its gauges would say old things for ever, so they go too."""

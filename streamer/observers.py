@@ -36,7 +36,7 @@ class MetricsObserver:
     def turned(self, service: Service) -> None:
         self._metrics.beat()
         self._metrics.ready(not service.recovering)
-        models = series = 0
+        models = series = firing = 0
         for name, unit in service.units.items():
             again = {key: n for key, n in unit.refolded.items() if key[0] in PUBLISHED}
             self._tell(name, unit.fold.tally - Counter(again))
@@ -44,8 +44,10 @@ class MetricsObserver:
                 self._metrics.event_time(name, unit.fold.newest_event_time_ms)
             if isinstance(unit.fold, DetectFold):
                 models, series = models + unit.fold.models, series + unit.fold.series
+                firing += len(unit.fold.alerts.live)
         self._metrics.models(models)
         self._metrics.series(series)
+        self._metrics.alerts_firing(firing)
         if self._turns % LAG_EVERY_TURNS == 0:
             self._tell_lag(service)
         self._turns += 1

@@ -76,8 +76,8 @@ _ONSET = "The first event of the new regime, as estimated."
 
 DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "Alert": {
-        "alert_id": "Derived from the series and the place of detection; `firing` and `ready` share it.",
-        "state": "`firing` once drift is certain, `ready` once there are enough events to retrain on.",
+        "alert_id": "Derived from the series and the place of detection; all states of an alert share it.",
+        "state": "`firing` once drift is certain, `ready` once there is enough to retrain on, `resolved` once over.",
         "model_id": _MODEL,
         "model_version": 'The version that made the predictions; "" when events name none.',
         "column": (
@@ -115,6 +115,13 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         ),
         "model_count": "Of a source: how many such models there are; 0 otherwise.",
         "columns": _COLUMNS,
+        "resolved_at": "The event with which it was over; null before.",
+        "resolution": (
+            "Why it is over: values are what they were (`back_to_normal`), they have drifted on (`superseded`), or the "
+            "new regime has lasted so long that it is the usual (`settled`). Null before."
+        ),
+        "distance": "Of the last values from those before the drift when it was over, 0 to 1; null where not measured.",
+        "distance_max": "The same of the drift at its height.",
     },
     "Place": {
         "topic": "Topic of the record.",

@@ -52,7 +52,7 @@ def text_of(story: Iterable[Entry]) -> Iterator[str]:
 
 def _of_alert(fates: Fates, alert: Alert) -> Entry:
     ends = [f"=> {_why(fate)}" for fate in fates.of(alert)]
-    head = f"alert     {alert.alert_id} {alert.state} ({alert.kind})"
+    head = f"alert     {alert.alert_id} {alert.state} ({alert.resolution or alert.kind})"
     if alert.state is not AlertState.FIRING:
         return Entry(alert.event_time, 0, alert, (head, *ends))
     onset = alert.onset

@@ -13,6 +13,8 @@ from streamer.events import OTHER_CATEGORY, NameTable
 from streamer.panel import Panel
 from streamer.references import AnyReference, Key, References
 
+SAMPLE_MAX = 256  # values that tell whether a series is back to what it was
+
 
 class Trained:
     """The references of a fold, whose categories have ids in the fold's own table."""
@@ -46,6 +48,15 @@ class Trained:
         """What values of this kind are compared with."""
         of = self._references.of if kind is ValueKind.NUMBER else self._references.categories_of
         return of(*key)
+
+    def sample(self, kind: ValueKind, key: Key) -> F64 | None:
+        """A small sample of it, as values of the panel; None where there is nothing."""
+        reference = self.of(kind, key)
+        if reference is None:
+            return None
+        if isinstance(reference, Reference):
+            return reference.no_larger_than(SAMPLE_MAX).values
+        return self.ids_of(reference)[reference.sample(SAMPLE_MAX)].astype(np.float64)
 
     def __bool__(self) -> bool:
         return len(self._references) > 0

@@ -14,7 +14,20 @@ from streamer.schemas import CONTRACTS, DESCRIPTIONS, LIMITS, schema_of, text_of
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 
 OPTIONAL = {
-    "alert.v1": {"reference_digest", "ready_at", "kind", "category", "models", "model_count", "columns", "segment"},
+    "alert.v1": {
+        "reference_digest",
+        "ready_at",
+        "kind",
+        "category",
+        "models",
+        "model_count",
+        "resolved_at",
+        "resolution",
+        "distance",
+        "distance_max",
+        "columns",
+        "segment",
+    },
     "incident.v1": {"model_count", "models"},
     "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
     "decision.v1": {"silence"},

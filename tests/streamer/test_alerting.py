@@ -59,7 +59,7 @@ def test_ready_follows_at_the_event_that_makes_enough():
     assert told(timeline.fold(0, 51, [(50, 0, 4)])) == [("firing", 50, 46, None)]
     assert told(timeline.fold(51, 56)) == []
     assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
-    assert timeline.book.dump() == []
+    assert timeline.book.dump()["waiting"] == []
     assert len(timeline.book._waiting) == 0
 
 
@@ -132,7 +132,7 @@ def test_what_waits_is_dumped_alike_however_events_were_cut():
         for start, end in ((0, cut), (cut, 30)):
             timeline.fold(start, end, [(0, 0, 0), (15, 1, 0), (22, 4, 0)])
         dumps.append(timeline.book.dump())
-    assert [row for _, row, *_ in dumps[0]] == [4, 1]
+    assert [row for _, row, *_ in dumps[0]["waiting"]] == [4, 1]
     assert dumps[0] == dumps[1]
 
 

@@ -104,7 +104,17 @@ def numbers_of(one):
     """Of the state, what knows no names: those of columns and categories go by other ids."""
     arrays = one.dump().arrays
     arrays["labels/meta"] = arrays["labels/meta"][: WAITING + 1]  # without what has been counted
-    parts = ("labels/", "gaps/", "marks/", "absent/", "numbers/", "joint/bank/", "joint/place", "quality/bank/")
+    parts = (
+        "labels/",
+        "gaps/",
+        "marks/",
+        "absent/",
+        "numbers/",
+        "living.numbers/",
+        "joint/bank/",
+        "joint/place",
+        "quality/bank/",
+    )
     return {name: array.tobytes() for name, array in arrays.items() if name.startswith(parts)}
 
 
@@ -125,7 +135,7 @@ def test_what_is_kept_goes_on_as_if_what_is_forgotten_had_never_been(seed):
     never.step(records([one for one in mine if one[0] < 3500]))
     forgetful._forget(kept_models(forgetful, gone))
     assert forgetful.names.models.names == never.names.models.names
-    assert forgetful.dump().meta["waiting"]
+    assert forgetful.dump().meta["alerts"]["waiting"]
     assert numbers_of(forgetful) == numbers_of(never)
     for start, end in ((3500, 4500), (4500, 10_000)):
         part = records([one for one in mine if start <= one[0] < end])

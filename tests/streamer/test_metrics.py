@@ -71,6 +71,7 @@ def let_everything_happen(metrics: Metrics) -> None:
     metrics.failed("detect-0")
     metrics.paused(0.006)
     metrics.alerts("firing")
+    metrics.alerts_firing(3)
     metrics.outcome("cooldown")
     metrics.requests()
     metrics.committed([Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
@@ -106,6 +107,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_checkpoint_epoch", "detect-0"): 7,
         ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
         ("driftline_alerts_total", "firing"): 1,
+        ("driftline_alerts_firing",): 3,
         ("driftline_outcomes_total", "cooldown"): 1,
         ("driftline_retrain_requests_total",): 1,
         ("driftline_commit_seconds_count",): 1,
