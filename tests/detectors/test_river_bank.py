@@ -204,6 +204,6 @@ def test_the_default_detectors_do_without_river():
         "import sys, streamer.cli, streamer.compose; from detectors.registry import bank; "
         "from streamer.config.tables import default_detectors; "
         "made = [bank(name, settings, 1) for name, settings in default_detectors().items()]; "
-        "assert len(made) == 2; assert 'river' not in sys.modules"
+        "assert len(made) == 3; assert 'river' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
