@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from detectors import rank_given as due
 from detectors.base import F64, I64
-from detectors.jit import kernel, prefetch
+from detectors.jit import lean_kernel, prefetch
 from detectors.rank_calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.rank_given import Fed, Ranks, Rules, Work
+from detectors.rank_given import LANES, Fed, Ranks, Rules, Work
 from detectors.rank_state import CHAINED, Record, Series
 from detectors.rank_tables import Tables
 
@@ -31,19 +31,19 @@ REVISED = 256  # a whitened series' coefficients are revised at every so many va
 BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
 SOON, LATE = 8192, 65_536  # values after which an alarm is one too many at the most, and one too few at the least
 ALARMS_MAX = 16
-LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 LINE = 64  # bytes in a cache line
 
 
-@kernel
-def advance(series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64) -> tuple[int, int]:
+@lean_kernel
+def advance(
+    series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64, work: Work
+) -> tuple[int, int]:
     """Feed the values whose indices `turn` holds, in order.
 
     A series at which something becomes due stops there: the index of the value goes to `stopped`, and those of its
     later values to the front of `turn`. Returns how many there are of each.
     """
     put_off, stops, n = 0, 0, len(turn)
-    work = Work(np.empty(tables.weight.shape[0], np.float32), np.empty(LANES, np.float32))
     series_at, series_bytes = series.ctypes.data, series.itemsize
     for k in range(n):
         if k + 4 < n:
@@ -63,7 +63,7 @@ def advance(series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, s
     return put_off, stops
 
 
-@kernel
+@lean_kernel
 def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
@@ -108,7 +108,7 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
 
 
-@kernel
+@lean_kernel
 def _count_alarm(one: Record, arl0: float) -> None:
     """Alarms that come much sooner than was asked are too many, until others come late."""
     if one.n < min(SOON, 0.1 * arl0):
@@ -117,7 +117,7 @@ def _count_alarm(one: Record, arl0: float) -> None:
         one.alarms = max(0, one.alarms - 1)
 
 
-@kernel
+@lean_kernel
 def standardised(one: Record, value: float) -> float:
     """The value in units of the series' own spread, within what a stored value can hold."""
     if one.side != 0.0:
@@ -126,7 +126,7 @@ def standardised(one: Record, value: float) -> float:
     return float(max(-7.9, min(7.9, (value - one.centre) / one.spread)))
 
 
-@kernel
+@lean_kernel
 def _less_calendar(one: Record, waves: NDArray[np.float32], y: float, time_ms: int) -> tuple[float, bool]:
     """A standardised value less what the calendar does to it, if that is of use; it follows the value. Then whether a
     week of following is over.
@@ -158,7 +158,7 @@ def _less_calendar(one: Record, waves: NDArray[np.float32], y: float, time_ms: i
     return (y - cycle if one.calendar_used else y), one.elapsed_ms // DAY_MS % 7 == 0
 
 
-@kernel
+@lean_kernel
 def _residual(one: Record, y: float) -> float:
     """What a standardised value is beyond its level, its waves and its inertia, over its scale; all but the last follow
     it.
@@ -185,7 +185,7 @@ def _residual(one: Record, y: float) -> float:
     return float(e / math.sqrt(h))
 
 
-@kernel
+@lean_kernel
 def _cell(one: Record, x: float) -> int:
     """The cell of a value: how many edges lie at or below it."""
     low, high = 0, one.used
@@ -198,7 +198,7 @@ def _cell(one: Record, x: float) -> int:
     return low
 
 
-@kernel
+@lean_kernel
 def _count(one: Record, cell: int) -> Ranks:
     """Count a value in its cell; returns its ranks: of a chained series, among those that followed the same value."""
     counts, first = one.counts, CHAINED * one.state if one.chained else 0
@@ -223,7 +223,7 @@ def _count(one: Record, cell: int) -> Ranks:
     return Ranks(below, here, total, largest)
 
 
-@kernel
+@lean_kernel
 def _widen(one: Record, x: float, cell: int, at: int) -> None:
     """While no evidence is gathered yet, move the outermost edges so that no value lies beyond them."""
     if cell == 0:
@@ -240,7 +240,7 @@ def _widen(one: Record, x: float, cell: int, at: int) -> None:
     one.recent[at] = inner
 
 
-@kernel
+@lean_kernel
 def _weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
     """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
 
@@ -277,7 +277,7 @@ def _weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
     one.evidence = weighted(weight, sums, work.part)
 
 
-@kernel
+@lean_kernel
 def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArray[np.float32]) -> float:
     """The weighted sum, added up in a fixed order."""
     for lane in range(LANES):
@@ -288,7 +288,7 @@ def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArr
     return float(((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7])))
 
 
-@kernel
+@lean_kernel
 def _follow(one: Record, q: float) -> None:
     """Running products that show dependence: of a rank with the one before and with earlier ones; of its square too."""
     one.pairs += 1
@@ -303,7 +303,7 @@ def _follow(one: Record, q: float) -> None:
     one.p_slow += (p - one.p_slow) / SLOW
 
 
-@kernel
+@lean_kernel
 def follow_all(series: Series, rows: I64, scores: F64) -> None:
     """`_follow`, for the ranks of a sample of each series in its order."""
     for k in range(len(rows)):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import F64, I64
+from detectors.rank_state import ALTERNATIVES
 
 # one.due
 NOTHING = 0
@@ -18,6 +19,8 @@ HALVING_DUE = 4  # the counts have reached their bound
 ALARM = 5
 REVISION_DUE = 6  # time to revise what was learnt of dependence
 WEEK_DUE = 7  # a week is over: is the calendar of use?
+
+LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 
 
 class Rules(NamedTuple):
@@ -50,3 +53,8 @@ class Work(NamedTuple):
 
     ratio: NDArray[np.float32]  # [alternatives]
     part: NDArray[np.float32]  # [LANES]
+
+
+def work_space() -> Work:
+    """Made by the caller, as `advance` allocates nothing."""
+    return Work(np.empty(ALTERNATIVES, np.float32), np.empty(LANES, np.float32))

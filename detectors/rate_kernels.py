@@ -19,12 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.base import F64, I64
-from detectors.jit import kernel
+from detectors.jit import kernel, prefetch
 
 STEPS = 6  # alternatives: the usual rate p and so much of what is above it
 UNSURE = math.log(1e4)  # the bound on the usual rate is too low once in so many series
 CLUMP_GAP = 8  # ones that are nearer to each other than so many values are of one clump
 WEIGHT_MIN = 0.005  # of a one, however long the runs
+
+AHEAD = 16  # a row is asked for so many values ahead of its use
+LINE = 64  # bytes in a cache line
 
 # State.head
 TOTAL = 0  # values so far
@@ -72,7 +75,10 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, numbers: I64, st
     `numbers[i]` is the value's number in its series; -1: it is the next.
     """
     head = state.head
-    for i in range(start, len(rows)):
+    n = len(rows)
+    for i in range(start, n):
+        if i + AHEAD < n:
+            _fetch(state, rows[i + AHEAD], values[i + AHEAD])
         row = rows[i]
         number = numbers[i] if numbers[i] >= 0 else head[row, TOTAL]
         head[row, TOTAL] = number + 1
@@ -93,7 +99,18 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, numbers: I64, st
             return i
         else:
             head[row, NEXT] = number + 1
-    return len(rows)
+    return n
+
+
+@kernel
+def _fetch(state: State, row: int, value: float) -> None:
+    """Ask for what this value of the row will touch."""
+    prefetch(state.head.ctypes.data + 8 * HEAD * row)
+    if value != 0.0:
+        prefetch(state.facts.ctypes.data + 8 * FACTS * row)
+        evidence = state.evidence.ctypes.data + 8 * 3 * STEPS * row
+        for line in range(0, 8 * 3 * STEPS, LINE):
+            prefetch(evidence + line)
 
 
 @kernel

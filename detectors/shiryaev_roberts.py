@@ -27,7 +27,7 @@ from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
 from detectors.rank_evidence import BLIND, advance
-from detectors.rank_given import ALARM, Fed, Rules
+from detectors.rank_given import ALARM, Fed, Rules, work_space
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
 from detectors.rank_tables import tables
@@ -105,6 +105,7 @@ class ShiryaevRobertsBank(RowBank):
         super().__init__({"series": (np.int64, (WORDS,))}, rows)
         self._tables = tables(settings.tolerance)
         self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
+        self._work = work_space()
 
     def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
         """See `detectors.base.Bank`; so many `columns` of its model share the false alarms with a value's series."""
@@ -124,7 +125,7 @@ class ShiryaevRobertsBank(RowBank):
     def _advance(self, fed: Fed, turn: I64, found: AlarmList) -> I64:
         """Feed the values of these indices; returns those of series that stopped before they had them all."""
         series, stopped = self._series(), np.empty(len(turn), np.int64)
-        put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped)
+        put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped, self._work)
         stopped = stopped[:stops]
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])

@@ -5,7 +5,7 @@ import pytest
 
 from detectors.rank_cells import COUNTED_MAX, settle
 from detectors.rank_evidence import advance
-from detectors.rank_given import ALARM, CELLS_DUE, NOTHING, Fed, Rules
+from detectors.rank_given import ALARM, CELLS_DUE, NOTHING, Fed, Rules, work_space
 from detectors.rank_state import WORDS, records_of
 from detectors.rank_tables import STEPS, tables
 from detectors.rank_temper import temper
@@ -24,7 +24,7 @@ def feed(series, rules, values, tolerance=0.0):
     rows, stopped = np.zeros(len(values), np.int64), np.empty(len(values), np.int64)
     values, turn = np.array(values, np.float64), np.arange(len(values))
     fed = Fed(rows, values, np.zeros_like(rows), np.ones_like(rows))
-    _, stops = advance(series, tables(tolerance), rules, fed, turn, stopped)
+    _, stops = advance(series, tables(tolerance), rules, fed, turn, stopped, work_space())
     return int(stopped[0]) if stops else len(values)
 
 
@@ -116,7 +116,7 @@ def test_a_series_that_stops_leaves_its_later_values_for_later():
     rows = np.array([0, 1] * 127 + [1, 0, 1, 0, 0, 1])
     turn, stopped = np.arange(len(rows)), np.empty(len(rows), np.int64)
     fed = Fed(rows, np.arange(260.0), np.zeros_like(rows), np.ones_like(rows))
-    put_off, stops = advance(series, tables(), Rules(1e5, COUNTED_MAX), fed, turn, stopped)
+    put_off, stops = advance(series, tables(), Rules(1e5, COUNTED_MAX), fed, turn, stopped, work_space())
     assert series["due"].tolist() == [CELLS_DUE, CELLS_DUE]
     assert stopped[:stops].tolist() == [254, 255]
     assert turn[:put_off].tolist() == [256, 257, 258, 259]
