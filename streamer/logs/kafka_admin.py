@@ -134,9 +134,9 @@ def create_topics(
 def add_partitions(connection: KafkaConnection, name: str, partitions: int) -> None:
     """Let a topic have so many partitions, more than it has. Raises BrokerError."""
     with _admin(connection, f"add partitions to {name}") as admin:
-        for answer in admin.create_partitions({name: partitions}, raise_errors=False)["results"]:
-            if answer["error_code"]:
-                raise for_code(answer["error_code"])(f"{answer['name']}: {answer['error_message']}")
+        for answer in admin.create_partitions({name: partitions}, raise_errors=False).results:
+            if answer.error_code:
+                raise for_code(answer.error_code)(f"{answer.name}: {answer.error_message}")
 
 
 def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:

@@ -31,6 +31,17 @@ def test_missing_topics_are_named(connection, unique_topic):
 
 
 @pytest.mark.broker
+def test_partitions_are_added(connection, unique_topic):
+    """A topic grows to as many as are asked for; one that would shrink is refused, with the broker's reason."""
+    topic = unique_topic("epochs")
+    kafka_admin.create_topics(connection, {topic: 1})
+    kafka_admin.add_partitions(connection, topic, 3)
+    assert kafka_admin.check_topics(connection, [topic])[topic].partitions == 3
+    with pytest.raises(BrokerError, match=topic):
+        kafka_admin.add_partitions(connection, topic, 2)
+
+
+@pytest.mark.broker
 def test_a_recreated_topic_has_another_id(connection, unique_topic):
     """The id tells a topic from its successor of the same name."""
     topic = unique_topic("events")
