@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timeline_kit import reasons, told
 
 from retrain.action import PublishRequest
 from retrain.alert import AlertKind
@@ -24,19 +25,9 @@ def engine_of(sources=None, **changes):
     return Engine(RetrainSettings(**changes), None, sources)
 
 
-def told(engine, *records):
-    """All actions on these records."""
-    return [action for record in records for action in engine.handle(record)]
-
-
 def mark(engine, time):
     """What the engine does when event time has come so far."""
     return engine.handle(Mark("detect-0", moment(time)))
-
-
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
 
 
 def asked(actions) -> list[tuple[str, object]]:

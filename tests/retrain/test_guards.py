@@ -1,6 +1,7 @@
 """What holds requests back for the sake of the fleet, told as timelines: cooldown with back-off, and the budget."""
 
 import pytest
+from timeline_kit import asked, reasons
 
 from retrain.action import Noted, PublishDecision, PublishIncident, PublishRequest
 from retrain.engine import Engine
@@ -8,16 +9,6 @@ from retrain.settings import RetrainSettings
 from streamer.testing.alerts import firing, moment, ready, said
 
 DAY_S = 86_400.0
-
-
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
-
-
-def asked(actions) -> list[str]:
-    """The models that a retrain is asked for, in order."""
-    return [action.request.model_id for action in actions if isinstance(action, PublishRequest)]
 
 
 def id_in(actions) -> str:

@@ -2,6 +2,8 @@
 
 from copy import deepcopy
 
+from timeline_kit import asked, reasons, told
+
 from retrain.action import PublishRequest
 from retrain.alert import AlertKind
 from retrain.engine import Engine
@@ -18,21 +20,6 @@ BUSES = {"models": ("bus-1", "bus-2"), "model_count": 2}
 def engine_of(sources=None, **changes):
     """An engine whose storms take two models."""
     return Engine(RetrainSettings(**{"storm_models_min": 2} | changes), None, sources)
-
-
-def told(engine, *records):
-    """All actions on these records."""
-    return [action for record in records for action in engine.handle(record)]
-
-
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
-
-
-def asked(actions) -> list[str]:
-    """The models that a retrain is asked for, in order."""
-    return [action.request.model_id for action in actions if isinstance(action, PublishRequest)]
 
 
 def storm_of(actions) -> str:

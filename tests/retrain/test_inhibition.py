@@ -1,6 +1,7 @@
 """Drift of columns whose data are faulty, and what was asked for too soon, told as timelines."""
 
 import pytest
+from timeline_kit import reasons, told
 
 from retrain.action import PublishDecision, PublishRequest
 from retrain.alert import AlertKind
@@ -14,19 +15,9 @@ HOUR = {"inhibit_s": 3600.0}
 FEW = {"storm_models_min": 3, "storm_window_s": 3600.0}
 
 
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
-
-
 def requests(actions):
     """The requests among actions."""
     return [action.request for action in actions if isinstance(action, PublishRequest)]
-
-
-def told(engine, *records):
-    """All actions on these records."""
-    return [action for record in records for action in engine.handle(record)]
 
 
 def fault(time, model="bus-099", column="headway_s", kind="missing"):

@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timeline_kit import asked, reasons, told
 
 from retrain.action import Noted, PublishIncident, PublishRequest
 from retrain.alert import AlertKind
@@ -22,21 +23,6 @@ BUSES = {"models": ("bus-1", "bus-2"), "model_count": 2}
 def engine_of(**changes):
     """An engine for which three models of a source are many."""
     return Engine(RetrainSettings(**{"storm_models_min": 3} | changes), None, SOURCES)
-
-
-def told(engine, *records):
-    """All actions on these records."""
-    return [action for record in records for action in engine.handle(record)]
-
-
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
-
-
-def asked(actions) -> list[str]:
-    """The models that a retrain is asked for, in order."""
-    return [action.request.model_id for action in actions if isinstance(action, PublishRequest)]
 
 
 def drift(hour, **changes):

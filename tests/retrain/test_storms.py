@@ -4,6 +4,7 @@ import time
 from copy import deepcopy
 
 import pytest
+from timeline_kit import asked, reasons, told
 
 from retrain.action import PublishDecision, PublishIncident, PublishRequest
 from retrain.engine import Engine
@@ -12,21 +13,6 @@ from retrain.settings import RetrainSettings
 from streamer.testing.alerts import firing, moment, ready, said
 
 FEW = {"storm_models_min": 3, "storm_window_s": 3600.0}
-
-
-def reasons(actions) -> str:
-    """The reasons of actions, in order."""
-    return " ".join(action.reason for action in actions)
-
-
-def told(engine, *records):
-    """All actions on these records."""
-    return [action for record in records for action in engine.handle(record)]
-
-
-def asked(actions) -> list[str]:
-    """The models that a retrain is asked for, in order."""
-    return [action.request.model_id for action in actions if isinstance(action, PublishRequest)]
 
 
 def still_open(actions) -> list[str]:
