@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.base import I64
 from detectors.jit import kernel
-from detectors.series import longer
+from detectors.room import longer
 
 VALUES_MIN: Final = 100  # of a column, before its absence says anything
 GAPS: Final = 20

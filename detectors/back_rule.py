@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from detectors.jit import kernel
 
 F64 = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ Z_CLEAR = 3.0
 Z_PER_DOUBLING = 1 / 3  # of the number of edges
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def distance(a: F64, b: F64, is_ordered: int) -> float:
     """Kolmogorov-Smirnov over cells in order, else total variation."""
     below, far, apart = 0.0, 0.0, 0.0
@@ -36,7 +37,7 @@ def distance(a: F64, b: F64, is_ordered: int) -> float:
     return far if is_ordered else apart
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_within(a: F64, b: F64, per_a: float, per_b: float, far: float, z: float, is_ordered: int) -> bool:
     """Whether shares of 1 / `per_a` and of 1 / `per_b` values are within tolerance, after a drift this `far`."""
     tolerance, share_a, share_b, edges = min(BACK_MAX, far / 2), 0.0, 0.0, 0
@@ -53,7 +54,7 @@ def is_within(a: F64, b: F64, per_a: float, per_b: float, far: float, z: float, 
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def along(now: F64, before: F64, drift: F64, is_ordered: int) -> float:
     """How far `now` has gone from before in the direction of the drift, with the drift as 1."""
     gone, far, best, below, below_now = 0.0, 0.0, 0.0, 0.0, 0.0

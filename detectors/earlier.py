@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from detectors.jit import kernel
+from detectors.room import longer
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -56,10 +58,7 @@ class Earlier:
         self._ring = ring.astype(np.float32).reshape(-1, KEPT)
 
     def _hold(self, rows: int) -> None:
-        known = len(self._ring)
-        if rows > known:
-            more = np.full((max(rows, 2 * known) - known, KEPT), np.nan, np.float32)
-            self._ring = np.concatenate([self._ring, more])
+        self._ring = longer(self._ring, rows, np.nan)
 
 
 def _index(number: int) -> int:
@@ -79,7 +78,7 @@ def _first_number(index: int) -> int:
     return (1 << doubling) + (stretch << (doubling - 4))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep(ring: F32, rows: I64, values: F64, numbers: I64) -> None:
     for i in range(len(rows)):
         number = numbers[i]

@@ -7,8 +7,9 @@ Indices depend only on the order of keys, never on how the keys were cut into ca
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from detectors.jit import kernel
 
 I64 = NDArray[np.int64]
 
@@ -68,7 +69,7 @@ class IdTable:
         _rehash(self._slots, self._keys, self._count)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(slots: NDArray[np.int32], key: int) -> np.int64:
     """Where probing for a key starts: a Fibonacci hash, folded so that the whole key counts."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
@@ -76,7 +77,7 @@ def _place(slots: NDArray[np.int32], key: int) -> np.int64:
     return np.int64(mixed & np.uint64(len(slots) - 1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lookup(
     slots: NDArray[np.int32], known: I64, count: int, limit: int, keys: I64, done: int, found: I64
 ) -> tuple[int, int]:
@@ -100,7 +101,7 @@ def _lookup(
     return len(keys), count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rehash(slots: NDArray[np.int32], known: I64, count: int) -> None:
     mask = len(slots) - 1
     for index in range(count):

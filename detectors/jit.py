@@ -1,14 +1,18 @@
 """How kernels are compiled: to machine code at first use, cached on disk, without the interpreter's lock.
 
-Two things a kernel's author should know. The cache is renewed when the kernel's own file changes, not when a file it
-imports from does, so kernels call kernels of their own file only (and `prefetch`, which is finished). Constants from
-other files are frozen into it too: who changes one clears `__pycache__`. And no index is checked: banks check what they
-are given before a kernel sees it.
+A kernel has the kernels it calls and the constants it reads built in, from whatever file of its package. numba itself
+renews what it has cached only when the kernel's own file is another, so a machine that was upgraded could go on with
+half of the old version, and give other results than one that was not. Here all sources of the package count, by what
+they say. No index is checked: banks check what they are given before a kernel sees it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -21,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def kernel(function: Function) -> Function:
     """Compile `function` with numba; division by zero gives inf or NaN as in numpy, never an exception."""
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def lean_kernel(function: Function) -> Function:
@@ -30,8 +34,24 @@ def lean_kernel(function: Function) -> Function:
     Counting takes two atomic instructions for each array and call, more time than the arithmetic of a small kernel
     (ADWIN takes less than half the time without). Arrays belong to the caller, who outlives the call.
     """
-    options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}  # numba's stubs lack the last
-    return cast(Function, numba.njit(**options)(function))
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Function, **options: Any) -> Function:
+    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    if hasattr(dispatcher, "_cache"):  # not where NUMBA_DISABLE_JIT is set
+        dispatcher._cache._cache_file._source_stamp = _stamp(function.__module__.partition(".")[0])
+    return cast(Function, dispatcher)
+
+
+@cache
+def _stamp(package: str) -> str:
+    """A digest of all sources of a package; of a script, of nothing, as it has none."""
+    digest = blake2b(digest_size=16)
+    for folder in getattr(sys.modules[package], "__path__", ()):
+        for path in sorted(Path(folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _prefetch(_typing_context: Any, address: Any) -> Any:  # noqa: ARG001 -- its name and number are the signature

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from detectors.jit import kernel
+from detectors.room import longer
 
 I64 = NDArray[np.int64]
 
@@ -91,12 +93,9 @@ class Marks:
         return Mark((position << level) * EVERY, int(offset), int(time))
 
     def _hold(self, subjects: int) -> None:
-        if subjects <= len(self._count):
-            return
-        more = max(subjects, 2 * len(self._count), 64) - len(self._count)
-        self._count = np.concatenate([self._count, np.zeros(more, np.int64)])
-        self._ring = np.concatenate([self._ring, np.zeros((more, LEVELS, KEPT, 2), np.int64)])
-        self._last = np.concatenate([self._last, np.zeros((more, 3), np.int64)])
+        self._count, self._ring, self._last = (
+            longer(one, subjects, 0) for one in (self._count, self._ring, self._last)
+        )
 
 
 def _finest_level(mark: int, newest: int) -> int:
@@ -107,7 +106,7 @@ def _finest_level(mark: int, newest: int) -> int:
     return LEVELS - 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(count: I64, subjects: I64, numbers: I64) -> None:
     for i in range(len(subjects)):
         s = subjects[i]
@@ -118,7 +117,7 @@ def _number(count: I64, subjects: I64, numbers: I64) -> None:
             count[s] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark(ring: I64, last: I64, subjects: I64, numbers: I64, offsets: I64, times: I64) -> None:
     for i in range(len(subjects)):
         s = subjects[i]

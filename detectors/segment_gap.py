@@ -20,8 +20,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from detectors.jit import kernel
+from detectors.room import longer
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -71,8 +73,8 @@ class GapBank:
     def grow(self, rules: F64, groups: int) -> None:
         """Have so many groups, and more rows with these [r, 3] rules: pairs to learn from, margin, arl0."""
         rows = self.rows + len(rules)
-        self._rows, self._rules = _roomy(self._rows, rows), _roomy(self._rules, rows)
-        self._groups = _roomy(self._groups, groups)
+        self._rows, self._rules = longer(self._rows, rows, 0), longer(self._rules, rows, 0)
+        self._groups = longer(self._groups, groups, 0)
         new = slice(self.rows, rows)
         self._rules[new] = rules
         self._rows[new, FIRST], self._rows[new, USED] = rules[:, 0], -1
@@ -107,16 +109,10 @@ class GapBank:
         self.rows, self.groups = len(self._rows), len(self._groups)
 
 
-def _roomy(array: F64, length: int) -> F64:
-    """The array, with zeros behind it if it has not this length yet."""
-    if length <= len(array):
-        return array
-    more = max(length, 2 * len(array), 64) - len(array)
-    return np.concatenate([array, np.zeros((more, array.shape[1]))])
-
-
-@njit(cache=True, nogil=True)
-def _update(rows, rules, groups, row, group, value, life, both, facts):  # type: ignore[no-untyped-def]
+@kernel
+def _update(
+    rows: F64, rules: F64, groups: F64, row: I64, group: I64, value: F64, life: I64, both: NDArray[np.bool_], facts: F64
+) -> int:
     found = 0
     for i in range(len(row)):
         r, g, x = row[i], groups[group[i]], value[i]
@@ -135,8 +131,8 @@ def _update(rows, rules, groups, row, group, value, life, both, facts):  # type:
     return found
 
 
-@njit(cache=True, nogil=True)
-def _pair(known, rules, own, other, life, both, facts):  # type: ignore[no-untyped-def]
+@kernel
+def _pair(known: F64, rules: F64, own: float, other: float, life: int, both: bool, facts: F64) -> bool:
     """Fold one pair; returns whether it raised an alarm, whose facts begin with the third."""
     sign = 1.0 if own > other else -1.0 if own < other else 0.0
     if known[PAIRS] < known[FIRST]:
@@ -163,8 +159,8 @@ def _pair(known, rules, own, other, life, both, facts):  # type: ignore[no-untyp
     return False
 
 
-@njit(cache=True, nogil=True)
-def _step(one, excess, stake, own, other, sign, life):  # type: ignore[no-untyped-def]
+@kernel
+def _step(one: F64, excess: float, stake: float, own: float, other: float, sign: float, life: int) -> float:
     """Fold one pair in one direction; returns the evidence."""
     if one[WALK] <= 0:
         one[WALK], one[ONSET], one[N], one[SIGN], one[OWN], one[OTHER] = 0.0, life, 0.0, 0.0, 0.0, 0.0

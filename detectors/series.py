@@ -14,10 +14,11 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from detectors.ids import UNSEEN, IdTable
+from detectors.jit import kernel
+from detectors.room import longer
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -173,15 +174,7 @@ class SeriesTable:
         self._series_of_row = longer(self._series_of_row, size, 0)
 
 
-def longer(array: NDArray[Any], size: int, fill: int) -> NDArray[Any]:
-    """The array, with room for so many entries at least; room is doubled."""
-    more = max(size, 2 * len(array)) - len(array)
-    if size <= len(array):
-        return array
-    return np.concatenate([array, np.full((more, *array.shape[1:]), fill, array.dtype)])
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _route(state: State, subjects: I64, kinds: U8, bits: I64, life: I64, routed: Routed) -> None:
     """Decide kinds at first sight, count, and look rows up; `given` counts the rows given out."""
     kind, row, known, series_of_row, given, columns = state

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from detectors.back_rule import Z_BACK, Z_CLEAR, along, distance, is_within
+from detectors.jit import kernel
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -232,7 +232,7 @@ def _longer(array: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([array, more])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _feed(state: State, of_row: I64, rows: I64, values: F64, start: int) -> tuple[int, int]:
     """Count values from `start` on, up to the first that ends a row; returns where, and why."""
     head, counts = state.head, state.counts
@@ -250,7 +250,7 @@ def _feed(state: State, of_row: I64, rows: I64, values: F64, start: int) -> tupl
     return len(rows), NOTHING
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cell(cells: F64, value: float, is_ordered: int) -> int:
     for c in range(len(cells)):
         if (is_ordered and np.float64(np.float32(value)) <= cells[c]) or value == cells[c]:
@@ -258,7 +258,7 @@ def _cell(cells: F64, value: float, is_ordered: int) -> int:
     return len(cells)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _judge(state: State, place: int) -> int:
     """What a whole window says."""
     head, facts = state.head[place], state.facts[place]

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.series import longer
+from detectors.room import longer
 
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

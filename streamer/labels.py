@@ -19,9 +19,9 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from detectors.jit import kernel
 from streamer.codecs.outcomes import QUIET_NAN
 from streamer.events import EventBatch, Kind
 from streamer.label_values import Errors
@@ -165,7 +165,7 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(hashed: NDArray[np.int32], ids: U64, key: np.uint64) -> int:
     """Where the key stands in the hash table, or the empty place where it would."""
     mask = len(hashed) - 1
@@ -175,7 +175,7 @@ def _find(hashed: NDArray[np.int32], ids: U64, key: np.uint64) -> int:
     return int(at)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
     """Take out what stands at `at`, moving later entries of its run up (Knuth 6.4, algorithm R)."""
     mask = len(hashed) - 1
@@ -193,13 +193,13 @@ def _remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
     hashed[hole] = EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
     for position in range(n):
         hashed[_find(hashed, ids, ids[position])] = position
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, oldest_ms: int, open_max: int) -> None:
     """Let go of what has left already, and of the oldest if they came before `oldest_ms` or are too many."""
     mask = len(ids) - 1
@@ -217,13 +217,13 @@ def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, olde
         meta[HEAD] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_class(bits: int) -> bool:
     """Whether these are the bits of a NaN that stands for the name of a class."""
     return bool(bits > QUIET_NAN and bits & CLASS_MASK != 0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: int) -> float:
     """Whether two classes differ; NaN if one of them is missing."""
     if np.isnan(predicted) != np.isnan(label):
@@ -235,7 +235,7 @@ def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: i
     return 1.0 if predicted != label else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _error(kind: int, predicted: float, label: float, predicted_bits: int, label_bits: int) -> float:
     """How wrong a prediction was; NaN if that can't be said."""
     if kind == ZERO_ONE:
@@ -249,7 +249,7 @@ def _error(kind: int, predicted: float, label: float, predicted_bits: int, label
     return off * off if kind == SQUARED else off
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key: np.uint64) -> int:
     """Where in the ring a prediction that comes now waits."""
     position = meta[TAIL] & (len(ids) - 1)
@@ -260,8 +260,8 @@ def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key:
     return int(position)
 
 
-@njit(cache=True, nogil=True)
-def _join(state, events, timeout_ms, open_max, out):  # type: ignore[no-untyped-def]
+@kernel
+def _join(state: Any, events: Any, timeout_ms: int, open_max: int, out: Any) -> int:
     hashed, ids, who, value, meta = state
     event, mine, error, lag_ms = out
     kind, join_id, time_ms, outcomes, whose = events
