@@ -39,9 +39,8 @@ CALM = 10  # a row that was calm for so many times what its last way back took h
 # the window looks into an alarm
 ROW, WINDOW, N, WINDOWS, GOOD, NEED, ORDERED, START, SEEN, ASKED = range(10)
 HEAD = 10
-FAR, PER_VALUE, LAST = range(
-    3
-)  # of `facts`: distance at the height, 1 / values from before, distance of the last window
+# columns of `facts`: distance at the height, 1 / values from before, distance of the last window
+FAR, PER_VALUE, LAST = range(3)
 NOTHING, BACK, SETTLED, ANOTHER, SAME = range(5)
 FREE = -1
 
