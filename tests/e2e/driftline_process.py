@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
 PATIENCE_S = 120
+SOON_S = 15.0
 OUTPUTS = ("alerts", "incidents", "requests", "control", "clock", "decisions", "epochs")
 
 
@@ -204,3 +205,20 @@ def running(config: Path) -> Iterator[Running]:
         if service.process.poll() is None:
             service.process.kill()
         service.stop()
+
+
+def ends(*arguments: str, exit_code: int, **environment: str) -> str:
+    """What a command says when it ends by itself: soon, with this exit code, in one sentence, and no traceback."""
+    started_s = time.monotonic()
+    done = subprocess.run([*DRIFTLINE, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+    seconds = time.monotonic() - started_s
+    assert done.returncode == exit_code, done.stderr
+    assert seconds < SOON_S
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line)]
+    print(f"exit code {done.returncode}, {seconds:.1f} s: {' / '.join(said)}")
+    return "\n".join(said)
+
+
+def events(n: int) -> list[bytes]:
+    return [json.dumps({"model_id": "bus", "event_time": 1000 + i, "prediction": i % 7}).encode() for i in range(n)]

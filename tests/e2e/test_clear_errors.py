@@ -18,30 +18,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
-from driftline_process import DRIFTLINE, OUTPUTS, PATIENCE_S, Place, create_topic, driftline, running
+from driftline_process import (
+    DRIFTLINE,
+    OUTPUTS,
+    PATIENCE_S,
+    SOON_S,
+    Place,
+    create_topic,
+    driftline,
+    ends,
+    events,
+    running,
+)
 
 from streamer.errors import BrokerError, Doubt, GapError, UsageError
 from streamer.testing.kafka import Broker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-SOON_S = 15.0
 USAGE, BROKER, GAP, DOUBT = (kind.exit_code for kind in (UsageError, BrokerError, GapError, Doubt))
-
-
-def ends(*arguments: str, exit_code: int, **environment: str) -> str:
-    """What a command says when it ends by itself: soon, with this exit code, in one sentence, and no traceback."""
-    started_s = time.monotonic()
-    done = subprocess.run([*DRIFTLINE, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
-    seconds = time.monotonic() - started_s
-    assert done.returncode == exit_code, done.stderr
-    assert seconds < SOON_S
-    assert "Traceback" not in done.stderr
-    said = [line for line in done.stderr.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line)]
-    print(f"exit code {done.returncode}, {seconds:.1f} s: {' / '.join(said)}")
-    return "\n".join(said)
 
 
 @dataclass
@@ -263,72 +258,6 @@ def test_a_wrong_password_is_called_so(world, tmp_path):
         assert "kafka.security" in said
         said = ends("record", "--bootstrap", broker.secured_bootstrap, "bus", "--out", "x", exit_code=BROKER)
         assert "asks for a login" in said
-
-
-def events(n: int) -> list[bytes]:
-    return [json.dumps({"model_id": "bus", "event_time": 1000 + i, "prediction": i % 7}).encode() for i in range(n)]
-
-
-def test_records_that_the_state_needs_and_that_are_gone(kafka_broker, tmp_path):
-    """Deleted records, lost epochs, another topic of the same name: exit code 4, and how to start afresh."""
-    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, extra="checkpoints: {url: null}\n")
-    place.produce({0: events(400)})
-    place.run_to_end()
-    text = place.config.read_text()
-    admin = AdminClient({"bootstrap.servers": place.bootstrap})
-
-    create_topic(place.bootstrap, f"new.{place.tag}", 2)
-    place.config.write_text(text.replace(place.outputs["epochs"], f"new.{place.tag}"))
-    said = ends("run", "--config", str(place.config), exit_code=GAP)
-    assert f"ends before the offsets that group driftline-{place.tag} has committed: epochs were lost" in said
-    place.config.write_text(text)
-
-    for deleted in admin.delete_records([TopicPartition(place.events, 0, 100)]).values():
-        deleted.result(PATIENCE_S)
-    said = ends("run", "--config", str(place.config), exit_code=GAP)
-    assert f"{place.events}-0 begins at offset 100 now" in said
-    assert "100 records are gone" in said
-    assert "start afresh: a new kafka.group and a new topic as outputs.epochs" in said
-
-    for deleted in admin.delete_topics([place.events]).values():
-        deleted.result(PATIENCE_S)
-    recreate(place)
-    place.produce({0: events(400)})
-    said = ends("run", "--config", str(place.config), exit_code=GAP)
-    assert f"Topic {place.events} was deleted and created again" in said
-
-
-def recreate(place: Place) -> None:
-    """Create the deleted topic of events again; Kafka takes a moment to let go of the name."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return create_topic(place.bootstrap, place.events, 1)
-        except Exception:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)
-
-
-def test_two_processes_of_one_group(kafka_broker, tmp_path):
-    """Of two with one worker number the older one is fenced, ends with 75 and says why; the other goes on."""
-    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1)
-    with running(place.config) as first:
-        first.wait_until_done()
-        with running(place.config) as second:
-            second.wait_until_done()
-            place.produce({0: events(400)})
-            both = (first, second)
-            deadline_s = time.monotonic() + PATIENCE_S
-            while all(service.process.poll() is None for service in both) and time.monotonic() < deadline_s:
-                time.sleep(0.1)
-            codes = [service.stop() for service in both]
-    assert DOUBT in codes
-    assert set(codes) <= {0, DOUBT}
-    for service, code in zip(both, codes, strict=True):
-        said = "".join(service.said)
-        assert "Traceback" not in said
-        assert (f"Another process is member driftline-{place.tag}-0" in said or "in doubt" in said) == (code == DOUBT)
-    place.run_to_end()
 
 
 def test_record_refuses_what_it_can_not_do(world, tmp_path):

@@ -1,64 +1,80 @@
-"""How long files and functions may be: `ratchet.json` holds a limit for each top folder, and limits only go down.
+"""How long files and functions may be, and how many names a folder may hold.
 
-`python tests/project/length_ratchet.py` (part of `make golden`) lowers each limit to the longest that is there.
+The limits are fixed. `ratchet.json` lists the folders that still hold more names than the limit, with the number that
+each holds: it may fall and never rise. `python tests/project/length_ratchet.py` (part of `make golden`) lowers it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from project_tree import ROOT, functions_of, lines_of, python_files, text_of
 
 RATCHET = ROOT / "tests" / "ratchet.json"
-CEILING = {"file_lines": 500, "function_lines": 70}  # for every folder, whatever the ratchet says
+FILE_LINES_MAX = 350
+FUNCTION_LINES_MAX = 45
+FUNCTION_LINES_P90_MAX = 20  # nine of ten functions of a top folder are no longer
+FOLDER_NAMES_MAX = 20  # files and folders at the top of any folder that holds Python files
 
-Limits = dict[str, dict[str, int]]
-
-
-def measured() -> Limits:
-    """The longest file and function of each top folder."""
-    longest: Limits = {}
-    for path in python_files():
-        here = longest.setdefault(path.parts[0], dict.fromkeys(CEILING, 0))
-        here["file_lines"] = max(here["file_lines"], len((text_of(path) or "").splitlines()))
-        here["function_lines"] = max([here["function_lines"], *map(lines_of, functions_of(path))])
-    return longest
+NamesPerFolder = dict[str, int]
 
 
-def too_long(limits: Limits) -> list[str]:
-    """One line for each file and function that exceeds its limit; folders without limits get the ceiling."""
+def too_long(paths: Iterable[Path]) -> list[str]:
+    """One line for each file and function that exceeds its limit."""
     found = []
-    for path in python_files():
-        limit = limits.get(path.parts[0], CEILING)
+    for path in paths:
         lines = len((text_of(path) or "").splitlines())
-        if lines > limit["file_lines"]:
-            found.append(f"{path}: {lines} lines, limit {limit['file_lines']}")
+        if lines > FILE_LINES_MAX:
+            found.append(f"{path}: {lines} lines, limit {FILE_LINES_MAX}")
         found += [
-            f"{path}:{function.lineno} {function.name}: {lines_of(function)} lines, limit {limit['function_lines']}"
+            f"{path}:{function.lineno} {function.name}: {lines_of(function)} lines, limit {FUNCTION_LINES_MAX}"
             for function in functions_of(path)
-            if lines_of(function) > limit["function_lines"]
+            if lines_of(function) > FUNCTION_LINES_MAX
         ]
     return found
 
 
-def tightened(limits: Limits, present: Limits) -> Limits:
-    """The limits of the folders present, each lowered to what is there and never raised."""
-    return {
-        room: {key: min(limits.get(room, CEILING)[key], longest[key]) for key in CEILING}
-        for room, longest in sorted(present.items())
-    }
+def p90_of_functions(paths: Iterable[Path]) -> int:
+    """The length that nine of ten functions of these files do not exceed."""
+    lengths = sorted(lines_of(function) for path in paths for function in functions_of(path))
+    return lengths[int(0.9 * len(lengths))]
 
 
-def read(path: Path = RATCHET) -> Limits:
-    limits: Limits = json.loads(path.read_text())
-    return limits
+def names_per_folder(paths: Iterable[Path]) -> NamesPerFolder:
+    """How many names stand at the top of each folder that holds Python files directly; the root is left out."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        for folder in path.parents[:-1]:
+            names.setdefault(folder, set()).add(path.relative_to(folder).parts[0])
+    return {str(folder): len(held) for folder, held in names.items() if any(name.endswith(".py") for name in held)}
+
+
+def too_full(present: NamesPerFolder, ratchet: NamesPerFolder) -> list[str]:
+    """One line for each folder with more names than the limit, or than the ratchet grants it."""
+    return [
+        f"{folder}: {count} names, limit {ratchet.get(folder, FOLDER_NAMES_MAX)}"
+        for folder, count in sorted(present.items())
+        if count > ratchet.get(folder, FOLDER_NAMES_MAX)
+    ]
+
+
+def tightened(ratchet: NamesPerFolder, present: NamesPerFolder) -> NamesPerFolder:
+    """The ratchet lowered to what is there, without the folders that keep the limit or are gone."""
+    lowered = {folder: min(granted, present.get(folder, 0)) for folder, granted in ratchet.items()}
+    return {folder: count for folder, count in sorted(lowered.items()) if count > FOLDER_NAMES_MAX}
+
+
+def read(path: Path = RATCHET) -> NamesPerFolder:
+    ratchet: NamesPerFolder = json.loads(path.read_text())
+    return ratchet
 
 
 def main() -> None:
     """Tighten `ratchet.json`."""
-    limits = tightened(read() if RATCHET.exists() else {}, measured())
-    RATCHET.write_text(json.dumps(limits, indent=2) + "\n")
+    ratchet = tightened(read(), names_per_folder(python_files()))
+    RATCHET.write_text(json.dumps(ratchet, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,30 +1,48 @@
-"""Files and functions stay short, and get shorter."""
+"""Files and functions fit a screen or a few, and a folder can be read from `ls`."""
 
 from __future__ import annotations
 
-from length_ratchet import CEILING, RATCHET, read, tightened, too_long
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from length_ratchet import (
+    FUNCTION_LINES_P90_MAX,
+    names_per_folder,
+    p90_of_functions,
+    read,
+    tightened,
+    too_full,
+    too_long,
+)
+from project_tree import PACKAGES, python_files
 
 
-def test_nothing_is_longer_than_the_ceiling():
-    """No file has more than 500 lines and no function more than 70."""
-    assert too_long({}) == []
+def test_nothing_is_longer_than_its_limit():
+    """No file has more than 350 lines and no function more than 45."""
+    assert too_long(python_files()) == []
 
 
-def test_nothing_is_longer_than_the_ratchet():
-    """Nothing outgrows the longest that its folder had; split it rather than raise `tests/ratchet.json`."""
-    assert too_long(read()) == []
+@pytest.mark.parametrize("package", PACKAGES)
+def test_most_functions_are_short(package):
+    """Nine of ten functions of a package have at most 20 lines."""
+    assert p90_of_functions(python_files(package)) <= FUNCTION_LINES_P90_MAX
 
 
-def test_the_ratchet_is_no_higher_than_the_ceiling():
-    """No limit of the ratchet exceeds the ceiling."""
-    assert all(limits[key] <= CEILING[key] for limits in read(RATCHET).values() for key in CEILING)
+def test_no_folder_is_fuller_than_its_limit():
+    """No folder with Python files holds more than 20 names, but for those that the ratchet names."""
+    assert too_full(names_per_folder(python_files()), read()) == []
 
 
-def test_the_ratchet_only_goes_down():
-    """Tightening lowers limits to what is there, keeps lower ones, starts new folders and drops vanished ones."""
-    limits = {"a": {"file_lines": 100, "function_lines": 20}, "gone": {"file_lines": 1, "function_lines": 1}}
-    present = {"a": {"file_lines": 120, "function_lines": 15}, "new": {"file_lines": 600, "function_lines": 9}}
-    assert tightened(limits, present) == {
-        "a": {"file_lines": 100, "function_lines": 15},
-        "new": {"file_lines": 500, "function_lines": 9},
-    }
+def test_names_are_counted_at_the_top_of_each_folder():
+    """A folder counts its files and folders once; one without Python files of its own is not counted."""
+    paths = [Path("a/b.py"), Path("a/c/d.py"), Path("a/c/e.py"), Path("f/g/h.py")]
+    assert names_per_folder(paths) == {"a": 2, "a/c": 2, "f/g": 1}
+
+
+def test_the_ratchet_grants_and_only_goes_down():
+    """A folder may hold what the ratchet grants; tightening lowers that and drops folders that keep the limit."""
+    ratchet = {"full": 30, "emptied": 25, "gone": 40}
+    present = Counter({"full": 28, "emptied": 20, "new": 21})
+    assert too_full(present, ratchet) == ["new: 21 names, limit 20"]
+    assert tightened(ratchet, present) == {"full": 28}
