@@ -14,13 +14,13 @@ from typing import cast
 
 import numpy as np
 
-from streamer.checkpoint import CheckpointStore, Manifest
-from streamer.checkpoint_writer import CheckpointWriter
-from streamer.compose import ConfiguredFolds
+from streamer.app.folds import ConfiguredFolds
+from streamer.checkpoints.store import CheckpointStore, Manifest
+from streamer.checkpoints.writer import CheckpointWriter
 from streamer.config import Config
-from streamer.detect import DetectFold
-from streamer.logs.base import Epoch, Records
-from streamer.snapshot import Snapshot
+from streamer.detect.fold import DetectFold
+from streamer.eventlog.base import Epoch, Records
+from streamer.runtime.snapshot import Snapshot
 
 MODELS, COLUMNS, ROUNDS = 16_000, 12, 1_000
 START_MS = 1_782_889_200_000

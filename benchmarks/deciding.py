@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from retrain.alert import Alert
-from retrain.settings import RetrainSettings
-from streamer.collector import look_for_cycles_less_often
+from retrain.messages.alert import Alert
+from retrain.policy.settings import RetrainSettings
+from streamer.app.garbage import look_for_cycles_less_often
+from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
-from streamer.logs.base import Records
+from streamer.eventlog.base import Records
 from streamer.testing.alerts import firing, ready
-from streamer.topics import OutputTopics
 
 MODELS: Final = 16_000
 TAKES: Final = 5

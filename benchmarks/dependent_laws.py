@@ -8,8 +8,8 @@ import numpy as np
 from scipy.signal import lfilter
 
 from benchmarks.drifts import Draw
+from detectors.arrays.jit import kernel
 from detectors.base import F64
-from detectors.jit import kernel
 
 HOUR_MS = 3_600_000
 

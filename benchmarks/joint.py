@@ -16,7 +16,7 @@ from benchmarks.joint_rivals import RIVALS, normal_scores
 from benchmarks.joint_streams import CALM, CONTROLS, DRIFTS, LEARN, noise
 from benchmarks.page import written
 from detectors.base import F64
-from detectors.joint import JointBank, JointSettings
+from detectors.joint.bank import JointBank, JointSettings
 
 MODELS = 16_000
 Way = Callable[[F64, F64], F64]  # where [rows, streams] it says that there is drift, of rows and their normal scores

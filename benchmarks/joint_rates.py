@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.joint_streams import CONTROLS, ROWS, STREAMS
 from benchmarks.page import written
-from detectors.joint import JointBank, JointSettings
+from detectors.joint.bank import JointBank, JointSettings
 
 ARL0 = 1e4  # rows between false alarms, as asked
 SEEDS = 10  # times that each law is drawn

@@ -16,9 +16,9 @@ from benchmarks.page import written
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config.tables import default_detectors
-from streamer.detect import DetectFold, DetectSettings
-from streamer.labels import LabelSettings
-from streamer.logs.base import Records
+from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.label_join import LabelSettings
+from streamer.eventlog.base import Records
 
 DETECTORS = ("shiryaev_roberts", "adwin", "ks_window")
 COLUMNS = ("streams", "of them", "events", "changes", *(f"{name}: found, after, elsewhere" for name in DETECTORS))

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.page import printed, written
 from detectors.base import F64, I64, Alarms
-from detectors.rank_calendar import HOUR_MS, WEEK_MS
 from detectors.registry import bank, settings_of
+from detectors.shiryaev_roberts.calendar import HOUR_MS, WEEK_MS
 
 SHIPPED = Path(__file__).parent.parent / "examples" / "data" / "ttc_subway_delays.parquet"
 SHUFFLES = 20

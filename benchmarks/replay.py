@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamer.logs.base import Records
-from streamer.logs.recording import RecordingWriter
+from streamer.eventlog.base import Records
+from streamer.eventlog.recordings.recording import RecordingWriter
 
 MODELS = 200
 EVENTS = 300_000
@@ -51,7 +51,7 @@ def write_recording(path: Path) -> None:
 
 def driftline(path: Path, detectors: Sequence[str]) -> float:
     """Events a second of `driftline replay` with these detectors, none meaning the default, start-up left out."""
-    from streamer.app import replay
+    from streamer.app.replay import replay
     from streamer.config import Config
 
     def nobody(*_: object) -> None:

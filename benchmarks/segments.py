@@ -11,9 +11,9 @@ import numpy as np
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect import DetectFold, DetectSettings
-from streamer.logs.base import Records
-from streamer.segment_settings import SegmentSettings
+from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.segment_settings import SegmentSettings
+from streamer.eventlog.base import Records
 
 EVENTS: Final = 60_000  # predictions; the label of each comes 500 later
 MODELS: Final = 200

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamer.detect.label_join import LabelJoin, LabelSettings
 from streamer.events import EventBatch, Kind
-from streamer.labels import LabelJoin, LabelSettings
 
 OPEN = 5_000_000
 BATCH = 50_000

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from detectors.adwin import AdwinBank, AdwinSettings
+from detectors.adwin.bank import AdwinBank, AdwinSettings
 from detectors.base import Bank
-from detectors.category_rates import CategoryRatesBank, CategoryRatesSettings
-from detectors.category_window import CategoryWindowBank, CategoryWindowSettings
-from detectors.joint import JointBank, JointSettings
-from detectors.ks_sliding import ks_bank
-from detectors.ks_window import KsWindowSettings
+from detectors.categories.rates import CategoryRatesBank, CategoryRatesSettings
+from detectors.categories.window import CategoryWindowBank, CategoryWindowSettings
+from detectors.joint.bank import JointBank, JointSettings
+from detectors.ks.sliding import ks_bank
+from detectors.ks.window import KsWindowSettings
 from detectors.plugins import load_plugins
-from detectors.rate import RateBank, RateSettings
-from detectors.river_bank import RiverBank
-from detectors.river_kinds import RIVER
-from detectors.shiryaev_roberts import ShiryaevRobertsBank, ShiryaevRobertsSettings
+from detectors.rate.bank import RateBank, RateSettings
+from detectors.river.bank import RiverBank
+from detectors.river.catalog import RIVER
+from detectors.shiryaev_roberts.bank import ShiryaevRobertsBank, ShiryaevRobertsSettings
 
 
 @dataclass(frozen=True, slots=True)

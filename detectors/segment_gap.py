@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.jit import kernel
-from detectors.room import longer
+from detectors.arrays.growth import longer
+from detectors.arrays.jit import kernel
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

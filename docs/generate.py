@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from streamer import metrics, schemas
 from streamer.config import docs as config_docs
+from streamer.contracts import schemas
+from streamer.telemetry import metrics
 
 HERE = Path(__file__).parent
 

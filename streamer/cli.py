@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from streamer.collector import look_for_cycles_less_often
+from streamer.app.garbage import look_for_cycles_less_often
 from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
@@ -20,11 +20,11 @@ from streamer.commands.reference import reference
 from streamer.commands.reject import reject
 from streamer.commands.replay import replay
 from streamer.commands.requests import requests
-from streamer.commands.result import result
 from streamer.commands.run import run
 from streamer.commands.silence import silence, silences, unsilence
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
+from streamer.console.result import result
 from streamer.errors import DriftlineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -17,25 +17,25 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from retrain.action import Action, Noted, PublishDecision, PublishIncident
-from retrain.alert import Alert
-from retrain.control import Control
-from retrain.engine import Engine
-from retrain.mark import Mark
-from retrain.settings import RetrainSettings
-from retrain.source_settings import SourceSettings
-from retrain.state import EngineState
-from streamer.alert_reader import Unreadable, read_alert
-from streamer.cloudevents import headers_of_request
+from retrain.engine.engine import Engine
+from retrain.messages.action import Action, Noted, PublishDecision, PublishIncident
+from retrain.messages.alert import Alert
+from retrain.messages.control import Control
+from retrain.messages.watermark import Mark
+from retrain.policy.settings import RetrainSettings
+from retrain.policy.source_settings import SourceSettings
+from retrain.state.state import EngineState
 from streamer.codecs.base import Reason
-from streamer.control_reader import read_control
-from streamer.dead_letters import dead_letter, deadly
+from streamer.contracts.alert_reader import Unreadable, read_alert
+from streamer.contracts.cloudevents import headers_of_request
+from streamer.contracts.control_reader import read_control
+from streamer.contracts.dead_letters import dead_letter, deadly
+from streamer.contracts.topics import OutputTopics
+from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
 from streamer.errors import UsageError
-from streamer.event_clock import SKEW_MAX_S, read_mark
-from streamer.logs.base import Output, Records
-from streamer.merge import in_order
-from streamer.snapshot import Snapshot
-from streamer.topics import OutputTopics
+from streamer.eventlog.base import Output, Records
+from streamer.runtime.order import in_order
+from streamer.runtime.snapshot import Snapshot
 
 Read = Alert | Control | Mark | Unreadable
 Told = tuple[Records, int, Read]
@@ -93,7 +93,7 @@ class DecideFold:
         return 0
 
     def bury(self, records: Records, i: int) -> Output:
-        """See `streamer.unit.Fold`."""
+        """See `streamer.runtime.unit.Fold`."""
         self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
         return deadly(records, i, self.topics.dead_letters(records.topic))
 

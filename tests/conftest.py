@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import settings
 
-from streamer.schemas import CONTRACTS, schema_of
+from streamer.contracts.schemas import CONTRACTS, schema_of
 
 # Kernels compile at their first call, so a deadline would measure the compiler. Examples are the same in every run, so
 # that a red build means a change; HYPOTHESIS_PROFILE=explore looks at new ones.

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from retrain.alert import Alert, AlertState
-from retrain.incident import Incident, Move
-from retrain.request import RetrainRequest
-from streamer.topics import OutputTopics
+from retrain.messages.alert import Alert, AlertState
+from retrain.messages.incident import Incident, Move
+from retrain.messages.request import RetrainRequest
+from streamer.contracts.topics import OutputTopics
 
 SHARED_WITHIN = timedelta(days=1)  # moves of one column in many models, no further apart, look like one cause
 SHARED_MODELS_MIN = 0.2  # of all models

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from examples.demo.findings import Findings, SharedMove
 from examples.demo.fleet import FAHRENHEIT_FROM_DAY, moment
-from retrain.outcome import Outcome
-from retrain.storm import FLEET_PREFIX
+from retrain.engine.storms import FLEET_PREFIX
+from retrain.messages.outcome import Outcome
 
 FLEET_UNITS = {"headway_s": "s", "dwell_time_s": "s", "temperature_c": "°C", "prediction": "s", "error": "s"}
 

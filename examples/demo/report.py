@@ -13,7 +13,7 @@ from examples.demo.findings import Findings
 from examples.demo.fleet import DRIFTS, Drift
 from examples.demo.one_cause import FLEET_UNITS, figures, minute, one_cause, span_of
 from examples.demo.side_by_side import HEAD, side_by_side
-from retrain.incident import Incident, Move
+from retrain.messages.incident import Incident, Move
 
 SUBWAY_UNITS = {"gap_min": "min", "hour": "h", "prediction": "min", "error": "min"}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from examples.demo.findings import Findings, SharedMove
 from examples.demo.fleet import Drift
 from examples.demo.one_cause import span_of
-from retrain.alert import Alert, AlertKind
+from retrain.messages.alert import Alert, AlertKind
 
 HEAD = ("detector alone", "found", "seen after", "dated to within", "false", "alerts")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.logs.base import Records
-from streamer.logs.recording import RecordingWriter
+from streamer.eventlog.base import Records
+from streamer.eventlog.recordings.recording import RecordingWriter
 
 I64 = NDArray[np.int64]
 Columns = tuple[NDArray[np.uint8], I64, I64, I64, I64]  # data, offset, time_ms, key, value as in `Records`

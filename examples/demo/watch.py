@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from examples.demo.findings import Findings
-from streamer import app
+from streamer.app import replay as app
 from streamer.config import load_config
-from streamer.logs.base import Output
+from streamer.eventlog.base import Output
 
 HERE = Path(__file__).parent
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names
-from streamer.logs.base import Records
 
 
 class Reason(StrEnum):

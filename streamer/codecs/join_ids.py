@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.codecs.texts import U8, by_length
+from streamer.codecs.byte_matrix import U8, by_length
 
 U64 = NDArray[np.uint64]
 

@@ -15,15 +15,15 @@ from typing import get_args
 import msgspec
 import numpy as np
 
-from streamer.codecs import json_text
-from streamer.codecs.assemble import I64, Bounds, Refusals, assemble, dead_letters
+from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.canonical import Event, Refused
-from streamer.codecs.fields import FieldMap
-from streamer.codecs.mapped import EventReader
+from streamer.codecs.batch_builder import I64, Bounds, Refusals, assemble, dead_letters
+from streamer.codecs.event import Event, Refused
+from streamer.codecs.field_mapping import EventReader
+from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.times import Unit
+from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names
-from streamer.logs.base import Records
 
 
 @dataclass(frozen=True, slots=True)

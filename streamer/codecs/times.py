@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.codecs.texts import by_length
+from streamer.codecs.byte_matrix import by_length
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

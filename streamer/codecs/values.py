@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.codecs.canonical import NAME_CHARS_MAX
+from streamer.codecs.event import NAME_CHARS_MAX
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
 from streamer.turned_away import Limit
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.commands.options import config_option
+from streamer.console.options import config_option
 
 if TYPE_CHECKING:
     from streamer.config import Config
@@ -49,7 +49,7 @@ def description(config: Config) -> str:
 
 def promise(config: Config) -> Iterator[str]:
     """What `false_alarms` comes to: the rate that each detector keeps, and what can be seen at that rate."""
-    from streamer.false_alarms import keeping
+    from streamer.config.false_alarms import keeping
     from streamer.power import seen
 
     allowed = config.false_alarms

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from streamer.commands.options import DEFAULT_CONFIG
-from streamer.commands.progress import progress
+from streamer.console.options import DEFAULT_CONFIG
+from streamer.console.progress import progress
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.columns import WatchedColumn
+    from streamer.detect.inspect import WatchedColumn
 
 HEAD: Final = ("column", "kind", "values", "missing", "faults", "last value", "detectors", "compared with", "state")
 
@@ -55,13 +55,13 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
     from streamer.config import Config, load_config
 
     if recordings:
-        from streamer.app import columns_of_recordings
+        from streamer.app.replay import columns_of_recordings
 
         config = Config() if config_file is None else load_config(config_file, needs=())
         with progress("columns") as report:
             found = columns_of_recordings(config, model, recordings, topic, report)
     else:
-        from streamer.kept_columns import columns_of_checkpoints
+        from streamer.app.inspect import columns_of_checkpoints
 
         found = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
     if not found:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.commands.options import DEFAULT_CONFIG
+from streamer.console.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from streamer.audit import Trail
-    from streamer.audit_source import Source
-    from streamer.chain import Wanted
+    from streamer.audit.related import Wanted
+    from streamer.audit.source import Source
+    from streamer.audit.trail import Trail
 
 FROM = "[REPLAYED]"
 
@@ -40,8 +40,8 @@ def explain(name: str, replayed: str | None, config_file: str | None, as_json: b
     that nothing is to be done; the request with its data; and what became of it. Read from the topics of the service,
     or from REPLAYED: what `driftline replay` wrote, or a recording of these topics.
     """
-    from streamer.audit import trail_of_id
-    from streamer.chain import chain_of
+    from streamer.audit.related import chain_of
+    from streamer.audit.trail import trail_of_id
 
     trail = trail_of_id(_source(replayed, config_file), name)
     _tell(trail, chain_of(trail, name), as_json)
@@ -57,15 +57,15 @@ def history(model: str, replayed: str | None, config_file: str | None, as_json: 
 
     Storms and silences that its alerts fell into belong to it. Read as by `driftline explain`.
     """
-    from streamer.audit import trail_of_model
-    from streamer.chain import story_of
+    from streamer.audit.related import story_of
+    from streamer.audit.trail import trail_of_model
 
     trail = trail_of_model(_source(replayed, config_file), model)
     _tell(trail, story_of(trail, model), as_json)
 
 
 def _source(replayed: str | None, config_file: str | None) -> Source:
-    from streamer.audit_source import of_file, of_service
+    from streamer.audit.source import of_file, of_service
     from streamer.config import Config, load_config
 
     if replayed is None:
@@ -76,8 +76,8 @@ def _source(replayed: str | None, config_file: str | None) -> Source:
 def _tell(trail: Trail, wanted: Wanted, as_json: bool) -> None:
     import msgspec
 
-    from streamer.audit import kind_of
-    from streamer.timeline import entries, text_of
+    from streamer.audit.timeline import entries, text_of
+    from streamer.audit.trail import kind_of
 
     story = entries(trail, wanted)
     if as_json:

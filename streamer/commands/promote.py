@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.saying import say, saying
+from streamer.console.control_options import say, saying
 
 
 @click.command()

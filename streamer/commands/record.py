@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from streamer.commands.options import config_option
-from streamer.commands.progress import progress
-from streamer.commands.signals import stop_on_signal
+from streamer.console.options import config_option
+from streamer.console.progress import progress
+from streamer.console.signals import stop_on_signal
 
 if TYPE_CHECKING:
-    from streamer.logs.kafka_connection import KafkaConnection
+    from streamer.eventlog.kafka.connection import KafkaConnection
 
 EXAMPLE = """\b
 Example:
@@ -49,7 +49,7 @@ def record(
     told to stop (Ctrl-C, SIGTERM); the file is whole in each case. No consumer group is touched.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
-    from streamer import app
+    from streamer.app import replay as app
 
     stop = stop_on_signal()
     with progress("record") as report:
@@ -75,7 +75,7 @@ def _what(
     if bootstrap is not None:
         if not topics:
             raise click.UsageError("Name at least one topic to record.")
-        from streamer.logs.kafka_connection import KafkaConnection
+        from streamer.eventlog.kafka.connection import KafkaConnection
 
         return KafkaConnection(bootstrap=tuple(part.strip() for part in bootstrap.split(","))), topics
     from streamer.config import load_config

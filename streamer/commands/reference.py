@@ -10,7 +10,7 @@ from streamer.commands.reference_show import show
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.reference_build import Built
+    from streamer.references.build import Built
 
 EXAMPLE = """\b
 Example:
@@ -56,9 +56,9 @@ def build(
     model, perhaps one for its version, and one column of numbers or text a feature, `prediction` and `error` included
     where those are to be compared. The same data give the same file.
     """
-    from streamer.compose import reference_size_by_default
-    from streamer.reference_build import TrainingData, references_from
-    from streamer.reference_file import write_references
+    from streamer.app.folds import reference_size_by_default
+    from streamer.references.build import TrainingData, references_from
+    from streamer.references.file import write_references
 
     data = TrainingData(training, kind, model_column, version_column, model, model_version)
     built = references_from(data, size or reference_size_by_default())

@@ -11,7 +11,7 @@ import click
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.references import AnyReference, Key
+    from streamer.references.table import AnyReference, Key
 
 SIZE_MAX: Final = 100_000  # values kept of a column
 TRIED_MAX: Final = 50  # columns: trials take about a second for each and detector
@@ -40,9 +40,9 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
     seen, and so does a low rate of false alarms.
     """
     from detectors.reference import Reference
-    from streamer.commands.table import table
     from streamer.config import Config, load_config
-    from streamer.references import load_references
+    from streamer.console.text_table import table
+    from streamer.references.table import load_references
 
     config = Config() if config_file is None else load_config(config_file, needs=())
     there = load_references(file, SIZE_MAX).by_series

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from streamer.commands.options import config_option
-from streamer.commands.progress import progress
+from streamer.console.options import config_option
+from streamer.console.progress import progress
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.app import Summary
-    from streamer.logs.base import Output
-    from streamer.topics import OutputTopics
+    from streamer.app.replay import Summary
+    from streamer.contracts.topics import OutputTopics
+    from streamer.eventlog.base import Output
 
 PIPE_BROKEN = 141  # 128 + SIGPIPE, as shells count
 
@@ -40,7 +40,7 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
     gets one JSON object a line, with a type of alert, incident, request or dead_letter, and nothing else; progress and
     a summary go to standard error.
     """
-    from streamer import app
+    from streamer.app import replay as app
     from streamer.config import Config, load_config
 
     config = Config() if config_file is None else load_config(config_file, needs=())
@@ -71,7 +71,7 @@ def quiet_pipe() -> Iterator[BinaryIO]:
 def _publisher(out: BinaryIO, topics: OutputTopics, requests_dir: Path | None) -> Callable[[Output], None]:
     import json
 
-    from streamer.commands.output_lines import OutputLines
+    from streamer.console.json_lines import OutputLines
 
     lines = OutputLines(topics)
 

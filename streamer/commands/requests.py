@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.commands.options import config_option
+from streamer.console.options import config_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from streamer.audit.requests import Standing
     from streamer.config import Config
-    from streamer.ledger import Standing
 
 HEAD = ("state", "since", "until", "model", "request", "by")
 
@@ -31,8 +31,8 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
     """
     import msgspec
 
-    from streamer.commands.table import table
     from streamer.config import load_config
+    from streamer.console.text_table import table
 
     config = load_config(config_file)
     wanted = [one for one in _standings(config) if (show_all or not one.is_over) and model in {None, one.model_id}]
@@ -46,8 +46,8 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
 
 
 def _standings(config: Config) -> Sequence[Standing]:
-    from streamer.ledger import Ledger
-    from streamer.logs.kafka_reader import read_to_end
+    from streamer.audit.requests import Ledger
+    from streamer.eventlog.kafka.reader import read_to_end
 
     ledger = Ledger(config.outputs)
     topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)

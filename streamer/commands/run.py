@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
-from streamer.commands.options import config_option
-from streamer.commands.signals import signals_as_bytes, stop_on_signal
+from streamer.console.options import config_option
+from streamer.console.signals import signals_as_bytes, stop_on_signal
 
 WORKERS_MAX: Final = 64
 GRACE_S: Final = 60
@@ -81,7 +81,7 @@ def run(
 
 def _supervise(config_file: str, workers: int, grace_s: int) -> int:
     from streamer.clock import SystemClock
-    from streamer.supervision.outlet import Outlet
+    from streamer.supervision.stderr_writer import Outlet
     from streamer.supervision.supervisor import SIGNALS, Supervisor
 
     outlet = Outlet(STDERR)
@@ -118,7 +118,7 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     progressed = _alone if progress_fd is None else _linked(progress_fd, stop, grace_s)
 
-    from streamer import live
+    from streamer.app import run as live
     from streamer.config import load_config
     from streamer.errors import Doubt
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.options import config_option
-from streamer.commands.saying import rfc3339, say, speaking
+from streamer.console.control_options import rfc3339, say, speaking
+from streamer.console.options import config_option
 from streamer.durations import seconds_of
 
 EXAMPLE = """\b
@@ -44,7 +44,7 @@ def silence(
     They are published and counted all the same. What still holds when the silence ends opens its incident then. The id
     of the silence is written to standard output.
     """
-    from retrain.ids import derived_id
+    from retrain.messages.ids import derived_id
     from streamer.clock import SystemClock
 
     if (for_s is None) == (until is None):
@@ -83,10 +83,10 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
     """List silences, in the order in which they began. `until` is event time."""
     import msgspec
 
-    from streamer.commands.table import table
+    from streamer.audit.silences import HEAD, row_of, silences_in
     from streamer.config import load_config
-    from streamer.logs.kafka_reader import read_to_end
-    from streamer.silence_list import HEAD, row_of, silences_in
+    from streamer.console.text_table import table
+    from streamer.eventlog.kafka.reader import read_to_end
 
     config = load_config(config_file)
     found = silences_in(read_to_end(config.kafka.connection(), [config.outputs.decisions]))

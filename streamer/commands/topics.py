@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.options import config_option
+from streamer.console.options import config_option
 
 
 @click.command()
@@ -20,9 +20,9 @@ from streamer.commands.options import config_option
 )
 def topics(config_file: str, create: bool, partitions: int) -> None:
     """List the topics that a configuration needs. Ends with exit code 3 while one is missing or does not fit."""
+    from streamer.app.provisioning import check_needed, grown, needed_topics
     from streamer.config import load_config
-    from streamer.logs import kafka_admin
-    from streamer.needed_topics import check_needed, grown, needed_topics
+    from streamer.eventlog.kafka import admin as kafka_admin
 
     config = load_config(config_file)
     connection = config.kafka.connection()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.commands.options import config_option
-from streamer.commands.progress import progress
+from streamer.console.options import config_option
+from streamer.console.progress import progress
 
 if TYPE_CHECKING:
-    from streamer.verify import Verdict
+    from streamer.runtime.verify import Verdict
 
 
 @click.command()
@@ -22,10 +22,10 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
     Every epoch in the history holds a digest of its outputs. A line for each unit; exit code 5 when an epoch gives
     something else than it gave. Nothing is written, and the service may go on running.
     """
-    from streamer.archive import open_archive
+    from streamer.app.offline import open_archive
     from streamer.config import load_config
     from streamer.errors import DivergenceError
-    from streamer.verify import verify as verify_unit
+    from streamer.runtime.verify import verify as verify_unit
 
     config = load_config(config_file)
     differing = 0

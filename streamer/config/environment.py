@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from streamer.config.file import Document, plain_scalar
 from streamer.config.problems import Problem, near
 from streamer.config.schema import ANY_NAME, Setting, settings
+from streamer.config.yaml_file import Document, plain_scalar
 
 PREFIX: Final = "DRIFTLINE_"
 BETWEEN_LEVELS: Final = "__"

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from streamer.errors import UsageError
-from streamer.logs.kafka_connection import ADDRESS, KafkaConnection
+from streamer.eventlog.kafka.connection import ADDRESS, KafkaConnection
 
 PORT_MAX: Final = 65_535
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from detectors.registry import DEFAULT
-from streamer.checkpointing import CheckpointSettings
+from streamer.checkpoints.scheduler import CheckpointSettings
+from streamer.config.consistency import contradictions
 from streamer.config.environment import override
-from streamer.config.file import Document, read_document
 from streamer.config.messages import problems_of
 from streamer.config.models import Config
 from streamer.config.problems import ConfigError, Problem, SettingPath
-from streamer.config.rules import contradictions
 from streamer.config.schema import schema_at, settings, types_of
+from streamer.config.yaml_file import Document, read_document
 
 DEFAULT_PATH: Final = "driftline.yaml"
 NEEDED_TO_RUN: Final = ("kafka.bootstrap", "topics")

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from detectors.registry import UNUSABLE
-from streamer.config.file import Document
 from streamer.config.problems import Problem, SettingPath, near
 from streamer.config.schema import names_at, schema_at
+from streamer.config.yaml_file import Document
 
 SHOWN_MAX: Final = 40  # characters of a wrong value that a message repeats
 

@@ -15,19 +15,19 @@ from typing import Annotated, Any, Final
 from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from detectors.absence import AbsenceSettings
-from detectors.flows import FlowSettings
-from retrain.settings import RetrainSettings
-from retrain.source_settings import SourceSettings
-from streamer.checkpointing import CheckpointSettings
+from detectors.delivery.absence import AbsenceSettings
+from detectors.delivery.flow import FlowSettings
+from retrain.policy.settings import RetrainSettings
+from retrain.policy.source_settings import SourceSettings
+from streamer.checkpoints.scheduler import CheckpointSettings
+from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
-from streamer.false_alarms import FalseAlarmSettings, allotted
-from streamer.labels import LabelSettings
-from streamer.limits import Limits
-from streamer.segment_settings import SegmentSettings
-from streamer.service import CommitSettings
-from streamer.topics import OutputTopics
+from streamer.contracts.topics import OutputTopics
+from streamer.detect.label_join import LabelSettings
+from streamer.detect.limits import Limits
+from streamer.detect.segment_settings import SegmentSettings
+from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from streamer.config.field_texts import class_text, field_texts
+from streamer.config.field_docs import class_text, field_texts
 from streamer.config.models import Config
 from streamer.config.problems import SettingPath
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from streamer.clock import Clock
 from streamer.errors import Doubt
-from streamer.supervision import words
-from streamer.supervision.outlet import Outlet
-from streamer.supervision.restarts import DONE, End, Limits, Restarts, exit_code_of
+from streamer.supervision import messages as words
+from streamer.supervision.restart_policy import DONE, End, Limits, Restarts, exit_code_of
+from streamer.supervision.stderr_writer import Outlet
 from streamer.supervision.worker_process import CommandOf, WorkerProcess
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)

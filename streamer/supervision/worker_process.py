@@ -11,7 +11,7 @@ from contextlib import suppress
 from selectors import EVENT_READ, BaseSelector
 from typing import IO, Final
 
-from streamer.supervision.lines import Lines
+from streamer.supervision.line_buffer import Lines
 
 READ_BYTES: Final = 65_536
 REST_BYTES_MAX: Final = 2**20  # what a pipe may still hold after the worker's end

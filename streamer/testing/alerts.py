@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from retrain.alert import Alert, AlertKind, AlertState, Place
-from retrain.control import Control, ControlKind
+from retrain.messages.alert import Alert, AlertKind, AlertState, Place
+from retrain.messages.control import Control, ControlKind
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOPIC = "bus.predictions"

@@ -81,8 +81,8 @@ class Broker(Node):
 
     def create_topics(self, partitions: Mapping[str, int], settings: Mapping[str, str] | None = None) -> None:
         """Create topics of so many partitions each, all with the same topic `settings`."""
-        from streamer.logs import kafka_admin
-        from streamer.logs.kafka_connection import KafkaConnection
+        from streamer.eventlog.kafka import admin as kafka_admin
+        from streamer.eventlog.kafka.connection import KafkaConnection
 
         kafka_admin.create_topics(KafkaConnection(bootstrap=(self.bootstrap,)), partitions, settings=settings)
 

@@ -22,8 +22,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streamer.errors import BrokerError
-from streamer.logs import kafka_admin
-from streamer.logs.kafka_connection import KafkaConnection
+from streamer.eventlog.kafka import admin as kafka_admin
+from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.testing.kafka_config import NodePlan, Quorum, replicated
 from streamer.testing.kafka_node import PORT_ATTEMPTS, Node, start_together
 

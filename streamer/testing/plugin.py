@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from streamer.testing.given_broker import GivenBroker
+    from streamer.testing.external_broker import GivenBroker
     from streamer.testing.kafka import Broker
     from streamer.testing.kafka_cluster import Cluster
 
@@ -27,7 +27,7 @@ def kafka_broker() -> Iterator[Broker | GivenBroker]:
     It is started from pip alone (`pip install 'driftline[broker]'`), unless `DRIFTLINE_TEST_BOOTSTRAP` names another.
     """
     if bootstrap := os.environ.get(BOOTSTRAP_VARIABLE):
-        from streamer.testing.given_broker import GivenBroker
+        from streamer.testing.external_broker import GivenBroker
 
         with GivenBroker(bootstrap) as given:
             yield given

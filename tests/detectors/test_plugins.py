@@ -63,7 +63,7 @@ def test_it_is_made_checked_and_listed_like_ours(run):
         "[check() for check in checks[:2]]\n"
         "print(len(checks), 'mine' in DEFAULT, DETECTORS['adwin'].settings.__module__, 'seven' in DETECTORS)"
     )
-    assert ran.stdout.split() == ["12", "False", "detectors.adwin", "False"], ran.stderr
+    assert ran.stdout.split() == ["12", "False", "detectors.adwin.bank", "False"], ran.stderr
 
 
 def test_a_configuration_may_name_it(run):

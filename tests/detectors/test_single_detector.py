@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from detectors import SingleDetector, detector
-from detectors.adwin import AdwinSettings
+from detectors.adwin.bank import AdwinSettings
 from detectors.base import Alarms
 from detectors.check_streams import as_taken
-from detectors.ks_window import KsWindowSettings
+from detectors.ks.window import KsWindowSettings
 from detectors.registry import DETECTORS, UnknownNameError, bank, settings_of
 
 

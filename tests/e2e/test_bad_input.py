@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from driftline_process import PATIENCE_S, Place, create_topic, running
 
 from streamer.codecs.base import Reason
-from streamer.dead_letters import BYTES_MAX, PREFIX
+from streamer.contracts.dead_letters import BYTES_MAX, PREFIX
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -15,10 +15,10 @@ from chaos import SESSION_TIMEOUT_S, Chaos
 from chaos_load import PARTITIONS, Load
 from driftline_process import Place, create_topic, driftline, messages
 
-from streamer.archive import open_archive
+from streamer.app.offline import open_archive
 from streamer.config import load_config
+from streamer.runtime.verify import fold_again
 from streamer.testing.kafka_cluster import Cluster
-from streamer.verify import fold_again
 
 DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "120"))
 SEED = int(os.environ.get("DRIFTLINE_CHAOS_SEED", "1"))

@@ -13,15 +13,15 @@ from fifty_models import DRIFTING, EVENTS, START_MS, onset_error, stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import SystemClock
-from streamer.compose import ConfiguredFolds, units
 from streamer.config import load_config
-from streamer.logs.memory_log import MemoryLog
-from streamer.logs.recorded_log import RecordedLog
-from streamer.logs.recording import open_recording
-from streamer.observers import Observers
-from streamer.recovery import NoCheckpoints, Recovery
-from streamer.service import CommitSettings, Service
+from streamer.eventlog.memory import MemoryLog
+from streamer.eventlog.recordings.log import RecordedLog
+from streamer.eventlog.recordings.recording import open_recording
+from streamer.runtime.loop import CommitSettings, Service
+from streamer.runtime.recovery import NoCheckpoints, Recovery
+from streamer.telemetry.observers import Observers
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

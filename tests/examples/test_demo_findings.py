@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from examples.demo.findings import Findings
-from retrain.incident import Incident
-from retrain.outcome import Outcome
+from retrain.messages.incident import Incident
+from retrain.messages.outcome import Outcome
 from streamer.testing.alerts import firing, moment
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from examples.demo import fleet, subway
 from examples.demo.stream import DAY_MS, HOUR_MS, Stream, write_recording
-from streamer.logs.recording import open_recording
+from streamer.eventlog.recordings.recording import open_recording
 
 
 @cache

@@ -14,12 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from streamer import app
-from streamer.commands.output_lines import OutputLines
+from streamer.app import replay as app
 from streamer.config import Config
-from streamer.logs.base import Output, Records
-from streamer.logs.parquet_writer import RecordingWriter
-from streamer.topics import OutputTopics
+from streamer.console.json_lines import OutputLines
+from streamer.contracts.topics import OutputTopics
+from streamer.eventlog.base import Output, Records
+from streamer.eventlog.recordings.parquet_writer import RecordingWriter
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOPIC = "bus.predictions"

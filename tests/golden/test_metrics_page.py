@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamer.clock import ManualClock
-from streamer.metrics import Metrics
+from streamer.telemetry.metrics import Metrics
 
 
 def test_the_page_of_a_fresh_service(golden):

@@ -15,10 +15,10 @@ import pytest
 from project_tree import ROOT, files
 from ruamel.yaml import YAML
 
+from streamer.app.provisioning import grown, needed_topics
 from streamer.config import load_config
-from streamer.logs.kafka_admin import Topic
-from streamer.metrics import TABLE, Kind, Metrics
-from streamer.needed_topics import grown, needed_topics
+from streamer.eventlog.kafka.admin import Topic
+from streamer.telemetry.metrics import TABLE, Kind, Metrics
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from streamer.commands.run import GRACE_S, run
 from streamer.config import load_config
 from streamer.errors import Doubt, GapError, UsageError
-from streamer.metrics import Metrics
+from streamer.telemetry.metrics import Metrics
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

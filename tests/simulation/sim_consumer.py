@@ -25,7 +25,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 from sim_cluster import Spot
 from sim_host import Host
 
-from streamer.logs.base import Records
+from streamer.eventlog.base import Records
 
 WAIT_S = 0.1
 

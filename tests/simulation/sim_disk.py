@@ -12,8 +12,8 @@ from unittest.mock import patch
 import msgspec
 from sim_host import Host
 
-from streamer.checkpoint import CheckpointStore, Manifest
-from streamer.checkpointing import Checkpointing, CheckpointSettings
+from streamer.checkpoints.scheduler import Checkpointing, CheckpointSettings
+from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.clock import Clock
 
 
@@ -36,7 +36,7 @@ class AtOnce:
 @contextmanager
 def no_waiting_for_disks() -> Iterator[None]:
     """Within it, checkpoints are written at once, and what is written is taken for safe."""
-    with patch("streamer.checkpoint_writer.Thread", AtOnce), patch.object(os, "fsync"):
+    with patch("streamer.checkpoints.writer.Thread", AtOnce), patch.object(os, "fsync"):
         yield
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from sim_process import Crash
 
-from streamer.compose import ConfiguredFolds
+from streamer.app.folds import ConfiguredFolds
 from streamer.config import Config
-from streamer.logs.base import Output, Records
-from streamer.snapshot import Snapshot
-from streamer.unit import Fold
+from streamer.eventlog.base import Output, Records
+from streamer.runtime.snapshot import Snapshot
+from streamer.runtime.unit import Fold
 
 PROBE_TOPIC = "probe"
 MAGIC = b"kills the process"

@@ -12,7 +12,7 @@ from sim_cluster import Cluster
 from sim_group import Group
 from sim_process import Process
 
-from streamer.logs.deadline import Overrun
+from streamer.eventlog.kafka.deadline import Overrun
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Hang(Exception):  # noqa: N818 - it says what happened
 
 
 def within(_deadline_s: float, call: Callable[[], T]) -> T:
-    """As `streamer.logs.deadline.within`, without its thread."""
+    """As `streamer.eventlog.kafka.deadline.within`, without its thread."""
     try:
         return call()
     except Hang as hang:

@@ -10,12 +10,12 @@ import numpy as np
 from sim_cluster import Cluster, Spot
 from sim_folds import PROBE_TOPIC, ProbedFolds
 
-from streamer.compose import ConfiguredFolds
+from streamer.app.folds import ConfiguredFolds
 from streamer.config import Config
-from streamer.epochs import digest, partition_of
-from streamer.logs.base import Epoch, Output, Records, Start
-from streamer.logs.headers import Headers
-from streamer.logs.past import Gap, SettingsNote, decode_entry
+from streamer.eventlog.base import Epoch, Output, Records, Start
+from streamer.eventlog.headers import Headers
+from streamer.eventlog.history import Gap, SettingsNote, decode_entry
+from streamer.eventlog.units import digest, partition_of
 
 Row = tuple[str, bytes | None, bytes | None, Headers]  # topic, key, value, headers
 

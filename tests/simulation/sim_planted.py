@@ -10,13 +10,13 @@ from unittest.mock import patch
 
 from sim_folds import ProbedFolds
 
-from streamer.checkpointing import Checkpointing
-from streamer.logs import kafka_history
-from streamer.logs.kafka_commit import AtLeastOnce, ExactlyOnce
-from streamer.logs.kafka_group import Membership
-from streamer.logs.kafka_history import HistoryReader
-from streamer.service import Service
-from streamer.unit import Unit
+from streamer.checkpoints.scheduler import Checkpointing
+from streamer.eventlog.kafka import unit_history as kafka_history
+from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce
+from streamer.eventlog.kafka.membership import Membership
+from streamer.eventlog.kafka.unit_history import HistoryReader
+from streamer.runtime.loop import Service
+from streamer.runtime.unit import Unit
 
 Planted = Callable[[], AbstractContextManager[object]]
 

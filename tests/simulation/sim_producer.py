@@ -11,7 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from sim_cluster import Entry
 from sim_host import Host
 
-from streamer.logs.kafka_commit import NULL_KEY
+from streamer.eventlog.kafka.commit import NULL_KEY
 
 
 @dataclass(slots=True)

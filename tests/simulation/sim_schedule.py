@@ -18,9 +18,9 @@ from sim_oracle import check, check_uninterrupted, set_aside
 from sim_plan import Plan
 from sim_worker import Worker, simulated
 
+from streamer.app.provisioning import needed_topics
 from streamer.clock import ManualClock
 from streamer.errors import BrokerError, Doubt
-from streamer.needed_topics import needed_topics
 
 ROUNDS_MAX = 3000  # at the end, without faults, everything must be folded by then
 STEPS_OF_A_ROUND = 200

@@ -13,15 +13,15 @@ from sim_host import Host, within
 from sim_process import Process
 from sim_producer import SimProducer
 
+from streamer.app.folds import units
+from streamer.app.run import log_settings
 from streamer.clock import Clock
-from streamer.compose import units
 from streamer.config import Config
-from streamer.live import log_settings
-from streamer.logs import kafka_log
-from streamer.recovery import NoCheckpoints, Recovery
-from streamer.service import Service
+from streamer.eventlog.kafka import log as kafka_log
+from streamer.runtime.loop import Service
+from streamer.runtime.recovery import NoCheckpoints, Recovery
 
-MODULES_WITH_DEADLINES = ("kafka_log", "kafka_commit", "kafka_history", "kafka_places")
+MODULES_WITH_DEADLINES = ("log", "commit", "unit_history", "positions")
 
 
 class Nobody:
@@ -40,7 +40,7 @@ class Nobody:
 @contextmanager
 def simulated() -> Iterator[None]:
     """Within it, `KafkaLog` makes simulated clients, a deadline costs no thread, and disks are quick."""
-    patches = [patch(f"streamer.logs.{module}.within", within) for module in MODULES_WITH_DEADLINES]
+    patches = [patch(f"streamer.eventlog.kafka.{module}.within", within) for module in MODULES_WITH_DEADLINES]
     patches += [
         patch.object(kafka_log, "REST_S", 0.0),
         patch.object(kafka_log, "abort_forgotten", lambda *_: None),  # brokers forget nothing here

@@ -9,9 +9,9 @@ from sim_group import Group
 from sim_host import Host
 
 from streamer.clock import ManualClock
-from streamer.logs.base import Epoch
-from streamer.logs.kafka_history import HistoryReader
-from streamer.logs.past import Attempt, encode_entry
+from streamer.eventlog.base import Epoch
+from streamer.eventlog.history import Attempt, encode_entry
+from streamer.eventlog.kafka.unit_history import HistoryReader
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from sim_input import config
 from sim_plan import Plan
 from sim_worker import simulated
 
+from streamer.app.folds import units
+from streamer.app.run import log_settings
 from streamer.clock import ManualClock
-from streamer.compose import units
-from streamer.live import log_settings
-from streamer.logs.base import Epoch, Unsettled
-from streamer.logs.kafka_log import KafkaLog
-from streamer.logs.past import encode_entry
+from streamer.eventlog.base import Epoch, Unsettled
+from streamer.eventlog.history import encode_entry
+from streamer.eventlog.kafka.log import KafkaLog
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])

@@ -1,0 +1,1 @@
+"""Detectors of categories: counts against a reference, and category rates with a stated false-alarm rate."""

@@ -1,0 +1,207 @@
+"""The arithmetic of `category_window.py` over the rows of a bank.
+
+A series keeps a slot for each category of its reference, and one, the first, that all others share. A value of the
+window is kept as its slot, so a value that comes changes the counts of two slots at most: its own, and that of the
+value that leaves the window.
+
+With w and r the counts of a slot in window and reference, n = w + r, and W, R, N the same of all slots, the likelihood
+ratio statistic is
+
+    G = 2 (sum of h(w) + h(r) - h(n) over the slots + h(N) - h(W) - h(R)),   h(x) = x ln x,
+
+so with h in a table of whole numbers (units of 1 / UNIT) it is kept by adding and subtracting, and is exact for ever.
+Slots with n < POOLED count as one.
+
+What is unseen is so by choice of the reference, which would have less of it than any later stretch: with 300 categories
+of one share, that alone raised an alarm in every other series. So each value of the reference is counted as it would
+be if the slots had been given out without it (leaving one out, which is I. J. Good's estimate of the unseen, 1953): a
+category's first value has its slot only if a second one would have got it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays.jit import kernel, lean_kernel, prefetch
+from detectors.base import F64, I64
+
+UNIT = 1 << 36  # of h and of what is summed from it; the largest h, of 2**21 values, stays below 2**61
+POOLED = 10  # values in window and reference together below which a slot is not judged alone
+SHARED = 0  # the slot of all categories that have none of their own
+
+# State.head
+SIZE = 0  # values in the reference; 0 while it is learnt
+LEARNT = 1  # values learnt so far
+KNOWN = 2  # categories that have a slot
+OLDEST = 3  # place in the ring of the oldest value of the window
+FILLED = 4  # values in the window
+DRIFTED = 5  # 1: the last decision was drift
+ALONE = 6  # slots that are judged alone
+FEW_REFERENCE = 7  # values of the other slots: in the reference ...
+FEW_WINDOW = 8  # ... and in the window
+OVERFLOWED = 9  # 1: a category came that all slots were taken for, while the reference was learnt
+HEAD = 10
+
+
+class State(NamedTuple):
+    """All series, row by row."""
+
+    head: NDArray[np.int32]  # [rows, HEAD]
+    total: I64  # [rows, 1] sum of h(w) + h(r) - h(n) over the slots that are judged alone
+    category: F64  # [rows, slots - 1] the category of slot 1, 2, ...
+    reference: NDArray[np.int32]  # [rows, slots]
+    current: NDArray[np.int32]  # [rows, slots] values of the window
+    ring: NDArray[np.uint8]  # [rows, window] slots of the values of the window, in turn
+
+
+class Rules(NamedTuple):
+    """What the kernels know besides the state."""
+
+    h: I64  # [window + reference + 1]
+    critical: I64  # [slots] by degrees of freedom
+
+
+def table_of_h(largest: int) -> I64:
+    """h(0) to h(largest), in units of 1 / UNIT."""
+    return np.array([0, *(round(x * math.log(x) * UNIT) for x in range(1, largest + 1))], np.int64)
+
+
+@kernel
+def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> int:
+    """Feed values from `start` on; stops where a decision becomes drift.
+
+    Returns its index, or the number of values.
+    """
+    head, ring = state.head, state.ring
+    n, window = len(rows), ring.shape[1]
+    head_at = head.ctypes.data
+    for i in range(start, n):
+        if i + 24 < n:
+            prefetch(head_at + 4 * HEAD * rows[i + 24])
+        if i + 8 < n:
+            _fetch(state, rows[i + 8])
+        row = rows[i]
+        if head[row, SIZE] == 0:
+            _learn(state, rules, row, values[i])
+            continue
+        slot = _slot_of(state, row, values[i])
+        oldest = head[row, OLDEST]
+        head[row, OLDEST] = oldest + 1 if oldest + 1 < window else 0
+        if head[row, FILLED] == window:
+            leaving = int(ring[row, oldest])
+            if leaving == slot:  # the window is as it was, and so is the decision
+                continue
+            _count(state, rules, row, leaving, -1)
+        else:
+            head[row, FILLED] += 1
+        ring[row, oldest] = slot
+        _count(state, rules, row, slot, 1)
+        if head[row, FILLED] < window:
+            continue
+        statistic, critical = judged(state, rules, row)
+        drifted = 1 if statistic >= critical else 0
+        risen = drifted > head[row, DRIFTED]
+        head[row, DRIFTED] = drifted
+        if risen:
+            return i
+    return n
+
+
+@lean_kernel
+def _fetch(state: State, row: int) -> None:
+    """Ask for what a value of this row will touch."""
+    slots, window = state.current.shape[1], state.ring.shape[1]
+    prefetch(state.category.ctypes.data + 8 * (slots - 1) * row)
+    prefetch(state.reference.ctypes.data + 4 * slots * row)
+    prefetch(state.current.ctypes.data + 4 * slots * row)
+    prefetch(state.total.ctypes.data + 8 * row)
+    prefetch(state.ring.ctypes.data + window * row + state.head[row, OLDEST])
+
+
+@lean_kernel
+def _learn(state: State, rules: Rules, row: int, value: float) -> None:
+    head = state.head
+    reference = state.reference
+    slot = _slot_of(state, row, value)
+    reference[row, slot] += 1
+    if slot == SHARED and head[row, KNOWN] < state.category.shape[1]:
+        state.category[row, head[row, KNOWN]] = value
+        head[row, KNOWN] += 1
+    elif slot == SHARED:
+        head[row, OVERFLOWED] = 1
+    elif (
+        reference[row, slot] == 1 and head[row, OVERFLOWED] == 0
+    ):  # the second one: the first has been counted as shared
+        reference[row, SHARED] -= 1
+        reference[row, slot] = 2
+    head[row, LEARNT] += 1
+    if head[row, LEARNT] == len(rules.h) - 1 - state.ring.shape[1]:
+        start_comparing(state, row)
+
+
+@lean_kernel
+def start_comparing(state: State, row: int) -> None:
+    """Begin to compare with the counts that stand in `reference`; the window is empty."""
+    head = state.head
+    size = 0
+    for slot in range(state.reference.shape[1]):
+        count = int(state.reference[row, slot])
+        size += count
+        if count >= POOLED:
+            head[row, ALONE] += 1
+        else:
+            head[row, FEW_REFERENCE] += count
+    head[row, SIZE] = size
+
+
+@lean_kernel
+def _slot_of(state: State, row: int, value: float) -> int:
+    for place in range(state.head[row, KNOWN]):
+        if state.category[row, place] == value:
+            return place + 1
+    return SHARED
+
+
+@lean_kernel
+def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None:
+    """Count a value of this slot in (1) or out (-1)."""
+    h = rules.h
+    r = int(state.reference[row, slot])
+    old = int(state.current[row, slot])
+    new = old + change
+    state.current[row, slot] = new
+    least = r + min(old, new)
+    if least >= POOLED:
+        state.total[row, 0] += h[new] - h[old] + h[r + old] - h[r + new]
+    elif least + 1 < POOLED:
+        state.head[row, FEW_WINDOW] += change
+    else:
+        _cross(state, h, row, r, least - r, change)
+
+
+@lean_kernel
+def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> None:
+    """Judge a slot alone from its value number `few + 1` in the window on (1), or no longer (-1).
+
+    It has r values in the reference.
+    """
+    alone = few + 1
+    state.total[row, 0] += change * (h[alone] + h[r] - h[alone + r])
+    state.head[row, ALONE] += change
+    state.head[row, FEW_REFERENCE] -= change * r
+    state.head[row, FEW_WINDOW] -= change * few
+
+
+@lean_kernel
+def judged(state: State, rules: Rules, row: int) -> tuple[int, int]:
+    """The statistic of a full window and what it has to reach, both in units of 1 / UNIT."""
+    head, h = state.head, rules.h
+    size, window = np.int64(head[row, SIZE]), state.ring.shape[1]
+    r, w = np.int64(head[row, FEW_REFERENCE]), np.int64(head[row, FEW_WINDOW])
+    total = state.total[row, 0] + h[w] + h[r] - h[w + r] + h[size + window] - h[size] - h[window]
+    cells = head[row, ALONE] + (1 if r + w > 0 else 0)
+    return 2 * total, rules.critical[cells - 1]

@@ -1,0 +1,200 @@
+"""Joint drift: whether the columns of a model still depend on each other as they did, whatever each does alone.
+
+Rows are taken in blocks. Within a block each column is ranked, and the ranks of every two columns are correlated: how
+they go together, and whether they are far from the middle together, or one is where the other is high. A column that
+moves, widens or is measured in another unit changes none of that from block to block, and a cycle that all columns
+share is over before it shows within one. The correlations of a block are compared with those of the blocks before it,
+and the evidence for a change is summed over all possible onsets (Shiryaev-Roberts; see `shiryaev_roberts.py` for its
+sources). The mean over all correlations is one statistic more, and so is how far all of them lie off, whichever way:
+they show what moves every pair a little. The expansion of dependence is that of R. B. Nelsen, "An Introduction to
+Copulas", 2006; the residuals are the recursive ones of R. L. Brown, J. Durbin and J. M. Evans, "Techniques for testing
+the constancy of regression relationships over time", Journal of the Royal Statistical Society B, 1975.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.rows import RowBank
+from detectors.base import F64, I64, Alarms
+from detectors.joint import kernels
+
+OVERSHOOT = 1.6  # what sums have beyond the threshold when they reach it, on average, as measured
+
+
+@dataclass(frozen=True, slots=True)
+class JointSettings:
+    """Settings of the detector of joint drift. ValueError when one is out of range.
+
+    arl0: rows of a model between false alarms, on average, 10,000 to 1e12 (the field's average run length). Measured
+        false alarms as a multiple of those asked for stand in docs/detectors.md.
+    columns: columns of a model that are watched together, 2 to 64: the first that come. Memory and cost of a row grow
+        with their square: 12 take 20 KB a model, 50 take 326 KB.
+    block: rows that are ranked together, 16 to 64. A shorter one sees a strong change sooner, a longer one keeps the
+        rate of false alarms better where rows depend on those before.
+    """
+
+    arl0: float = 1e6
+    columns: int = 12
+    block: int = 24
+
+    def __post_init__(self) -> None:
+        if not 1e4 <= self.arl0 <= 1e12:
+            raise ValueError(f"joint: arl0 must lie between 10,000 and 1e12, got {self.arl0}")
+        if not 2 <= self.columns <= 64:
+            raise ValueError(f"joint: columns must lie between 2 and 64, got {self.columns}")
+        if not 16 <= self.block <= 64:
+            raise ValueError(f"joint: block must lie between 16 and 64, got {self.block}")
+
+
+class Score(NamedTuple):
+    """What of a column an alarm is about."""
+
+    column: int  # its place in the row
+    is_spread: bool  # False: where its values lie; True: how far from the middle
+
+
+class JointBank(RowBank):
+    """Drift of the dependence between columns, for many models.
+
+    A value is a row of `columns` numbers; NaN and infinities are missing. Two columns are compared in the rows of a
+    block that have both: where fewer than 8 or a third do, or one of the two is nearly constant, the block says nothing
+    of them. So nulls in one column, however long, are no drift.
+
+    It learns for 9 blocks, and again after each alarm: then for twice as many each time alarms come soon after one
+    another, up to 128 blocks, so that dependence that keeps changing is not told for ever.
+
+    An alarm's statistic is the evidence, its `category` the two columns that moved most (`moved` tells which). Before
+    and after are the correlation of their ranks, or of how far their ranks are from the middle where that is what
+    moved; the effect is the difference. The onset is exact to a block or two.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> x, noise = rng.normal(size=2000), rng.normal(size=2000)
+    >>> y = np.where(np.arange(2000) < 1500, 0.8 * x + 0.6 * noise, 0.6 * noise - 0.8 * x)
+    >>> bank = JointBank(JointSettings(columns=2), rows=1)
+    >>> zeros = np.zeros(2000, np.int64)
+    >>> alarms = bank.update(zeros, np.stack([x, y], axis=1), zeros)
+    >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist()
+    ([1535], [1488])
+    >>> alarms.before.round(1).tolist(), alarms.after.round(1).tolist()
+    ([0.8], [-0.6])
+    """
+
+    effect_unit: ClassVar[str] = "correlation"
+    takes: ClassVar[str] = "rows"
+    takes_reference: ClassVar[bool] = False
+
+    def __init__(self, settings: JointSettings, rows: int) -> None:
+        self.settings = settings
+        layout = {
+            "head": (np.int64, (kernels.HEAD,)),
+            "facts": (np.float64, (kernels.FACTS,)),
+            "waiting": (np.float64, (settings.block, settings.columns)),
+            "stats": (np.float32, (kernels.correlations(settings.columns), kernels.STATS)),
+        }
+        super().__init__(layout, rows)
+        self._threshold = settings.arl0 / settings.block / OVERSHOOT
+
+    @property
+    def columns(self) -> int:
+        """Numbers in a row."""
+        return self.settings.columns
+
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts rows, not time
+        rows, values = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values, np.float64)
+        self._store.check_rows(rows)
+        if rows.ndim != 1 or values.shape != (len(rows), self.columns):
+            raise ValueError(
+                f"rows and values must be of one length, and values rows of {self.columns} columns; "
+                f"got {rows.shape} and {values.shape}"
+            )
+        state = kernels.State(**self._store.arrays)
+        found = AlarmList()
+        at = kernels.advance(state, self._threshold, rows, values, 0)
+        while at < len(rows):
+            row = int(rows[at])
+            found.append(at, row, self._evidence(state, row))
+            self._begin_anew(state, row)
+            at = kernels.advance(state, self._threshold, rows, values, at + 1)
+        return found.alarms()
+
+    def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
+        """Which of these models gather no evidence at present, as they learn what is usual."""
+        head = self._store.arrays["head"][: self.rows][rows]
+        learnt = kernels.LEARNT << np.minimum(head[:, kernels.ALARMS], kernels.DOUBLINGS_MAX)
+        return np.asarray(head[:, kernels.BLOCKS] <= learnt, np.bool_)
+
+    def set_reference(self, row: int, values: F64) -> None:
+        """None is taken: a sample of each column does not tell how they go together."""
+        raise NotImplementedError("joint takes no reference: it compares a model's rows with its earlier ones")
+
+    def _begin_anew(self, state: kernels.State, row: int) -> None:
+        """After an alarm only what was learnt of the dependence of blocks stays, and that there was one."""
+        alarms = state.head[row, kernels.ALARMS] + 1
+        for array in (state.head, state.waiting, state.stats):
+            array[row] = 0
+        state.head[row, kernels.ALARMS] = alarms
+
+    def _evidence(self, state: kernels.State, row: int) -> Evidence:
+        """What is to be said about an alarm of this row that has just come; every number is finite."""
+        stats = state.stats[row, : kernels.correlations(int(state.head[row, kernels.WIDTH]))].astype(np.float64)
+        sums = stats[:, kernels.SUMS : kernels.AGED]
+        weight = weights(int(state.head[row, kernels.WIDTH]))
+        first = int(np.argmax(weight * sums.sum(axis=1)))  # shows the drift best, all together or two columns
+        blocks = min(round(float(stats[first, kernels.AGED :].sum() / sums[first].sum())) + 1, _blocks(state, row))
+        weight[[kernels.MEAN_OF_ALL, kernels.SPREAD_OF_ALL][: len(weight) // 6 + 1]] = 0.0
+        moved = int(np.argmax(weight * sums.sum(axis=1)))
+        before, after = _means(stats[moved], blocks)
+        size = self.settings.block
+        return Evidence(
+            statistic=float(state.facts[row, kernels.EVIDENCE]),
+            threshold=self._threshold,
+            effect=abs(after - before),
+            before=before,
+            after=after,
+            onset_ago=blocks * size - 1,
+            n_reference=max(_blocks(state, row) - blocks, 0) * size,
+            n_current=blocks * size,
+            category=moved,
+        )
+
+
+def moved(category: int) -> tuple[Score, Score]:
+    """What an alarm with this `category` is about."""
+    b = (1 + math.isqrt(1 + 8 * category)) // 2
+    a = category - b * (b - 1) // 2
+    return Score(a // 2, bool(a & 1)), Score(b // 2, bool(b & 1))
+
+
+def weights(columns: int) -> F64:
+    """How much the sums of each correlation of so many columns weigh, up to a factor; 0 for those that are not kept."""
+    b = np.repeat(np.arange(2 * columns), np.arange(2 * columns))
+    a = np.concatenate([np.arange(n) for n in range(2 * columns)])
+    pairs = columns * (columns - 1) // 2
+    weight = np.where((a | b) & 1 == 0, kernels.PLAIN, kernels.OTHER) / max(pairs, 1)
+    weight[a // 2 == b // 2] = 0.0
+    if columns > 2:
+        weight[[kernels.MEAN_OF_ALL, kernels.SPREAD_OF_ALL]] = kernels.WHOLE
+    return np.asarray(weight, np.float64)
+
+
+def _blocks(state: kernels.State, row: int) -> int:
+    return int(state.head[row, kernels.BLOCKS])
+
+
+def _means(one: F64, blocks: int) -> tuple[float, float]:
+    """The correlation before and in the last `blocks` blocks, of which the means of all and of the latest are made."""
+    counted = max(int(one[kernels.COUNT]), kernels.LEARNT + 1)
+    new = min(blocks, counted - kernels.LEARNT)
+    faded = (1.0 - kernels.NEWEST) ** new
+    odds = new / (counted - new)  # mean = (before + odds * after) / (1 + odds)
+    after = (one[kernels.LATEST] - faded * (1.0 + odds) * one[kernels.MEAN]) / (1.0 - faded - faded * odds)
+    before = (1.0 + odds) * one[kernels.MEAN] - odds * after
+    return math.tanh(before), math.tanh(after)

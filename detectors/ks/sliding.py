@@ -1,0 +1,256 @@
+"""Kolmogorov-Smirnov with both windows sliding: the last values of a series against those just before them.
+
+For series without a training sample whose first values mustn't stand for the truth for ever. The decision after each
+value is the one of `scipy.stats.ks_2samp(values before, last values, method="asymp")`, ties included. A value moves the
+distance by at most one step of either window, so a test far from the critical distance answers for many values, as in
+`ks_window`.
+
+    ring, in order of arrival:   | reference values | window values |
+    order:                       the same places, sorted by the value they hold
+
+A test merges the values that came since the last one into `order` and drops those whose place they took: one pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.jit import kernel, lean_kernel, prefetch
+from detectors.arrays.onset import median, newest_regime
+from detectors.arrays.rows import RowBank
+from detectors.base import F64, I64, Alarms
+from detectors.ks.critical import Scale, scale_of
+from detectors.ks.window import KsWindowBank, KsWindowSettings
+
+WAITING_MAX = 64  # values merged at once, at most
+LINE = 64  # bytes in a cache line
+FETCHED = 128 * LINE  # bytes of one array fetched ahead, at most
+
+# State.head
+SORTED = 0  # places in `order`
+NEXT = 1  # place in the ring of the next value
+WAITING = 2  # values in the ring that are not in `order` yet
+DUE = 3  # values until the next test; 0 in a fresh row
+DRIFTED = 4  # 1: the decision of the last test was drift
+HEAD = 5
+
+
+class State(NamedTuple):
+    """All series, row by row."""
+
+    head: NDArray[np.int32]  # [rows, HEAD]
+    ring: F64  # [rows, reference + window] the last values
+    order: NDArray[Any]  # [rows, reference + window] places in the ring, by value
+
+
+def ks_bank(settings: KsWindowSettings, rows: int) -> KsWindowBank | KsSlidingBank:
+    """The bank that the settings ask for."""
+    return KsSlidingBank(settings, rows) if settings.sliding else KsWindowBank(settings, rows)
+
+
+class KsSlidingBank(RowBank):
+    """The last `window` values of each series against the `reference` values before them.
+
+    This is `ks_window` with `sliding=True`.
+
+    The first decision comes with value number `reference + window`. Alarms, statistic, threshold, effect and onset are
+    those of `KsWindowBank`; before and after are exact medians. The decision falls again by itself once the new regime
+    fills both windows.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> values = np.concatenate([rng.normal(0.0, 1.0, 1500), rng.normal(3.0, 1.0, 1500)])
+    >>> bank = KsSlidingBank(KsWindowSettings(sliding=True), rows=1)
+    >>> alarms = bank.update(np.zeros(3000, np.int64), values, np.zeros(3000, np.int64))
+    >>> alarms.at.tolist(), (alarms.at - alarms.onset_ago).tolist(), bank.drifted(0)
+    ([1592], [1500], False)
+    """
+
+    effect_unit: ClassVar[str] = "ks_distance"
+    takes_reference: ClassVar[bool] = False
+
+    def __init__(self, settings: KsWindowSettings, rows: int) -> None:
+        self.settings = settings
+        length = settings.reference_size + settings.window
+        layout = {
+            "head": (np.int32, (HEAD,)),
+            "ring": (np.float64, (length,)),
+            "order": (np.int16 if length < 1 << 15 else np.int32, (length,)),
+        }
+        super().__init__(layout, rows)
+        self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
+
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+        rows, values = self._store.checked(rows, values)
+        state = State(**self._store.arrays)
+        window = self.settings.window
+        found = AlarmList()
+        at = _advance(state, window, self._scale, rows, values, 0)
+        while at < len(rows):
+            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
+            at = _advance(state, window, self._scale, rows, values, at + 1)
+        return found.alarms()
+
+    def set_reference(self, row: int, values: F64) -> None:
+        raise NotImplementedError("ks_window with sliding=True compares a series with its own past: no reference")
+
+    def drifted(self, row: int) -> bool:
+        """The decision as it stands: whether the two windows of a series differ now."""
+        return bool(self._store.arrays["head"][row, DRIFTED])
+
+    def _evidence(self, state: State, row: int) -> Evidence:
+        """What is to be said about an alarm of this row that has just come."""
+        reference, window = self.settings.reference_size, self.settings.window
+        distance, value, below = _widest(state, window, self._scale, row)
+        values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
+        current = newest_regime(values[reference:] <= value, below / reference, reference)
+        before, after = median(np.sort(values[:reference])), median(np.sort(values[-current:]))
+        unit = self._scale.unit
+        return Evidence(
+            distance / unit,
+            self._scale.critical / unit,
+            distance / unit,
+            before,
+            after,
+            current - 1,
+            reference,
+            current,
+        )
+
+
+@kernel
+def _advance(state: State, window: int, scale: Scale, rows: I64, values: F64, start: int) -> int:
+    """Feed values from `start` on; stops where a decision becomes drift.
+
+    Returns its index, or the number of values.
+    """
+    head, ring, order = state
+    n = len(rows)
+    length = ring.shape[1]
+    merged = np.empty(length, np.int64)
+    arrived = np.empty(WAITING_MAX, np.int64)
+    head_at, ring_at, order_at, order_bytes = (
+        head.ctypes.data,
+        ring.ctypes.data,
+        order.ctypes.data,
+        order.itemsize * length,
+    )
+    for i in range(start, n):
+        if i + 32 < n:
+            prefetch(head_at + 4 * HEAD * rows[i + 32])
+        if i + 3 < n and head[rows[i + 3], DUE] == 1:
+            for line in range(0, min(8 * length, FETCHED), LINE):
+                prefetch(ring_at + 8 * length * rows[i + 3] + line)
+            for line in range(0, min(order_bytes, FETCHED), LINE):
+                prefetch(order_at + order_bytes * rows[i + 3] + line)
+        row = rows[i]
+        place = head[row, NEXT]
+        ring[row, place] = values[i]
+        head[row, NEXT] = place + 1 if place + 1 < length else 0
+        waiting = head[row, WAITING] + 1
+        head[row, WAITING] = waiting
+        due = (head[row, DUE] if head[row, DUE] else length) - 1
+        head[row, DUE] = due
+        if due > 0 and waiting < WAITING_MAX:
+            continue
+        _take_in(state, row, arrived, merged)
+        if due == 0 and _test(state, window, scale, row):
+            return i
+    return n
+
+
+@lean_kernel
+def _take_in(state: State, row: int, arrived: I64, merged: I64) -> None:
+    """Merge the waiting values into the order; a place they overwrote drops out of where it stood."""
+    head, ring, order = state
+    length = ring.shape[1]
+    waiting = int(head[row, WAITING])
+    newest = (head[row, NEXT] - 1) % length
+    _sort_arrived(ring, row, newest, waiting, arrived)
+    n = 0
+    j = 0
+    for k in range(head[row, SORTED]):
+        place = np.int64(order[row, k])
+        age = newest - place
+        if age < 0:
+            age += length
+        if age < waiting:
+            continue
+        while j < waiting and ring[row, arrived[j]] < ring[row, place]:
+            merged[n] = arrived[j]
+            n += 1
+            j += 1
+        merged[n] = place
+        n += 1
+    while j < waiting:
+        merged[n] = arrived[j]
+        n += 1
+        j += 1
+    for k in range(n):
+        order[row, k] = merged[k]
+    head[row, SORTED] = n
+    head[row, WAITING] = 0
+
+
+@lean_kernel
+def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) -> None:
+    """The places of the waiting values by value, by insertion."""
+    length = ring.shape[1]
+    for j in range(waiting):
+        place = newest - j
+        if place < 0:
+            place += length
+        k = j
+        while k > 0 and ring[row, arrived[k - 1]] > ring[row, place]:
+            arrived[k] = arrived[k - 1]
+            k -= 1
+        arrived[k] = place
+
+
+@lean_kernel
+def _test(state: State, window: int, scale: Scale, row: int) -> bool:
+    """Test now and plan the next test; True when the decision has become drift."""
+    head = state.head
+    step = scale.reference_step + scale.window_step
+    distance, _, _ = _widest(state, window, scale, row)
+    if distance < scale.critical:
+        head[row, DRIFTED] = 0
+        head[row, DUE] = (scale.critical - distance + step - 1) // step
+        return False
+    risen = bool(head[row, DRIFTED] == 0)
+    head[row, DRIFTED] = 1
+    head[row, DUE] = (distance - scale.critical) // step + 1
+    return risen
+
+
+@lean_kernel
+def _widest(state: State, window: int, scale: Scale, row: int) -> tuple[int, float, int]:
+    """The distance in units of the scale, the value after which it is attained, the reference's values up to there."""
+    head, ring, order = state
+    length = ring.shape[1]
+    newest = (head[row, NEXT] - 1) % length
+    widest, widest_value, widest_below = -1, 0.0, 0
+    ahead, below = 0, 0
+    previous = ring[row, order[row, 0]]
+    for k in range(length):
+        place = np.int64(order[row, k])
+        value = ring[row, place]
+        if value != previous:  # the distance exists between different values only
+            if abs(ahead) > widest:
+                widest, widest_value, widest_below = abs(ahead), previous, below
+            previous = value
+        age = newest - place
+        if age < 0:
+            age += length
+        if age < window:
+            ahead += scale.window_step
+        else:
+            ahead -= scale.reference_step
+            below += 1
+    if widest < 0:  # all values are equal
+        return 0, previous, below
+    return widest, widest_value, widest_below

@@ -1,0 +1,5 @@
+"""The rate of rare events, such as missing values: an e-detector on zeros and ones."""
+
+from detectors.rate.bank import RateBank, RateSettings
+
+__all__ = ["RateBank", "RateSettings"]

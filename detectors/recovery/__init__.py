@@ -1,0 +1,1 @@
+"""Recovery of an alert: whether a series that drifted is back at its baseline."""

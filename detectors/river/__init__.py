@@ -1,0 +1,5 @@
+"""The drift detectors of the library river, as banks."""
+
+from detectors.river.bank import RiverBank
+
+__all__ = ["RiverBank"]

@@ -1,0 +1,148 @@
+"""The detectors of river that `river_bank` runs: where each is found, what its state is, what decides its alarms.
+
+`NoDrift` and `DummyDriftDetector` are not here, as they don't look at the values, nor is `ADWIN`, of which we have our
+own. State is taken out of the attributes that river keeps it in, which are private to river: the tests compare with
+river's objects, so a release that keeps it elsewhere is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from numpy.typing import DTypeLike
+
+from detectors.arrays.rows import Layout
+from detectors.river import settings
+from detectors.river.state import GENERATOR, MEAN, NUMBER, SAMPLE, SHARE, VARIANCE, Form, window
+
+SMALLEST = 5e-324
+
+
+class Kind(NamedTuple):
+    """One detector of river."""
+
+    settings: type[Any]
+    module: str
+    river_class: str
+    state: Mapping[str, Form]  # attribute -> how it is put into numbers; all that a decision can depend on
+    decisive: Callable[[Any], tuple[float, float]]  # after an alarm: what was compared, and with what
+    errors: bool = False  # whether it takes 0 and 1 only ...
+    inverted: bool = False  # ... and wants 1 for a value that is right
+
+    def make(self, options: Any) -> Any:
+        """A fresh detector under these settings. River is imported here: it takes a second, and few need it."""
+        made = getattr(import_module(self.module), self.river_class)
+        return made(**{name: getattr(options, name) for name in self.settings.__dataclass_fields__})
+
+    def layout(self, options: Any) -> Layout:
+        """Name -> type, and shape of one row, of the arrays that hold the state."""
+        shapes: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {}
+        for name, form in self.state.items():
+            size = 1 + getattr(options, form.size) if isinstance(form.size, str) else form.size
+            shapes[name.strip("_")] = form.dtype, (size,) if size else ()
+        return shapes
+
+
+def _page_hinkley(detector: Any) -> tuple[float, float]:
+    up = detector._sum_increase - detector._min_increase
+    down = detector._max_decrease - detector._sum_decrease
+    return {"up": up, "down": down, "both": max(up, down)}[detector.mode], detector.threshold
+
+
+def _kswin(detector: Any) -> tuple[float, float]:
+    return -math.log10(max(detector.p_value, SMALLEST)), -math.log10(detector.alpha)
+
+
+def _ddm(detector: Any) -> tuple[float, float]:
+    share, n = detector._p.get(), detector._p.n
+    reached = share + math.sqrt(share * (1 - share) / n)
+    return reached, detector._p_min + detector.drift_threshold * detector._s_min
+
+
+def _eddm(detector: Any) -> tuple[float, float]:
+    distances = detector._error_distances
+    reached = distances.mean.get() + 2 * distances.get() ** 0.5
+    return 1.0 - reached / detector._p2s_prime_max, 1.0 - detector.beta
+
+
+def _fhddm(_: Any) -> tuple[float, float]:
+    """River has let go of the oldest value by now, and with it of the share that was compared."""
+    return 1.0, 1.0
+
+
+def _hddm_a(detector: Any) -> tuple[float, float]:
+    level, now = detector.drift_confidence, detector._z
+    best = detector._x_min if detector._mean_incr(level) else detector._x_max
+    spread = (now.n - best.n) / best.n * (1.0 / now.n)
+    return abs(now.get() - best.get()), math.sqrt(spread / 2 * math.log(2.0 / level))
+
+
+def _hddm_w(detector: Any) -> tuple[float, float]:
+    level = detector.drift_confidence
+    low, high = detector._s1_incr, detector._s2_incr
+    if not detector._detect_mean_incr(level):
+        low, high = detector._s2_decr, detector._s1_decr
+    return high.ewma - low.ewma, detector._mcdiarmid_bound(low.ibc + high.ibc, level)
+
+
+RIVER: dict[str, Kind] = {
+    "page_hinkley": Kind(
+        settings.PageHinkleySettings,
+        "river.drift",
+        "PageHinkley",
+        {"_x_mean": MEAN} | dict.fromkeys(("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrease"), NUMBER),
+        _page_hinkley,
+    ),
+    "kswin": Kind(
+        settings.KswinSettings,
+        "river.drift",
+        "KSWIN",
+        {"window": window("window_size"), "_rng": GENERATOR},
+        _kswin,
+    ),
+    "ddm": Kind(
+        settings.DdmSettings,
+        "river.drift.binary",
+        "DDM",
+        {"_p": MEAN, "_p_min": SHARE, "_s_min": SHARE, "_ps_min": NUMBER},
+        _ddm,
+        errors=True,
+    ),
+    "eddm": Kind(
+        settings.EddmSettings,
+        "river.drift.binary",
+        "EDDM",
+        {"_error_distances": VARIANCE} | dict.fromkeys(("_n", "_last_error", "_n_errors", "_p2s_prime_max"), NUMBER),
+        _eddm,
+        errors=True,
+    ),
+    "fhddm": Kind(
+        settings.FhddmSettings,
+        "river.drift.binary",
+        "FHDDM",
+        {"_sliding_window": window("sliding_window_size")} | dict.fromkeys(("n_one", "_u_max", "_u_short_max"), NUMBER),
+        _fhddm,
+        errors=True,
+        inverted=True,
+    ),
+    "hddm_a": Kind(
+        settings.HddmASettings,
+        "river.drift.binary",
+        "HDDMA",
+        dict.fromkeys(("_x_min", "_x_max", "_z"), MEAN),
+        _hddm_a,
+        errors=True,
+    ),
+    "hddm_w": Kind(
+        settings.HddmWSettings,
+        "river.drift.binary",
+        "HDDMW",
+        dict.fromkeys(("_total", "_s1_incr", "_s2_incr", "_s1_decr", "_s2_decr"), SAMPLE)
+        | dict.fromkeys(("_incr_cutpoint", "_decr_cutpoint"), NUMBER),
+        _hddm_w,
+        errors=True,
+    ),
+}

@@ -1,0 +1,1 @@
+"""Tables that detectors of many series need: ids, rows of series, offsets of their events."""

@@ -1,0 +1,59 @@
+"""The calendar: what the hour of the day and the day of the week do to a series, learnt from event times.
+
+    y = mean + sum over k of a[k] cos(k w t) + b[k] sin(k w t),   w one turn a week
+
+with the first harmonics of the day (k = 7, 14, 21, 28), of the week, and those beside them that let the days of a week
+differ. Being waves of the week as a whole, they need not know where in the world a day or a weekend begins. They are
+followed by gradient steps (B. Widrow and M. E. Hoff, "Adaptive switching circuits", 1960), each value in proportion to
+the time since the one before, so that busy hours don't count for more; each error is taken before the step, so it is
+that of a forecast.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from detectors.arrays.jit import kernel
+from detectors.base import F64, I64
+from detectors.shiryaev_roberts.state import Series
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+WEEK_MS = 7 * DAY_MS
+PLACES = 2016  # of the week, at which the waves are tabulated: five minutes each
+OF_A_WEEK = np.array([7, 14, 21, 28, 1, 2, 6, 8, 13, 15])  # turns of each wave in a week
+MEMORY_MS = 4 * WEEK_MS  # time over which the calendar is averaged, once so much has passed
+PROVEN_Z, REFUTED_Z = 4.0, -1.0  # standard errors of what it saves a day, from which on it is used, and no longer
+DAYS_MIN = 7.0
+FADES = 0.75  # what the days before still count for, a week on
+
+
+def waves() -> F64:
+    """A constant, then cosine and sine of each wave, at the middle of each place of the week: [PLACES, CALENDAR]."""
+    t = (np.arange(PLACES) + 0.5) / PLACES * 2.0 * np.pi
+    turns = np.outer(t, OF_A_WEEK)
+    pairs = np.stack([np.cos(turns), np.sin(turns)], axis=2).reshape(PLACES, -1)
+    return np.ascontiguousarray(np.concatenate([np.ones((PLACES, 1)), pairs], axis=1), np.float32)
+
+
+@kernel
+def decide(series: Series, rows: I64) -> I64:
+    """At the end of a week: is the calendar used from now on? Returns the rows for which that has changed."""
+    changed = np.empty(len(rows), np.int64)
+    n = 0
+    for k in range(len(rows)):
+        one = series[rows[k]]
+        days = max(float(one.days), 2.0)
+        mean = one.gains / days
+        variance = max(one.gains_squared / days - mean * mean, 1e-12)
+        z = mean / math.sqrt(variance / (days - 1.0))
+        if (one.calendar_used == 0 and z > PROVEN_Z and days >= DAYS_MIN) or (one.calendar_used == 1 and z < REFUTED_Z):
+            one.calendar_used = 1 - one.calendar_used
+            changed[n] = rows[k]
+            n += 1
+        one.days *= FADES
+        one.gains *= FADES
+        one.gains_squared *= FADES
+    return changed[:n]

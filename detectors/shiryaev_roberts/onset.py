@@ -1,0 +1,123 @@
+"""What an alarm of `shiryaev_roberts.py` says: since when, how much, from where to where."""
+
+from __future__ import annotations
+
+import math
+from sys import float_info
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays.alarm_list import Evidence
+from detectors.base import F64, I64
+from detectors.shiryaev_roberts.state import CHAINED, Record, Series
+from detectors.shiryaev_roberts.whitening import in_units
+
+MOST_OF_TWO = 4  # edges of a series of two values
+
+
+def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: float) -> Evidence:
+    """The evidence of an alarm that has just come; every number is finite."""
+    one = series[row]
+    ago = onset_ago(one, weight)
+    newest = min(ago + 1, int(one["recent_n"]), len(one["recent"]))
+    last = (int(one["recent_n"]) - 1 - np.arange(newest)) % len(one["recent"])
+    recent = one["recent"][last].astype(np.int64)
+    used = int(one["used"])
+    now = np.bincount(recent, minlength=used + 1)
+    before = _counts(one)[: used + 1] - now
+    location = _location(one, before, now)
+    distance = np.abs(np.cumsum(before) / max(before.sum(), 1) - np.cumsum(now) / newest).max()
+    return Evidence(
+        statistic=float(one["evidence"]),
+        threshold=max(arl0 - int(one["blind"]), 50.0),
+        effect=float(distance),
+        before=location[0],
+        after=location[1],
+        onset_ago=ago,
+        n_reference=int(before.sum()),
+        n_current=ago + 1,
+    )
+
+
+def onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
+    """The mean age of the onset, weighted by the evidence for each possible one."""
+    likely = weight.astype(np.float64) * one["sums"]
+    aged = weight.astype(np.float64) * one["aged"]
+    seen = int(one["n"]) - int(one["blind"])
+    return min(max(round(float(aged.sum() / likely.sum())), 0), max(seen - 1, 0))
+
+
+def _counts(one: Record) -> I64:
+    """By cell."""
+    counts: I64 = one["counts"].astype(np.int64)
+    if one["chained"]:
+        counts = counts.reshape(-1, CHAINED).sum(axis=0, dtype=np.int64)
+    return counts
+
+
+def _location(one: Record, before: I64, now: I64) -> tuple[float, float]:
+    """Where the old and the new regime lie, given by cell: medians; where all values are one of two, means."""
+    two = None if one["whitened"] else _two_values(one, before + now)
+    if two is not None:
+        low, high, cell = two
+        return _between(low, high, before[cell] / max(before.sum(), 1)), _between(low, high, now[cell] / now.sum())
+    cell = int(np.searchsorted(np.cumsum(now), now.sum() // 2, side="right"))
+    return _before(one), _after(one, cell)
+
+
+def _two_values(one: Record, counts: I64) -> tuple[float, float, int] | None:
+    """The two values of a series, and the cell of the larger; None if it may have more."""
+    cells, used = np.flatnonzero(counts), int(one["used"])
+    if len(cells) != 2 or cells[0] == 0 or used > MOST_OF_TWO:
+        return None
+    low, high = float(one["edges"][0]), float(np.nextafter(one["edges"][used - 1], -np.inf))
+    if cells[1] == used:  # none was there when the edges were made
+        new = _latest(one)
+        new = new[np.searchsorted(one["edges"][:used], new, side="right") == used]
+        if used > 2 or not len(new) or (new != new[0]).any():
+            return None
+        high = float(new[0])
+    return low, high, int(cells[1])
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return (1.0 - share) * low + share * high
+
+
+def _before(one: Record) -> float:
+    """The median of the old regime."""
+    middle = float(one["middle"])
+    return _finite(in_units(one, float(one["level"])) if one["whitened"] else middle)
+
+
+def _after(one: Record, cell: int) -> float:
+    """The median of the new regime, given the cell it lies in."""
+    if one["whitened"]:
+        # An ARMA(1,1) whose innovations move by r moves by r (1 + theta) / (1 - phi) in the end.
+        gain = (1.0 + float(one["theta"])) / (1.0 - float(one["phi"])) * math.sqrt(float(one["h"]))
+        moved = (_in_cell(one, cell, np.empty(0)) - float(one["middle"])) * gain
+        return _finite(in_units(one, float(one["level"]) + moved))
+    return _finite(_in_cell(one, cell, _latest(one)))
+
+
+def _latest(one: Record) -> F64:
+    """The last values, the newest first."""
+    kept = min(int(one["recent_n"]), len(one["latest"]))
+    newest = (int(one["recent_n"]) - 1 - np.arange(kept)) % len(one["recent"]) % len(one["latest"])
+    values: F64 = one["latest"][newest]
+    return values
+
+
+def _in_cell(one: Record, cell: int, values: F64) -> float:
+    """The newest of the values that lies in the cell, else the middle of it, or its only edge."""
+    edges = one["edges"][: int(one["used"])]
+    inside: I64 = np.flatnonzero(np.searchsorted(edges, values, side="right") == cell)
+    if len(inside):
+        return float(values[inside[0]])
+    low, high = float(edges[max(cell - 1, 0)]), float(edges[min(cell, len(edges) - 1)])
+    return 0.5 * _finite(low) + 0.5 * _finite(high)
+
+
+def _finite(value: float) -> float:
+    return min(max(value, -float_info.max), float_info.max)

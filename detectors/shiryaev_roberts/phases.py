@@ -1,0 +1,126 @@
+"""What is rare in the life of a series of `shiryaev_roberts.py`, done for all series at once that have come to it.
+
+Nearly every series comes to its cells and to its first look; the kernels do those, whole batches of series at a time.
+The rest is done series by series.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from detectors.base import I64
+from detectors.shiryaev_roberts import calendar, cells, whitening
+from detectors.shiryaev_roberts import dependence as gate
+from detectors.shiryaev_roberts import markov_chain as chain
+from detectors.shiryaev_roberts.evidence import BLIND, BLIND_AGAIN, follow_all
+from detectors.shiryaev_roberts.kernel_types import (
+    ALARM,
+    CELLS_DUE,
+    FIT_DUE,
+    HALVING_DUE,
+    LOOK_DUE,
+    NOTHING,
+    REVISION_DUE,
+    WEEK_DUE,
+)
+from detectors.shiryaev_roberts.state import Series
+from detectors.shiryaev_roberts.tempering import revise, temper
+
+TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
+
+
+def do_what_is_due(series: Series, rows: I64) -> None:
+    """What the last values of these series called for, each row once; see `rank_evidence.py`."""
+    due = series["due"][rows]
+    series["due"][rows] = NOTHING
+    ready = rows[due == CELLS_DUE]
+    for first in range(0, len(ready), TOGETHER):
+        _make_cells(series, ready[first : first + TOGETHER])
+    _look(series, rows[due == LOOK_DUE])
+    revise(series, rows[due == REVISION_DUE])
+    for row in calendar.decide(series, rows[due == WEEK_DUE]).tolist():
+        whitening.begin_learning(series, row)
+    for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_anew)):
+        for row in rows[due == reason].tolist():
+            do(series, row)
+
+
+def _make_cells(series: Series, rows: I64) -> None:
+    samples = series["waiting"][rows]  # a copy, as cells take its place
+    cells.settle(series, rows, np.sort(samples, axis=1))
+    series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
+    gate.forget(series, rows)
+    follow_all(series, rows, cells.scores(samples))
+    for k in np.flatnonzero(series["chained"][rows]).tolist():
+        one = series[rows[k]]
+        one["chained"] = 0
+        if chain.fits(one):
+            _chain(series, int(rows[k]), np.searchsorted(one["edges"][: one["used"]], samples[k], side="right"))
+
+
+def _look(series: Series, rows: I64) -> None:
+    """Is there dependence? Those that show some learn it; the others go on."""
+    passed = (series["calm"][rows] == 1) & (series["n"][rows] == BLIND)
+    passed |= (series["chained"][rows] == 1) | ~gate.depends(series, rows)
+    temper(series, rows[passed])
+    for row in rows[~passed].tolist():
+        _learn_dependence(series, row)
+
+
+def _end_learning(series: Series, row: int) -> None:
+    one, rows = series[row], np.array([row])
+    if whitening.has_left(series, row):
+        _begin(series, row)
+        return
+    residuals = whitening.fit(series, row)
+    gate.forget(series, rows)
+    if residuals is None:
+        _begin(series, row)
+        one["calm"] = 1
+        return
+    cells.settle(series, rows, np.sort(residuals)[np.newaxis])
+    one["whitened"], one["n"], one["blind"] = 1, len(residuals), BLIND
+    follow_all(series, rows, cells.scores(residuals[np.newaxis]))
+    temper(series, rows)
+
+
+def _begin_anew(series: Series, row: int) -> None:
+    """After an alarm, all that was learnt is of the old regime, but for whether there is dependence to be learnt."""
+    one = series[row]
+    if one["whitened"]:
+        whitening.begin_learning(series, row)
+    elif one["chained"] or (one["alarms"] >= gate.TOO_MANY and chain.fits(one)):
+        _begin(series, row)
+        one["chained"], one["blind"] = 1, BLIND
+    elif one["alarms"] >= gate.TOO_MANY:
+        _learn_dependence(series, row)
+    else:
+        proven = one["n"] >= BLIND and one["power"] == 1.0
+        _begin(series, row)
+        one["blind"] = BLIND_AGAIN if proven else BLIND
+
+
+def _learn_dependence(series: Series, row: int) -> None:
+    one = series[row]
+    if chain.fits(one):
+        known = min(int(one["recent_n"]), len(one["recent"]))
+        _chain(series, row, one["recent"][(int(one["recent_n"]) - known + np.arange(known)) % len(one["recent"])])
+        return
+    whitening.know_scale(series, row, partial(cells.quantile, series[row]))
+    series[row]["calendar"] = 0.0
+    whitening.begin_learning(series, row)
+
+
+def _chain(series: Series, row: int, last: I64) -> None:
+    chain.begin(series[row], last)
+    series[row]["blind"] = BLIND
+    gate.forget(series, np.array([row]))
+
+
+def _begin(series: Series, row: int) -> None:
+    one = series[row]
+    way, alarms = one["way"], one["alarms"]
+    series[row] = np.zeros((), series.dtype)
+    one["way"], one["alarms"] = way, alarms

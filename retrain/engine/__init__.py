@@ -1,0 +1,1 @@
+"""Alerts and commands in, actions out: one handler a file; `engine.py` is the only one that is called."""

@@ -1,0 +1,95 @@
+"""One incident a model: what moved, since when, and what was decided about it.
+
+These are the records of the topic `driftline.incidents`; `docs/schemas/incident.v1.json` is generated from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+
+from retrain.messages.alert import Alert
+from retrain.messages.ids import derived_id
+from retrain.messages.outcome import Outcome
+from retrain.messages.shift import Move
+from retrain.messages.value import record
+
+
+class IncidentState(StrEnum):
+    """Whether alerts still join the incident."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@record
+class Incident:
+    """The drift of one version of one model, from its first alert until it is closed.
+
+    Each change is published whole, keyed by `incident_id`: the newest record of an id says it all. Times never turn.
+    """
+
+    incident_id: str  # derived from the first alert
+    state: IncidentState
+    model_id: str  # `source:<name>` for a feature source, `fleet:<column>` for a storm
+    model_version: str  # "" while no event has named one
+    opened_at: datetime  # UTC
+    last_alert_at: datetime  # UTC
+    columns: tuple[Move, ...]  # what moved, strongest first; one entry a column and detector, its strongest
+    alerts: int  # alerts absorbed, the first one included; `firing` and `ready` of one alert count once
+    request_id: str | None  # the latest retrain request that came of it
+    reason: Outcome  # why this record was published: the last change of the incident
+    decision: Outcome  # what the latest alert meant for a retrain request, and if nothing, why
+    model_count: int = 1  # more than one in a storm, or of a source that several use
+    models: tuple[str, ...] = ()  # of a storm those that joined first, of a source those that use it
+
+    @classmethod
+    def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:
+        """A new incident with this alert as its first."""
+        return cls(
+            incident_id=derived_id("incident", alert.model_id, alert.alert_id),
+            state=IncidentState.OPEN,
+            model_id=alert.model_id,
+            model_version=version,
+            opened_at=now,
+            last_alert_at=now,
+            columns=(Move.of(alert),),
+            alerts=1,
+            request_id=None,
+            reason=Outcome.INCIDENT_OPENED,
+            decision=decision,
+        )
+
+    def absorb(
+        self, alert: Alert, version: str, now: datetime, decision: Outcome, *, is_new: bool, columns_max: int
+    ) -> Incident:
+        """The incident with one more alert, or with news (`is_new` false) of an alert it holds already."""
+        return replace(
+            self,
+            model_version=version,
+            last_alert_at=now,
+            columns=_with_move(self.columns, Move.of(alert), columns_max),
+            alerts=self.alerts + is_new,
+            reason=Outcome.ABSORBED,
+            decision=decision,
+        )
+
+    def closed(self, reason: Outcome) -> Incident:
+        return replace(self, state=IncidentState.CLOSED, reason=reason)
+
+
+def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[Move, ...]:
+    """The moves with this one among them, unless a stronger one of its series stands there already."""
+    rest = []
+    for other in moves:
+        if other.series != move.series:
+            rest.append(other)
+        elif other.alert_id != move.alert_id and other.strength >= move.strength:
+            return moves
+    rest.append(move)
+    return tuple(sorted(rest, key=_strongest_first)[:columns_max])
+
+
+def _strongest_first(move: Move) -> tuple[float, str, str, str]:
+    return -move.strength, *move.series

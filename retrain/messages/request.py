@@ -1,0 +1,115 @@
+"""The question put to a training pipeline: retrain this model, on exactly this data.
+
+These are the records of the topic `driftline.retrain-requests`; `docs/schemas/retrain-request.v1.json` is generated
+from them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from retrain.messages.alert import Alert
+from retrain.messages.ids import derived_id
+from retrain.messages.incident import Incident
+from retrain.messages.shift import Move
+from retrain.messages.value import record
+
+SCHEMA_VERSION: Literal[1] = 1
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class Approval(StrEnum):
+    """Whether a person has to say yes before the training pipeline starts."""
+
+    REQUIRED = "required"
+    NOT_REQUIRED = "not_required"
+
+
+class RequestReason(StrEnum):
+    """Why a retrain is asked for."""
+
+    DRIFT = "drift"
+
+
+@record
+class TrainingWindow:
+    """A stretch of one topic-partition to train on.
+
+    Offsets are exact: [start_offset, end_offset), as Kafka's own end offsets. Times are those of the first and the last
+    event of the stretch, both inclusive, for stores that know no offsets; events in between that were late may have
+    times outside.
+    """
+
+    topic: str
+    partition: int
+    start_offset: int  # inclusive: the first event of the new regime
+    end_offset: int  # exclusive: one beyond the event with which there was enough to retrain on
+    start_time: datetime  # UTC, inclusive
+    end_time: datetime  # UTC, inclusive; never before `start_time`
+
+
+@record
+class RetrainRequest:
+    """One request to retrain one model. A repeat of the record has the same `request_id` and the same content."""
+
+    request_id: str  # of [a-z0-9-], at most 63 characters; derived from the alert that triggered it
+    model_id: str
+    model_version: str  # the version that drifted; "" when events name none
+    reason: RequestReason
+    incident_id: str
+    evidence: tuple[Move, ...]  # what moved, strongest first; the triggering alert last if not among those kept
+    training_window: tuple[TrainingWindow, ...]  # at least one
+    requested_at: datetime  # UTC, event time
+    expires_at: datetime  # UTC, event time, exclusive: from here on the request is no longer open
+    approval: Approval
+    schema_version: Literal[1]
+
+
+def has_training_window(alert: Alert) -> bool:
+    """Whether onset and end are two places of one topic-partition, in order."""
+    start, end = alert.onset, alert.ready_at
+    if end is None or end.offset < start.offset:
+        return False
+    return start.topic == end.topic and start.partition == end.partition
+
+
+def training_window_of(alert: Alert) -> TrainingWindow | None:
+    """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
+    start, end = alert.onset, alert.ready_at
+    if end is None or not has_training_window(alert):
+        return None
+    return TrainingWindow(
+        topic=start.topic,
+        partition=start.partition,
+        start_offset=start.offset,
+        end_offset=end.offset + 1,
+        start_time=start.event_time,
+        end_time=max(start.event_time, end.event_time),
+    )
+
+
+def request_for(
+    alert: Alert, incident: Incident, window: TrainingWindow, now: datetime, expires_after_s: float, approval: Approval
+) -> RetrainRequest:
+    """The request that this alert, being the latest of this incident, makes at event time `now`."""
+    trigger = Move.of(alert)
+    return RetrainRequest(
+        request_id=derived_id("retrain", alert.model_id, alert.alert_id, name=alert.model_id),
+        model_id=alert.model_id,
+        model_version=incident.model_version,
+        reason=RequestReason.DRIFT,
+        incident_id=incident.incident_id,
+        evidence=incident.columns if trigger in incident.columns else (*incident.columns, trigger),
+        training_window=(window,),
+        requested_at=now,
+        expires_at=later(now, expires_after_s),
+        approval=approval,
+        schema_version=SCHEMA_VERSION,
+    )
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """The moment so many seconds later, or the last one the calendar has."""
+    return _LAST if (_LAST - moment).total_seconds() < seconds else moment + timedelta(seconds=seconds)

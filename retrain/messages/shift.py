@@ -1,0 +1,51 @@
+"""What one detector says moved."""
+
+from __future__ import annotations
+
+from retrain.messages.alert import Alert, Place
+from retrain.messages.strength import strength_of
+from retrain.messages.value import record
+
+
+@record
+class Move:
+    """What one detector says moved: the facts of an alert that people and pipelines ask for."""
+
+    alert_id: str
+    column: str
+    detector: str
+    effect: float  # how much moved, in `effect_unit`; never negative
+    effect_unit: str  # "ks_distance", "tv_distance", "sd", "correlation", "rate" or "rank_biserial"
+    before: float  # location of the old regime, in the column's units; the share of `category` where one is named
+    after: float  # the same of the new regime
+    onset: Place  # first event of the new regime, as estimated
+    category: str = ""  # whose share moved most; "" for columns of numbers
+    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most
+    segment: str = ""  # in which it moved; "" for the model as a whole
+
+    @classmethod
+    def of(cls, alert: Alert) -> Move:
+        """What this alert says moved."""
+        return cls(
+            alert_id=alert.alert_id,
+            column=alert.column,
+            detector=alert.detector,
+            effect=alert.effect,
+            effect_unit=alert.effect_unit,
+            before=alert.before,
+            after=alert.after,
+            onset=alert.onset,
+            category=alert.category,
+            columns=alert.columns,
+            segment=alert.segment,
+        )
+
+    @property
+    def series(self) -> tuple[str, str, str]:
+        """Of what it is the strongest move: column, detector and segment."""
+        return self.column, self.detector, self.segment
+
+    @property
+    def strength(self) -> float:
+        """The effect on one scale for all units, 0 to 1."""
+        return strength_of(self.effect, self.effect_unit)

@@ -1,0 +1,1 @@
+"""When drift is worth a retrain: settings, rules, inhibition."""

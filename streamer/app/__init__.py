@@ -1,0 +1,1 @@
+"""Composition roots: run on Kafka, replay, record, verify offline, inspect, provision topics."""

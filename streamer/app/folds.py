@@ -1,0 +1,123 @@
+"""From a configuration to the folds it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detectors.registry import DEFAULT, DETECTORS
+from streamer.codecs import CODECS
+from streamer.codecs.base import Codec
+from streamer.config import Config
+from streamer.contracts.watermarks import SKEW_MAX_S
+from streamer.decide import DecideFold
+from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.monitors.detector_set import reference_size
+from streamer.detect.monitors.flow import FLOW
+from streamer.errors import UsageError
+from streamer.eventlog.units import DECIDE, Units
+from streamer.references.table import References, load_references
+from streamer.runtime.unit import Fold
+
+
+class CanonicalCodecs(dict[str, Codec]):
+    """A codec for whatever topic comes: canonical JSON events. For replays without a configuration."""
+
+    def __missing__(self, topic: str) -> Codec:
+        settings, codec = CODECS["json"]
+        return self.setdefault(topic, codec(settings()))
+
+
+def units(config: Config) -> Units:
+    return Units(decide=frozenset(read_by_decide(config)))
+
+
+def read_by_decide(config: Config) -> tuple[str, ...]:
+    """The topics of the decide fold."""
+    return config.outputs.alerts, config.outputs.control, config.outputs.clock
+
+
+class ConfiguredFolds:
+    """Makes the folds that a configuration describes, or earlier settings of the same service.
+
+    Codecs and references are shared: they hold no state of a unit. References are always the present ones, as a history
+    knows settings by their text and not the training data they name.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Raises `UsageError` when the reference file can't be used."""
+        self.settings = config.settings_text
+        self.fingerprint = config.fingerprint
+        self._references = _references(config)
+        self._configs = {self.settings: config}
+        self._detect: dict[str, DetectSettings] = {}
+
+    def fresh(self, unit: str, settings: str) -> Fold:
+        """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
+        config = self._config(settings)
+        if unit == DECIDE:
+            skew_max_s = max((topic.skew_max_s for topic in config.topics.values()), default=SKEW_MAX_S)
+            return DecideFold(config.retrain, config.outputs, config.sources, skew_max_s)
+        return DetectFold(self._detect_settings(settings))
+
+    def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
+        """A fold with the state of this one and other settings, and the detectors that begin anew because of them."""
+        moved = self.fresh(unit, settings)
+        if not (isinstance(fold, DetectFold) and isinstance(moved, DetectFold)):
+            moved.load(fold.dump())
+            return moved, []
+        before, after = fold.settings, moved.settings
+        anew = [name for name, one in after.detectors.items() if before.detectors.get(name) != one]
+        if (before.flows, before.labels.timeout_s) != (after.flows, after.labels.timeout_s):
+            anew.append(FLOW)
+        moved.load(fold.dump(), anew)
+        return moved, anew
+
+    def _config(self, settings: str) -> Config:
+        if settings not in self._configs:
+            try:
+                self._configs[settings] = Config.model_validate_json(settings)
+            except ValueError as problem:
+                raise UsageError(
+                    f"The state was made under settings that this version does not understand ({problem}): fold it to "
+                    "its end with the version that made it (stop that one in order), then start this one"
+                ) from problem
+        return self._configs[settings]
+
+    def _detect_settings(self, settings: str) -> DetectSettings:
+        if settings not in self._detect:
+            config = self._config(settings)
+            self._detect[settings] = DetectSettings(
+                codecs=_codecs(config),
+                detectors=config.watching,
+                min_events_after_onset=config.retrain.min_events_after_onset,
+                labels=config.labels,
+                limits=config.limits,
+                outputs=config.outputs,
+                tells_time=True,
+                references=self._references,
+                sources=config.sources,
+                segments=config.segments,
+                watch=config.watch,
+                flows=config.flows,
+                absence=config.absence,
+            )
+        return self._detect[settings]
+
+
+def _codecs(config: Config) -> Mapping[str, Codec]:
+    if not config.topics:
+        return CanonicalCodecs()
+    return {topic: CODECS[settings.codec][1](settings) for topic, settings in config.topics.items()}
+
+
+def _references(config: Config) -> References:
+    """Thinned to what the hungriest of the detectors takes."""
+    if config.references.file is None:
+        return References()
+    sizes = [reference_size(settings) for settings in config.detectors.values()]
+    return load_references(config.references.file, max(sizes, default=0) or reference_size_by_default())
+
+
+def reference_size_by_default() -> int:
+    """The size of a reference where no detector states one."""
+    return max(reference_size(DETECTORS[name].settings()) for name in DEFAULT)

@@ -1,0 +1,39 @@
+"""What a service watches of a model, as of its newest checkpoints. Nothing is written, and no broker is asked."""
+
+from __future__ import annotations
+
+from streamer.app.folds import ConfiguredFolds
+from streamer.checkpoints.store import CheckpointStore
+from streamer.config import Config
+from streamer.detect.fold import DetectFold
+from streamer.detect.inspect import WatchedColumn, columns_of
+from streamer.errors import UsageError
+from streamer.eventlog.units import DETECT
+
+
+def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
+    """The columns of a model in the newest checkpoint of each unit that can be used.
+
+    Raises `UsageError` when there is no checkpoint at all.
+    """
+    where = config.checkpoints.url
+    store = None if where is None else CheckpointStore(where, config.kafka.group)
+    units = [] if store is None else [unit for unit in store.units() if unit.startswith(DETECT)]
+    if store is None or not units:
+        raise UsageError(
+            f"there is no checkpoint of group {config.kafka.group} in {where or 'checkpoints.url, which is null'}: "
+            "a running service writes one after a while; name a recording to look at instead"
+        )
+    folds = ConfiguredFolds(config)
+    found: list[WatchedColumn] = []
+    for unit in units:
+        for checkpoint in store.newest_first(unit):
+            snapshot = checkpoint.read()
+            if snapshot is None:
+                continue
+            fold = folds.fresh(unit, checkpoint.settings)
+            fold.load(snapshot)
+            if isinstance(fold, DetectFold):
+                found += columns_of(unit, fold, model)
+            break
+    return found

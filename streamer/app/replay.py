@@ -1,0 +1,195 @@
+"""What the commands do, as functions: replay recordings, run against Kafka, record topics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from streamer.app.folds import ConfiguredFolds, units
+from streamer.clock import Clock, SystemClock
+from streamer.config import Config
+from streamer.detect.alert_book import time_of
+from streamer.detect.fold import DetectFold
+from streamer.detect.inspect import WatchedColumn, columns_of
+from streamer.errors import UsageError
+from streamer.eventlog.base import Epoch, Output
+from streamer.eventlog.memory import MemoryLog
+from streamer.eventlog.recordings.log import RecordedLog
+from streamer.eventlog.recordings.recording import open_recording
+from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.recovery import NoCheckpoints, Recovery
+from streamer.telemetry.observers import ReplayObserver
+
+if TYPE_CHECKING:
+    from streamer.eventlog.kafka.connection import KafkaConnection
+
+POLL_S = 0.2
+POLL_RECORDS_MAX = 100_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a replay saw, and what came of it."""
+
+    records: int
+    events: int
+    values: int
+    dead_letters: int
+    models: int
+    series: int
+    alarms: int
+    alerts: int
+    incidents: int
+    requests: int
+    first_event_time: datetime | None
+    last_event_time: datetime | None
+    seconds: float
+
+
+def replay(
+    config: Config,
+    recordings: Sequence[str],
+    topic: str | None,
+    publish: Callable[[Output], None],
+    progress: Callable[[int, int | None], None],
+) -> Summary:
+    """Fold recordings as the service would. `publish` gets every output, `progress` (done, total or None).
+
+    Without configured topics, every topic in the recordings holds canonical JSON events. Raises `UsageError` when a
+    recording can't be read, or holds nothing of the configured topics.
+    """
+    clock = SystemClock()
+    started_s = clock.monotonic_s()
+    service = _folded(config, recordings, topic, publish, progress, clock)
+    summary = _summary(service, clock.monotonic_s() - started_s)
+    if summary.records == 0 and config.topics:
+        raise UsageError(
+            f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
+            "in the recording, or leave the configuration out"
+        )
+    return summary
+
+
+def columns_of_recordings(
+    config: Config,
+    model: str,
+    recordings: Sequence[str],
+    topic: str | None,
+    progress: Callable[[int, int | None], None],
+) -> list[WatchedColumn]:
+    """What is watched of a model at the end of recordings; see `replay`."""
+    service = _folded(config, recordings, topic, lambda _: None, progress, SystemClock())
+    units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
+    folds = [(name, unit.fold) for name, unit in units]
+    return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]
+
+
+def _folded(
+    config: Config,
+    recordings: Sequence[str],
+    topic: str | None,
+    publish: Callable[[Output], None],
+    progress: Callable[[int, int | None], None],
+    clock: Clock,
+) -> Service:
+    """The service that has folded the recordings to their end."""
+    with ExitStack() as opened:
+        files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
+        outputs = MemoryLog([config.outputs.alerts, config.outputs.clock])
+        outputs.end_input()
+        control = config.outputs.control
+        source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])
+
+        def tell() -> None:
+            at = source.progress()
+            progress(at.done, at.total)
+
+        def hand_on(output: Output) -> None:
+            publish(output)
+            if output.topic not in outputs.subscribed:  # nobody will read it back
+                outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
+
+        def folded(epoch: Epoch) -> None:
+            for name in outputs.subscribed:  # read back and decided upon
+                if name in epoch.ends:
+                    outputs.store.forget(name, 0, epoch.ends[name])
+
+        service = _service(config, source, clock, ReplayObserver(hand_on, folded, tell))
+        service.run(stopped=lambda: False)
+    return service
+
+
+def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:
+    """What folds a recording: nothing is kept, and every poll ends an epoch."""
+    nothing = NoCheckpoints()
+    recovery = Recovery(source, ConfiguredFolds(config), nothing)
+    return Service(units(config), recovery, CommitSettings(interval_s=0), clock, observer, nothing)
+
+
+def _summary(service: Service, seconds: float) -> Summary:
+    tally: Counter[str] = Counter()
+    detect = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    for unit in service.units.values():
+        for (what, *which), n in unit.fold.tally.items():
+            tally[which[0] if what == "outcomes" else what] += n
+            if what == "alerts" and which != ["firing"]:
+                tally["told again"] += n
+    for fold in detect:
+        tally["read"] += sum(n for key, n in fold.tally.items() if key[0] == "records")
+    seen = [fold for fold in detect if fold.newest_event_time_ms >= 0]
+    return Summary(
+        records=tally["read"],
+        events=tally["events"],
+        values=tally["values"],
+        dead_letters=tally["dead_letters"],
+        models=len({name for fold in detect for name in fold.names.models.names}),
+        series=sum(fold.series for fold in detect),
+        alarms=tally["alarms"],
+        alerts=tally["alerts"] - tally["told again"],
+        incidents=tally["incident_opened"],
+        requests=tally["request_made"],
+        first_event_time=min((time_of(fold.oldest_event_time_ms) for fold in seen), default=None),
+        last_event_time=max((time_of(fold.newest_event_time_ms) for fold in seen), default=None),
+        seconds=seconds,
+    )
+
+
+def record(
+    connection: KafkaConnection,
+    topics: Sequence[str],
+    out: str,
+    *,
+    start: Literal["earliest", "latest"],
+    until_end: bool,
+    records_max: int | None,
+    stop: threading.Event,
+    progress: Callable[[int, int | None], None],
+) -> int:
+    """Copy topics to a Parquet recording until their present end, so many records, or `stop`; returns how many.
+
+    Raises `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
+    """
+    from streamer.eventlog.kafka.reader import KafkaReader
+    from streamer.eventlog.recordings.recording import RecordingWriter
+
+    done = 0
+    with ExitStack() as opened:
+        reader = KafkaReader(connection, topics, start)
+        opened.callback(reader.close)
+        writer = opened.enter_context(RecordingWriter(out))
+        total = records_max or (reader.waiting if until_end else None)
+        while not (stop.is_set() or done == records_max or (until_end and reader.at_end())):
+            for records in reader.poll(POLL_S):
+                part = records if records_max is None else records.part(0, records_max - done)
+                writer.write(part)
+                done += len(part)
+            progress(done, total)
+    return done

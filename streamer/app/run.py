@@ -1,0 +1,95 @@
+"""The service on Kafka: what `driftline run` does in each of its workers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+from detectors.segment_gap import SEGMENT_GAP
+from streamer.app.folds import ConfiguredFolds, read_by_decide, units
+from streamer.app.warm_up import warm_up
+from streamer.checkpoints.scheduler import Checkpointing
+from streamer.checkpoints.store import CheckpointStore
+from streamer.clock import SystemClock
+from streamer.config import Config
+from streamer.detect.monitors.flow import FLOW
+from streamer.eventlog.kafka.log import KafkaLog
+from streamer.eventlog.kafka.settings import KafkaLogSettings
+from streamer.runtime.loop import Service
+from streamer.runtime.recovery import NoCheckpoints, Recovery
+from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.observers import MetricsObserver, Observers, Progress, ProgressLog
+from streamer.telemetry.watchdog import Watchdog
+
+POLL_RECORDS_MAX = 100_000
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, stop: threading.Event, worker: int, progressed: Callable[[], None]) -> None:
+    """Attach to Kafka as one member of the group and fold until told to stop; `progressed` is called at every commit.
+
+    Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
+    or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
+    made from, and `Doubt` when a commit's outcome is not certain.
+    """
+    from streamer.app.provisioning import check_needed, needed_topics
+    from streamer.eventlog.kafka.admin import preflight
+
+    folds = ConfiguredFolds(config)  # first of all, because it needs no broker to find out that a file is wrong
+    warm_up(config.detectors)
+    connection = config.kafka.connection()
+    preflight(connection)
+    check_needed(connection, list(needed_topics(config)))
+    clock = SystemClock()
+    metrics = Metrics()
+    settings = log_settings(config, worker)
+    others = [name for name, is_on in ((FLOW, config.flows.watch), (SEGMENT_GAP, bool(config.segments))) if is_on]
+    metrics.expect(settings.topics, [*config.detectors, *others])
+    with ExitStack() as opened:
+        endpoint = metrics.serve(config.metrics.host, config.metrics.port)
+        opened.callback(endpoint.stop)
+        log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
+        watchdog = Watchdog(metrics.idle_s)
+        opened.callback(watchdog.stop)
+        # Closed at a normal end only: after an error nobody knows what its clients wait for, and the process ends.
+        source = KafkaLog(connection, settings, units(config).of)
+
+        def lag() -> Iterable[tuple[tuple[str, int], int]]:
+            return source.lag().items()
+
+        store = open_store(config)
+        keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
+        recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
+        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed, clock))
+        log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
+        Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
+        metrics.ready(False)
+        source.close()
+        log.info("stopped; everything folded is committed")
+
+
+def log_settings(config: Config, worker: int) -> KafkaLogSettings:
+    """How a worker reads and writes Kafka."""
+    from streamer.app.provisioning import needed_topics
+
+    written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
+    return KafkaLogSettings(
+        topics=(*config.topics, *read_by_decide(config)),
+        group_id=config.kafka.group,
+        worker=worker,
+        delivery=config.kafka.delivery,
+        epochs_topic=config.outputs.epochs,
+        outputs=tuple(name for name in written if name != config.outputs.epochs),
+        start=config.kafka.start,
+        session_timeout_s=config.kafka.session_timeout_s,
+        records_max=min(config.commit.records_max, POLL_RECORDS_MAX),
+        commit_deadline_s=config.commit.deadline_s,
+    )
+
+
+def open_store(config: Config) -> CheckpointStore | None:
+    """Where checkpoints are kept, if anywhere. Raises `UsageError` when the URL can't be used."""
+    return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)

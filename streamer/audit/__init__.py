@@ -1,0 +1,1 @@
+"""Read models over what was published: requests, silences, explanations, timelines."""

@@ -1,0 +1,86 @@
+"""Where the records of an audit come from: the topics of a service, or what a replay has written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streamer.config import Config
+from streamer.contracts.topics import OutputTopics
+from streamer.errors import UsageError
+from streamer.eventlog.base import Records
+
+if TYPE_CHECKING:
+    from streamer.eventlog.recordings.recording import Recording
+
+Told = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
+Source = Callable[[], Iterator[Told]]  # all records, kind by kind in the order in which they were published
+
+KINDS = ("alert", "incident", "request", "decision")
+
+
+class _Line(msgspec.Struct):
+    type: str = ""
+
+
+def of_service(config: Config) -> Source:
+    """The topics of a service, as they are whenever the source is asked. Raises `BrokerError` then, if ever."""
+    from streamer.eventlog.kafka.reader import read_to_end
+
+    topics = kinds_of(config.outputs)
+    return lambda: _told(read_to_end(config.kafka.connection(), list(topics)), topics)
+
+
+def of_file(path: str, outputs: OutputTopics) -> Source:
+    """Standard output of a replay as a file, or a Parquet recording of Driftline's topics.
+
+    Raises `UsageError` when asked, if the file can't be read or is something else.
+    """
+    return lambda: _of_file(path, kinds_of(outputs))
+
+
+def kinds_of(outputs: OutputTopics) -> dict[str, str]:
+    """Topic -> the kind of its records."""
+    return dict(zip((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions), KINDS, strict=True))
+
+
+def _of_file(path: str, topics: dict[str, str]) -> Iterator[Told]:
+    from streamer.eventlog.recordings.recording import open_recording
+
+    with open_recording(path, "lines") as recording:
+        for records in _stretches(recording):
+            if records.topic in topics:
+                yield from _told([records], topics)
+            elif records.topic == "lines":
+                yield from _lines(path, records)
+
+
+def _stretches(recording: Recording) -> Iterator[Records]:
+    for chunk in recording.chunks():
+        yield from chunk.split()
+
+
+def _told(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[Told]:
+    for records in stretches:
+        for i in range(len(records)):
+            value = records.value_of(i)
+            if value is not None:
+                yield topics[records.topic], value
+
+
+def _lines(path: str, records: Records) -> Iterator[Told]:
+    for i in range(len(records)):
+        value = records.value_of(i) or b""
+        try:
+            kind = msgspec.json.decode(value, type=_Line).type
+        except msgspec.MsgspecError:
+            kind = ""
+        if kind in KINDS:
+            yield kind, value
+        elif kind != "dead_letter":
+            raise UsageError(
+                f"{path}: line {i + 1} is not of what `driftline replay` writes. Replay recordings of events first: "
+                "`driftline replay june.parquet > june.jsonl`"
+            )

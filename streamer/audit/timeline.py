@@ -1,0 +1,150 @@
+"""The records of a trail as lines for people, in order of time, with the numbers and the named reason of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from retrain.messages.alert import Alert, AlertKind, AlertState
+from retrain.messages.decision import Decision
+from retrain.messages.incident import Incident, IncidentState
+from retrain.messages.lifecycle import REFUSALS
+from retrain.messages.outcome import Outcome
+from retrain.messages.request import RetrainRequest
+from streamer.audit.explanation import Fate, Fates, clock, many, number
+from streamer.audit.trail import Record, Trail
+
+INDENT: Final = " " * 18
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the story."""
+
+    at: datetime
+    rank: int  # among those of one time: causes go first
+    record: Record
+    lines: tuple[str, ...]  # the first one without its time
+
+
+def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[Entry]:
+    """The wanted records in order of time."""
+    fates = Fates(trail)
+    found = [
+        *(_of_alert(fates, alert) for alert in trail.alerts if wanted(alert)),
+        *_of_incidents(trail, [incident for incident in trail.incidents if wanted(incident)]),
+        *(_of_request(request) for request in trail.requests if wanted(request)),
+        *(_of_decision(decision) for decision in trail.decisions if wanted(decision)),
+    ]
+    return sorted(found, key=lambda entry: (entry.at, entry.rank))
+
+
+def text_of(story: Iterable[Entry]) -> Iterator[str]:
+    """The lines of it; what belongs to a record stands under it."""
+    for entry in story:
+        first, *more = entry.lines
+        yield f"{clock(entry.at)}  {first}"
+        for line in more:
+            yield INDENT + line
+
+
+def _of_alert(fates: Fates, alert: Alert) -> Entry:
+    ends = [f"=> {_why(fate)}" for fate in fates.of(alert)]
+    head = f"alert     {alert.alert_id} {alert.state} ({alert.resolution or alert.kind})"
+    if alert.state is not AlertState.FIRING:
+        return Entry(alert.event_time, 0, alert, (head, *ends))
+    onset = alert.onset
+    against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
+    if alert.kind is AlertKind.LIMIT:
+        full = f"no room for {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
+        where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; what comes after it is counted alone"
+        return Entry(alert.event_time, 0, alert, (head, full, where, *ends))
+    what = f"{alert.column}{f' ({alert.category})' if alert.category else ''} {alert.direction}"
+    return Entry(
+        alert.event_time,
+        0,
+        alert,
+        (
+            head,
+            f"{what}: {number(alert.before)} -> {number(alert.after)}, effect {number(alert.effect)} "
+            f"{alert.effect_unit}, by {alert.detector} (statistic {number(alert.statistic)}, threshold "
+            f"{number(alert.threshold)})",
+            f"since {clock(onset.event_time)}, offset {onset.offset} of {onset.topic}[{onset.partition}]; "
+            f"{many(alert.n_current, 'value')} against {alert.n_reference:,} of {against}",
+            *ends,
+        ),
+    )
+
+
+def _why(fate: Fate) -> str:
+    why = f" ({fate.text})" if fate.text else ""
+    return f"{fate.decision or 'no decision on record'}{why}{f', {fate.by}' if fate.by else ''}"
+
+
+def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[Entry]:
+    """Those that say something new; alerts that join are told with the alert."""
+    promoted = [one for one in trail.decisions if one.reason is Outcome.PROMOTED]
+    for incident in incidents:
+        if incident.reason is Outcome.ABSORBED:
+            continue
+        is_over = incident.state is IncidentState.CLOSED
+        at = incident.last_alert_at
+        if incident.reason is Outcome.PROMOTED:
+            at = next((one.at for one in promoted if one.model_id == incident.model_id and one.at >= at), at)
+        size = f", {incident.model_count:,} models" if incident.model_count > 1 else ""
+        head = f"incident  {incident.incident_id} {incident.state}: {incident.reason}"
+        facts = f"{incident.model_id}, {many(incident.alerts, 'alert')}{size}; {_moves(incident)}"
+        yield Entry(at, 3 if is_over else 1, incident, (head, facts))
+
+
+def _moves(incident: Incident) -> str:
+    return ", ".join(f"{move.column} {number(move.effect)} {move.effect_unit}" for move in incident.columns[:5])
+
+
+def _of_request(request: RetrainRequest) -> Entry:
+    windows = [
+        f"train on {one.topic}[{one.partition}] {one.start_offset} to {one.end_offset}, "
+        f"{clock(one.start_time)} to {clock(one.end_time)}"
+        for one in request.training_window
+    ]
+    return Entry(
+        request.requested_at,
+        2,
+        request,
+        (
+            f"request   {request.request_id} ({request.reason}, of {request.incident_id})",
+            *windows,
+            f"approval {request.approval}, open until {clock(request.expires_at)}",
+        ),
+    )
+
+
+def _of_decision(decision: Decision) -> Entry:
+    by = f" by {decision.actor}" if decision.actor else ""
+    why = f": {decision.comment}" if decision.comment else ""
+    change = "refused, " if decision.reason in REFUSALS else ""
+    lines = [f"decision  {decision.request_id} {change}{decision.reason}{by}{why}"]
+    if decision.silence:
+        matcher, until = decision.silence.matcher, clock(decision.silence.until)
+        kind, last = matcher.kind or "*", f", the last of {decision.model_id}" if decision.model_id else ""
+        lines.append(
+            f"model {matcher.model}, column {matcher.column}, kind {kind}, until {until}; "
+            f"{many(decision.silence.alerts, 'alert')} silenced{last}"
+        )
+    elif decision.state:
+        until = f" until {clock(decision.answer_by)}" if decision.answer_by else ""
+        version = f", version {decision.model_version}" if decision.model_version else ""
+        lines.append(f"now {decision.state}{until}{version}{_metrics(decision)}")
+    return Entry(decision.at, 2, decision, tuple(lines))
+
+
+def _metrics(decision: Decision) -> str:
+    """Champion against challenger."""
+    pairs = [
+        f"{name} {number(value)} -> {number(decision.challenger[name])}"
+        for name, value in decision.champion.items()
+        if name in decision.challenger
+    ]
+    return f"; {', '.join(pairs)}" if pairs else ""

@@ -1,0 +1,1 @@
+"""States as files: store, writer, scheduler, checksum."""

@@ -1,0 +1,84 @@
+"""What no single setting can know: whether the settings go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from detectors.registry import bank
+from streamer.config.false_alarms import keeping
+from streamer.config.models import Config
+from streamer.config.problems import Problem, SettingPath
+from streamer.config.yaml_file import Document
+from streamer.detect.monitors.detector_set import TAKES
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.validate`
+
+
+def contradictions(config: Config, document: Document) -> list[Problem]:
+    """Everything that is right by itself and wrong together."""
+    return [
+        document.problem(*found)
+        for rule in (_topic_names, _distinct_topics, _detectors, _watch, _false_alarms, _files)
+        for found in rule(config)
+    ]
+
+
+_Found = Iterator[tuple[SettingPath, str]]
+
+
+def _topic_names(config: Config) -> _Found:
+    written = {("outputs", name): topic for name, topic in asdict(config.outputs).items()}
+    written[("outputs", "dead_letter_suffix")] = "x" + config.outputs.dead_letter_suffix
+    for path, topic in {**{("topics", topic): topic for topic in config.topics}, **written}.items():
+        if topic in {".", ".."} or not _TOPIC.fullmatch(topic):
+            yield path, "is no name for a topic: Kafka wants 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"
+
+
+def _distinct_topics(config: Config) -> _Found:
+    if not config.outputs.dead_letter_suffix:
+        yield ("outputs", "dead_letter_suffix"), "must not be empty, or dead letters would be read as events again"
+    taken: dict[str, str] = dict.fromkeys(config.topics, "an event topic")
+    outputs = config.outputs
+    for name in ("alerts", "incidents", "requests", "control", "decisions", "epochs"):
+        topic = getattr(outputs, name)
+        if topic in taken:
+            yield ("outputs", name), f"is {topic!r}, which is {taken[topic]} already; every topic has one use"
+        taken[topic] = f"outputs.{name}"
+    for topic in config.topics:
+        if outputs.dead_letter_suffix and (dead := outputs.dead_letters(topic)) in taken:
+            yield ("topics", topic), f"its dead letters would go to {dead!r}, which is {taken[dead]}"
+
+
+def _detectors(config: Config) -> _Found:
+    if not config.detectors:
+        yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for the usual ones"
+
+
+def _watch(config: Config) -> _Found:
+    able = [name for name in config.detectors if bank(name, config.detectors[name], 0).takes in TAKES.values()]
+    of = ", ".join(able)
+    for models, columns in config.watch.items():
+        for column, names in columns.items():
+            for i, name in enumerate(names):
+                if name not in able:
+                    where = ("watch", models, column, i)
+                    yield where, f"{name!r} is none of the detectors that run and take values of a column: {of}"
+
+
+def _false_alarms(config: Config) -> _Found:
+    if config.false_alarms and not keeping(config.detectors):
+        yield ("false_alarms",), "asks nothing of the detectors: they keep no rate, or have an arl0 of their own"
+    try:
+        config.watching  # noqa: B018 -- asked for what it raises
+    except ValueError as problem:
+        yield ("false_alarms",), f"can't be kept: {problem}"
+
+
+def _files(config: Config) -> _Found:
+    file = config.references.file
+    if file is not None and "://" not in file and not Path(file).is_file():
+        yield ("references", "file"), f"there is no file {file}"

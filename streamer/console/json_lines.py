@@ -1,0 +1,61 @@
+"""Outputs as JSON lines: `{"type": "alert" | "incident" | "request" | "decision" | "dead_letter", …}`."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from streamer.contracts.dead_letters import PREFIX
+from streamer.contracts.topics import OutputTopics
+from streamer.eventlog.base import Output
+
+
+class OutputLines:
+    """Tells kinds of outputs apart by their topic."""
+
+    def __init__(self, topics: OutputTopics) -> None:
+        self._types = {topics.alerts: "alert", topics.incidents: "incident", topics.requests: "request"}
+        self._types[topics.decisions] = "decision"
+
+    def type_of(self, output: Output) -> str | None:
+        """The kind of an output; None for what is of no interest outside the service."""
+        if any(name == PREFIX + "reason" for name, _ in output.headers):
+            return "dead_letter"
+        return self._types.get(output.topic)
+
+    def line_of(self, output: Output) -> bytes | None:
+        """The output as one line with its line break, or None if it is of no interest outside the service."""
+        kind = self.type_of(output)
+        if kind is None or (kind != "dead_letter" and output.value is None):
+            return None
+        if kind == "dead_letter":
+            return json.dumps(_dead_letter(output), ensure_ascii=False).encode() + b"\n"
+        # The value is a JSON object of our own on one line: only the type goes before its members.
+        return b'{"type":"%s",%s\n' % (kind.encode(), (output.value or b"{}")[1:])
+
+
+def _dead_letter(output: Output) -> dict[str, object]:
+    about = {name.removeprefix(PREFIX): (value or b"").decode() for name, value in output.headers if _is_ours(name)}
+    numbers: dict[str, object] = {
+        name: int(about.pop(name)) for name in ("partition", "offset", "timestamp") if name in about
+    }
+    return {
+        "type": "dead_letter",
+        "topic": about.pop("topic"),
+        **numbers,
+        **about,
+        **_readable("key", output.key),
+        **_readable("value", output.value),
+    }
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def _readable(name: str, data: bytes | None) -> dict[str, str | None]:
+    """Bytes as text where they are UTF-8, else as base64 under another name."""
+    try:
+        return {name: None if data is None else data.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(data or b"").decode()}

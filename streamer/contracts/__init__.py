@@ -1,0 +1,1 @@
+"""The records of Driftline's own topics: names, schemas, readers, watermarks, dead letters."""

@@ -1,0 +1,66 @@
+"""Records of the control topic, back to what they say. What can't be read gets a reason from the closed set."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from retrain.messages.control import Control, ControlKind
+from streamer.codecs.base import Reason
+from streamer.contracts.alert_reader import Unreadable, decoded
+
+TEXT_CHARS_MAX = 200  # of an actor, a request id and a version: they stay in the state
+COMMENT_CHARS_MAX = 10_000
+METRICS_MAX = 100  # of each of champion and challenger
+SILENCE_DAYS_MAX = 366  # what is to be silent for longer is better not watched at all
+SKEW_MAX_S = 3600.0  # how far `at` may be ahead of the record's own time
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_decoder = msgspec.json.Decoder(Control)
+
+
+def read_control(value: bytes | None, timestamp_ms: int) -> Control | Unreadable:
+    """What the record says. Fields that are not known are ignored; `timestamp_ms` is the record's own time, or -1."""
+    control = decoded(value, _decoder)
+    return control if isinstance(control, Unreadable) else _problem_of(control, timestamp_ms) or control
+
+
+def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
+    """What is wrong with a control record whose types are right."""
+    if control.at.tzinfo is not UTC:  # the decoder gives every time at offset zero this very zone
+        return Unreadable(Reason.BAD_EVENT_TIME, f"at is {control.at.isoformat()}, which is not UTC")
+    if timestamp_ms >= 0 and (control.at - _EPOCH) - timedelta(milliseconds=timestamp_ms) > timedelta(
+        seconds=SKEW_MAX_S
+    ):
+        return Unreadable(Reason.TIME_TOO_FAR_AHEAD, f"at is later than the record's time by more than {SKEW_MAX_S} s")
+    if not control.actor.strip() or not control.request_id:
+        return Unreadable(Reason.WRONG_TYPE, "actor or request_id is empty, and somebody must say it of something")
+    for name in ("actor", "request_id", "model_version"):
+        if len(getattr(control, name)) > TEXT_CHARS_MAX:
+            return Unreadable(Reason.TOO_LARGE, f"{name} has more than {TEXT_CHARS_MAX} characters")
+    if len(control.comment) > COMMENT_CHARS_MAX:
+        return Unreadable(Reason.TOO_LARGE, f"comment has more than {COMMENT_CHARS_MAX} characters")
+    if max(len(control.champion), len(control.challenger)) > METRICS_MAX:
+        return Unreadable(Reason.TOO_LARGE, f"champion or challenger has more than {METRICS_MAX} metrics")
+    return _problem_of_silence(control) if control.kind is ControlKind.SILENCE else None
+
+
+def _problem_of_silence(control: Control) -> Unreadable | None:
+    matcher, until = control.matcher, control.until
+    if matcher is None or until is None:
+        return Unreadable(
+            Reason.WRONG_TYPE, "a silence needs a matcher, which says of what, and until, which says when"
+        )
+    if not matcher.model or not matcher.column:
+        return Unreadable(Reason.WRONG_TYPE, "matcher.model or matcher.column is empty, and * fits all")
+    if max(len(matcher.model), len(matcher.column)) > TEXT_CHARS_MAX:
+        return Unreadable(
+            Reason.TOO_LARGE, f"matcher.model or matcher.column has more than {TEXT_CHARS_MAX} characters"
+        )
+    if until.tzinfo is not UTC:
+        return Unreadable(Reason.BAD_EVENT_TIME, f"until is {until.isoformat()}, which is not UTC")
+    if not timedelta(0) < until - control.at <= timedelta(days=SILENCE_DAYS_MAX):
+        detail = f"until is {until.isoformat()}, but must be after at, by {SILENCE_DAYS_MAX} days at most"
+        return Unreadable(Reason.BAD_EVENT_TIME, detail)
+    return None

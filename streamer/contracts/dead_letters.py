@@ -1,0 +1,53 @@
+"""Records that can't be folded, kept byte for byte beside the reason.
+
+A dead letter has the key, value and headers of the record it stands for, plus headers that say where it was and what is
+wrong with it. Their names follow Kafka Connect's (`__connect.errors.topic`, ...), so that the same tools and habits
+serve.
+"""
+
+from __future__ import annotations
+
+from streamer.codecs.base import Reason
+from streamer.eventlog.base import Output, Records
+
+PREFIX = "__driftline.errors."
+BYTES_MAX = 900_000  # of key, headers and value: what fits a broker's default `message.max.bytes` with ours beside it
+
+HEADER_BYTES = 10  # of a header besides its name and text: two lengths of up to five bytes
+
+
+def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: str) -> Output:
+    """Record `i` as a record of the dead-letter topic `topic`.
+
+    A record of more than `BYTES_MAX` would be refused there, and the fold could never go on: it loses the end of its
+    value, then all of its headers, then the end of its key, and a header of ours says how much there was of each.
+    """
+    about = {
+        "topic": records.topic,
+        "partition": str(records.partition),
+        "offset": str(records.offset[i]),
+        "timestamp": str(records.timestamp_ms[i]),
+        "reason": reason.value,
+        "message": detail,
+    }
+    room = BYTES_MAX
+    key, headers, value = records.key_of(i), records.headers_of(i), records.value_of(i)
+    if key is not None and len(key) > room:
+        about["key.cut.from.bytes"] = str(len(key))
+        key = key[:room]
+    room -= len(key or b"")
+    size = sum(len(name.encode()) + len(text or b"") for name, text in headers)
+    if size + HEADER_BYTES * len(headers) > room:
+        about["headers.dropped.bytes"] = str(size)
+        headers, size = (), 0
+    room -= size + HEADER_BYTES * len(headers)
+    if value is not None and len(value) > room:
+        about["cut.from.bytes"] = str(len(value))
+        value = value[:room]
+    ours = tuple((PREFIX + name, text.encode()) for name, text in about.items())
+    return Output(topic, key, value, headers + ours)
+
+
+def deadly(records: Records, i: int, topic: str) -> Output:
+    """Record `i` as a dead letter, because processes have died of it."""
+    return dead_letter(records, i, Reason.DEADLY, "processes that folded this record died, even of it alone", topic)

@@ -1,0 +1,1 @@
+"""The detect fold: events in, alerts out."""

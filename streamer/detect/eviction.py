@@ -1,0 +1,125 @@
+"""Which models, and versions of models, are forgotten so that others have room.
+
+It is looked at after so many records, so at the same record however the log is read. Something is forgotten only where
+a table is more than half full, and as much at once as makes it worth while.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.series.table import SeriesTable
+from streamer.detect.idle import NEVER, Idle, middle
+from streamer.detect.limits import Limits
+from streamer.detect.lives import Lives
+from streamer.detect.subjects import MODEL_MASK, Subjects
+from streamer.events import EventBatch, Names
+from streamer.turned_away import Strangers
+
+log = logging.getLogger(__name__)
+
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+RECORDS_MIN: Final = 4096  # between two looks, so that no chunk gets small for it ...
+RECORDS_MAX: Final = 65_536
+MODELS_PER_RECORD: Final = 4  # ... for which there is room, so that a table hardly fills between two looks
+LOOKS: Final = 3  # of which the clock is the median
+SHARE_MIN: Final = 16  # one in so many models, or versions, must have been idle for forgetting to be worth while
+
+
+NOBODY: Final = Strangers(np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+class Kept(NamedTuple):
+    """What is kept of a fold unit."""
+
+    models: Mask  # by id
+    subjects: Mask
+
+
+class Forgetting:
+    """Of which models, and subjects, nothing has come for how long, and whether that matters."""
+
+    def __init__(self, limits: Limits, timeout_s: float, names: Names, subjects: Subjects, table: SeriesTable) -> None:
+        """`timeout_s`: predictions wait so long for their labels, and are not forgotten meanwhile."""
+        self._after_ms = int(max(limits.forget_after_s, timeout_s) * 1000) if limits.forget_after_s else 0
+        self._every = max(RECORDS_MIN, min(RECORDS_MAX, limits.models_max // MODELS_PER_RECORD))
+        self._records = 0  # since the last look
+        self._told = np.empty(0, np.int64)  # by the last looks, oldest first
+        self._models, self._subjects = Idle(), Idle()
+        self._strangers = NOBODY  # since the last look, each once, with its newest event time
+        self._names, self._of, self._table = names, subjects, table
+
+    @property
+    def room(self) -> int:
+        """How many records may be folded before the next look."""
+        return max(1, self._every - self._records)
+
+    def saw(self, batch: EventBatch, lives: Lives) -> None:
+        """Events have come, in these lives."""
+        self._models.saw(batch.model.astype(np.int64), batch.event_time_ms)
+        for subjects in lives.subject.T:
+            self._subjects.saw(subjects, batch.event_time_ms)
+
+    def met(self, strangers: Strangers | None) -> None:
+        """Events of models that have no room have come: where all that have room are gone, they alone tell the time."""
+        if strangers is not None:
+            keys, which = np.unique(np.concatenate([self._strangers.key, strangers.key]), return_inverse=True)
+            newest = np.full(len(keys), NEVER, np.int64)
+            np.maximum.at(newest, which, np.concatenate([self._strangers.event_time_ms, strangers.event_time_ms]))
+            self._strangers = Strangers(keys, newest)
+
+    def look(self, records: int) -> Kept | None:
+        """So many records were folded; what is kept after them, where something is forgotten."""
+        self._records += records
+        if self._records < self._every:
+            return None
+        self._records = 0
+        models, subjects = len(self._names.models), len(self._of.ids)
+        told_ms = self._models.told_ms(self._strangers.event_time_ms)
+        self._strangers = NOBODY
+        if told_ms == NEVER:
+            return None
+        self._told = np.append(self._told, told_ms)[-LOOKS:]
+        now_ms = middle(self._told)
+        self._models.settle(models, now_ms)
+        self._subjects.settle(subjects, now_ms)
+        return self._kept(models, subjects, now_ms - self._after_ms) if self._after_ms and self._is_crowded() else None
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """The state, as arrays by model and by subject."""
+        models, subjects = self._models.dump(len(self._names.models)), self._subjects.dump(len(self._of.ids))
+        return {
+            "models": models,
+            "subjects": subjects,
+            "told": self._told,
+            "records": np.array([self._records]),
+            "strangers": self._strangers.key,
+            "strangers_ms": self._strangers.event_time_ms,
+        }
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._models.load(arrays["models"])
+        self._subjects.load(arrays["subjects"])
+        self._strangers = Strangers(arrays["strangers"].copy(), arrays["strangers_ms"].copy())
+        self._told, self._records = arrays["told"].copy(), int(arrays["records"][0])
+
+    def _is_crowded(self) -> bool:
+        """Whether a table is more than half full."""
+        pairs = [(len(table), table.limit) for table in (self._names.models, self._names.versions, self._table)]
+        return any(2 * n > limit for n, limit in [*pairs, (len(self._of.ids), self._of.ids.limit)])
+
+    def _kept(self, models: int, subjects: int, before_ms: int) -> Kept | None:
+        idle = self._models.since(models, before_ms)
+        gone = self._subjects.since(subjects, before_ms) | idle[self._of.ids.keys >> 32 & MODEL_MASK]
+        is_worth = SHARE_MIN * np.count_nonzero(idle) >= models or SHARE_MIN * np.count_nonzero(gone) >= subjects > 0
+        if not is_worth:
+            return None
+        log.info("forgetting %d models of %d and %d of their versions", np.count_nonzero(idle), models, gone.sum())
+        return Kept(~idle, ~gone)

@@ -1,0 +1,119 @@
+"""Segments: events of one model that share the value of one column are watched as the model's whole is, beside it.
+
+An event of a model with segments counts in two lives, its model's and its segment's: a segment is a subject of its own,
+with its own series, marks and alerts. Segments of a model are numbered from 1 in order of first sight; 0 is the whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.detect.segment_settings import SEGMENTS_MAX, SegmentSettings
+from streamer.events import NUMBER, OTHERS, EventBatch, Kind, Names
+
+I64 = NDArray[np.int64]
+
+WHOLE: Final = 0
+NUMBERS_END: Final = 1 << 31  # whole numbers up to here can be segments
+_TEXT: Final = 1 << 32  # a bit of a key: the value is the id of a category
+
+
+class Segments:
+    """The segments of a fold unit's models."""
+
+    def __init__(self, settings: Mapping[str, SegmentSettings], names: Names) -> None:
+        self._settings = settings
+        self._names = names
+        self._known: dict[str, dict[str, int]] = {}  # model -> name of its segment -> number; in order of first sight
+        self.know_columns()
+
+    def __bool__(self) -> bool:
+        return bool(self._settings)
+
+    def know_columns(self) -> None:
+        """Give the columns that tell segments their ids; to be called again when the names were loaded."""
+        self._column_of = {one.by: self._names.columns.id_of(one.by) for one in self._settings.values()}
+        self._by = np.empty(0, np.int64)  # by model: id of the column that tells its segments, or -1
+        self._of_model: list[SegmentSettings | None] = []
+
+    def settings_of(self, model: int) -> SegmentSettings | None:
+        """The settings of a model, by its id; None where it has no segments."""
+        self.columns()
+        return self._of_model[model]
+
+    def columns(self) -> I64:
+        """The id of the column that tells the segments of each model; -1 for models without."""
+        new = self._names.models.names[len(self._by) :]
+        if new:
+            found = [self._find(model) for model in new]
+            ids = [-1 if one is None else self._column_of[one.by] for one in found]
+            self._of_model += found
+            self._by = np.concatenate([self._by, np.array(ids, np.int64)])
+        return self._by
+
+    def of(self, batch: EventBatch, tally: Counter[tuple[str, ...]]) -> I64:
+        """The segment of each event: its number among those of its model, or `WHOLE` where it has none."""
+        segment = np.zeros(len(batch), np.int64)
+        wanted = self.columns()[batch.model] if len(batch) else segment
+        counts = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
+        wanted = np.where(counts & (wanted >= 0), wanted, -2)
+        of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
+        at = np.flatnonzero(batch.column == wanted[of_event])
+        number, category = batch.number[at], batch.category[at]
+        is_whole = (category == NUMBER) & (np.abs(number) < NUMBERS_END) & (number == np.rint(number))
+        at = at[is_whole | (category >= 0)]
+        event, first = np.unique(of_event[at], return_index=True)  # of a column that stands twice, the first counts
+        at = at[first]
+        number, category = batch.number[at], batch.category[at].astype(np.int64)
+        value = np.where(category >= 0, _TEXT | category, np.nan_to_num(number).astype(np.int64) & 0xFFFFFFFF)
+        key, first, which = np.unique(
+            batch.model[event].astype(np.int64) << 33 | value, return_index=True, return_inverse=True
+        )
+        found, is_over = np.empty(len(key), np.int64), np.zeros(len(key), bool)
+        for k in np.argsort(first).tolist():
+            found[k], is_over[k] = self._number_of(int(batch.model[event[first[k]]]), _text(int(key[k]), self._names))
+        segment[event] = found[which]
+        tally["segments_overflow",] += int(np.count_nonzero(is_over[which]))
+        return segment
+
+    def name_of(self, model: str, segment: int) -> str:
+        """The name of a model's segment, such as `depot=north`."""
+        return list(self._known[model])[segment - 1]
+
+    def dump(self) -> dict[str, list[str]]:
+        """The names of the segments of each model, as JSON-able data."""
+        return {model: list(known) for model, known in self._known.items()}
+
+    def load(self, dumped: Mapping[str, Sequence[str]]) -> None:
+        self._known = {model: {name: i + 1 for i, name in enumerate(names)} for model, names in dumped.items()}
+        self.know_columns()
+
+    def _find(self, model: str) -> SegmentSettings | None:
+        fitting = (settings for pattern, settings in self._settings.items() if fnmatchcase(model, pattern))
+        return next(fitting, None)
+
+    def _number_of(self, model: int, value: str) -> tuple[int, bool]:
+        """The number of the segment of this value, given at first sight; and whether there was no room for it."""
+        settings = self._of_model[model]
+        assert settings is not None  # noqa: S101 -- only events of models with segments come here
+        known = self._known.setdefault(self._names.models.names[model], {})
+        name, others = f"{settings.by}={value}", f"{settings.by}={OTHERS}"
+        is_over = name not in known and name != others and len(known) - (others in known) >= settings.segments_max
+        name = others if is_over else name
+        if name not in known and len(known) > SEGMENTS_MAX:  # under settings that have changed over and over
+            return WHOLE, True
+        return known.setdefault(name, len(known) + 1), is_over
+
+
+def _text(key: int, names: Names) -> str:
+    """The value in a key, as text."""
+    low = key & 0xFFFFFFFF
+    if key & _TEXT:
+        return names.categories.names[low]
+    return str(low - (1 << 32) if low >= 1 << 31 else low)

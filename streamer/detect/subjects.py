@@ -1,0 +1,94 @@
+"""Subjects: one version of one model, or one source, or a segment of either, as seen on one topic; as numbers, and as
+their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.series.id_table import IdTable
+from streamer.detect.segments import WHOLE, Segments
+from streamer.events import EventBatch, Kind, Names, NameTable
+from streamer.references.table import Key
+
+I64 = NDArray[np.int64]
+
+# A subject's key: rank of the topic (8 bits), version (24), model (23), segment (8).
+MODEL_MASK: Final = (1 << 23) - 1
+SEGMENT_BIT: Final = 55
+SUBJECTS_WITHOUT_SEGMENTS: Final = 4
+SUBJECTS_PER_MODEL: Final = 64  # on average, where models have segments
+
+
+class Subjects:
+    """The subjects of a fold unit, numbered in order of first sight."""
+
+    def __init__(self, models_max: int, names: Names, topics: NameTable, segments: Segments) -> None:
+        self.ids = IdTable(models_max * (SUBJECTS_PER_MODEL if segments else SUBJECTS_WITHOUT_SEGMENTS))
+        self._segments = segments
+        self._names = names
+        self._topics = topics
+
+    def of(self, batch: EventBatch, rank: I64, segment: I64 | None = None) -> I64:
+        """Each event's subjects [n, 1], of events on topics of these ranks; -1 for labels, no events of its life.
+
+        Where segments are given, [n, 2]: the model's as a whole, and that of the segment, -1 without one.
+        """
+        of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
+        model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
+        key = model << 32 | version << 8 | rank
+        keys, counts = key[:, None], of_model[:, None]
+        if segment is not None:
+            keys = np.column_stack([key, key | segment << SEGMENT_BIT])
+            counts = np.column_stack([of_model, of_model & (segment != WHOLE)])
+        subjects = np.full(keys.shape, -1, np.int64)
+        subjects[counts] = self.ids.lookup(keys[counts])
+        return subjects
+
+    def load(self, keys: I64) -> None:
+        """Become the table that gave these keys their subjects, however many; under other settings there were more."""
+        self.ids.limit = max(self.ids.limit, len(keys))
+        self.ids.load(keys)
+
+    def name_of(self, subject: int, column: int) -> Key:
+        """Model, version ("" where events name none) and column, by which training data are found.
+
+        A segment goes by a name of its own for a model, such as `bus-12/depot=north`.
+        """
+        version = (self.ids.key_of(subject) >> 8 & 0xFFFFFF) - 1
+        model, segment = self.model_and_segment(subject)
+        whose = f"{model}/{segment}" if segment else model
+        return whose, self._names.versions.names[version] if version >= 0 else "", self.column(column)
+
+    def model_and_segment(self, subject: int) -> tuple[str, str]:
+        """The model, or `source:<name>`, and the name of its segment; "" for the whole."""
+        model, segment = self._names.models.names[self.model_of(subject)], self.ids.key_of(subject) >> SEGMENT_BIT
+        return model, "" if segment == WHOLE else self._segments.name_of(model, segment)
+
+    def model_of(self, subject: int) -> int:
+        """The id of the subject's model."""
+        return self.ids.key_of(subject) >> 32 & MODEL_MASK
+
+    def column(self, column: int) -> str:
+        """The name of a column."""
+        return self._names.columns.names[column]
+
+    def topic_of(self, subject: int) -> str:
+        """The topic on which the subject is seen."""
+        return self._topics.names[self.ids.key_of(subject) & 0xFF]
+
+    def models(self, but_last: int) -> Iterator[str]:
+        """The models and sources of all subjects but the last so many, in order of first sight."""
+        of_subjects = self.ids.keys[: len(self.ids) - but_last] >> 32 & MODEL_MASK
+        models, first = np.unique(of_subjects, return_index=True)
+        return (self._names.models.names[model] for model in models[np.argsort(first)].tolist())
+
+    def of_model(self, model: str) -> Iterator[int]:
+        """All subjects of a model, or of `source:<name>`."""
+        known = self._names.models.ids.get(model)
+        if known is not None:
+            yield from np.flatnonzero(self.ids.keys >> 32 & MODEL_MASK == known).tolist()

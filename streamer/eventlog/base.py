@@ -1,0 +1,193 @@
+"""The port to the log: what a log gives (`Records`) and takes (`Output`, `Epoch`).
+
+A log is polled for stretches of records and given outputs to commit. `Records` is one partition's stretch as columns
+over one buffer, never a list of record objects, so that a million records a second can pass through. Three logs stand
+behind the port: `memory_log` (tests, and the output side of a replay), `recorded_log` (files), `kafka_log` (a broker).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.eventlog.headers import Headers, decode_headers, encode_headers
+from streamer.eventlog.history import Epoch, Note, Past, Start
+
+__all__ = ["Epoch", "Log", "Note", "Output", "Past", "Records", "Start", "Unsettled"]
+
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A stretch of one topic-partition in offset order, as columns. `n` records; spans are [start, end) in `data`."""
+
+    topic: str
+    partition: int
+    data: U8
+    offset: I64  # [n], increasing
+    timestamp_ms: I64  # [n], the broker's or producer's record time; -1 unknown
+    key: I64  # [n, 2]; start -1: null
+    value: I64  # [n, 2]; start -1: null
+    headers: I64  # [n, 2], as `encode_headers` writes them; start -1: none
+    next_offset: int  # where a reader stands once this stretch is consumed
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def key_of(self, i: int) -> bytes | None:
+        return self._bytes(self.key, i)
+
+    def value_of(self, i: int) -> bytes | None:
+        return self._bytes(self.value, i)
+
+    def headers_of(self, i: int) -> Headers:
+        return decode_headers(self._bytes(self.headers, i))
+
+    def _bytes(self, spans: I64, i: int) -> bytes | None:
+        start, end = spans[i].tolist()
+        return None if start < 0 else self.data[start:end].tobytes()
+
+    def split(self, offset: int) -> tuple[Self, Self]:
+        """The records before `offset`, and those from it on. Both share this stretch's buffer."""
+        i = int(np.searchsorted(self.offset, offset))
+        return self._cut(slice(0, i), min(offset, self.next_offset)), self._cut(slice(i, None), self.next_offset)
+
+    def part(self, start: int, end: int) -> Self:
+        """The records from index `start` to before index `end`."""
+        return self._cut(slice(start, end), int(self.offset[end]) if end < len(self) else self.next_offset)
+
+    def _cut(self, s: slice, next_offset: int) -> Self:
+        return type(self)(
+            self.topic,
+            self.partition,
+            self.data,
+            self.offset[s],
+            self.timestamp_ms[s],
+            self.key[s],
+            self.value[s],
+            self.headers[s],
+            next_offset,
+        )
+
+    @classmethod
+    def build(
+        cls,
+        topic: str,
+        partition: int,
+        rows: Iterable[tuple[int, int, bytes | None, bytes | None, Headers]],
+        next_offset: int | None = None,
+    ) -> Self:
+        """Records from (offset, timestamp_ms, key, value, headers) rows: the slow, plain way, for small stretches."""
+        rows = list(rows)
+        parts: list[bytes] = []
+        spans = np.full((3, len(rows), 2), -1, np.int64)
+        end = 0
+        for i, (_, _, key, value, headers) in enumerate(rows):
+            for j, part in enumerate((key, value, encode_headers(headers))):
+                if part is not None:
+                    parts.append(part)
+                    spans[j, i] = end, end + len(part)
+                    end += len(part)
+        return cls(
+            topic,
+            partition,
+            np.frombuffer(b"".join(parts), np.uint8),
+            np.array([r[0] for r in rows], np.int64),
+            np.array([r[1] for r in rows], np.int64),
+            spans[0],
+            spans[1],
+            spans[2],
+            next_offset if next_offset is not None else (rows[-1][0] + 1 if rows else 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One record to publish."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Unsettled(Exception):  # noqa: N818 - not an error: it says when
+    """The group is being rearranged and nothing was done: poll, look at the assignment, and try again."""
+
+
+class Log(Protocol):
+    """Where records come from and outputs go.
+
+    Units come and go with `assignment`. Of a unit that is new here, `past` says what it has done, `resume` where
+    reading goes on, and `note` keeps what the log is to know of it before its next epoch.
+    """
+
+    def poll(self, timeout_s: float) -> list[Records]:
+        """Stretches of records, at most one a partition, waiting up to `timeout_s` if there are none."""
+        ...
+
+    def assignment(self) -> Collection[str] | None:
+        """The units that are ours now, if that may have changed since this was last asked.
+
+        Nothing more is polled of a unit until it is resumed.
+        """
+        ...
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch.
+
+        Raises `Unsettled`.
+        """
+        ...
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
+        """Read the unit's topics from `ends` on; returns where the topics that `ends` lacks begin, for `note`.
+
+        Raises `GapError` where the log does not hold the records from `ends` on, or where a topic is not the one of
+        that id any more, and `Unsettled`.
+        """
+        ...
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        """As `resume`, but what is gone is passed over; returns where each topic goes on. Raises `Unsettled`."""
+        ...
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        """Add notes to the unit's history. Raises `Unsettled` and `Doubt`."""
+        ...
+
+    def absolve(self, units: Collection[str]) -> None:
+        """Note, if that can still be done, that the attempts at these units end for another reason than their records.
+
+        For a process that is about to end because of a commit. Raises nothing.
+        """
+        ...
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
+        """Make outputs and progress durable, in that order of visibility; returns the epochs with their places.
+
+        Raises `Doubt` when that is not certain, and `Unsettled`.
+        """
+        ...
+
+    def hold(self, topic: str, partition: int, held: bool) -> None:
+        """Stop (or go on) fetching a partition, because its unit has buffered enough."""
+        ...
+
+    def behind(self) -> Collection[tuple[str, int]]:
+        """Topic-partitions that hold more than has been polled, or of which that is not known yet."""
+        ...
+
+    def exhausted(self) -> bool:
+        """Whether nothing will ever come again (recordings end; Kafka does not)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; safe to call twice."""
+        ...

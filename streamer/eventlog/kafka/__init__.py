@@ -1,0 +1,1 @@
+"""The log on Kafka: the only room that knows the Kafka client."""

@@ -1,0 +1,192 @@
+"""The questions and errands around a Kafka cluster that are not reading or writing records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.net.sasl import get_sasl_mechanism
+
+from streamer.errors import BrokerError
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.log_filter import calm_kafka_logs
+from streamer.eventlog.kafka.preflight import obstacle
+
+PREFLIGHT_TIMEOUT_S = 6.0
+REQUEST_TIMEOUT_MS = 10_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What the cluster says of a topic. A topic deleted and created anew keeps its name but gets another `topic_id`."""
+
+    name: str
+    topic_id: UUID
+    partitions: int
+
+
+def preflight(connection: KafkaConnection) -> None:
+    """Return when at least one bootstrap server serves this connection.
+
+    Raises BrokerError that names the cause for each server, within about `PREFLIGHT_TIMEOUT_S`: name does not resolve,
+    refused, wrong protocol for the port, certificate refused, mechanism not offered, wrong password, advertised brokers
+    out of reach.
+    """
+    calm_kafka_logs()
+    found: dict[int, str | None] = {}
+    changed = threading.Condition()
+
+    def try_one(index: int) -> None:
+        cause = obstacle(connection.addresses[index], connection, _new_sasl)
+        with changed:
+            found[index] = cause
+            changed.notify()
+
+    servers = connection.bootstrap
+    # Daemons: a name server that does not answer can hold one of them up for half a minute, and nobody waits for that.
+    for index in range(len(servers)):
+        threading.Thread(target=try_one, args=(index,), daemon=True).start()
+    with changed:
+        changed.wait_for(lambda: None in found.values() or len(found) == len(servers), PREFLIGHT_TIMEOUT_S)
+        if None in found.values():
+            return
+        silence = f"did not answer within {PREFLIGHT_TIMEOUT_S:.0f} s"
+        causes = [f"{server} {found.get(index, silence)}" for index, server in enumerate(servers)]
+    raise BrokerError(
+        f"Kafka at {causes[0]}" if len(causes) == 1 else f"No Kafka broker can be used: {'; '.join(causes)}"
+    )
+
+
+def describe_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str, Topic]:
+    """Those of the topics that exist, by name. Raises BrokerError when the cluster can't or won't tell."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    with _admin(connection, f"describe {', '.join(wanted)}") as admin:
+        answers = admin.describe_topics(wanted)
+        topics = {}
+        for answer in answers:
+            error = for_code(answer["error_code"])
+            if not answer["error_code"]:
+                name = answer["name"]
+                topics[name] = Topic(name, UUID(str(answer["topic_id"])), len(answer["partitions"]))
+            elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):  # a wrong name is no topic either
+                raise error(answer["name"])
+    return topics
+
+
+def topic_names(connection: KafkaConnection) -> set[str]:
+    """The topics that we may see, without Kafka's internal ones. Raises BrokerError."""
+    with _admin(connection, "list its topics") as admin:
+        return {name for name in admin.list_topics() if not name.startswith("__")}
+
+
+def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str, Topic]:
+    """All of the topics, by name. Raises BrokerError that names every missing one."""
+    wanted = sorted(set(names))
+    topics = describe_topics(connection, wanted)
+    if missing := [name for name in wanted if name not in topics]:
+        at = ", ".join(connection.bootstrap)
+        what = f"topic {missing[0]} does" if len(missing) == 1 else f"topics {', '.join(missing)} do"
+        raise BrokerError(
+            f"The {what} not exist at {at}: create what is missing (`driftline topics --config FILE --create` "
+            "makes what a service writes), or mend the names in the config"
+        )
+    return topics
+
+
+def topic_ids(connection: KafkaConnection, names: Iterable[str]) -> dict[str, UUID]:
+    """The ids of all of the topics. Raises BrokerError that names every missing one."""
+    return {name: topic.topic_id for name, topic in check_topics(connection, names).items()}
+
+
+def create_topics(
+    connection: KafkaConnection,
+    partitions: Mapping[str, int],
+    *,
+    replication_factor: int = -1,
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """Create topics of so many partitions each, all with the same topic `settings`, and wait until they can be used.
+
+    A topic that exists is left as it is. A replication factor of -1 is the cluster's default. Raises BrokerError.
+    """
+    if not partitions:
+        return
+    topics = {
+        name: {"num_partitions": count, "replication_factor": replication_factor, "configs": dict(settings or {})}
+        for name, count in partitions.items()
+    }
+    with _admin(connection, f"create {', '.join(partitions)}") as admin:
+        for answer in admin.create_topics(topics, raise_errors=False)["topics"]:
+            error = for_code(answer["error_code"])
+            if answer["error_code"] and error is not TopicAlreadyExistsError:
+                raise error(f"{answer['name']}: {answer['error_message']}")
+        admin.wait_for_topics(list(partitions), REQUEST_TIMEOUT_MS)
+
+
+def add_partitions(connection: KafkaConnection, name: str, partitions: int) -> None:
+    """Let a topic have so many partitions, more than it has. Raises BrokerError."""
+    with _admin(connection, f"add partitions to {name}") as admin:
+        for answer in admin.create_partitions({name: partitions}, raise_errors=False).results:
+            if answer.error_code:
+                raise for_code(answer.error_code)(f"{answer.name}: {answer.error_message}")
+
+
+def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:
+    """Delete topics; one that does not exist is no error. Raises BrokerError."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return
+    with _admin(connection, f"delete {', '.join(wanted)}") as admin:
+        for answer in admin.delete_topics(wanted, raise_errors=False)["topics"]:
+            error = for_code(answer["error_code"])
+            if answer["error_code"] and error is not UnknownTopicOrPartitionError:
+                raise error(answer["name"])
+
+
+def open_transactions(connection: KafkaConnection, names: Iterable[str], producer_id: int) -> list[tuple[str, int]]:
+    """Partitions of these topics in which a transaction of this producer is open. Raises BrokerError."""
+    with _admin(connection, "say which transactions are open") as admin:
+        answers = admin.describe_topics(sorted(set(names)))
+        partitions = [TopicPartition(a["name"], p["partition_index"]) for a in answers for p in a["partitions"]]
+        return [
+            (tp.topic, tp.partition)
+            for tp, state in sorted(admin.describe_producers(partitions).items())
+            if any(
+                one.producer_id == producer_id and one.current_transaction_start_offset >= 0
+                for one in state.active_producers
+            )
+        ]
+
+
+@contextmanager
+def _admin(connection: KafkaConnection, errand: str) -> Iterator[Any]:
+    """An admin client for one errand. Every error of the client becomes a BrokerError that says what was not done."""
+    calm_kafka_logs()
+    at = ", ".join(connection.bootstrap)
+    try:
+        with KafkaAdminClient(
+            **connection.client_arguments(),
+            client_id="driftline-admin",
+            bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        ) as admin:
+            yield admin
+    except KafkaError as error:
+        raise BrokerError(f"Kafka at {at} could not {errand}: {error}") from error
+
+
+def _new_sasl(connection: KafkaConnection) -> Any:
+    return get_sasl_mechanism(connection.mechanism)(
+        security_protocol=connection.protocol,
+        sasl_mechanism=connection.mechanism,
+        sasl_plain_username=connection.username,
+        sasl_plain_password=connection.password,
+    )

@@ -1,0 +1,296 @@
+"""Kafka record batches (format v2) to `Records`, without an object per record.
+
+A fetch brings the bytes of whole batches, the last one perhaps cut. `read_stretches` walks over the batches, leaves out
+what a reader of committed data must not see, inflates the rest, and a kernel finds where each record's parts lie.
+
+Source of the format: https://kafka.apache.org/documentation/#recordbatch; of aborted transactions: KIP-98.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from crc32c import crc32c
+from numba import njit
+
+from streamer.eventlog.base import I64, U8, Records
+from streamer.eventlog.kafka.compression import InflateError, inflate
+
+BATCH_BYTES_MAX = 128 << 20  # a batch that inflates to more is refused
+STRETCH_BYTES_MAX = 16 << 20  # a stretch ends with the batch that reaches this size, inflated
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_LENGTH_END = 12  # the length field counts the bytes from here on
+_CRC_START = 21  # the checksum covers the bytes from here on
+_RECORD_BYTES_MIN = 7
+_ABORT_MARKER = 0
+# The kernel looks ahead by a few varints before it sees that a record ends, so the buffer goes on behind the last one.
+_PADDING = bytes(64)
+
+_Int = Any  # a machine integer: Python's to a reader, 64 bits to numba
+
+
+class BatchError(ValueError):
+    """A batch that can't be read: damaged, malformed, too large, or of an old format."""
+
+
+class BatchHeader(NamedTuple):
+    """The 61 bytes in front of a batch's records, in their order."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp_ms: int
+    max_timestamp_ms: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+
+    @property
+    def last_offset(self) -> int:
+        return self.base_offset + self.last_offset_delta
+
+    @property
+    def codec(self) -> int:
+        return self.attributes & 0x07
+
+    @property
+    def append_time(self) -> bool:
+        return bool(self.attributes & 0x08)
+
+    @property
+    def transactional(self) -> bool:
+        return bool(self.attributes & 0x10)
+
+    @property
+    def control(self) -> bool:
+        return bool(self.attributes & 0x20)
+
+
+class Stretch(NamedTuple):
+    """Records that follow each other, and the leader epoch under which the last of them was written (KIP-320)."""
+
+    records: Records
+    leader_epoch: int
+
+
+class _Batch(NamedTuple):
+    header: BatchHeader
+    body: bytes | memoryview  # inflated records; empty when the batch is to be passed over
+    record_count: int
+
+
+def read_stretches(
+    topic: str,
+    partition: int,
+    fetched: bytes | memoryview,
+    fetch_offset: int,
+    aborted: Iterable[tuple[int, int]] | None = (),
+) -> Iterator[Stretch]:
+    """The records of a fetch from `fetch_offset` on, in stretches of bounded size.
+
+    A stretch may be empty and still move on. `aborted` holds (first offset, producer id) of the aborted transactions
+    that the broker names with a fetch; None reads uncommitted data. Raises BatchError at the batch that can't be read,
+    once everything before it has been given.
+    """
+    walk = _walk(fetched, fetch_offset, aborted)
+    fault: BatchError | None = None
+    while fault is None:
+        batches, fault = _gather(walk)
+        if not batches and fault is None:
+            return
+        records, whole = _columns(topic, partition, batches, fetch_offset)
+        if whole < len(batches):
+            fault = BatchError(f"the batch at offset {batches[whole].header.base_offset} holds a malformed record")
+        if whole:
+            fetch_offset = max(fetch_offset, batches[whole - 1].header.last_offset + 1)
+            yield Stretch(replace(records, next_offset=fetch_offset), batches[whole - 1].header.leader_epoch)
+    raise BatchError(f"{topic}-{partition}: {fault}") from fault
+
+
+def _gather(walk: Iterator[_Batch]) -> tuple[list[_Batch], BatchError | None]:
+    batches: list[_Batch] = []
+    size = 0
+    try:
+        for batch in walk:
+            batches.append(batch)
+            size += len(batch.body)
+            if size >= STRETCH_BYTES_MAX:
+                break
+    except BatchError as error:
+        return batches, error
+    return batches, None
+
+
+def _walk(
+    fetched: bytes | memoryview, fetch_offset: int, aborted: Iterable[tuple[int, int]] | None
+) -> Iterator[_Batch]:
+    """Every whole batch, those that are not for us without their records."""
+    view = memoryview(fetched)
+    begins = deque(sorted(aborted or ()))
+    aborting: set[int] = set()
+    at = 0
+    while at + _HEADER.size <= len(view):
+        header = BatchHeader._make(_HEADER.unpack_from(view, at))
+        end = at + _LENGTH_END + header.length
+        _check_header(header)
+        if end > len(view):
+            return  # the broker cuts a fetch anywhere; the rest comes with the next one
+        _check_crc(header, view[at:end])
+        wanted = not header.control and header.last_offset >= fetch_offset
+        if aborted is not None and header.producer_id >= 0:
+            while begins and begins[0][0] <= header.last_offset:
+                aborting.add(begins.popleft()[1])
+            if header.control and _is_abort(header, view[at + _HEADER.size : end]):
+                aborting.discard(header.producer_id)
+            elif header.transactional and header.producer_id in aborting:
+                wanted = False
+        yield _open(header, view[at + _HEADER.size : end]) if wanted else _Batch(header, b"", 0)
+        at = end
+
+
+def _check_header(header: BatchHeader) -> None:
+    where = f"the batch at offset {header.base_offset}"
+    if header.magic != 2:
+        raise BatchError(
+            f"{where} has format {header.magic}, from before Kafka 0.11: read this topic with `raw_batches: false`"
+        )
+    if header.length < _HEADER.size - _LENGTH_END or header.record_count < 0 or header.last_offset_delta < 0:
+        raise BatchError(f"{where} has an impossible header")
+
+
+def _check_crc(header: BatchHeader, batch: memoryview) -> None:
+    if crc32c(batch[_CRC_START:]) != header.crc:
+        raise BatchError(f"the batch at offset {header.base_offset} does not match its checksum")
+
+
+def _open(header: BatchHeader, body: memoryview) -> _Batch:
+    records: bytes | memoryview = body
+    if header.codec:
+        try:
+            records = inflate(header.codec, bytes(body), BATCH_BYTES_MAX)
+        except InflateError as error:
+            raise BatchError(f"the batch at offset {header.base_offset} can't be inflated: {error}") from error
+    # The count is checked before anything is allocated by it.
+    if header.record_count * _RECORD_BYTES_MIN > len(records):
+        raise BatchError(f"the batch at offset {header.base_offset} is too short for its {header.record_count} records")
+    return _Batch(header, records, header.record_count)
+
+
+def _is_abort(header: BatchHeader, body: memoryview) -> bool:
+    """Whether a control batch ends its producer's transaction by an abort (and not by a commit)."""
+    marker, _ = _columns("", 0, [_open(header, body)], header.base_offset)
+    key = marker.key_of(0) if len(marker) else None
+    return key is not None and len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT_MARKER
+
+
+def _columns(topic: str, partition: int, batches: Sequence[_Batch], fetch_offset: int) -> tuple[Records, int]:
+    """The records of the batches up to the first malformed one, and how many batches that are."""
+    data = np.frombuffer(b"".join([*(b.body for b in batches), _PADDING]), np.uint8)
+    facts = np.array([_facts(b) for b in batches], np.int64).reshape(-1, 6)
+    total = int(facts[:, 1].sum())
+    offset, timestamp_ms = np.empty((2, total), np.int64)
+    key, value, headers = np.empty((3, total, 2), np.int64)
+    whole, rows = _parse(data, facts, offset, timestamp_ms, key, value, headers)
+    wanted = slice(int(np.searchsorted(offset[:rows], fetch_offset)), rows)  # a fetch may begin inside a batch
+    offset, timestamp_ms, key = offset[wanted], timestamp_ms[wanted], key[wanted]
+    return Records(topic, partition, data, offset, timestamp_ms, key, value[wanted], headers[wanted], 0), whole
+
+
+def _facts(batch: _Batch) -> tuple[int, int, int, int, int, int]:
+    """What the kernel needs of a batch: bytes, records, base offset, greatest delta, time, whether that is for all."""
+    header = batch.header
+    first_ms = header.max_timestamp_ms if header.append_time else header.first_timestamp_ms
+    size = len(batch.body)
+    return size, batch.record_count, header.base_offset, header.last_offset_delta, first_ms, int(header.append_time)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _read_varint(data: U8, at: int) -> tuple[_Int, _Int]:
+    """A zig-zag varint and the place behind it; that place is -1 when the number is longer than 64 bits."""
+    bits = np.uint64(0)
+    for i in range(10):
+        byte = np.uint64(data[at + i])
+        bits |= (byte & np.uint64(127)) << np.uint64(7 * i)
+        if byte < 128:
+            return np.int64(bits >> np.uint64(1)) ^ -np.int64(bits & np.uint64(1)), at + i + 1
+    return np.int64(0), -1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _read_span(data: U8, at: int, stop: int) -> tuple[_Int, _Int, _Int]:
+    """Start and end of a length-prefixed part (-1, -1: null) and the place behind it, -1 when it would pass `stop`."""
+    size, at = _read_varint(data, at)
+    if at < 0 or size < -1 or size > stop - at:
+        return -1, -1, -1
+    if size < 0:
+        return -1, -1, at
+    return at, at + size, at + size
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _skip_headers(data: U8, at: int, stop: int) -> tuple[_Int, _Int]:
+    """Number of headers and the place behind them, -1 when they are malformed."""
+    count, at = _read_varint(data, at)
+    if at < 0 or count < 0:
+        return count, -1
+    for _ in range(count):
+        name, _end, at = _read_span(data, at, stop)
+        if name < 0 or at < 0:
+            return count, -1
+        _start, _end, at = _read_span(data, at, stop)
+        if at < 0:
+            return count, -1
+    return count, at
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _parse(data: U8, facts: I64, offset: I64, timestamp_ms: I64, key: I64, value: I64, headers: I64) -> tuple[int, int]:
+    """Fill the columns from batches laid end to end in `data`; how many batches are well-formed, and their records."""
+    row = 0
+    end = 0
+    for batch in range(len(facts)):
+        first_row = row
+        at = end
+        end = at + facts[batch, 0]
+        last_delta: _Int = np.int64(-1)
+        for _ in range(facts[batch, 1]):
+            length, at = _read_varint(data, at)
+            if at < 0 or length < 0 or length > end - at:
+                return batch, first_row
+            stop = at + length
+            ms, at = _read_varint(data, at + 1)  # a byte of attributes without meaning comes first
+            if at < 0:
+                return batch, first_row
+            delta, at = _read_varint(data, at)
+            if at < 0 or delta <= last_delta or delta > facts[batch, 3]:
+                return batch, first_row
+            last_delta = delta
+            offset[row] = facts[batch, 2] + delta
+            timestamp_ms[row] = facts[batch, 4] if facts[batch, 5] else facts[batch, 4] + ms
+            key[row, 0], key[row, 1], at = _read_span(data, at, stop)
+            if at < 0:
+                return batch, first_row
+            value[row, 0], value[row, 1], at = _read_span(data, at, stop)
+            if at < 0:
+                return batch, first_row
+            headers_start = at
+            count, at = _skip_headers(data, at, stop)
+            if at != stop:
+                return batch, first_row
+            headers[row, 0] = headers_start if count else -1
+            headers[row, 1] = stop if count else -1
+            row += 1
+        if at != end:
+            return batch, first_row
+    return len(facts), row

@@ -1,0 +1,117 @@
+"""Clients of Kafka as Driftline needs them: nothing by itself, no offsets by guess, every call within a bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.serializer import Serializer
+
+from streamer.eventlog.kafka.commit import NULL_KEY
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.fetch import fetch_plain, fetch_raw
+from streamer.eventlog.kafka.log_filter import calm_kafka_logs
+
+REQUEST_TIMEOUT_MS = 10_000
+RETRY_BACKOFF_MS = 20
+RECONNECT_BACKOFF_MAX_MS = 1000  # the client's own half a minute is how long we would stay away after an outage
+LINGER_MS = 5
+HEARTBEAT_MAX_MS = 3_000
+POLL_INTERVAL_MAX_MS = 120_000  # the loop polls many times a second; only reading a large state back takes longer
+TRANSACTION_TIMEOUT_MS = 15_000  # how long a transaction nobody ends holds up readers
+PRODUCE_BATCH_BYTES = 128 << 10
+FETCH_BYTES_MAX = 32 << 20
+PARTITION_FETCH_BYTES_MAX = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who we are in a group, the same after every restart: a member that comes back keeps its partitions."""
+
+    group_id: str
+    instance_id: str
+    session_timeout_s: float = 30.0  # silent for so long, it is dead to the group
+
+
+def new_consumer(
+    connection: KafkaConnection,
+    member: Member | None,
+    *,
+    raw_batches: bool = True,
+    fetch_bytes_max: int = FETCH_BYTES_MAX,
+    partition_fetch_bytes_max: int = PARTITION_FETCH_BYTES_MAX,
+    metadata_age_s: float = 30.0,
+) -> Any:
+    """A consumer of committed records that gives `Records` (see `kafka_fetch`) and moves only where it is told to."""
+    calm_kafka_logs()
+    consumer = KafkaConsumer(
+        **connection.client_arguments(),
+        **_membership(member),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        allow_auto_create_topics=False,
+        fetch_max_bytes=fetch_bytes_max,
+        max_partition_fetch_bytes=partition_fetch_bytes_max,
+        metadata_max_age_ms=int(metadata_age_s * 1000),
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
+    )
+    (fetch_raw if raw_batches else fetch_plain)(consumer)
+    return consumer
+
+
+def _membership(member: Member | None) -> dict[str, Any]:
+    if member is None:
+        return {"client_id": "driftline", "group_id": None}
+    session_ms = int(member.session_timeout_s * 1000)
+    return {
+        "client_id": member.instance_id,
+        "group_id": member.group_id,
+        "group_instance_id": member.instance_id,
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": max(min(session_ms // 5, HEARTBEAT_MAX_MS), 100),
+        "max_poll_interval_ms": POLL_INTERVAL_MAX_MS,
+        # Of one number of partitions for all topics, it gives one member the same partitions of each.
+        "partition_assignment_strategy": (RangePartitionAssignor,),
+    }
+
+
+def new_producer(
+    connection: KafkaConnection, deadline_s: float, request_bytes_max: int, transactional_id: str | None = None
+) -> Any:
+    """An idempotent producer that gives up on a record after `deadline_s`; its keys may be NULL_KEY.
+
+    With a transactional id it writes in transactions and fences whoever wrote under that id before.
+    """
+    calm_kafka_logs()
+    deadline_ms = int(deadline_s * 1000)
+    return KafkaProducer(
+        **connection.client_arguments(),
+        client_id=transactional_id or "driftline",
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        key_serializer=_Keys(),
+        acks="all",
+        enable_idempotence=True,
+        allow_auto_create_topics=False,
+        compression_type="lz4",
+        linger_ms=LINGER_MS,
+        batch_size=PRODUCE_BATCH_BYTES,
+        max_request_size=request_bytes_max,
+        max_block_ms=deadline_ms,
+        delivery_timeout_ms=deadline_ms,
+        request_timeout_ms=min(REQUEST_TIMEOUT_MS, max(deadline_ms // 3, 100)),
+        bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
+    )
+
+
+class _Keys(Serializer):  # type: ignore[misc]
+    def serialize(self, _topic: str, _headers: object, key: object) -> object:
+        return None if key is NULL_KEY else key

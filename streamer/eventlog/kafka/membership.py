@@ -1,0 +1,63 @@
+"""Membership in a consumer group: which partitions are ours, and whether that still holds.
+
+Rebalances happen in the client's own thread, between two polls or within one. Its listener only notes that one began
+or ended; the rest is asked for after a poll. A generation is *settled* once the group is stable under it and its
+assignment has been looked at: only then may anything be committed in its name, because during a rebalance the client
+already carries the new generation while it still has the old partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener
+from kafka.structs import MemberState
+
+from streamer.eventlog.base import Unsettled
+from streamer.eventlog.kafka.fetch import Spot
+
+NONE = -1
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One consumer's part in its group."""
+
+    def __init__(self, consumer: Any, topics: Sequence[str]) -> None:
+        self._consumer = consumer
+        self._moved = True
+        self._generation = NONE
+        consumer.subscribe(list(topics), listener=self)
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002
+        self._moved = True
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
+        self._moved = True
+
+    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002
+        self._moved = True
+
+    @property
+    def moved(self) -> bool:
+        """Whether the assignment may be another one than was last looked at."""
+        return self._moved or self._consumer.group_metadata().generation_id != self._generation
+
+    def look(self) -> list[Spot] | None:
+        """The partitions that are ours in a stable generation, which settles it; None while the group is not stable."""
+        self._moved = False
+        before = self._consumer.group_metadata()
+        spots = sorted((tp.topic, tp.partition) for tp in self._consumer.assignment())
+        now = self._consumer.group_metadata()
+        if self._moved or before != now or now.state != MemberState.STABLE:
+            self._moved = True
+            return None
+        self._generation = now.generation_id
+        return spots
+
+    def fence(self) -> Any:
+        """What proves to the broker that we are of the settled generation. Raises `Unsettled` if we are not."""
+        metadata = self._consumer.group_metadata()
+        if self._moved or metadata.state != MemberState.STABLE or metadata.generation_id != self._generation:
+            raise Unsettled("the group is being rearranged")
+        return metadata

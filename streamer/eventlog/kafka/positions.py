@@ -1,0 +1,132 @@
+"""Where reading stands and may stand: what topic-partitions hold, and whether topics are still the ones we know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+
+from streamer.errors import GapError
+from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
+from streamer.eventlog.kafka.deadline import Overrun, within
+from streamer.eventlog.kafka.fetch import Spot, partition_counts, positions, topic_ids
+from streamer.eventlog.kafka.unit_history import START_AFRESH, Bounds, check_bounds, check_topic_id
+
+METADATA_TIMEOUT_S = 5.0
+
+
+class Places:
+    """The partitions that one consumer reads."""
+
+    def __init__(
+        self, consumer: Any, starts_late: bool, committed: Callable[[Sequence[Spot]], Mapping[Spot, int]]
+    ) -> None:
+        """`starts_late`: topics that were never read are read from their end on; `committed` asks for the group's."""
+        self._consumer = consumer
+        self._starts_late = starts_late
+        self._committed = committed
+        self._topic_ids: dict[str, str] = {}
+
+    def resume(
+        self, spots: Sequence[Spot], ends: Mapping[str, int], known_ids: Mapping[str, str]
+    ) -> tuple[dict[str, int], dict[str, str]]:
+        """Where to begin with the topics that `ends` lacks, and their ids.
+
+        Raises GapError when a topic is not the known one or does not hold the records from `ends` on.
+        """
+        ids = self._note_ids(spots)
+        for topic in ids.keys() & known_ids.keys():
+            check_topic_id(topic, known_ids[topic], ids[topic])
+        bounds = self._bounds(spots)
+        for spot in spots:
+            if spot[0] in ends:
+                check_bounds(*spot, ends[spot[0]], bounds[spot])
+        starts = {spot[0]: self._beginning(spot, bounds[spot]) for spot in spots if spot[0] not in ends}
+        return starts, {topic: ids[topic] for topic in starts}
+
+    def skip(self, spots: Sequence[Spot], ends: Mapping[str, int]) -> tuple[dict[str, int], dict[str, str]]:
+        """Where there is something to read at or behind `ends`, and the topics' ids."""
+        starts = {}
+        for (topic, _), held in self._bounds(spots).items():
+            end = ends.get(topic, held.begin)
+            starts[topic] = held.begin if end > held.end else max(end, held.begin)
+        return starts, self._note_ids(spots)
+
+    def check(self, refresh: bool = False) -> None:
+        """Raises GapError when a topic is not the one we began with, as far as the client's metadata tells."""
+        known = [topic for topic, topic_id in self._topic_ids.items() if topic_id]
+        now = topic_ids(self._consumer, known)
+        if refresh or "" in now.values():
+            with suppress(Overrun, KafkaError):
+                there = within(METADATA_TIMEOUT_S, self._consumer.topics)
+                now = topic_ids(self._consumer, known)
+                for topic in known:
+                    if topic not in there:
+                        raise GapError(f"Topic {topic} was deleted while it was read. Restore it, {START_AFRESH}")
+        for topic in known:
+            check_topic_id(topic, self._topic_ids[topic], now[topic])
+
+    def gap(self, error: Exception) -> GapError:
+        """What is to be said when the records to read next are not there."""
+        at = positions(self._consumer)
+        with suppress(KafkaError):
+            for spot, bounds in self._bounds(list(at)).items():
+                if not bounds.begin <= at[spot] <= bounds.end:
+                    return GapError(
+                        f"{spot[0]}-{spot[1]} holds offsets {bounds.begin} to {bounds.end} now, and reading stands at "
+                        f"{at[spot]}: the records to read next are gone. Keep them longer (retention.ms, "
+                        f"retention.bytes), {START_AFRESH}"
+                    )
+        return GapError(f"The records to read next are gone ({error}). Restore the topic, {START_AFRESH}")
+
+    def _bounds(self, spots: Sequence[Spot]) -> dict[Spot, Bounds]:
+        partitions = [TopicPartition(*spot) for spot in spots]
+        begin = self._consumer.beginning_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
+        end = self._consumer.end_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
+        return {(tp.topic, tp.partition): Bounds(begin[tp], end[tp]) for tp in partitions}
+
+    def _note_ids(self, spots: Sequence[Spot]) -> dict[str, str]:
+        ids = topic_ids(self._consumer, {topic for topic, _ in spots})
+        self._topic_ids |= ids
+        return ids
+
+    def _beginning(self, spot: Spot, bounds: Bounds) -> int:
+        """Where to begin with a partition that was never read.
+
+        A new partition of a topic that is read already starts at its beginning in any case: its records were written
+        while the service was in charge of the topic.
+        """
+        if not self._starts_late:
+            return bounds.begin
+        topic, _ = spot
+        count = partition_counts(self._consumer, [topic])[topic]
+        is_read = bool(self._committed([(topic, partition) for partition in range(count)]))
+        return bounds.begin if is_read else bounds.end
+
+
+def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Collection[Spot]) -> bool:
+    """Place each of these at the offset of its topic and read on, but for those that are held.
+
+    False when one of them is not assigned any more.
+    """
+    try:
+        for spot in spots:
+            consumer.seek(TopicPartition(*spot), at[spot[0]])
+            if spot not in held:
+                consumer.resume(TopicPartition(*spot))
+    except (ValueError, KeyError, KafkaError):
+        return False
+    return True
+
+
+def pause(consumer: Any, spots: Sequence[Spot]) -> bool:
+    """Read none of these until they are placed; false when one of them is not assigned any more."""
+    try:
+        for spot in spots:
+            consumer.pause(TopicPartition(*spot))
+    except (KeyError, KafkaError):
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""Why a Kafka address can't be used, found out by talking to it.
+
+kafka-python only says "unable to bootstrap" after half a minute, whatever the cause. This goes the same way on one
+blocking socket, step by step, and names the step that failed.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.wire import STEP_TIMEOUT_S, Address, Misunderstanding, Obstacle, Wire
+
+# Error codes of the Kafka protocol.
+UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, SASL_AUTHENTICATION_FAILED = 33, 34, 58
+
+# Makes one of kafka-python's SASL mechanisms, which knows what to say to the broker and what to make of its answers.
+NewSasl = Callable[[KafkaConnection], Any]
+
+
+def obstacle(address: Address, connection: KafkaConnection, new_sasl: NewSasl) -> str | None:
+    """Why `address` does not serve a client that connects as `connection` says; None when it does.
+
+    Takes at most a few times `STEP_TIMEOUT_S`.
+    """
+    try:
+        with _open(address, connection) as wire:
+            try:
+                if connection.sasl:
+                    _log_in(wire, connection, new_sasl)
+                brokers = wire.advertised_brokers()
+            except Misunderstanding as words:
+                _explain(words, address, connection)
+        _require_reachable(brokers)
+    except Obstacle as found:
+        return str(found)
+    return None
+
+
+def _open(address: Address, connection: KafkaConnection) -> Wire:
+    raw = _connected(address)
+    if not connection.tls:
+        return Wire(raw)
+    try:
+        return Wire(_context(connection).wrap_socket(raw, server_hostname=address[0]))
+    except ssl.SSLCertVerificationError as error:
+        raise Obstacle(
+            f"shows a certificate that is refused ({error.verify_message}): name its CA in ca_file"
+        ) from error
+    except OSError as error:
+        if _mechanisms_offered(address, tls=False) is not None:
+            raise Obstacle(f"does not speak TLS, but the protocol is {connection.protocol}") from error
+        raise Obstacle(f"fails the TLS handshake ({error}): is this a TLS port?") from error
+    finally:
+        # Once wrapped, the raw socket is detached and this does nothing.
+        raw.close()
+
+
+def _connected(address: Address) -> socket.socket:
+    host = address[0]
+    try:
+        return socket.create_connection(address, STEP_TIMEOUT_S)
+    except (socket.gaierror, UnicodeError) as error:
+        raise Obstacle(
+            f"can't be found: the host name {host} does not resolve. Is it spelled right, and does DNS know it here?"
+        ) from error
+    except TimeoutError:
+        raise Obstacle(
+            f"does not answer within {STEP_TIMEOUT_S:.0f} s: is the host up, and is a firewall between?"
+        ) from None
+    except ConnectionRefusedError as error:
+        raise Obstacle("refuses connections: is Kafka running there, on this port?") from error
+    except OSError as error:
+        raise Obstacle(f"can't be reached: {error.strerror or error}") from error
+
+
+def _context(connection: KafkaConnection) -> ssl.SSLContext:
+    """Neither stricter nor laxer than the context that kafka-python makes of the same files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(connection.ca_file) if connection.ca_file else context.load_default_certs()
+        if connection.cert_file:
+            context.load_cert_chain(connection.cert_file, connection.key_file)
+    except OSError as error:
+        files = [file for file in (connection.ca_file, connection.cert_file, connection.key_file) if file]
+        raise Obstacle(f"was not tried: one of {', '.join(files)} can't be used ({error.strerror or error})") from error
+    return context
+
+
+def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
+    mechanism = connection.mechanism or ""
+    code, offered = wire.sasl_handshake(mechanism)
+    if code == UNSUPPORTED_SASL_MECHANISM:
+        raise Obstacle(f"does not offer the SASL mechanism {mechanism}; it offers {', '.join(offered) or 'none'}")
+    if code == ILLEGAL_SASL_STATE:
+        wanted = "SSL" if connection.tls else "PLAINTEXT"
+        raise Obstacle(f"asks for no login, but the protocol is {connection.protocol}: use {wanted}")
+    if code:
+        raise Obstacle(f"refused the SASL handshake with error {code} of the Kafka protocol")
+    sasl = new_sasl(connection)
+    while not sasl.is_done():
+        token = sasl.auth_bytes()
+        code, words, challenge = wire.sasl_authenticate(token)
+        if code:
+            cause = "wrong user name or password" if code == SASL_AUTHENTICATION_FAILED else f"error {code}"
+            raise Obstacle(
+                f"refuses the user {connection.username!r}: {cause} ({words}). Mend kafka.security in the config"
+            )
+        try:
+            sasl.receive(challenge)
+        except ValueError as error:
+            raise Obstacle(f"failed to prove that it knows the password of {connection.username!r}: {error}") from error
+
+
+def _require_reachable(advertised: list[Address]) -> None:
+    """Clients leave the bootstrap address at once for the advertised ones; behind Docker those often lead nowhere."""
+    reasons = []
+    for address in advertised:
+        try:
+            _connected(address).close()
+        except Obstacle as found:
+            reasons.append(f"{address[0]}:{address[1]} {found}")
+        else:
+            return
+    if reasons:
+        raise Obstacle(
+            f"sends clients on to brokers that can't be used (its advertised.listeners): {'; '.join(reasons)}"
+        )
+
+
+def _explain(words: Misunderstanding, address: Address, connection: KafkaConnection) -> NoReturn:
+    """A broker hangs up on whoever speaks the wrong protocol; talk to it in the others to learn which it wants."""
+    if not connection.tls and _speaks_tls(address):
+        raise Obstacle(f"speaks TLS, but the protocol is {connection.protocol}: use SSL or SASL_SSL")
+    if not connection.sasl and (offered := _mechanisms_offered(address, connection.tls)):
+        names = ", ".join(offered)
+        raise Obstacle(
+            f"asks for a login (SASL, it offers {names}), but the protocol is {connection.protocol}: say who we are in "
+            "kafka.security of the config"
+        )
+    raise Obstacle(f"{words}: is this the port of a Kafka broker, and {connection.protocol} its protocol?")
+
+
+def _unverified() -> ssl.SSLContext:
+    """For questions only, never for credentials: the answer to "is this TLS" must not depend on the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _speaks_tls(address: Address) -> bool:
+    try:
+        with _connected(address) as raw, _unverified().wrap_socket(raw):
+            return True
+    except (OSError, Obstacle):
+        return False
+
+
+def _mechanisms_offered(address: Address, tls: bool) -> list[str] | None:
+    """What the port offers for a login, none if it asks for no login; None when it does not speak Kafka this way."""
+    try:
+        raw = _connected(address)
+        with Wire(_unverified().wrap_socket(raw) if tls else raw) as wire:
+            # A mechanism that no broker has: the refusal lists what there is.
+            return wire.sasl_handshake("NONE")[1]
+    except (OSError, Obstacle, Misunderstanding):
+        return None

@@ -1,0 +1,71 @@
+"""Reading topics from one end to the other without a group: what `driftline record` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError, OffsetOutOfRangeError
+
+from streamer.errors import BrokerError
+from streamer.eventlog.base import Records
+from streamer.eventlog.kafka.admin import check_topics, preflight
+from streamer.eventlog.kafka.batches import BatchError
+from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS, new_consumer
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.fetch import Spot, poll, positions, stretches
+
+CLOSE_TIMEOUT_MS = 5_000
+RECORDS_MAX = 100_000  # of one poll
+POLL_S = 0.2
+
+
+def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[Records]:
+    """All that the topics hold by now, from their beginning on. Raises `BrokerError` as `KafkaReader` does."""
+    reader = KafkaReader(connection, topics)
+    try:
+        while not reader.at_end():
+            yield from reader.poll(POLL_S)
+    finally:
+        reader.close()
+
+
+class KafkaReader:
+    """All partitions of some topics, read from their beginning or from their end on.
+
+    Raises `BrokerError` when the cluster can't be reached, a topic is missing, or what it holds can't be read.
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, topics: Sequence[str], start: Literal["earliest", "latest"] = "earliest"
+    ) -> None:
+        preflight(connection)
+        found = check_topics(connection, topics)
+        self._consumer = new_consumer(connection, None)
+        spots = [TopicPartition(topic, p) for topic in topics for p in range(found[topic].partitions)]
+        self._consumer.assign(spots)
+        begin = self._consumer.beginning_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
+        end = self._consumer.end_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
+        for spot in spots:
+            self._consumer.seek(spot, (begin if start == "earliest" else end)[spot])
+        self._ends: dict[Spot, int] = {(spot.topic, spot.partition): end[spot] for spot in spots}
+        self.waiting = sum(end[spot] - begin[spot] for spot in spots) if start == "earliest" else 0  # records, at most
+
+    def poll(self, timeout_s: float) -> list[Records]:
+        """What has come, one stretch a partition."""
+        before = positions(self._consumer)
+        try:
+            fetched = poll(self._consumer, int(timeout_s * 1000), RECORDS_MAX)
+        except OffsetOutOfRangeError as error:
+            raise BrokerError(f"Records were deleted while they were being read ({error}): start again") from error
+        except (KafkaError, BatchError) as error:
+            raise BrokerError(f"Kafka can't be read: {type(error).__name__}: {error}") from error
+        return stretches(fetched, before, positions(self._consumer))
+
+    def at_end(self) -> bool:
+        """Whether everything that was there at the start has been read."""
+        return all(at >= self._ends[spot] for spot, at in positions(self._consumer).items())
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)

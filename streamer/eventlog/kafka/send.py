@@ -1,0 +1,39 @@
+"""Writing a few records and being sure of it: what the commands do that speak to a running service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from streamer.errors import BrokerError
+from streamer.eventlog.base import Output
+from streamer.eventlog.kafka.admin import check_topics, preflight
+from streamer.eventlog.kafka.clients import new_producer
+from streamer.eventlog.kafka.commit import Sender
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.deadline import within
+
+DEADLINE_S = 15.0
+REQUEST_BYTES_MAX = 1 << 20
+
+
+def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
+    """Append these records, and return when they are in the log.
+
+    Raises `BrokerError` when the cluster can't be reached, a topic is missing, or nobody knows whether they arrived.
+    """
+    preflight(connection)
+    check_topics(connection, sorted({output.topic for output in outputs}))
+    producer = new_producer(connection, DEADLINE_S, REQUEST_BYTES_MAX)
+    sender = Sender(producer, "", DEADLINE_S)
+    try:
+        within(2 * DEADLINE_S, partial(sender.publish, outputs))
+    except BrokerError:
+        raise
+    except Exception as error:
+        raise BrokerError(
+            f"Nobody knows whether this has arrived ({type(error).__name__}: {error}). Say it again: twice said "
+            "counts once"
+        ) from error
+    finally:
+        producer.close(timeout=DEADLINE_S)

@@ -1,0 +1,210 @@
+"""A unit's history in the epochs topic, and whether the log still holds what its state is made from.
+
+The topic has one partition for each unit: 0 for `decide`, and `p + 1` for `detect-p`, so that the histories of units in
+different hands do not mix. What belongs to a transaction that nobody has ended is not there for us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from kafka import TopicPartition
+
+from streamer.errors import BrokerError, Doubt, GapError, UsageError
+from streamer.eventlog.base import Epoch, Past, Records, Start
+from streamer.eventlog.history import decode_entry
+from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
+from streamer.eventlog.kafka.deadline import within
+from streamer.eventlog.kafka.fetch import ends, poll, positions, stretches
+from streamer.eventlog.units import DECIDE, partition_of
+
+Spot = tuple[str, int]  # topic and partition
+
+START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+POLL_MS = 200
+POLL_RECORDS_MAX = 100_000
+LOST_AFTER_S = 3.0  # what is committed and in no transaction under way is there at once, or it is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds: offsets [begin, end)."""
+
+    begin: int
+    end: int
+
+
+def partition_of_history(unit: str) -> int:
+    """The partition of the epochs topic that holds the unit's history."""
+    return 0 if unit == DECIDE else partition_of(unit) + 1
+
+
+class HistoryReader:
+    """Reads histories of one group, by a client that is no member of it."""
+
+    def __init__(self, consumer: Any, topic: str, group_id: str, patience_s: float) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._group_id = group_id
+        self._patience_s = patience_s
+
+    def read(self, unit: str, since: Epoch | None, committed: Mapping[str, int]) -> tuple[Past | None, int]:
+        """What the unit has done behind `since`, and up to where it was read; None if that epoch is not where it was.
+
+        Reads on until it reaches the offsets (by topic) that the group has committed, because the markers that end a
+        transaction do not come to all partitions at once. Raises Doubt when that takes too long, GapError when the
+        beginning or the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for records
+        that are none of ours.
+        """
+        tp = TopicPartition(self._topic, partition_of_history(unit))
+        count = len(within(self._patience_s, partial(self._consumer.partitions_for_topic, tp.topic)) or ())
+        if tp.partition >= count:
+            raise BrokerError(
+                f"Topic {tp.topic} has {count} partitions and {unit} needs partition {tp.partition}: "
+                "`driftline topics --config FILE --create` adds what is missing"
+            )
+        self._consumer.assign([tp])
+        begin = self._consumer.beginning_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp]
+        if since is not None and not (begin <= since.at < self._end(tp) and self._stands(since, tp)):
+            return None, 0
+        self._consumer.seek(tp, since.at if since else begin)
+        past = Past(since.number - 1 if since else 0)
+        patience_s = self._patience_s
+        while patience_s > 0:
+            end = self._end(tp)
+            while positions(self._consumer)[tp.topic, tp.partition] < end and patience_s > 0:
+                if not self._take_next(past, unit):
+                    patience_s -= POLL_MS / 1000
+            if not _lags(past, committed):
+                return _behind(past, since), positions(self._consumer)[tp.topic, tp.partition]
+            self._take_next(past, unit)
+            patience_s -= POLL_MS / 1000
+            if not self._is_pending(tp):
+                patience_s = min(patience_s, LOST_AFTER_S)
+        raise self._lag(unit, tp)
+
+    def _is_pending(self, tp: TopicPartition) -> bool:
+        """Whether the partition holds records of transactions that have not ended."""
+        spot = tp.topic, tp.partition
+        return positions(self._consumer)[spot] < ends(self._consumer).get(spot, 0)
+
+    def _lag(self, unit: str, tp: TopicPartition) -> Exception:
+        """What to raise when the history stays behind what is committed."""
+        what = f"The history of {unit} in {tp.topic}-{tp.partition}"
+        if self._is_pending(tp):
+            return Doubt(f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again")
+        return GapError(
+            f"{what} ends before the offsets that group {self._group_id} has committed: epochs were lost, or another "
+            f"program uses the group. Restore them, {START_AFRESH}"
+        )
+
+    def _end(self, tp: TopicPartition) -> int:
+        return int(self._consumer.end_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp])
+
+    def _stands(self, since: Epoch, tp: TopicPartition) -> bool:
+        """Whether that epoch is where it is said to be: a checkpoint may be of another history."""
+        self._consumer.seek(tp, since.at)
+        patience_s = self._patience_s
+        while positions(self._consumer)[tp.topic, tp.partition] <= since.at and patience_s > 0:
+            before = positions(self._consumer)
+            fetched = poll(self._consumer, POLL_MS, 1)
+            for records in stretches(fetched, before, positions(self._consumer)):
+                if len(records):
+                    return records.offset[0] == since.at and _is(since, records.value_of(0) or b"")
+            patience_s -= POLL_MS / 1000
+        return False
+
+    def _take_next(self, past: Past, unit: str) -> bool:
+        """Take what a poll brings; whether it brought anything."""
+        before = positions(self._consumer)
+        fetched = poll(self._consumer, POLL_MS, POLL_RECORDS_MAX)
+        found = stretches(fetched, before, positions(self._consumer))
+        for records in found:
+            self._take(past, unit, records)
+        return bool(found)
+
+    def _take(self, past: Past, unit: str, records: Records) -> None:
+        for i, offset in enumerate(records.offset.tolist()):
+            where = f"Record {offset} of {records.topic}-{records.partition}"
+            try:
+                entry = decode_entry(records.value_of(i) or b"", offset)
+            except msgspec.DecodeError as error:
+                raise UsageError(
+                    f"{where} is no epoch ({error}): the topic belongs to this service alone, so name another one "
+                    "under outputs.epochs"
+                ) from error
+            if entry.unit != unit:
+                raise UsageError(f"{where} is of unit {entry.unit}, where those of {unit} stand, {START_AFRESH}")
+            if isinstance(entry, Start) and entry.group != self._group_id:
+                raise UsageError(
+                    f"Topic {self._topic} holds the epochs of group {entry.group}, and this is group "
+                    f"{self._group_id}: every group needs an epochs topic of its own (outputs.epochs)"
+                )
+            if not past.take(entry):
+                raise GapError(
+                    f"{where} comes after epoch {past.last} of {unit}: what is between is lost, and no checkpoint is "
+                    f"newer. Keep the topic longer (retention.ms, retention.bytes), {START_AFRESH}"
+                )
+
+
+def _is(epoch: Epoch, value: bytes) -> bool:
+    try:
+        return decode_entry(value) == epoch
+    except msgspec.DecodeError:
+        return False
+
+
+def _lags(past: Past, committed: Mapping[str, int]) -> bool:
+    at = past.positions()
+    return bool(committed) and (not at or any(offset > at.get(topic, offset) for topic, offset in committed.items()))
+
+
+def _behind(past: Past, since: Epoch | None) -> Past | None:
+    """The past without the epoch it was read from."""
+    if since is None or past.begins_anew:
+        return past
+    if not past.epochs:
+        return None
+    past.epochs.pop(0)
+    past.base = since.number
+    return past
+
+
+def check_topics(unit: str, before: Mapping[str, int], past: Past, topics: Collection[str]) -> None:
+    """Raises UsageError when these epochs have folded records of a topic that is not read any more."""
+    for epoch in past.epochs:
+        for topic, end in epoch.ends.items():
+            if topic not in topics and end > before.get(topic, 0):
+                raise UsageError(
+                    f"The last epochs of {unit} are made from topic {topic} among others, which the config does not "
+                    f"name any more: name it again until the service has been stopped in order, {START_AFRESH}"
+                )
+        before = epoch.ends
+
+
+def check_bounds(topic: str, partition: int, offset: int, bounds: Bounds) -> None:
+    """Raises GapError unless the partition holds the records from `offset` on, and what is before was there once."""
+    if offset < bounds.begin:
+        raise GapError(
+            f"{topic}-{partition} begins at offset {bounds.begin} now, and offset {offset} is to be read next: "
+            f"{bounds.begin - offset:,} records are gone. Restore them and keep them longer (retention.ms, "
+            f"retention.bytes), {START_AFRESH}"
+        )
+    if offset > bounds.end:
+        raise GapError(
+            f"{topic}-{partition} ends at offset {bounds.end}, and was read up to offset {offset} before: the topic "
+            f"was truncated, or deleted and created again. Restore it, {START_AFRESH}"
+        )
+
+
+def check_topic_id(topic: str, known: str, now: str) -> None:
+    """Raises GapError when the topic is another one of the same name. Brokers before Kafka 2.8 have no ids ("")."""
+    if known and now and known != now:
+        raise GapError(
+            f"Topic {topic} was deleted and created again (its id was {known} and is {now}), so its offsets mean other "
+            f"records now. Restore the old topic, {START_AFRESH}"
+        )

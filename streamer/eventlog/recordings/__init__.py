@@ -1,0 +1,1 @@
+"""Recorded topics as logs: Parquet and JSON lines."""

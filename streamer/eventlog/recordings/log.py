@@ -1,0 +1,252 @@
+"""A log of recordings: replays files through the same port as a live log, into a memory log.
+
+Several recordings are merged by (running maximum of timestamp_ms within the file, file, row): record time decides
+between files, but never turns the order within one. Every poll gives the next `epoch_records` of the merged order, so
+what a poll returns depends on the data alone, never on how the files were read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from streamer.errors import UsageError
+from streamer.eventlog.base import I64, Epoch, Note, Output, Past, Records, Start
+from streamer.eventlog.memory import MemoryLog
+from streamer.eventlog.recordings.chunk import Chunk, Group, join
+from streamer.eventlog.recordings.recording import CHUNK_ROWS, Recording
+from streamer.eventlog.recordings.side_input import Aside, Stretch
+
+EPOCH_RECORDS = 8192
+CHUNK_ROWS_MIN = 1024  # of one file, however many share `chunk_rows`
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay has come: `done` of `total` (None: not known) in `unit`, "records" or "bytes"."""
+
+    delivered: int  # records, those of the subscribed topics alone
+    done: int
+    total: int | None
+    unit: str
+
+
+class RecordedLog:
+    """A `Log` over recordings; what is committed goes to `outputs`, whose subscribed topics are read back from it.
+
+    `subscribe` names the topics to deliver (None: all). Topics that `outputs` subscribes to are made anew by a replay,
+    so what recordings hold of them is passed over. Records of the topics `aside` are delivered with what comes of the
+    records before them (see `Aside`), so that a fold of both has them in order. `chunk_rows` bounds the rows in memory,
+    over all files together, down to `CHUNK_ROWS_MIN` for each.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        outputs: MemoryLog,
+        subscribe: Iterable[str] | None = None,
+        chunk_rows: int = CHUNK_ROWS,
+        epoch_records: int = EPOCH_RECORDS,
+        aside: Collection[str] = (),
+    ) -> None:
+        self._recordings = recordings
+        self._outputs = outputs
+        self._subscribed = None if subscribe is None else frozenset(subscribe)
+        self._epoch_records = epoch_records
+        rows_max = max(chunk_rows // max(len(recordings), 1), min(chunk_rows, CHUNK_ROWS_MIN))
+        self._ids: dict[Group, int] = {}
+        self._aside = Aside(aside)
+        self._feeds = [_Feed(r.chunks(rows_max), self._ids, self._wanted, self._aside) for r in recordings]
+        self._reached: dict[Group, int] = {}
+        self._held: set[Group] = set()
+        self._delivered = 0
+        self._stretches: deque[Stretch] = deque()  # of the merged order, not delivered yet
+        self._told: list[Records] = []  # to be delivered with what has come of the last ones
+
+    def _wanted(self, topic: str) -> bool:
+        return (self._subscribed is None or topic in self._subscribed) and topic not in self._outputs.subscribed
+
+    def assignment(self) -> Collection[str] | None:
+        return self._outputs.assignment()
+
+    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+        return self._outputs.past(unit, since)
+
+    def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
+        return self._outputs.resume(unit, ends, topic_ids)
+
+    def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
+        return self._outputs.skip(unit, ends)
+
+    def note(self, unit: str, notes: Sequence[Note]) -> None:
+        self._outputs.note(unit, notes)
+
+    def poll(self, timeout_s: float = 0.0) -> list[Records]:
+        """The next records of the merged order, and what commits have appended since the last poll.
+
+        While any recorded partition is held, recordings rest: to go on without it would change their order.
+        """
+        read_back = self._outputs.poll(timeout_s)
+        if self._held:
+            return read_back
+        rows, told = self._next_stretch()
+        stretches = rows.split() + self._told
+        self._told = told
+        if len(self._feeds) > 1:
+            for records in stretches:
+                self._check_apart(records)
+        self._delivered += sum(map(len, stretches))
+        return stretches + read_back
+
+    def _next_stretch(self) -> Stretch:
+        if not self._stretches:
+            parts = _next_rows(self._feeds, self._epoch_records)
+            if not parts:
+                return Chunk.none(), self._aside.rest()
+            rows = join([part.rows for part in parts], list(self._ids))
+            time = np.concatenate([part.time for part in parts])
+            if len({part.rank for part in parts}) > 1:
+                order = np.argsort(time, kind="stable")
+                rows, time = rows.take(order), time[order]
+            self._stretches.extend(self._aside.stretches(rows, time))
+        return self._stretches.popleft()
+
+    def _check_apart(self, records: Records) -> None:
+        """Each recording has its offsets in order; two of one partition must also follow one another."""
+        place = records.topic, records.partition
+        before = np.concatenate([[self._reached.get(place, -1)], records.offset[:-1]])
+        wrong = np.flatnonzero(records.offset <= before)
+        if len(wrong):
+            i = wrong[0]
+            names = [r.name for r, feed in zip(self._recordings, self._feeds, strict=True) if place in feed.groups]
+            raise UsageError(
+                f"The recordings {' and '.join(names)} overlap: offset {records.offset[i]} of {place[0]}[{place[1]}] "
+                f"comes after {before[i]}. Give each record once; lines of plain events are numbered from 0 in every "
+                "file, so give such files a topic each, or put them together in one."
+            )
+        self._reached[place] = int(records.offset[-1])
+
+    def absolve(self, units: Collection[str]) -> None:
+        self._outputs.absolve(units)
+
+    def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
+        return self._outputs.commit(outputs, epochs)
+
+    def hold(self, topic: str, partition: int, held: bool) -> None:
+        if topic in self._outputs.subscribed:
+            self._outputs.hold(topic, partition, held)
+        else:
+            (self._held.add if held else self._held.discard)((topic, partition))
+
+    def behind(self) -> tuple[()]:
+        """None: what a poll gives is in one order already."""
+        return ()
+
+    def exhausted(self) -> bool:
+        waiting = any(feed.fill() for feed in self._feeds) or self._stretches or self._told or self._aside
+        return not waiting and self._outputs.drained()
+
+    def progress(self) -> Progress:
+        """How far the replay has come, in records when every recording knows how many it has, else in bytes."""
+        rows = [r.rows for r in self._recordings]
+        sizes = [r.size_bytes for r in self._recordings]
+        if None not in rows:
+            waiting = sum(len(feed.rows) for feed in self._feeds)
+            done = sum(r.rows_read for r in self._recordings) - waiting
+            return Progress(self._delivered, done, sum(n for n in rows if n is not None), "records")
+        total = sum(n for n in sizes if n is not None) if None not in sizes else None
+        return Progress(self._delivered, sum(r.bytes_read() for r in self._recordings), total, "bytes")
+
+    def close(self) -> None:
+        for recording in self._recordings:
+            recording.close()
+        self._outputs.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of one file that follow one another, and their place in the merged order."""
+
+    rank: int
+    rows: Chunk
+    time: I64  # [n] running maximum of timestamp_ms
+
+
+class _Feed:
+    """One file's side of the merge: of its current chunk, the rows that have not been delivered."""
+
+    def __init__(
+        self, chunks: Iterator[Chunk], ids: dict[Group, int], wanted: Callable[[str], bool], aside: Aside
+    ) -> None:
+        self._chunks = chunks
+        self._ids = ids  # shared by all feeds, so that their rows can be joined
+        self._wanted = wanted
+        self._aside = aside
+        self.groups: set[Group] = set()
+        self.rows = Chunk.none()
+        self.time = np.empty(0, np.int64)
+        self._latest = -1
+
+    def fill(self) -> bool:
+        """Have rows at hand; False when the file has no more."""
+        while not len(self.rows):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self.rows = Chunk.none()
+                return False
+            self._load(chunk)
+        return True
+
+    def _load(self, chunk: Chunk) -> None:
+        keep = np.array([self._wanted(topic) for topic, _ in chunk.groups], bool)
+        if not keep.all():
+            chunk = chunk.take(keep[chunk.group])
+        ids = np.array([self._ids.setdefault(group, len(self._ids)) for group in chunk.groups], np.int64)
+        self.groups.update(group for group, kept in zip(chunk.groups, keep, strict=True) if kept)
+        self.rows = replace(chunk, group=ids[chunk.group])
+        own = np.where(self._aside.among(chunk), -1, chunk.timestamp_ms)  # what waits says nothing of the others' time
+        self.time = np.maximum.accumulate(np.maximum(own, self._latest))
+        self._latest = int(self.time[-1]) if len(self.time) else self._latest
+
+    def take(self, rank: int, n: int) -> _Part:
+        """The next `n` rows, which must be at hand."""
+        part = _Part(rank, self.rows.take(slice(0, n)), self.time[:n])
+        self.rows, self.time = self.rows.take(slice(n, None)), self.time[n:]
+        return part
+
+
+def _next_rows(feeds: Sequence[_Feed], need: int) -> list[_Part]:
+    """The next `need` rows of the merged order (fewer at the end), as parts in order of file and row."""
+    parts: list[_Part] = []
+    while need:
+        live = [rank for rank, feed in enumerate(feeds) if feed.fill()]
+        if not live:
+            break
+        for rank, n in zip(live, _shares([feeds[rank].time for rank in live], need), strict=True):
+            if n:
+                parts.append(feeds[rank].take(rank, n))
+                need -= n
+    return sorted(parts, key=lambda part: part.rank)
+
+
+def _shares(times: Sequence[I64], need: int) -> list[int]:
+    """How many rows of each file are certain to be among the next `need` of the merged order; at least one in all.
+
+    `times` are what is at hand of each file, ascending. Rows after a file's last are not at hand, so nothing that comes
+    after this last row is certain.
+    """
+    if len(times) == 1:
+        return [min(need, len(times[0]))]
+    # Whatever is later than where any one file's window ends is not needed, or not certain.
+    horizon = min(int(time[:need][-1]) for time in times)
+    windows = [time[: min(need, int(np.searchsorted(time, horizon, side="right")))] for time in times]
+    owner = np.repeat(np.arange(len(times)), [len(window) for window in windows])
+    owner = owner[np.argsort(np.concatenate(windows), kind="stable")]
+    certain = need
+    for i, (time, window) in enumerate(zip(times, windows, strict=True)):
+        if len(window) == len(time):
+            certain = min(certain, int(np.flatnonzero(owner == i)[-1]) + 1)
+    return [int(n) for n in np.bincount(owner[:certain], minlength=len(times))]

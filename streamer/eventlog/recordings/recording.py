@@ -1,0 +1,129 @@
+"""Recordings: topics in files, for replay. `open_recording` reads them, `RecordingWriter` writes them.
+
+    Parquet                 the format of `parquet_writer.py`: any topics and partitions, byte for byte
+    JSON lines              one canonical event a line, also .gz or .zst, or `-` for standard input
+    output of kcat -C -J    one envelope a line, also compressed
+
+What a file is, is told by its content and never by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, Self
+
+from streamer.errors import UsageError
+from streamer.eventlog.recordings.byte_stream import ByteStream, open_stream
+from streamer.eventlog.recordings.chunk import Chunk, Group, out_of_order
+from streamer.eventlog.recordings.formats import Kind, kind_of, refusal
+from streamer.eventlog.recordings.lines import LineSource, envelopes, plain_events
+from streamer.eventlog.recordings.parquet_reader import ParquetSource
+from streamer.eventlog.recordings.parquet_writer import RecordingWriter
+
+__all__ = ["CHUNK_ROWS", "Recording", "RecordingWriter", "open_recording"]
+
+CHUNK_ROWS = 8192  # a few MB, so that a chunk is still in the processor's cache when it is folded
+
+
+class Source(Protocol):
+    """What reads one kind of file, once, from its first row to its last."""
+
+    name: str  # as the user gave it
+    rows: int | None  # how many there are; None: not known before the end
+    size_bytes: int | None  # as stored; None: not known (standard input)
+
+    def chunks(self, rows_max: int) -> Iterator[Chunk]:
+        """The rows in recorded order, at most `rows_max` at once."""
+        ...
+
+    def bytes_read(self) -> int:
+        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        ...
+
+
+class Recording:
+    """One recording, open for reading once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+        self.rows = source.rows
+        self.size_bytes = source.size_bytes
+        self.rows_read = 0
+
+    def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """The rows in recorded order, at most `chunk_rows` at once.
+
+        Raises `UsageError` naming the file and the row when it is damaged, or when the offsets of a partition don't
+        increase.
+        """
+        reached: dict[Group, int] = {}
+        for chunk in self._source.chunks(chunk_rows):
+            wrong = out_of_order(chunk, reached)
+            if wrong is not None:
+                row, before = wrong
+                topic, partition = chunk.groups[chunk.group[row]]
+                raise UsageError(
+                    f"Row {self.rows_read + row} of {self.name} is offset {chunk.offset[row]} of {topic}[{partition}], "
+                    f"which must exceed the offset before it ({before}). Sort the rows of each partition by offset and "
+                    "drop repeated ones."
+                )
+            self.rows_read += len(chunk)
+            yield chunk
+
+    def bytes_read(self) -> int:
+        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        return self._source.bytes_read()
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice. Standard input stays open."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_recording(path: str | Path, topic: str | None = None) -> Recording:
+    """Open a recording; `-` is standard input.
+
+    Plain events carry no topic: theirs is `topic`, else the file's name up to its first dot (`stdin` for `-`). Other
+    recordings know their topics, and `topic` says nothing about them. Raises `UsageError` when the file can't be read
+    or is of no kind listed above.
+    """
+    stream = open_stream(path)
+    try:
+        return Recording(_source(stream, topic or _topic_of(path)))
+    except UsageError:
+        stream.close()
+        raise
+
+
+def _source(stream: ByteStream, topic: str) -> Source:
+    match kind_of(stream.head):
+        case Kind.EVENTS:
+            return LineSource(stream, plain_events(topic))
+        case Kind.ENVELOPES:
+            return LineSource(stream, envelopes(stream.name))
+        case Kind.PARQUET if stream.size_bytes is not None and stream.compression is None:
+            # Parquet is read from its end, so its reader opens the file anew.
+            stream.close()
+            return ParquetSource(stream.name, stream.size_bytes)
+        case Kind.PARQUET:
+            raise UsageError(
+                f"{stream.name} holds a Parquet recording, which can only be read from a plain file. Unpack it to one "
+                "and name that."
+            )
+        case None:
+            raise UsageError(refusal(stream.name, stream.head))
+
+
+def _topic_of(path: str | Path) -> str:
+    return "stdin" if str(path) == "-" else Path(path).name.lstrip(".").partition(".")[0]

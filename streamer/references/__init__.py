@@ -1,0 +1,1 @@
+"""Training references: the table, the file, how one is built."""

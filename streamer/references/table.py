@@ -1,0 +1,60 @@
+"""Training-time distributions: what each column of each model looked like when the model was trained.
+
+They come from the file of `driftline reference build` (`reference_file.py`), or straight from Parquet of training data:
+a text column `model_id`, optionally `model_version`, and one column a feature (`prediction` and `error` included, if
+they are to be compared), numbers or text. Rows of one model are its sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from detectors.reference import CategoryReference, Reference
+
+Key = tuple[str, str, str]  # model, version, column
+AnyReference = Reference | CategoryReference
+
+
+@dataclass(frozen=True)
+class References:
+    """References by (model, version, column); version "" stands for every version that has none of its own."""
+
+    by_series: Mapping[Key, AnyReference] = field(default_factory=dict)
+
+    def of(self, model: str, version: str, column: str) -> Reference | None:
+        """The numbers to compare this column with, if there are any."""
+        found = self._find(model, version, column)
+        return found if isinstance(found, Reference) else None
+
+    def categories_of(self, model: str, version: str, column: str) -> CategoryReference | None:
+        """The categories to compare this column with, if there are any."""
+        found = self._find(model, version, column)
+        return found if isinstance(found, CategoryReference) else None
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """All categories of all references, in order."""
+        found = {name for one in self.by_series.values() if isinstance(one, CategoryReference) for name in one.names}
+        return sorted(found)
+
+    def __len__(self) -> int:
+        return len(self.by_series)
+
+    def _find(self, model: str, version: str, column: str) -> AnyReference | None:
+        found = self.by_series.get((model, version, column))
+        return found if found is not None else self.by_series.get((model, "", column))
+
+
+def load_references(where: str, size_max: int) -> References:
+    """Read a reference file, or training data in Parquet, thinning samples to `size_max` values.
+
+    `where` is a path, or a URL of s3, gs or abfs. Raises `UsageError` if it can't.
+    """
+    from streamer.references.build import TrainingData, references_from
+    from streamer.references.file import is_reference_file, read_references
+
+    if is_reference_file(where):
+        return References(read_references(where, size_max))
+    return References(references_from(TrainingData((where,), format="parquet"), size_max).by_series)

@@ -1,0 +1,1 @@
+"""Units, epochs, the loop, recovery, poison record isolation, verification; knows no Kafka."""

@@ -1,0 +1,1 @@
+"""Metrics, observers of the loop, the HTTP endpoint, the watchdog."""

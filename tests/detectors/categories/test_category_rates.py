@@ -1,0 +1,155 @@
+"""Categories, counted: the asked rate of false alarms, one alarm a change, runs."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.base import UNSEEN_CATEGORY
+from detectors.categories.rates import CategoryRatesBank, CategoryRatesSettings
+
+SHARES = [0.3, 0.2, 0.1, 0.1, 0.1, 0.08, 0.05, 0.04, 0.03]
+
+
+def fed(values, **changed):
+    """The bank that has seen these series, [rows, values], and its alarms; `at` counts within a series."""
+    bank = CategoryRatesBank(CategoryRatesSettings(**changed), len(values))
+    row = np.repeat(np.arange(len(values)), values.shape[1])
+    alarms = bank.update(row, values.reshape(-1).astype(np.float64), np.zeros(values.size, np.int64))
+    return bank, alarms, alarms.at % values.shape[1]
+
+
+LAWS = {
+    "two": lambda r, n: r.choice(2, n, p=[0.7, 0.3]),
+    "nine": lambda r, n: r.choice(9, n, p=SHARES),
+    "Zipf": lambda r, n: np.minimum(r.zipf(1.5, n), 50),
+    "three hundred": lambda r, n: r.integers(0, 300, n),
+    "two in runs of 50": lambda r, n: np.cumsum(r.random(n) < 0.02) % 2,
+    "five in runs of just 50": lambda r, n: np.repeat(r.integers(0, 5, n // 50 + 1), 50)[:n],
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_asked_rate_is_kept(law):
+    """Of a million values, 100 false alarms were allowed; there is hardly one, in runs or not."""
+    random = np.random.default_rng(1)
+    _, alarms, _ = fed(np.array([LAWS[law](random, 50_000) for _ in range(20)]), arl0=1e4)
+    assert len(alarms) <= 5
+
+
+def test_runs_of_chance_are_within_the_asked_rate():
+    """Four kinds of weather in runs of 30 on average: 13 alarms in a million values, where 10 were asked for and
+    `category_window` raises 750.
+    """
+    random = np.random.default_rng(2)
+    weather = [
+        np.repeat(random.choice(4, 50_000, p=[0.5, 0.3, 0.15, 0.05]), random.geometric(1 / 30, 50_000))[:50_000]
+        for _ in range(20)
+    ]
+    assert len(fed(np.array(weather), arl0=1e5)[1]) <= 20
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_a_change_is_one_alarm_that_names_the_category(size):
+    """Of nine categories one doubles and triples: seen in 20 of 20 series, dated, and told once."""
+    random, n = np.random.default_rng(3), 3000
+    moved = np.array([0.1, 0.2, 0.3, *SHARES[3:]])
+    values = np.array([np.r_[random.choice(9, n, p=SHARES), random.choice(9, n, p=moved)] for _ in range(20)])
+    bank = CategoryRatesBank(CategoryRatesSettings(), 20)
+    for row in range(20 if size else 0):
+        bank.set_reference(row, random.choice(9, size, p=SHARES).astype(np.float64))
+    alarms = bank.update(
+        np.repeat(np.arange(20), 2 * n), values.reshape(-1).astype(np.float64), np.zeros(values.size, int)
+    )
+    at = alarms.at % (2 * n)
+    assert sorted(alarms.row) == list(range(20))
+    assert set(alarms.category) == {2}
+    assert np.median(at) < n + 250
+    assert np.median(np.abs(at - alarms.onset_ago - n)) <= 30
+    assert np.median(alarms.before) == pytest.approx(0.1, abs=0.02)
+    assert np.median(alarms.after) == pytest.approx(0.3, abs=0.06)
+    assert alarms.effect == pytest.approx(alarms.after - alarms.before)
+
+
+def test_a_new_category_is_the_unseen():
+    """Also where many come, none of them often, or more than are told apart."""
+    random = np.random.default_rng(4)
+    values = np.r_[random.choice(3, 2000), random.integers(100, 200, 300)][np.newaxis]
+    _, alarms, at = fed(values)
+    assert alarms.category.tolist() == [UNSEEN_CATEGORY]
+    assert 2000 <= at[0] < 2020
+
+
+def test_what_a_reference_lacks_is_unseen_at_once():
+    """No value is needed to learn that."""
+    bank = CategoryRatesBank(CategoryRatesSettings(), 1)
+    bank.set_reference(0, np.tile([5.0, 6.0], 1000))
+    alarms = bank.update(np.zeros(40, np.int64), np.full(40, 7.0), np.zeros(40, np.int64))
+    assert alarms.category.tolist() == [UNSEEN_CATEGORY]
+    assert alarms.onset_ago.tolist() == alarms.at.tolist()
+
+
+def test_learning_can_be_seen():
+    """At first, and after an alarm; not with a reference."""
+    bank, alarms, _ = fed(np.r_[np.tile([0, 1], 600), np.full(100, 2)][np.newaxis])
+    assert len(alarms) == 1
+    assert bank.learning().tolist() == [True]
+    bank, _, _ = fed(np.tile([0, 1], 600)[np.newaxis])
+    assert bank.learning().tolist() == [False]
+    bank = CategoryRatesBank(CategoryRatesSettings(), 2)
+    bank.set_reference(0, np.tile([5.0, 6.0], 1000))
+    assert bank.learning().tolist() == [False, True]
+
+
+def test_after_an_alarm_other_categories_are_learnt():
+    """What was unseen has a name then, and a second change is told with it."""
+    random = np.random.default_rng(5)
+    values = np.r_[random.choice(2, 1500), 2 + random.choice(2, 1500), np.full(300, 3)][np.newaxis]
+    _, alarms, _ = fed(values)
+    assert alarms.category.tolist() == [UNSEEN_CATEGORY, 3]
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 3000), max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_cuts_show_nowhere_also_right_after_alarms(seed, cuts):
+    """An alarm changes how the values behind it in the same batch are placed."""
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, 3, 3000)
+    values = (random.integers(0, 4, 3000) + 10 * (np.arange(3000) // 800)).astype(np.float64)
+    times = np.zeros(3000, np.int64)
+    whole = CategoryRatesBank(CategoryRatesSettings(usual_size=100, categories_max=3), 3)
+    alarms = whole.update(rows, values, times)
+    bank, at = CategoryRatesBank(CategoryRatesSettings(usual_size=100, categories_max=3), 3), []
+    for part in np.split(np.arange(3000), sorted(cuts)):
+        at += [int(part[one]) for one in bank.update(rows[part], values[part], times[part]).at]
+    assert at == alarms.at.tolist()
+    assert len(at) >= 3
+    for name, array in whole.dump(slice(0, 3)).items():
+        assert array.tobytes() == bank.dump(slice(0, 3))[name].tobytes()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"usual_size": 9},
+        {"tolerance": 0.6},
+        {"arl0": 10.0},
+        {"categories_max": 0},
+        {"categories_max": 255},
+        {"reference_size": 1},
+    ],
+)
+def test_settings_out_of_range(changed):
+    """With the range."""
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"category_rates: {name} must lie between"):
+        CategoryRatesSettings(**changed)
+
+
+def test_a_reference_of_nothing():
+    """It must hold a value, and ids alone."""
+    bank = CategoryRatesBank(CategoryRatesSettings(), 1)
+    with pytest.raises(ValueError, match="no finite value"):
+        bank.set_reference(0, np.empty(0))
+    with pytest.raises(ValueError, match="category_rates takes ids"):
+        bank.set_reference(0, np.array([0.5]))

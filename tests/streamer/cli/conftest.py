@@ -1,0 +1,86 @@
+"""An application that does what a test says, in place of the real one."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import types
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+import streamer.app
+from streamer.eventlog.base import Output
+
+
+@dataclass
+class FakeApp:
+    """Records what it is called with, publishes `outputs`, and raises `fails_with` if there is one."""
+
+    outputs: list[Output] = field(default_factory=list)
+    fails_with: Exception | None = None
+    calls: dict[str, object] = field(default_factory=dict)
+
+    def replay(self, config, recordings, topic, publish, progress):
+        self.calls |= {"config": config, "recordings": recordings, "topic": topic}
+        if self.fails_with is not None:
+            raise self.fails_with
+        for done, output in enumerate(self.outputs):
+            publish(output)
+            progress(done + 1, len(self.outputs))
+        first = datetime(2026, 11, 23, 7, 16, tzinfo=UTC)
+        return types.SimpleNamespace(
+            records=1234567,
+            events=1234000,
+            values=14808000,
+            dead_letters=567,
+            models=50,
+            series=600,
+            alarms=12,
+            alerts=5,
+            incidents=5,
+            requests=1,
+            first_event_time=first,
+            last_event_time=first.replace(day=30),
+            seconds=2.0,
+        )
+
+    def run(self, config, stop, *, worker, progressed):
+        self.calls |= {"config": config, "stop": stop, "worker": worker, "progressed": progressed}
+        if self.fails_with is not None:
+            raise self.fails_with
+
+    def record(self, connection, topics, out, **options):
+        self.calls |= {"connection": connection, "topics": topics, "out": out, **options}
+        return 1000
+
+
+SMALL = "kafka: {bootstrap: 'localhost:9092'}\ntopics: {bus: {}, tram: {}}\n"
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """`driftline.yaml` in the working directory, and signal handlers as they were."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "driftline.yaml").write_text(SMALL)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path / "driftline.yaml"
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def fake_app(monkeypatch):
+    app = FakeApp()
+    monkeypatch.setitem(sys.modules, "streamer.app.replay", app)
+    monkeypatch.setattr(streamer.app, "replay", app, raising=False)
+    return app
+
+
+@pytest.fixture
+def fake_live(monkeypatch):
+    live = FakeApp()
+    monkeypatch.setitem(sys.modules, "streamer.app.run", live)
+    monkeypatch.setattr(streamer.app, "run", live, raising=False)
+    return live

@@ -1,0 +1,135 @@
+"""`driftline replay`: JSON lines on standard output, everything for people on standard error."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from cli_kit import cli
+
+from streamer.codecs.base import Reason
+from streamer.contracts.dead_letters import dead_letter
+from streamer.eventlog.base import Output, Records
+
+REQUEST = b'{"request_id":"retrain-abc","model_id":"bus-099"}'
+
+
+def unreadable(value: bytes | None) -> Output:
+    records = Records.build("bus", 3, [(41, 1_700_000_000_000, b"k", value, (("trace", b"1"),))])
+    return dead_letter(records, 0, Reason.NOT_JSON, "it ends early", "bus-dlt")
+
+
+@pytest.fixture
+def outputs(fake_app):
+    fake_app.outputs = [
+        Output("driftline.alerts", b"bus-099", b'{"alert_id":"a","state":"firing"}'),
+        Output("driftline.incidents", b"i", '{"incident_id":"i","column":"Fahrgäste"}'.encode()),
+        Output("driftline.epochs", b"detect-0", b'{"number":1}'),
+        Output("driftline.retrain-requests", b"bus-099", REQUEST, (("ce_id", b"retrain-abc"),)),
+        unreadable(b'{"model_id":'),
+        unreadable(b"\xff\x00"),
+        unreadable(None),
+    ]
+    return fake_app.outputs
+
+
+def test_standard_output_is_one_json_object_a_line(outputs):
+    """Each line has a type first and then the record's own members; epochs are not told."""
+    ran = cli("replay", "a.parquet")
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.exit_code == 0
+    assert [next(iter(line)) for line in lines] == ["type"] * 6
+    assert lines[0] == {"type": "alert", "alert_id": "a", "state": "firing"}
+    assert lines[1] == {"type": "incident", "incident_id": "i", "column": "Fahrgäste"}
+    assert lines[2] == {"type": "request", **json.loads(REQUEST)}
+    assert lines[3] == {
+        "type": "dead_letter",
+        "topic": "bus",
+        "partition": 3,
+        "offset": 41,
+        "timestamp": 1_700_000_000_000,
+        "reason": "not_json",
+        "message": "it ends early",
+        "key": "k",
+        "value": '{"model_id":',
+    }
+    assert (lines[4]["value_base64"], lines[5]["value"]) == ("/wA=", None)
+
+
+def test_people_read_standard_error(outputs):
+    """Progress and a summary with every count are there, and no JSON."""
+    told = cli("replay", "a.parquet").stderr
+    assert "replay: 100 %" in told
+    assert "1,234,567 records of 50 models with 600 columns in all, from 2026-11-23 07:16 to 2026-11-30 07:16" in told
+    assert "12 alarms, 5 alerts, 5 incidents, 1 retrain request, 567 dead letters" in told
+    assert "{" not in told
+
+
+def test_requests_are_written_as_files(outputs, tmp_path):
+    """Each request is a file of its own name with the record's bytes."""
+    cli("replay", "a.parquet", "--requests-dir", str(tmp_path / "new" / "requests"))
+    (file,) = (tmp_path / "new" / "requests").iterdir()
+    assert file.name == "retrain-abc.json"
+    assert file.read_bytes() == REQUEST + b"\n"
+
+
+def test_a_folder_that_can_not_be_made_is_told(fake_app, tmp_path):
+    """A file stands where the folder should be: one sentence, before any work."""
+    (tmp_path / "file").write_text("")
+    ran = cli("replay", "a.parquet", "--requests-dir", str(tmp_path / "file"))
+    assert (ran.exit_code, fake_app.calls) == (2, {})
+    assert ran.stderr.startswith(f"driftline: --requests-dir {tmp_path / 'file'} can't be made")
+
+
+def test_no_configuration_is_needed(fake_app):
+    """Without --config all settings are defaults; recordings and topic are handed on as given."""
+    cli("replay", "a.parquet", "-", "--topic", "bus")
+    assert fake_app.calls["recordings"] == ("a.parquet", "-")
+    assert fake_app.calls["topic"] == "bus"
+    assert not fake_app.calls["config"].topics
+
+
+def test_a_configuration_may_lack_what_only_the_service_needs(fake_app, tmp_path):
+    """A file with nothing but other settings will do."""
+    (tmp_path / "c.yaml").write_text("retrain: {cooldown_s: 60}\n")
+    assert cli("replay", "a.parquet", "--config", str(tmp_path / "c.yaml")).exit_code == 0
+    assert fake_app.calls["config"].retrain.cooldown_s == 60
+
+
+DRIVER = """
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in a shell's background
+from streamer.eventlog.base import Output
+app = sys.modules['streamer.app.replay'] = types.ModuleType('streamer.app.replay')
+def replay(config, recordings, topic, publish, progress):
+    while True:
+        publish(Output('driftline.alerts', None, b'{"alert_id":"a"}'))
+        progress(0, None)
+app.replay = replay
+from streamer.cli import main
+main(['replay', 'a.parquet'])
+"""
+
+
+def driven() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly():
+    """As under `| head -1`: no word on standard error, and the exit code of a broken pipe."""
+    with driven() as process:
+        assert json.loads(process.stdout.readline())["type"] == "alert"
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (141, b"")
+
+
+def test_ctrl_c_ends_it_with_130():
+    """No traceback either."""
+    with driven() as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert (process.returncode, told.strip()) == (130, b"")

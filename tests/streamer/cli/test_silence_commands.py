@@ -1,0 +1,97 @@
+"""`silence`, `unsilence` and `silences`, with the broker played by the test."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from cli_kit import cli
+
+from retrain.messages.control import Control
+from retrain.messages.silence import Matcher
+from retrain.policy.settings import RetrainSettings
+from streamer.contracts.topics import OutputTopics
+from streamer.decide import DecideFold
+from streamer.eventlog.base import Records
+from streamer.eventlog.kafka import reader as kafka_reader
+from streamer.eventlog.kafka import send as kafka_send
+from streamer.testing.alerts import firing, moment, said
+
+BY = ("--actor", "ann", "--at", "2026-01-01T02:00:00Z")
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The records that commands send."""
+    found = []
+    monkeypatch.setattr(kafka_send, "send", lambda _connection, outputs: found.extend(outputs))
+    return found
+
+
+def test_what_is_typed_is_said(config, sent):
+    """The record names what is silenced, until when, by whom and why; its id, on standard output, follows from them."""
+    words = ("silence", "--model", "bus-*", "--column", "headway_s", "--kind", "drift", "--comment", "known", *BY)
+    ran, same = cli(*words, "--for", "4h"), cli(*words, "--until", "2026-01-01T06:00:00Z")
+    assert ran.exit_code == 0, ran.stderr
+    name = ran.stdout.strip()
+    assert name.startswith("silence-bus-")
+    assert ran.stderr == f"said: silence {name}; `driftline silences` shows what came of it\n"
+    matcher = Matcher("bus-*", "headway_s", "drift")
+    expected = said("silence", name, "2h", matcher=matcher, until=moment("6h"), comment="known")
+    assert msgspec.json.decode(sent[0].value, type=Control) == expected
+    assert (sent[0].topic, sent[0].key) == ("driftline.control", name.encode())
+    assert (same.stdout, sent[1]) == (ran.stdout, sent[0])
+    cli("unsilence", name, *BY)
+    assert msgspec.json.decode(sent[2].value, type=Control) == said("unsilence", name, "2h")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "Say until when"),
+        (("--for", "4h", "--until", "2026-01-01T06:00:00Z"), "Say until when"),
+        (("--for", "soon"), "'soon' is not like 30m, 4h or 2d"),
+        (("--for", "0h"), "'0h' is not like 30m, 4h or 2d"),
+        (("--for", "400d"), "this can't be said: until is 2027-02-05"),
+        (("--for", "1h", "--kind", "odd"), "this can't be said: Invalid enum value 'odd'"),
+        (("--for", "1h", "--at", "noon"), "--at noon and --for give no time"),
+    ],
+)
+def test_what_can_not_be_said_is_not_sent(config, sent, arguments, complaint):
+    """A silence without an end, or with one that can't be read, is refused here with exit code 2."""
+    ran = cli("silence", *BY, *arguments)
+    assert ran.exit_code == 2
+    assert complaint in ran.stderr
+    assert sent == []
+
+
+def test_silences_lists_how_they_stand(config, monkeypatch):
+    """Active ones by default, all on request, with how much each has silenced, why and by whom."""
+    fold, topics = DecideFold(RetrainSettings()), OutputTopics()
+    story = [
+        said("silence", "s-1", "1h", matcher=Matcher("bus-*"), until=moment("5h"), comment="roadworks\nuntil May"),
+        said("silence", "s-2", "1h", "bob", matcher=Matcher(column="dwell_s", kind="missing"), until=moment("2d")),
+        firing("2h"),
+        said("unsilence", "s-1", "3h"),
+        said("unsilence", "s-1", "3h"),
+    ]
+    outputs = []
+    for record in story:
+        topic = topics.control if isinstance(record, Control) else topics.alerts
+        outputs += fold.step([Records.build(topic, 0, [(0, -1, None, msgspec.json.encode(record), ())])])
+    rows = [(i, -1, o.key, o.value, ()) for i, o in enumerate(outputs) if o.topic == topics.decisions]
+    held = [Records.build(topics.decisions, 0, rows)]
+    monkeypatch.setattr(
+        kafka_reader, "read_to_end", lambda _connection, names: held if topics.decisions in names else []
+    )
+    assert cli("silences").stdout == (
+        "state   since             until             model  column   kind     alerts  silence  by   why\n"
+        "active  2026-01-01 01:00  2026-01-03 00:00  *      dwell_s  missing  0       s-2      bob\n"
+    )
+    assert cli("silences", "--all").stdout.splitlines()[1] == (
+        "over    2026-01-01 01:00  2026-01-01 05:00  bus-*  *        *        1       s-1      ann  roadworks"
+    )
+    assert [msgspec.json.decode(line)["silence_id"] for line in cli("silences", "--json").stdout.splitlines()] == [
+        "s-2"
+    ]
+    monkeypatch.setattr(kafka_reader, "read_to_end", lambda _connection, _names: [])
+    assert cli("silences").stderr == "no silence; --all shows those that are over\n"

@@ -1,0 +1,146 @@
+"""Producers that have shapes of their own."""
+
+from __future__ import annotations
+
+import pytest
+from codec_oracle import columns_of, decode
+
+from streamer.codecs.base import Reason
+from streamer.codecs.field_paths import FieldMap, follow, getter, parse_path
+from streamer.codecs.json_codec import JsonSettings
+from streamer.events import Kind, Names
+
+NESTED = {
+    "meta": {"trace": "0af7", "ts": 1_795_418_160.25, "schema.version": 3},
+    "payload": {"model": {"name": "eta-bus", "rev": 12}, "outputs": [{"name": "eta_s", "value": 371.2}]},
+    "request": {"id": "r-1", "inputs": {"headway_s": 412, "weather": "rain", "stops": [1, 2]}},
+}
+FLAT = {
+    "model": "eta-tram",
+    "ts": "2026-11-23T07:16:00.250Z",
+    "uuid": "u-1",
+    "headway_s": 412.0,
+    "weather": "rain",
+    "y_hat": 371.2,
+    "tags": ["a"],
+    "geo": {"lat": 43.6},
+}
+NESTED_MAP = FieldMap(
+    model_id="$.payload.model.name",
+    model_version="$.payload.model.rev",
+    prediction_id="$.request.id",
+    event_time="$.meta.ts",
+    features="$.request.inputs",
+    prediction="$.payload.outputs[0].value",
+)
+FLAT_MAP = FieldMap(
+    model_id="$.model", event_time="$.ts", prediction_id="$.uuid", features="$", prediction="$.y_hat", label="$.y"
+)
+
+
+def decode_mapped(fields, *values):
+    names = Names.fresh()
+    batch, dead = decode(*values, settings=JsonSettings(fields=fields), names=names)
+    return columns_of(batch), dead, names
+
+
+def test_a_nested_producer():
+    """Fields deep in a service's log line are found by their paths, list indices included."""
+    columns, dead, names = decode_mapped(NESTED_MAP, NESTED)
+    assert not len(dead), dead.detail
+    assert (names.models.names, names.versions.names) == (["eta-bus"], ["12"])
+    assert names.columns.names[2:] == ["headway_s", "weather", "stops"]
+    assert columns["event_time_ms"] == [1_795_418_160_250]
+    assert (columns["prediction"], columns["number"]) == ([371.2], [371.2, 412.0, None, None])
+    assert columns["category"] == [-1, -1, 1, -2]
+
+
+def test_a_flat_producer():
+    """Where fields and features share an object, the mapped members and nested things are no features."""
+    columns, dead, names = decode_mapped(
+        FLAT_MAP, FLAT, {"model": "eta-tram", "uuid": "u-1", "ts": FLAT["ts"], "y": 402}
+    )
+    assert not len(dead), dead.detail
+    assert names.columns.names[2:] == ["headway_s", "weather"]
+    assert columns["kind"] == [Kind.PREDICTION, Kind.LABEL]
+    assert columns["join_id"][0] == columns["join_id"][1] != 0
+    assert (columns["start"], columns["label"]) == ([3, 0], [None, 402.0])
+
+
+def test_named_features():
+    """Features may be named one by one; an absent one is missing, and with all absent there are none."""
+    fields = FieldMap(features={"temp_c": "$.w.t", "gust": "$.w['wind.gust']"}, source="=weather", model_id=None)
+    columns, dead, names = decode_mapped(fields, {"w": {"t": 4.5}}, {"w": {"wind.gust": 9, "t": None}}, {"x": 1})
+    assert names.models.names == ["source:weather"]
+    assert names.columns.names[2:] == ["temp_c", "gust"]
+    assert columns["number"] == [4.5, None, None, 9.0]
+    assert dead.reason == [Reason.NOTHING_TO_WATCH]
+
+
+def test_constants_and_switched_off_fields():
+    """A constant stands for a field that the producer leaves out; None leaves a field unread that is there."""
+    fields = FieldMap(model_id="=bus", model_version="=v1", label=None, prediction_id=None)
+    columns, _, names = decode_mapped(fields, {"model_id": "x", "prediction": 1, "label": 2, "prediction_id": "p"})
+    assert (names.models.names, names.versions.names) == (["bus"], ["v1"])
+    assert (columns["kind"], columns["join_id"]) == ([Kind.PREDICTION], [0])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "words"),
+    [
+        (b'{"payload"', Reason.NOT_JSON, "character"),
+        (b"[]", Reason.NOT_AN_OBJECT, "a list"),
+        (b"7", Reason.NOT_AN_OBJECT, "an integer"),
+        ({**NESTED, "payload": 5}, Reason.MISSING_MODEL, "model_id"),
+        ({**NESTED, "payload": {"model": {"name": ["x"]}}}, Reason.WRONG_TYPE, "model_id is a list"),
+        ({**NESTED, "request": {"inputs": "none"}}, Reason.WRONG_TYPE, "features are text"),
+        ({**NESTED, "meta": {"ts": {}}}, Reason.BAD_EVENT_TIME, "event_time is an object"),
+    ],
+)
+def test_bad_records_of_mapped_producers(value, reason, words):
+    """What is wrong with a mapped record is said in the words of the event's fields; its neighbours are decoded."""
+    columns, dead, _ = decode_mapped(NESTED_MAP, NESTED, value, NESTED)
+    assert columns["offset"] == [100, 102]
+    assert dead.reason == [reason]
+    assert words in dead.detail[0]
+
+
+def test_a_mapped_producer_may_write_nan():
+    """The stand-in for numbers that Python's json writes is a missing value here too."""
+    columns, dead, _ = decode_mapped(FLAT_MAP, {**FLAT, "headway_s": float("nan"), "y_hat": float("inf")})
+    assert not len(dead)
+    assert columns["number"] == [None, None, None]
+
+
+def test_paths():
+    """A path is a list of member names and indices; one that leads nowhere finds nothing."""
+    document = {"a": [{"b.c": 1}], "ü-1": 2}
+    assert parse_path("$.a[0]['b.c']", "label") == ("a", 0, "b.c")
+    assert follow(document, parse_path("$.a[0]['b.c']", "label")) == 1
+    assert follow(document, parse_path("$.ü-1", "label")) == 2
+    nothing = [follow(document, parse_path(p, "label")) for p in ("$.a.b", "$.a[1]", "$['ü-1'][0]", "$.z.y")]
+    assert len({id(found) for found in nothing}) == 1
+    assert getter(("a",))(document) == [{"b.c": 1}]
+    assert getter((0,))({"0": 1}) is nothing[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model_id": "payload.model"}, r"model_id: 'payload.model' is not a path; a path begins with \$"),
+        ({"model_id": ""}, "model_id: '' is not a path"),
+        ({"label": 5}, "label: 5 is not a path"),
+        ({"prediction": "$.a..b"}, r"prediction: the path '\$.a..b' can't be read from '..b' on"),
+        ({"prediction": "$.a[x]"}, r"can't be read from '\[x\]' on"),
+        ({"prediction": "$a"}, "can't be read from 'a' on"),
+        ({"event_time": "$"}, "event_time: the path '\\$' is the whole record"),
+        ({"features": {"temp": "w.t"}}, "features.temp: 'w.t' is not a path"),
+        ({"features": {"temp": "$"}}, "features.temp: the path"),
+        ({"label": "=5"}, "label: '=5' is a constant, which only model_id, model_version, source can be"),
+        ({"source": "="}, "source: '=' is a constant without a text"),
+    ],
+)
+def test_bad_paths_are_refused_with_a_sentence(fields, words):
+    """A path that can't be read is refused where the map is made; the sentence names the field and the path."""
+    with pytest.raises(ValueError, match=words):
+        FieldMap(**fields)

@@ -1,0 +1,54 @@
+"""A dead letter is its record byte for byte, as far as a broker takes it."""
+
+import pytest
+
+from streamer.codecs.base import Reason
+from streamer.contracts.dead_letters import BYTES_MAX, PREFIX, dead_letter
+from streamer.eventlog.base import Records
+
+
+def letter(key, value, headers=()):
+    """The dead letter of one record, and what our headers say besides where it was and why."""
+    records = Records.build("bus", 3, [(41, 1000, key, value, headers)])
+    output = dead_letter(records, 0, Reason.NOT_JSON, "no JSON", "bus-dlt")
+    ours = {name.removeprefix(PREFIX): text for name, text in output.headers if name.startswith(PREFIX)}
+    where = {name: ours.pop(name) for name in ("topic", "partition", "offset", "timestamp", "reason", "message")}
+    assert b" ".join(where.values()) == b"bus 3 41 1000 not_json no JSON"
+    return output, ours
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff"])
+@pytest.mark.parametrize("value", [None, b"", b"\xff" * 100])
+@pytest.mark.parametrize("headers", [(), (("a", b"1"), ("a", None), ("", b"\xff"))])
+def test_key_value_and_headers_are_kept(key, value, headers):
+    """Null and empty stay apart, and headers of one name stay two."""
+    output, ours = letter(key, value, headers)
+    assert (output.topic, output.key, output.value) == ("bus-dlt", key, value)
+    assert output.headers[: len(headers)] == headers
+    assert ours == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "header", "kept", "said"),
+    [
+        (9, BYTES_MAX - 9, None, (9, BYTES_MAX - 9, None), {}),
+        (9, BYTES_MAX, None, (9, BYTES_MAX - 9, None), {"cut.from.bytes": b"900000"}),
+        (9, 20, BYTES_MAX, (9, 20, None), {"headers.dropped.bytes": b"900001"}),
+        (9, BYTES_MAX, BYTES_MAX - 20, (9, 0, BYTES_MAX - 20), {"cut.from.bytes": b"900000"}),
+        (9, 20, BYTES_MAX - 19, (9, 20, None), {"headers.dropped.bytes": b"899982"}),
+        (BYTES_MAX + 1, 0, None, (BYTES_MAX, 0, None), {"key.cut.from.bytes": b"900001"}),
+    ],
+)
+def test_what_a_broker_would_refuse_is_cut_and_says_so(key, value, header, kept, said):
+    """The value gives way first, then the headers, then the key; sizes in bytes, None for no headers."""
+    output, ours = letter(b"k" * key, b"v" * value, () if header is None else (("h", b"x" * header),))
+    headers = [len(text) for name, text in output.headers if name == "h"]
+    assert (len(output.key), len(output.value), headers[0] if headers else None) == kept
+    assert ours == said
+
+
+def test_many_small_headers_are_no_small_record():
+    """What a header takes besides its text counts too."""
+    output, ours = letter(b"k", b"v", ((("", None),) * (BYTES_MAX // 10)))
+    assert [name for name, _ in output.headers if not name.startswith(PREFIX)] == []
+    assert ours == {"headers.dropped.bytes": b"0"}

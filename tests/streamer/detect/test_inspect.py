@@ -1,0 +1,117 @@
+"""`driftline columns`: what is watched of a model, from a recording or from the checkpoints of a service."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from streamer.app.folds import ConfiguredFolds
+from streamer.checkpoints.store import CheckpointStore, Manifest
+from streamer.cli import main
+from streamer.config import load_config
+from streamer.eventlog.base import Epoch, Records
+
+N = 2200
+
+
+def lines():
+    rng = np.random.default_rng(1)
+    for i in range(N):
+        features = {"x": rng.normal(), "same": 5.0, "null": None, "text": "sun", "odd": 1.0 if i % 2 else [1]}
+        if i < 900:
+            features["gone"] = rng.normal()
+        if i % 30 == 0:
+            features["rare"] = rng.normal()
+        yield {
+            "model_id": "m",
+            "model_version": "2",
+            "event_time": 1_782_889_200_000 + 60_000 * i,
+            "features": features,
+        }
+        yield {"model_id": "other", "event_time": i, "features": {"y": 1.0}}
+
+
+@pytest.fixture
+def recording(tmp_path):
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, lines())))
+    return str(tmp_path / "r.jsonl")
+
+
+def shown(*arguments):
+    ran = CliRunner().invoke(main, ["columns", *arguments])
+    return ran, [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+
+
+EXPECTED = {
+    "x": ("numbers", N, 0, 0, []),
+    "same": ("numbers", N, 0, 0, ["constant"]),
+    "null": ("", 0, N, 0, ["all_null"]),
+    "text": ("categories", N, 0, 0, ["constant"]),
+    "odd": ("numbers", N // 2, 0, N // 2, ["constant"]),
+    "gone": ("numbers", 900, 0, 0, ["silent"]),
+    "rare": ("numbers", 74, 0, 0, ["starved"]),
+}
+
+
+def check(found):
+    assert {
+        one["column"]: (one["kind"], one["values"], one["missing"], one["faults"], one["states"]) for one in found
+    } == EXPECTED
+    assert {(one["topic"], one["model_version"], one["unit"]) for one in found} == {("p", "2", "detect-0")}
+    assert {tuple(one["detectors"]) for one in found if one["kind"] == "numbers"} == {("shiryaev_roberts",)}
+
+
+def test_of_a_recording_each_column_is_shown_with_what_is_wrong_with_it(recording):
+    """Healthy, constant, null, text, mixed, gone and rare columns are told apart, and no other model's is shown."""
+    ran, found = shown("m", recording, "--topic", "p", "--json")
+    assert ran.exit_code == 0, ran.output
+    check(found)
+    assert next(one for one in found if one["column"] == "gone")["last_event_time"].startswith("2026-07-01T21:")
+
+
+def test_people_get_a_table(recording):
+    """A heading for the version, one line a column, the state last."""
+    ran, _ = shown("m", recording, "--topic", "p")
+    first, head, x, *_ = ran.stdout.splitlines()
+    assert first == "version 2 on p, as of detect-0:"
+    assert head.split()[:2] == ["column", "kind"]
+    assert x.split()[:3] == ["x", "numbers", "2,200"]
+    assert x.endswith("its first values  ok")
+
+
+def test_a_training_reference_is_named(recording, tmp_path):
+    """The digest is the one that alerts name, and a column with a reference needs no values to learn one."""
+    pq.write_table(pa.table({"model_id": ["m"] * 600, "gone": np.arange(600.0)}), tmp_path / "t.parquet")
+    (tmp_path / "d.yaml").write_text("references: {file: t.parquet}\ntopics: {p: }\n")
+    _, found = shown("m", recording, "--topic", "p", "--json", "--config", str(tmp_path / "d.yaml"))
+    gone = next(one for one in found if one["column"] == "gone")
+    assert (len(gone["reference"]), gone["states"]) == (32, ["silent"])
+    assert [one["reference"] for one in found if one["column"] == "x"] == [""]
+
+
+def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
+    """The same answer comes from a checkpoint, without a broker."""
+    (tmp_path / "d.yaml").write_text("kafka: {bootstrap: 'nowhere:1'}\ntopics: {p: }\n")
+    config = load_config(str(tmp_path / "d.yaml"))
+    ran, _ = shown("m", "--config", str(tmp_path / "d.yaml"))
+    assert (ran.exit_code, "there is no checkpoint of group driftline" in ran.output) == (2, True)
+    fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
+    rows = [(i, -1, None, json.dumps(line).encode(), ()) for i, line in enumerate(lines())]
+    fold.step([Records.build("p", 0, rows)])
+    store = CheckpointStore(config.checkpoints.url, config.kafka.group)
+    spool = store.spool("detect-0")
+    spool.write_bytes(fold.dump().to_bytes())
+    epoch = Epoch("detect-0", 1, {"p": len(rows)}, 2, "5e", config.fingerprint, at=4)
+    store.publish(spool, Manifest("detect-0", epoch, {"p": 0}, {"p": "id"}, config.settings_text, "f1", "test"))
+    ran, found = shown("m", "--config", str(tmp_path / "d.yaml"), "--json")
+    assert ran.exit_code == 0, ran.output
+    check(found)
+
+
+def test_an_unknown_model_is_told(recording):
+    """Nothing seen is an error with a sentence, not an empty table."""
+    ran, _ = shown("bus", recording, "--topic", "p")
+    assert (ran.exit_code, "nothing has been seen of a model bus" in ran.output) == (2, True)

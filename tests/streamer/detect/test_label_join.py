@@ -1,0 +1,194 @@
+"""Late labels meet their predictions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.codecs.class_labels import outcomes
+from streamer.detect.label_join import LEAVE_MAX, ErrorKind, LabelJoin, LabelSettings
+from streamer.events import EventBatch, Kind
+
+# (kind, id, event time in s, prediction or label)
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([Kind.PREDICTION, Kind.LABEL, Kind.PREDICTION | Kind.LABEL]),
+        st.integers(0, 12),
+        st.integers(0, 60),
+        st.integers(-5, 5) | st.just(float("nan")),
+    ),
+    max_size=120,
+)
+
+
+def batch_of(events):
+    n = len(events)
+    kind, ids, time_s, value = (list(a) for a in zip(*events, strict=True)) if events else ([], [], [], [])
+    zeros = np.zeros(n, np.int32)
+    values = np.array(value, float)
+    return EventBatch(
+        "t", 0, np.array(kind, np.uint8), zeros, zeros, np.array(time_s, np.int64) * 1000, np.arange(n),
+        np.array(ids, np.uint64), values, values / 2, np.zeros(n + 1, np.int64),
+        np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32),
+    )  # fmt: skip
+
+
+def join(label_join, events, first=0):
+    batch = batch_of(events)
+    who = np.arange(first, first + len(batch))
+    errors = label_join.join(batch, who % 3, who, ["m"])
+    return [
+        (int(e) + first, int(s), int(n), float(x))
+        for e, s, n, x in zip(errors.event, errors.subject, errors.number, errors.error, strict=True)
+    ]
+
+
+def plain(events, timeout_s, open_max):
+    """The same with a dictionary: the oracle. Errors, and how labels and predictions ended."""
+    waiting, errors, counts = {}, [], {"matched": 0, "unmatched": 0, "expired": 0, "evicted": 0}
+    for i, (kind, key, time_s, value) in enumerate(events):
+        if kind & Kind.PREDICTION and key and not math.isnan(value):
+            for old in list(waiting)[:LEAVE_MAX]:
+                expired = waiting[old][1] < time_s - timeout_s
+                if not expired and len(waiting) < open_max:
+                    break
+                del waiting[old]
+                counts["expired" if expired else "evicted"] += 1
+            waiting.setdefault(key, (i, time_s, value))
+        if kind & Kind.LABEL:
+            found = waiting.get(key) if key else (i, time_s, value)
+            if found is None or found[1] < time_s - timeout_s or math.isnan(value - found[2]):
+                counts["unmatched"] += 1
+                continue
+            counts["matched"] += 1
+            waiting.pop(key, None)
+            errors.append((i, found[0] % 3, found[0], abs(value / 2 - found[2])))
+    return errors, counts
+
+
+@given(EVENTS, st.integers(0, 120), st.integers(1, 40), st.integers(1, 6))
+def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, timeout_s, open_max):
+    """Matches, time-outs and evictions are those of the plain loop."""
+    label_join = LabelJoin(LabelSettings(timeout_s, open_max))
+    found = join(label_join, events[:cut]) + join(label_join, events[cut:], min(cut, len(events)))
+    assert (found, label_join.counts) == plain(events, timeout_s, open_max)
+
+
+def test_a_prediction_waits_for_exactly_its_time_out():
+    """A label as late as the time-out allows still counts, though another prediction came meanwhile."""
+    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.PREDICTION, 2, 40, 1), (Kind.LABEL, 1, 40, 1)]
+    for timeout_s, matched in ((30, 1), (29, 0)):
+        label_join = LabelJoin(LabelSettings(timeout_s, 9))
+        join(label_join, events)
+        assert label_join.counts["matched"] == matched
+
+
+def test_a_label_that_is_no_number_leaves_its_prediction_waiting():
+    """The next label finds it; a prediction that is no number waits for none."""
+    nan = float("nan")
+    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.LABEL, 1, 10, nan), (Kind.LABEL, 1, 10, 6)]
+    events += [(Kind.PREDICTION, 2, 10, nan), (Kind.LABEL, 2, 10, 6)]
+    label_join = LabelJoin(LabelSettings())
+    assert join(label_join, events) == [(2, 0, 0, 2.0)]
+    assert label_join.counts == {"matched": 1, "unmatched": 2, "expired": 0, "evicted": 0}
+
+
+@given(EVENTS, EVENTS)
+def test_a_loaded_join_goes_on_as_the_one_it_came_from(before, after):
+    """Dump and load lose nothing that matters."""
+    one, other = (LabelJoin(LabelSettings(30, 5)) for _ in range(2))
+    join(one, before)
+    other.load(one.dump())
+    assert join(other, after, len(before)) == join(one, after, len(before))
+    assert other.counts == one.counts
+
+
+def test_a_clock_that_is_years_ahead_spoils_its_own_events_and_hardly_any_other():
+    """One prediction of the year 9999 costs those that wait at most two, and labels that come later find theirs."""
+    events = [(Kind.PREDICTION, i, 100, 1) for i in range(1, 11)]
+    events += [(Kind.PREDICTION, 11, 253_402_300_799, 1), (Kind.LABEL, 12, 253_402_300_799, 1)]
+    events += [(Kind.LABEL, i, 101, 1) for i in range(1, 11)]
+    events += [(Kind.PREDICTION, i, 102, 1) for i in range(20, 30)] + [(Kind.LABEL, i, 103, 1) for i in range(20, 30)]
+    label_join = LabelJoin(LabelSettings(30, 100))
+    join(label_join, events)
+    assert label_join.counts == {"matched": 18, "unmatched": 3, "expired": 2, "evicted": 0}
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), 1e30])
+def test_a_time_out_that_is_none_is_refused(timeout_s):
+    """Neither what is not above 0 nor what no clock can count to."""
+    with pytest.raises(ValueError, match="timeout_s must be above 0"):
+        LabelSettings(timeout_s)
+
+
+def test_memory_follows_what_waits_not_what_has_passed():
+    """A million matched predictions leave a small ring behind."""
+    label_join = LabelJoin(LabelSettings())
+    for first in range(0, 1_000_000, 50_000):
+        events = np.arange(first + 1, first + 50_001)
+        n = len(events)
+        base = batch_of([(Kind.PREDICTION | Kind.LABEL, 1, 1, 1)] * 2)
+        zeros = np.zeros(n, np.int32)
+        batch = EventBatch(
+            "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), events.astype(np.uint64),
+            np.ones(n), np.ones(n), np.zeros(n + 1, np.int64), base.column, base.number, base.category,
+        )  # fmt: skip
+        label_join.join(batch, np.zeros(n, np.int64), np.arange(n), ["m"])
+    assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "expired": 0, "evicted": 0}
+    assert len(label_join.dump()["id"]) == 0
+    assert len(label_join._id) <= 1 << 17
+
+
+KINDS_OF_ERROR = {
+    "absolute": lambda predicted, label: abs(label - predicted),
+    "squared": lambda predicted, label: (label - predicted) ** 2,
+    "zero_one": lambda predicted, label: float(label != predicted),
+    "log_loss": lambda predicted, label: -math.log(max(predicted if label else 1 - predicted, 1e-15)),
+}
+
+
+def error_of(prediction, label, kind, apart):
+    """The error of one prediction, its label in the same event or in a later one; None if it can't be said."""
+    events = [(Kind.PREDICTION, 1, 1, 0), (Kind.LABEL, 1, 1, 0)] if apart else [(Kind.PREDICTION | Kind.LABEL, 0, 1, 0)]
+    batch = batch_of(events)
+    batch.prediction[0], batch.label[-1] = outcomes([prediction])[0], outcomes([label])[0]
+    batch.prediction[1:], batch.label[:-1] = np.nan, np.nan
+    label_join = LabelJoin(LabelSettings(errors={"m": ErrorKind(kind)}))
+    n = np.zeros(len(events), np.int64)
+    errors = label_join.join(batch, n, n, ["m"])
+    return float(errors.error[0]) if len(errors.error) else None
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("kind", KINDS_OF_ERROR)
+@pytest.mark.parametrize(("prediction", "label"), [(0.2, 1), (0.75, 0), (1, 1), (0, 1), (1.0, False)])
+def test_the_error_is_of_the_kind_that_suits_the_task(kind, prediction, label, apart):
+    """Each kind is its formula, also of certain mistakes."""
+    assert error_of(prediction, label, kind, apart) == pytest.approx(KINDS_OF_ERROR[kind](prediction, label))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "prediction", "label", "error"),
+    [
+        ("zero_one", "fraud", "fraud", 0.0),
+        ("zero_one", "fraud", "fine", 1.0),
+        ("zero_one", "1", 1, 1.0),  # a text is no number
+        ("zero_one", "", "", 0.0),
+        ("zero_one", None, "fine", None),
+        ("zero_one", "fine", [1], None),
+        ("zero_one", None, 1, None),
+        ("absolute", "fraud", "fraud", None),
+        ("absolute", 1.0, "fine", None),
+        ("log_loss", 1.5, 1, None),
+        ("log_loss", 0.5, 2, None),
+        ("log_loss", "fine", 1, None),
+    ],
+)
+def test_classes_may_be_texts_and_what_makes_no_sense_is_unmatched(kind, prediction, label, error, apart):
+    """Names of classes are compared; a text that should be a quantity, or a probability of 1.5, has no error."""
+    if apart and prediction is None:
+        prediction = float("nan")
+    assert error_of(prediction, label, kind, apart) == error

@@ -1,0 +1,203 @@
+"""What the tests of the Kafka log share: a log on fresh topics, and writing and reading them by plain clients."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+
+from streamer.eventlog.base import Epoch, Output, Past, Records
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.log import KafkaLog
+from streamer.eventlog.kafka.settings import KafkaLogSettings
+
+POLLS_MAX = 100
+POLL_S = 0.3
+CALM_POLLS = 3
+
+Row = tuple[int, int, bytes | None, bytes | None, object]
+
+
+@dataclass
+class Place:
+    """Topics of one test: `events` with some partitions, `alerts` and `out` with one, `epochs` with one a unit."""
+
+    broker: Any
+    partitions: int = 1
+    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:10])
+
+    def __post_init__(self) -> None:
+        self.events, self.alerts = f"events-{self.tag}", f"alerts-{self.tag}"
+        self.epochs, self.out = f"epochs-{self.tag}", f"out-{self.tag}"
+        one = {self.alerts: 1, self.out: 1}
+        self.broker.create_topics({self.events: self.partitions, self.epochs: self.partitions + 1, **one})
+        self.connection = KafkaConnection(bootstrap=(self.broker.bootstrap,))
+        self.settings = KafkaLogSettings(
+            topics=(self.events, self.alerts),
+            group_id=f"group-{self.tag}",
+            epochs_topic=self.epochs,
+            outputs=(self.alerts, self.out),
+            session_timeout_s=6,
+            commit_deadline_s=10,
+            metadata_age_s=1,
+        )
+
+    def unit_of(self, topic: str, partition: int) -> str:
+        return f"detect-{partition}" if topic == self.events else "decide"
+
+    @contextmanager
+    def log(self, kind: type[KafkaLog] = KafkaLog, **changes: Any) -> Iterator[KafkaLog]:
+        """A log that has not been polled yet."""
+        log = kind(self.connection, replace(self.settings, **changes), self.unit_of)
+        try:
+            yield log
+        finally:
+            log.close()
+
+    @contextmanager
+    def producer(self, **arguments: Any) -> Iterator[Any]:
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, **arguments)
+        try:
+            yield producer
+        finally:
+            producer.close(5)
+
+    @contextmanager
+    def admin(self) -> Iterator[Any]:
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    @contextmanager
+    def consumer(self, isolation_level: str = "read_committed") -> Iterator[Any]:
+        bootstrap = self.broker.bootstrap
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation_level, enable_auto_commit=False)
+        try:
+            yield consumer
+        finally:
+            consumer.close(autocommit=False)
+
+    def write(self, values: Sequence[bytes | None], topic: str = "", partition: int = 0, **arguments: Any) -> None:
+        """Records with a key of their index, their index as timestamp."""
+        with self.producer(**arguments) as producer:
+            for i, value in enumerate(values):
+                producer.send(topic or self.events, value, b"%d" % i, partition=partition, timestamp_ms=i)
+            producer.flush(10)
+
+    def read(self, topic: str, partition: int = 0, isolation_level: str = "read_committed") -> list[Any]:
+        """All records of a partition, by the client's own means."""
+        tp = TopicPartition(topic, partition)
+        with self.consumer(isolation_level) as consumer:
+            consumer.assign([tp])
+            consumer.seek_to_beginning(tp)
+            end, found = consumer.end_offsets([tp])[tp], []
+            while consumer.position(tp) < end:
+                found += consumer.poll(500).get(tp, [])
+            return found
+
+    def end_of(self, topic: str, partition: int = 0) -> int:
+        """Where a reader of committed records ends."""
+        tp = TopicPartition(topic, partition)
+        with self.consumer() as consumer:
+            return int(consumer.end_offsets([tp])[tp])
+
+    def outputs(self) -> list[str]:
+        """What a reader of committed records finds in `out`."""
+        return [record.value.decode() for record in self.read(self.out)]
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """The group's offsets."""
+        with self.admin() as admin:
+            (found,) = admin.list_group_offsets([self.settings.group_id]).values()
+        return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
+
+    def epoch(self, number: int, end: int, partition: int = 0) -> Epoch:
+        return Epoch(f"detect-{partition}", number, {self.events: end}, 1, f"digest {number}")
+
+    def output(self, text: str) -> Output:
+        return Output(self.out, b"key", text.encode(), (("h", b"1"),))
+
+
+def settle(*logs: KafkaLog) -> list[list[str]]:
+    """The units of each log, once the group has come to rest with all of these as members that poll."""
+    ours: list[Collection[str] | None] = [None] * len(logs)
+    for _ in range(POLLS_MAX):
+        for log in logs:
+            log.poll(POLL_S / len(logs))
+        for i, log in enumerate(logs):
+            if (units := log.assignment()) is not None:
+                ours[i] = units
+        if None not in ours and is_calm(logs):
+            return [list(units or ()) for units in ours]
+    raise AssertionError(f"the group did not come to rest: {ours}")
+
+
+def is_calm(logs: Sequence[KafkaLog]) -> bool:
+    """Whether the group stays as it is: right after a start it often moves once more."""
+    for _ in range(CALM_POLLS):
+        for log in logs:
+            log.poll(POLL_S / len(logs))
+    return not any(log._membership.moved for log in logs)
+
+
+def begin(log: KafkaLog) -> dict[str, Past]:
+    """Take over whatever units are the log's, as a service without checkpoints does; what they have done."""
+    ((*units,),) = settle(log)
+    return {unit: take_over(log, unit) for unit in units}
+
+
+def take_over(log: KafkaLog, unit: str, at: Mapping[str, int] | None = None) -> Past:
+    """Read a unit from its beginning on (or from `at`), and note where the topics begin that it never read."""
+    past = log.past(unit)
+    assert past is not None
+    start = log.resume(unit, past.starts if at is None else at, past.topic_ids)
+    if start.starts:
+        log.note(unit, [start])
+    return past
+
+
+def rows_of(records: Records) -> list[Row]:
+    return [
+        (int(offset), int(records.timestamp_ms[i]), records.key_of(i), records.value_of(i), records.headers_of(i))
+        for i, offset in enumerate(records.offset)
+    ]
+
+
+def come_back(log: KafkaLog, reached: Mapping[tuple[str, int], int]) -> None:
+    """Read on where reading stood, after the group has moved, as a service does with units that stay."""
+    for unit in settle(log)[0]:
+        past = log.past(unit)
+        assert past is not None
+        here = {topic: offset for (topic, p), offset in reached.items() if log._unit_of(topic, p) == unit}
+        log.resume(unit, past.starts | here, past.topic_ids)
+
+
+def polls(log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX) -> Iterator[list[Records]]:
+    """What each poll brings, until each topic-partition has reached its end."""
+    reached: dict[tuple[str, int], int] = {}
+    for _ in range(polls_max):
+        if log._membership.moved:
+            come_back(log, reached)
+        found = log.poll(POLL_S)
+        reached |= {(records.topic, records.partition): records.next_offset for records in found}
+        yield found
+        if all(reached.get(spot, 0) >= end for spot, end in ends.items()):
+            return
+    raise AssertionError(f"not reached: {ends} from {reached}")
+
+
+def drain(
+    log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX
+) -> dict[tuple[str, int], list[Row]]:
+    """Everything until each topic-partition has reached its end."""
+    rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
+    for found in polls(log, ends, polls_max):
+        for records in found:
+            rows.setdefault((records.topic, records.partition), []).extend(rows_of(records))
+    return rows

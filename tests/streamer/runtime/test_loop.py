@@ -1,0 +1,154 @@
+"""The loop over a log in memory: crashes, restarts and cuts."""
+
+import json
+import math
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loop_kit import PUBLISHED, START_MS, log_with_events, published, service_over
+from test_unit import Nothing
+
+from retrain.policy.settings import RetrainSettings
+from streamer.decide import DecideFold
+from streamer.errors import Doubt
+from streamer.eventlog.memory import Kept, MemoryLog
+from streamer.runtime.loop import CommitSettings
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_uninterrupted_run_publishes_alerts_incidents_requests_and_dead_letters(seed):
+    """Each kind of output comes, once each: ids never repeat."""
+    log = log_with_events(seed)
+    service_over(log).run(lambda: False)
+    found = published(log)
+    assert all(found.values())
+    for topic in ("driftline.alerts", "driftline.retrain-requests"):
+        assert max(Counter(value for _, value, _ in found[topic]).values()) == 1
+    models = {json.loads(value)["model_id"] for _, value, _ in found["driftline.retrain-requests"]}
+    assert models == {"m1", "m3"}
+
+
+CRASHES = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(Kept)), max_size=5)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 3), CRASHES)
+def test_crashes_repeat_records_at_worst_and_change_or_lose_none(seed, crashes):
+    """Killed at any commit, with any part of it kept, and started again, it publishes the same set of records."""
+    golden = log_with_events(seed)
+    service_over(golden).run(lambda: False)
+    log = log_with_events(seed)
+    for turns, kept in crashes:
+        service, log = crash(log, turns, kept), log.reopen()
+        assert service is not None
+    service_over(log).run(lambda: False)
+    expected, found = published(golden), published(log)
+    for topic in PUBLISHED:
+        assert set(found[topic]) == set(expected[topic])
+    if not crashes:
+        assert found == expected
+
+
+def crash(log, turns, kept):
+    """Let a service turn so often, then fail its next commit half way."""
+    service = service_over(log)
+    left = [turns]
+
+    def stopped():
+        left[0] -= 1
+        if left[0] == 0:
+            log.doubt_next_commit(kept)
+        return left[0] < -20
+
+    with suppress(Doubt):
+        service.run(stopped)
+    return service
+
+
+def test_a_crash_that_keeps_the_outputs_repeats_them():
+    """The property above can fail to mean anything unless crashes really repeat records: this one does."""
+    golden, log = log_with_events(1), log_with_events(1)
+    service_over(golden).run(lambda: False)
+    for turns in range(1, 8):
+        crash(log, turns, Kept.OUTPUTS)
+        log = log.reopen()
+    service_over(log).run(lambda: False)
+    assert len(published(log)["predictions-dlt"]) > len(published(golden)["predictions-dlt"])
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 200), st.integers(10, 1000))
+def test_one_topic_gives_the_same_outputs_however_commits_cut_it(poll_records, records_max):
+    """With predictions alone, polls and commits of any size publish the same bytes in the same order."""
+    found = []
+    for size, limit in ((50, 100), (poll_records, records_max)):
+        log = log_with_events(2, partitions=1)
+        log.store.rows.pop(("labels", 0))
+        log = MemoryLog(log.subscribed, log.store, size)
+        service_over(log, records_max=limit).run(lambda: False)
+        found.append(published(log))
+    assert found[0] == found[1]
+
+
+def test_units_commit_in_the_order_of_their_names():
+    """Whichever partition gave its records first."""
+    log = MemoryLog(["predictions"])
+    event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
+    service = service_over(log)
+    for partition in (2, 0, 1):
+        log.append("predictions", None, event, partition=partition)
+        service.turn()
+    told = []
+    log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs) or epochs  # noqa: ARG005
+    for partition in range(3):
+        log.append("predictions", None, event, partition=partition)
+    service.turn()
+    assert told == ["detect-0", "detect-1", "detect-2"]
+
+
+def test_an_epoch_names_the_ends_of_all_topics_seen():
+    """Also of those that had nothing new."""
+    log = log_with_events(0, events=10, partitions=1)
+    service = service_over(log)
+    service.turn()
+    log.append("predictions", None, b"{}")
+    service.turn()
+    first, second = log.store.epochs["detect-0"]
+    assert second.ends == first.ends | {"predictions": first.ends["predictions"] + 1}
+    assert set(first.ends) == {"predictions", "labels"}
+
+
+def test_an_epoch_that_comes_out_differently_is_told(caplog):
+    """Folded again under other settings, an epoch may give other outputs: the log says so, and the service goes on."""
+    log = log_with_events(1)
+    service_over(log).run(lambda: False)
+    service_over(log.reopen()).run(lambda: False)
+    assert caplog.messages == []
+    again = service_over(log.reopen())
+    again._recovery.folds.fresh = lambda unit, _: DecideFold(RetrainSettings()) if unit == "decide" else Nothing()
+    again.run(lambda: False)
+    assert any(message.endswith("of detect-1 gives other outputs than it once did") for message in caplog.messages)
+
+
+@pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])
+def test_commits_that_cannot_be_are_refused(wrong):
+    """A setting out of its range is told by name."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        CommitSettings(**wrong)
+
+
+def test_an_epoch_ends_when_its_time_has_come():
+    """Between commits the loop only gathers; the interval of the clock ends an epoch."""
+    log = log_with_events(0)
+    service = service_over(log, interval_s=10)
+    service.turn()
+    assert log.store.epochs == {}
+    service._clock.advance(11)
+    service.turn()
+    assert {unit: [e.number for e in epochs] for unit, epochs in log.store.epochs.items()} == {
+        "detect-0": [1],
+        "detect-1": [1],
+    }

@@ -1,0 +1,54 @@
+"""How a unit finds the record that kills its process."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.eventlog.history import Attempt
+from streamer.runtime.poison import TRIES, Caution
+
+
+def starts_until_found(records, deadly):
+    """Fold so many records, one of which kills; returns how many processes died, and what was set aside."""
+    done, attempts, deaths = 0, [], 0
+    while True:
+        caution = Caution.after(attempts)
+        while True:  # one process
+            size = min(caution.records_max or records, records - done)
+            if caution.suspect is not None:
+                return deaths, caution.suspect["t"] - 1
+            if caution.announces:
+                attempts.append(caution.attempt("detect-0", size, {"t": done + size}))
+            if done <= deadly < done + size:
+                deaths += 1
+                break
+            done += size
+            attempts.clear()
+            caution = caution.done(size)
+
+
+@given(st.integers(1, 200_000), st.data())
+def test_the_record_that_kills_is_set_aside_and_no_other(records, data):
+    """Wherever it stands in however large an epoch, it is found in a dozen starts at most."""
+    deadly = data.draw(st.integers(0, records - 1))
+    deaths, found = starts_until_found(records, deadly)
+    assert found == deadly
+    assert deaths <= TRIES + 8
+
+
+def test_two_deaths_change_nothing():
+    """A process may die for other reasons: the first attempts fold whatever there is."""
+    assert Caution.after([]) == Caution.after([Attempt("u", 9)]) == Caution.after([Attempt("u", 9)] * 2) == Caution()
+    assert Caution.after([Attempt("u", 90)] * 3) == Caution(11, 90)
+
+
+def test_a_small_epoch_that_kills_is_made_smaller_at_once():
+    """It had been made small because of the suspicion, so it needs no three tries of its own."""
+    assert Caution.after([Attempt("u", 11, cautious=True)]) == Caution(1, 11)
+    assert Caution.after([Attempt("u", 1, True, {"t": 7})]) == Caution(1, 1, {"t": 7})
+
+
+def test_once_the_suspicion_is_over_epochs_are_as_they_were():
+    """What is folded well narrows the suspicion down; behind the last of it, nothing is said before an epoch."""
+    caution = Caution.after([Attempt("u", 90)] * 3).done(11)
+    assert (caution.records_max, caution.left, caution.announces) == (11, 79, True)
+    assert caution.done(79) == Caution(announces=False)

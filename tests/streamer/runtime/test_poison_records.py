@@ -1,0 +1,57 @@
+"""Records that kill the process that folds them, in one unit of several."""
+
+import json
+
+from loop_kit import START_MS, service_over
+
+from streamer.eventlog.memory import MemoryLog
+
+MAGIC = b"kills"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def die_of_magic(fold):
+    step = fold.step
+
+    def step_or_die(stretch):
+        if any(MAGIC in records.value_of(i) for records in stretch for i in range(len(records))):
+            raise Killed
+        return step(stretch)
+
+    fold.step = step_or_die
+    return fold
+
+
+def started_until_done(log, starts_max=40):
+    """Start service after service until one lives to the end."""
+    for _ in range(starts_max):
+        service, log = service_over(log), log.reopen()
+        fresh = service._recovery.folds.fresh
+        service._recovery.folds.fresh = lambda unit, text, fresh=fresh: die_of_magic(fresh(unit, text))
+        try:
+            return service.run(lambda: False)
+        except Killed:
+            pass
+    raise AssertionError(f"still dying after {starts_max} starts")
+
+
+def test_a_record_that_kills_brings_no_record_of_another_unit_under_suspicion():
+    """Whichever unit it is of, it alone is set aside, though the process dies with all units in it."""
+    log = MemoryLog(["predictions"], poll_records_max=200)
+    deadly = log.append("predictions", None, MAGIC, partition=1)
+    for i in range(300):
+        event = {"model_id": f"m{i % 3}", "event_time": START_MS + i, "prediction": 1.0}
+        log.append("predictions", None, json.dumps(event).encode(), partition=i % 3)
+    log.end_input()
+    started_until_done(log)
+    aside = {
+        (unit, topic, offset)
+        for unit, epochs in log.store.epochs.items()
+        for epoch in epochs
+        for topic, offsets in epoch.set_aside.items()
+        for offset in offsets
+    }
+    assert aside == {("detect-1", "predictions", deadly)}

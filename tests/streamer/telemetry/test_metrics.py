@@ -1,0 +1,247 @@
+"""The metrics page and the endpoint that serves it, each on a fresh registry."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from time import sleep
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamer.clock import ManualClock
+from streamer.errors import UsageError
+from streamer.eventlog.base import Epoch
+from streamer.telemetry import http
+from streamer.telemetry.http import Endpoint
+from streamer.telemetry.metrics import STALLED_AFTER_S, TABLE, Kind, Metrics
+
+BOUNDED_LABELS = {"topic", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
+
+
+def samples_of(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """(name, label values in alphabetical order of the labels...) -> value, without the process's own."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics.expose().decode())
+        for sample in family.samples
+        if sample.name.startswith("driftline_")
+    }
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(wall_s=1000.0)
+
+
+@pytest.fixture
+def metrics(clock: ManualClock) -> Metrics:
+    return Metrics(clock)
+
+
+@pytest.fixture
+def endpoint(metrics: Metrics) -> Iterator[Endpoint]:
+    endpoint = metrics.serve(port=0)
+    yield endpoint
+    endpoint.stop()
+
+
+def get(endpoint: Endpoint, path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
+    """Status, content type and body."""
+    connection = HTTPConnection(endpoint.host, endpoint.port, timeout=10)
+    connection.request(method, path, headers=headers)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, response.headers["Content-Type"], body
+
+
+def let_everything_happen(metrics: Metrics) -> None:
+    metrics.folded("rides", 3, 36)
+    metrics.folded("rides", 1, 12)
+    metrics.dropped(6)
+    metrics.forgotten(9)
+    metrics.overflowed(5)
+    metrics.dead_letters("rides", "not_json", 2)
+    metrics.alarms("adwin", 5)
+    metrics.diverged(2)
+    metrics.kept("detect-0", 7, 0.3)
+    metrics.failed("detect-0")
+    metrics.paused(0.006)
+    metrics.alerts("firing")
+    metrics.alerts_firing(3)
+    metrics.outcome("cooldown")
+    metrics.requests()
+    metrics.committed([Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
+    metrics.event_time("detect-0", 1_500)
+    metrics.lag("rides", 0, 9)
+    metrics.models(4)
+    metrics.series(48)
+    metrics.ready(True)
+
+
+def test_everything_that_happens_moves_its_metric(metrics):
+    """Each method moves the metric of its name, and adds up over calls."""
+    let_everything_happen(metrics)
+    samples = samples_of(metrics)
+    assert samples.pop(("driftline_commit_seconds_sum",)) == pytest.approx(0.02)
+    assert samples.pop(("driftline_commit_seconds_bucket", "0.01")) == 0
+    assert samples.pop(("driftline_commit_seconds_bucket", "0.025")) == 1
+    assert {key: value for key, value in samples.items() if "bucket" not in key[0] and "build" not in key[0]} == {
+        ("driftline_records_total", "rides"): 4,
+        ("driftline_values_total", "rides"): 48,
+        ("driftline_dropped_values_total",): 6,
+        ("driftline_forgotten_models_total",): 9,
+        ("driftline_segments_overflow_total",): 5,
+        ("driftline_dead_letters_total", "not_json", "rides"): 2,
+        ("driftline_alarms_total", "adwin"): 5,
+        ("driftline_diverged_epochs_total",): 2,
+        ("driftline_checkpoints_total", "kept"): 1,
+        ("driftline_checkpoints_total", "failed"): 1,
+        ("driftline_checkpoint_seconds_count",): 1,
+        ("driftline_checkpoint_seconds_sum",): 0.3,
+        ("driftline_checkpoint_pause_seconds_count",): 1,
+        ("driftline_checkpoint_pause_seconds_sum",): 0.006,
+        ("driftline_checkpoint_epoch", "detect-0"): 7,
+        ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
+        ("driftline_alerts_total", "firing"): 1,
+        ("driftline_alerts_firing",): 3,
+        ("driftline_outcomes_total", "cooldown"): 1,
+        ("driftline_retrain_requests_total",): 1,
+        ("driftline_commit_seconds_count",): 1,
+        ("driftline_epoch", "detect-0"): 7,
+        ("driftline_epoch", "decide"): 3,
+        ("driftline_commit_timestamp_seconds", "detect-0"): 1000,
+        ("driftline_commit_timestamp_seconds", "decide"): 1000,
+        ("driftline_event_timestamp_seconds", "detect-0"): 1.5,
+        ("driftline_lag_records", "0", "rides"): 9,
+        ("driftline_models",): 4,
+        ("driftline_series",): 48,
+        ("driftline_ready",): 1,
+    }
+
+
+def test_expected_counters_stand_at_zero(metrics):
+    """What is expected is on the page before it happens, so that its first increase is one."""
+    metrics.expect(["rides"], ["adwin"])
+    samples = samples_of(metrics)
+    assert samples["driftline_records_total", "rides"] == 0
+    assert samples["driftline_dead_letters_total", "not_json", "rides"] == 0
+    assert samples["driftline_alarms_total", "adwin"] == 0
+    assert samples["driftline_alerts_total", "ready"] == 0
+    assert samples["driftline_outcomes_total", "request_made"] == 0
+
+
+def test_a_unit_that_went_away_leaves_the_page(metrics):
+    """After `forget` neither the unit's gauges nor the lag of its partitions are shown; the others stay."""
+    for unit, partition in (("detect-0", 0), ("detect-1", 1)):
+        metrics.committed([Epoch(unit, 1, {})], 0.1)
+        metrics.event_time(unit, 1)
+        metrics.lag("rides", partition, 5)
+    metrics.forget("detect-1", [("rides", 1)])
+    gone = {key for key in samples_of(metrics) if key[1:] in {("detect-1",), ("1", "rides")}}
+    assert not gone
+    assert ("driftline_lag_records", "0", "rides") in samples_of(metrics)
+
+
+def test_forgetting_what_never_was_is_fine(metrics):
+    """A unit that is revoked before its first commit is no error."""
+    metrics.forget("detect-9", [("rides", 9)])
+
+
+def test_names_follow_the_conventions():
+    """Names are ours, counters end in _total and nothing else does, and labels are bounded ones."""
+    for spec in TABLE:
+        assert spec.name.startswith("driftline_")
+        assert spec.name.endswith("_total") == (spec.kind is Kind.COUNTER), spec.name
+        assert set(spec.labels) <= BOUNDED_LABELS, spec.name
+        assert spec.help.endswith(".")
+
+
+def test_no_created_lines_and_no_neighbours(metrics):
+    """The page has no `_created` lines, and two Metrics share nothing."""
+    metrics.requests()
+    assert b"_created" not in metrics.expose()
+    assert samples_of(Metrics())["driftline_retrain_requests_total",] == 0
+
+
+def test_metrics_are_served(metrics, endpoint):
+    """GET /metrics gives the page in the text format, also gzipped, also as OpenMetrics."""
+    metrics.requests(3)
+    status, kind, body = get(endpoint, "/metrics")
+    assert (status, kind.split(";")[0]) == (200, "text/plain")
+    assert b"driftline_retrain_requests_total 3.0" in body
+    _, _, packed = get(endpoint, "/metrics", **{"Accept-Encoding": "gzip"})
+    assert b"driftline_retrain_requests_total 3.0" in gzip.decompress(packed)
+    _, kind, body = get(endpoint, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_healthz_tells_whether_the_loop_turns(metrics, endpoint, clock):
+    """Alive while the loop beats, 503 with a reason once it has not for too long, alive again with the next beat."""
+    assert get(endpoint, "/healthz")[0] == 200
+    clock.advance(STALLED_AFTER_S + 1)
+    status, _, body = get(endpoint, "/healthz")
+    assert (status, body) == (503, b"stalled: the loop has not turned for 61 s (limit 60 s)\n")
+    metrics.beat()
+    assert get(endpoint, "/healthz")[0] == 200
+
+
+def test_readyz_waits_for_ready(metrics, endpoint):
+    """503 until the service says that it is ready, and again once it no longer is."""
+    assert get(endpoint, "/readyz")[0] == 503
+    metrics.ready(True)
+    assert get(endpoint, "/readyz") == (200, "text/plain; charset=utf-8", b"ready\n")
+    metrics.ready(False)
+    assert get(endpoint, "/readyz")[0] == 503
+
+
+def test_other_paths_and_methods_are_refused(endpoint):
+    """An unknown path is a 404 that names the known ones; /metrics takes no POST."""
+    assert get(endpoint, "/")[0] == 404
+    assert get(endpoint, "/metrics/x")[2] == b"known paths: /metrics /healthz /readyz\n"
+    assert get(endpoint, "/metrics", method="POST")[0] == 405
+
+
+def test_a_silent_client_does_not_block_the_others(endpoint):
+    """Someone who connects and says nothing keeps nobody from scraping."""
+    with socket.create_connection((endpoint.host, endpoint.port)):
+        assert get(endpoint, "/healthz")[0] == 200
+
+
+def test_clients_are_bounded(metrics, monkeypatch):
+    """Beyond the bound a connection is closed unanswered; once a client leaves, the next is served."""
+    monkeypatch.setattr(http, "CLIENTS_MAX", 2)
+    endpoint = metrics.serve(port=0)
+    silent = [socket.create_connection((endpoint.host, endpoint.port), timeout=10) for _ in range(2)]
+    with socket.create_connection((endpoint.host, endpoint.port), timeout=10) as refused:
+        assert refused.recv(1) == b""
+    for client in silent:
+        client.close()
+    for _ in range(100):
+        try:
+            assert get(endpoint, "/healthz")[0] == 200
+            break
+        except ConnectionError:
+            sleep(0.02)
+    else:
+        pytest.fail("no client is served after the silent ones have left")
+    endpoint.stop()
+
+
+def test_a_taken_port_is_a_sentence(endpoint):
+    """A port in use is a UsageError that names the address and the settings."""
+    with pytest.raises(UsageError, match=rf"127.0.0.1:{endpoint.port}.*metrics.port"):
+        Metrics().serve(port=endpoint.port)
+
+
+def test_stopping_frees_the_port(metrics):
+    """After `stop`, which may be called twice, nothing listens any more."""
+    endpoint = metrics.serve(port=0)
+    endpoint.stop()
+    endpoint.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((endpoint.host, endpoint.port), timeout=5)

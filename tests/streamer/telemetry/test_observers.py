@@ -1,0 +1,141 @@
+"""What the loop's watchers say."""
+
+import logging
+
+from loop_kit import log_with_events, service_over
+
+from streamer.clock import ManualClock
+from streamer.eventlog.memory import MemoryLog
+from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.observers import STEADY_S, MetricsObserver, Observers, Progress, ProgressLog
+
+
+def lag():
+    return [(("predictions", 0), 7), (("predictions", 1), 5)]
+
+
+def watched(log, clock, metrics):
+    service = service_over(log)
+    observers = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag))
+    service._observer = observers
+    return service
+
+
+def test_metrics_count_what_the_folds_count():
+    """Records, values, dead letters, alarms, alerts, outcomes and requests on the page are those of the folds."""
+    metrics = Metrics()
+    log = log_with_events(1)
+    service = watched(log, ManualClock(), metrics)
+    service.run(lambda: False)
+    page = dict(line.rsplit(" ", 1) for line in metrics.expose().decode().splitlines() if line[0] != "#")
+    tally = sum((unit.fold.tally for unit in service.units.values()), start=type(service.units["decide"].fold.tally)())
+    assert float(page['driftline_records_total{topic="predictions"}']) == tally["records", "predictions"] == 612
+    assert float(page['driftline_values_total{topic="predictions"}']) == 600
+    assert float(page['driftline_dead_letters_total{reason="not_json",topic="predictions"}']) == 12
+    assert float(page['driftline_alarms_total{detector="adwin"}']) == tally["alarms", "adwin"] > 0
+    assert float(page['driftline_alerts_total{state="ready"}']) == tally["alerts", "ready"] > 0
+    assert float(page["driftline_retrain_requests_total"]) == 2
+    assert float(page['driftline_lag_records{partition="0",topic="predictions"}']) == 7
+    assert float(page["driftline_models"]) == 4
+    assert float(page["driftline_ready"]) == 1
+
+
+def test_no_time_is_told_before_the_first_event():
+    """A topic of nothing but dead letters has no newest event."""
+    metrics = Metrics()
+    log = MemoryLog(["predictions"])
+    log.append("predictions", None, b"junk")
+    service = watched(log, ManualClock(), metrics)
+    service.turn()
+    service._observer.turned(service)
+    assert b"driftline_event_timestamp_seconds{" not in metrics.expose()
+    assert b'driftline_records_total{topic="predictions"} 1.0' in metrics.expose()
+
+
+def test_what_was_published_before_is_not_counted_again():
+    """After a restart records are folded again and counted so, but alerts and requests are not published again."""
+    log = log_with_events(1)
+    watched(log, ManualClock(), Metrics()).run(lambda: False)
+    metrics = Metrics()
+    service = watched(log.reopen(), ManualClock(), metrics)
+    service.run(lambda: False)
+    page = dict(line.rsplit(" ", 1) for line in metrics.expose().decode().splitlines() if line[0] != "#")
+    assert service.units["detect-1"].fold.tally["alerts", "firing"] > 0
+    assert float(page['driftline_records_total{topic="predictions"}']) == 612
+    assert [key for key in page if "alerts_total" in key or "outcomes_total" in key] == []
+    assert float(page["driftline_retrain_requests_total"]) == 0
+
+
+def test_progress_is_told_every_ten_seconds_while_something_moves(caplog):
+    """A line says how many records were folded, how far behind the service is, and when it has recovered."""
+    caplog.set_level(logging.INFO)
+    first = log_with_events(1)
+    watched(first, ManualClock(), Metrics()).run(lambda: False)
+    assert caplog.messages == []
+    clock = ManualClock()
+    service = watched(first.reopen(), clock, Metrics())
+
+    def stopped():
+        clock.advance(11)
+        return False
+
+    service.run(stopped)
+    assert caplog.messages[0].startswith("recovering, ")
+    assert caplog.messages[0].endswith(" records folded, 12 behind")
+    assert "recovered; what comes now is new" in caplog.messages
+    assert len(caplog.messages) == len(set(caplog.messages))
+
+
+def test_a_service_that_folds_nothing_while_records_wait_is_called_stuck():
+    """Turning is not enough: with lag and no epoch for five minutes, the process is not alive; without lag it is."""
+    waiting = [7]
+    clock = ManualClock()
+    metrics = Metrics(clock)
+    service = service_over(log_with_events(0))
+    observer = MetricsObserver(metrics, lambda: [(("predictions", 0), waiting[0])])
+
+    def idle(seconds):
+        clock.advance(seconds)
+        for _ in range(10):
+            observer.turned(service)
+        return metrics.health()
+
+    idle(0)
+    assert idle(299) == (True, "alive")
+    assert idle(2) == (False, "stuck: records wait and none was folded for 301 s (limit 300 s)")
+    service.turn()
+    assert idle(299) == (True, "alive")
+    waiting[0] = 0
+    service.run(lambda: False)
+    idle(0)
+    assert idle(400) == (True, "alive")
+
+
+def test_a_unit_that_left_is_no_longer_told_of():
+    """Its gauges would say old things for ever: epoch, times and the lag of each of its topics are gone."""
+    metrics = Metrics()
+    log = log_with_events(1)
+    service = watched(log, ManualClock(), metrics)
+    service.run(lambda: False)
+    assert b'unit="detect-1"' in metrics.expose()
+    service._let_go("detect-1")
+    page = metrics.expose()
+    assert b'unit="detect-1"' not in page
+    assert b'driftline_lag_records{partition="1"' not in page
+    assert b'unit="detect-0"' in page
+    assert b'driftline_lag_records{partition="0"' in page
+
+
+def test_a_worker_with_nothing_to_do_has_got_something_done_after_a_minute():
+    """So its parent waits an outage out, though nothing was ever committed; afterwards only commits count."""
+    told, clock = [], ManualClock()
+    progress = Progress(lambda: told.append(clock.monotonic_s()), clock)
+    service = service_over(MemoryLog())
+    progress.turned(service)
+    assert told == []
+    clock.advance(STEADY_S)
+    progress.turned(service)
+    progress.turned(service)
+    assert len(told) == 1
+    progress.committed([], [], 0.1)
+    assert len(told) == 2
