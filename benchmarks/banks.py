@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.registry import bank, settings_of
 
 SERIES = (1, 1_000, 160_000)

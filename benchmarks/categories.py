@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.page import written
 from benchmarks.recorded_weeks import SHIPPED
-from detectors.base import I64, Alarms
+from detectors.arrays.types import I64
+from detectors.base import Alarms
 from detectors.registry import bank, settings_of
 
 DETECTORS = ("category_rates", "category_window")

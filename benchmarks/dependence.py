@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.dependent_laws import LAWS, TIMED
 from benchmarks.drifts import Draw
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.registry import bank, settings_of
 
 ASKED = 1e5  # values to a false alarm

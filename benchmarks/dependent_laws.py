@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from benchmarks.drifts import Draw
 from detectors.arrays.jit import kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 HOUR_MS = 3_600_000
 

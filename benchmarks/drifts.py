@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 Draw = Callable[[np.random.Generator, F64], F64]  # a value each, given how far the drift has come, 0 to 1
 

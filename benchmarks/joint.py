@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.joint_rivals import RIVALS, normal_scores
 from benchmarks.joint_streams import CALM, CONTROLS, DRIFTS, LEARN, noise
 from benchmarks.page import written
-from detectors.base import F64
+from detectors.arrays.types import F64
 from detectors.joint.bank import JointBank, JointSettings
 
 MODELS = 16_000

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from benchmarks.joint_streams import LEARN
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 WINDOW = 128  # rows
 FEATURES = 128  # random, for kernels and projections

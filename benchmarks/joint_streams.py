@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import rankdata
 
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 LEARN, CALM, HORIZON = 1000, 1000, 2000  # rows to learn from, rows without drift, and rows within which it must be seen
 ROWS = LEARN + CALM + HORIZON

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 DATA = Path(__file__).parent.parent / "examples" / "data"
 HORIZON = 2000  # events after a change in which an alert finds it

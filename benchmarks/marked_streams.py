@@ -16,8 +16,8 @@ from benchmarks.page import written
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config.tables import default_detectors
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.label_join import LabelSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, LabelSettings
 from streamer.eventlog.base import Records
 
 DETECTORS = ("shiryaev_roberts", "adwin", "ks_window")

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.page import printed, written
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.calendar import HOUR_MS, WEEK_MS
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.segment_settings import SegmentSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
 
 EVENTS: Final = 60_000  # predictions; the label of each comes 500 later

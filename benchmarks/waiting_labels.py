@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamer.detect.label_join import LabelJoin, LabelSettings
+from streamer.detect.label_join import LabelJoin
+from streamer.detect.settings import LabelSettings
 from streamer.events import EventBatch, Kind
 
 OPEN = 5_000_000

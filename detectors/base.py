@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
 
 NO_CATEGORY = -1  # `Alarms.category` of a bank that takes numbers
 UNSEEN_CATEGORY = -2  # stands for all categories that a bank doesn't tell apart

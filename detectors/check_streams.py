@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.base import F64, I64, Alarms, Bank
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms, Bank
 
 ROWS = 5
 VALUES = 2500  # per row: enough for the default windows to fill and for the change in the middle to be seen

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import F64, I64, Alarms, Bank
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms, Bank
 from detectors.check_streams import ROWS, VALUES, as_taken, feed, streams
 from detectors.registry import bank, settings_of
 

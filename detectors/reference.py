@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,9 +24,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from detectors.arrays.types import F64, I64
 
 SEGMENT_GAP: Final = "segment_gap"
 EFFECT_UNIT: Final = "rank_biserial"

@@ -67,6 +67,9 @@ class DecideFold:
         """How many models and sources have alerted and are remembered."""
         return len(self._engine.state.models)
 
+    def gauges(self) -> Mapping[str, int]:
+        return {}  # models and series are those of the detect folds
+
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold records of all topics in order of their times, alerts first, and marks where their time is reached.
 

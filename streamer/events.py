@@ -8,16 +8,14 @@ An `EventBatch` holds the events of one `Records` as arrays; names are small int
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntFlag
+from datetime import UTC, datetime, timedelta
+from enum import IntFlag, StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.turned_away import Strangers, TurnedAway
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
+from detectors.arrays.types import F64, I32, I64
 
 PREDICTION_COLUMN = 0  # ids of the two columns that every model may have
 ERROR_COLUMN = 1
@@ -108,3 +106,38 @@ class Names:
             names.columns.id_of(reserved)
         names.categories.id_of(OTHERS)
         return names
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(event_time_ms: int) -> datetime:
+    """Event time as the outputs have it."""
+    return EPOCH + timedelta(milliseconds=event_time_ms)
+
+
+class Limit(StrEnum):
+    """The settings of `limits` that bound a table, by name."""
+
+    MODELS = "models_max"
+    COLUMNS = "columns_max"
+    CATEGORIES = "categories_max"
+    SERIES = "series_max"
+
+
+class Strangers(NamedTuple):
+    """The events of models, or versions, that had no room: they say what time it is all the same."""
+
+    key: NDArray[np.uint64]  # [n] hash of the model
+    event_time_ms: NDArray[np.int64]  # [n]
+
+
+class TurnedAway(NamedTuple):
+    """What had no room, and whose record brought it."""
+
+    limit: Limit
+    name: str  # of the model, version, column or category; of the topic where a model's versions on it are too many
+    model: str  # or `source:<name>`
+    version: str  # "" when events name none
+    offset: int
+    event_time_ms: int

@@ -24,7 +24,8 @@ from detectors.adwin.cut import Cut, best_cut
 from detectors.adwin.kernels import Rules, State, advance, take_in
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 
 BUFFER = 32  # values that wait for the next look, at most
 

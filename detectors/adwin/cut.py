@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.adwin.kernels import SPREAD, TOTAL, WIDTH, Rules, State
 from detectors.arrays.jit import kernel, lean_kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 
 class Cut(NamedTuple):

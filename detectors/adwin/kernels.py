@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 TOTAL, SPREAD, WIDTH = range(3)  # of the window: sum, sum of squared deviations from the mean, number of values
 LINE = 64  # bytes in a cache line

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 
 @kernel

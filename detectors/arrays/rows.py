@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]  # name -> type, and shape of one row
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 UNIT = 1 << 36  # of h and of what is summed from it; the largest h, of 2**21 values, stays below 2**61
 POOLED = 10  # values in window and reference together below which a slot is not judged alone

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from detectors.arrays.alarm_list import AlarmList
 from detectors.arrays.jit import lean_kernel
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, NO_CATEGORY, UNSEEN_CATEGORY, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.categories.window import require_categories
 from detectors.rate.bank import SIZE_MAX, rise_of
 from detectors.rate.kernels import FACTS, GIVEN, GIVEN_ONES, HEAD, STEPS, Rules, State, advance, restart, settle

@@ -17,7 +17,8 @@ import numpy as np
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.onset import newest_regime
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, UNSEEN_CATEGORY, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import UNSEEN_CATEGORY, Alarms
 from detectors.categories.kernels import (
     DRIFTED,
     HEAD,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
-from detectors.base import I64
+from detectors.arrays.types import I64
 
 VALUES_MIN: Final = 100  # of a column, before its absence says anything
 GAPS: Final = 20

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import I64
+from detectors.arrays.types import I64
 from detectors.delivery.flow_kernels import (
     BEGAN_OFFSET,
     BEGAN_TIME,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-from detectors.base import I64
+from detectors.arrays.types import I64
 
 ASIDE_MS = 86_400_000
 BELIEVED = 16

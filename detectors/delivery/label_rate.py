@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import I64
+from detectors.arrays.types import I64
 from detectors.delivery.flow import Window
 
 SHARES: Final = 7

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.joint import kernels
 
 OVERSHOOT = 1.6  # what sums have beyond the threshold when they reach it, on average, as measured

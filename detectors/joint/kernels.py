@@ -18,9 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64, I64
-
-F32 = NDArray[np.float32]
+from detectors.arrays.types import F32, F64, I64
 
 LEARNT = 8  # one less than the blocks before evidence counts; twice as many with each alarm soon after another
 DOUBLINGS_MAX = 4

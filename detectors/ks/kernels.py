@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 RECENT = 64  # values kept as they came: those not yet in the window, and what the new regime looks like
 LANES = 32

@@ -22,7 +22,8 @@ from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
 from detectors.arrays.onset import median, newest_regime
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.ks.critical import Scale, scale_of
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 

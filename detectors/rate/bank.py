@@ -16,7 +16,8 @@ import numpy as np
 
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, NO_CATEGORY, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import NO_CATEGORY, Alarms
 from detectors.rate.kernels import (
     AGE,
     BASE,

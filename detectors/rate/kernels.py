@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.arrays.jit import kernel, prefetch
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 
 STEPS = 6  # alternatives: the usual rate p and so much of what is above it
 UNSURE = math.log(1e4)  # the bound on the usual rate is too low once in so many series

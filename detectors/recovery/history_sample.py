@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from detectors.arrays.types import F32, F64, I64
 
 KEPT = 64
 PER_DOUBLING = 16

@@ -22,10 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
+from detectors.arrays.types import F64, I64
 from detectors.recovery.rule import Z_BACK, Z_CLEAR, along, distance, is_within
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 CELLS = 9
 WINDOW_MIN, WINDOW_MAX = 128, 2048

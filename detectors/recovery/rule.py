@@ -13,12 +13,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detectors.arrays.jit import kernel
-
-F64 = NDArray[np.float64]
+from detectors.arrays.types import F64
 
 BACK_MAX = 0.1
 Z_BACK = 2.0

@@ -43,7 +43,8 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowArrays
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.river.catalog import RIVER, Kind
 from detectors.river.summary import LATELY, Past
 

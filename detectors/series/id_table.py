@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-
-I64 = NDArray[np.int64]
+from detectors.arrays.types import I64
 
 UNSEEN = -1
 

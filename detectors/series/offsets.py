@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
-
-I64 = NDArray[np.int64]
+from detectors.arrays.types import I64
 
 EVERY = 16  # events between marks
 KEPT = 16  # marks a level

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
+from detectors.arrays.types import F64, I64, U8
 from detectors.series.id_table import UNSEEN, IdTable
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 State = tuple[NDArray[np.uint8], I64, I64, I64, I64, I64]
-U8 = NDArray[np.uint8]
 
 
 class ValueKind(IntEnum):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import F64
+from detectors.arrays.types import F64
 from detectors.shiryaev_roberts.calendar import waves
 
 STEPS = 512  # of the table, over (0, 1)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 PHI_MAX, THETA_MAX = 0.998, 0.98
 CHANCE = 12.0  # twice the gain in log likelihood under which inertia is put down to chance

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList
 from detectors.arrays.rows import RowBank
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import tables

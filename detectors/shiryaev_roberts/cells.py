@@ -13,7 +13,7 @@ from sys import float_info
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import Record, Series
 
 # Which quantiles are edges, in 256ths.

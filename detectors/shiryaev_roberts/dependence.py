@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import I64
+from detectors.arrays.types import I64
 from detectors.shiryaev_roberts.state import Series
 
 FIRST_LOOK = 256  # values at the first look ...

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import lean_kernel, prefetch
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS

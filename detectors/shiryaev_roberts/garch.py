@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 
 BOUND = 16.0
 SETTLING = 32  # first innovations that are left out, as the values before them are not known

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import CHAINED, Record
 
 

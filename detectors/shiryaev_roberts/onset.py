@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.whitening import in_units
 

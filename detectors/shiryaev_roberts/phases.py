@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from detectors.base import I64
+from detectors.arrays.types import I64
 from detectors.shiryaev_roberts import calendar, cells, whitening
 from detectors.shiryaev_roberts import dependence as gate
 from detectors.shiryaev_roberts import markov_chain as chain

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from detectors.arrays.jit import kernel
-from detectors.base import I64
+from detectors.arrays.types import I64
 from detectors.shiryaev_roberts.arma import PHI_MAX, THETA_MAX
 from detectors.shiryaev_roberts.dependence import SLOW, TOO_MANY
 from detectors.shiryaev_roberts.state import Record, Series

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.base import F64
+from detectors.arrays.types import F64
 from detectors.shiryaev_roberts import arma
 from detectors.shiryaev_roberts import garch as scale
 from detectors.shiryaev_roberts.dependence import TOO_MANY

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from examples.demo.findings import Findings, SharedMove
 from examples.demo.fleet import FAHRENHEIT_FROM_DAY, moment
-from retrain.engine.storms import FLEET_PREFIX
+from retrain.messages.ids import FLEET_PREFIX
 from retrain.messages.outcome import Outcome
 
 FLEET_UNITS = {"headway_s": "s", "dwell_time_s": "s", "temperature_c": "°C", "prediction": "s", "error": "s"}

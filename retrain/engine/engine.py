@@ -14,25 +14,23 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from retrain.engine.incidents import OwnDrift
+from retrain.engine.incidents import OwnDrift, make_last
 from retrain.engine.queue import Waiting
-from retrain.engine.remembered import make_last
 from retrain.engine.requests import Register
 from retrain.engine.resolution import Firing
 from retrain.engine.silences import SILENCE_KINDS, Again, Silences
-from retrain.engine.sources import Sources
+from retrain.engine.sources import Sources, SourcesByName, Users
 from retrain.engine.storms import Storms
-from retrain.engine.users import SourcesByName, Users
 from retrain.engine.withdrawals import Withdrawals
-from retrain.messages.action import Action, Noted, close
+from retrain.messages.action import Action, Noted
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.control import Control
+from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
 from retrain.messages.watermark import Mark
 from retrain.policy.inhibition import tell_fault
-from retrain.policy.rules import SOURCE_PREFIX
 from retrain.policy.settings import RetrainSettings
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 from retrain.state.versions import Order
 
 

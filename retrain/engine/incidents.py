@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrain.engine.joining import incident_with
 from retrain.engine.queue import Waiting
+from retrain.engine.requests import Register
 from retrain.messages.action import Action, Noted, PublishIncident
 from retrain.messages.alert import Alert
+from retrain.messages.incident import Incident
 from retrain.messages.outcome import Outcome
 from retrain.policy.case import Question
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,25 @@ class OwnDrift:
         if own:
             return others + own
         return [*others, PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
+
+
+def incident_with(model: ModelState, alert: Alert, decision: Outcome, *, is_new: bool, columns_max: int) -> Incident:
+    """The model's incident with this alert in it, of which this was decided; a new one if none is open."""
+    incident, version = model.incident_for(is_new), model.versions.newest
+    if incident is None:
+        return Incident.opened(alert, version, model.now, decision)
+    return incident.absorb(alert, version, model.now, decision, is_new=is_new, columns_max=columns_max)
+
+
+def make_last(
+    state: EngineState, register: Register, models_max: int, model_id: str, model: ModelState
+) -> list[Action]:
+    """Make this model the one heard of last; forget the one heard of longest ago when there is no room."""
+    models = state.models
+    actions: list[Action] = []
+    if models.pop(model_id, None) is None and len(models) >= models_max:
+        forgotten = models.pop(next(iter(models)))
+        actions = close(forgotten, Outcome.MODEL_EVICTED) + register.forget(forgotten)
+        forgotten.last_request = forgotten.waiting = None  # who is at it just now finds nothing left
+    models[model_id] = model
+    return actions

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from retrain.engine.budget import Budget
 from retrain.engine.priority_queue import Ranking
 from retrain.engine.requests import Register
-from retrain.engine.urgency import Urgency, urgency
 from retrain.engine.withdrawals import renewed
 from retrain.messages.action import Action, Noted, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
 from retrain.messages.incident import Incident
+from retrain.messages.lifecycle import Waiter
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import RetrainRequest, TrainingWindow, request_for, training_window_of
+from retrain.messages.request import RetrainRequest, TrainingWindow, later, request_for, training_window_of
+from retrain.messages.shift import strength_of
 from retrain.messages.silence import Kept
-from retrain.messages.waiter import Waiter
 from retrain.policy.case import Question
+from retrain.policy.model_rules import ERROR
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState
@@ -133,3 +135,42 @@ class Waiting:
 
     def _rank(self, waiter: Waiter) -> tuple[bool, Urgency]:
         return not self._state.may_ask(waiter), urgency(waiter.alert)
+
+
+Urgency = tuple[bool, float, float]
+
+
+def urgency(alert: Alert) -> Urgency:
+    """The less, the more urgent: errors go before all else, then what moved most, then what is used most.
+
+    Use is the events a second of the new regime until the detector was sure.
+    """
+    seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
+    return alert.column != ERROR, -strength_of(alert.effect, alert.effect_unit), -alert.n_current / max(seconds, 1.0)
+
+
+HOUR_S: Final = 3600.0
+
+
+class Budget:
+    """Counts by the fleet's time. At most `requests_per_hour_max` requests fall into any hour of it."""
+
+    def __init__(self, settings: RetrainSettings, state: EngineState) -> None:
+        self._settings = settings
+        self._state = state
+
+    def has_room(self, running: int) -> bool:
+        """Whether one more may be made now, with so many on the way."""
+        per_hour, at_once = self._settings.requests_per_hour_max, self._settings.running_max
+        if at_once is not None and running >= at_once:
+            return False
+        made, now = self._state.made, self._state.now
+        if per_hour is None or now is None:
+            return True
+        del made[: bisect_right(made, now, key=lambda at: later(at, HOUR_S))]
+        return len(made) < per_hour
+
+    def spend(self) -> None:
+        """One is made now."""
+        if self._settings.requests_per_hour_max is not None and self._state.now is not None:
+            self._state.made.append(self._state.now)

@@ -15,19 +15,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain.engine.priority_queue import Ranking
-from retrain.messages.action import Action, PublishDecision, answer, close
+from retrain.messages.action import Action, PublishDecision, answer
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
-from retrain.messages.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState
+from retrain.messages.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState, Waiter, refusal
 from retrain.messages.outcome import Outcome
-from retrain.messages.refusal import refusal
 from retrain.messages.request import RetrainRequest, later
-from retrain.messages.waiter import Waiter
 from retrain.policy.case import Question
 from retrain.policy.rules import is_worth_it
 from retrain.policy.settings import RetrainSettings
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 
 _BY_TIME = {True: (RequestState.EXPIRED, Outcome.EXPIRED), False: (RequestState.HELPED, Outcome.HELPED)}  # was it open?
 

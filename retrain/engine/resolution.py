@@ -9,13 +9,13 @@ resolved ─► firing? ─► superseded: another alert of the series fires ins
 
 from __future__ import annotations
 
-from retrain.engine.kept import let_go, let_go_of_source
 from retrain.engine.queue import Waiting
-from retrain.messages.action import Action, Noted, PublishIncident, close
+from retrain.engine.silences import let_go, let_go_of_source
+from retrain.messages.action import Action, Noted, PublishIncident
 from retrain.messages.alert import Alert, Resolution
 from retrain.messages.outcome import Outcome
 from retrain.state.source import Standing
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 from retrain.state.storm import StormState
 
 _REASON = {resolution: Outcome(resolution.value) for resolution in Resolution}

@@ -11,25 +11,26 @@ A request that comes of a source bears its incident and its stretch of its topic
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from retrain.engine.joining import incident_with
+from retrain.engine.incidents import incident_with, make_last
 from retrain.engine.queue import Waiting
-from retrain.engine.remembered import make_last
 from retrain.engine.requests import Register
-from retrain.engine.users import Users
-from retrain.messages.action import Action, Noted, PublishDecision, PublishIncident, PublishRequest, close
+from retrain.messages.action import Action, Noted, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
+from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.lifecycle import RequestState
 from retrain.messages.outcome import Outcome
 from retrain.policy.case import Question
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
+from retrain.policy.source_settings import SourceSettings
 from retrain.state.source import Shared, Standing
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 
 _STATES = {Standing.RELEASED: RequestState.APPROVED, Standing.DISMISSED: RequestState.REJECTED}
 
@@ -133,3 +134,43 @@ def _verdict(decision: Outcome, actions: list[Action], shared: Shared, alert: Al
 def _answer(source_id: str, shared: Shared, control: Control, reason: Outcome) -> Action:
     state = _STATES.get(shared.standing, RequestState.REQUESTED)
     return PublishDecision(replace(Decision.answer(control, reason, source_id), state=state), reason)
+
+
+SourcesByName = Mapping[str, SourceSettings]
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The models of each source that settings name. Holds nothing but `state`."""
+
+    settings_of: SourcesByName
+    state: EngineState
+    models_max: int  # of one source
+
+    def met(self, model_id: str) -> None:
+        """Let sources know of a model that alerts, if it is not remembered already."""
+        if model_id in self.state.models:
+            return
+        for source, shared in self.state.sources.items():
+            of_source = self.settings_of.get(source.removeprefix(SOURCE_PREFIX))
+            if of_source and of_source.uses(model_id):
+                self._add(shared, [model_id])
+
+    def of(self, alert: Alert) -> Shared:
+        """What is known of the alert's source; its models found anew where the settings are others than they were."""
+        source = self.settings_of.get(alert.model_id.removeprefix(SOURCE_PREFIX))
+        if source is None:
+            return Shared([])
+        shared = self.state.sources.get(alert.model_id)
+        if shared is None:
+            shared = self.state.sources[alert.model_id] = Shared([])
+        if shared.patterns != source.models:
+            shared.patterns, shared.models = list(source.models), {}
+            self._add(shared, [*source.named(), *(name for name in self.state.models if source.uses(name))])
+        self._add(shared, [name for name in alert.models if source.uses(name)])
+        return shared
+
+    def _add(self, shared: Shared, names: Iterable[str]) -> None:
+        for name in names:
+            if len(shared.models) < self.models_max and not name.startswith(SOURCE_PREFIX):
+                shared.models[name] = None

@@ -16,20 +16,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from retrain.engine.withdrawals import Withdrawals
-from retrain.messages.action import Action, PublishDecision, publish_storm
+from retrain.messages.action import Action, PublishDecision
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import RequestState
 from retrain.messages.outcome import Outcome
 from retrain.messages.shift import Move
-from retrain.policy.rules import SOURCE_PREFIX
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState
-from retrain.state.storm import Storm, StormState
-
-FLEET_PREFIX = "fleet:"
+from retrain.state.storm import Storm, StormState, publish_storm
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain.engine.requests import Register
-from retrain.messages.action import Action, close
+from retrain.messages.action import Action
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
 from retrain.messages.lifecycle import RequestLife, RequestState
@@ -25,7 +25,7 @@ from retrain.messages.shift import Move
 from retrain.policy.case import Question
 from retrain.policy.inhibition import is_faulty
 from retrain.policy.settings import RetrainSettings
-from retrain.state.state import EngineState, ModelState
+from retrain.state.state import EngineState, ModelState, close
 
 
 class Withdrawals:

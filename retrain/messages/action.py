@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import islice
-
 from retrain.messages.control import Control
 from retrain.messages.decision import Decision
-from retrain.messages.incident import Incident, IncidentState
+from retrain.messages.incident import Incident
 from retrain.messages.lifecycle import RequestLife
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
 from retrain.messages.value import record
-from retrain.state.state import ModelState
-from retrain.state.storm import Storm
-
-STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
 
 
 @record
@@ -51,24 +44,6 @@ class Noted:
 
 
 Action = PublishIncident | PublishRequest | PublishDecision | Noted
-
-
-def close(model: ModelState, reason: Outcome) -> list[Action]:
-    """Close the model's incident, if one is open."""
-    incident = model.open_incident
-    if incident is None:
-        return []
-    if reason is not Outcome.JOINED_STORM:
-        model.firing.clear()
-    model.incident = incident.closed(reason)
-    return [PublishIncident(model.incident, reason)]
-
-
-def publish_storm(storm: Storm, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
-    """Publish a storm's incident, with its models as they are now."""
-    models = tuple(islice(storm.models, STORM_MODELS_NAMED_MAX))
-    storm.incident = replace(storm.incident, state=state, reason=reason, model_count=len(storm.models), models=models)
-    return PublishIncident(storm.incident, reason)
 
 
 def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Action:

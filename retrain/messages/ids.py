@@ -28,3 +28,9 @@ def derived_id(kind: str, *parts: str, name: str = "") -> str:
 def slug_of(name: str, chars_max: int) -> str:
     """The letters a to z and digits of a name in lower case, with single hyphens between; "" when it has none."""
     return _OTHERS.sub("-", name.lower()).strip("-")[:chars_max].rstrip("-")
+
+
+SOURCE_PREFIX = "source:"
+
+
+FLEET_PREFIX = "fleet:"

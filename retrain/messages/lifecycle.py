@@ -7,11 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from retrain.messages.control import ControlKind
+from retrain.messages.alert import Alert
+from retrain.messages.control import Control, ControlKind
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import Approval, RetrainRequest
 from retrain.messages.value import record
-from retrain.messages.waiter import Waiter
 
 
 class RequestState(StrEnum):
@@ -130,3 +130,27 @@ class RequestLife:
         Time passes for the whole fleet, and a model may lag behind: until it has come as far, an expired request holds.
         """
         return (self.state in OPEN or self.state is RequestState.EXPIRED) and now < self.answer_by
+
+
+@record
+class Waiter:
+    """An alert under the model's own name, and where it came from."""
+
+    alert: Alert
+    source: str = ""  # `source:<name>`; "" when the alert is the model's own
+
+
+def refusal(life: RequestLife, control: Control, distinct_actors: bool) -> Outcome | None:
+    """Why this can't be said of a request that stands so; None if it can."""
+    allowed, target, _ = MOVES[control.kind]
+    if life.state in allowed:
+        is_reviewed = control.kind is ControlKind.PROMOTE and life.state is RequestState.AWAITING_REVIEW
+        knows_it = control.actor in {life.approved_by, life.reported_by}
+        return Outcome.SAME_ACTOR if is_reviewed and knows_it and distinct_actors else None
+    if life.state is target or (control.kind is ControlKind.TRAINED and life.state is RequestState.AWAITING_REVIEW):
+        return Outcome.ALREADY_SO
+    if life.state is RequestState.REQUESTED:
+        return Outcome.NOT_APPROVED
+    if control.kind is ControlKind.PROMOTE and life.state in OPEN:
+        return Outcome.NOT_TRAINED
+    return Outcome.TOO_LATE

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import erf, sqrt
+
 from retrain.messages.alert import Alert, Place
-from retrain.messages.strength import strength_of
 from retrain.messages.value import record
 
 
@@ -49,3 +50,15 @@ class Move:
     def strength(self) -> float:
         """The effect on one scale for all units, 0 to 1."""
         return strength_of(self.effect, self.effect_unit)
+
+
+_ERF_OF_HALF_SD = 2 * sqrt(2)
+
+
+def strength_of(effect: float, effect_unit: str) -> float:
+    """The effect as a Kolmogorov-Smirnov distance, 0 to 1.
+
+    A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
+    2 Φ(d / 2) - 1. A total variation distance is one already, and an unknown unit is taken as it is, at most 1.
+    """
+    return erf(effect / _ERF_OF_HALF_SD) if effect_unit == "sd" else min(effect, 1.0)

@@ -11,14 +11,13 @@ import math
 from collections.abc import Callable
 
 from retrain.messages.alert import AlertKind, AlertState
+from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import has_training_window
 from retrain.messages.shift import Move
 from retrain.policy.case import Question
 from retrain.policy.inhibition import is_faulty
 from retrain.policy.model_rules import ERROR, PREDICTION, Met
-
-SOURCE_PREFIX = "source:"
 
 
 def has_model(question: Question) -> Outcome | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from retrain.messages.action import Action, PublishIncident
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.lifecycle import RequestLife
+from retrain.messages.lifecycle import RequestLife, Waiter
 from retrain.messages.outcome import Outcome
 from retrain.messages.silence import Kept, Silence
-from retrain.messages.waiter import Waiter
 from retrain.state.dedup import SeriesMark, series_of
 from retrain.state.source import Shared
 from retrain.state.storm import Storm, StormState
@@ -126,3 +126,14 @@ class EngineState:
     def may_ask(self, waiter: Waiter) -> bool:
         """Whether no storm holds it back. Sources are in no storm; they have their own incidents."""
         return bool(waiter.source) or self.is_calm(waiter.alert.column)
+
+
+def close(model: ModelState, reason: Outcome) -> list[Action]:
+    """Close the model's incident, if one is open."""
+    incident = model.open_incident
+    if incident is None:
+        return []
+    if reason is not Outcome.JOINED_STORM:
+        model.firing.clear()
+    model.incident = incident.closed(reason)
+    return [PublishIncident(model.incident, reason)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
-from retrain.messages.incident import Incident
+from retrain.messages.action import Action, PublishIncident
+from retrain.messages.incident import Incident, IncidentState
+from retrain.messages.outcome import Outcome
 
 
 class StormState(StrEnum):
@@ -32,3 +35,13 @@ class Storm:
     def holds(self, model_id: str) -> bool:
         """Whether a person's word on it is one on this model."""
         return self.state is StormState.HELD and model_id in self.models
+
+
+STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
+
+
+def publish_storm(storm: Storm, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
+    """Publish a storm's incident, with its models as they are now."""
+    models = tuple(islice(storm.models, STORM_MODELS_NAMED_MAX))
+    storm.incident = replace(storm.incident, state=state, reason=reason, model_count=len(storm.models), models=models)
+    return PublishIncident(storm.incident, reason)

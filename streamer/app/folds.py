@@ -10,13 +10,14 @@ from streamer.codecs.base import Codec
 from streamer.config import Config
 from streamer.contracts.watermarks import SKEW_MAX_S
 from streamer.decide import DecideFold
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.detector_set import reference_size
 from streamer.detect.monitors.flow import FLOW
+from streamer.detect.settings import DetectSettings
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, Units
 from streamer.references.table import References, load_references
-from streamer.runtime.unit import Fold
+from streamer.runtime.fold import Fold
 
 
 class CanonicalCodecs(dict[str, Codec]):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from streamer.app.folds import ConfiguredFolds
+from streamer.app.replay import folded
 from streamer.checkpoints.store import CheckpointStore
+from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import WatchedColumn, columns_of
@@ -37,3 +41,17 @@ def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
                 found += columns_of(unit, fold, model)
             break
     return found
+
+
+def columns_of_recordings(
+    config: Config,
+    model: str,
+    recordings: Sequence[str],
+    topic: str | None,
+    progress: Callable[[int, int | None], None],
+) -> list[WatchedColumn]:
+    """What is watched of a model at the end of recordings; see `replay`."""
+    service = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
+    units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
+    folds = [(name, unit.fold) for name, unit in units]
+    return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config
-from streamer.detect.alert_book import time_of
 from streamer.detect.fold import DetectFold
-from streamer.detect.inspect import WatchedColumn, columns_of
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Output
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import open_recording
+from streamer.events import time_of
 from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.observers import ReplayObserver
 
 if TYPE_CHECKING:
-    from streamer.eventlog.kafka.connection import KafkaConnection
+    pass
 
 POLL_S = 0.2
 POLL_RECORDS_MAX = 100_000
@@ -68,7 +66,7 @@ def replay(
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
-    service = _folded(config, recordings, topic, publish, progress, clock)
+    service = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -78,21 +76,7 @@ def replay(
     return summary
 
 
-def columns_of_recordings(
-    config: Config,
-    model: str,
-    recordings: Sequence[str],
-    topic: str | None,
-    progress: Callable[[int, int | None], None],
-) -> list[WatchedColumn]:
-    """What is watched of a model at the end of recordings; see `replay`."""
-    service = _folded(config, recordings, topic, lambda _: None, progress, SystemClock())
-    units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
-    folds = [(name, unit.fold) for name, unit in units]
-    return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]
-
-
-def _folded(
+def folded(
     config: Config,
     recordings: Sequence[str],
     topic: str | None,
@@ -160,36 +144,3 @@ def _summary(service: Service, seconds: float) -> Summary:
         last_event_time=max((time_of(fold.newest_event_time_ms) for fold in seen), default=None),
         seconds=seconds,
     )
-
-
-def record(
-    connection: KafkaConnection,
-    topics: Sequence[str],
-    out: str,
-    *,
-    start: Literal["earliest", "latest"],
-    until_end: bool,
-    records_max: int | None,
-    stop: threading.Event,
-    progress: Callable[[int, int | None], None],
-) -> int:
-    """Copy topics to a Parquet recording until their present end, so many records, or `stop`; returns how many.
-
-    Raises `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
-    """
-    from streamer.eventlog.kafka.reader import KafkaReader
-    from streamer.eventlog.recordings.recording import RecordingWriter
-
-    done = 0
-    with ExitStack() as opened:
-        reader = KafkaReader(connection, topics, start)
-        opened.callback(reader.close)
-        writer = opened.enter_context(RecordingWriter(out))
-        total = records_max or (reader.waiting if until_end else None)
-        while not (stop.is_set() or done == records_max or (until_end and reader.at_end())):
-            for records in reader.poll(POLL_S):
-                part = records if records_max is None else records.part(0, records_max - done)
-                writer.write(part)
-                done += len(part)
-            progress(done, total)
-    return done

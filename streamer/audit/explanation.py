@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from retrain.engine.storms import FLEET_PREFIX
 from retrain.messages.alert import Alert
 from retrain.messages.decision import Decision
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.meaning import MEANING
-from retrain.messages.outcome import Outcome
-from retrain.policy.rules import SOURCE_PREFIX
+from retrain.messages.outcome import MEANING, Outcome
 from streamer.audit.trail import Trail
 
 BY_REQUESTS: Final = frozenset({Outcome.REQUEST_OPEN, Outcome.COOLING_DOWN, Outcome.BACKING_OFF})

@@ -8,13 +8,12 @@ from datetime import datetime
 
 import msgspec
 
-from retrain.engine.storms import FLEET_PREFIX
 from retrain.messages.decision import Decision
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import OPEN, REFUSALS, RequestState
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import Approval, RetrainRequest
-from retrain.policy.rules import SOURCE_PREFIX
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Records
 

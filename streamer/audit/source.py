@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streamer.config import Config
 from streamer.contracts.topics import OutputTopics
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 
 if TYPE_CHECKING:
+    from streamer.eventlog.kafka.connection import KafkaConnection
     from streamer.eventlog.recordings.recording import Recording
 
 Told = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
@@ -25,12 +25,12 @@ class _Line(msgspec.Struct):
     type: str = ""
 
 
-def of_service(config: Config) -> Source:
+def of_service(connection: KafkaConnection, outputs: OutputTopics) -> Source:
     """The topics of a service, as they are whenever the source is asked. Raises `BrokerError` then, if ever."""
     from streamer.eventlog.kafka.reader import read_to_end
 
-    topics = kinds_of(config.outputs)
-    return lambda: _told(read_to_end(config.kafka.connection(), list(topics)), topics)
+    topics = kinds_of(outputs)
+    return lambda: _told(read_to_end(connection, list(topics)), topics)
 
 
 def of_file(path: str, outputs: OutputTopics) -> Source:

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from retrain.engine.storms import FLEET_PREFIX
 from retrain.messages.alert import Alert
 from retrain.messages.decision import Decision
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident
 from retrain.messages.request import RetrainRequest
-from retrain.policy.rules import SOURCE_PREFIX
 from streamer.audit.source import Source, Told
 from streamer.errors import UsageError
 

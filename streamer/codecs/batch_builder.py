@@ -12,20 +12,16 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.class_labels import outcomes
 from streamer.codecs.event import NAME_CHARS_MAX, Event, Refused
-from streamer.codecs.event_columns import Bools, Draft, are_empty
+from streamer.codecs.event_columns import Draft, are_empty
 from streamer.codecs.join_ids import join_ids
 from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.eventlog.base import Records
-from streamer.events import NUMBER, EventBatch, Kind, Names, NameTable
-from streamer.turned_away import Limit, Strangers, TurnedAway
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
+from streamer.events import NUMBER, EventBatch, Kind, Limit, Names, NameTable, Strangers, TurnedAway
 
 Refusals = dict[int, Refused]  # by index of the record
 

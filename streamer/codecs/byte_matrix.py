@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
+from detectors.arrays.types import I64, U8
 
 
 def by_length(texts: Sequence[str]) -> Iterator[tuple[I64, U8]]:

@@ -13,11 +13,9 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import F64
 from streamer.codecs.values import as_number, as_numbers
-
-F64 = NDArray[np.float64]
 
 QUIET_NAN: Final = 0x7FF8 << 48
 CLASS_BYTES: Final = 6

@@ -11,12 +11,10 @@ import numpy as np
 from msgspec import UnsetType
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64, Bools
 from streamer.codecs.event import Event
 from streamer.codecs.values import chosen
 from streamer.events import Kind
-
-Bools = NDArray[np.bool_]
-I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streamer.codecs.byte_matrix import U8, by_length
-
-U64 = NDArray[np.uint64]
+from detectors.arrays.types import U8, U64
+from streamer.codecs.byte_matrix import by_length
 
 _M = np.uint64(0xC6A4A7935BD1E995)
 _R = np.uint64(47)

@@ -15,9 +15,10 @@ from typing import get_args
 import msgspec
 import numpy as np
 
+from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.batch_builder import I64, Bounds, Refusals, assemble, dead_letters
+from streamer.codecs.batch_builder import Bounds, Refusals, assemble, dead_letters
 from streamer.codecs.event import Event, Refused
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap

@@ -15,11 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64, U8
 from streamer.codecs.byte_matrix import by_length
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 Unit = Literal["auto", "s", "ms"]
 
 UNREADABLE = -1

@@ -17,13 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import F64, I32, I64
 from streamer.codecs.event import NAME_CHARS_MAX
-from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, NameTable
-from streamer.turned_away import Limit
+from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, Limit, NameTable
 
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
 Layout = tuple[str, ...]
 Refused = tuple[Limit, int, str]  # the limit, the index of the event, and the name that had no room
 T = TypeVar("T")

@@ -49,8 +49,8 @@ def description(config: Config) -> str:
 
 def promise(config: Config) -> Iterator[str]:
     """What `false_alarms` comes to: the rate that each detector keeps, and what can be seen at that rate."""
+    from detectors.power import seen
     from streamer.config.false_alarms import keeping
-    from streamer.power import seen
 
     allowed = config.false_alarms
     if allowed is None:

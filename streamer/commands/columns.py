@@ -55,7 +55,7 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
     from streamer.config import Config, load_config
 
     if recordings:
-        from streamer.app.replay import columns_of_recordings
+        from streamer.app.inspect import columns_of_recordings
 
         config = Config() if config_file is None else load_config(config_file, needs=())
         with progress("columns") as report:

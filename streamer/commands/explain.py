@@ -69,7 +69,8 @@ def _source(replayed: str | None, config_file: str | None) -> Source:
     from streamer.config import Config, load_config
 
     if replayed is None:
-        return of_service(load_config(config_file or DEFAULT_CONFIG))
+        config = load_config(config_file or DEFAULT_CONFIG)
+        return of_service(config.kafka.connection(), config.outputs)
     return of_file(replayed, (Config() if config_file is None else load_config(config_file, needs=())).outputs)
 
 

@@ -49,7 +49,7 @@ def record(
     told to stop (Ctrl-C, SIGTERM); the file is whole in each case. No consumer group is touched.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
-    from streamer.app import replay as app
+    from streamer.app import record as app
 
     stop = stop_on_signal()
     with progress("record") as report:

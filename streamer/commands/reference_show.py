@@ -63,7 +63,7 @@ def _rows(
     per_day: int | None,
 ) -> Iterator[list[str]]:
     """The table; so many `columns` of a version of a model share the rate of false alarms."""
-    from streamer.power import watches_numbers
+    from detectors.power import watches_numbers
 
     trying = [name for name in watching if per_day and watches_numbers(name, watching[name])]
     yield [*HEAD, *(f"seen by {name}" for name in trying)]
@@ -76,8 +76,8 @@ def _rows(
 def _told(one: AnyReference, trying: Mapping[str, Any], per_day: int, columns: int) -> list[str]:
     import numpy as np
 
+    from detectors.power import shift_seen
     from detectors.reference import Reference
-    from streamer.power import shift_seen
 
     if not isinstance(one, Reference):
         most = sorted(zip(one.counts.tolist(), one.names, strict=True), key=lambda c: (-c[0], c[1]))[:3]

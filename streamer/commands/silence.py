@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from streamer.clock import seconds_of
 from streamer.console.control_options import rfc3339, say, speaking
 from streamer.console.options import config_option
-from streamer.durations import seconds_of
 
 EXAMPLE = """\b
 Example:

@@ -13,7 +13,7 @@ from streamer.config.false_alarms import keeping
 from streamer.config.models import Config
 from streamer.config.problems import Problem, SettingPath
 from streamer.config.yaml_file import Document
-from streamer.detect.monitors.detector_set import TAKES
+from streamer.detect.batch import TAKES
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.validate`
 

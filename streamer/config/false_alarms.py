@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from detectors.base import shares_rate
 from detectors.registry import bank
-from streamer.durations import seconds_of
+from streamer.clock import seconds_of
 
 MARKS: Final = 4  # series of zeros and ones that `rate` keeps of a column: missing, type fault, out of range, unseen
 EVENTS_PER_S_MAX: Final = 1e7

@@ -24,9 +24,7 @@ from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.contracts.topics import OutputTopics
-from streamer.detect.label_join import LabelSettings
-from streamer.detect.limits import Limits
-from streamer.detect.segment_settings import SegmentSettings
+from streamer.detect.settings import LabelSettings, Limits, SegmentSettings
 from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535

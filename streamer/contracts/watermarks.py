@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from retrain.messages.watermark import Mark
 from streamer.codecs.base import Reason
 from streamer.contracts.alert_reader import Unreadable, decoded
@@ -22,8 +22,6 @@ from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Output
 from streamer.eventlog.units import DETECT
 from streamer.events import EventBatch
-
-I64 = NDArray[np.int64]
 
 EVERY_MS: Final = 300_000  # so much later than due, at most, something ends by time while events come
 SKEW_MAX_S: Final = 3600.0  # where no topic says how far its events may be ahead

@@ -18,7 +18,7 @@ import msgspec
 
 from detectors.recovery.judge import BACK
 from retrain.messages.alert import Alert, AlertState, Place, Resolution
-from streamer.detect.monitors.recovery import Judged, Watch, Watched
+from streamer.detect.alarm import Judged, Watch, Watched
 
 GRADUAL = 2  # times `min_events_after_onset`: what begins this soon after the last alarm goes on with it
 

@@ -7,59 +7,19 @@ absorbed. `ready` follows at the very event with which `min_events_after_onset` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.recovery.judge import ANOTHER, BACK, SETTLED
 from detectors.series.offsets import Mark, Marks
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
 from streamer.detect.active_alerts import Asked, LiveAlerts, News, over
-from streamer.detect.monitors.recovery import Judged, Watch
-
-I64 = NDArray[np.int64]
-Series = tuple[int, str]  # bank row, detector
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """One alarm with everything an alert says, but for the places in the log."""
-
-    event: int  # index of the event, in the batch, that raised it
-    series: Series
-    subject: int
-    topic: str  # the subject's
-    onset: int  # number of the subject's event with which the new regime began
-    facts: Mapping[str, Any]  # the fields of `Alert` that are known already
-    becomes_ready: bool = True  # whether there is something to retrain on once there are events enough
-    watch: Watch | None = None  # None: nobody looks whether the series comes back
-    began: Mark | None = None  # where the new regime began, if that is known; then `subject` and `onset` say nothing
-
-
-class Alarmed(NamedTuple):
-    """What detectors, and the judges of the series that had alarmed before, say of a batch; in event order."""
-
-    alarms: list[Alarm]
-    judged: list[Judged]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The events of a batch as the alerts see them. `subject` is -1 for events that count for none (labels)."""
-
-    topics: Sequence[str]
-    topic: I64  # index into `topics`
-    partition: int
-    offset: I64
-    event_time_ms: I64
-    subject: I64
-    number: I64
+from streamer.detect.alarm import Alarm, Judged, Series, Stretch, Watch, alert_id
+from streamer.events import time_of
 
 
 class _Run(NamedTuple):
@@ -258,11 +218,6 @@ def alarm_of(asked: Asked, judged: Judged, subject: int) -> Alarm:
     return Alarm(judged.event, series, subject, alert.onset.topic, asked.onset, {}, is_drift, Watch(judged.row))
 
 
-def time_of(event_time_ms: int) -> datetime:
-    """Event time as the outputs have it."""
-    return EPOCH + timedelta(milliseconds=event_time_ms)
-
-
 def _place(stretch: Stretch, event: int) -> Place:
     mark = Mark(0, int(stretch.offset[event]), int(stretch.event_time_ms[event]))
     return _place_of(mark, stretch.topics[stretch.topic[event]], stretch.partition)
@@ -274,14 +229,3 @@ def _place_of(mark: Mark, topic: str, partition: int) -> Place:
 
 def _ready(alert: Alert, at: Place) -> Alert:
     return replace(alert, state=AlertState.READY, ready_at=at)
-
-
-def alert_id(facts: Mapping[str, Any], at: Place) -> str:
-    """Derived from what it identifies, so that the same log gives the same id in every run."""
-    what: tuple[str, ...] = (facts["model_id"], facts["model_version"], facts["column"], facts["detector"])
-    where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
-    if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
-        what = (*what, facts["kind"])
-    if facts.get("segment"):
-        what = (*what, f"segment:{facts['segment']}")  # no kind or topic has a colon
-    return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.series.table import ValueKind
-from streamer.detect.label_values import Brought
+from detectors.arrays.types import F64, I64
+from detectors.series.table import Routed, ValueKind
+from streamer.detect.label_join import Brought
 from streamer.detect.lives import Lives
-from streamer.detect.monitors.segment_gap import Compared
 from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, PREDICTION_COLUMN, EventBatch
-
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 
 class Arrivals(NamedTuple):
@@ -74,3 +72,53 @@ def kinds_of(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
     kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
     kinds[category == MISFIT] = ValueKind.MISFIT
     return kinds
+
+
+class Compared(NamedTuple):
+    """Predictions and errors of segments; `m` of them, in order of events."""
+
+    event: I64  # [m] index of the event
+    subject: I64  # [m] the model's as a whole
+    segment: I64  # [m] the subject of the segment
+    number: I64  # [m] of the event, in the segment's life
+    column: I64  # [m]
+    value: F64  # [m] finite
+
+    def only(self, keep: NDArray[np.bool_]) -> Compared:
+        """The values where `keep` is true."""
+        event, subject, segment, number, column, value = self
+        return Compared(event[keep], subject[keep], segment[keep], number[keep], column[keep], value[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a batch that go to the detectors of a panel; `m` of them."""
+
+    row: I64  # [m] bank row
+    value: F64  # [m] the number, or the id of the category
+    event: I64  # [m] index of the event
+    life: I64  # [m] number, in the subject's life, of the event that the value tells about
+    place: I64  # [m] the value's place among all of the batch
+    columns: I64  # [m] of numbers, that the value's subject has by then
+
+
+TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
+
+
+def later(rows: I64, at: I64) -> I64:
+    """How many values of the same row follow each of the values `at`."""
+    ours = np.flatnonzero(np.isin(rows, rows[at]))
+    order = ours[np.argsort(rows[ours], kind="stable")]
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(order))
+    return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """All values of a batch, in order of events; `m` of them."""
+
+    kind: NDArray[np.uint8]  # [m] ValueKind, as it arrived
+    routed: Routed  # [m]
+    event: I64  # [m] index of the event
+    life: I64  # [m] number of the event in its subject's life

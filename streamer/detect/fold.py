@@ -11,81 +11,50 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.base import Alarms
-from detectors.delivery.absence import AbsenceSettings
-from detectors.delivery.flow import FlowSettings
 from detectors.registry import bank
 from detectors.series.id_table import UNSEEN
 from detectors.series.offsets import Marks
 from detectors.series.table import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.messages.alert import Alert, AlertKind
-from retrain.policy.source_settings import SourceSettings
-from streamer.codecs.base import Codec, Reason
+from streamer.codecs.base import Reason
 from streamer.contracts.dead_letters import deadly
-from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import marked
-from streamer.detect.alert_book import Alarm, Alarmed, AlertBook
-from streamer.detect.batch import Arrivals, kinds_of
+from streamer.detect.alarm import Alarm, Alarmed, Watches
+from streamer.detect.alert_book import AlertBook
+from streamer.detect.batch import Arrivals, Arrived, Values, kinds_of, later
 from streamer.detect.decode import count, letters
 from streamer.detect.eviction import Forgetting, Kept
 from streamer.detect.evidence import facts_of
-from streamer.detect.label_join import LabelJoin, LabelSettings
-from streamer.detect.label_values import Errors, lag_column
-from streamer.detect.limits import Limits
+from streamer.detect.label_join import Errors, LabelJoin, lag_column
 from streamer.detect.lives import Lives
 from streamer.detect.monitors.absence import AbsentColumns
-from streamer.detect.monitors.assignment import Watch, Watched
+from streamer.detect.monitors.assignment import Watched
 from streamer.detect.monitors.cardinality import FullTables
-from streamer.detect.monitors.detector_set import Panel, Values, later
+from streamer.detect.monitors.detector_set import Panel
 from streamer.detect.monitors.flow import FlowWatch
 from streamer.detect.monitors.joint import JOINT, Joint
-from streamer.detect.monitors.quality import RATE, Arrived, Quality
-from streamer.detect.monitors.recovery import Living, Watches
+from streamer.detect.monitors.quality import RATE, Quality
+from streamer.detect.monitors.recovery import Living
 from streamer.detect.monitors.segment_gap import SegmentGaps, told_of_segment
 from streamer.detect.reference_lookup import Trained
 from streamer.detect.remap import without
-from streamer.detect.segment_settings import SegmentSettings
 from streamer.detect.segments import Segments
+from streamer.detect.settings import TOPICS_MAX, DetectSettings
 from streamer.detect.source_models import SourceUsers
 from streamer.detect.subjects import Subjects
 from streamer.errors import UsageError
 from streamer.eventlog.base import Output, Records
 from streamer.events import EventBatch, Names, NameTable
-from streamer.references.table import References
 from streamer.runtime.order import Part, chunks, merged
 from streamer.runtime.snapshot import Snapshot, nested, unnested
 
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
-
-TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
-
-
-@dataclass(frozen=True, slots=True)
-class DetectSettings:
-    """What a detect fold watches, and with what."""
-
-    codecs: Mapping[str, Codec]  # by topic, in canonical order
-    detectors: Mapping[str, Any]  # name in DETECTORS -> its settings, in the order alerts of one event are told
-    min_events_after_onset: int = 500
-    labels: LabelSettings = field(default_factory=LabelSettings)
-    limits: Limits = field(default_factory=Limits)
-    outputs: OutputTopics = field(default_factory=OutputTopics)
-    references: References = field(default_factory=References)
-    sources: Mapping[str, SourceSettings] = field(default_factory=dict)
-    tells_time: bool = False  # whether marks of event time are among the outputs
-    segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
-    watch: Watch = field(default_factory=dict)
-    flows: FlowSettings = field(default_factory=FlowSettings)
-    absence: AbsenceSettings = field(default_factory=AbsenceSettings)
 
 
 class DetectFold:
@@ -132,6 +101,9 @@ class DetectFold:
     def series(self) -> int:
         """How many columns of models have been seen."""
         return len(self.table)
+
+    def gauges(self) -> Mapping[str, int]:
+        return {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.live)}
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""

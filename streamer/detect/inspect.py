@@ -13,11 +13,10 @@ from typing import Any, Final
 from detectors.base import Bank
 from detectors.reference import CategoryReference, Reference
 from detectors.series.table import SeriesFacts, ValueKind
-from streamer.detect.alert_book import time_of
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.detector_set import reference_size
 from streamer.detect.monitors.joint import JOINT
-from streamer.events import PREDICTION_COLUMN
+from streamer.events import PREDICTION_COLUMN, time_of
 
 SILENT_EVENTS: Final = 100  # a column is silent when its model has had this many events without it ...
 SILENT_GAPS: Final = 20  # ... and this many times what it usually takes from one value to the next

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.series.offsets import Marks
 from retrain.messages.alert import Alert
-from streamer.detect.alert_book import Alarm, AlertBook, Stretch
-from streamer.detect.monitors.recovery import Judged
+from streamer.detect.alarm import Alarm, Judged, Stretch
+from streamer.detect.alert_book import AlertBook
 from streamer.detect.segments import Segments
 from streamer.detect.subjects import Subjects
 from streamer.events import EventBatch
-
-I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

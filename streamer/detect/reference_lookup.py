@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.reference import CategoryReference, Reference
 from detectors.series.table import ValueKind
 from streamer.detect.monitors.detector_set import Panel

@@ -12,22 +12,23 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.delivery.flow_kernels import LAST_VERSION
 from detectors.recovery.judge import ROW as WATCHED_ROW
 from detectors.recovery.judge import State
 from detectors.segment_gap import OTHER_ROW, ROW
 from detectors.series.table import WATCHED
+from streamer.detect.batch import TAKES
 from streamer.detect.eviction import Kept
-from streamer.detect.label_join import TAIL, WAITING, WHO
-from streamer.detect.monitors.detector_set import TAKES
+from streamer.detect.label_join import WHO
+from streamer.detect.label_join_kernels import TAIL, WAITING
 from streamer.detect.monitors.flow import RANK_BITS
 from streamer.detect.monitors.joint import JOINT, NO_PLACE
 from streamer.detect.monitors.quality import FAULT_BITS
 from streamer.detect.subjects import MODEL_MASK
+from streamer.events import Limit
 from streamer.runtime.snapshot import Snapshot
-from streamer.turned_away import Limit
 
-I64 = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]
 Mask = NDArray[np.bool_]
 

@@ -12,12 +12,10 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streamer.detect.segment_settings import SEGMENTS_MAX, SegmentSettings
+from detectors.arrays.types import I64
+from streamer.detect.settings import SEGMENTS_MAX, SegmentSettings
 from streamer.events import NUMBER, OTHERS, EventBatch, Kind, Names
-
-I64 = NDArray[np.int64]
 
 WHOLE: Final = 0
 NUMBERS_END: Final = 1 << 31  # whole numbers up to here can be segments

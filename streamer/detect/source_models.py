@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain.policy.rules import SOURCE_PREFIX
+from retrain.messages.ids import SOURCE_PREFIX
 from retrain.policy.source_settings import SourceSettings
-from streamer.detect.alert_book import Alarm
+from streamer.detect.alarm import Alarm
 from streamer.detect.subjects import Subjects
 
 NAMED_MAX: Final = 100  # models in an alert; all are counted

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.series.id_table import IdTable
 from streamer.detect.segments import WHOLE, Segments
 from streamer.events import EventBatch, Kind, Names, NameTable
 from streamer.references.table import Key
-
-I64 = NDArray[np.int64]
 
 # A subject's key: rank of the topic (8 bits), version (24), model (23), segment (8).
 MODEL_MASK: Final = (1 << 23) - 1

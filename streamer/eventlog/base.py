@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64, U8
 from streamer.eventlog.headers import Headers, decode_headers, encode_headers
 from streamer.eventlog.history import Epoch, Note, Past, Start
 
 __all__ = ["Epoch", "Log", "Note", "Output", "Past", "Records", "Start", "Unsettled"]
-
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from streamer.clock import Clock
 from streamer.errors import BrokerError, Doubt, GapError
 from streamer.eventlog.base import Epoch, Output, Records, Unsettled
 from streamer.eventlog.units import Units
+from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
-from streamer.runtime.unit import Folded, Spot, Unit
+from streamer.runtime.unit import Folded, Unit
 
 PATIENCE_S = 30.0  # for a topic that holds more records but gives none; then its unit goes on without it
 

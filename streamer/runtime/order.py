@@ -13,12 +13,10 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch
-
-I64 = NDArray[np.int64]
 
 OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "join_id", "prediction", "label")
 OF_VALUE = ("column", "number", "category")

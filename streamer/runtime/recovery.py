@@ -15,8 +15,9 @@ from typing import Protocol
 from streamer.errors import GapError
 from streamer.eventlog.base import Epoch, Log, Past
 from streamer.eventlog.history import Gap, SettingsNote
+from streamer.runtime.fold import Fold
 from streamer.runtime.snapshot import Snapshot
-from streamer.runtime.unit import Fold, Unit
+from streamer.runtime.unit import Unit
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
 

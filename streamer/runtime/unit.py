@@ -11,42 +11,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from streamer.eventlog.base import Epoch, Output, Past, Records
 from streamer.eventlog.units import digest
+from streamer.runtime.fold import Fold, Spot, Tally
 from streamer.runtime.poison import Caution
-from streamer.runtime.snapshot import Snapshot
-
-I64 = NDArray[np.int64]
-Spot = tuple[str, int]  # topic and partition
-Tally = Counter[tuple[str, ...]]
-
-
-class Fold(Protocol):
-    """What both folds look like from outside; `step` gets one epoch."""
-
-    tally: Tally  # what has been folded since this process started, for metrics; not part of the state
-    newest_event_time_ms: int  # -1: nothing yet
-
-    @property
-    def models(self) -> int: ...
-
-    @property
-    def series(self) -> int: ...
-
-    def step(self, stretch: Sequence[Records]) -> list[Output]: ...
-
-    def bury(self, records: Records, i: int) -> Output:
-        """Record `i` as the dead letter of a record that is not folded because it kills the process."""
-        ...
-
-    def dump(self) -> Snapshot: ...
-
-    def load(self, snapshot: Snapshot) -> None: ...
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from streamer.clock import Clock
-from streamer.detect.fold import DetectFold
 from streamer.eventlog.base import Epoch, Output
 from streamer.eventlog.units import partition_of
+from streamer.runtime.fold import Tally
 from streamer.runtime.loop import Observer, Service
-from streamer.runtime.unit import Tally, Unit
+from streamer.runtime.unit import Unit
 from streamer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -36,18 +36,16 @@ class MetricsObserver:
     def turned(self, service: Service) -> None:
         self._metrics.beat()
         self._metrics.ready(not service.recovering)
-        models = series = firing = 0
+        gauges: Counter[str] = Counter()
         for name, unit in service.units.items():
             again = {key: n for key, n in unit.refolded.items() if key[0] in PUBLISHED}
             self._tell(name, unit.fold.tally - Counter(again))
             if unit.fold.newest_event_time_ms >= 0:
                 self._metrics.event_time(name, unit.fold.newest_event_time_ms)
-            if isinstance(unit.fold, DetectFold):
-                models, series = models + unit.fold.models, series + unit.fold.series
-                firing += len(unit.fold.alerts.live)
-        self._metrics.models(models)
-        self._metrics.series(series)
-        self._metrics.alerts_firing(firing)
+            gauges.update(unit.fold.gauges())
+        self._metrics.models(gauges["models"])
+        self._metrics.series(gauges["series"])
+        self._metrics.alerts_firing(gauges["alerts_firing"])
         if self._turns % LAG_EVERY_TURNS == 0:
             self._tell_lag(service)
         self._turns += 1

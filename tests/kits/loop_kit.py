@@ -9,7 +9,8 @@ from retrain.policy.settings import RetrainSettings
 from streamer.clock import ManualClock
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.decide import DecideFold
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.units import Units
 from streamer.runtime.loop import CommitSettings, Service

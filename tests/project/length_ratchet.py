@@ -16,7 +16,7 @@ RATCHET = ROOT / "tests" / "ratchet.json"
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 45
 FUNCTION_LINES_P90_MAX = 20  # nine of ten functions of a top folder are no longer
-FOLDER_NAMES_MAX = 20  # files and folders at the top of any folder that holds Python files
+FOLDER_NAMES_MAX = 20  # files and folders at the top of any folder that holds Python files, `__init__.py` aside
 
 NamesPerFolder = dict[str, int]
 
@@ -48,7 +48,11 @@ def names_per_folder(paths: Iterable[Path]) -> NamesPerFolder:
     for path in paths:
         for folder in path.parents[:-1]:
             names.setdefault(folder, set()).add(path.relative_to(folder).parts[0])
-    return {str(folder): len(held) for folder, held in names.items() if any(name.endswith(".py") for name in held)}
+    return {
+        str(folder): len(held - {"__init__.py"})
+        for folder, held in names.items()
+        if any(name.endswith(".py") for name in held)
+    }
 
 
 def too_full(present: NamesPerFolder, ratchet: NamesPerFolder) -> list[str]:

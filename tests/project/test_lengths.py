@@ -35,8 +35,8 @@ def test_no_folder_is_fuller_than_its_limit():
 
 
 def test_names_are_counted_at_the_top_of_each_folder():
-    """A folder counts its files and folders once; one without Python files of its own is not counted."""
-    paths = [Path("a/b.py"), Path("a/c/d.py"), Path("a/c/e.py"), Path("f/g/h.py")]
+    """A folder counts its files and folders, `__init__.py` aside; one without Python files is left out."""
+    paths = [Path("a/__init__.py"), Path("a/b.py"), Path("a/c/d.py"), Path("a/c/e.py"), Path("f/g/h.py")]
     assert names_per_folder(paths) == {"a": 2, "a/c": 2, "f/g": 1}
 
 

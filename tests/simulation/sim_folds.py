@@ -16,8 +16,8 @@ from sim_process import Crash
 from streamer.app.folds import ConfiguredFolds
 from streamer.config import Config
 from streamer.eventlog.base import Output, Records
+from streamer.runtime.fold import Fold
 from streamer.runtime.snapshot import Snapshot
-from streamer.runtime.unit import Fold
 
 PROBE_TOPIC = "probe"
 MAGIC = b"kills the process"

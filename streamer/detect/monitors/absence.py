@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from detectors.delivery.absence import Absences, AbsenceSettings, Absent, Seen
 from detectors.series.table import SeriesTable
 from retrain.messages.alert import AlertKind
-from streamer.detect.alert_book import Alarm
+from streamer.detect.alarm import Alarm
+from streamer.detect.batch import Arrived
 from streamer.detect.lives import Lives
-from streamer.detect.monitors.quality import Arrived
 from streamer.detect.subjects import Subjects
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, Names
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
-Watch = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
+from streamer.detect.settings import Watch
 
 
 class Watched:

@@ -10,20 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.series.id_table import UNSEEN
 from detectors.series.table import SeriesTable
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
-from streamer.detect.alert_book import alert_id, time_of
+from streamer.detect.alarm import alert_id
 from streamer.detect.batch import Arrivals
 from streamer.detect.lives import Lives
 from streamer.detect.subjects import Subjects
-from streamer.events import EventBatch, Kind, Names, NameTable
+from streamer.events import EventBatch, Kind, Limit, Names, NameTable, TurnedAway, time_of
 from streamer.runtime.order import Part
-from streamer.turned_away import Limit, TurnedAway
-
-I64 = NDArray[np.int64]
 
 LIMITS: Final = "limits"  # the detector, and the section of the configuration
 Told = tuple[int, TurnedAway, Place]  # what had no room, in which record: its place in the chunk, and in the log

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import F64, I64
 from detectors.base import Alarms, Bank, shares_rate
 from detectors.series.table import ValueKind
+from streamer.detect.batch import TAKES, Values
 from streamer.runtime.snapshot import nested, unnested
-
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The values of a batch that go to the detectors of a panel; `m` of them."""
-
-    row: I64  # [m] bank row
-    value: F64  # [m] the number, or the id of the category
-    event: I64  # [m] index of the event
-    life: I64  # [m] number, in the subject's life, of the event that the value tells about
-    place: I64  # [m] the value's place among all of the batch
-    columns: I64  # [m] of numbers, that the value's subject has by then
-
-
-TAKES = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
 
 
 class Panel:
@@ -147,12 +131,3 @@ def reference_size(of: Any) -> int:
     """How many values of a reference a bank, or a detector's settings, can use; 0 where that is not said."""
     size: int = getattr(getattr(of, "settings", of), "reference_size", 0)
     return size
-
-
-def later(rows: I64, at: I64) -> I64:
-    """How many values of the same row follow each of the values `at`."""
-    ours = np.flatnonzero(np.isin(rows, rows[at]))
-    order = ours[np.argsort(rows[ours], kind="stable")]
-    place = np.empty(len(rows), np.int64)
-    place[order] = np.arange(len(order))
-    return np.searchsorted(rows[order], rows[at], side="right") - 1 - place[at]

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.delivery.flow import FlowAlarm, Flows, FlowSettings
 from detectors.delivery.flow_kernels import Events
 from detectors.delivery.label_rate import FALL_MIN, Counted, LabelShares, ShareAlarm
@@ -22,13 +23,11 @@ from detectors.series.id_table import IdTable
 from detectors.series.offsets import Mark
 from retrain.messages.alert import AlertKind
 from streamer.codecs.class_labels import QUIET_NAN
-from streamer.detect.alert_book import Alarm
-from streamer.detect.label_values import Errors
+from streamer.detect.alarm import Alarm
+from streamer.detect.label_join import Errors
 from streamer.detect.subjects import MODEL_MASK, Subjects
 from streamer.events import EventBatch, Kind, Names, NameTable
 from streamer.runtime.snapshot import nested, unnested
-
-I64 = NDArray[np.int64]
 
 FLOW: Final = "flow"  # the detector
 EVENTS_COLUMN, LABELS_COLUMN = "(events)", "(labels)"  # what alerts have as their column

@@ -14,19 +14,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.base import NO_CATEGORY, Alarms, Bank
 from detectors.joint.bank import JointBank, Score, moved
 from detectors.series.id_table import UNSEEN, IdTable
 from detectors.series.table import SeriesTable, ValueKind
-from streamer.detect.alert_book import Alarm
+from streamer.detect.alarm import Alarm
+from streamer.detect.batch import Values, later
 from streamer.detect.evidence import facts_of
-from streamer.detect.monitors.detector_set import Values, later
 from streamer.detect.subjects import Subjects
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, NameTable
 from streamer.runtime.snapshot import nested, unnested
-
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 JOINT: Final = "joint"  # the detector, and the column of its alerts
 NO_PLACE: Final = -1

@@ -14,23 +14,23 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.base import Alarms, Bank
 from detectors.rate.bank import RateBank
 from detectors.reference import CategoryReference, Reference
 from detectors.series.id_table import IdTable
-from detectors.series.table import NO_ROW, Routed, SeriesTable, ValueKind
+from detectors.series.table import NO_ROW, SeriesTable, ValueKind
 from retrain.messages.alert import AlertKind
-from streamer.detect.alert_book import Alarm
+from streamer.detect.alarm import Alarm
+from streamer.detect.batch import Arrived, Values
 from streamer.detect.evidence import facts_of
-from streamer.detect.monitors.detector_set import Panel, Values
+from streamer.detect.monitors.detector_set import Panel
 from streamer.detect.monitors.training_range import Ranges
 from streamer.detect.reference_lookup import Trained
 from streamer.detect.subjects import Subjects
 from streamer.events import OTHERS, NameTable
 from streamer.references.table import AnyReference, Key
 from streamer.runtime.snapshot import nested, unnested
-
-I64 = NDArray[np.int64]
 
 RATE: Final = "rate"  # the detector
 FAULTS: Final = (AlertKind.MISSING, AlertKind.TYPE_FAULT, AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN)
@@ -39,16 +39,6 @@ NEED_TRAINING: Final = FAULTS[2:]
 FAULT_BITS: Final = 2
 NO_NAMES: Final = NameTable(0)
 ROWS_MAX: Final = (1 << 31) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """All values of a batch, in order of events; `m` of them."""
-
-    kind: NDArray[np.uint8]  # [m] ValueKind, as it arrived
-    routed: Routed  # [m]
-    event: I64  # [m] index of the event
-    life: I64  # [m] number of the event in its subject's life
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,48 +8,25 @@ watched: its alerts do not end by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from detectors.base import Alarms
 from detectors.recovery.history_sample import Earlier
 from detectors.recovery.judge import WayBack, categories_before, numbers_before
 from detectors.series.table import SeriesTable, ValueKind
-from retrain.messages.strength import strength_of
-from streamer.detect.monitors.detector_set import Panel, Values
+from retrain.messages.shift import strength_of
+from streamer.detect.alarm import Judged, Watch, Watches, Watching
+from streamer.detect.batch import Values
+from streamer.detect.monitors.detector_set import Panel
 from streamer.detect.reference_lookup import Trained
 from streamer.detect.subjects import Subjects
 from streamer.runtime.snapshot import nested, unnested
 
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
-
 BEFORE_MIN = 16  # values that must be known from before a drift
-
-Watched = tuple[str, int]  # what the row takes, and the row
-
-
-class Watch(NamedTuple):
-    """The watch that an alarm's row is under."""
-
-    row: Watched
-    returns: bool = False  # whether it is plain that the alarm tells of no new drift
-
-
-Watching = Watch | None  # None: too little is known of the row
-Watches = list[Watching]
-
-
-class Judged(NamedTuple):
-    """The watch of a row is over, or an alarm of it has been looked into."""
-
-    event: int  # index, in the batch, of the event that showed it
-    row: Watched
-    why: int  # of `detectors.recovery.judge`
-    distance: float
-    distance_max: float
 
 
 class Living:

@@ -5,40 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import F64
 from detectors.segment_gap import EFFECT_UNIT, SEGMENT_GAP, GapBank, Gaps
 from detectors.series.id_table import UNSEEN, IdTable
 from retrain.messages.alert import AlertKind
-from streamer.detect.alert_book import Alarm
+from streamer.detect.alarm import Alarm
+from streamer.detect.batch import Compared
 from streamer.detect.segments import Segments
 from streamer.detect.subjects import Subjects
 from streamer.events import PREDICTION_COLUMN
 from streamer.runtime.snapshot import nested, unnested
 
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
-
 ROWS_MAX: Final = (1 << 31) - 1
-
-
-class Compared(NamedTuple):
-    """Predictions and errors of segments; `m` of them, in order of events."""
-
-    event: I64  # [m] index of the event
-    subject: I64  # [m] the model's as a whole
-    segment: I64  # [m] the subject of the segment
-    number: I64  # [m] of the event, in the segment's life
-    column: I64  # [m]
-    value: F64  # [m] finite
-
-    def only(self, keep: NDArray[np.bool_]) -> Compared:
-        """The values where `keep` is true."""
-        event, subject, segment, number, column, value = self
-        return Compared(event[keep], subject[keep], segment[keep], number[keep], column[keep], value[keep])
 
 
 class SegmentGaps:

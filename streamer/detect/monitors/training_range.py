@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.growth import longer
+from detectors.arrays.types import I64
 from detectors.reference import Reference
-
-I64 = NDArray[np.int64]
 
 
 class Ranges:

@@ -18,7 +18,8 @@ import numpy as np
 from crc32c import crc32c
 from numba import njit
 
-from streamer.eventlog.base import I64, U8, Records
+from detectors.arrays.types import I64, U8
+from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.compression import InflateError, inflate
 
 BATCH_BYTES_MAX = 128 << 20  # a batch that inflates to more is refused

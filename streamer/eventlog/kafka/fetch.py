@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from kafka import TopicPartition
 
-from streamer.eventlog.base import I64, Records
+from detectors.arrays.types import I64
+from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.batches import Stretch, read_stretches
 
 Spot = tuple[str, int]  # topic and partition

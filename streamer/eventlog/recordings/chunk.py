@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.eventlog.base import I64, U8, Records
+from detectors.arrays.types import I64, U8
+from streamer.eventlog.base import Records
 
 Group = tuple[str, int]  # (topic, partition)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
-from streamer.eventlog.base import I64, U8, Records
+from streamer.eventlog.base import Records
 from streamer.eventlog.headers import Headers
 from streamer.eventlog.recordings.byte_stream import ByteStream
 from streamer.eventlog.recordings.chunk import Chunk, Group

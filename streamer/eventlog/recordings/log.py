@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detectors.arrays.types import I64
 from streamer.errors import UsageError
-from streamer.eventlog.base import I64, Epoch, Note, Output, Past, Records, Start
+from streamer.eventlog.base import Epoch, Note, Output, Past, Records, Start
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.chunk import Chunk, Group, join
 from streamer.eventlog.recordings.recording import CHUNK_ROWS, Recording

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
-from streamer.eventlog.base import I64, U8
 from streamer.eventlog.headers import encode_varint
 from streamer.eventlog.recordings.chunk import Chunk, Group, gather
 from streamer.eventlog.recordings.parquet_writer import FORMAT, SCHEMA, VERSION

@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
-from streamer.eventlog.base import I64, U8, Records
+from streamer.eventlog.base import Records
 
 FORMAT, VERSION = "driftline-recording", 1
 HEADER = pa.struct([("name", pa.string()), ("value", pa.binary())])

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.types import I64
 from streamer.errors import UsageError
-from streamer.eventlog.base import I64, Records
+from streamer.eventlog.base import Records
 from streamer.eventlog.recordings.chunk import Chunk
 
 WAITING_MAX = 1_000_000  # records

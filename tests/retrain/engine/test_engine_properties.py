@@ -12,7 +12,7 @@ from retrain.messages.action import Noted, PublishDecision, PublishIncident, Pub
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.incident import IncidentState
 from retrain.messages.lifecycle import OPEN, REFUSALS, RUNNING
-from retrain.messages.meaning import MEANING
+from retrain.messages.outcome import MEANING
 from retrain.messages.silence import Matcher
 from retrain.policy.model_rules import ModelRules
 from retrain.policy.settings import ApprovalBefore, RetrainSettings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.engine import kept, silences
+from retrain.engine import silences
 from retrain.engine.engine import Engine
 from retrain.messages.action import Noted, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.alert import AlertKind
@@ -202,7 +202,7 @@ def test_a_repeated_alert_is_silenced_once():
 def test_silences_and_what_they_keep_are_bounded(monkeypatch):
     """Beyond the bounds a silence is refused and the alert silenced longest ago dropped, each by name."""
     monkeypatch.setattr(silences, "SILENCES_MAX", 2)
-    monkeypatch.setattr(kept, "KEPT_MAX", 1)
+    monkeypatch.setattr(silences, "KEPT_MAX", 1)
     tell(
         (silence(), "silence_began"),
         (silence(name="s-2"), "silence_began"),

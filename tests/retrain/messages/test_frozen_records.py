@@ -7,7 +7,9 @@ from sys import executable
 from retrain.messages.shift import Move
 from streamer.testing.alerts import firing
 
-CHANGE = "from retrain.messages.waiter import Waiter\n\ndef change(waiter: Waiter) -> None:\n    waiter.source = ''\n"
+CHANGE = (
+    "from retrain.messages.lifecycle import Waiter\n\ndef change(waiter: Waiter) -> None:\n    waiter.source = ''\n"
+)
 
 
 def test_records_are_values():

@@ -73,8 +73,9 @@ def config(tmp_path, monkeypatch):
 @pytest.fixture
 def fake_app(monkeypatch):
     app = FakeApp()
-    monkeypatch.setitem(sys.modules, "streamer.app.replay", app)
-    monkeypatch.setattr(streamer.app, "replay", app, raising=False)
+    for module in ("replay", "record"):
+        monkeypatch.setitem(sys.modules, f"streamer.app.{module}", app)
+        monkeypatch.setattr(streamer.app, module, app, raising=False)
     return app
 
 

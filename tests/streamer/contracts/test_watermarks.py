@@ -22,7 +22,8 @@ from streamer.config import Config
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import EVERY_MS, marks
 from streamer.decide import DecideFold
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
 from streamer.testing.alerts import firing, moment, ready, said
 

@@ -13,8 +13,8 @@ from retrain.messages.alert import Alert
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.contracts.alert_reader import read_alert
 from streamer.detect import fold as detect_fold
-from streamer.detect.fold import TOPICS_MAX, DetectFold, DetectSettings
-from streamer.detect.limits import Limits
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import TOPICS_MAX, DetectSettings, Limits
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 

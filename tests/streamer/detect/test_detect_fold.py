@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.registry import settings_of
-from streamer.detect.label_join import ErrorKind, LabelSettings
-from streamer.detect.monitors.detector_set import later
+from streamer.detect.batch import later
+from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.errors import UsageError
 from streamer.references.table import References, load_references
 from streamer.runtime.snapshot import Snapshot

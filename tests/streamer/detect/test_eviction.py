@@ -13,11 +13,10 @@ from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.eviction import Kept
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
-from streamer.detect.label_join import WAITING, LabelSettings
-from streamer.detect.limits import Limits
-from streamer.detect.segment_settings import SegmentSettings
+from streamer.detect.label_join_kernels import WAITING
+from streamer.detect.settings import DetectSettings, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 

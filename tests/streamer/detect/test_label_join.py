@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.codecs.class_labels import outcomes
-from streamer.detect.label_join import LEAVE_MAX, ErrorKind, LabelJoin, LabelSettings
+from streamer.detect.label_join import LabelJoin
+from streamer.detect.label_join_kernels import LEAVE_MAX
+from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import EventBatch, Kind
 
 # (kind, id, event time in s, prediction or label)

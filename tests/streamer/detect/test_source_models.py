@@ -16,8 +16,8 @@ from streamer.cli import main
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.segment_settings import SegmentSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 from streamer.testing.alerts import ready, said

@@ -8,8 +8,8 @@ import pytest
 from detectors.delivery.absence import AbsenceSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.segment_settings import SegmentSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 

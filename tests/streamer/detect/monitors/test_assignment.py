@@ -9,9 +9,10 @@ import pytest
 from detectors.reference import Reference
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
 from streamer.detect.monitors.assignment import Watched
+from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
 from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot

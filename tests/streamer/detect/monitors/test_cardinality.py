@@ -7,8 +7,8 @@ import pytest
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.limits import Limits
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, Limits
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 

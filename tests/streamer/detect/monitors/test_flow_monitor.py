@@ -10,9 +10,8 @@ import pytest
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.label_join import LabelSettings
-from streamer.detect.limits import Limits
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, LabelSettings, Limits
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from detectors.registry import settings_of
 from streamer.cli import main
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.fold import DetectFold, DetectSettings
-from streamer.detect.limits import Limits
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings, Limits
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 

@@ -10,7 +10,8 @@ from detectors.registry import settings_of
 from streamer.app import replay as app
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config import Config
-from streamer.detect.fold import DetectFold, DetectSettings
+from streamer.detect.fold import DetectFold
+from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
 from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamer.durations import seconds_of
+from streamer.clock import seconds_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""What the loop needs of a fold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from streamer.eventlog.base import Output, Records
+from streamer.runtime.snapshot import Snapshot
+
+Spot = tuple[str, int]  # topic and partition
+Tally = Counter[tuple[str, ...]]
+
+
+class Fold(Protocol):
+    """What both folds look like from outside; `step` gets one epoch."""
+
+    tally: Tally  # what has been folded since this process started, for metrics; not part of the state
+    newest_event_time_ms: int  # -1: nothing yet
+
+    @property
+    def models(self) -> int: ...
+
+    @property
+    def series(self) -> int: ...
+
+    def gauges(self) -> Mapping[str, int]:
+        """Sizes of the state by name, for metrics; those of several folds add up."""
+        ...
+
+    def step(self, stretch: Sequence[Records]) -> list[Output]: ...
+
+    def bury(self, records: Records, i: int) -> Output:
+        """Record `i` as the dead letter of a record that is not folded because it kills the process."""
+        ...
+
+    def dump(self) -> Snapshot: ...
+
+    def load(self, snapshot: Snapshot) -> None: ...
