@@ -15,7 +15,7 @@ import numpy as np
 
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.settings import LabelSettings
-from streamer.events import EventBatch, Kind
+from streamer.events import EventBatch, EventKind
 
 OPEN = 5_000_000
 BATCH = 50_000
@@ -39,13 +39,13 @@ def _measure() -> Waiting:
     join = LabelJoin(LabelSettings(open_max=OPEN))
     random = np.random.default_rng(0)
     keys = random.integers(1, 1 << 63, OPEN).astype(np.uint64)
-    _tell(join, Kind.PREDICTION, keys[:BATCH])  # compiles
+    _tell(join, EventKind.PREDICTION, keys[:BATCH])  # compiles
     before = _most_memory()
     for start in range(BATCH, OPEN, BATCH):
-        _tell(join, Kind.PREDICTION, keys[start : start + BATCH])
+        _tell(join, EventKind.PREDICTION, keys[start : start + BATCH])
     labelled = random.permutation(keys)[:LABELS]
     started_s = time.process_time()
-    matched = sum(_tell(join, Kind.LABEL, labelled[i : i + BATCH]) for i in range(0, LABELS, BATCH))
+    matched = sum(_tell(join, EventKind.LABEL, labelled[i : i + BATCH]) for i in range(0, LABELS, BATCH))
     took_s = time.process_time() - started_s
     if matched != LABELS:
         raise RuntimeError(f"{matched:,} of {LABELS:,} labels met their prediction")
@@ -60,7 +60,7 @@ def _most_memory() -> int:
     return int(found[1]) * 1024
 
 
-def _tell(join: LabelJoin, kind: Kind, keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> int:
+def _tell(join: LabelJoin, kind: EventKind, keys: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> int:
     """Predictions, or labels, of one model; returns how many labels met theirs."""
     n = len(keys)
     ids, numbers = np.zeros(n, np.int32), np.arange(n)
@@ -68,8 +68,8 @@ def _tell(join: LabelJoin, kind: Kind, keys: np.ndarray[tuple[int], np.dtype[np.
     outcome = numbers / n
     batch = EventBatch(
         topic="t", partition=0, kind=np.full(n, kind, np.uint8), model=ids, version=ids, event_time_ms=numbers * 0,
-        offset=numbers, join_id=keys, prediction=outcome if kind == Kind.PREDICTION else absent,
-        label=outcome if kind == Kind.LABEL else absent, start=np.zeros(n + 1, np.int64), column=ids[:0],
+        offset=numbers, join_id=keys, prediction=outcome if kind == EventKind.PREDICTION else absent,
+        label=outcome if kind == EventKind.LABEL else absent, start=np.zeros(n + 1, np.int64), column=ids[:0],
         number=absent[:0], category=ids[:0],
     )  # fmt: skip
     return len(join.join(batch, numbers * 0, numbers, ["model"]).event)

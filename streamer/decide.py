@@ -18,10 +18,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Action, Noted, PublishDecision, PublishIncident
+from retrain.messages.action import Action, NoAction, PublishDecision, PublishIncident
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
@@ -37,7 +37,7 @@ from streamer.eventlog.base import Output, Records
 from streamer.runtime.order import in_order
 from streamer.runtime.snapshot import Snapshot
 
-Read = Alert | Control | Mark | Unreadable
+Read = Alert | Control | Watermark | Unreadable
 Told = tuple[Records, int, Read]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,7 +126,7 @@ class DecideFold:
             self.tally["outcomes", action.reason.value] += 1
         return [output for action in actions if (output := self._output_of(action))]
 
-    def _read_mark(self, records: Records, i: int) -> Mark | Unreadable:
+    def _read_mark(self, records: Records, i: int) -> Watermark | Unreadable:
         return read_mark(records.value_of(i), int(records.timestamp_ms[i]), self._skew_max_s)
 
     def _read(self, records: Records, i: int) -> Alert | Control | Unreadable:
@@ -135,7 +135,7 @@ class DecideFold:
         return read_alert(records.value_of(i))
 
     def _output_of(self, action: Action) -> Output | None:
-        if isinstance(action, Noted):
+        if isinstance(action, NoAction):
             return None
         if isinstance(action, PublishIncident):
             incident = action.incident
@@ -153,8 +153,8 @@ class _Dumped(msgspec.Struct):
     engine: EngineState
 
 
-def _time_of(mark: tuple[Records, int, Mark | Unreadable]) -> datetime:
-    return mark[2].at if isinstance(mark[2], Mark) else _EPOCH
+def _time_of(mark: tuple[Records, int, Watermark | Unreadable]) -> datetime:
+    return mark[2].at if isinstance(mark[2], Watermark) else _EPOCH
 
 
 def _reached_by(record: Alert | Control) -> datetime:

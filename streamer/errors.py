@@ -5,7 +5,7 @@
     ├── BrokerError     3   Kafka can't be reached, refuses us, or lacks a topic
     ├── GapError        4   the log no longer holds what the state needs
     ├── DivergenceError 5   folded again, the log gives something else than was published
-    └── Doubt          75   a commit whose outcome is not certain: the process ends and a fresh one finds out
+    └── InDoubtError   75   a commit whose outcome is not certain: the process ends and a fresh one finds out
 
 Exit codes are part of the interface: 0 done, 1 an error nobody foresaw (a bug), the rest as above. 75 is `EX_TEMPFAIL`
 of sysexits.h: starting again is the cure, so supervisors should restart on it at once.
@@ -50,7 +50,7 @@ class DivergenceError(DriftlineError):
     exit_code = 5
 
 
-class Doubt(DriftlineError):  # noqa: N818 - nobody knows whether it failed
+class InDoubtError(DriftlineError):
     """A commit failed or overran, so nobody knows what the log holds; only a fresh start can tell."""
 
     exit_code = 75

@@ -28,7 +28,7 @@ OTHER_CATEGORY = 0  # stands for every text that the table of categories has no 
 OTHERS = "(other)"  # ... by this name
 
 
-class Kind(IntFlag):
+class EventKind(IntFlag):
     """What an event carries; a prediction may bring its label along."""
 
     PREDICTION = 1
@@ -55,8 +55,8 @@ class EventBatch:
     number: F64  # [m] NaN: missing, or not a number
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
     dropped: int = 0  # values left out: the table of columns is full, or what should name them is no name
-    turned_away: tuple[TurnedAway, ...] = ()  # the first name of each limit that no table of names had room for
-    strangers: Strangers | None = None  # None: nobody had no room
+    turned_away: tuple[Overflow, ...] = ()  # the first name of each limit that no table of names had room for
+    strangers: UntrackedEvents | None = None  # None: nobody had no room
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -125,14 +125,14 @@ class Limit(StrEnum):
     SERIES = "series_max"
 
 
-class Strangers(NamedTuple):
+class UntrackedEvents(NamedTuple):
     """The events of models, or versions, that had no room: they say what time it is all the same."""
 
     key: NDArray[np.uint64]  # [n] hash of the model
     event_time_ms: NDArray[np.int64]  # [n]
 
 
-class TurnedAway(NamedTuple):
+class Overflow(NamedTuple):
     """What had no room, and whose record brought it."""
 
     limit: Limit

@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from detectors.adwin.cut import Cut, best_cut
-from detectors.adwin.kernels import Rules, State, advance, take_in
+from detectors.adwin.kernels import AdwinRules, AdwinState, advance, take_in
 from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowBank
 from detectors.arrays.types import F64, I64
@@ -68,7 +68,7 @@ class AdwinSettings:
                 raise ValueError(f"adwin: {name} must lie between {least} and {most}, got {value}")
 
 
-class Window(NamedTuple):
+class AdwinWindow(NamedTuple):
     """The adaptive window of one series."""
 
     width: float  # values in it
@@ -100,7 +100,7 @@ class AdwinBank(RowBank):
 
     def __init__(self, settings: AdwinSettings, rows: int) -> None:
         self.settings = settings
-        self._rules = Rules(
+        self._rules = AdwinRules(
             settings.delta, settings.clock, float(settings.min_window_length), float(settings.grace_period)
         )
         layout = {
@@ -116,9 +116,9 @@ class AdwinBank(RowBank):
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
-        state = State(**self._store.arrays)
+        state = AdwinState(**self._store.arrays)
         found = AlarmList()
-        past = State(**{name: np.empty_like(array[:1]) for name, array in self._store.arrays.items()})
+        past = AdwinState(**{name: np.empty_like(array[:1]) for name, array in self._store.arrays.items()})
         at = advance(state, self._rules, rows, values, 0, past)
         while at < len(rows):
             found.append(at, int(rows[at]), _evidence(best_cut(past, self._rules)))
@@ -128,13 +128,13 @@ class AdwinBank(RowBank):
     def set_reference(self, row: int, values: F64) -> None:
         raise NotImplementedError("adwin compares a series with its own past and takes no reference")
 
-    def window(self, row: int) -> Window:
+    def window(self, row: int) -> AdwinWindow:
         """The window of a series, values that wait for the next look included."""
-        alone = State(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
+        alone = AdwinState(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
         if alone.filled[0] > alone.held[0, 0]:
             take_in(alone, 0, np.empty((2, 2, self.settings.max_buckets + alone.buffer.shape[1])))
         total, spread, width = alone.moments[0].tolist()
-        return Window(width, total, spread)
+        return AdwinWindow(width, total, spread)
 
 
 def _evidence(best: Cut) -> Evidence:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.adwin.kernels import SPREAD, TOTAL, WIDTH, Rules, State
+from detectors.adwin.kernels import SPREAD, TOTAL, WIDTH, AdwinRules, AdwinState
 from detectors.arrays.jit import kernel, lean_kernel
 from detectors.arrays.types import F64
 
@@ -27,7 +27,7 @@ class Cut(NamedTuple):
     deviation: float  # standard deviation of the values before it; of the whole window where those are constant
 
 
-def best_cut(window: State, rules: Rules) -> Cut:
+def best_cut(window: AdwinState, rules: AdwinRules) -> Cut:
     """The best cut of a window with a change in it: a state of one row, no value of which waits."""
     best = np.zeros(len(Cut._fields))
     _find(window, rules, best)
@@ -35,7 +35,7 @@ def best_cut(window: State, rules: Rules) -> Cut:
 
 
 @kernel
-def _find(window: State, rules: Rules, best: F64) -> None:
+def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
     """Fill `best` with the fields of a Cut. The arithmetic of a cut is that of `adwin_kernels`."""
     held, bucket = window.held, window.bucket
     total_after, width = window.moments[0, TOTAL], window.moments[0, WIDTH]
@@ -65,7 +65,7 @@ def _find(window: State, rules: Rules, best: F64) -> None:
 
 
 @lean_kernel
-def _variance_of_oldest(window: State, n: float, mean: float) -> float:
+def _variance_of_oldest(window: AdwinState, n: float, mean: float) -> float:
     """Variance of the oldest n values of the window, whose mean is `mean`; n ends at a boundary of buckets."""
     held, bucket = window.held, window.bucket
     spread = 0.0

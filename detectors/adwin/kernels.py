@@ -20,7 +20,7 @@ TOTAL, SPREAD, WIDTH = range(3)  # of the window: sum, sum of squared deviations
 LINE = 64  # bytes in a cache line
 
 
-class State(NamedTuple):
+class AdwinState(NamedTuple):
     """All series, row by row."""
 
     buffer: F64  # [rows, max_buckets + values that may wait] level 0 of the window, then what waits for the next look
@@ -32,7 +32,7 @@ class State(NamedTuple):
     bucket: F64  # [rows, levels - 1, 2, max_buckets] TOTAL and SPREAD of each bucket from level 1 on, oldest first
 
 
-class Rules(NamedTuple):
+class AdwinRules(NamedTuple):
     """The settings as the kernels want them."""
 
     delta: float
@@ -50,7 +50,7 @@ class Cuts(NamedTuple):
 
 
 @kernel
-def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, past: State) -> int:
+def advance(state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start: int, past: AdwinState) -> int:
     """Feed values from `start` on; stops at the first alarm and returns its index, or the number of values.
 
     `past`, of one row, receives the window as it was before an alarm cut it.
@@ -85,7 +85,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int, past
 
 
 @lean_kernel
-def _fetch(state: State, row: int) -> None:
+def _fetch(state: AdwinState, row: int) -> None:
     """Ask for the whole row, as a look is near."""
     buffer, bucket = state.buffer, state.bucket
     row_bytes = 16 * bucket.shape[1] * bucket.shape[3]
@@ -99,7 +99,7 @@ def _fetch(state: State, row: int) -> None:
 
 
 @lean_kernel
-def take_in(state: State, row: int, scratch: F64) -> None:
+def take_in(state: AdwinState, row: int, scratch: F64) -> None:
     """Move the waiting values of a series into its window, exactly as one insertion after the other would.
 
     `scratch` is work space: [2 sides, TOTAL and SPREAD, max_buckets + length of a buffer].
@@ -118,7 +118,7 @@ def take_in(state: State, row: int, scratch: F64) -> None:
 
 
 @lean_kernel
-def _add_moments(state: State, row: int, scratch: F64) -> None:
+def _add_moments(state: AdwinState, row: int, scratch: F64) -> None:
     """Welford's update for n values. Three loops instead of one: divisions that don't wait for each other overlap."""
     buffer, moments = state.buffer, state.moments
     first = np.int64(state.held[row, 0])
@@ -141,7 +141,7 @@ def _add_moments(state: State, row: int, scratch: F64) -> None:
 
 
 @lean_kernel
-def _add_values(state: State, row: int, scratch: F64) -> int:
+def _add_values(state: AdwinState, row: int, scratch: F64) -> int:
     """Make waiting values buckets of level 0; those for which there is no room become buckets of level 1, two and two.
 
     Returns how many; they stand in side 0 of `scratch` from entry `max_buckets` on.
@@ -165,7 +165,7 @@ def _add_values(state: State, row: int, scratch: F64) -> int:
 
 
 @lean_kernel
-def _add_buckets(state: State, row: int, n: int, scratch: F64) -> None:
+def _add_buckets(state: AdwinState, row: int, n: int, scratch: F64) -> None:
     """Put n buckets of two values in; where a level overflows, its two oldest become one of the next level.
 
     Newcomers of a level stand in `scratch` from entry `most` on; those already there are put right before them.
@@ -207,7 +207,7 @@ def _add_buckets(state: State, row: int, n: int, scratch: F64) -> None:
 
 
 @lean_kernel
-def _forget(state: State, row: int, size: float, total: float, spread: float) -> None:
+def _forget(state: AdwinState, row: int, size: float, total: float, spread: float) -> None:
     """Take one bucket out of the moments of the window."""
     moments = state.moments
     width = moments[row, WIDTH] - size
@@ -218,7 +218,7 @@ def _forget(state: State, row: int, size: float, total: float, spread: float) ->
 
 
 @lean_kernel
-def _forget_oldest(state: State, row: int) -> None:
+def _forget_oldest(state: AdwinState, row: int) -> None:
     """Let the oldest bucket go; no value waits."""
     held = state.held
     level = held.shape[1] - 1
@@ -238,7 +238,7 @@ def _forget_oldest(state: State, row: int) -> None:
 
 
 @kernel
-def _look(state: State, rules: Rules, row: int, cuts: Cuts, past: State) -> bool:
+def _look(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, past: AdwinState) -> bool:
     """Let the oldest bucket go as long as some cut shows a change; True when one did."""
     moments = state.moments
     if moments[row, WIDTH] <= rules.grace:
@@ -255,7 +255,7 @@ def _look(state: State, rules: Rules, row: int, cuts: Cuts, past: State) -> bool
 
 
 @lean_kernel
-def _list_cuts(state: State, row: int, cuts: Cuts) -> int:
+def _list_cuts(state: AdwinState, row: int, cuts: Cuts) -> int:
     """Fill `cuts` with every boundary between buckets; returns how many there are."""
     moments, held, bucket, buffer = state.moments, state.held, state.bucket, state.buffer
     before = 0.0
@@ -284,7 +284,7 @@ def _list_cuts(state: State, row: int, cuts: Cuts) -> int:
 
 
 @lean_kernel
-def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
+def _any_cut(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, n: int) -> bool:
     """Whether some cut shows a change. Which one doesn't matter for what follows, so the loop has no early way out."""
     moments = state.moments
     width = moments[row, WIDTH]
@@ -303,7 +303,7 @@ def _any_cut(state: State, rules: Rules, row: int, cuts: Cuts, n: int) -> bool:
 
 
 @kernel
-def _remember(state: State, row: int, past: State) -> None:
+def _remember(state: AdwinState, row: int, past: AdwinState) -> None:
     """Copy the window."""
     past.buffer[0, :] = state.buffer[row]
     past.moments[0, :] = state.moments[row]

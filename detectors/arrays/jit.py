@@ -40,7 +40,8 @@ def lean_kernel(function: Function) -> Function:
 def _compiled(function: Function, **options: Any) -> Function:
     dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     if hasattr(dispatcher, "_cache"):  # not where NUMBA_DISABLE_JIT is set
-        dispatcher._cache._cache_file._source_stamp = _stamp(function.__module__.partition(".")[0])
+        # numba compares the version before it reads the rest, which names classes that a new release may lack.
+        dispatcher._cache._cache_file._version += " " + _stamp(function.__module__.partition(".")[0])
     return cast(Function, dispatcher)
 
 

@@ -47,7 +47,7 @@ OVERFLOWED = 9  # 1: a category came that all slots were taken for, while the re
 HEAD = 10
 
 
-class State(NamedTuple):
+class CategoryState(NamedTuple):
     """All series, row by row."""
 
     head: NDArray[np.int32]  # [rows, HEAD]
@@ -58,7 +58,7 @@ class State(NamedTuple):
     ring: NDArray[np.uint8]  # [rows, window] slots of the values of the window, in turn
 
 
-class Rules(NamedTuple):
+class CategoryRules(NamedTuple):
     """What the kernels know besides the state."""
 
     h: I64  # [window + reference + 1]
@@ -71,7 +71,7 @@ def table_of_h(largest: int) -> I64:
 
 
 @kernel
-def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> int:
+def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, start: int) -> int:
     """Feed values from `start` on; stops where a decision becomes drift.
 
     Returns its index, or the number of values.
@@ -112,7 +112,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
 
 
 @lean_kernel
-def _fetch(state: State, row: int) -> None:
+def _fetch(state: CategoryState, row: int) -> None:
     """Ask for what a value of this row will touch."""
     slots, window = state.current.shape[1], state.ring.shape[1]
     prefetch(state.category.ctypes.data + 8 * (slots - 1) * row)
@@ -123,7 +123,7 @@ def _fetch(state: State, row: int) -> None:
 
 
 @lean_kernel
-def _learn(state: State, rules: Rules, row: int, value: float) -> None:
+def _learn(state: CategoryState, rules: CategoryRules, row: int, value: float) -> None:
     head = state.head
     reference = state.reference
     slot = _slot_of(state, row, value)
@@ -144,7 +144,7 @@ def _learn(state: State, rules: Rules, row: int, value: float) -> None:
 
 
 @lean_kernel
-def start_comparing(state: State, row: int) -> None:
+def start_comparing(state: CategoryState, row: int) -> None:
     """Begin to compare with the counts that stand in `reference`; the window is empty."""
     head = state.head
     size = 0
@@ -159,7 +159,7 @@ def start_comparing(state: State, row: int) -> None:
 
 
 @lean_kernel
-def _slot_of(state: State, row: int, value: float) -> int:
+def _slot_of(state: CategoryState, row: int, value: float) -> int:
     for place in range(state.head[row, KNOWN]):
         if state.category[row, place] == value:
             return place + 1
@@ -167,7 +167,7 @@ def _slot_of(state: State, row: int, value: float) -> int:
 
 
 @lean_kernel
-def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None:
+def _count(state: CategoryState, rules: CategoryRules, row: int, slot: int, change: int) -> None:
     """Count a value of this slot in (1) or out (-1)."""
     h = rules.h
     r = int(state.reference[row, slot])
@@ -184,7 +184,7 @@ def _count(state: State, rules: Rules, row: int, slot: int, change: int) -> None
 
 
 @lean_kernel
-def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> None:
+def _cross(state: CategoryState, h: I64, row: int, r: int, few: int, change: int) -> None:
     """Judge a slot alone from its value number `few + 1` in the window on (1), or no longer (-1).
 
     It has r values in the reference.
@@ -197,7 +197,7 @@ def _cross(state: State, h: I64, row: int, r: int, few: int, change: int) -> Non
 
 
 @lean_kernel
-def judged(state: State, rules: Rules, row: int) -> tuple[int, int]:
+def judged(state: CategoryState, rules: CategoryRules, row: int) -> tuple[int, int]:
     """The statistic of a full window and what it has to reach, both in units of 1 / UNIT."""
     head, h = state.head, rules.h
     size, window = np.int64(head[row, SIZE]), state.ring.shape[1]

@@ -19,7 +19,7 @@ from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.categories.window import require_categories
 from detectors.rate.bank import SIZE_MAX, rise_of
-from detectors.rate.kernels import FACTS, GIVEN, GIVEN_ONES, HEAD, STEPS, Rules, State, advance, restart, settle
+from detectors.rate.kernels import FACTS, GIVEN, GIVEN_ONES, HEAD, STEPS, RateRules, RateState, advance, restart, settle
 from detectors.reference import Reference
 
 SHARED = 0  # the slot of all categories that have none of their own
@@ -98,7 +98,7 @@ class CategoryRatesBank(RowBank):
             "evidence": (np.float64, (self._slots, 3, STEPS)),
         }
         super().__init__(layout, rows)
-        self._rules = Rules(settings.usual_size, settings.tolerance, settings.arl0 * self._slots)
+        self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0 * self._slots)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -151,10 +151,10 @@ class CategoryRatesBank(RowBank):
         seen = self._store.arrays["seen"][: self.rows][rows]
         return np.asarray(seen[:, COUNT] - seen[:, SINCE] < self.settings.usual_size, np.bool_)
 
-    def _state(self) -> State:
+    def _state(self) -> RateState:
         """Each category of each series as a stream of its own."""
         arrays = self._store.arrays
-        return State(*(arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in State._fields))
+        return RateState(*(arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in RateState._fields))
 
     def _place(self, rows: I64, values: F64, stream: I64, number: I64, of: I64) -> None:
         """Say which stream these values are a one of, and which number they have in it."""

@@ -27,8 +27,8 @@ from detectors.categories.kernels import (
     SHARED,
     SIZE,
     UNIT,
-    Rules,
-    State,
+    CategoryRules,
+    CategoryState,
     advance,
     judged,
     start_comparing,
@@ -115,12 +115,14 @@ class CategoryWindowBank(RowBank):
             "ring": (np.uint8, (settings.window,)),
         }
         super().__init__(layout, rows)
-        self._rules = Rules(table_of_h(settings.window + settings.reference_size), _critical(slots, settings.alpha))
+        self._rules = CategoryRules(
+            table_of_h(settings.window + settings.reference_size), _critical(slots, settings.alpha)
+        )
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
         require_categories("category_window", values)
-        state = State(**self._store.arrays)
+        state = CategoryState(**self._store.arrays)
         found = AlarmList()
         at = advance(state, self._rules, rows, values, 0)
         while at < len(rows):
@@ -142,7 +144,7 @@ class CategoryWindowBank(RowBank):
         # Without one of its values, a category that is no more frequent than the others would not be told apart.
         certain = np.where(counts[apart] > counts[others].max(initial=0) + 1, counts[apart], 0)
         self._store.reset(np.array([row]))
-        state = State(**self._store.arrays)
+        state = CategoryState(**self._store.arrays)
         state.category[row, : len(apart)] = categories[apart]
         state.reference[row, 1 : 1 + len(apart)] = certain
         state.reference[row, SHARED] = len(sample) - certain.sum()
@@ -153,7 +155,7 @@ class CategoryWindowBank(RowBank):
         """The decision as it stands: whether the window of a series differs from its reference now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: State, row: int) -> Evidence:
+    def _evidence(self, state: CategoryState, row: int) -> Evidence:
         """What is to be said about an alarm of this row that has just come."""
         size, window = int(state.head[row, SIZE]), self.settings.window
         statistic, critical = judged(state, self._rules, row)

@@ -48,7 +48,7 @@ from detectors.delivery.flow_kernels import (
     WINDOW,
     WINDOWS,
     Events,
-    State,
+    FlowState,
     advance,
     bound,
 )
@@ -88,7 +88,7 @@ class FlowSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RateWindow:
     """A topic's clock has come into another window, right before an event."""
 
     event: int
@@ -121,7 +121,7 @@ class Flows:
 
     def __init__(self, settings: FlowSettings) -> None:
         self.settings = settings
-        self.windows: list[Window] = []  # that the last events have brought
+        self.windows: list[RateWindow] = []  # that the last events have brought
         self._window_ms = int(settings.window_s * 1000)
         self._flows, self._topics = 0, 0
         self._owner = np.full(64, -1, np.int64)  # topic of each flow
@@ -138,7 +138,7 @@ class Flows:
         self._owner[events.flow[own]] = events.topic[own]
         found: list[FlowAlarm] = []
         self.windows = []
-        state = State(self._topic, self._head, self._longest)
+        state = FlowState(self._topic, self._head, self._longest)
         at, why = advance(state, events, self._window_ms, 0)
         while why != DONE:
             topic = int(events.topic[at])
@@ -188,7 +188,7 @@ class Flows:
         total, is_onward = int(here[IN_WINDOW]), 0 < here[WINDOW] < here[NOW] // self._window_ms
         here[WINDOW], here[IN_WINDOW] = here[NOW] // self._window_ms, 0
         mine = np.flatnonzero((self._owner[: self._flows] == topic) & (self._head[: self._flows, EVENTS] > 0))
-        self.windows.append(Window(event, topic, int(here[WINDOW]), mine, self._head[mine, LAST_VERSION]))
+        self.windows.append(RateWindow(event, topic, int(here[WINDOW]), mine, self._head[mine, LAST_VERSION]))
         for flow in mine.tolist() if is_onward else []:
             head, count = self._head[flow], int(self._head[flow, COUNT])
             ratio = count / max(1, total - count)

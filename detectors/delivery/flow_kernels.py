@@ -61,7 +61,7 @@ HEAD = 16
 DONE, LOOK, CLOSE = -1, 0, 1  # why the kernel stops
 
 
-class State(NamedTuple):
+class FlowState(NamedTuple):
     """All topics and all flows."""
 
     topic: I64  # [topics, TOPIC]
@@ -80,7 +80,7 @@ class Events(NamedTuple):
 
 
 @kernel
-def advance(state: State, events: Events, window_ms: int, start: int) -> tuple[int, int]:
+def advance(state: FlowState, events: Events, window_ms: int, start: int) -> tuple[int, int]:
     """Take events from `start` on. Stops where a topic's flows are due: (index, LOOK) after an event, (index, CLOSE)
     before one that begins a new window. Returns (n, DONE) at the end.
     """
@@ -127,7 +127,7 @@ def _tell(topic: I64, time_ms: int) -> None:
 
 
 @kernel
-def _add(state: State, topic: I64, flow: int, offset: int, time_ms: int, version: int) -> None:
+def _add(state: FlowState, topic: I64, flow: int, offset: int, time_ms: int, version: int) -> None:
     """An event of a flow has come."""
     head = state.head[flow]
     if head[EVENTS] == 0:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
-from detectors.delivery.flow import Window
+from detectors.delivery.flow import RateWindow
 
 SHARES: Final = 7
 PREDICTIONS_MIN: Final = 64  # in a window, for its share to be known
@@ -65,7 +65,7 @@ class LabelShares:
         self._shares = np.zeros((64, 2, SHARES))  # and of how many predictions each is
         self._flows, self._topics = 0, 0
 
-    def fold(self, made: Counted, offset: I64, met: Counted, windows: list[Window], flows: int) -> list[ShareAlarm]:
+    def fold(self, made: Counted, offset: I64, met: Counted, windows: list[RateWindow], flows: int) -> list[ShareAlarm]:
         """Take a batch's predictions, whose events have these offsets, its labels, and what its clocks have shown."""
         known = [int(one.topic.max(initial=-1)) for one in (made, met)]
         topics = 1 + max([*known, *(one.topic for one in windows)])
@@ -103,7 +103,7 @@ class LabelShares:
             self._first[flow[first], 1, slot[first]] = counted.time_ms[fits][first]
         np.add.at(self._counts[:, k], (flow, slot), 1)
 
-    def _close(self, window: Window) -> Iterator[ShareAlarm]:
+    def _close(self, window: RateWindow) -> Iterator[ShareAlarm]:
         before, now = int(self._now[window.topic]), window.number
         self._now[window.topic] = now
         if 0 < before < now:
@@ -112,7 +112,7 @@ class LabelShares:
         elif before > now:  # the clock was wrong
             self._counts[window.flows] = 0
 
-    def _judge(self, window: Window, slot: int) -> Iterator[ShareAlarm]:
+    def _judge(self, window: RateWindow, slot: int) -> Iterator[ShareAlarm]:
         """The predictions of a window have had their time."""
         made, met = self._counts[window.flows, 0, slot], self._counts[window.flows, 1, slot]
         self._counts[window.flows, :, slot] = 0

@@ -116,7 +116,7 @@ class JointBank(RowBank):
                 f"rows and values must be of one length, and values rows of {self.columns} columns; "
                 f"got {rows.shape} and {values.shape}"
             )
-        state = kernels.State(**self._store.arrays)
+        state = kernels.JointState(**self._store.arrays)
         found = AlarmList()
         at = kernels.advance(state, self._threshold, rows, values, 0)
         while at < len(rows):
@@ -136,14 +136,14 @@ class JointBank(RowBank):
         """None is taken: a sample of each column does not tell how they go together."""
         raise NotImplementedError("joint takes no reference: it compares a model's rows with its earlier ones")
 
-    def _begin_anew(self, state: kernels.State, row: int) -> None:
+    def _begin_anew(self, state: kernels.JointState, row: int) -> None:
         """After an alarm only what was learnt of the dependence of blocks stays, and that there was one."""
         alarms = state.head[row, kernels.ALARMS] + 1
         for array in (state.head, state.waiting, state.stats):
             array[row] = 0
         state.head[row, kernels.ALARMS] = alarms
 
-    def _evidence(self, state: kernels.State, row: int) -> Evidence:
+    def _evidence(self, state: kernels.JointState, row: int) -> Evidence:
         """What is to be said about an alarm of this row that has just come; every number is finite."""
         stats = state.stats[row, : kernels.correlations(int(state.head[row, kernels.WIDTH]))].astype(np.float64)
         sums = stats[:, kernels.SUMS : kernels.AGED]
@@ -186,7 +186,7 @@ def weights(columns: int) -> F64:
     return np.asarray(weight, np.float64)
 
 
-def _blocks(state: kernels.State, row: int) -> int:
+def _blocks(state: kernels.JointState, row: int) -> int:
     return int(state.head[row, kernels.BLOCKS])
 
 

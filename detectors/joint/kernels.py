@@ -54,7 +54,7 @@ MOVES = 4
 STATS = 16  # a cache line
 
 
-class State(NamedTuple):
+class JointState(NamedTuple):
     """All models, row by row."""
 
     head: I64  # [rows, HEAD]
@@ -81,7 +81,7 @@ def correlations(columns: int) -> int:
 
 
 @kernel
-def advance(state: State, threshold: float, rows: I64, values: F64, start: int) -> int:
+def advance(state: JointState, threshold: float, rows: I64, values: F64, start: int) -> int:
     """Feed rows of columns from `start` on; stops at an alarm and returns its index, or how many there are."""
     size, columns = state.waiting.shape[1], state.waiting.shape[2]
     block = Block(
@@ -105,7 +105,7 @@ def advance(state: State, threshold: float, rows: I64, values: F64, start: int) 
 
 
 @kernel
-def _score(state: State, r: int, block: Block) -> None:
+def _score(state: JointState, r: int, block: Block) -> None:
     """Rank each column within the block, and make its two scores."""
     size, columns = state.waiting.shape[1], state.waiting.shape[2]
     value, order = block.value, block.order
@@ -180,7 +180,7 @@ def _multiply(block: Block, width: int) -> None:
 
 
 @kernel
-def _weigh(state: State, r: int, block: Block) -> float:
+def _weigh(state: JointState, r: int, block: Block) -> float:
     """Let the sums of all correlations grow by the block; returns the evidence, their weighted sum."""
     head, facts = state.head[r], state.facts[r]
     width, size = head[WIDTH], len(block.scores)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 
-class Scale(NamedTuple):
+class KsScale(NamedTuple):
     """How two sizes meet. All distances are whole multiples of `1 / unit`."""
 
     critical: int  # the smallest distance that counts as drift
@@ -21,7 +21,7 @@ class Scale(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def scale_of(reference: int, window: int, alpha: float) -> Scale:
+def scale_of(reference: int, window: int, alpha: float) -> KsScale:
     """The scale of a test at level `alpha` between so many values.
 
     Drift is where `scipy.stats.ks_2samp(..., method="asymp").pvalue <= alpha`: the Kolmogorov distribution of
@@ -39,4 +39,4 @@ def scale_of(reference: int, window: int, alpha: float) -> Scale:
             high = middle
         else:
             low = middle + 1
-    return Scale(low, unit, unit // reference, unit // window)
+    return KsScale(low, unit, unit // reference, unit // window)

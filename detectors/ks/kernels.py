@@ -34,7 +34,7 @@ DRIFTED = 6  # 1: the decision of the last test was drift
 HEAD = 7
 
 
-class State(NamedTuple):
+class KsState(NamedTuple):
     """All series, row by row."""
 
     head: NDArray[np.int32]  # [rows, HEAD]
@@ -44,7 +44,7 @@ class State(NamedTuple):
     recent: F64  # [rows, RECENT] the last values, in turn
 
 
-class Rules(NamedTuple):
+class KsRules(NamedTuple):
     """What the kernels know besides the state."""
 
     steps: int  # length of a lane
@@ -53,7 +53,7 @@ class Rules(NamedTuple):
 
 
 @kernel
-def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> int:
+def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) -> int:
     """Feed values from `start` on; stops where a decision becomes drift.
 
     Returns its index, or the number of values.
@@ -91,7 +91,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, start: int) -> i
 
 
 @lean_kernel
-def _fetch(state: State, row: int) -> None:
+def _fetch(state: KsState, row: int) -> None:
     """Ask for what a test of this row will touch."""
     _, reference, tally, ring, _ = state
     reference_bytes, tally_bytes = reference.itemsize * reference.shape[1], tally.itemsize * tally.shape[1]
@@ -105,7 +105,7 @@ def _fetch(state: State, row: int) -> None:
 
 
 @kernel
-def _learn(state: State, rules: Rules, row: int, value: float) -> None:
+def _learn(state: KsState, rules: KsRules, row: int, value: float) -> None:
     learnt = state.head[row, LEARNT]
     state.reference[row, learnt] = value
     state.head[row, LEARNT] = learnt + 1
@@ -121,7 +121,7 @@ def _place(steps: int, rank: int, kind: int) -> int:
 
 
 @lean_kernel
-def start_comparing(state: State, rules: Rules, row: int, size: int) -> None:
+def start_comparing(state: KsState, rules: KsRules, row: int, size: int) -> None:
     """Begin to compare with the first `size` values of the row's reference, which are sorted.
 
     Values equal to a run of equal reference values are counted at the first of the run. The distance exists before a
@@ -141,7 +141,7 @@ def start_comparing(state: State, rules: Rules, row: int, size: int) -> None:
 
 
 @lean_kernel
-def _take_in(state: State, rules: Rules, row: int, places: I64) -> None:
+def _take_in(state: KsState, rules: KsRules, row: int, places: I64) -> None:
     """Move the recent values that still wait into the window, as slots; as many of the oldest leave it."""
     head, tally, ring = state.head, state.tally, state.ring
     first = head[row, FIRST]
@@ -187,7 +187,7 @@ def _find_places(
 
 
 @lean_kernel
-def _test(state: State, rules: Rules, row: int, lanes: I64) -> bool:
+def _test(state: KsState, rules: KsRules, row: int, lanes: I64) -> bool:
     """Test now and plan the next test; True when the decision has become drift."""
     head = state.head
     critical, _, reference_step, window_step = rules.scales[head[row, SIZE]]
@@ -236,7 +236,7 @@ def _distance(
 
 
 @lean_kernel
-def widest(state: State, rules: Rules, row: int) -> tuple[int, int, int]:
+def widest(state: KsState, rules: KsRules, row: int) -> tuple[int, int, int]:
     """The distance and the slot after which it is attained, as rank and kind."""
     size = state.head[row, SIZE]
     _, _, reference_step, window_step = rules.scales[size]
@@ -252,7 +252,7 @@ def widest(state: State, rules: Rules, row: int) -> tuple[int, int, int]:
 
 
 @kernel
-def slots_in_order(state: State, rules: Rules, row: int) -> I64:
+def slots_in_order(state: KsState, rules: KsRules, row: int) -> I64:
     """The slots of the window's values, in order of arrival: 2 * rank + kind."""
     window = state.ring.shape[1]
     slots = np.empty(window, np.int64)

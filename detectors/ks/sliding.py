@@ -24,7 +24,7 @@ from detectors.arrays.onset import median, newest_regime
 from detectors.arrays.rows import RowBank
 from detectors.arrays.types import F64, I64
 from detectors.base import Alarms
-from detectors.ks.critical import Scale, scale_of
+from detectors.ks.critical import KsScale, scale_of
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
 WAITING_MAX = 64  # values merged at once, at most
@@ -40,7 +40,7 @@ DRIFTED = 4  # 1: the decision of the last test was drift
 HEAD = 5
 
 
-class State(NamedTuple):
+class SlidingState(NamedTuple):
     """All series, row by row."""
 
     head: NDArray[np.int32]  # [rows, HEAD]
@@ -87,7 +87,7 @@ class KsSlidingBank(RowBank):
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
-        state = State(**self._store.arrays)
+        state = SlidingState(**self._store.arrays)
         window = self.settings.window
         found = AlarmList()
         at = _advance(state, window, self._scale, rows, values, 0)
@@ -103,7 +103,7 @@ class KsSlidingBank(RowBank):
         """The decision as it stands: whether the two windows of a series differ now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: State, row: int) -> Evidence:
+    def _evidence(self, state: SlidingState, row: int) -> Evidence:
         """What is to be said about an alarm of this row that has just come."""
         reference, window = self.settings.reference_size, self.settings.window
         distance, value, below = _widest(state, window, self._scale, row)
@@ -124,7 +124,7 @@ class KsSlidingBank(RowBank):
 
 
 @kernel
-def _advance(state: State, window: int, scale: Scale, rows: I64, values: F64, start: int) -> int:
+def _advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
     """Feed values from `start` on; stops where a decision becomes drift.
 
     Returns its index, or the number of values.
@@ -165,7 +165,7 @@ def _advance(state: State, window: int, scale: Scale, rows: I64, values: F64, st
 
 
 @lean_kernel
-def _take_in(state: State, row: int, arrived: I64, merged: I64) -> None:
+def _take_in(state: SlidingState, row: int, arrived: I64, merged: I64) -> None:
     """Merge the waiting values into the order; a place they overwrote drops out of where it stood."""
     head, ring, order = state
     length = ring.shape[1]
@@ -213,7 +213,7 @@ def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) 
 
 
 @lean_kernel
-def _test(state: State, window: int, scale: Scale, row: int) -> bool:
+def _test(state: SlidingState, window: int, scale: KsScale, row: int) -> bool:
     """Test now and plan the next test; True when the decision has become drift."""
     head = state.head
     step = scale.reference_step + scale.window_step
@@ -229,7 +229,7 @@ def _test(state: State, window: int, scale: Scale, row: int) -> bool:
 
 
 @lean_kernel
-def _widest(state: State, window: int, scale: Scale, row: int) -> tuple[int, float, int]:
+def _widest(state: SlidingState, window: int, scale: KsScale, row: int) -> tuple[int, float, int]:
     """The distance in units of the scale, the value after which it is attained, the reference's values up to there."""
     head, ring, order = state
     length = ring.shape[1]

@@ -28,8 +28,8 @@ from detectors.ks.kernels import (
     NEXT,
     RECENT,
     SIZE,
-    Rules,
-    State,
+    KsRules,
+    KsState,
     advance,
     slots_in_order,
     start_comparing,
@@ -105,12 +105,12 @@ class KsWindowBank(RowBank):
         }
         super().__init__(layout, rows)
         hidden = 1 << (14 if count_type is np.int16 else 30)
-        self._rules = Rules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
+        self._rules = KsRules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
         self._know_scale(settings.reference_size)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
-        state = State(**self._store.arrays)
+        state = KsState(**self._store.arrays)
         found = AlarmList()
         at = advance(state, self._rules, rows, values, 0)
         while at < len(rows):
@@ -127,7 +127,7 @@ class KsWindowBank(RowBank):
         sample = Reference.of(values, self.settings.reference_size).values
         self._know_scale(len(sample))
         self._store.reset(np.array([row]))
-        state = State(**self._store.arrays)
+        state = KsState(**self._store.arrays)
         state.reference[row, : len(sample)] = sample
         start_comparing(state, self._rules, row, len(sample))
 
@@ -143,7 +143,7 @@ class KsWindowBank(RowBank):
         """The decision as it stands: whether the window of a series differs from its reference now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: State, row: int) -> Evidence:
+    def _evidence(self, state: KsState, row: int) -> Evidence:
         """What is to be said about an alarm of this row that has just come."""
         size = int(state.head[row, SIZE])
         critical, unit, _, _ = self._rules.scales[size].tolist()

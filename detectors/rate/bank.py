@@ -32,8 +32,8 @@ from detectors.rate.kernels import (
     STEPS,
     SUM,
     TOTAL,
-    Rules,
-    State,
+    RateRules,
+    RateState,
     advance,
     restart,
     settle,
@@ -108,7 +108,7 @@ class RateBank(RowBank):
             "evidence": (np.float64, (3, STEPS)),
         }
         super().__init__(layout, rows)
-        self._rules = Rules(settings.usual_size, settings.tolerance, settings.arl0)
+        self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -134,24 +134,24 @@ class RateBank(RowBank):
     def set_usual(self, row: int, size: int, ones: int) -> None:
         """Hold so many ones among `size` values for what is usual; the series begins anew."""
         self._store.reset(np.array([row]))
-        state = State(**self._store.arrays)
+        state = RateState(**self._store.arrays)
         state.head[row, ONES] = ones
         settle(state, self._rules, row, size, ones)
 
     def start_at(self, row: int, number: int) -> None:
         """The series has had so many values that are not known; what is usual is learnt from here."""
-        restart(State(**self._store.arrays), row, number)
+        restart(RateState(**self._store.arrays), row, number)
 
     def set_usual_rate(self, row: int, number: int, size: int, ones: int) -> None:
         """Hold so many ones among `size` values for the usual rate, and learn from value `number` on in which runs
         ones come: for samples that don't tell their order. The series begins anew, and is judged after `usual_size`.
         """
-        state = State(**self._store.arrays)
+        state = RateState(**self._store.arrays)
         restart(state, row, number)
         state.facts[row, GIVEN], state.facts[row, GIVEN_ONES] = size, ones
 
     def _fed(self, rows: I64, values: F64, numbers: I64) -> Alarms:
-        state = State(**self._store.arrays)
+        state = RateState(**self._store.arrays)
         found = AlarmList()
         at = advance(state, self._rules, rows, values, numbers, 0)
         while at < len(rows):
@@ -162,7 +162,7 @@ class RateBank(RowBank):
         return found.alarms()
 
 
-def rise_of(state: State, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:
+def rise_of(state: RateState, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:
     """What is to be said about an alarm of this row that has just come."""
     head, evidence = state.head[row], state.evidence[row]
     total = float(evidence[SUM].sum())

@@ -52,7 +52,7 @@ AGE = 1  # E
 COUNT = 2  # C
 
 
-class State(NamedTuple):
+class RateState(NamedTuple):
     """All series, row by row."""
 
     head: I64  # [rows, HEAD]
@@ -60,7 +60,7 @@ class State(NamedTuple):
     evidence: F64  # [rows, 3, STEPS]
 
 
-class Rules(NamedTuple):
+class RateRules(NamedTuple):
     """What the kernels know besides the state."""
 
     usual_size: int
@@ -69,7 +69,7 @@ class Rules(NamedTuple):
 
 
 @kernel
-def advance(state: State, rules: Rules, rows: I64, values: F64, numbers: I64, start: int) -> int:
+def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers: I64, start: int) -> int:
     """Feed values from `start` on; stops where one raises an alarm. Returns its index, or the number of values.
 
     `numbers[i]` is the value's number in its series; -1: it is the next.
@@ -103,7 +103,7 @@ def advance(state: State, rules: Rules, rows: I64, values: F64, numbers: I64, st
 
 
 @kernel
-def _fetch(state: State, row: int, value: float) -> None:
+def _fetch(state: RateState, row: int, value: float) -> None:
     """Ask for what this value of the row will touch."""
     prefetch(state.head.ctypes.data + 8 * HEAD * row)
     if value != 0.0:
@@ -114,7 +114,7 @@ def _fetch(state: State, row: int, value: float) -> None:
 
 
 @kernel
-def settle(state: State, rules: Rules, row: int, size: int, ones: int) -> None:
+def settle(state: RateState, rules: RateRules, row: int, size: int, ones: int) -> None:
     """Take so many ones among `size` values for what is usual; or, where a sample was given, that and their runs."""
     head, facts = state.head, state.facts
     weight = 1.0
@@ -140,7 +140,7 @@ def _weight(ones: int, size: int, runs: int, gap: int) -> float:
 
 
 @kernel
-def restart(state: State, row: int, number: int) -> None:
+def restart(state: RateState, row: int, number: int) -> None:
     """Learn what is usual anew, from value `number` of the row on."""
     state.head[row, :] = 0
     state.head[row, TOTAL] = number
@@ -151,7 +151,7 @@ def restart(state: State, row: int, number: int) -> None:
 
 
 @kernel
-def _one(state: State, row: int, zeros: int) -> float:
+def _one(state: RateState, row: int, zeros: int) -> float:
     """Fold so many zeros and then a one; returns the sum of the evidence over the alternatives."""
     p, weight = state.facts[row, USUAL], state.facts[row, WEIGHT]
     evidence = state.evidence

@@ -1,13 +1,14 @@
 """Whether a series that has drifted is back to what it was, whatever detector has said that it drifted.
 
     alarm ─► the first window after it shows how far it has gone ─► window after window:  further than ever? remember
-                                                                     back for `need` windows in a row? `BACK`
+                                                                     back for `need` windows in a row? `RECOVERED`
                                                                      not so for `LIFE_WINDOWS`?        `SETTLED`
 
 Values are counted in at most nine cells, made of the values before the drift: eight quantiles of numbers, the eight
 commonest categories and the rest, or zero and one; `rule.py` says which window is back. The weaker the
 drift, the longer the windows. What has not come back for so long is the usual from then on. After a further alarm a
-window begins afresh and tells whether that was `ANOTHER` drift, which takes the place of the first, or the `SAME`.
+window begins afresh and tells whether that was `NEW_SHIFT` drift, which takes the place of the first, or the
+`SAME_SHIFT`.
 
 Only rows that are watched cost anything: 500 bytes each.
 """
@@ -39,7 +40,7 @@ ROW, WINDOW, N, WINDOWS, GOOD, NEED, ORDERED, START, SEEN, ASKED = range(10)
 HEAD = 10
 # columns of `facts`: distance at the height, 1 / values from before, distance of the last window
 FAR, PER_VALUE, LAST = range(3)
-NOTHING, BACK, SETTLED, ANOTHER, SAME = range(5)
+NOTHING, RECOVERED, SETTLED, NEW_SHIFT, SAME_SHIFT = range(5)
 FREE = -1
 
 
@@ -48,12 +49,13 @@ class Finding(NamedTuple):
 
     at: int  # index of the value, within the call
     row: int
-    why: int  # `BACK`; `SETTLED`: the new regime has lasted so long that it is the usual; `ANOTHER` or the `SAME` drift
+    # `RECOVERED`; `SETTLED`: the new regime has lasted so long that it is usual; `NEW_SHIFT`, `SAME_SHIFT`
+    why: int
     distance: float  # of the last window from before
     far: float  # the same of the drift at its height
 
 
-class State(NamedTuple):
+class RecoveryState(NamedTuple):
     """The arrays of the rows that are watched, one entry a place."""
 
     head: I64  # [places, HEAD]
@@ -113,7 +115,7 @@ def _window(scale: float, gone: float) -> int:
     return round(min(max(scale / max(gone, 1e-3) ** 2, WINDOW_MIN), WINDOW_MAX))
 
 
-class WayBack:
+class RecoveryJudge:
     """The rows that have drifted and are not back. How a stretch is cut changes neither ends nor state."""
 
     def __init__(self) -> None:
@@ -154,7 +156,9 @@ class WayBack:
         flaps = min(flaps + 1, FLAPS_MAX) if number < calm_from else 0
         place = len(self._place)
         if place == len(self._state.head):
-            self._state = State(*(_longer(a, b) for a, b in zip(self._state, _room(max(64, place)), strict=True)))
+            self._state = RecoveryState(
+                *(_longer(a, b) for a, b in zip(self._state, _room(max(64, place)), strict=True))
+            )
         self._hold_rows(row + 1)
         self._place[row], self._of_row[row], self._past[row] = place, place, (flaps, 0, since)
         state = self._state
@@ -179,7 +183,7 @@ class WayBack:
             row = int(rows[at])
             facts = self._state.facts[self._place[row]]
             found.append(Finding(at, row, why, float(facts[LAST]), float(facts[FAR])))
-            if why in (BACK, SETTLED):
+            if why in (RECOVERED, SETTLED):
                 self._end(row, settled=why == SETTLED)
             at, why = _feed(self._state, self._of_row, rows, values, at + 1)
         return found
@@ -192,7 +196,7 @@ class WayBack:
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._past = {row: (flaps, calm, since) for row, flaps, calm, since in arrays["past"].tolist()}
-        self._state = State(*(arrays[name].copy() for name in State._fields))
+        self._state = RecoveryState(*(arrays[name].copy() for name in RecoveryState._fields))
         rows = self._state.head[:, ROW]
         self._place = {row: place for place, row in enumerate(rows.tolist())}
         self._of_row = np.full(0, FREE, np.int64)
@@ -219,10 +223,10 @@ class WayBack:
             self._of_row = np.concatenate([self._of_row, more])
 
 
-def _room(places: int) -> State:
+def _room(places: int) -> RecoveryState:
     shapes = ((HEAD,), (3,), (CELLS - 1,), (CELLS,), (CELLS,), (CELLS,), (CELLS,))
     types = (np.int64, *(np.float64,) * 5, np.int64)
-    return State(*(np.zeros((places, *shape), kind) for shape, kind in zip(shapes, types, strict=True)))
+    return RecoveryState(*(np.zeros((places, *shape), kind) for shape, kind in zip(shapes, types, strict=True)))
 
 
 def _longer(array: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
@@ -230,7 +234,7 @@ def _longer(array: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
 
 
 @kernel
-def _feed(state: State, of_row: I64, rows: I64, values: F64, start: int) -> tuple[int, int]:
+def _feed(state: RecoveryState, of_row: I64, rows: I64, values: F64, start: int) -> tuple[int, int]:
     """Count values from `start` on, up to the first that ends a row; returns where, and why."""
     head, counts = state.head, state.counts
     for i in range(start, len(rows)):
@@ -256,7 +260,7 @@ def _cell(cells: F64, value: float, is_ordered: int) -> int:
 
 
 @kernel
-def _judge(state: State, place: int) -> int:
+def _judge(state: RecoveryState, place: int) -> int:
     """What a whole window says."""
     head, facts = state.head[place], state.facts[place]
     now = state.counts[place] / head[N]
@@ -277,7 +281,7 @@ def _judge(state: State, place: int) -> int:
         drift[:] = now
         facts[FAR] = facts[LAST]
         head[WINDOWS], head[GOOD], head[START] = 1, 0, head[SEEN] - head[WINDOW]
-        return ANOTHER
+        return NEW_SHIFT
     if facts[LAST] > facts[FAR]:
         facts[FAR] = facts[LAST]
         if not former.any() or distance(now, former, ordered) >= distance(now, drift, ordered):
@@ -289,7 +293,7 @@ def _judge(state: State, place: int) -> int:
     )
     head[GOOD] = head[GOOD] + 1 if is_back else 0
     if head[GOOD] >= head[NEED]:
-        return BACK
+        return RECOVERED
     if head[WINDOWS] >= LIFE_WINDOWS:
         return SETTLED
-    return SAME if is_asked else NOTHING
+    return SAME_SHIFT if is_asked else NOTHING

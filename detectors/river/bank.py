@@ -45,10 +45,10 @@ from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.rows import RowArrays
 from detectors.arrays.types import F64, I64
 from detectors.base import Alarms
-from detectors.river.catalog import RIVER, Kind
-from detectors.river.summary import LATELY, Past
+from detectors.river.catalog import RIVER, RiverKind
+from detectors.river.summary import LATELY, RiverSummary
 
-KINDS: dict[type[Any], Kind] = {kind.settings: kind for kind in RIVER.values()}
+KINDS: dict[type[Any], RiverKind] = {kind.settings: kind for kind in RIVER.values()}
 
 
 class Series:
@@ -58,7 +58,7 @@ class Series:
 
     def __init__(self, detector: Any) -> None:
         self.detector = detector
-        self.past = Past()
+        self.past = RiverSummary()
 
 
 class RiverBank:

@@ -21,7 +21,7 @@ from detectors.river.state import GENERATOR, MEAN, NUMBER, SAMPLE, SHARE, VARIAN
 SMALLEST = 5e-324
 
 
-class Kind(NamedTuple):
+class RiverKind(NamedTuple):
     """One detector of river."""
 
     settings: type[Any]
@@ -88,22 +88,22 @@ def _hddm_w(detector: Any) -> tuple[float, float]:
     return high.ewma - low.ewma, detector._mcdiarmid_bound(low.ibc + high.ibc, level)
 
 
-RIVER: dict[str, Kind] = {
-    "page_hinkley": Kind(
+RIVER: dict[str, RiverKind] = {
+    "page_hinkley": RiverKind(
         settings.PageHinkleySettings,
         "river.drift",
         "PageHinkley",
         {"_x_mean": MEAN} | dict.fromkeys(("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrease"), NUMBER),
         _page_hinkley,
     ),
-    "kswin": Kind(
+    "kswin": RiverKind(
         settings.KswinSettings,
         "river.drift",
         "KSWIN",
         {"window": window("window_size"), "_rng": GENERATOR},
         _kswin,
     ),
-    "ddm": Kind(
+    "ddm": RiverKind(
         settings.DdmSettings,
         "river.drift.binary",
         "DDM",
@@ -111,7 +111,7 @@ RIVER: dict[str, Kind] = {
         _ddm,
         errors=True,
     ),
-    "eddm": Kind(
+    "eddm": RiverKind(
         settings.EddmSettings,
         "river.drift.binary",
         "EDDM",
@@ -119,7 +119,7 @@ RIVER: dict[str, Kind] = {
         _eddm,
         errors=True,
     ),
-    "fhddm": Kind(
+    "fhddm": RiverKind(
         settings.FhddmSettings,
         "river.drift.binary",
         "FHDDM",
@@ -128,7 +128,7 @@ RIVER: dict[str, Kind] = {
         errors=True,
         inverted=True,
     ),
-    "hddm_a": Kind(
+    "hddm_a": RiverKind(
         settings.HddmASettings,
         "river.drift.binary",
         "HDDMA",
@@ -136,7 +136,7 @@ RIVER: dict[str, Kind] = {
         _hddm_a,
         errors=True,
     ),
-    "hddm_w": Kind(
+    "hddm_w": RiverKind(
         settings.HddmWSettings,
         "river.drift.binary",
         "HDDMW",

@@ -9,7 +9,7 @@ from sys import float_info
 LATELY = 32  # values that stand for now, at most; never more than half of them all
 
 
-class Past:
+class RiverSummary:
     """Count, mean and spread of all values but the latest, and the latest themselves. O(1) a value."""
 
     __slots__ = ("latest", "mean", "n", "spread")

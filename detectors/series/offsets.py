@@ -26,7 +26,7 @@ KEPT = 16  # marks a level
 LEVELS = 14
 
 
-class Mark(NamedTuple):
+class OffsetMark(NamedTuple):
     """One event of a subject: its number in the subject's life (from 0), and where and when it was."""
 
     number: int
@@ -34,7 +34,7 @@ class Mark(NamedTuple):
     event_time_ms: int
 
 
-class Marks:
+class Offsets:
     """The marks of all subjects. 3.6 KB a subject."""
 
     def __init__(self) -> None:
@@ -53,11 +53,11 @@ class Marks:
         """Remember where these numbered events are. Events must be marked in order, and once."""
         _mark(self._ring, self._last, subjects, numbers, offsets, event_time_ms)
 
-    def last(self, subject: int) -> Mark:
+    def last(self, subject: int) -> OffsetMark:
         """The newest event that was marked."""
-        return Mark(*(int(x) for x in self._last[subject]))
+        return OffsetMark(*(int(x) for x in self._last[subject]))
 
-    def place(self, subject: int, number: int) -> Mark:
+    def place(self, subject: int, number: int) -> OffsetMark:
         """Where event `number` (from 0) of the subject was, interpolated between the marks around it.
 
         A number older than anything kept gives the oldest mark kept; one past the newest event gives the newest.
@@ -74,7 +74,7 @@ class Marks:
         a = self._mark_at(subject, level, before)
         b = self._mark_at(subject, level, before + 1) if before + 1 <= newest >> level else last
         share, whole = number - a.number, b.number - a.number
-        return Mark(
+        return OffsetMark(
             number,
             a.offset + (b.offset - a.offset) * share // whole,
             a.event_time_ms + (b.event_time_ms - a.event_time_ms) * share // whole,
@@ -87,9 +87,9 @@ class Marks:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._count, self._ring, self._last = (arrays[k].copy() for k in ("count", "ring", "last"))
 
-    def _mark_at(self, subject: int, level: int, position: int) -> Mark:
+    def _mark_at(self, subject: int, level: int, position: int) -> OffsetMark:
         offset, time = self._ring[subject, level, position % KEPT]
-        return Mark((position << level) * EVERY, int(offset), int(time))
+        return OffsetMark((position << level) * EVERY, int(offset), int(time))
 
     def _hold(self, subjects: int) -> None:
         self._count, self._ring, self._last = (

@@ -29,7 +29,7 @@ from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import tables
 from detectors.shiryaev_roberts.evidence import BLIND, advance
-from detectors.shiryaev_roberts.kernel_types import ALARM, Fed, Rules, work_space
+from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.novelty import is_news
 from detectors.shiryaev_roberts.onset import evidence_of
 from detectors.shiryaev_roberts.phases import do_what_is_due
@@ -105,7 +105,7 @@ class ShiryaevRobertsBank(RowBank):
         self.settings = settings
         super().__init__({"series": (np.int64, (WORDS,))}, rows)
         self._tables = tables(settings.tolerance)
-        self._rules = Rules(float(settings.arl0), cells.COUNTED_MAX)
+        self._rules = EvidenceRules(float(settings.arl0), cells.COUNTED_MAX)
         self._work = work_space()
 
     def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:

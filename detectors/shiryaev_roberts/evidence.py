@@ -18,7 +18,7 @@ from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.shiryaev_roberts.kernel_types import LANES, Fed, Ranks, Rules, Work
+from detectors.shiryaev_roberts.kernel_types import LANES, EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 
 BLIND = 256  # values without a reference before evidence is gathered
@@ -36,7 +36,7 @@ LINE = 64  # bytes in a cache line
 
 @lean_kernel
 def advance(
-    series: Series, tables: Tables, rules: Rules, fed: Fed, turn: I64, stopped: I64, work: Work
+    series: Series, tables: Tables, rules: EvidenceRules, fed: Fed, turn: I64, stopped: I64, work: Work
 ) -> tuple[int, int]:
     """Feed the values whose indices `turn` holds, in order.
 

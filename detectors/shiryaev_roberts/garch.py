@@ -25,7 +25,7 @@ PERSISTENCES = np.array([0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995]
 ALPHAS = np.array([0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.45])
 
 
-class Scale(NamedTuple):
+class GarchScale(NamedTuple):
     """The model, and h at the value after the last."""
 
     omega: float
@@ -34,7 +34,7 @@ class Scale(NamedTuple):
     h: float
 
 
-def fit(e: F64) -> tuple[Scale, F64, bool]:
+def fit(e: F64) -> tuple[GarchScale, F64, bool]:
     """The scale of innovations, what is left of them, and whether it clusters."""
     settled = e[SETTLING:]
     variance = max(float(settled @ settled) / len(settled), 1e-9)
@@ -43,7 +43,7 @@ def fit(e: F64) -> tuple[Scale, F64, bool]:
     z = np.empty(len(e))
     omega = (1.0 - alpha - beta) * variance
     h = _scaled(e, omega, alpha, beta, variance, z)
-    return Scale(omega, alpha, beta, h), z, clusters
+    return GarchScale(omega, alpha, beta, h), z, clusters
 
 
 @kernel

@@ -23,7 +23,7 @@ WEEK_DUE = 7  # a week is over: is the calendar of use?
 LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine
 
 
-class Rules(NamedTuple):
+class EvidenceRules(NamedTuple):
     """The settings as the kernels want them."""
 
     arl0: float

@@ -15,19 +15,19 @@ from __future__ import annotations
 from datetime import datetime
 
 from retrain.engine.incidents import OwnDrift, make_last
-from retrain.engine.queue import Waiting
-from retrain.engine.requests import Register
+from retrain.engine.queue import RequestQueue
+from retrain.engine.requests import RequestTracker
 from retrain.engine.resolution import Firing
 from retrain.engine.silences import SILENCE_KINDS, Again, Silences
 from retrain.engine.sources import Sources, SourcesByName, Users
 from retrain.engine.storms import Storms
 from retrain.engine.withdrawals import Withdrawals
-from retrain.messages.action import Action, Noted
+from retrain.messages.action import Action, NoAction
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.control import Control
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from retrain.policy.inhibition import tell_fault
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState, close
@@ -43,25 +43,26 @@ class Engine:
         """Go on from `state`, or from nothing; `sources` says which models use which."""
         self.settings = settings
         self.state = state or EngineState()
-        self._register = Register(settings, self.state)
+        self._register = RequestTracker(settings, self.state)
         self._withdrawals = Withdrawals(settings, self.state, self._register)
         self._storms = Storms(settings, self.state, self._withdrawals)
         self._silences = Silences(settings, self.state)
-        self._waiting = Waiting(settings, self.state, self._register)
+        self._waiting = RequestQueue(settings, self.state, self._register)
         self._own = OwnDrift(settings, self.state, self._waiting)
         self._users = Users(sources or {}, self.state, settings.models_max)
         self._sources = Sources(settings, self.state, self._users, self._register, self._waiting)
         self._firing = Firing(self.state, self._waiting)
 
-    def handle(self, record: Alert | Control | Mark) -> list[Action]:
+    def handle(self, record: Alert | Control | Watermark) -> list[Action]:
         """Fold one record. Returns what to do, in order; the last action is the answer to the record.
 
-        That is a `PublishRequest` or `Noted` for an alert, and a `PublishDecision` for a control record; a mark has no
+        That is a `PublishRequest` or `NoAction` for an alert, and a `PublishDecision` for a control record; a mark has
+        no
         answer. Times must be aware of their zone; numbers finite.
         """
         if isinstance(record, Alert):
             return self._alerted(record)
-        if isinstance(record, Mark):
+        if isinstance(record, Watermark):
             return self._reached(record.at)
         if record.kind in SILENCE_KINDS:
             answer, again = self._silences.told(record)
@@ -74,13 +75,13 @@ class Engine:
         event_time = record.event_time
         model = self.state.models.get(record.model_id) or ModelState.met(record.model_version, event_time)
         if model.has_seen(record):
-            return [Noted(record.alert_id, Outcome.DUPLICATE)]
+            return [NoAction(record.alert_id, Outcome.DUPLICATE)]
         if model.is_before_promotion(record):
-            return [Noted(record.alert_id, Outcome.BEFORE_PROMOTION)]
+            return [NoAction(record.alert_id, Outcome.BEFORE_PROMOTION)]
         superseded = model.versions.newest
         order = model.versions.take(record.model_version, event_time)
         if order is Order.OLDER:
-            return [Noted(record.alert_id, Outcome.OLDER_VERSION)]
+            return [NoAction(record.alert_id, Outcome.OLDER_VERSION)]
         now, actions = self._pass_time(event_time)
         self._users.met(record.model_id)
         actions += make_last(self.state, self._register, self.settings.models_max, record.model_id, model)
@@ -118,7 +119,7 @@ class Engine:
         actions = list[Action]()
         for model, kept in freed:
             if self.state.models.get(kept.alert.model_id) is not model:
-                actions.append(Noted(kept.alert.alert_id, Outcome.MODEL_EVICTED))  # by what came before it
+                actions.append(NoAction(kept.alert.alert_id, Outcome.MODEL_EVICTED))  # by what came before it
             elif kept.source:
                 actions += self._waiting.again(model, kept)
             else:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrain.engine.queue import Waiting
-from retrain.engine.requests import Register
-from retrain.messages.action import Action, Noted, PublishIncident
+from retrain.engine.queue import RequestQueue
+from retrain.engine.requests import RequestTracker
+from retrain.messages.action import Action, NoAction, PublishIncident
 from retrain.messages.alert import Alert
 from retrain.messages.incident import Incident
 from retrain.messages.outcome import Outcome
-from retrain.policy.case import Question
+from retrain.policy.case import RetrainCase
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState, close
@@ -22,20 +22,20 @@ class OwnDrift:
 
     settings: RetrainSettings
     state: EngineState
-    waiting: Waiting
+    waiting: RequestQueue
 
     def hold(self, model: ModelState, alert: Alert) -> list[Action]:
         """Ask for nothing while a storm is held or dismissed; what is worth a retrain waits for a person's word."""
-        decision = decide(Question.of(alert, model, model.now, self.settings))
+        decision = decide(RetrainCase.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             decision = Outcome.HELD_BY_STORM
             if self.state.storms[alert.column].holds(alert.model_id):
                 self.waiting.put(model, alert)
-        return [*self.waiting.release()[0], Noted(alert.alert_id, decision)]
+        return [*self.waiting.release()[0], NoAction(alert.alert_id, decision)]
 
     def absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Open or update the model's incident, and ask for a retrain if the rules agree."""
-        decision = decide(Question.of(alert, model, model.now, self.settings))
+        decision = decide(RetrainCase.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             self.waiting.put(model, alert)
             decision = Outcome.WAITING_FOR_ROOM
@@ -44,7 +44,7 @@ class OwnDrift:
         others, own = self.waiting.release(alert)
         if own:
             return others + own
-        return [*others, PublishIncident(model.incident, model.incident.reason), Noted(alert.alert_id, decision)]
+        return [*others, PublishIncident(model.incident, model.incident.reason), NoAction(alert.alert_id, decision)]
 
 
 def incident_with(model: ModelState, alert: Alert, decision: Outcome, *, is_new: bool, columns_max: int) -> Incident:
@@ -56,7 +56,7 @@ def incident_with(model: ModelState, alert: Alert, decision: Outcome, *, is_new:
 
 
 def make_last(
-    state: EngineState, register: Register, models_max: int, model_id: str, model: ModelState
+    state: EngineState, register: RequestTracker, models_max: int, model_id: str, model: ModelState
 ) -> list[Action]:
     """Make this model the one heard of last; forget the one heard of longest ago when there is no room."""
     models = state.models

@@ -9,27 +9,27 @@ from datetime import datetime
 from typing import Final
 
 from retrain.engine.priority_queue import Ranking
-from retrain.engine.requests import Register
+from retrain.engine.requests import RequestTracker
 from retrain.engine.withdrawals import renewed
-from retrain.messages.action import Action, Noted, PublishIncident, PublishRequest
+from retrain.messages.action import Action, NoAction, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
 from retrain.messages.incident import Incident
-from retrain.messages.lifecycle import Waiter
+from retrain.messages.lifecycle import Trigger
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest, TrainingWindow, later, request_for, training_window_of
 from retrain.messages.shift import strength_of
-from retrain.messages.silence import Kept
-from retrain.policy.case import Question
+from retrain.messages.silence import SuppressedAlert
+from retrain.policy.case import RetrainCase
 from retrain.policy.model_rules import ERROR
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState
 
 
-class Waiting:
+class RequestQueue:
     """Holds nothing of its own but what can be found again from `state`: who waits, in order."""
 
-    def __init__(self, settings: RetrainSettings, state: EngineState, register: Register) -> None:
+    def __init__(self, settings: RetrainSettings, state: EngineState, register: RequestTracker) -> None:
         self._settings = settings
         self._state = state
         self._register = register
@@ -41,12 +41,12 @@ class Waiting:
 
         `source` is where the alert came from, if it is not the model's own.
         """
-        waiter = Waiter(alert, source)
+        waiter = Trigger(alert, source)
         if model.waiting is None or self._rank(waiter) <= self._rank(model.waiting):
             model.waiting = waiter
             self._ranking.put(urgency(alert), alert.model_id)
 
-    def again(self, model: ModelState, kept: Kept) -> list[Action]:
+    def again(self, model: ModelState, kept: SuppressedAlert) -> list[Action]:
         """Let a model wait again with what a silence has kept back, and make the requests that there is room for."""
         self.put(model, kept.alert, kept.source)
         return self.release()[0]
@@ -74,7 +74,7 @@ class Waiting:
                 others += [*before, last]
         return others, ours
 
-    def _next(self) -> Iterator[tuple[ModelState, Waiter]]:
+    def _next(self) -> Iterator[tuple[ModelState, Trigger]]:
         """Whom there is room for; what a storm holds takes its place again when it is released."""
         while (first := self._ranking.first()) and self._budget.has_room(self._register.running):
             self._ranking.take()
@@ -84,18 +84,20 @@ class Waiting:
             if model and waiter and urgency(waiter.alert) == rank and self._state.may_ask(waiter):
                 yield model, waiter
 
-    def _ask(self, model: ModelState, waiter: Waiter, now: datetime, own: Alert | None) -> list[Action]:
+    def _ask(self, model: ModelState, waiter: Trigger, now: datetime, own: Alert | None) -> list[Action]:
         """The request of a model that waits, and its incident; `own` is the alert at hand, if it is of this model."""
         alert, source = waiter.alert, self._state.models.get(waiter.source)
         if waiter.source and not source:
             model.waiting = None
-            return [Noted(alert.alert_id, Outcome.MODEL_EVICTED)]
+            return [NoAction(alert.alert_id, Outcome.MODEL_EVICTED)]
         # On the alert at hand the rules have agreed just now.
         is_agreed, window = alert is own, training_window_of(alert)
-        decision = Outcome.REQUEST_MADE if is_agreed else decide(Question.of(alert, model, now, self._settings, source))
+        decision = (
+            Outcome.REQUEST_MADE if is_agreed else decide(RetrainCase.of(alert, model, now, self._settings, source))
+        )
         model.waiting = None
         if decision is not Outcome.REQUEST_MADE or window is None:
-            return [Noted(alert.alert_id, decision)]
+            return [NoAction(alert.alert_id, decision)]
         if source:
             return self._ask_for(source, model, waiter, window, now)
         # What a storm held may have no incident of its own yet.
@@ -106,7 +108,7 @@ class Waiting:
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
 
     def _ask_for(
-        self, source: ModelState, model: ModelState, waiter: Waiter, window: TrainingWindow, now: datetime
+        self, source: ModelState, model: ModelState, waiter: Trigger, window: TrainingWindow, now: datetime
     ) -> list[Action]:
         """The request of a model that uses a source which has moved: the incident is the source's."""
         incident = source.incident or Incident.opened(waiter.alert, "", now, Outcome.REQUEST_MADE)
@@ -117,7 +119,7 @@ class Waiting:
         return [PublishRequest(request)]
 
     def _begin(
-        self, model: ModelState, waiter: Waiter, incident: Incident, window: TrainingWindow, now: datetime
+        self, model: ModelState, waiter: Trigger, incident: Incident, window: TrainingWindow, now: datetime
     ) -> RetrainRequest:
         approval = self._settings.approval_of_training(waiter.alert.model_id)
         request = request_for(waiter.alert, incident, window, now, self._settings.expires_after_s, approval)
@@ -133,7 +135,7 @@ class Waiting:
             if model.waiting and self._state.may_ask(model.waiting)
         )
 
-    def _rank(self, waiter: Waiter) -> tuple[bool, Urgency]:
+    def _rank(self, waiter: Trigger) -> tuple[bool, Urgency]:
         return not self._state.may_ask(waiter), urgency(waiter.alert)
 
 

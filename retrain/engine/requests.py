@@ -19,10 +19,10 @@ from retrain.messages.action import Action, PublishDecision, answer
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
-from retrain.messages.lifecycle import MOVES, OPEN, RUNNING, RequestLife, RequestState, Waiter, refusal
+from retrain.messages.lifecycle import MOVES, OPEN, RUNNING, RequestRecord, RequestState, Trigger, refusal
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest, later
-from retrain.policy.case import Question
+from retrain.policy.case import RetrainCase
 from retrain.policy.rules import is_worth_it
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState, close
@@ -30,7 +30,7 @@ from retrain.state.state import EngineState, ModelState, close
 _BY_TIME = {True: (RequestState.EXPIRED, Outcome.EXPIRED), False: (RequestState.HELPED, Outcome.HELPED)}  # was it open?
 
 
-class Register:
+class RequestTracker:
     """Holds nothing of its own but what can be found again from `state`: ids, and deadlines in order."""
 
     def __init__(self, settings: RetrainSettings, state: EngineState) -> None:
@@ -41,12 +41,12 @@ class Register:
         self.running = sum(life.state in RUNNING for life in lives.values())  # requests with people or trainers
         self._deadlines = Ranking(self._current)
 
-    def begin(self, model: ModelState, request: RetrainRequest, waiter: Waiter) -> None:
+    def begin(self, model: ModelState, request: RetrainRequest, waiter: Trigger) -> None:
         """Keep a request that comes of this now, in place of the model's last one."""
         if last := model.last_request:
             del self._model_of[last.request_id]
         self._model_of[request.request_id] = request.model_id
-        self._put(model, RequestLife.begun(request, self._settings.wants_review(request.model_id), waiter, last))
+        self._put(model, RequestRecord.begun(request, self._settings.wants_review(request.model_id), waiter, last))
 
     def forget(self, model: ModelState) -> list[Action]:
         """End the request of a model that is forgotten."""
@@ -74,7 +74,7 @@ class Register:
         life = model.last_request
         if life is None or life.state is not RequestState.WATCHING:
             return []
-        if not is_worth_it(Question.of(alert, model, model.now, self._settings)):
+        if not is_worth_it(RetrainCase.of(alert, model, model.now, self._settings)):
             return []
         model.unhelpful += 1
         return [self.end(model, life, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
@@ -95,7 +95,7 @@ class Register:
             return [*ended, answer(control, refused, model_id, life)]
         return self._accept(model_id, model, life, control)
 
-    def _accept(self, model_id: str, model: ModelState, life: RequestLife, control: Control) -> list[Action]:
+    def _accept(self, model_id: str, model: ModelState, life: RequestRecord, control: Control) -> list[Action]:
         _, state, reason = MOVES[control.kind]
         now = max(control.at, life.changed_at)
         wait_s = self._settings.watch_s if control.kind is ControlKind.PROMOTE else self._settings.expires_after_s
@@ -114,14 +114,14 @@ class Register:
         return [*actions, answer(control, reason, model_id, life)]
 
     def end(
-        self, model: ModelState, life: RequestLife, state: RequestState, reason: Outcome, at: datetime | None = None
+        self, model: ModelState, life: RequestRecord, state: RequestState, reason: Outcome, at: datetime | None = None
     ) -> Action:
         """End a request without anybody's word."""
         life = replace(life, state=state, changed_at=max(at or life.changed_at, life.changed_at), trigger=None)
         self._put(model, life)
         return PublishDecision(Decision.by_itself(self._model_of[life.request_id], life, reason), reason)
 
-    def _put(self, model: ModelState, life: RequestLife) -> None:
+    def _put(self, model: ModelState, life: RequestRecord) -> None:
         before = model.last_request
         self.running += (life.state in RUNNING) - (before is not None and before.state in RUNNING)
         model.last_request = life

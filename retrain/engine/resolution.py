@@ -9,9 +9,9 @@ resolved ─► firing? ─► superseded: another alert of the series fires ins
 
 from __future__ import annotations
 
-from retrain.engine.queue import Waiting
+from retrain.engine.queue import RequestQueue
 from retrain.engine.silences import let_go, let_go_of_source
-from retrain.messages.action import Action, Noted, PublishIncident
+from retrain.messages.action import Action, NoAction, PublishIncident
 from retrain.messages.alert import Alert, Resolution
 from retrain.messages.outcome import Outcome
 from retrain.state.source import Standing
@@ -24,21 +24,21 @@ _REASON = {resolution: Outcome(resolution.value) for resolution in Resolution}
 class Firing:
     """Holds nothing of its own; `state` does."""
 
-    def __init__(self, state: EngineState, waiting: Waiting) -> None:
+    def __init__(self, state: EngineState, waiting: RequestQueue) -> None:
         self._state = state
         self._waiting = waiting
 
     def end(self, model: ModelState, alert: Alert) -> list[Action]:
         """What comes of an alert's end; the last action is the answer to it."""
         if alert.resolution is None or alert.alert_id not in model.firing:
-            return [*self._waiting.release()[0], Noted(alert.alert_id, Outcome.NOT_FIRING)]
+            return [*self._waiting.release()[0], NoAction(alert.alert_id, Outcome.NOT_FIRING)]
         let_go(self._state.silenced, alert)
         actions = list[Action]()
         if alert.resolution is not Resolution.SETTLED:
             del model.firing[alert.alert_id]
         if alert.resolution is Resolution.BACK_TO_NORMAL:
             actions = self._back(model, alert)
-        return [*actions, *self._waiting.release()[0], Noted(alert.alert_id, _REASON[alert.resolution])]
+        return [*actions, *self._waiting.release()[0], NoAction(alert.alert_id, _REASON[alert.resolution])]
 
     def _back(self, model: ModelState, alert: Alert) -> list[Action]:
         actions = list[Action]()
@@ -55,7 +55,7 @@ class Firing:
         if waiter is None or waiter.source != source:
             return []
         model.waiting = None
-        return [Noted(waiter.alert.alert_id, Outcome.WITHDRAWN)]
+        return [NoAction(waiter.alert.alert_id, Outcome.WITHDRAWN)]
 
     def _release_source(self, source: str) -> list[Action]:
         """What a source held for a person, and what its models wait for because of it, is asked for no more."""

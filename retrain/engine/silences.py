@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from retrain.messages.action import Action, Noted, PublishDecision
+from retrain.messages.action import Action, NoAction, PublishDecision
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
 from retrain.messages.outcome import Outcome
-from retrain.messages.silence import Kept, Silence
+from retrain.messages.silence import Silence, SuppressedAlert
 from retrain.policy.settings import RetrainSettings
 from retrain.state.dedup import series_of
 from retrain.state.state import EngineState, ModelState, close
@@ -27,7 +27,7 @@ SILENCES_MAX = 200  # known at once, those included that a word has ended and `u
 
 SILENCE_KINDS = frozenset({ControlKind.SILENCE, ControlKind.UNSILENCE})
 
-Again = list[tuple[ModelState, Kept]]  # what is to be judged again
+Again = list[tuple[ModelState, SuppressedAlert]]  # what is to be judged again
 
 
 class Silences:
@@ -72,7 +72,7 @@ class Silences:
         actions = keep(self._state.silenced, alert, is_new)
         if silence.alerts & (silence.alerts - 1) == 0:  # at doublings, so that a storm is a few records
             actions.append(_by_itself(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
-        return [*actions, Noted(alert.alert_id, Outcome.SILENCED)]
+        return [*actions, NoAction(alert.alert_id, Outcome.SILENCED)]
 
     def _begin(self, control: Control, known: Silence | None) -> list[Action]:
         silences, now = self._state.silences, self._state.now
@@ -114,11 +114,11 @@ class Silences:
             kept = silenced.pop(series)
             model, alert = self._state.models.get(kept.alert.model_id), kept.alert
             if model is None:
-                actions.append(Noted(alert.alert_id, Outcome.MODEL_EVICTED))
+                actions.append(NoAction(alert.alert_id, Outcome.MODEL_EVICTED))
             elif model.is_before_promotion(alert):
-                actions.append(Noted(alert.alert_id, Outcome.BEFORE_PROMOTION))
+                actions.append(NoAction(alert.alert_id, Outcome.BEFORE_PROMOTION))
             elif alert.model_version in model.versions.older:
-                actions.append(Noted(alert.alert_id, Outcome.OLDER_VERSION))
+                actions.append(NoAction(alert.alert_id, Outcome.OLDER_VERSION))
             else:
                 model.now = max(model.now, self._state.now or model.now)
                 if model.is_quiet(alert, self._settings.incident_quiet_s):
@@ -138,7 +138,7 @@ def _by_itself(silence: Silence, reason: Outcome, at: datetime, model_id: str = 
 KEPT_MAX = 20_000  # series; beyond, the alert that was silenced longest ago is dropped
 
 
-def keep(kept: dict[str, Kept], alert: Alert, is_new: bool, source: str = "") -> list[Action]:
+def keep(kept: dict[str, SuppressedAlert], alert: Alert, is_new: bool, source: str = "") -> list[Action]:
     """Keep an alert unless a newer one of its series is kept already; returns what is dropped for it, by name."""
     series = _series(alert, source)
     before = kept.pop(series, None)
@@ -146,26 +146,26 @@ def keep(kept: dict[str, Kept], alert: Alert, is_new: bool, source: str = "") ->
         kept[series] = before
         return []
     same = before if before and before.alert.alert_id == alert.alert_id else None
-    kept[series] = Kept(alert, is_new or (same is not None and same.is_new), source)
+    kept[series] = SuppressedAlert(alert, is_new or (same is not None and same.is_new), source)
     if len(kept) <= KEPT_MAX:
         return []
     dropped = kept.pop(next(iter(kept)))
-    return [Noted(dropped.alert.alert_id, Outcome.SILENCED_DROPPED)]
+    return [NoAction(dropped.alert.alert_id, Outcome.SILENCED_DROPPED)]
 
 
-def let_go(kept: dict[str, Kept], alert: Alert) -> None:
+def let_go(kept: dict[str, SuppressedAlert], alert: Alert) -> None:
     """Keep an alert no longer, as it is over."""
     series = _series(alert, "")
     if (known := kept.get(series)) and known.alert.alert_id == alert.alert_id:
         del kept[series]
 
 
-def let_go_of_source(kept: dict[str, Kept], source: str) -> list[Action]:
+def let_go_of_source(kept: dict[str, SuppressedAlert], source: str) -> list[Action]:
     """Keep nothing any more that came to models because of this source; returns what is let go, by name."""
     found = {series: one.alert.alert_id for series, one in kept.items() if one.source == source}
     for series in found:
         del kept[series]
-    return [Noted(alert_id, Outcome.WITHDRAWN) for alert_id in found.values()]
+    return [NoAction(alert_id, Outcome.WITHDRAWN) for alert_id in found.values()]
 
 
 def _series(alert: Alert, source: str) -> str:

@@ -16,20 +16,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retrain.engine.incidents import incident_with, make_last
-from retrain.engine.queue import Waiting
-from retrain.engine.requests import Register
-from retrain.messages.action import Action, Noted, PublishDecision, PublishIncident, PublishRequest
+from retrain.engine.queue import RequestQueue
+from retrain.engine.requests import RequestTracker
+from retrain.messages.action import Action, NoAction, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.lifecycle import RequestState
 from retrain.messages.outcome import Outcome
-from retrain.policy.case import Question
+from retrain.policy.case import RetrainCase
 from retrain.policy.rules import decide
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
-from retrain.state.source import Shared, Standing
+from retrain.state.source import SourceState, Standing
 from retrain.state.state import EngineState, ModelState, close
 
 _STATES = {Standing.RELEASED: RequestState.APPROVED, Standing.DISMISSED: RequestState.REJECTED}
@@ -42,13 +42,13 @@ class Sources:
     settings: RetrainSettings
     state: EngineState
     users: Users
-    register: Register
-    waiting: Waiting
+    register: RequestTracker
+    waiting: RequestQueue
 
     def drifted(self, source: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Absorb an alert of a source in its incident, and ask for its models, or hold that, if it is worth it."""
         shared = self.users.of(alert)
-        decision = decide(Question.of(alert, source, source.now, self.settings, users=len(shared.models)))
+        decision = decide(RetrainCase.of(alert, source, source.now, self.settings, users=len(shared.models)))
         incident = incident_with(source, alert, decision, is_new=is_new, columns_max=self.settings.columns_max)
         if incident.incident_id != shared.incident_id:
             shared.incident_id, shared.standing, shared.held = incident.incident_id, Standing.FREE, None
@@ -59,7 +59,7 @@ class Sources:
         decision, actions = _verdict(decision, actions + self.waiting.release()[0], shared, alert)
         is_held = shared.standing is Standing.HELD
         source.incident = replace(source.incident, decision=Outcome.HELD_FOR_SOURCE if is_held else decision)
-        return [*actions, PublishIncident(source.incident, source.incident.reason), Noted(alert.alert_id, decision)]
+        return [*actions, PublishIncident(source.incident, source.incident.reason), NoAction(alert.alert_id, decision)]
 
     def pass_time(self, now: datetime) -> list[Action]:
         """End what nobody has judged before it became quiet."""
@@ -82,7 +82,7 @@ class Sources:
                 return self._told(source_id, model, shared, control)
         return None
 
-    def _told(self, source_id: str, source: ModelState, shared: Shared, control: Control) -> list[Action]:
+    def _told(self, source_id: str, source: ModelState, shared: SourceState, control: Control) -> list[Action]:
         target = {ControlKind.APPROVE: Standing.RELEASED, ControlKind.REJECT: Standing.DISMISSED}.get(control.kind)
         if target is None or shared.standing is not Standing.HELD:
             why = Outcome.ALREADY_SO if shared.standing is target else Outcome.TOO_LATE
@@ -95,7 +95,7 @@ class Sources:
             asked.append(PublishIncident(source.incident, reason))
         return [*asked, _answer(source_id, shared, control, reason)]
 
-    def _worth_it(self, shared: Shared, alert: Alert) -> tuple[Outcome, list[Action]]:
+    def _worth_it(self, shared: SourceState, alert: Alert) -> tuple[Outcome, list[Action]]:
         """What becomes of an alert that is worth a retrain of the source's models."""
         if shared.standing is Standing.FREE and 0 < (self.settings.storm_models_min or 0) <= len(shared.models):
             shared.standing = Standing.HELD
@@ -106,7 +106,7 @@ class Sources:
             return Outcome.SOURCE_DISMISSED, []
         return Outcome.WAITING_FOR_ROOM, self._ask(shared, alert)
 
-    def _ask(self, shared: Shared, alert: Alert) -> list[Action]:
+    def _ask(self, shared: SourceState, alert: Alert) -> list[Action]:
         """Let each of the models wait with the alert, under its own name, that was not promoted since it fired."""
         actions, now = list[Action](), self.state.now or alert.event_time
         for model_id in shared.models:
@@ -119,10 +119,12 @@ class Sources:
         return actions
 
 
-def _verdict(decision: Outcome, actions: list[Action], shared: Shared, alert: Alert) -> tuple[Outcome, list[Action]]:
+def _verdict(
+    decision: Outcome, actions: list[Action], shared: SourceState, alert: Alert
+) -> tuple[Outcome, list[Action]]:
     """What came of an alert whose models were to be asked for; and the actions but for each model's own verdict."""
-    of_models = [a.reason for a in actions if isinstance(a, Noted) and a.alert_id == alert.alert_id]
-    actions = [a for a in actions if not (isinstance(a, Noted) and a.alert_id == alert.alert_id)]
+    of_models = [a.reason for a in actions if isinstance(a, NoAction) and a.alert_id == alert.alert_id]
+    actions = [a for a in actions if not (isinstance(a, NoAction) and a.alert_id == alert.alert_id)]
     if decision is Outcome.WAITING_FOR_ROOM:
         if any(isinstance(a, PublishRequest) and a.request.model_id in shared.models for a in actions):
             decision = Outcome.REQUEST_MADE
@@ -131,7 +133,7 @@ def _verdict(decision: Outcome, actions: list[Action], shared: Shared, alert: Al
     return decision, actions
 
 
-def _answer(source_id: str, shared: Shared, control: Control, reason: Outcome) -> Action:
+def _answer(source_id: str, shared: SourceState, control: Control, reason: Outcome) -> Action:
     state = _STATES.get(shared.standing, RequestState.REQUESTED)
     return PublishDecision(replace(Decision.answer(control, reason, source_id), state=state), reason)
 
@@ -156,21 +158,21 @@ class Users:
             if of_source and of_source.uses(model_id):
                 self._add(shared, [model_id])
 
-    def of(self, alert: Alert) -> Shared:
+    def of(self, alert: Alert) -> SourceState:
         """What is known of the alert's source; its models found anew where the settings are others than they were."""
         source = self.settings_of.get(alert.model_id.removeprefix(SOURCE_PREFIX))
         if source is None:
-            return Shared([])
+            return SourceState([])
         shared = self.state.sources.get(alert.model_id)
         if shared is None:
-            shared = self.state.sources[alert.model_id] = Shared([])
+            shared = self.state.sources[alert.model_id] = SourceState([])
         if shared.patterns != source.models:
             shared.patterns, shared.models = list(source.models), {}
             self._add(shared, [*source.named(), *(name for name in self.state.models if source.uses(name))])
         self._add(shared, [name for name in alert.models if source.uses(name)])
         return shared
 
-    def _add(self, shared: Shared, names: Iterable[str]) -> None:
+    def _add(self, shared: SourceState, names: Iterable[str]) -> None:
         for name in names:
             if len(shared.models) < self.models_max and not name.startswith(SOURCE_PREFIX):
                 shared.models[name] = None

@@ -24,7 +24,7 @@ from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import RequestState
 from retrain.messages.outcome import Outcome
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState
 from retrain.state.storm import Storm, StormState, publish_storm
@@ -62,7 +62,7 @@ class Storms:
             storm.incident,
             last_alert_at=now,
             alerts=storm.incident.alerts + 1,
-            columns=max(storm.incident.columns, (Move.of(alert),), key=lambda moves: moves[0].strength),
+            columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda moves: moves[0].strength),
         )
         if storm.state is StormState.HELD and len(storm.models) >= 2 * storm.incident.model_count:
             return [publish_storm(storm, Outcome.STORM_GREW)]

@@ -14,15 +14,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from retrain.engine.requests import Register
+from retrain.engine.requests import RequestTracker
 from retrain.messages.action import Action
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
-from retrain.messages.lifecycle import RequestLife, RequestState
+from retrain.messages.lifecycle import RequestRecord, RequestState
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
-from retrain.messages.shift import Move
-from retrain.policy.case import Question
+from retrain.messages.shift import Shift
+from retrain.policy.case import RetrainCase
 from retrain.policy.inhibition import is_faulty
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState, close
@@ -31,7 +31,7 @@ from retrain.state.state import EngineState, ModelState, close
 class Withdrawals:
     """Holds nothing of its own."""
 
-    def __init__(self, settings: RetrainSettings, state: EngineState, register: Register) -> None:
+    def __init__(self, settings: RetrainSettings, state: EngineState, register: RequestTracker) -> None:
         self._settings = settings
         self._state = state
         self._register = register
@@ -63,7 +63,7 @@ class Withdrawals:
         if life is None or life.trigger is None or not reasons:
             return []
         standing = [move for move in reasons if not self._is_no_reason(model, move.column)]
-        if Question.of(life.trigger.alert, model, model.now, self._settings).is_met_among(standing):
+        if RetrainCase.of(life.trigger.alert, model, model.now, self._settings).is_met_among(standing):
             return []
         column = life.trigger.alert.column
         # Where its own column stands, what had to move with it does not: a fault takes that back, a storm does not.
@@ -92,25 +92,25 @@ class Withdrawals:
                 actions.append(self._withdraw(model, life, Outcome.WITHDRAWN_BY_DATA_FAULT, now))
         return actions
 
-    def _withdraw(self, model: ModelState, life: RequestLife, reason: Outcome, now: datetime) -> Action:
+    def _withdraw(self, model: ModelState, life: RequestRecord, reason: Outcome, now: datetime) -> Action:
         return self._register.end(model, life, RequestState.WITHDRAWN, reason, now)
 
-    def _is_recent(self, life: RequestLife, now: datetime, within_s: float) -> bool:
+    def _is_recent(self, life: RequestRecord, now: datetime, within_s: float) -> bool:
         return (now - life.requested_at).total_seconds() < within_s
 
     def _is_no_reason(self, model: ModelState, column: str) -> bool:
         return not self._state.is_calm(column) or is_faulty(model.faults, column, model.now, self._settings)
 
 
-def _reasons(model: ModelState) -> list[Move]:
+def _reasons(model: ModelState) -> list[Shift]:
     """What moved of the model's own, which its request is about; nothing where it came of a source."""
     trigger = model.last_request.trigger if model.last_request else None
     if trigger is None or trigger.source:
         return []
-    return [Move.of(trigger.alert), *(model.incident.columns if model.incident else ())]
+    return [Shift.of(trigger.alert), *(model.incident.columns if model.incident else ())]
 
 
-def renewed(request: RetrainRequest, last: RequestLife | None) -> RetrainRequest:
+def renewed(request: RetrainRequest, last: RequestRecord | None) -> RetrainRequest:
     """The request, under an id of its own if the model's last one was withdrawn: it may be of the same alert."""
     if last is None or last.state is not RequestState.WITHDRAWN:
         return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from retrain.messages.control import Control
 from retrain.messages.decision import Decision
 from retrain.messages.incident import Incident
-from retrain.messages.lifecycle import RequestLife
+from retrain.messages.lifecycle import RequestRecord
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
 from retrain.messages.value import record
@@ -36,16 +36,16 @@ class PublishDecision:
 
 
 @record
-class Noted:
+class NoAction:
     """No request came of this alert, and this is why. Nothing to publish."""
 
     alert_id: str
     reason: Outcome
 
 
-Action = PublishIncident | PublishRequest | PublishDecision | Noted
+Action = PublishIncident | PublishRequest | PublishDecision | NoAction
 
 
-def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Action:
+def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestRecord | None = None) -> Action:
     """The answer to a control record about a request that stands now as `life` says."""
     return PublishDecision(Decision.answer(control, reason, model_id, life), reason)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from retrain.messages.control import Control
-from retrain.messages.lifecycle import RequestLife, RequestState
+from retrain.messages.lifecycle import RequestRecord, RequestState
 from retrain.messages.outcome import Outcome
 from retrain.messages.silence import Silence
 
@@ -35,7 +35,7 @@ class Decision:
     silence: Silence | None = None  # as it stands after the decision; null when it is about a request
 
     @classmethod
-    def by_itself(cls, model_id: str, life: RequestLife, reason: Outcome) -> Decision:
+    def by_itself(cls, model_id: str, life: RequestRecord, reason: Outcome) -> Decision:
         """What time or an alert has made of a request, which stands as `life` says."""
         return cls(
             request_id=life.request_id,
@@ -57,7 +57,9 @@ class Decision:
         return cls(silence.silence_id, model_id, None, reason, at, None, "", "", "", {}, {}, silence)
 
     @classmethod
-    def answer(cls, control: Control, reason: Outcome, model_id: str = "", life: RequestLife | None = None) -> Decision:
+    def answer(
+        cls, control: Control, reason: Outcome, model_id: str = "", life: RequestRecord | None = None
+    ) -> Decision:
         """What a control record has done, or why it has done nothing, to a request that stands now as `life` says."""
         return cls(
             request_id=control.request_id,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
 from retrain.messages.outcome import Outcome
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 from retrain.messages.value import record
 
 
@@ -36,7 +36,7 @@ class Incident:
     model_version: str  # "" while no event has named one
     opened_at: datetime  # UTC
     last_alert_at: datetime  # UTC
-    columns: tuple[Move, ...]  # what moved, strongest first; one entry a column and detector, its strongest
+    columns: tuple[Shift, ...]  # what moved, strongest first; one entry a column and detector, its strongest
     alerts: int  # alerts absorbed, the first one included; `firing` and `ready` of one alert count once
     request_id: str | None  # the latest retrain request that came of it
     reason: Outcome  # why this record was published: the last change of the incident
@@ -54,7 +54,7 @@ class Incident:
             model_version=version,
             opened_at=now,
             last_alert_at=now,
-            columns=(Move.of(alert),),
+            columns=(Shift.of(alert),),
             alerts=1,
             request_id=None,
             reason=Outcome.INCIDENT_OPENED,
@@ -69,7 +69,7 @@ class Incident:
             self,
             model_version=version,
             last_alert_at=now,
-            columns=_with_move(self.columns, Move.of(alert), columns_max),
+            columns=_with_move(self.columns, Shift.of(alert), columns_max),
             alerts=self.alerts + is_new,
             reason=Outcome.ABSORBED,
             decision=decision,
@@ -79,7 +79,7 @@ class Incident:
         return replace(self, state=IncidentState.CLOSED, reason=reason)
 
 
-def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[Move, ...]:
+def _with_move(moves: tuple[Shift, ...], move: Shift, columns_max: int) -> tuple[Shift, ...]:
     """The moves with this one among them, unless a stronger one of its series stands there already."""
     rest = []
     for other in moves:
@@ -91,5 +91,5 @@ def _with_move(moves: tuple[Move, ...], move: Move, columns_max: int) -> tuple[M
     return tuple(sorted(rest, key=_strongest_first)[:columns_max])
 
 
-def _strongest_first(move: Move) -> tuple[float, str, str, str]:
+def _strongest_first(move: Shift) -> tuple[float, str, str, str]:
     return -move.strength, *move.series

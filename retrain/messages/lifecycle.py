@@ -76,7 +76,7 @@ REFUSALS = frozenset(
 
 
 @record
-class RequestLife:
+class RequestRecord:
     """A model's last request, as it stands."""
 
     request_id: str
@@ -90,11 +90,13 @@ class RequestLife:
     challenger: str = ""  # its version
     promoted_at: datetime | None = None
     promoted_before: datetime | None = None  # the same of the last request before that came so far
-    trigger: Waiter | None = None  # what it was made of, as long as nobody has said anything: it may be withdrawn
+    trigger: Trigger | None = None  # what it was made of, as long as nobody has said anything: it may be withdrawn
     asked_before: datetime | None = None  # when the model was asked for before, which counts if this is withdrawn
 
     @classmethod
-    def begun(cls, request: RetrainRequest, review: bool, trigger: Waiter, last: RequestLife | None) -> RequestLife:
+    def begun(
+        cls, request: RetrainRequest, review: bool, trigger: Trigger, last: RequestRecord | None
+    ) -> RequestRecord:
         """The life of a request that comes of this, after the model's `last` one."""
         is_free = request.approval is Approval.NOT_REQUIRED
         return cls(
@@ -133,14 +135,14 @@ class RequestLife:
 
 
 @record
-class Waiter:
+class Trigger:
     """An alert under the model's own name, and where it came from."""
 
     alert: Alert
     source: str = ""  # `source:<name>`; "" when the alert is the model's own
 
 
-def refusal(life: RequestLife, control: Control, distinct_actors: bool) -> Outcome | None:
+def refusal(life: RequestRecord, control: Control, distinct_actors: bool) -> Outcome | None:
     """Why this can't be said of a request that stands so; None if it can."""
     allowed, target, _ = MOVES[control.kind]
     if life.state in allowed:

@@ -90,7 +90,7 @@ class Outcome(StrEnum):
     TOO_MANY_SILENCES = "too_many_silences"  # end one first
 
 
-MEANING: Mapping[Outcome, str] = MappingProxyType(
+DESCRIPTIONS: Mapping[Outcome, str] = MappingProxyType(
     {
         Outcome.REQUEST_MADE: "all rules agree",
         Outcome.SOURCE_WITHOUT_MODEL: "no model is known to use the source",

@@ -13,7 +13,7 @@ from typing import Literal
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
 from retrain.messages.incident import Incident
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 from retrain.messages.value import record
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -59,7 +59,7 @@ class RetrainRequest:
     model_version: str  # the version that drifted; "" when events name none
     reason: RequestReason
     incident_id: str
-    evidence: tuple[Move, ...]  # what moved, strongest first; the triggering alert last if not among those kept
+    evidence: tuple[Shift, ...]  # what moved, strongest first; the triggering alert last if not among those kept
     training_window: tuple[TrainingWindow, ...]  # at least one
     requested_at: datetime  # UTC, event time
     expires_at: datetime  # UTC, event time, exclusive: from here on the request is no longer open
@@ -94,7 +94,7 @@ def request_for(
     alert: Alert, incident: Incident, window: TrainingWindow, now: datetime, expires_after_s: float, approval: Approval
 ) -> RetrainRequest:
     """The request that this alert, being the latest of this incident, makes at event time `now`."""
-    trigger = Move.of(alert)
+    trigger = Shift.of(alert)
     return RetrainRequest(
         request_id=derived_id("retrain", alert.model_id, alert.alert_id, name=alert.model_id),
         model_id=alert.model_id,

@@ -9,7 +9,7 @@ from retrain.messages.value import record
 
 
 @record
-class Move:
+class Shift:
     """What one detector says moved: the facts of an alert that people and pipelines ask for."""
 
     alert_id: str
@@ -25,7 +25,7 @@ class Move:
     segment: str = ""  # in which it moved; "" for the model as a whole
 
     @classmethod
-    def of(cls, alert: Alert) -> Move:
+    def of(cls, alert: Alert) -> Shift:
         """What this alert says moved."""
         return cls(
             alert_id=alert.alert_id,

@@ -41,7 +41,7 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SuppressedAlert:
     """The newest silenced alert of a series: it is judged when no silence fits it any more."""
 
     alert: Alert

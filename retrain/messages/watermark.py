@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Watermark:
     """Some event that a unit has folded is of this time or a later one, and none before it was."""
 
     unit: str

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 
 ERROR: Final = "error"  # the column that the errors of predictions are watched in
 PREDICTION: Final = "prediction"
@@ -64,7 +64,7 @@ class ModelRules:
         """What the effect of this feature is multiplied with."""
         return next((weight for pattern, weight in self.importance.items() if fnmatchcase(column, pattern)), 1.0)
 
-    def judge(self, move: Move | None, others: Iterable[Move], age_s: float) -> Met:
+    def judge(self, move: Shift | None, others: Iterable[Shift], age_s: float) -> Match:
         """Whether an alert that says `move` is worth a retrain of a model of this age, of which `others` moved too.
 
         `move` is None if it is too small to count.
@@ -76,12 +76,12 @@ class ModelRules:
             if not any(rule.met(self, [move] if move else [], age_s) for rule in rules):
                 continue
             if all(rule.met(self, moves, age_s) for rule in rules):
-                return Met.ALL
+                return Match.ALL
             partly = True
-        return Met.PARTLY if partly else Met.NONE
+        return Match.PARTLY if partly else Match.NONE
 
 
-class Met(Enum):
+class Match(Enum):
     """How much of an entry of `when` is met."""
 
     ALL = auto()
@@ -92,7 +92,7 @@ class Met(Enum):
 class ModelRule(Protocol):
     """What can be asked of what has moved, and of the model's age in seconds."""
 
-    def met(self, rules: ModelRules, moves: list[Move], age_s: float) -> bool:
+    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:
         """Whether one of these moves, or the age, meets the rule."""
         ...
 
@@ -100,21 +100,21 @@ class ModelRule(Protocol):
 class OnErrorDrift:
     """The errors of the predictions are not what they were: labels say so."""
 
-    def met(self, rules: ModelRules, moves: list[Move], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
+    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
         return any(move.column == ERROR for move in moves)
 
 
 class OnPredictionDrift:
     """The model says other things than it did."""
 
-    def met(self, rules: ModelRules, moves: list[Move], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
+    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
         return any(move.column == PREDICTION for move in moves)
 
 
 class OnFeatureDrift:
     """A feature has moved by enough, as important as it is."""
 
-    def met(self, rules: ModelRules, moves: list[Move], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
+    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
         return any(
             move.strength * rules.importance_of(move.column) >= rules.strength_min
             for move in moves
@@ -125,7 +125,7 @@ class OnFeatureDrift:
 class OnAge:
     """The version has served for long."""
 
-    def met(self, rules: ModelRules, moves: list[Move], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
+    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
         return rules.age_s is not None and age_s >= rules.age_s
 
 

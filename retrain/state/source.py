@@ -22,7 +22,7 @@ class Standing(StrEnum):
 
 
 @dataclass(slots=True)
-class Shared:
+class SourceState:
     """One source: its models, and how its open incident stands."""
 
     patterns: list[str]  # under which the models were found

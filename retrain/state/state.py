@@ -11,11 +11,11 @@ from datetime import datetime
 from retrain.messages.action import Action, PublishIncident
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.lifecycle import RequestLife, Waiter
+from retrain.messages.lifecycle import RequestRecord, Trigger
 from retrain.messages.outcome import Outcome
-from retrain.messages.silence import Kept, Silence
+from retrain.messages.silence import Silence, SuppressedAlert
 from retrain.state.dedup import SeriesMark, series_of
-from retrain.state.source import Shared
+from retrain.state.source import SourceState
 from retrain.state.storm import Storm, StormState
 from retrain.state.versions import Versions
 
@@ -32,8 +32,8 @@ class ModelState:
     now: datetime  # running maximum of the event times of its alerts
     versions: Versions
     incident: Incident | None = None
-    last_request: RequestLife | None = None
-    waiting: Waiter | None = None  # worth a retrain, and waiting for room in the fleet's budget
+    last_request: RequestRecord | None = None
+    waiting: Trigger | None = None  # worth a retrain, and waiting for room in the fleet's budget
     unhelpful: int = 0  # promotions in a row that did not help
     faults: dict[str, datetime] = field(default_factory=dict)  # column -> when a fault of its data was last told
     firing: dict[str, str] = field(default_factory=dict)  # id of an alert that is not over -> its column
@@ -109,9 +109,11 @@ class EngineState:
     now: datetime | None = None  # the fleet's: running maximum of the times of alerts and marks
     columns: dict[str, dict[str, datetime]] = field(default_factory=dict)  # column -> model -> its last alert, by `now`
     storms: dict[str, Storm] = field(default_factory=dict)  # by column
-    sources: dict[str, Shared] = field(default_factory=dict)  # by `source:<name>`; those that settings name
+    sources: dict[str, SourceState] = field(default_factory=dict)  # by `source:<name>`; those that settings name
     silences: dict[str, Silence] = field(default_factory=dict)  # by id, in the order in which they began
-    silenced: dict[str, Kept] = field(default_factory=dict)  # by series; the one silenced longest ago comes first
+    silenced: dict[str, SuppressedAlert] = field(
+        default_factory=dict
+    )  # by series; the one silenced longest ago comes first
 
     def is_calm(self, column: str) -> bool:
         """Whether alerts of the column count as their models' own."""
@@ -123,7 +125,7 @@ class EngineState:
         waiting = model.waiting if (model := self.models.get(model_id)) else None
         return waiting is not None and not waiting.source and waiting.alert.column == column
 
-    def may_ask(self, waiter: Waiter) -> bool:
+    def may_ask(self, waiter: Trigger) -> bool:
         """Whether no storm holds it back. Sources are in no storm; they have their own incidents."""
         return bool(waiter.source) or self.is_calm(waiter.alert.column)
 

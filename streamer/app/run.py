@@ -20,7 +20,7 @@ from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.runtime.loop import Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.metrics import Metrics
-from streamer.telemetry.observers import MetricsObserver, Observers, Progress, ProgressLog
+from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
 from streamer.telemetry.watchdog import Watchdog
 
 POLL_RECORDS_MAX = 100_000
@@ -33,7 +33,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
 
     Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
     or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
-    made from, and `Doubt` when a commit's outcome is not certain.
+    made from, and `InDoubtError` when a commit's outcome is not certain.
     """
     from streamer.app.provisioning import check_needed, needed_topics
     from streamer.eventlog.kafka.admin import preflight
@@ -63,7 +63,9 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         store = open_store(config)
         keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
-        observer = Observers(MetricsObserver(metrics, lag), ProgressLog(clock, lag), Progress(progressed, clock))
+        observer = Observers(
+            MetricsObserver(metrics, lag), ProgressLog(clock, lag), ProgressObserver(progressed, clock)
+        )
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
         metrics.ready(False)

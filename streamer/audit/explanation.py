@@ -12,7 +12,7 @@ from retrain.messages.alert import Alert
 from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.outcome import MEANING, Outcome
+from retrain.messages.outcome import DESCRIPTIONS, Outcome
 from streamer.audit.trail import Trail
 
 BY_REQUESTS: Final = frozenset({Outcome.REQUEST_OPEN, Outcome.COOLING_DOWN, Outcome.BACKING_OFF})
@@ -21,7 +21,7 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class AlertOutcome:
     """One decision on an alert."""
 
     decision: Outcome | None  # None: nothing on record says
@@ -43,35 +43,35 @@ class Fates:
         self._silences = [(one, ends.get(one.request_id, NEVER)) for one in began]
         self._storms = list(_storms(trail))
 
-    def of(self, alert: Alert) -> list[Fate]:
+    def of(self, alert: Alert) -> list[AlertOutcome]:
         """The decisions on an alert in one of its states, in order; at least one."""
         return list(self._on_record(alert)) or [self._passed_over(alert)]
 
-    def _on_record(self, alert: Alert) -> Iterator[Fate]:
+    def _on_record(self, alert: Alert) -> Iterator[AlertOutcome]:
         for began, ended in self._silences:
             if began.silence and began.silence.matcher.fits(alert) and began.at <= alert.event_time < ended:
-                text = f"{MEANING[Outcome.SILENCED]}, of {began.actor} until {clock(began.silence.until)}"
-                yield Fate(Outcome.SILENCED, began.request_id, text)
+                text = f"{DESCRIPTIONS[Outcome.SILENCED]}, of {began.actor} until {clock(began.silence.until)}"
+                yield AlertOutcome(Outcome.SILENCED, began.request_id, text)
         for storm, ended in self._storms:
             is_its = storm.model_id == FLEET_PREFIX + alert.column and not alert.model_id.startswith(SOURCE_PREFIX)
             if is_its and storm.opened_at <= alert.event_time <= ended:
-                yield Fate(Outcome.HELD_BY_STORM, storm.incident_id, MEANING[Outcome.HELD_BY_STORM])
+                yield AlertOutcome(Outcome.HELD_BY_STORM, storm.incident_id, DESCRIPTIONS[Outcome.HELD_BY_STORM])
         for incident in self._joined[alert.alert_id]:
             is_own = incident.model_id == alert.model_id and incident.last_alert_at >= alert.event_time
             if is_own and incident.state is IncidentState.OPEN:
-                yield Fate(incident.decision, incident.incident_id, self._in_words(alert, incident.decision))
+                yield AlertOutcome(incident.decision, incident.incident_id, self._in_words(alert, incident.decision))
                 return
 
-    def _passed_over(self, alert: Alert) -> Fate:
+    def _passed_over(self, alert: Alert) -> AlertOutcome:
         for one in self._trail.decisions:
             is_own = one.model_id == alert.model_id and one.reason is Outcome.PROMOTED
             if is_own and alert.at.event_time <= one.at:
-                text = f"{MEANING[Outcome.BEFORE_PROMOTION]}: promoted {clock(one.at)}"
-                return Fate(Outcome.BEFORE_PROMOTION, one.request_id, text)
-        return Fate(None, "", "a repeat, of an older version, or not decided yet")
+                text = f"{DESCRIPTIONS[Outcome.BEFORE_PROMOTION]}: promoted {clock(one.at)}"
+                return AlertOutcome(Outcome.BEFORE_PROMOTION, one.request_id, text)
+        return AlertOutcome(None, "", "a repeat, of an older version, or not decided yet")
 
     def _in_words(self, alert: Alert, decision: Outcome) -> str:
-        text = MEANING.get(decision, "")
+        text = DESCRIPTIONS.get(decision, "")
         if decision is Outcome.EFFECT_TOO_SMALL:
             return f"{text}: {number(alert.effect)} {alert.effect_unit}"
         if decision not in BY_REQUESTS:

@@ -19,7 +19,7 @@ from streamer.eventlog.base import Records
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RequestStatus:
     """One request, or held storm, as it stands."""
 
     request_id: str  # of a storm: the id of its incident
@@ -36,14 +36,14 @@ class Standing:
         return self.state not in OPEN and self.state is not RequestState.WATCHING
 
 
-class Ledger:
+class RequestLedger:
     """Takes records of these topics, in any order of topics, and tells how things stand."""
 
     def __init__(self, topics: OutputTopics) -> None:
         self._topics = topics
-        self._made: dict[str, Standing] = {}
-        self._changed: dict[str, Standing] = {}
-        self._storms: dict[str, Standing] = {}
+        self._made: dict[str, RequestStatus] = {}
+        self._changed: dict[str, RequestStatus] = {}
+        self._storms: dict[str, RequestStatus] = {}
 
     def read(self, stretches: Iterable[Records]) -> None:
         """Take these records. Raises `msgspec.MsgspecError` for one that Driftline has not written."""
@@ -58,7 +58,7 @@ class Ledger:
                 else:
                     self._change(msgspec.json.decode(value, type=Decision))
 
-    def standings(self) -> Sequence[Standing]:
+    def standings(self) -> Sequence[RequestStatus]:
         """All requests and held storms that the topics hold, the one that changed last at the end."""
         return sorted((self._made | self._changed | self._storms).values(), key=lambda one: (one.since, one.request_id))
 
@@ -68,7 +68,7 @@ class Ledger:
         is_held = incident.model_id.startswith(FLEET_PREFIX) or incident.decision is Outcome.HELD_FOR_SOURCE
         is_over = incident.state is IncidentState.CLOSED
         if is_held and not is_over:
-            self._storms[incident.incident_id] = Standing(
+            self._storms[incident.incident_id] = RequestStatus(
                 request_id=incident.incident_id,
                 model_id=incident.model_id,
                 state=RequestState.REQUESTED,
@@ -83,7 +83,7 @@ class Ledger:
         is_of_incident = decision.model_id.startswith((FLEET_PREFIX, SOURCE_PREFIX))
         if decision.state is None or decision.reason in REFUSALS or is_of_incident:
             return
-        self._changed[decision.request_id] = Standing(
+        self._changed[decision.request_id] = RequestStatus(
             request_id=decision.request_id,
             model_id=decision.model_id,
             state=decision.state,
@@ -95,9 +95,9 @@ class Ledger:
         )
 
 
-def _made(request: RetrainRequest) -> Standing:
+def _made(request: RetrainRequest) -> RequestStatus:
     is_free = request.approval is Approval.NOT_REQUIRED
-    return Standing(
+    return RequestStatus(
         request_id=request.request_id,
         model_id=request.model_id,
         state=RequestState.APPROVED if is_free else RequestState.REQUESTED,

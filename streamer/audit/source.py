@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from streamer.eventlog.kafka.connection import KafkaConnection
     from streamer.eventlog.recordings.recording import Recording
 
-Told = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
-Source = Callable[[], Iterator[Told]]  # all records, kind by kind in the order in which they were published
+RawRecord = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
+Source = Callable[[], Iterator[RawRecord]]  # all records, kind by kind in the order in which they were published
 
 KINDS = ("alert", "incident", "request", "decision")
 
@@ -46,7 +46,7 @@ def kinds_of(outputs: OutputTopics) -> dict[str, str]:
     return dict(zip((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions), KINDS, strict=True))
 
 
-def _of_file(path: str, topics: dict[str, str]) -> Iterator[Told]:
+def _of_file(path: str, topics: dict[str, str]) -> Iterator[RawRecord]:
     from streamer.eventlog.recordings.recording import open_recording
 
     with open_recording(path, "lines") as recording:
@@ -62,7 +62,7 @@ def _stretches(recording: Recording) -> Iterator[Records]:
         yield from chunk.split()
 
 
-def _told(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[Told]:
+def _told(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[RawRecord]:
     for records in stretches:
         for i in range(len(records)):
             value = records.value_of(i)
@@ -70,7 +70,7 @@ def _told(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[Told
                 yield topics[records.topic], value
 
 
-def _lines(path: str, records: Records) -> Iterator[Told]:
+def _lines(path: str, records: Records) -> Iterator[RawRecord]:
     for i in range(len(records)):
         value = records.value_of(i) or b""
         try:

@@ -13,14 +13,14 @@ from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
-from streamer.audit.explanation import Fate, Fates, clock, many, number
+from streamer.audit.explanation import AlertOutcome, Fates, clock, many, number
 from streamer.audit.trail import Record, Trail
 
 INDENT: Final = " " * 18
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TimelineEntry:
     """One record of the story."""
 
     at: datetime
@@ -29,7 +29,7 @@ class Entry:
     lines: tuple[str, ...]  # the first one without its time
 
 
-def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[Entry]:
+def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[TimelineEntry]:
     """The wanted records in order of time."""
     fates = Fates(trail)
     found = [
@@ -41,7 +41,7 @@ def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry.at, entry.rank))
 
 
-def text_of(story: Iterable[Entry]) -> Iterator[str]:
+def text_of(story: Iterable[TimelineEntry]) -> Iterator[str]:
     """The lines of it; what belongs to a record stands under it."""
     for entry in story:
         first, *more = entry.lines
@@ -50,19 +50,19 @@ def text_of(story: Iterable[Entry]) -> Iterator[str]:
             yield INDENT + line
 
 
-def _of_alert(fates: Fates, alert: Alert) -> Entry:
+def _of_alert(fates: Fates, alert: Alert) -> TimelineEntry:
     ends = [f"=> {_why(fate)}" for fate in fates.of(alert)]
     head = f"alert     {alert.alert_id} {alert.state} ({alert.resolution or alert.kind})"
     if alert.state is not AlertState.FIRING:
-        return Entry(alert.event_time, 0, alert, (head, *ends))
+        return TimelineEntry(alert.event_time, 0, alert, (head, *ends))
     onset = alert.onset
     against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
     if alert.kind is AlertKind.LIMIT:
         full = f"no room for {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
         where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; what comes after it is counted alone"
-        return Entry(alert.event_time, 0, alert, (head, full, where, *ends))
+        return TimelineEntry(alert.event_time, 0, alert, (head, full, where, *ends))
     what = f"{alert.column}{f' ({alert.category})' if alert.category else ''} {alert.direction}"
-    return Entry(
+    return TimelineEntry(
         alert.event_time,
         0,
         alert,
@@ -78,12 +78,12 @@ def _of_alert(fates: Fates, alert: Alert) -> Entry:
     )
 
 
-def _why(fate: Fate) -> str:
+def _why(fate: AlertOutcome) -> str:
     why = f" ({fate.text})" if fate.text else ""
     return f"{fate.decision or 'no decision on record'}{why}{f', {fate.by}' if fate.by else ''}"
 
 
-def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[Entry]:
+def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[TimelineEntry]:
     """Those that say something new; alerts that join are told with the alert."""
     promoted = [one for one in trail.decisions if one.reason is Outcome.PROMOTED]
     for incident in incidents:
@@ -96,20 +96,20 @@ def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[Entry
         size = f", {incident.model_count:,} models" if incident.model_count > 1 else ""
         head = f"incident  {incident.incident_id} {incident.state}: {incident.reason}"
         facts = f"{incident.model_id}, {many(incident.alerts, 'alert')}{size}; {_moves(incident)}"
-        yield Entry(at, 3 if is_over else 1, incident, (head, facts))
+        yield TimelineEntry(at, 3 if is_over else 1, incident, (head, facts))
 
 
 def _moves(incident: Incident) -> str:
     return ", ".join(f"{move.column} {number(move.effect)} {move.effect_unit}" for move in incident.columns[:5])
 
 
-def _of_request(request: RetrainRequest) -> Entry:
+def _of_request(request: RetrainRequest) -> TimelineEntry:
     windows = [
         f"train on {one.topic}[{one.partition}] {one.start_offset} to {one.end_offset}, "
         f"{clock(one.start_time)} to {clock(one.end_time)}"
         for one in request.training_window
     ]
-    return Entry(
+    return TimelineEntry(
         request.requested_at,
         2,
         request,
@@ -121,7 +121,7 @@ def _of_request(request: RetrainRequest) -> Entry:
     )
 
 
-def _of_decision(decision: Decision) -> Entry:
+def _of_decision(decision: Decision) -> TimelineEntry:
     by = f" by {decision.actor}" if decision.actor else ""
     why = f": {decision.comment}" if decision.comment else ""
     change = "refused, " if decision.reason in REFUSALS else ""
@@ -137,7 +137,7 @@ def _of_decision(decision: Decision) -> Entry:
         until = f" until {clock(decision.answer_by)}" if decision.answer_by else ""
         version = f", version {decision.model_version}" if decision.model_version else ""
         lines.append(f"now {decision.state}{until}{version}{_metrics(decision)}")
-    return Entry(decision.at, 2, decision, tuple(lines))
+    return TimelineEntry(decision.at, 2, decision, tuple(lines))
 
 
 def _metrics(decision: Decision) -> str:

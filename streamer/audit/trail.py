@@ -15,7 +15,7 @@ from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident
 from retrain.messages.request import RetrainRequest
-from streamer.audit.source import Source, Told
+from streamer.audit.source import RawRecord, Source
 from streamer.errors import UsageError
 
 RECORDS_MAX: Final = 100_000  # of each kind that are told of; beyond, the oldest are left out
@@ -139,7 +139,7 @@ def _unknown(what: str, name: str, source: Source, names_of: Callable[[Record], 
     return f"nothing is told of {what} {name}{hint}"
 
 
-def _names(told: Iterable[Told], names_of: Callable[[Record], list[str]]) -> list[str]:
+def _names(told: Iterable[RawRecord], names_of: Callable[[Record], list[str]]) -> list[str]:
     names: dict[str, None] = {}
     for kind, value in told:
         for name in names_of(_decoded(kind, value)):

@@ -21,13 +21,13 @@ from streamer.codecs.join_ids import join_ids
 from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.eventlog.base import Records
-from streamer.events import NUMBER, EventBatch, Kind, Limit, Names, NameTable, Strangers, TurnedAway
+from streamer.events import NUMBER, EventBatch, EventKind, Limit, Names, NameTable, Overflow, UntrackedEvents
 
 Refusals = dict[int, Refused]  # by index of the record
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class TimeBounds:
     """What a single event may be."""
 
     event_time_unit: Unit = "auto"
@@ -36,7 +36,7 @@ class Bounds:
 
 
 def assemble(
-    records: Records, index: I64, events: Sequence[Event], names: Names, bounds: Bounds, refused: Refusals
+    records: Records, index: I64, events: Sequence[Event], names: Names, bounds: TimeBounds, refused: Refusals
 ) -> EventBatch:
     """The batch of `events`, event `i` from record `index[i]`. Records that can't be folded are added to `refused`."""
     draft = Draft.of(events)
@@ -62,10 +62,10 @@ def dead_letters(refused: Refusals) -> DeadLetters:
 
 
 def _faults(
-    draft: Draft, time_ms: I64, record_ms: I64, bounds: Bounds
+    draft: Draft, time_ms: I64, record_ms: I64, bounds: TimeBounds
 ) -> list[tuple[Bools, Reason, Callable[[int], str]]]:
     """What can be wrong with an event, the weightiest first: where, why, and a sentence for the event at an index."""
-    is_label = draft.kind == Kind.LABEL
+    is_label = draft.kind == EventKind.LABEL
     ahead_ms = time_ms - record_ms
     return [
         (are_empty(draft.owner), Reason.MISSING_MODEL, lambda _: "the event has neither a model_id nor a source"),
@@ -121,18 +121,18 @@ def _admit(model: str, version: str, names: Names) -> Refused | None:
 
 def _models_turned_away(
     records: Records, draft: Draft, index: I64, time_ms: I64, names: Names, refused: Refusals
-) -> tuple[list[TurnedAway], Strangers | None]:
+) -> tuple[list[Overflow], UntrackedEvents | None]:
     """The first event that was refused as its model, or version, had no room, if there is one; and when all were."""
     lost = sorted(i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS)
     if not lost:
         return [], None
     every = np.searchsorted(index, lost)
-    strangers = Strangers(join_ids([draft.owner[at] for at in every.tolist()], [""] * len(lost)), time_ms[every])
+    strangers = UntrackedEvents(join_ids([draft.owner[at] for at in every.tolist()], [""] * len(lost)), time_ms[every])
     first, at = lost[0], int(every[0])
     model, version = draft.owner[at], draft.version[at]
     name = version if model in names.models.ids else model
     version = version if len(version) <= NAME_CHARS_MAX else ""
-    return [TurnedAway(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))], strangers
+    return [Overflow(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))], strangers
 
 
 def _ids(table: NameTable, texts: Sequence[str]) -> I32:
@@ -142,7 +142,7 @@ def _ids(table: NameTable, texts: Sequence[str]) -> I32:
 
 def _batch(
     records: Records, draft: Draft, index: I64, time_ms: I64, model: I32, version: I32, names: Names,
-    away: list[TurnedAway],
+    away: list[Overflow],
 ) -> EventBatch:  # fmt: skip
     predictions = [event.prediction for event in draft.events]
     values = values_of(draft.features, predictions, draft.predicted, names.columns, names.categories)
@@ -154,7 +154,7 @@ def _batch(
         prediction[np.isinf(prediction)] = NAN
     offset = records.offset[index]
     away += [
-        TurnedAway(limit, name, draft.owner[i], draft.version[i], int(offset[i]), int(time_ms[i]))
+        Overflow(limit, name, draft.owner[i], draft.version[i], int(offset[i]), int(time_ms[i]))
         for limit, i, name in values.refused
     ]
     return EventBatch(
@@ -179,7 +179,7 @@ def _batch(
 
 def _join_ids(draft: Draft) -> NDArray[np.uint64]:
     out = np.zeros(len(draft.events), np.uint64)
-    joins = (draft.kind != Kind.SOURCE) & ~are_empty(draft.prediction_id)
+    joins = (draft.kind != EventKind.SOURCE) & ~are_empty(draft.prediction_id)
     if joins.any():
         out[joins] = join_ids(chosen(draft.owner, joins), chosen(draft.prediction_id, joins))
     return out
@@ -187,6 +187,6 @@ def _join_ids(draft: Draft) -> NDArray[np.uint64]:
 
 def _labels(draft: Draft) -> F64:
     out = np.full(len(draft.events), NAN)
-    labelled = (draft.kind & Kind.LABEL) != 0
+    labelled = (draft.kind & EventKind.LABEL) != 0
     out[labelled] = outcomes([event.label for event in chosen(draft.events, labelled)])
     return out

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64, Bools
 from streamer.codecs.event import Event
 from streamer.codecs.values import chosen
-from streamer.events import Kind
+from streamer.events import EventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Draft:
         predicted = ~is_source & ~_are(predictions, UnsetType) & (~_are(predictions, NoneType) | (widths > 0))
         labelled = ~is_source & ~_are([event.label for event in events], NoneType)
         size = widths + predicted
-        carries = np.where(is_source, Kind.SOURCE, Kind.PREDICTION)
-        kind = np.where(size > 0, carries, 0) | np.where(labelled, Kind.LABEL, 0)
+        carries = np.where(is_source, EventKind.SOURCE, EventKind.PREDICTION)
+        kind = np.where(size > 0, carries, 0) | np.where(labelled, EventKind.LABEL, 0)
         versions = _texts([event.model_version for event in events])
         ids = _texts([event.prediction_id for event in events])
         return cls(events, owner, versions, ids, features, kind.astype(np.uint8), predicted, size)

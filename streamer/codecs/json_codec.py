@@ -18,7 +18,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.batch_builder import Bounds, Refusals, assemble, dead_letters
+from streamer.codecs.batch_builder import Refusals, TimeBounds, assemble, dead_letters
 from streamer.codecs.event import Event, Refused
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap
@@ -62,7 +62,7 @@ class JsonCodec:
 
     def __init__(self, settings: JsonSettings) -> None:
         self.settings = settings
-        self._bounds = Bounds(settings.event_time_unit, settings.skew_max_s, settings.values_max)
+        self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max)
         self._event_of = EventReader(settings.fields)
         self._read = self._reader()
 

@@ -33,7 +33,7 @@ _TAKEN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class ValueColumns:
     """The values of `n` events, `m` in all: see `EventBatch`."""
 
     start: I64  # [n + 1]
@@ -47,7 +47,7 @@ class Values:
 def values_of(
     features: Sequence[dict[str, Any]], predictions: Sequence[Any], predicted: NDArray[np.bool_],
     columns: NameTable, categories: NameTable,
-) -> Values:  # fmt: skip
+) -> ValueColumns:  # fmt: skip
     """Columns of each event's prediction, where it has one, followed by its features."""
     keys: list[Layout] = list(map(tuple, features))
     layouts = list(dict.fromkeys(keys))  # in order of first sight, so new columns get their ids in record order
@@ -73,7 +73,7 @@ def values_of(
         writer.put_rows(flat, where)
     writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
     refused += [(Limit.CATEGORIES, int(np.searchsorted(start, at, "right")) - 1, text) for at, text in writer.settle()]
-    return Values(start, column, writer.number, writer.category, dropped, refused)
+    return ValueColumns(start, column, writer.number, writer.category, dropped, refused)
 
 
 def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:

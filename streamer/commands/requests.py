@@ -11,7 +11,7 @@ from streamer.console.options import config_option
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from streamer.audit.requests import Standing
+    from streamer.audit.requests import RequestStatus
     from streamer.config import Config
 
 HEAD = ("state", "since", "until", "model", "request", "by")
@@ -45,17 +45,17 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
         click.echo("no request; --all shows those that are over", err=True)
 
 
-def _standings(config: Config) -> Sequence[Standing]:
-    from streamer.audit.requests import Ledger
+def _standings(config: Config) -> Sequence[RequestStatus]:
+    from streamer.audit.requests import RequestLedger
     from streamer.eventlog.kafka.reader import read_to_end
 
-    ledger = Ledger(config.outputs)
+    ledger = RequestLedger(config.outputs)
     topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)
     ledger.read(read_to_end(config.kafka.connection(), topics))
     return ledger.standings()
 
 
-def rows(standings: Sequence[Standing]) -> Iterator[tuple[str, ...]]:
+def rows(standings: Sequence[RequestStatus]) -> Iterator[tuple[str, ...]]:
     """The list, with a head."""
     yield HEAD
     for one in standings:

@@ -120,14 +120,14 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
 
     from streamer.app import run as live
     from streamer.config import load_config
-    from streamer.errors import Doubt
+    from streamer.errors import InDoubtError
 
     config = load_config(config_file)
     if progress_fd is not None:
         config = config.with_metrics_port_of(worker)
     try:
         live.run(config, stop, worker=worker, progressed=progressed)
-    except Doubt as error:
+    except InDoubtError as error:
         click.echo(error.report(), err=True)
         logging.shutdown()
         os._exit(error.exit_code)  # the clients may have threads that never end

@@ -10,7 +10,7 @@ from streamer.console.options import config_option
 from streamer.console.progress import progress
 
 if TYPE_CHECKING:
-    from streamer.runtime.verify import Verdict
+    from streamer.runtime.verify import UnitReport
 
 
 @click.command()
@@ -54,7 +54,7 @@ def chosen(names: tuple[str, ...], units: list[str]) -> list[str]:
     return [unit for unit in units if not names or unit in names]
 
 
-def line(verdict: Verdict) -> str:
+def line(verdict: UnitReport) -> str:
     """What came of one unit, for people."""
     n = verdict.last - verdict.first + 1
     if not n:

@@ -39,7 +39,7 @@ _IN_OUR_WORDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FilePosition:
     """A place in the file, both counted from 1."""
 
     line: int
@@ -52,11 +52,11 @@ class Document:
 
     source: str
     data: dict[str, Any] = field(default_factory=dict)
-    marks: dict[SettingPath, Mark] = field(default_factory=dict)
+    marks: dict[SettingPath, FilePosition] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     variables: dict[SettingPath, str] = field(default_factory=dict)  # settings that an environment variable gave
 
-    def mark_of(self, path: SettingPath) -> Mark | None:
+    def mark_of(self, path: SettingPath) -> FilePosition | None:
         """Where the setting stands, or the nearest thing around it that stands anywhere."""
         while path:
             if path in self.marks:
@@ -246,8 +246,8 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
     return text
 
 
-def _mark(node: Node) -> Mark:
-    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+def _mark(node: Node) -> FilePosition:
+    return FilePosition(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _shape(node: Node) -> str:

@@ -144,7 +144,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "model_count": "How many models it covers: more than one in a storm, or of a source that several use.",
         "models": "Of a storm the models that joined first, of a source those that use it; at most a hundred.",
     },
-    "Move": {
+    "Shift": {
         "alert_id": "The alert that said so.",
         "column": "The column that moved.",
         "detector": "The detector that noticed.",
@@ -248,7 +248,7 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "alerts": {"minimum": 1},
         "model_count": {"minimum": 1},
     },
-    "Move": {"effect": {"minimum": 0}},
+    "Shift": {"effect": {"minimum": 0}},
     "RetrainRequest": {
         "request_id": {"pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": ID_CHARS_MAX},
         "model_id": {"minLength": 1},

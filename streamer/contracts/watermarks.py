@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from detectors.arrays.types import I64
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from streamer.codecs.base import Reason
 from streamer.contracts.alert_reader import Unreadable, decoded
 from streamer.contracts.topics import OutputTopics
@@ -28,7 +28,7 @@ SKEW_MAX_S: Final = 3600.0  # where no topic says how far its events may be ahea
 AHEAD_MAX_S: Final = 3600.0  # of a mark's own record, beyond what events may be: what brokers let producers' clocks be
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_decoder = msgspec.json.Decoder(Mark)
+_decoder = msgspec.json.Decoder(Watermark)
 
 
 def marks(unit: str, event_time_ms: I64, before_ms: int) -> Iterator[tuple[int, bytes]]:
@@ -38,7 +38,7 @@ def marks(unit: str, event_time_ms: I64, before_ms: int) -> Iterator[tuple[int, 
     reached = np.maximum.accumulate(np.concatenate([[before_ms], event_time_ms])) // EVERY_MS
     for i in np.flatnonzero(np.diff(reached)).tolist():
         at = _EPOCH + timedelta(milliseconds=int(reached[i + 1]) * EVERY_MS)
-        yield i, msgspec.json.encode(Mark(unit, at))
+        yield i, msgspec.json.encode(Watermark(unit, at))
 
 
 def marked(batch: EventBatch, place: I64, before_ms: int, topics: OutputTopics) -> Iterator[tuple[int, Output]]:
@@ -47,7 +47,7 @@ def marked(batch: EventBatch, place: I64, before_ms: int, topics: OutputTopics) 
         yield int(place[event]), Output(topics.clock, None, mark)
 
 
-def read_mark(value: bytes | None, timestamp_ms: int, skew_max_s: float) -> Mark | Unreadable:
+def read_mark(value: bytes | None, timestamp_ms: int, skew_max_s: float) -> Watermark | Unreadable:
     """The mark in a record's value. `timestamp_ms` is the record's own time, or -1; `skew_max_s` that of events."""
     mark = decoded(value, _decoder)
     if isinstance(mark, Unreadable):

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from detectors.arrays.types import I64
-from detectors.series.offsets import Mark
+from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind, Place
 
 Series = tuple[int, str]  # bank row, detector
@@ -17,20 +17,20 @@ Series = tuple[int, str]  # bank row, detector
 Watched = tuple[str, int]  # what the row takes, and the row
 
 
-class Watch(NamedTuple):
+class RowWatch(NamedTuple):
     """The watch that an alarm's row is under."""
 
     row: Watched
     returns: bool = False  # whether it is plain that the alarm tells of no new drift
 
 
-Watching = Watch | None  # None: too little is known of the row
+Watching = RowWatch | None  # None: too little is known of the row
 
 
 Watches = list[Watching]
 
 
-class Judged(NamedTuple):
+class Verdict(NamedTuple):
     """The watch of a row is over, or an alarm of it has been looked into."""
 
     event: int  # index, in the batch, of the event that showed it
@@ -51,15 +51,17 @@ class Alarm:
     onset: int  # number of the subject's event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
     becomes_ready: bool = True  # whether there is something to retrain on once there are events enough
-    watch: Watch | None = None  # None: nobody looks whether the series comes back
-    began: Mark | None = None  # where the new regime began, if that is known; then `subject` and `onset` say nothing
+    watch: RowWatch | None = None  # None: nobody looks whether the series comes back
+    began: OffsetMark | None = (
+        None  # where the new regime began, if that is known; then `subject` and `onset` say nothing
+    )
 
 
 class Alarmed(NamedTuple):
     """What detectors, and the judges of the series that had alarmed before, say of a batch; in event order."""
 
     alarms: list[Alarm]
-    judged: list[Judged]
+    judged: list[Verdict]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 
 from detectors.arrays.types import I64
-from detectors.recovery.judge import ANOTHER, BACK, SETTLED
-from detectors.series.offsets import Mark, Marks
+from detectors.recovery.judge import NEW_SHIFT, RECOVERED, SETTLED
+from detectors.series.offsets import OffsetMark, Offsets
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
-from streamer.detect.active_alerts import Asked, LiveAlerts, News, over
-from streamer.detect.alarm import Alarm, Judged, Series, Stretch, Watch, alert_id
+from streamer.detect.active_alerts import ActiveAlerts, Candidate, Novelty, over
+from streamer.detect.alarm import Alarm, RowWatch, Series, Stretch, Verdict, alert_id
 from streamer.events import time_of
 
 
@@ -37,15 +37,15 @@ class _Run(NamedTuple):
 class AlertBook:
     """Alerts that wait to become ready: at most one for each series and detector."""
 
-    def __init__(self, marks: Marks, min_events_after_onset: int) -> None:
+    def __init__(self, marks: Offsets, min_events_after_onset: int) -> None:
         self._marks = marks
         self._enough = min_events_after_onset
         # By subject, so that a stretch costs what its own subjects wait for, however many others wait: the alert, and
         # the number of the event it waits for; in the order in which they fired.
         self._waiting: dict[int, dict[Series, tuple[Alert, int]]] = {}
-        self.live = LiveAlerts(min_events_after_onset)
+        self.live = ActiveAlerts(min_events_after_onset)
 
-    def fold(self, stretch: Stretch, alarms: list[Alarm], judged: Sequence[Judged] = ()) -> list[tuple[int, Alert]]:
+    def fold(self, stretch: Stretch, alarms: list[Alarm], judged: Sequence[Verdict] = ()) -> list[tuple[int, Alert]]:
         """Mark the stretch, turn its alarms into alerts and tell which alerts became ready, and which are over.
 
         `alarms` and `judged` must be in event order. Returns the alerts in event order, each with the index of the
@@ -64,20 +64,20 @@ class AlertBook:
                     ready_at[subject, series] = event
                     told.append((event, _ready(alert, _place(stretch, event))))
         never: set[str] = set()  # alerts that are over before they become ready
-        both: list[Alarm | Judged] = [*judged, *alarms]
+        both: list[Alarm | Verdict] = [*judged, *alarms]
         for alarm in sorted(both, key=lambda one: one.event):  # stable: first what was judged
             marked = self._mark(stretch, marked, alarm.event + 1)
-            if isinstance(alarm, Judged):
+            if isinstance(alarm, Verdict):
                 told += self._judged(stretch, alarm, runs, ready_at, never)
                 continue
             is_waiting = alarm.series in self._waiting.get(alarm.subject, {})
             is_waiting &= ready_at.get((alarm.subject, alarm.series), len(stretch.offset)) > alarm.event
             news = self._news(alarm)
-            if is_waiting or news is News.NONE:
+            if is_waiting or news is Novelty.NONE:
                 continue
             alert = self._alert(stretch, alarm)
-            if news is News.PERHAPS and alarm.watch:
-                self.live.ask(alarm.watch, Asked(alert, alarm.onset))
+            if news is Novelty.PERHAPS and alarm.watch:
+                self.live.ask(alarm.watch, Candidate(alert, alarm.onset))
                 continue
             told += self._fire(stretch, alarm, alert, runs, ready_at)
         self._mark(stretch, marked, len(stretch.offset))
@@ -139,35 +139,35 @@ class AlertBook:
         onset = _place_of(began, alarm.topic, stretch.partition)
         return Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
 
-    def _news(self, alarm: Alarm) -> News:
+    def _news(self, alarm: Alarm) -> Novelty:
         """Whether the alarm tells of another drift than those that alerts live for."""
         if alarm.watch is None:
-            return News.IS
+            return Novelty.IS
         now = self._marks.last(alarm.subject).number
         return self.live.is_news(alarm.watch, alarm.series[1], alarm.facts, alarm.onset, now)
 
     def _judged(
         self,
         stretch: Stretch,
-        judged: Judged,
+        judged: Verdict,
         runs: Mapping[int, _Run],
         ready_at: dict[tuple[int, Series], int],
         never: set[str],
     ) -> Iterator[tuple[int, Alert]]:
         """What comes of a judgement: the alerts of the row are over, or alarms of theirs are other drifts, or not."""
-        if judged.why in (BACK, SETTLED):
+        if judged.why in (RECOVERED, SETTLED):
             yield from self._end(stretch, judged, ready_at, never)
             return
         for live in self.live.asked(judged.row):
             asked, live.asked = live.asked, None
-            if asked and judged.why == ANOTHER:
+            if asked and judged.why == NEW_SHIFT:
                 alarm = alarm_of(asked, judged, live.subject)
                 at = _place(stretch, judged.event)
                 alert = replace(asked.alert, at=at, alert_id=alert_id(asdict(asked.alert), at))
                 yield from self._fire(stretch, alarm, alert, runs, ready_at)
 
     def _end(
-        self, stretch: Stretch, ended: Judged, ready_at: dict[tuple[int, Series], int], never: set[str]
+        self, stretch: Stretch, ended: Verdict, ready_at: dict[tuple[int, Series], int], never: set[str]
     ) -> Iterator[tuple[int, Alert]]:
         """The alerts of a row are over; what has not become ready by then never does."""
         for live in self.live.end(ended.row):
@@ -211,19 +211,19 @@ class AlertBook:
         return end
 
 
-def alarm_of(asked: Asked, judged: Judged, subject: int) -> Alarm:
+def alarm_of(asked: Candidate, judged: Verdict, subject: int) -> Alarm:
     """The alarm that was looked into, as if it came of the event that showed it."""
     alert, series = asked.alert, (judged.row[1], asked.alert.detector)
     is_drift = alert.kind is AlertKind.DRIFT
-    return Alarm(judged.event, series, subject, alert.onset.topic, asked.onset, {}, is_drift, Watch(judged.row))
+    return Alarm(judged.event, series, subject, alert.onset.topic, asked.onset, {}, is_drift, RowWatch(judged.row))
 
 
 def _place(stretch: Stretch, event: int) -> Place:
-    mark = Mark(0, int(stretch.offset[event]), int(stretch.event_time_ms[event]))
+    mark = OffsetMark(0, int(stretch.offset[event]), int(stretch.event_time_ms[event]))
     return _place_of(mark, stretch.topics[stretch.topic[event]], stretch.partition)
 
 
-def _place_of(mark: Mark, topic: str, partition: int) -> Place:
+def _place_of(mark: OffsetMark, topic: str, partition: int) -> Place:
     return Place(topic, partition, mark.offset, time_of(mark.event_time_ms))
 
 

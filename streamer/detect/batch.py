@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I64
 from detectors.series.table import Routed, ValueKind
-from streamer.detect.label_join import Brought
+from streamer.detect.label_join import LabelValues
 from streamer.detect.lives import Lives
 from streamer.events import ERROR_COLUMN, MISFIT, NUMBER, PREDICTION_COLUMN, EventBatch
 
 
-class Arrivals(NamedTuple):
+class BatchValues(NamedTuple):
     """`m` values, in no order."""
 
     event: I64  # [m] index of the event that brings the value
@@ -27,7 +27,7 @@ class Arrivals(NamedTuple):
     segment: I64  # [m, 2] subject of the segment and number in its life; [m, 0] where there are none at all
 
     @classmethod
-    def of(cls, batch: EventBatch, lives: Lives, brought: Brought) -> Arrivals:
+    def of(cls, batch: EventBatch, lives: Lives, brought: LabelValues) -> BatchValues:
         """The values of the models as wholes."""
         subjects, numbers = lives.whole
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
@@ -41,10 +41,10 @@ class Arrivals(NamedTuple):
             np.concatenate([lives.segment[of_event], brought.segment]),
         )
 
-    def with_segments(self, by: I64) -> Arrivals:
+    def with_segments(self, by: I64) -> BatchValues:
         """The same, and behind it the values of segments; but for the column that tells them apart, `by` [n] event."""
         mine = np.flatnonzero((self.segment[:, 0] >= 0) & (self.column != by[self.event]))
-        return Arrivals(
+        return BatchValues(
             np.concatenate([self.event, self.event[mine]]),
             np.concatenate([self.subject, self.segment[mine, 0]]),
             np.concatenate([self.life, self.segment[mine, 1]]),
@@ -91,7 +91,7 @@ class Compared(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class KindValues:
     """The values of a batch that go to the detectors of a panel; `m` of them."""
 
     row: I64  # [m] bank row
@@ -115,7 +115,7 @@ def later(rows: I64, at: I64) -> I64:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class RoutedValues:
     """All values of a batch, in order of events; `m` of them."""
 
     kind: NDArray[np.uint8]  # [m] ValueKind, as it arrived

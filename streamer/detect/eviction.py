@@ -19,7 +19,7 @@ from detectors.series.table import SeriesTable
 from streamer.detect.lives import Lives
 from streamer.detect.settings import Limits
 from streamer.detect.subjects import MODEL_MASK, Subjects
-from streamer.events import EventBatch, Names, Strangers
+from streamer.events import EventBatch, Names, UntrackedEvents
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +32,17 @@ LOOKS: Final = 3  # of which the clock is the median
 SHARE_MIN: Final = 16  # one in so many models, or versions, must have been idle for forgetting to be worth while
 
 
-NOBODY: Final = Strangers(np.empty(0, np.uint64), np.empty(0, np.int64))
+NOBODY: Final = UntrackedEvents(np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
-class Kept(NamedTuple):
+class Survivors(NamedTuple):
     """What is kept of a fold unit."""
 
     models: Mask  # by id
     subjects: Mask
 
 
-class Forgetting:
+class EvictionPolicy:
     """Of which models, and subjects, nothing has come for how long, and whether that matters."""
 
     def __init__(self, limits: Limits, timeout_s: float, names: Names, subjects: Subjects, table: SeriesTable) -> None:
@@ -51,7 +51,7 @@ class Forgetting:
         self._every = max(RECORDS_MIN, min(RECORDS_MAX, limits.models_max // MODELS_PER_RECORD))
         self._records = 0  # since the last look
         self._told = np.empty(0, np.int64)  # by the last looks, oldest first
-        self._models, self._subjects = Idle(), Idle()
+        self._models, self._subjects = LastSeen(), LastSeen()
         self._strangers = NOBODY  # since the last look, each once, with its newest event time
         self._names, self._of, self._table = names, subjects, table
 
@@ -66,15 +66,15 @@ class Forgetting:
         for subjects in lives.subject.T:
             self._subjects.saw(subjects, batch.event_time_ms)
 
-    def met(self, strangers: Strangers | None) -> None:
+    def met(self, strangers: UntrackedEvents | None) -> None:
         """Events of models that have no room have come: where all that have room are gone, they alone tell the time."""
         if strangers is not None:
             keys, which = np.unique(np.concatenate([self._strangers.key, strangers.key]), return_inverse=True)
             newest = np.full(len(keys), NEVER, np.int64)
             np.maximum.at(newest, which, np.concatenate([self._strangers.event_time_ms, strangers.event_time_ms]))
-            self._strangers = Strangers(keys, newest)
+            self._strangers = UntrackedEvents(keys, newest)
 
-    def look(self, records: int) -> Kept | None:
+    def look(self, records: int) -> Survivors | None:
         """So many records were folded; what is kept after them, where something is forgotten."""
         self._records += records
         if self._records < self._every:
@@ -106,7 +106,7 @@ class Forgetting:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._models.load(arrays["models"])
         self._subjects.load(arrays["subjects"])
-        self._strangers = Strangers(arrays["strangers"].copy(), arrays["strangers_ms"].copy())
+        self._strangers = UntrackedEvents(arrays["strangers"].copy(), arrays["strangers_ms"].copy())
         self._told, self._records = arrays["told"].copy(), int(arrays["records"][0])
 
     def _is_crowded(self) -> bool:
@@ -114,20 +114,20 @@ class Forgetting:
         pairs = [(len(table), table.limit) for table in (self._names.models, self._names.versions, self._table)]
         return any(2 * n > limit for n, limit in [*pairs, (len(self._of.ids), self._of.ids.limit)])
 
-    def _kept(self, models: int, subjects: int, before_ms: int) -> Kept | None:
+    def _kept(self, models: int, subjects: int, before_ms: int) -> Survivors | None:
         idle = self._models.since(models, before_ms)
         gone = self._subjects.since(subjects, before_ms) | idle[self._of.ids.keys >> 32 & MODEL_MASK]
         is_worth = SHARE_MIN * np.count_nonzero(idle) >= models or SHARE_MIN * np.count_nonzero(gone) >= subjects > 0
         if not is_worth:
             return None
         log.info("forgetting %d models of %d and %d of their versions", np.count_nonzero(idle), models, gone.sum())
-        return Kept(~idle, ~gone)
+        return Survivors(~idle, ~gone)
 
 
 NEVER: Final = -1
 
 
-class Idle:
+class LastSeen:
     """Of indices that are given out one after the other, when they last came; 16 to 32 bytes each."""
 
     def __init__(self) -> None:

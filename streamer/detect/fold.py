@@ -19,7 +19,7 @@ from detectors.arrays.types import I64
 from detectors.base import Alarms
 from detectors.registry import bank
 from detectors.series.id_table import UNSEEN
-from detectors.series.offsets import Marks
+from detectors.series.offsets import Offsets
 from detectors.series.table import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.messages.alert import Alert, AlertKind
 from streamer.codecs.base import Reason
@@ -27,26 +27,26 @@ from streamer.contracts.dead_letters import deadly
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Alarm, Alarmed, Watches
 from streamer.detect.alert_book import AlertBook
-from streamer.detect.batch import Arrivals, Arrived, Values, kinds_of, later
+from streamer.detect.batch import BatchValues, KindValues, RoutedValues, kinds_of, later
 from streamer.detect.decode import count, letters
-from streamer.detect.eviction import Forgetting, Kept
+from streamer.detect.eviction import EvictionPolicy, Survivors
 from streamer.detect.evidence import facts_of
-from streamer.detect.label_join import Errors, LabelJoin, lag_column
+from streamer.detect.label_join import LabelJoin, LabelMatches, lag_column
 from streamer.detect.lives import Lives
-from streamer.detect.monitors.absence import AbsentColumns
-from streamer.detect.monitors.assignment import Watched
-from streamer.detect.monitors.cardinality import FullTables
-from streamer.detect.monitors.detector_set import Panel
-from streamer.detect.monitors.flow import FlowWatch
-from streamer.detect.monitors.joint import JOINT, Joint
-from streamer.detect.monitors.quality import RATE, Quality
-from streamer.detect.monitors.recovery import Living
-from streamer.detect.monitors.segment_gap import SegmentGaps, told_of_segment
-from streamer.detect.reference_lookup import Trained
+from streamer.detect.monitors.absence import AbsenceMonitor
+from streamer.detect.monitors.assignment import DetectorAssignment
+from streamer.detect.monitors.cardinality import Cardinality
+from streamer.detect.monitors.detector_set import DetectorSet
+from streamer.detect.monitors.flow import FlowMonitor
+from streamer.detect.monitors.joint import JOINT, JointMonitor
+from streamer.detect.monitors.quality import RATE, QualityMonitor
+from streamer.detect.monitors.recovery import RecoveryMonitor
+from streamer.detect.monitors.segment_gap import SegmentGapMonitor, told_of_segment
+from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.remap import without
 from streamer.detect.segments import Segments
 from streamer.detect.settings import TOPICS_MAX, DetectSettings
-from streamer.detect.source_models import SourceUsers
+from streamer.detect.source_models import SourceModels
 from streamer.detect.subjects import Subjects
 from streamer.errors import UsageError
 from streamer.eventlog.base import Output, Records
@@ -74,23 +74,23 @@ class DetectFold:
         self.segments = Segments(settings.segments, self.names)
         self.subjects = Subjects(limits.models_max, self.names, self._topics, self.segments)
         self.table = SeriesTable(limits.series_max)
-        self.marks = Marks()
-        self._full = FullTables(self.names, self._topics, self.subjects, self.table)
-        self._forgetting = Forgetting(limits, settings.labels.timeout_s, self.names, self.subjects, self.table)
+        self.marks = Offsets()
+        self._full = Cardinality(self.names, self._topics, self.subjects, self.table)
+        self._forgetting = EvictionPolicy(limits, settings.labels.timeout_s, self.names, self.subjects, self.table)
         self._labels = LabelJoin(settings.labels, has_segments=bool(self.segments))
         banks = {name: bank(name, s, 0) for name, s in settings.detectors.items()}
-        self.panels = [Panel(kind, banks) for kind in WATCHED]
-        self._watched = Watched(settings.watch, banks)
-        self.trained = Trained(settings.references, self.names.categories)
-        self._living = [Living(panel, self.trained, self.subjects, self.table) for panel in self.panels]
-        self.quality = Quality(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
-        self.joint = Joint(banks.get(JOINT), self.table, self.subjects)
-        self._absent = AbsentColumns(settings.absence, self.table, self.subjects, self.names)
+        self.panels = [DetectorSet(kind, banks) for kind in WATCHED]
+        self._watched = DetectorAssignment(settings.watch, banks)
+        self.trained = ReferenceLookup(settings.references, self.names.categories)
+        self._living = [RecoveryMonitor(panel, self.trained, self.subjects, self.table) for panel in self.panels]
+        self.quality = QualityMonitor(banks.get(RATE), self.table, self.subjects, self.trained, limits.series_max)
+        self.joint = JointMonitor(banks.get(JOINT), self.table, self.subjects)
+        self._absent = AbsenceMonitor(settings.absence, self.table, self.subjects, self.names)
         self._lag_column = lag_column(self.names, settings.labels.watch_lag)
         self.alerts = AlertBook(self.marks, settings.min_events_after_onset)
-        self._gaps = SegmentGaps(self.segments, self.subjects, limits.series_max)
-        self._source_users = SourceUsers(settings.sources, self.subjects)
-        self._flows = FlowWatch(settings.flows, settings.labels.timeout_s, self.names, self._topics, self.subjects)
+        self._gaps = SegmentGapMonitor(self.segments, self.subjects, limits.series_max)
+        self._source_users = SourceModels(settings.sources, self.subjects)
+        self._flows = FlowMonitor(settings.flows, settings.labels.timeout_s, self.names, self._topics, self.subjects)
 
     @property
     def models(self) -> int:
@@ -169,7 +169,7 @@ class DetectFold:
         self._forgetting.load(unnested("idle", arrays))
         self.newest_event_time_ms = meta["newest_event_time_ms"]
 
-    def _forget(self, kept: Kept) -> None:
+    def _forget(self, kept: Survivors) -> None:
         """Become the fold that has seen just what is kept."""
         self.tally["forgotten",] += int(np.count_nonzero(~kept.models))
         fold = DetectFold(self.settings)
@@ -228,12 +228,12 @@ class DetectFold:
         alerts = lives.fold(self.alerts, alarms, judged, batch, self._topics.names, rank)
         return told + [(int(place[event]), alert) for event, alert in alerts]
 
-    def _arrivals(self, batch: EventBatch, lives: Lives, errors: Errors) -> Arrivals:
+    def _arrivals(self, batch: EventBatch, lives: Lives, errors: LabelMatches) -> BatchValues:
         """What a batch's events hold and its labels bring to light, for models and for their segments."""
-        arrivals = Arrivals.of(batch, lives, errors.values(self._lag_column))
+        arrivals = BatchValues.of(batch, lives, errors.values(self._lag_column))
         return arrivals.with_segments(self.segments.columns()[batch.model]) if self.segments else arrivals
 
-    def _values(self, arrivals: Arrivals) -> tuple[Arrived, dict[ValueKind, Values]]:
+    def _values(self, arrivals: BatchValues) -> tuple[RoutedValues, dict[ValueKind, KindValues]]:
         """What has arrived, in order of events; and of that, what detectors of each kind get."""
         event, subject, life, column, number, category, _ = arrivals
         kind = kinds_of(number, category)
@@ -246,10 +246,10 @@ class DetectFold:
         found = {}
         for one in WATCHED:
             mine = np.flatnonzero((kind == one) & (routed.row != NO_ROW))
-            found[one] = Values(routed.row[mine], value[mine], event[mine], life[mine], mine, routed.columns[mine])
-        return Arrived(kind, routed, event, life), found
+            found[one] = KindValues(routed.row[mine], value[mine], event[mine], life[mine], mine, routed.columns[mine])
+        return RoutedValues(kind, routed, event, life), found
 
-    def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, Values], numbers: I64) -> Alarmed:
+    def _alarms(self, batch: EventBatch, values: Mapping[ValueKind, KindValues], numbers: I64) -> Alarmed:
         """The alarms of all detectors, in the order of events, and what is judged of series that had alarmed before."""
         alarms, judged = Alarmed([], [])
         for panel, living in zip(self.panels, self._living, strict=True):
@@ -263,13 +263,13 @@ class DetectFold:
                 alarms += self._told(panel, detector, raised, mine, watches[detector])
         return Alarmed(alarms, sorted(judged, key=lambda one: one.event))
 
-    def _make_rows(self, panel: Panel, values: Values) -> None:
+    def _make_rows(self, panel: DetectorSet, values: KindValues) -> None:
         """Make room for the series that begin with these values, and give them their reference."""
         known = panel.rows
         panel.make_rows(int(self.table.rows[panel.kind]), values, fed=not self._watched)
         self._refer(panel, range(known, panel.rows), panel.banks.keys())
 
-    def _refer(self, panel: Panel, rows: range, detectors: Collection[str]) -> None:
+    def _refer(self, panel: DetectorSet, rows: range, detectors: Collection[str]) -> None:
         """Say which detectors watch these rows, and give these detectors their training data, where there are any."""
         if self.trained or self._watched or panel.is_partial:
             for row in rows:
@@ -280,7 +280,9 @@ class DetectFold:
                 self.trained.refer(panel, row, key, {*detectors, *begun})
                 self.quality.refer(panel, row, key)
 
-    def _told(self, panel: Panel, detector: str, alarms: Alarms, values: Values, watches: Watches) -> Iterator[Alarm]:
+    def _told(
+        self, panel: DetectorSet, detector: str, alarms: Alarms, values: KindValues, watches: Watches
+    ) -> Iterator[Alarm]:
         """Alarms with what is known of them here."""
         one, after = panel.banks[detector], later(values.row, alarms.at).tolist()
         for k, watch in enumerate(watches):

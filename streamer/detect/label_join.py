@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from detectors.arrays.types import F64, I64
 from streamer.detect.label_join_kernels import EMPTY, HEAD, KINDS, MATCHED, TAIL, _index, _join
 from streamer.detect.settings import LabelSettings
-from streamer.events import ERROR_COLUMN, LAG_COLUMN, EventBatch, Kind, Names
+from streamer.events import ERROR_COLUMN, LAG_COLUMN, EventBatch, EventKind, Names
 
 WHO = 3  # columns of what is known of whose prediction waits, before those of its segment
 
@@ -39,13 +39,13 @@ class LabelJoin:
 
     def join(
         self, batch: EventBatch, subjects: I64, numbers: I64, models: Sequence[str], segments: I64 | None = None
-    ) -> Errors:
+    ) -> LabelMatches:
         """Take a batch's predictions in and match its labels, event by event, in order; `models` are names by id.
 
         `segments` is [n, 2], subject and number of each event's segment, where models have segments.
         """
         self._make_room(len(batch))
-        k = int(np.count_nonzero(batch.kind & Kind.LABEL))
+        k = int(np.count_nonzero(batch.kind & EventKind.LABEL))
         whose = [subjects, numbers, batch.event_time_ms] + ([] if segments is None else list(segments.T))
         event, error, lag_ms = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
         mine = np.empty((k, self._width), np.int64)
@@ -56,7 +56,7 @@ class LabelJoin:
         events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, np.column_stack(whose))
         found = _join(state, events, timeout_ms, open_max, (event, mine, error, lag_ms))
         subject, number, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
-        return Errors(event[:found], subject, number, error[:found], lag_ms[:found] / 1000, mine)
+        return LabelMatches(event[:found], subject, number, error[:found], lag_ms[:found] / 1000, mine)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -114,7 +114,7 @@ def _power_of_two(n: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class LabelMatches:
     """The errors that a batch's labels brought to light; `k` of them, in order of the label events."""
 
     event: I64  # [k] index of the label's event in the batch
@@ -124,11 +124,11 @@ class Errors:
     lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
     segment: I64  # [k, 2] subject of the prediction's segment and number in its life; [k, 0] without segments
 
-    def values(self, lag_column: int) -> Brought:
+    def values(self, lag_column: int) -> LabelValues:
         """What they are as values of columns: the errors, and after them the lags if those have a column (not -1)."""
         values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
         n = len(values)
-        return Brought(
+        return LabelValues(
             np.tile(self.event, n),
             np.tile(self.subject, n),
             np.tile(self.number, n),
@@ -138,7 +138,7 @@ class Errors:
         )
 
 
-class Brought(NamedTuple):
+class LabelValues(NamedTuple):
     """Values that labels bring to light; `m` of them."""
 
     event: I64  # [m]

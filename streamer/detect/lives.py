@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.arrays.types import I64
-from detectors.series.offsets import Marks
+from detectors.series.offsets import Offsets
 from retrain.messages.alert import Alert
-from streamer.detect.alarm import Alarm, Judged, Stretch
+from streamer.detect.alarm import Alarm, Stretch, Verdict
 from streamer.detect.alert_book import AlertBook
 from streamer.detect.segments import Segments
 from streamer.detect.subjects import Subjects
@@ -27,7 +27,7 @@ class Lives:
 
     @classmethod
     def of(
-        cls, batch: EventBatch, rank: I64, subjects: Subjects, marks: Marks, segments: Segments,
+        cls, batch: EventBatch, rank: I64, subjects: Subjects, marks: Offsets, segments: Segments,
         tally: Counter[tuple[str, ...]],
     ) -> Lives:  # fmt: skip
         """Those of a batch whose events come from the topics of these ranks; each is counted."""
@@ -51,7 +51,7 @@ class Lives:
         return alarms if width == 1 else [replace(a, event=a.event * width + width - 1) for a in alarms]
 
     def fold(
-        self, book: AlertBook, alarms: list[Alarm], judged: list[Judged], batch: EventBatch, topics: Sequence[str],
+        self, book: AlertBook, alarms: list[Alarm], judged: list[Verdict], batch: EventBatch, topics: Sequence[str],
         rank: I64,
     ) -> list[tuple[int, Alert]]:  # fmt: skip
         """The alerts of alarms that `last_of` has given, and of what was judged, each with the index of its event."""

@@ -9,14 +9,14 @@ import numpy as np
 from detectors.arrays.types import F64, I64
 from detectors.reference import CategoryReference, Reference
 from detectors.series.table import ValueKind
-from streamer.detect.monitors.detector_set import Panel
+from streamer.detect.monitors.detector_set import DetectorSet
 from streamer.events import OTHER_CATEGORY, NameTable
 from streamer.references.table import AnyReference, Key, References
 
 SAMPLE_MAX = 256  # values that tell whether a series is back to what it was
 
 
-class Trained:
+class ReferenceLookup:
     """The references of a fold, whose categories have ids in the fold's own table."""
 
     def __init__(self, references: References, categories: NameTable) -> None:
@@ -29,7 +29,7 @@ class Trained:
         for name in self._references.categories:
             self._categories.id_of(name)
 
-    def refer(self, panel: Panel, row: int, key: Key, detectors: Collection[str]) -> None:
+    def refer(self, panel: DetectorSet, row: int, key: Key, detectors: Collection[str]) -> None:
         """Compare a row of the panel with the training data of (model, version, column), where there are any."""
         reference = self.of(panel.kind, key)
         if reference is not None:

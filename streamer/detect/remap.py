@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64
 from detectors.delivery.flow_kernels import LAST_VERSION
 from detectors.recovery.judge import ROW as WATCHED_ROW
-from detectors.recovery.judge import State
+from detectors.recovery.judge import RecoveryState
 from detectors.segment_gap import OTHER_ROW, ROW
 from detectors.series.table import WATCHED
 from streamer.detect.batch import TAKES
-from streamer.detect.eviction import Kept
+from streamer.detect.eviction import Survivors
 from streamer.detect.label_join import WHO
 from streamer.detect.label_join_kernels import TAIL, WAITING
 from streamer.detect.monitors.flow import RANK_BITS
@@ -37,14 +37,14 @@ ENTRIES: Final = 4096  # of an array, moved at once
 FLOW_BITS: Final = RANK_BITS + 1
 
 
-class Moved(NamedTuple):
+class Remap(NamedTuple):
     """Which of many are kept, and what becomes of their indices."""
 
     kept: Mask
     place: I64  # by old index; GONE for those that are not kept
 
     @classmethod
-    def of(cls, kept: Mask) -> Moved:
+    def of(cls, kept: Mask) -> Remap:
         return cls(kept, np.where(kept, np.cumsum(kept) - 1, GONE))
 
     def new(self, old: NDArray[Any]) -> NDArray[Any]:
@@ -54,17 +54,17 @@ class Moved(NamedTuple):
         return np.where(old >= 0, self.place[np.maximum(old, 0)], old).astype(old.dtype)
 
 
-def without(snapshot: Snapshot, kept: Kept) -> Snapshot:
+def without(snapshot: Snapshot, kept: Survivors) -> Snapshot:
     """The state of which just this is kept. It takes over the arrays of the one it is made of, and moves them."""
     arrays, meta = dict(snapshot.arrays), dict(snapshot.meta)
-    models, subjects = Moved.of(kept.models), Moved.of(kept.subjects)
+    models, subjects = Remap.of(kept.models), Remap.of(kept.subjects)
     versions = _versions(arrays, len(meta["names"]["versions"]), models, subjects)
     series, rows = _series(arrays, subjects)
     _subjects(arrays, models, subjects, versions)
     _labels(arrays, subjects)
     joint = _joint(arrays, subjects, rows[TAKES[WATCHED[0]]])
     _gaps(arrays, subjects)
-    _only(arrays, "absent/", Moved.of(series.kept[: len(arrays["absent/known"])]))
+    _only(arrays, "absent/", Remap.of(series.kept[: len(arrays["absent/known"])]))
     _quality(arrays, series)
     _flows(arrays, models, versions)
     names = meta["names"]
@@ -88,16 +88,16 @@ def without(snapshot: Snapshot, kept: Kept) -> Snapshot:
     return Snapshot(meta, arrays, is_private=True)
 
 
-def _versions(arrays: Arrays, n: int, models: Moved, subjects: Moved) -> Moved:
+def _versions(arrays: Arrays, n: int, models: Remap, subjects: Remap) -> Remap:
     """The versions that something which is kept goes by."""
     used = np.zeros(n + 1, bool)  # the last is no version
     used[(arrays["subjects"][subjects.kept] >> 8 & 0xFFFFFF) - 1] = True
     of_flow = models.kept[arrays["flow/keys"] >> FLOW_BITS]
     used[arrays["flow/flows/head"][of_flow, LAST_VERSION]] = True
-    return Moved.of(used[:n])
+    return Remap.of(used[:n])
 
 
-def _subjects(arrays: Arrays, models: Moved, subjects: Moved, versions: Moved) -> None:
+def _subjects(arrays: Arrays, models: Remap, subjects: Remap, versions: Remap) -> None:
     keys = arrays["subjects"][subjects.kept]
     model, version = models.new(keys >> 32 & MODEL_MASK), versions.new((keys >> 8 & 0xFFFFFF) - 1) + 1
     arrays["subjects"] = keys & ~(MODEL_MASK << 32 | 0xFFFFFF << 8) | model << 32 | version << 8
@@ -107,16 +107,16 @@ def _subjects(arrays: Arrays, models: Moved, subjects: Moved, versions: Moved) -
     )
 
 
-def _series(arrays: Arrays, subjects: Moved) -> tuple[Moved, dict[str, Moved]]:
+def _series(arrays: Arrays, subjects: Remap) -> tuple[Remap, dict[str, Remap]]:
     """The series, and the rows of each panel."""
     keys, kind, row = (arrays[f"series/{name}"] for name in ("keys", "kind", "row"))
-    series = Moved.of(subjects.kept[keys >> 32])
-    rows: dict[str, Moved] = {}
+    series = Remap.of(subjects.kept[keys >> 32])
+    rows: dict[str, Remap] = {}
     for one in WATCHED:
         mine = np.flatnonzero(kind == one)
         kept = np.zeros(len(mine), bool)
         kept[row[mine]] = series.kept[mine]
-        rows[TAKES[one]] = Moved.of(kept)
+        rows[TAKES[one]] = Remap.of(kept)
         row[mine] = rows[TAKES[one]].place[row[mine]]
         _only(arrays, f"{TAKES[one]}/", rows[TAKES[one]], has_room=f"{TAKES[one]}/bank.")
     arrays["series/keys"] = subjects.new(keys >> 32) << 32 | keys & 0xFFFFFFFF
@@ -124,7 +124,7 @@ def _series(arrays: Arrays, subjects: Moved) -> tuple[Moved, dict[str, Moved]]:
     return series, rows
 
 
-def _labels(arrays: Arrays, subjects: Moved) -> None:
+def _labels(arrays: Arrays, subjects: Remap) -> None:
     """The predictions that wait for their label."""
     who, meta = arrays["labels/who"], arrays["labels/meta"]
     kept = subjects.kept[who[:, 0]]
@@ -136,12 +136,12 @@ def _labels(arrays: Arrays, subjects: Moved) -> None:
     meta[TAIL] = meta[WAITING] = np.count_nonzero(kept)
 
 
-def _joint(arrays: Arrays, subjects: Moved, numbers: Moved) -> Moved:
+def _joint(arrays: Arrays, subjects: Remap, numbers: Remap) -> Remap:
     """The rows of columns; there are none where the detector does not run."""
     if f"{JOINT}/subjects" not in arrays:
-        return Moved.of(np.zeros(0, bool))
+        return Remap.of(np.zeros(0, bool))
     of, place = arrays.pop(f"{JOINT}/subjects"), arrays.pop(f"{JOINT}/place")[numbers.kept]
-    rows = Moved.of(subjects.kept[of])
+    rows = Remap.of(subjects.kept[of])
     has_place = place[:, 1] != NO_PLACE
     place[has_place, 0] = rows.place[place[has_place, 0]]
     _only(arrays, f"{JOINT}/", rows)
@@ -149,8 +149,8 @@ def _joint(arrays: Arrays, subjects: Moved, numbers: Moved) -> Moved:
     return rows
 
 
-def _gaps(arrays: Arrays, subjects: Moved) -> None:
-    rows, groups = (Moved.of(subjects.kept[arrays[f"gaps/{name}"] >> 1]) for name in ("rows", "groups"))
+def _gaps(arrays: Arrays, subjects: Remap) -> None:
+    rows, groups = (Remap.of(subjects.kept[arrays[f"gaps/{name}"] >> 1]) for name in ("rows", "groups"))
     latest = arrays["gaps/bank/groups"][groups.kept]
     for column in (ROW, OTHER_ROW):
         latest[:, column] = rows.new(latest[:, column].astype(np.int64))
@@ -162,24 +162,24 @@ def _gaps(arrays: Arrays, subjects: Moved) -> None:
         arrays[f"gaps/bank/{name}"] = arrays[f"gaps/bank/{name}"][rows.kept]
 
 
-def _quality(arrays: Arrays, series: Moved) -> None:
+def _quality(arrays: Arrays, series: Remap) -> None:
     keys = arrays["quality/keys"]
-    rows = Moved.of(series.kept[keys >> FAULT_BITS])
+    rows = Remap.of(series.kept[keys >> FAULT_BITS])
     arrays["quality/keys"] = series.new(keys >> FAULT_BITS) << FAULT_BITS | keys & ((1 << FAULT_BITS) - 1)
     _only(arrays, "quality/", rows)
 
 
-def _flows(arrays: Arrays, models: Moved, versions: Moved) -> None:
+def _flows(arrays: Arrays, models: Remap, versions: Remap) -> None:
     keys, topics = arrays["flow/keys"], {name: arrays.pop(f"flow/{name}") for name in ("flows/topic", "shares/now")}
     arrays["flow/keys"] = models.new(keys >> FLOW_BITS) << FLOW_BITS | keys & ((1 << FLOW_BITS) - 1)
-    flows = Moved.of(models.kept[keys >> FLOW_BITS])
+    flows = Remap.of(models.kept[keys >> FLOW_BITS])
     _only(arrays, "flow/", flows)
     head = arrays["flow/flows/head"]
     head[:, LAST_VERSION] = versions.new(head[:, LAST_VERSION])
     arrays |= {f"flow/{name}": array for name, array in topics.items()}
 
 
-def _living(arrays: Arrays, rows: Mapping[str, Moved]) -> None:
+def _living(arrays: Arrays, rows: Mapping[str, Remap]) -> None:
     """The rows that have drifted, and what is known of each row from before."""
     for takes, moved in rows.items():
         of = f"living.{takes}/"
@@ -188,14 +188,14 @@ def _living(arrays: Arrays, rows: Mapping[str, Moved]) -> None:
         arrays[f"{of}judge/past"] = past = past[moved.kept[past[:, 0]]]
         past[:, 0] = moved.new(past[:, 0])
         kept = moved.kept[watched]
-        for name in State._fields:
+        for name in RecoveryState._fields:
             arrays[f"{of}judge/{name}"] = arrays[f"{of}judge/{name}"][kept]
         head = arrays[f"{of}judge/head"]
         head[:, WATCHED_ROW] = moved.new(head[:, WATCHED_ROW])
 
 
 def _waiting(
-    waiting: list[Any], arrays: Mapping[str, Any], subjects: Moved, rows: Mapping[str, Moved]
+    waiting: list[Any], arrays: Mapping[str, Any], subjects: Remap, rows: Mapping[str, Remap]
 ) -> Iterator[list[Any]]:
     """The alerts that wait to be ready, with the rows of their detectors."""
     for subject, row, detector, alert, due in waiting:
@@ -204,7 +204,7 @@ def _waiting(
             yield [int(subjects.place[subject]), int(rows[takes].place[row]), detector, alert, due]
 
 
-def _only(arrays: Arrays, prefix: str, moved: Moved, has_room: str = "(none)") -> None:
+def _only(arrays: Arrays, prefix: str, moved: Remap, has_room: str = "(none)") -> None:
     """Keep those entries of all arrays whose names begin so; of banks, the room of the others is kept, in zeros."""
     kept = np.flatnonzero(moved.kept)
     if len(kept) < len(moved.kept):
@@ -224,5 +224,5 @@ def _move_up(array: NDArray[Any], kept: I64) -> None:
         array[start : start + len(part)] = array[part]
 
 
-def _chosen(names: list[str], moved: Moved) -> list[str]:
+def _chosen(names: list[str], moved: Remap) -> list[str]:
     return [name for name, kept in zip(names, moved.kept.tolist(), strict=True) if kept]

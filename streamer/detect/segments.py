@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from streamer.detect.settings import SEGMENTS_MAX, SegmentSettings
-from streamer.events import NUMBER, OTHERS, EventBatch, Kind, Names
+from streamer.events import NUMBER, OTHERS, EventBatch, EventKind, Names
 
 WHOLE: Final = 0
 NUMBERS_END: Final = 1 << 31  # whole numbers up to here can be segments
@@ -59,7 +59,7 @@ class Segments:
         """The segment of each event: its number among those of its model, or `WHOLE` where it has none."""
         segment = np.zeros(len(batch), np.int64)
         wanted = self.columns()[batch.model] if len(batch) else segment
-        counts = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
+        counts = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) != 0
         wanted = np.where(counts & (wanted >= 0), wanted, -2)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         at = np.flatnonzero(batch.column == wanted[of_event])

@@ -125,7 +125,7 @@ class LabelSettings:
             raise ValueError(f"open_max must be 1 to {1 << 28}, not {self.open_max}")
 
 
-Watch = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
+WatchSettings = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
 
 
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
@@ -145,6 +145,6 @@ class DetectSettings:
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     tells_time: bool = False  # whether marks of event time are among the outputs
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names
-    watch: Watch = field(default_factory=dict)
+    watch: WatchSettings = field(default_factory=dict)
     flows: FlowSettings = field(default_factory=FlowSettings)
     absence: AbsenceSettings = field(default_factory=AbsenceSettings)

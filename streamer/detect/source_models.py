@@ -19,7 +19,7 @@ NAMED_MAX: Final = 100  # models in an alert; all are counted
 CHARS_MAX: Final = 8192  # of their names together, so that an alert stays small
 
 
-class SourceUsers:
+class SourceModels:
     """Which of the models that a fold has seen use which source."""
 
     def __init__(self, sources: Mapping[str, SourceSettings], subjects: Subjects) -> None:

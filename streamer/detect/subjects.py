@@ -12,7 +12,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from detectors.series.id_table import IdTable
 from streamer.detect.segments import WHOLE, Segments
-from streamer.events import EventBatch, Kind, Names, NameTable
+from streamer.events import EventBatch, EventKind, Names, NameTable
 from streamer.references.table import Key
 
 # A subject's key: rank of the topic (8 bits), version (24), model (23), segment (8).
@@ -36,7 +36,7 @@ class Subjects:
 
         Where segments are given, [n, 2]: the model's as a whole, and that of the segment, -1 without one.
         """
-        of_model = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) != 0
+        of_model = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) != 0
         model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
         key = model << 32 | version << 8 | rank
         keys, counts = key[:, None], of_model[:, None]

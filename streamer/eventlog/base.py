@@ -15,9 +15,9 @@ import numpy as np
 
 from detectors.arrays.types import I64, U8
 from streamer.eventlog.headers import Headers, decode_headers, encode_headers
-from streamer.eventlog.history import Epoch, Note, Past, Start
+from streamer.eventlog.history import Epoch, History, Note, Start
 
-__all__ = ["Epoch", "Log", "Note", "Output", "Past", "Records", "Start", "Unsettled"]
+__all__ = ["Epoch", "History", "Log", "Note", "Output", "RebalanceInProgress", "Records", "Start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Output:
     headers: Headers = ()
 
 
-class Unsettled(Exception):  # noqa: N818 - not an error: it says when
+class RebalanceInProgress(Exception):  # noqa: N818 - not an error: it says when
     """The group is being rearranged and nothing was done: poll, look at the assignment, and try again."""
 
 
@@ -136,10 +136,10 @@ class Log(Protocol):
         """
         ...
 
-    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+    def past(self, unit: str, since: Epoch | None = None) -> History | None:
         """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch.
 
-        Raises `Unsettled`.
+        Raises `RebalanceInProgress`.
         """
         ...
 
@@ -147,16 +147,18 @@ class Log(Protocol):
         """Read the unit's topics from `ends` on; returns where the topics that `ends` lacks begin, for `note`.
 
         Raises `GapError` where the log does not hold the records from `ends` on, or where a topic is not the one of
-        that id any more, and `Unsettled`.
+        that id any more, and `RebalanceInProgress`.
         """
         ...
 
     def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
-        """As `resume`, but what is gone is passed over; returns where each topic goes on. Raises `Unsettled`."""
+        """As `resume`, but what is gone is passed over; returns where each topic goes on. Raises
+        `RebalanceInProgress`.
+        """
         ...
 
     def note(self, unit: str, notes: Sequence[Note]) -> None:
-        """Add notes to the unit's history. Raises `Unsettled` and `Doubt`."""
+        """Add notes to the unit's history. Raises `RebalanceInProgress` and `InDoubtError`."""
         ...
 
     def absolve(self, units: Collection[str]) -> None:
@@ -169,7 +171,7 @@ class Log(Protocol):
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         """Make outputs and progress durable, in that order of visibility; returns the epochs with their places.
 
-        Raises `Doubt` when that is not certain, and `Unsettled`.
+        Raises `InDoubtError` when that is not certain, and `RebalanceInProgress`.
         """
         ...
 

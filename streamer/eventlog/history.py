@@ -3,7 +3,7 @@
 A history is read in the order in which it was written, from its beginning or from an epoch that a checkpoint stands on.
 Notes say what epochs can't: where a topic's reading began (`Start`), under which settings the fold goes on
 (`SettingsNote`), that a fresh process is about to fold so many records (`Attempt`) and that it did not die of them
-(`Survived`), and that records were lost, so that the state begins anew (`Gap`).
+(`AttemptSurvived`), and that records were lost, so that the state begins anew (`Gap`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Attempt(msgspec.Struct, frozen=True, tag="attempt", tag_field="note"):
     ends: dict[str, int] = {}  # topic -> offset up to which it goes
 
 
-class Survived(msgspec.Struct, frozen=True, tag="survived", tag_field="note"):
+class AttemptSurvived(msgspec.Struct, frozen=True, tag="survived", tag_field="note"):
     """The process of the last attempt has folded its records and ended for another reason."""
 
     unit: str
@@ -75,11 +75,11 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="note"):
     reason: str
 
 
-Note = Start | SettingsNote | Attempt | Survived | Gap
+Note = Start | SettingsNote | Attempt | AttemptSurvived | Gap
 
 
 @dataclass(slots=True)
-class Past:
+class History:
     """What has been read of a unit's history."""
 
     base: int = 0  # the epochs after this number are here; those up to it are not needed
@@ -120,7 +120,7 @@ class Past:
                 self.settings[entry.fingerprint] = entry.text
             case Attempt():
                 self.attempts.append(entry)
-            case Survived():
+            case AttemptSurvived():
                 del self.attempts[-1:]
             case Gap():
                 self.begins_anew, self.base = True, entry.after

@@ -10,16 +10,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from streamer.errors import Doubt, GapError, UsageError
-from streamer.eventlog.base import Epoch, Note, Output, Past, Records, Start
+from streamer.errors import GapError, InDoubtError, UsageError
+from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
 from streamer.eventlog.headers import Headers
-from streamer.eventlog.history import Survived
+from streamer.eventlog.history import AttemptSurvived
 from streamer.eventlog.units import partition_of
 
 Row = tuple[int, int, bytes | None, bytes | None, Headers]  # offset, timestamp_ms, key, value, headers
 
 
-class Kept(StrEnum):
+class AfterFailure(StrEnum):
     """What is in the log after a commit that went wrong."""
 
     NOTHING = "nothing"
@@ -82,9 +82,9 @@ class MemoryStore:
         self.start[topic, partition] = before
         del rows[:dropped]
 
-    def past(self, unit: str, since: int = 0) -> Past:
+    def past(self, unit: str, since: int = 0) -> History:
         """What the unit has done behind epoch `since`."""
-        past = Past(since)
+        past = History(since)
         notes = self.notes.get(unit, [])
         for number in range(since, len(self.epochs.get(unit, [])) + 1):
             if number > since:
@@ -117,7 +117,7 @@ class MemoryLog:
         self._poll_records_max = poll_records_max  # of one partition
         self._position: dict[tuple[str, int], int] = {}
         self._held: set[tuple[str, int]] = set()
-        self._doubt: Kept | None = None
+        self._doubt: AfterFailure | None = None
         self._unresumed = set(self.store.epochs)
         self._asked = False
 
@@ -141,8 +141,8 @@ class MemoryLog:
         """A fresh session on the same store, as after a restart."""
         return MemoryLog(self.subscribed, self.store, self._poll_records_max)
 
-    def doubt_next_commit(self, kept: Kept) -> None:
-        """Make the next commit raise `Doubt`, having kept no more than this. For tests of crash and recovery."""
+    def doubt_next_commit(self, kept: AfterFailure) -> None:
+        """Make the next commit raise `InDoubtError`, having kept no more than this. For tests of crash and recovery."""
         self._doubt = kept
 
     def assignment(self) -> Collection[str] | None:
@@ -150,7 +150,7 @@ class MemoryLog:
         asked, self._asked = self._asked, True
         return None if asked or not self._unresumed else sorted(self._unresumed)
 
-    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+    def past(self, unit: str, since: Epoch | None = None) -> History | None:
         epochs = self.store.epochs.get(unit, [])
         if since is not None and (since.number > len(epochs) or epochs[since.number - 1] != since):
             return None
@@ -193,20 +193,20 @@ class MemoryLog:
 
     def absolve(self, units: Collection[str]) -> None:
         for unit in units:
-            self.note(unit, [Survived(unit)])
+            self.note(unit, [AttemptSurvived(unit)])
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         kept, self._doubt = self._doubt, None
-        if kept not in (Kept.NOTHING, Kept.OUTPUTS):
+        if kept not in (AfterFailure.NOTHING, AfterFailure.OUTPUTS):
             for epoch in epochs:
                 self.store.add_epoch(epoch)
-        if kept not in (Kept.NOTHING, Kept.EPOCHS):
+        if kept not in (AfterFailure.NOTHING, AfterFailure.EPOCHS):
             for output in outputs:
                 self.store.append(output.topic, output.key, output.value, output.headers)
-        if kept in (None, Kept.EVERYTHING):
+        if kept in (None, AfterFailure.EVERYTHING):
             self.store.committed.update({epoch.unit: epoch.number for epoch in epochs})
         if kept is not None:
-            raise Doubt(f"The commit was interrupted as the test asked; kept: {kept}.")
+            raise InDoubtError(f"The commit was interrupted as the test asked; kept: {kept}.")
         return [replace(epoch, at=epoch.number) for epoch in epochs]
 
     def hold(self, topic: str, partition: int, held: bool) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from streamer.clock import Clock
-from streamer.errors import BrokerError, Doubt, GapError
-from streamer.eventlog.base import Epoch, Output, Records, Unsettled
+from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records
 from streamer.eventlog.units import Units
 from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
@@ -56,7 +56,7 @@ class Observer(Protocol):
         ...
 
 
-class Keeper(Protocol):
+class CheckpointHook(Protocol):
     """Who keeps checkpoints."""
 
     def turned(self, units: Mapping[str, Unit]) -> None:
@@ -78,7 +78,7 @@ class Service:
         settings: CommitSettings,
         clock: Clock,
         observer: Observer,
-        keeper: Keeper,
+        keeper: CheckpointHook,
     ) -> None:
         self.units: dict[str, Unit] = {}
         self._log = recovery.log
@@ -117,7 +117,7 @@ class Service:
                 self._fold()
             self._hold_back()
             self._commit()
-        except Unsettled:
+        except RebalanceInProgress:
             return
         self._keeper.turned(self.units)
 
@@ -133,10 +133,10 @@ class Service:
         except GapError as gap:
             raise self._about(gap) from gap
 
-    def _about(self, gap: GapError) -> GapError | Doubt:
+    def _about(self, gap: GapError) -> GapError | InDoubtError:
         """What is to be raised of it: gaps are passed over, if at all, by a fresh process."""
         if self._recovery.degrade:
-            return Doubt(f"{gap}. Started again, the service goes on behind what is lost")
+            return InDoubtError(f"{gap}. Started again, the service goes on behind what is lost")
         return gap
 
     def _exhausted(self) -> bool:
@@ -222,7 +222,7 @@ class Service:
         outputs = [output for one in self._folded for output in one.outputs]
         try:
             epochs = self._log.commit(outputs, [one.epoch for one in self._folded])
-        except (Doubt, BrokerError):
+        except (InDoubtError, BrokerError):
             self._log.absolve(sorted({one.epoch.unit for one in self._folded}))
             raise
         self._folded = []

@@ -18,7 +18,7 @@ SHRINK = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Caution:
+class PoisonIsolation:
     """How a unit folds its next epoch; to begin with, all there is, and saying so."""
 
     records_max: int | None = None  # of an epoch; None: whatever there is
@@ -27,7 +27,7 @@ class Caution:
     announces: bool = True  # whether the epoch is to be said beforehand
 
     @classmethod
-    def after(cls, attempts: Sequence[Attempt]) -> Caution:
+    def after(cls, attempts: Sequence[Attempt]) -> PoisonIsolation:
         """How to go on when these attempts have come to nothing."""
         if not attempts or (len(attempts) < TRIES and not attempts[-1].cautious):
             return cls()
@@ -40,7 +40,7 @@ class Caution:
         """What to note before an epoch of so many records that goes up to these ends."""
         return Attempt(unit, records, self.records_max is not None, dict(ends))
 
-    def done(self, records: int) -> Caution:
+    def done(self, records: int) -> PoisonIsolation:
         """How to go on behind an epoch of so many records."""
         left = self.left - records
-        return Caution(self.records_max, left) if left > 0 else Caution(announces=False)
+        return PoisonIsolation(self.records_max, left) if left > 0 else PoisonIsolation(announces=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamer.errors import GapError
-from streamer.eventlog.base import Epoch, Log, Past
+from streamer.eventlog.base import Epoch, History, Log
 from streamer.eventlog.history import Gap, SettingsNote
 from streamer.runtime.fold import Fold
 from streamer.runtime.snapshot import Snapshot
@@ -121,7 +121,7 @@ class Recovery:
         unit.fold, unit.settings = fold, here
         unit.texts[here] = self.folds.settings
 
-    def _from_checkpoint(self, name: str) -> tuple[Unit, Past] | None:
+    def _from_checkpoint(self, name: str) -> tuple[Unit, History] | None:
         for checkpoint in self.checkpoints.newest_first(name):
             past = self.log.past(name, checkpoint.epoch)
             if past is None or past.begins_anew:
@@ -138,13 +138,13 @@ class Recovery:
             return unit, past
         return None
 
-    def _from_the_beginning(self, name: str) -> tuple[Unit, Past]:
-        past = self.log.past(name) or Past()
+    def _from_the_beginning(self, name: str) -> tuple[Unit, History]:
+        past = self.log.past(name) or History()
         first = past.epochs[0].settings if past.epochs else self.folds.fingerprint
         settings = past.settings.get(first, self.folds.settings)
         return Unit(name, self.folds.fresh(name, settings), first, past.base), past
 
-    def _anew(self, gone: Unit, past: Past, reason: str) -> Unit:
+    def _anew(self, gone: Unit, past: History, reason: str) -> Unit:
         """The unit with a state that has seen nothing, reading what there is behind its last epoch."""
         ends = gone.starts | gone.ends | dict(past.epochs[-1].ends if past.epochs else {})
         start = self.log.skip(gone.name, ends)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
-from streamer.eventlog.base import Epoch, Output, Past, Records
+from streamer.eventlog.base import Epoch, History, Output, Records
 from streamer.eventlog.units import digest
 from streamer.runtime.fold import Fold, Spot, Tally
-from streamer.runtime.poison import Caution
+from streamer.runtime.poison import PoisonIsolation
 
 
 @dataclass(slots=True)
@@ -47,11 +47,11 @@ class Unit:
     texts: dict[str, str] = field(default_factory=dict)  # fingerprint -> settings that its history knows
     script: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
-    caution: Caution = field(default_factory=Caution)
+    caution: PoisonIsolation = field(default_factory=PoisonIsolation)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
     refolded: Tally = field(default_factory=Counter)  # what of the fold's tally came of outputs published before
 
-    def follow(self, past: Past) -> None:
+    def follow(self, past: History) -> None:
         """Fold this past again before anything else."""
         self.script = deque(past.epochs)
         self.committed = past.committed
@@ -59,7 +59,7 @@ class Unit:
         self.starts = past.starts | self.starts
         self.topic_ids = past.topic_ids | self.topic_ids
         self.texts |= past.settings
-        self.caution = Caution.after(past.attempts)
+        self.caution = PoisonIsolation.after(past.attempts)
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)

@@ -21,7 +21,7 @@ DIFFERING_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class UnitReport:
     """What came of folding a unit's epochs again."""
 
     unit: str
@@ -31,7 +31,7 @@ class Verdict:
     differing: Sequence[Epoch]  # those that gave something else than was published; at most `DIFFERING_MAX`
 
 
-def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, int | None], None]) -> Verdict:
+def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, int | None], None]) -> UnitReport:
     """Fold the unit's epochs again, as the first of these that can makes it; `progress` is told (done, all).
 
     Raises as `Recovery.unit` does, `GapError` above all, if none can: records that are gone can't be folded again.
@@ -44,7 +44,7 @@ def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, i
         if folded.differs and len(differing) < DIFFERING_MAX:
             differing.append(folded.epoch)
         progress(unit.number - before, total)
-    return Verdict(name, before + 1, unit.number, outputs, differing)
+    return UnitReport(name, before + 1, unit.number, outputs, differing)
 
 
 def _made(recoveries: Sequence[Recovery], name: str) -> tuple[Recovery, Unit]:

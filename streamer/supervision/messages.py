@@ -6,18 +6,18 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from streamer.errors import BrokerError, Doubt
+from streamer.errors import BrokerError, InDoubtError
 
 _MEANING: Final = {
     1: "an error nobody foresaw",
     BrokerError.exit_code: "Kafka can't be reached, refuses us, or lacks a topic",
-    Doubt.exit_code: "a commit in doubt",
+    InDoubtError.exit_code: "a commit in doubt",
 }
 
 _SAFE: Final = "What was committed is safe, and a new start goes on from there"
 _NEXT: Final = {
     1: f"The traceback is that of a bug: please report it. {_SAFE}",
-    Doubt.exit_code: (
+    InDoubtError.exit_code: (
         "Look at Kafka: brokers that restart, a full disk, a network that drops packets; or another Driftline that "
         f"works for the same kafka.group. {_SAFE}"
     ),

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from streamer.clock import Clock
-from streamer.errors import Doubt, UsageError
+from streamer.errors import InDoubtError, UsageError
 
 PULSE_S: Final = 1.0
 PULSE = b"."
@@ -56,4 +56,4 @@ class ParentLink:
         log.warning("the parent process is gone; stopping")
         self._stop.set()
         threading.Event().wait(self._grace_s)
-        os._exit(Doubt.exit_code)
+        os._exit(InDoubtError.exit_code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from streamer.errors import BrokerError, Doubt, GapError, UsageError
+from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
 
 DONE: Final = 0
 FINAL_CODES: Final = frozenset({DONE, UsageError.exit_code, GapError.exit_code})
@@ -20,7 +20,7 @@ FRUITLESS_MAX: Final = 10  # it takes up to nine to find a record that kills (se
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RestartLimits:
     """How patient the parent is. Delays are in seconds, the first restart without progress has none."""
 
     first_delay_s: float = FIRST_DELAY_S
@@ -53,7 +53,7 @@ class End:
 class Restarts:
     """The ends of one worker so far, and what follows from the next."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RestartLimits) -> None:
         self._limits = limits
         self.fruitless = 0  # starts in a row without progress
         self.unexcused = 0  # those of them that an unreachable broker does not excuse
@@ -80,4 +80,4 @@ class Restarts:
 
 def exit_code_of(returncode: int) -> int:
     """The exit code that stands for a worker's end: its own, or 75 where a signal ended it."""
-    return Doubt.exit_code if returncode < 0 else returncode
+    return InDoubtError.exit_code if returncode < 0 else returncode

@@ -13,9 +13,9 @@ from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from typing import Final
 
 from streamer.clock import Clock
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 from streamer.supervision import messages as words
-from streamer.supervision.restart_policy import DONE, End, Limits, Restarts, exit_code_of
+from streamer.supervision.restart_policy import DONE, End, RestartLimits, Restarts, exit_code_of
 from streamer.supervision.stderr_writer import Outlet
 from streamer.supervision.worker_process import CommandOf, WorkerProcess
 
@@ -26,7 +26,7 @@ SIGNAL_BYTES: Final = 4096
 
 
 @dataclass(slots=True)
-class _Seat:
+class _Slot:
     """A worker's place: the process that holds it, or when the next one is due (seconds of the clock)."""
 
     ordinal: int
@@ -50,14 +50,14 @@ class Supervisor:
         *,
         workers: int,
         grace_s: float,
-        limits: Limits | None = None,
+        limits: RestartLimits | None = None,
         selector: BaseSelector | None = None,
     ) -> None:
         self._command_of = command_of
         self._outlet = outlet
         self._clock = clock
         self._grace_s = grace_s
-        self._seats = [_Seat(ordinal, Restarts(limits or Limits())) for ordinal in range(workers)]
+        self._seats = [_Slot(ordinal, Restarts(limits or RestartLimits())) for ordinal in range(workers)]
         self._selector = selector or DefaultSelector()
         self._ever_progressed = False
         self._ending = False
@@ -106,7 +106,7 @@ class Supervisor:
         if self._kill_at_s is not None and self._kill_at_s <= now_s:
             self._end_of_grace()
 
-    def _start(self, seat: _Seat) -> None:
+    def _start(self, seat: _Slot) -> None:
         seat.due_s = None
         prefix = f"worker {seat.ordinal}: ".encode() if len(self._seats) > 1 else b""
         try:
@@ -117,7 +117,7 @@ class Supervisor:
             self._outlet.say(f"{self._name(seat)} can't be started: {error}")
             self._go_on(seat, COULD_NOT_START, None)
 
-    def _ended(self, seat: _Seat, process: WorkerProcess, returncode: int) -> None:
+    def _ended(self, seat: _Slot, process: WorkerProcess, returncode: int) -> None:
         seat.process = None
         self._ever_progressed = self._ever_progressed or process.progressed
         if self._ending:
@@ -126,7 +126,7 @@ class Supervisor:
         else:
             self._go_on(seat, returncode, process)
 
-    def _go_on(self, seat: _Seat, returncode: int, process: WorkerProcess | None) -> None:
+    def _go_on(self, seat: _Slot, returncode: int, process: WorkerProcess | None) -> None:
         """Start the worker again, or end everything. `process` is None where there was none to begin with."""
         seat.exit_code = exit_code_of(returncode)
         decision = seat.restarts.ended(
@@ -171,12 +171,12 @@ class Supervisor:
                     f"{self._name(seat)} did not finish within {self._grace_s:g} s and is killed. Its last commit may "
                     "be in doubt; the next start finds out. --grace-s gives it longer"
                 )
-        self._exit_code = self._exit_code or Doubt.exit_code
+        self._exit_code = self._exit_code or InDoubtError.exit_code
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._processes():
             process.send(number)
 
-    def _name(self, seat: _Seat) -> str:
+    def _name(self, seat: _Slot) -> str:
         return f"worker {seat.ordinal}" if len(self._seats) > 1 else "the worker"

@@ -28,7 +28,7 @@ STUCK_AFTER_S = 300.0  # ... and when it has turned for so long without folding 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What kind of number a metric is, in Prometheus' words."""
 
     COUNTER = "counter"
@@ -41,49 +41,66 @@ class Spec:
     """One metric as it is documented and made."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
 
 
 TABLE = (
-    Spec("driftline_records_total", Kind.COUNTER, "Records folded, unreadable ones included.", ("topic",)),
-    Spec("driftline_values_total", Kind.COUNTER, "Values of columns found in those records.", ("topic",)),
-    Spec("driftline_dropped_values_total", Kind.COUNTER, "Values not watched because a table of `limits` is full."),
-    Spec("driftline_forgotten_models_total", Kind.COUNTER, "Models forgotten for others: see `limits.forget_after`."),
-    Spec("driftline_segments_overflow_total", Kind.COUNTER, "Events of segments beyond `segments_max` of their model."),
-    Spec("driftline_dead_letters_total", Kind.COUNTER, "Records that could not be read.", ("topic", "reason")),
-    Spec("driftline_alarms_total", Kind.COUNTER, "Raw alarms of the detectors.", ("detector",)),
-    Spec("driftline_alerts_total", Kind.COUNTER, "Alerts published.", ("state",)),
-    Spec("driftline_outcomes_total", Kind.COUNTER, "What decide made of alerts, by named reason.", ("outcome",)),
-    Spec("driftline_retrain_requests_total", Kind.COUNTER, "Retrain requests published."),
+    Spec("driftline_records_total", MetricKind.COUNTER, "Records folded, unreadable ones included.", ("topic",)),
+    Spec("driftline_values_total", MetricKind.COUNTER, "Values of columns found in those records.", ("topic",)),
+    Spec(
+        "driftline_dropped_values_total", MetricKind.COUNTER, "Values not watched because a table of `limits` is full."
+    ),
+    Spec(
+        "driftline_forgotten_models_total",
+        MetricKind.COUNTER,
+        "Models forgotten for others: see `limits.forget_after`.",
+    ),
+    Spec(
+        "driftline_segments_overflow_total",
+        MetricKind.COUNTER,
+        "Events of segments beyond `segments_max` of their model.",
+    ),
+    Spec("driftline_dead_letters_total", MetricKind.COUNTER, "Records that could not be read.", ("topic", "reason")),
+    Spec("driftline_alarms_total", MetricKind.COUNTER, "Raw alarms of the detectors.", ("detector",)),
+    Spec("driftline_alerts_total", MetricKind.COUNTER, "Alerts published.", ("state",)),
+    Spec("driftline_outcomes_total", MetricKind.COUNTER, "What decide made of alerts, by named reason.", ("outcome",)),
+    Spec("driftline_retrain_requests_total", MetricKind.COUNTER, "Retrain requests published."),
     Spec(
         "driftline_diverged_epochs_total",
-        Kind.COUNTER,
+        MetricKind.COUNTER,
         "Epochs that, folded again at a start, gave other outputs than were published: a reason to run `verify`.",
     ),
-    Spec("driftline_commit_seconds", Kind.HISTOGRAM, "How long a commit took."),
-    Spec("driftline_checkpoints_total", Kind.COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
-    Spec("driftline_checkpoint_seconds", Kind.HISTOGRAM, "How long a checkpoint took, beside the folding."),
-    Spec("driftline_checkpoint_pause_seconds", Kind.HISTOGRAM, "How long folding stood still for a checkpoint."),
-    Spec("driftline_checkpoint_epoch", Kind.GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)),
+    Spec("driftline_commit_seconds", MetricKind.HISTOGRAM, "How long a commit took."),
+    Spec("driftline_checkpoints_total", MetricKind.COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
+    Spec("driftline_checkpoint_seconds", MetricKind.HISTOGRAM, "How long a checkpoint took, beside the folding."),
+    Spec("driftline_checkpoint_pause_seconds", MetricKind.HISTOGRAM, "How long folding stood still for a checkpoint."),
+    Spec(
+        "driftline_checkpoint_epoch", MetricKind.GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)
+    ),
     Spec(
         "driftline_checkpoint_timestamp_seconds",
-        Kind.GAUGE,
+        MetricKind.GAUGE,
         "When this process last kept a checkpoint of the unit, since 1970.",
         ("unit",),
     ),
-    Spec("driftline_epoch", Kind.GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
-    Spec("driftline_commit_timestamp_seconds", Kind.GAUGE, "When the unit last committed, since 1970.", ("unit",)),
-    Spec("driftline_event_timestamp_seconds", Kind.GAUGE, "Newest event time the unit has folded.", ("unit",)),
+    Spec("driftline_epoch", MetricKind.GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
     Spec(
-        "driftline_lag_records", Kind.GAUGE, "Records between our position and the log's end.", ("topic", "partition")
+        "driftline_commit_timestamp_seconds", MetricKind.GAUGE, "When the unit last committed, since 1970.", ("unit",)
     ),
-    Spec("driftline_models", Kind.GAUGE, "Models this process holds state for."),
-    Spec("driftline_alerts_firing", Kind.GAUGE, "Alerts of this process whose way back to normal is watched."),
-    Spec("driftline_series", Kind.GAUGE, "Series (columns of models) this process holds state for."),
-    Spec("driftline_ready", Kind.GAUGE, "1 once recovered and folding live, else 0."),
-    Spec("driftline_build_info", Kind.GAUGE, "Always 1; the version stands in the label.", ("version",)),
+    Spec("driftline_event_timestamp_seconds", MetricKind.GAUGE, "Newest event time the unit has folded.", ("unit",)),
+    Spec(
+        "driftline_lag_records",
+        MetricKind.GAUGE,
+        "Records between our position and the log's end.",
+        ("topic", "partition"),
+    ),
+    Spec("driftline_models", MetricKind.GAUGE, "Models this process holds state for."),
+    Spec("driftline_alerts_firing", MetricKind.GAUGE, "Alerts of this process whose way back to normal is watched."),
+    Spec("driftline_series", MetricKind.GAUGE, "Series (columns of models) this process holds state for."),
+    Spec("driftline_ready", MetricKind.GAUGE, "1 once recovered and folding live, else 0."),
+    Spec("driftline_build_info", MetricKind.GAUGE, "Always 1; the version stands in the label.", ("version",)),
 )
 
 
@@ -256,9 +273,9 @@ class Metrics:
         return Endpoint(host, port, routes)
 
     def _make(self, spec: Spec) -> None:
-        if spec.kind is Kind.COUNTER:
+        if spec.kind is MetricKind.COUNTER:
             self._counters[spec.name] = Counter(spec.name, spec.help, spec.labels, registry=self.registry)
-        elif spec.kind is Kind.GAUGE:
+        elif spec.kind is MetricKind.GAUGE:
             self._gauges[spec.name] = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
         else:
             self._histograms[spec.name] = Histogram(

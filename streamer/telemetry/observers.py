@@ -171,7 +171,7 @@ class ReplayObserver:
         """A recording has one reader."""
 
 
-class Progress:
+class ProgressObserver:
     """Tells whoever started us of every commit; and once of a minute of work, though there may be nothing to commit."""
 
     def __init__(self, progressed: Callable[[], None], clock: Clock) -> None:

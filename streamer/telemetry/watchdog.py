@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from threading import Event, Thread
 
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 
 HANGS_AFTER_S = 180.0  # far longer than any turn: reading a large state back or compiling kernels takes seconds
 LOOK_EVERY_S = 5.0
@@ -40,4 +40,4 @@ class Watchdog:
                 log.critical("the loop has hung for %.0f s, so this process ends; where it hangs:", idle_s)
                 faulthandler.dump_traceback(sys.stderr)
                 sys.stderr.flush()
-                os._exit(Doubt.exit_code)
+                os._exit(InDoubtError.exit_code)

@@ -31,12 +31,12 @@ from driftline_process import (
     running,
 )
 
-from streamer.errors import BrokerError, Doubt, GapError, UsageError
+from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
 from streamer.testing.kafka import Broker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-USAGE, BROKER, GAP, DOUBT = (kind.exit_code for kind in (UsageError, BrokerError, GapError, Doubt))
+USAGE, BROKER, GAP, DOUBT = (kind.exit_code for kind in (UsageError, BrokerError, GapError, InDoubtError))
 
 
 @dataclass

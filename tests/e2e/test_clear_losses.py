@@ -9,11 +9,11 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from driftline_process import PATIENCE_S, Place, create_topic, ends, events, running
 
-from streamer.errors import Doubt, GapError
+from streamer.errors import GapError, InDoubtError
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-GAP, DOUBT = GapError.exit_code, Doubt.exit_code
+GAP, DOUBT = GapError.exit_code, InDoubtError.exit_code
 
 
 def test_records_that_the_state_needs_and_that_are_gone(kafka_broker, tmp_path):

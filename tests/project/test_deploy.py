@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from streamer.app.provisioning import grown, needed_topics
 from streamer.config import load_config
 from streamer.eventlog.kafka.admin import Topic
-from streamer.telemetry.metrics import TABLE, Kind, Metrics
+from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
@@ -129,9 +129,12 @@ def test_alerts_are_few_and_explained():
 
 def test_alerts_name_metrics_that_exist():
     """Every metric and every label value in a rule's expression is one that the service exposes."""
-    ours = {spec.name for spec in TABLE if spec.kind is not Kind.HISTOGRAM}
+    ours = {spec.name for spec in TABLE if spec.kind is not MetricKind.HISTOGRAM}
     ours |= {
-        spec.name + part for spec in TABLE if spec.kind is Kind.HISTOGRAM for part in ("_bucket", "_sum", "_count")
+        spec.name + part
+        for spec in TABLE
+        if spec.kind is MetricKind.HISTOGRAM
+        for part in ("_bucket", "_sum", "_count")
     }
     exposed = Metrics().expose().decode()
     for rule in rules():

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from streamer.commands.run import GRACE_S, run
 from streamer.config import load_config
-from streamer.errors import Doubt, GapError, UsageError
+from streamer.errors import GapError, InDoubtError, UsageError
 from streamer.telemetry.metrics import Metrics
 
 DEPLOY = ROOT / "deploy"
@@ -57,7 +57,7 @@ def test_systemd_starts_it_again_where_that_helps(unit):
     """Always, but not after what a new start can't cure; and however often, as an outage may be long."""
     service = unit["Service"]
     assert service["Restart"] == ["always"]
-    assert service["RestartForceExitStatus"] == [str(Doubt.exit_code)]
+    assert service["RestartForceExitStatus"] == [str(InDoubtError.exit_code)]
     assert service["RestartPreventExitStatus"] == [f"{UsageError.exit_code} {GapError.exit_code}"]
     assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
 

@@ -12,7 +12,7 @@ from sim_cluster import Cluster
 from sim_group import Group
 from sim_process import Process
 
-from streamer.eventlog.kafka.deadline import Overrun
+from streamer.eventlog.kafka.deadline import DeadlineExceeded
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def within(_deadline_s: float, call: Callable[[], T]) -> T:
     try:
         return call()
     except Hang as hang:
-        raise Overrun(str(hang)) from hang
+        raise DeadlineExceeded(str(hang)) from hang
 
 
 @dataclass

@@ -20,7 +20,7 @@ from sim_worker import Worker, simulated
 
 from streamer.app.provisioning import needed_topics
 from streamer.clock import ManualClock
-from streamer.errors import BrokerError, Doubt
+from streamer.errors import BrokerError, InDoubtError
 
 ROUNDS_MAX = 3000  # at the end, without faults, everything must be folded by then
 STEPS_OF_A_ROUND = 200
@@ -157,7 +157,7 @@ class World:
         self.workers.remove(worker)
         error = worker.process.error
         self.happened[f"ended of {type(error).__name__}"] += 1
-        if error is not None and not isinstance(error, Doubt | BrokerError):
+        if error is not None and not isinstance(error, InDoubtError | BrokerError):
             raise AssertionError(f"worker {worker.number} ended of {error!r}") from error
 
     def _beat(self) -> None:

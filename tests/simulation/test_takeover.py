@@ -13,7 +13,7 @@ from sim_worker import simulated
 from streamer.app.folds import units
 from streamer.app.run import log_settings
 from streamer.clock import ManualClock
-from streamer.eventlog.base import Epoch, Unsettled
+from streamer.eventlog.base import Epoch, RebalanceInProgress
 from streamer.eventlog.history import encode_entry
 from streamer.eventlog.kafka.log import KafkaLog
 
@@ -40,7 +40,7 @@ def test_what_is_committed_while_a_past_is_read_is_no_gap(delivery):
         somebody_commits(1)
         read = log._histories.read
         log._histories.read = lambda *asked: somebody_commits(2) or read(*asked)
-        with pytest.raises(Unsettled, match="meanwhile"):
+        with pytest.raises(RebalanceInProgress, match="meanwhile"):
             log.past("detect-0")
         log._histories.read = read
         assert log.past("detect-0").committed == 2

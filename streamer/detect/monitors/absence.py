@@ -17,7 +17,7 @@ from detectors.delivery.absence import Absences, AbsenceSettings, Absent, Seen
 from detectors.series.table import SeriesTable
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
-from streamer.detect.batch import Arrived
+from streamer.detect.batch import RoutedValues
 from streamer.detect.lives import Lives
 from streamer.detect.subjects import Subjects
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, Names
@@ -25,7 +25,7 @@ from streamer.events import ERROR_COLUMN, LAG_COLUMN, Names
 ABSENCE: Final = "absence"  # the detector
 
 
-class AbsentColumns:
+class AbsenceMonitor:
     """The absences of all columns of a fold unit."""
 
     def __init__(self, settings: AbsenceSettings, table: SeriesTable, subjects: Subjects, names: Names) -> None:
@@ -35,7 +35,7 @@ class AbsentColumns:
         self._subjects = subjects
         self._names = names
 
-    def alarms(self, arrived: Arrived, lives: Lives, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
+    def alarms(self, arrived: RoutedValues, lives: Lives, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
         """The alarms of a batch, in order of events."""
         if not self._is_on:
             return []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
-from streamer.detect.settings import Watch
+from streamer.detect.settings import WatchSettings
 
 
-class Watched:
+class DetectorAssignment:
     """The detectors of each column: those of the first patterns that fit model and column, else all there are."""
 
-    def __init__(self, settings: Watch, detectors: Collection[str]) -> None:
+    def __init__(self, settings: WatchSettings, detectors: Collection[str]) -> None:
         self._settings = settings
         self._all = frozenset(detectors)
         self._known: dict[str, Mapping[str, frozenset[str]]] = {}  # model -> pattern of columns -> detectors

@@ -16,17 +16,17 @@ from detectors.series.id_table import UNSEEN
 from detectors.series.table import SeriesTable
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
 from streamer.detect.alarm import alert_id
-from streamer.detect.batch import Arrivals
+from streamer.detect.batch import BatchValues
 from streamer.detect.lives import Lives
 from streamer.detect.subjects import Subjects
-from streamer.events import EventBatch, Kind, Limit, Names, NameTable, TurnedAway, time_of
+from streamer.events import EventBatch, EventKind, Limit, Names, NameTable, Overflow, time_of
 from streamer.runtime.order import Part
 
 LIMITS: Final = "limits"  # the detector, and the section of the configuration
-Told = tuple[int, TurnedAway, Place]  # what had no room, in which record: its place in the chunk, and in the log
+Told = tuple[int, Overflow, Place]  # what had no room, in which record: its place in the chunk, and in the log
 
 
-class FullTables:
+class Cardinality:
     """Which tables of a fold unit have been full, and are told of."""
 
     def __init__(self, names: Names, topics: NameTable, subjects: Subjects, table: SeriesTable) -> None:
@@ -54,11 +54,11 @@ class FullTables:
                 found.append((at, away, _place(batch.topic, batch.partition, away)))
         return found
 
-    def of_watched(self, batch: EventBatch, rank: I64, place: I64, lives: Lives, arrivals: Arrivals) -> list[Told]:
+    def of_watched(self, batch: EventBatch, rank: I64, place: I64, lives: Lives, arrivals: BatchValues) -> list[Told]:
         """Versions and series of a batch that had no room; its events come from these ranks, and stand there."""
         found = []
         if len(self._subjects.ids) >= self._subjects.ids.limit and not self._is_told(Limit.MODELS):
-            is_one = batch.kind & (Kind.PREDICTION | Kind.SOURCE) != 0
+            is_one = batch.kind & (EventKind.PREDICTION | EventKind.SOURCE) != 0
             lost = np.flatnonzero(is_one & (lives.subject[:, 0] < 0))[:1]
             found += [(Limit.MODELS, event, self._topics.names[rank[event]]) for event in lost.tolist()]
         if len(self._table) >= self._table.limit and not self._is_told(Limit.SERIES):
@@ -81,7 +81,7 @@ class FullTables:
 
     def _told_of(self, limit: Limit, event: int, name: str, batch: EventBatch, rank: I64, place: I64) -> Told:
         version, topic = int(batch.version[event]), self._topics.names[rank[event]]
-        away = TurnedAway(
+        away = Overflow(
             limit,
             name,
             self._names.models.names[batch.model[event]],
@@ -99,11 +99,11 @@ class FullTables:
         return tables.get(limit, self._names.categories).limit
 
 
-def _place(topic: str, partition: int, away: TurnedAway) -> Place:
+def _place(topic: str, partition: int, away: Overflow) -> Place:
     return Place(topic, partition, away.offset, time_of(away.event_time_ms))
 
 
-def _alert(away: TurnedAway, at: Place, room: int) -> Alert:
+def _alert(away: Overflow, at: Place, room: int) -> Alert:
     facts: dict[str, Any] = {
         "model_id": away.model,
         "model_version": away.version,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from detectors.arrays.types import F64, I64
 from detectors.base import Alarms, Bank, shares_rate
 from detectors.series.table import ValueKind
-from streamer.detect.batch import TAKES, Values
+from streamer.detect.batch import TAKES, KindValues
 from streamer.runtime.snapshot import nested, unnested
 
 
-class Panel:
+class DetectorSet:
     """Those of the banks, by detector, that take values of this kind; all have the same rows."""
 
     def __init__(self, kind: ValueKind, banks: Mapping[str, Bank]) -> None:
@@ -35,7 +35,7 @@ class Panel:
         """Whether some detector does not watch all rows."""
         return not all(feeds.all() for feeds in self._feeds.values())
 
-    def make_rows(self, rows: int, values: Values, *, fed: bool) -> None:
+    def make_rows(self, rows: int, values: KindValues, *, fed: bool) -> None:
         """Make room for the series that begin with these values, so that there are `rows`; `fed`: to all detectors."""
         known = self.rows
         if rows == known:
@@ -73,7 +73,7 @@ class Panel:
             if one.takes_reference and name in detectors:
                 one.set_reference(row, sample(reference_size(one)))
 
-    def update(self, name: str, values: Values, event_time_ms: I64) -> Alarms:
+    def update(self, name: str, values: KindValues, event_time_ms: I64) -> Alarms:
         """Feed values to a bank of the panel, those of the rows that it watches.
 
         One that keeps an asked rate of false alarms is told how many columns of a model have to share it.

@@ -20,13 +20,13 @@ from detectors.delivery.flow import FlowAlarm, Flows, FlowSettings
 from detectors.delivery.flow_kernels import Events
 from detectors.delivery.label_rate import FALL_MIN, Counted, LabelShares, ShareAlarm
 from detectors.series.id_table import IdTable
-from detectors.series.offsets import Mark
+from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind
 from streamer.codecs.class_labels import QUIET_NAN
 from streamer.detect.alarm import Alarm
-from streamer.detect.label_join import Errors
+from streamer.detect.label_join import LabelMatches
 from streamer.detect.subjects import MODEL_MASK, Subjects
-from streamer.events import EventBatch, Kind, Names, NameTable
+from streamer.events import EventBatch, EventKind, Names, NameTable
 from streamer.runtime.snapshot import nested, unnested
 
 FLOW: Final = "flow"  # the detector
@@ -35,7 +35,7 @@ RANK_BITS: Final = 8
 PER_MODEL: Final = 8  # flows that there is room for, for each model
 
 
-class FlowWatch:
+class FlowMonitor:
     """The flows of a fold unit, by name."""
 
     def __init__(
@@ -49,18 +49,20 @@ class FlowWatch:
         self._ids = IdTable(PER_MODEL * names.models.limit)
         self._is_on = settings.watch
 
-    def alarms(self, batch: EventBatch, rank: I64, errors: Errors, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
+    def alarms(
+        self, batch: EventBatch, rank: I64, errors: LabelMatches, tally: Counter[tuple[str, ...]]
+    ) -> list[Alarm]:
         """The alarms of a batch whose events come from the topics of these ranks, and whose labels gave `errors`."""
         if not self._is_on or not len(batch):
             return []
-        is_label = (batch.kind & (Kind.PREDICTION | Kind.SOURCE)) == 0
+        is_label = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
         clock = rank << 1 | is_label
         key = batch.model.astype(np.int64) << (RANK_BITS + 1) | clock
         events = Events(self._ids.lookup(key), clock, batch.event_time_ms, batch.offset, batch.version)
         found = self._flows.fold(events, len(self._ids))
         met = self._met(batch, errors)
-        is_made = (batch.kind & Kind.PREDICTION != 0) & (batch.prediction.view(np.int64) != QUIET_NAN)
-        made = np.flatnonzero(is_made & ((batch.join_id != 0) | (batch.kind & Kind.LABEL != 0)))
+        is_made = (batch.kind & EventKind.PREDICTION != 0) & (batch.prediction.view(np.int64) != QUIET_NAN)
+        made = np.flatnonzero(is_made & ((batch.join_id != 0) | (batch.kind & EventKind.LABEL != 0)))
         of = Counted(made, events.flow[made], clock[made], batch.event_time_ms[made])
         fallen = self._shares.fold(of, batch.offset[made], met, self._flows.windows, len(self._ids))
         tally["alarms", FLOW] += len(found) + len(fallen)
@@ -77,7 +79,7 @@ class FlowWatch:
             self._flows.load(unnested("flows", arrays))
             self._shares.load(unnested("shares", arrays))
 
-    def _met(self, batch: EventBatch, errors: Errors) -> Counted:
+    def _met(self, batch: EventBatch, errors: LabelMatches) -> Counted:
         """The predictions whose labels have come, by the events that brought those."""
         event, subject = errors.event[errors.subject >= 0], errors.subject[errors.subject >= 0]
         key = self._subjects.ids.keys[subject]
@@ -104,7 +106,7 @@ class FlowWatch:
             "n_current": alarm.n_current,
             "kind": kind,
         }
-        began = Mark(0, alarm.began_offset, alarm.began_ms)
+        began = OffsetMark(0, alarm.began_offset, alarm.began_ms)
         topic = self._topics.names[key >> 1 & 0xFF]
         return Alarm(alarm.event, (alarm.flow, FLOW), -1, topic, 0, facts, becomes_ready=False, began=began)
 
@@ -125,6 +127,6 @@ class FlowWatch:
             "n_current": alarm.n_current,
             "kind": AlertKind.LABEL_RATE,
         }
-        began = Mark(0, alarm.began_offset, alarm.began_ms)
+        began = OffsetMark(0, alarm.began_offset, alarm.began_ms)
         topic = self._topics.names[key >> 1 & 0xFF]
         return Alarm(alarm.event, (alarm.flow, LABELS_COLUMN), -1, topic, 0, facts, becomes_ready=False, began=began)

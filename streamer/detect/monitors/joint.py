@@ -20,7 +20,7 @@ from detectors.joint.bank import JointBank, Score, moved
 from detectors.series.id_table import UNSEEN, IdTable
 from detectors.series.table import SeriesTable, ValueKind
 from streamer.detect.alarm import Alarm
-from streamer.detect.batch import Values, later
+from streamer.detect.batch import KindValues, later
 from streamer.detect.evidence import facts_of
 from streamer.detect.subjects import Subjects
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, NameTable
@@ -39,7 +39,7 @@ class WatchedRows(NamedTuple):
     learning: bool
 
 
-class Joint:
+class JointMonitor:
     """The rows of columns of a fold unit, where the detector `joint` runs; `bank` is None where it doesn't."""
 
     def __init__(self, bank: Bank | None, table: SeriesTable, subjects: Subjects) -> None:
@@ -54,7 +54,7 @@ class Joint:
         )  # by row of the bank: columns, rows fed, number of the first one's event
         self._columns = np.empty((0, bank.columns if bank else 0), np.int32)  # by row of the bank and place
 
-    def alarms(self, numbers: Values, event_time_ms: I64, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
+    def alarms(self, numbers: KindValues, event_time_ms: I64, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
         """The alarms that come of a batch's numbers, in order of events."""
         if self._bank is None:
             return []
@@ -142,7 +142,7 @@ class Joint:
         self._known[row[new], 2] = life[at[new]]
         self._known[row, 1] += count
 
-    def _alarm(self, alarms: Alarms, k: int, numbers: Values, first: I64, after: int) -> Alarm:
+    def _alarm(self, alarms: Alarms, k: int, numbers: KindValues, first: I64, after: int) -> Alarm:
         """Alarm `k`; so many rows of the same subject come `after` it within the batch."""
         row, value = int(alarms.row[k]), first[int(alarms.at[k])]
         subject, life = self._rows.key_of(row), int(numbers.life[value])

@@ -22,11 +22,11 @@ from detectors.series.id_table import IdTable
 from detectors.series.table import NO_ROW, SeriesTable, ValueKind
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
-from streamer.detect.batch import Arrived, Values
+from streamer.detect.batch import KindValues, RoutedValues
 from streamer.detect.evidence import facts_of
-from streamer.detect.monitors.detector_set import Panel
+from streamer.detect.monitors.detector_set import DetectorSet
 from streamer.detect.monitors.training_range import Ranges
-from streamer.detect.reference_lookup import Trained
+from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.subjects import Subjects
 from streamer.events import OTHERS, NameTable
 from streamer.references.table import AnyReference, Key
@@ -56,11 +56,11 @@ class Faults:
         return Faults(self.fault[keep], self.series[keep], self.number[keep], self.event[keep], self.life[keep])
 
 
-class Quality:
+class QualityMonitor:
     """Counts the faults of all series of a fold unit, where the detector `rate` runs."""
 
     def __init__(
-        self, bank: Bank | None, table: SeriesTable, subjects: Subjects, trained: Trained, series_max: int
+        self, bank: Bank | None, table: SeriesTable, subjects: Subjects, trained: ReferenceLookup, series_max: int
     ) -> None:
         assert bank is None or isinstance(bank, RateBank)  # noqa: S101 -- the table of detectors says so
         self._bank = bank
@@ -70,7 +70,7 @@ class Quality:
         self._ranges = Ranges()
         self._rows = IdTable(min(len(FAULTS) * series_max, ROWS_MAX))
 
-    def refer(self, panel: Panel, row: int, key: Key) -> None:
+    def refer(self, panel: DetectorSet, row: int, key: Key) -> None:
         """Hold a row of the panel, that of (model, version, column), against its training data, where there are any."""
         reference = self._trained.of(panel.kind, key)
         if isinstance(reference, Reference):
@@ -78,7 +78,7 @@ class Quality:
         elif reference is not None and OTHERS not in reference.names:  # else some that were there have no name
             self._ranges.know_categories(panel.rows, row, self._trained.ids_of(reference))
 
-    def faults(self, arrived: Arrived, numbers: Values, categories: Values) -> Faults:
+    def faults(self, arrived: RoutedValues, numbers: KindValues, categories: KindValues) -> Faults:
         """What is wrong with these values, of which some are `numbers` and some `categories` of rows."""
         row, series, number, _ = arrived.routed
         stray = np.flatnonzero((row == NO_ROW) & (series >= 0)) if self._bank else np.empty(0, np.int64)

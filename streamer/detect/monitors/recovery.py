@@ -16,34 +16,34 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64
 from detectors.base import Alarms
 from detectors.recovery.history_sample import Earlier
-from detectors.recovery.judge import WayBack, categories_before, numbers_before
+from detectors.recovery.judge import RecoveryJudge, categories_before, numbers_before
 from detectors.series.table import SeriesTable, ValueKind
 from retrain.messages.shift import strength_of
-from streamer.detect.alarm import Judged, Watch, Watches, Watching
-from streamer.detect.batch import Values
-from streamer.detect.monitors.detector_set import Panel
-from streamer.detect.reference_lookup import Trained
+from streamer.detect.alarm import RowWatch, Verdict, Watches, Watching
+from streamer.detect.batch import KindValues
+from streamer.detect.monitors.detector_set import DetectorSet
+from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.subjects import Subjects
 from streamer.runtime.snapshot import nested, unnested
 
 BEFORE_MIN = 16  # values that must be known from before a drift
 
 
-class Living:
+class RecoveryMonitor:
     """The rows of one panel that have drifted, and what it takes to know when they are back."""
 
-    def __init__(self, panel: Panel, trained: Trained, subjects: Subjects, table: SeriesTable) -> None:
+    def __init__(self, panel: DetectorSet, trained: ReferenceLookup, subjects: Subjects, table: SeriesTable) -> None:
         self._panel = panel
         self._trained, self._subjects, self._table = trained, subjects, table
         self._earlier = Earlier()
-        self._judge = WayBack()
+        self._judge = RecoveryJudge()
 
     def fold(
         self,
-        values: Values,
+        values: KindValues,
         numbers: I64,
         found: Sequence[tuple[str, Alarms]],
-        judged: list[Judged],
+        judged: list[Verdict],
     ) -> dict[str, Watches]:
         """Judge a batch's values, which are `numbers` in the lives of their series, and watch what its alarms name.
 
@@ -75,14 +75,14 @@ class Living:
         self._earlier.load(arrays["earlier"])
         self._judge.load(unnested("judge", arrays))
 
-    def _feed(self, values: Values, numbers: I64, part: I64) -> list[Judged]:
+    def _feed(self, values: KindValues, numbers: I64, part: I64) -> list[Verdict]:
         if not len(part):
             return []
         row, value = values.row[part], values.value[part]
         self._earlier.keep(row, value, numbers[part])
         takes = self._panel.takes
         return [
-            Judged(int(values.event[part[one.at]]), (takes, one.row), one.why, one.distance, one.far)
+            Verdict(int(values.event[part[one.at]]), (takes, one.row), one.why, one.distance, one.far)
             for one in self._judge.feed(row, value)
         ]
 
@@ -93,7 +93,7 @@ class Living:
             self._judge.ask(row)
             is_category = kind is ValueKind.CATEGORY
             after, category = float(alarms.after[k]), float(alarms.category[k])
-            return Watch((takes, row), is_category and self._judge.is_known(row, category, after))
+            return RowWatch((takes, row), is_category and self._judge.is_known(row, category, after))
         before = self._trained.sample(kind, self._subjects.name_of(*self._table.subject_and_column(row, kind)))
         if before is None:
             onset = number - max(int(alarms.onset_ago[k]), 0)
@@ -105,4 +105,4 @@ class Living:
         gone = strength_of(float(alarms.effect[k]), self._panel.banks[detector].effect_unit)
         make = numbers_before if kind is ValueKind.NUMBER else categories_before
         self._judge.begin(row, number, make(before, gone))
-        return Watch((takes, row))
+        return RowWatch((takes, row))

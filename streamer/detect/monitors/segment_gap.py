@@ -24,7 +24,7 @@ from streamer.runtime.snapshot import nested, unnested
 ROWS_MAX: Final = (1 << 31) - 1
 
 
-class SegmentGaps:
+class SegmentGapMonitor:
     """Holds the error of each segment, and its prediction, against those of its model's other segments."""
 
     def __init__(self, segments: Segments, subjects: Subjects, series_max: int) -> None:

@@ -78,7 +78,7 @@ class BatchHeader(NamedTuple):
         return bool(self.attributes & 0x20)
 
 
-class Stretch(NamedTuple):
+class BatchStretch(NamedTuple):
     """Records that follow each other, and the leader epoch under which the last of them was written (KIP-320)."""
 
     records: Records
@@ -97,7 +97,7 @@ def read_stretches(
     fetched: bytes | memoryview,
     fetch_offset: int,
     aborted: Iterable[tuple[int, int]] | None = (),
-) -> Iterator[Stretch]:
+) -> Iterator[BatchStretch]:
     """The records of a fetch from `fetch_offset` on, in stretches of bounded size.
 
     A stretch may be empty and still move on. `aborted` holds (first offset, producer id) of the aborted transactions
@@ -115,7 +115,7 @@ def read_stretches(
             fault = BatchError(f"the batch at offset {batches[whole].header.base_offset} holds a malformed record")
         if whole:
             fetch_offset = max(fetch_offset, batches[whole - 1].header.last_offset + 1)
-            yield Stretch(replace(records, next_offset=fetch_offset), batches[whole - 1].header.leader_epoch)
+            yield BatchStretch(replace(records, next_offset=fetch_offset), batches[whole - 1].header.leader_epoch)
     raise BatchError(f"{topic}-{partition}: {fault}") from fault
 
 

@@ -1,7 +1,8 @@
 """Publishing outputs and progress: exactly once by transactions, or at least once where brokers have none.
 
 Every call to the client has a deadline, because several of them have none of their own and block for ever when a broker
-dies at the wrong moment. Whatever is not certain is `Doubt`: the process ends, and a fresh one finds out what the log
+dies at the wrong moment. Whatever is not certain is `InDoubtError`: the process ends, and a fresh one finds out what
+the log
 holds. Nothing is repaired in place.
 """
 
@@ -15,9 +16,9 @@ from typing import Any, Final, Protocol
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from streamer.errors import BrokerError, Doubt, GapError
-from streamer.eventlog.base import Output, Past
-from streamer.eventlog.kafka.deadline import Overrun, within
+from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.eventlog.base import History, Output
+from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
 
@@ -40,7 +41,7 @@ NULL_KEY: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PendingSend:
     """A record of a unit's history: an epoch or a note."""
 
     partition: int  # of the epochs topic
@@ -67,7 +68,7 @@ class Group(Protocol):
 class Committer(Protocol):
     """A way to make outputs and progress durable."""
 
-    def proven(self, partition: int, past: Past, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
+    def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
         """Say in `past` up to which epoch outputs are in the log; returns what offsets (by topic) prove that.
 
         `end` is up to where the history was read in its partition. Raises GapError when offsets and history can't both
@@ -75,10 +76,10 @@ class Committer(Protocol):
         """
         ...
 
-    def commit(self, entries: Sequence[Entry], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
+    def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
         """Publish all; returns where in their partitions the entries stand.
 
-        Raises `Unsettled` before anything is done, `Doubt`, naming the step, when any of it is not certain, and
+        Raises `Unsettled` before anything is done, `InDoubtError`, naming the step, when any of it is not certain, and
         BrokerError when a record is refused for good.
         """
         ...
@@ -96,23 +97,23 @@ class Sender:
     def publish(self, outputs: Sequence[Output]) -> None:
         self._settle([(output, self._send(output)) for output in outputs])
 
-    def publish_entries(self, entries: Sequence[Entry]) -> list[int]:
+    def publish_entries(self, entries: Sequence[PendingSend]) -> list[int]:
         """Where in their partitions they stand."""
         return self._settle([self._send_entry(entry) for entry in entries])
 
-    def publish_all(self, entries: Sequence[Entry], outputs: Sequence[Output]) -> list[int]:
+    def publish_all(self, entries: Sequence[PendingSend], outputs: Sequence[Output]) -> list[int]:
         """Both in one flush; where the entries stand."""
         sent = [(output, self._send(output)) for output in outputs]
         return self._settle([*sent, *(self._send_entry(entry) for entry in entries)])[len(sent) :]
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """What `work` returns. Raises `Doubt` when that fails or does not come in time."""
+        """What `work` returns. Raises `InDoubtError` when that fails or does not come in time."""
         try:
             return within(self.deadline_s, work)
-        except (Doubt, BrokerError):
+        except (InDoubtError, BrokerError):
             raise
         except Exception as error:
-            raise Doubt(
+            raise InDoubtError(
                 f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Start again: a "
                 "fresh process finds out what the log holds and goes on from there"
             ) from error
@@ -123,10 +124,14 @@ class Sender:
         self.producer.flush(self.deadline_s)
         for output, result in sent:
             if not result.succeeded():
-                raise _refusal(output, result.exception) or result.exception or Overrun("no acknowledgement came")
+                raise (
+                    _refusal(output, result.exception)
+                    or result.exception
+                    or DeadlineExceeded("no acknowledgement came")
+                )
         return [result.value.offset for _, result in sent]
 
-    def _send_entry(self, entry: Entry) -> tuple[Output, Any]:
+    def _send_entry(self, entry: PendingSend) -> tuple[Output, Any]:
         output = Output(self.epochs_topic, entry.unit.encode(), entry.value)
         return output, self._send(output, entry.partition)
 
@@ -150,13 +155,13 @@ class ExactlyOnce:
     def __init__(self, sender: Sender, group: Group) -> None:
         """Fences whoever has worked under the same transactional id, and waits until what that has begun is over.
 
-        Raises `Doubt` when the brokers don't answer in time.
+        Raises `InDoubtError` when the brokers don't answer in time.
         """
         self._sender = sender
         self._group = group
         sender.step("init_transactions", sender.producer.init_transactions)
 
-    def proven(self, partition: int, past: Past, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
+    def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
         past.committed = past.last
         at = past.positions()
         for topic, offset in committed.items():
@@ -167,7 +172,7 @@ class ExactlyOnce:
                 )
         return {**committed, **at}  # the brokers forget the offsets of a group that was away for long
 
-    def commit(self, entries: Sequence[Entry], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
+    def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
         fence, producer = self._group.fence(), self._sender.producer
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         step = self._sender.step
@@ -177,7 +182,7 @@ class ExactlyOnce:
         step("commit", producer.commit_transaction)
         found = step("witness", partial(self._group.committed, list(offsets)))
         if dict(found) != dict(offsets):
-            raise Doubt(
+            raise InDoubtError(
                 f"The commit is in doubt: offsets {dict(offsets)} were committed and {dict(found)} are there. Start "
                 "again: a fresh process finds out what the log holds and goes on from there"
             )
@@ -197,12 +202,12 @@ class AtLeastOnce:
         self._group = group
         self._ends: dict[int, int] = {}
 
-    def proven(self, partition: int, past: Past, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
+    def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
         self._ends[partition] = end  # the next record there must be ours
         past.committed = published(past, committed)
         return committed
 
-    def commit(self, entries: Sequence[Entry], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
+    def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
         self._group.fence()
         step = self._sender.step
         places: list[int] = []
@@ -215,10 +220,10 @@ class AtLeastOnce:
             step("offsets", partial(self._group.commit_offsets, offsets))
         return places
 
-    def _publish_entry(self, entry: Entry) -> list[int]:
+    def _publish_entry(self, entry: PendingSend) -> list[int]:
         (offset,) = self._sender.publish_entries([entry])
         if offset != self._ends[entry.partition]:
-            raise Doubt(
+            raise InDoubtError(
                 f"Our epoch of {entry.unit} went to offset {offset} of {self._sender.epochs_topic}-{entry.partition} "
                 f"and not to {self._ends[entry.partition]}, so another process works on the same unit. This one ends "
                 "and publishes nothing of that epoch: see that only one service runs for each kafka.group and worker, "
@@ -228,7 +233,7 @@ class AtLeastOnce:
         return [offset]
 
 
-def published(past: Past, committed: Mapping[str, int]) -> int:
+def published(past: History, committed: Mapping[str, int]) -> int:
     """Up to which of these epochs the group's committed offsets (by topic) prove the outputs published."""
     number = past.base
     for epoch in past.epochs:

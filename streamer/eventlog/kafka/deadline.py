@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Overrun(Exception):  # noqa: N818  it says what happened, and it is not always an error
+class DeadlineExceeded(Exception):  # noqa: N818  it says what happened, and it is not always an error
     """The call had not returned when its time was up; it may still go on in its thread."""
 
 
@@ -34,5 +34,5 @@ def within(deadline_s: float, call: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     if not results:
-        raise Overrun(f"no answer within {deadline_s:g} s")
+        raise DeadlineExceeded(f"no answer within {deadline_s:g} s")
     return results[0]

@@ -16,7 +16,7 @@ from kafka import TopicPartition
 
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Records
-from streamer.eventlog.kafka.batches import Stretch, read_stretches
+from streamer.eventlog.kafka.batches import BatchStretch, read_stretches
 
 Spot = tuple[str, int]  # topic and partition
 
@@ -35,10 +35,10 @@ def fetch_raw(consumer: Any) -> None:
     class RawRecords(parent):  # type: ignore[misc]
         _rest: Records | None = None
 
-        def _maybe_skip_record(self, _stretch: Stretch) -> bool:
+        def _maybe_skip_record(self, _stretch: BatchStretch) -> bool:
             return False  # read_stretches begins at the right offset by itself
 
-        def _unpack_records(self, tp: Any, fetched: Any, *_deserializers: Any) -> Iterator[Stretch]:
+        def _unpack_records(self, tp: Any, fetched: Any, *_deserializers: Any) -> Iterator[BatchStretch]:
             aborted = [(gone.first_offset, gone.producer_id) for gone in self.aborted_transactions]
             self.bytes_read = fetched.size_in_bytes()
             try:

@@ -34,7 +34,7 @@ def abort_forgotten(
     """Abort what is still open of this producer in the partitions of the outputs, and in the group's offsets.
 
     `sender`'s producer has its transactional id initialized. Where the cluster does not tell (before Kafka 2.8, or
-    without Read on the topics), nothing is done. Raises `Doubt` when aborting does not succeed in time.
+    without Read on the topics), nothing is done. Raises `InDoubtError` when aborting does not succeed in time.
     """
     forgotten = _open(connection, outputs, producer_id(sender.producer))
     if forgotten:

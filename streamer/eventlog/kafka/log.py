@@ -26,14 +26,14 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from streamer.errors import BrokerError, Doubt
-from streamer.eventlog.base import Epoch, Note, Output, Past, Records, Start, Unsettled
-from streamer.eventlog.history import Gap, Survived, encode_entry
+from streamer.errors import BrokerError, InDoubtError
+from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProgress, Records, Start
+from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer
-from streamer.eventlog.kafka.commit import AtLeastOnce, Entry, ExactlyOnce, Offsets, Sender
+from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.deadline import Overrun, within
+from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, poll, positions, stretches
 from streamer.eventlog.kafka.hanging_transactions import abort_forgotten
 from streamer.eventlog.kafka.membership import Membership
@@ -53,7 +53,7 @@ class KafkaLog:
     """A `Log` on Kafka, as one member of a group.
 
     `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. All methods
-    belong to one thread. Raises BrokerError when the cluster can't be reached, and Doubt when it does not answer.
+    belong to one thread. Raises BrokerError when the cluster can't be reached, and InDoubtError when it does not answer.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class KafkaLog:
         """See `Log`. A broker that is away gives nothing, for as long as it is away; so does a damaged batch.
 
         An empty stretch says that a partition moved on without records. Raises GapError when the records to read next
-        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and Doubt when
+        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and InDoubtError when
         another process has our number.
         """
         before = positions(self._consumer)
@@ -108,7 +108,7 @@ class KafkaLog:
             self._places.check(refresh=True)
             raise self._places.gap(error) from error
         except FencedInstanceIdError as error:
-            raise Doubt(
+            raise InDoubtError(
                 f"Another process is member {self._settings.member.instance_id} of the group, so this one ends: see "
                 "that each worker of a group has a number of its own"
             ) from error
@@ -143,7 +143,7 @@ class KafkaLog:
             here.append((topic, partition))
         return sorted(self._spots)
 
-    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+    def past(self, unit: str, since: Epoch | None = None) -> History | None:
         """See `Log`. What is committed and what the history says must agree.
 
         Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
@@ -155,7 +155,7 @@ class KafkaLog:
             committed = {topic: offset for (topic, _), offset in at_first.items()}
             past, end = self._histories.read(unit, since, committed)
             if self.committed(spots) != at_first:  # offsets of before and a history of after are no past
-                raise Unsettled(f"another process has committed epochs of {unit} meanwhile")
+                raise RebalanceInProgress(f"another process has committed epochs of {unit} meanwhile")
         if past is None:
             return None
         check_topics(unit, since.ends if since else past.starts, past, {topic for topic, _ in spots})
@@ -189,7 +189,7 @@ class KafkaLog:
         self._at[unit] = at
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
-        """See `Log`. Raises Doubt, naming the step, and BrokerError when an output is refused for good."""
+        """See `Log`. Raises InDoubtError, naming the step, and BrokerError when an output is refused for good."""
         at = {epoch.unit: self._offsets(epoch) for epoch in epochs}
         fresh = [epoch for epoch in epochs if epoch.number > self._numbers.get(epoch.unit, 0)]
         entries = [_entry(epoch.unit, epoch) for epoch in fresh]
@@ -205,7 +205,9 @@ class KafkaLog:
             deadline_s = min(self._settings.commit_deadline_s, ABSOLVE_DEADLINE_S)
             producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
             sender = Sender(producer, self._settings.epochs_topic, deadline_s)
-            sender.step("absolve", partial(sender.publish_entries, [_entry(unit, Survived(unit)) for unit in units]))
+            sender.step(
+                "absolve", partial(sender.publish_entries, [_entry(unit, AttemptSurvived(unit)) for unit in units])
+            )
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         """See `Log`. What is held stays so when the group moves, as far as it stays ours."""
@@ -236,7 +238,7 @@ class KafkaLog:
             partial(self._consumer.close, autocommit=False, timeout_ms=timeout_ms),
             partial(self._reader.close, autocommit=False, timeout_ms=timeout_ms),
         ):
-            with suppress(Overrun, KafkaError):  # all that had to be certain was certain when commit returned
+            with suppress(DeadlineExceeded, KafkaError):  # all that had to be certain was certain when commit returned
                 within(2 * CLOSE_TIMEOUT_S, close)
 
     def fence(self) -> Any:
@@ -274,15 +276,15 @@ class KafkaLog:
         return False
 
     def _spots_of(self, unit: str) -> list[Spot]:
-        """Raises `Unsettled` when the unit is no longer ours, as far as we know."""
+        """Raises `RebalanceInProgress` when the unit is no longer ours, as far as we know."""
         if self._membership.moved or unit not in self._spots:
-            raise Unsettled(f"{unit} may be another's now")
+            raise RebalanceInProgress(f"{unit} may be another's now")
         return self._spots[unit]
 
     def _read_from(self, unit: str, at: Mapping[str, int]) -> None:
         spots = self._spots_of(unit)
         if not seek(self._consumer, spots, at, self._held):
-            raise Unsettled(f"{unit} is another's now")
+            raise RebalanceInProgress(f"{unit} is another's now")
         self._resumed.update(spots)
 
     def _offsets(self, epoch: Epoch) -> dict[Spot, int]:
@@ -310,9 +312,9 @@ class KafkaLog:
     def _asking(self, errand: str) -> Iterator[None]:
         try:
             yield
-        except (KafkaError, BatchError, Overrun) as error:
+        except (KafkaError, BatchError, DeadlineExceeded) as error:
             # A worker that has joined its group has reached the cluster, so it was the cluster that went away.
-            kind = Doubt if self._spots and not isinstance(error, AuthorizationError) else BrokerError
+            kind = InDoubtError if self._spots and not isinstance(error, AuthorizationError) else BrokerError
             raise kind(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
 
     def _new_consumer(self, member: Member | None) -> Any:
@@ -326,5 +328,5 @@ class KafkaLog:
         )
 
 
-def _entry(unit: str, entry: Epoch | Note) -> Entry:
-    return Entry(partition_of_history(unit), unit, encode_entry(entry))
+def _entry(unit: str, entry: Epoch | Note) -> PendingSend:
+    return PendingSend(partition_of_history(unit), unit, encode_entry(entry))

@@ -14,7 +14,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener
 from kafka.structs import MemberState
 
-from streamer.eventlog.base import Unsettled
+from streamer.eventlog.base import RebalanceInProgress
 from streamer.eventlog.kafka.fetch import Spot
 
 NONE = -1
@@ -56,8 +56,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         return spots
 
     def fence(self) -> Any:
-        """What proves to the broker that we are of the settled generation. Raises `Unsettled` if we are not."""
+        """What proves to the broker that we are of the settled generation. Raises `RebalanceInProgress` if we are
+        not.
+        """
         metadata = self._consumer.group_metadata()
         if self._moved or metadata.state != MemberState.STABLE or metadata.generation_id != self._generation:
-            raise Unsettled("the group is being rearranged")
+            raise RebalanceInProgress("the group is being rearranged")
         return metadata

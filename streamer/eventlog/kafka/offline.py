@@ -10,11 +10,11 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamer.errors import BrokerError, GapError
-from streamer.eventlog.base import Epoch, Note, Output, Past, Records, Start
+from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import new_consumer
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.deadline import Overrun
+from streamer.eventlog.kafka.deadline import DeadlineExceeded
 from streamer.eventlog.kafka.fetch import Spot, poll, positions, stretches
 from streamer.eventlog.kafka.positions import Places, seek
 from streamer.eventlog.kafka.unit_history import START_AFRESH, HistoryReader, check_topics
@@ -53,7 +53,7 @@ class KafkaArchive:
     def assignment(self) -> Collection[str] | None:
         return None
 
-    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+    def past(self, unit: str, since: Epoch | None = None) -> History | None:
         with self._asking(f"say what {unit} has done"):
             past, _ = self._histories.read(unit, since, {})
         if past is not None:
@@ -108,5 +108,5 @@ class KafkaArchive:
     def _asking(self, errand: str) -> Iterator[Any]:
         try:
             yield
-        except (KafkaError, BatchError, Overrun) as error:
+        except (KafkaError, BatchError, DeadlineExceeded) as error:
             raise BrokerError(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error

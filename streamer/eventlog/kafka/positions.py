@@ -11,9 +11,9 @@ from kafka.errors import KafkaError
 
 from streamer.errors import GapError
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
-from streamer.eventlog.kafka.deadline import Overrun, within
+from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import Spot, partition_counts, positions, topic_ids
-from streamer.eventlog.kafka.unit_history import START_AFRESH, Bounds, check_bounds, check_topic_id
+from streamer.eventlog.kafka.unit_history import START_AFRESH, HistoryBounds, check_bounds, check_topic_id
 
 METADATA_TIMEOUT_S = 5.0
 
@@ -60,7 +60,7 @@ class Places:
         known = [topic for topic, topic_id in self._topic_ids.items() if topic_id]
         now = topic_ids(self._consumer, known)
         if refresh or "" in now.values():
-            with suppress(Overrun, KafkaError):
+            with suppress(DeadlineExceeded, KafkaError):
                 there = within(METADATA_TIMEOUT_S, self._consumer.topics)
                 now = topic_ids(self._consumer, known)
                 for topic in known:
@@ -82,18 +82,18 @@ class Places:
                     )
         return GapError(f"The records to read next are gone ({error}). Restore the topic, {START_AFRESH}")
 
-    def _bounds(self, spots: Sequence[Spot]) -> dict[Spot, Bounds]:
+    def _bounds(self, spots: Sequence[Spot]) -> dict[Spot, HistoryBounds]:
         partitions = [TopicPartition(*spot) for spot in spots]
         begin = self._consumer.beginning_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
         end = self._consumer.end_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
-        return {(tp.topic, tp.partition): Bounds(begin[tp], end[tp]) for tp in partitions}
+        return {(tp.topic, tp.partition): HistoryBounds(begin[tp], end[tp]) for tp in partitions}
 
     def _note_ids(self, spots: Sequence[Spot]) -> dict[str, str]:
         ids = topic_ids(self._consumer, {topic for topic, _ in spots})
         self._topic_ids |= ids
         return ids
 
-    def _beginning(self, spot: Spot, bounds: Bounds) -> int:
+    def _beginning(self, spot: Spot, bounds: HistoryBounds) -> int:
         """Where to begin with a partition that was never read.
 
         A new partition of a topic that is read already starts at its beginning in any case: its records were written

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from kafka import TopicPartition
 
-from streamer.errors import BrokerError, Doubt, GapError, UsageError
-from streamer.eventlog.base import Epoch, Past, Records, Start
+from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
+from streamer.eventlog.base import Epoch, History, Records, Start
 from streamer.eventlog.history import decode_entry
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
 from streamer.eventlog.kafka.deadline import within
@@ -31,7 +31,7 @@ LOST_AFTER_S = 3.0  # what is committed and in no transaction under way is there
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class HistoryBounds:
     """What a partition holds: offsets [begin, end)."""
 
     begin: int
@@ -52,11 +52,11 @@ class HistoryReader:
         self._group_id = group_id
         self._patience_s = patience_s
 
-    def read(self, unit: str, since: Epoch | None, committed: Mapping[str, int]) -> tuple[Past | None, int]:
+    def read(self, unit: str, since: Epoch | None, committed: Mapping[str, int]) -> tuple[History | None, int]:
         """What the unit has done behind `since`, and up to where it was read; None if that epoch is not where it was.
 
         Reads on until it reaches the offsets (by topic) that the group has committed, because the markers that end a
-        transaction do not come to all partitions at once. Raises Doubt when that takes too long, GapError when the
+        transaction do not come to all partitions at once. Raises InDoubtError when that takes too long, GapError when the
         beginning or the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for records
         that are none of ours.
         """
@@ -72,7 +72,7 @@ class HistoryReader:
         if since is not None and not (begin <= since.at < self._end(tp) and self._stands(since, tp)):
             return None, 0
         self._consumer.seek(tp, since.at if since else begin)
-        past = Past(since.number - 1 if since else 0)
+        past = History(since.number - 1 if since else 0)
         patience_s = self._patience_s
         while patience_s > 0:
             end = self._end(tp)
@@ -96,7 +96,9 @@ class HistoryReader:
         """What to raise when the history stays behind what is committed."""
         what = f"The history of {unit} in {tp.topic}-{tp.partition}"
         if self._is_pending(tp):
-            return Doubt(f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again")
+            return InDoubtError(
+                f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again"
+            )
         return GapError(
             f"{what} ends before the offsets that group {self._group_id} has committed: epochs were lost, or another "
             f"program uses the group. Restore them, {START_AFRESH}"
@@ -118,7 +120,7 @@ class HistoryReader:
             patience_s -= POLL_MS / 1000
         return False
 
-    def _take_next(self, past: Past, unit: str) -> bool:
+    def _take_next(self, past: History, unit: str) -> bool:
         """Take what a poll brings; whether it brought anything."""
         before = positions(self._consumer)
         fetched = poll(self._consumer, POLL_MS, POLL_RECORDS_MAX)
@@ -127,7 +129,7 @@ class HistoryReader:
             self._take(past, unit, records)
         return bool(found)
 
-    def _take(self, past: Past, unit: str, records: Records) -> None:
+    def _take(self, past: History, unit: str, records: Records) -> None:
         for i, offset in enumerate(records.offset.tolist()):
             where = f"Record {offset} of {records.topic}-{records.partition}"
             try:
@@ -158,12 +160,12 @@ def _is(epoch: Epoch, value: bytes) -> bool:
         return False
 
 
-def _lags(past: Past, committed: Mapping[str, int]) -> bool:
+def _lags(past: History, committed: Mapping[str, int]) -> bool:
     at = past.positions()
     return bool(committed) and (not at or any(offset > at.get(topic, offset) for topic, offset in committed.items()))
 
 
-def _behind(past: Past, since: Epoch | None) -> Past | None:
+def _behind(past: History, since: Epoch | None) -> History | None:
     """The past without the epoch it was read from."""
     if since is None or past.begins_anew:
         return past
@@ -174,7 +176,7 @@ def _behind(past: Past, since: Epoch | None) -> Past | None:
     return past
 
 
-def check_topics(unit: str, before: Mapping[str, int], past: Past, topics: Collection[str]) -> None:
+def check_topics(unit: str, before: Mapping[str, int], past: History, topics: Collection[str]) -> None:
     """Raises UsageError when these epochs have folded records of a topic that is not read any more."""
     for epoch in past.epochs:
         for topic, end in epoch.ends.items():
@@ -186,7 +188,7 @@ def check_topics(unit: str, before: Mapping[str, int], past: Past, topics: Colle
         before = epoch.ends
 
 
-def check_bounds(topic: str, partition: int, offset: int, bounds: Bounds) -> None:
+def check_bounds(topic: str, partition: int, offset: int, bounds: HistoryBounds) -> None:
     """Raises GapError unless the partition holds the records from `offset` on, and what is before was there once."""
     if offset < bounds.begin:
         raise GapError(

@@ -29,7 +29,7 @@ MAGIC = (
 )
 
 
-class Kind(StrEnum):
+class RecordingFormat(StrEnum):
     """The kinds of recording that there are."""
 
     PARQUET = "parquet"
@@ -37,20 +37,24 @@ class Kind(StrEnum):
     ENVELOPES = "envelopes"
 
 
-def kind_of(head: bytes) -> Kind | None:
+def kind_of(head: bytes) -> RecordingFormat | None:
     """The kind of recording that begins with these bytes (up to `HEAD_BYTES`); None when it is none."""
     if head.startswith(b"PAR1"):
-        return Kind.PARQUET
+        return RecordingFormat.PARQUET
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text.startswith(b"["):
         return None
     if text.startswith(b"{") and b"\n" not in text and len(head) >= HEAD_BYTES:
-        return Kind.ENVELOPES if text.startswith(b'{"topic":') and b'"tstype":' in text else Kind.EVENTS
+        return (
+            RecordingFormat.ENVELOPES
+            if text.startswith(b'{"topic":') and b'"tstype":' in text
+            else RecordingFormat.EVENTS
+        )
     lines = [line for line in text.split(b"\n", LINES_TRIED)[:LINES_TRIED] if line.strip()]
     objects = [fields for fields in map(_parsed, lines) if isinstance(fields, dict)]
     if not objects:
         return None
-    return Kind.ENVELOPES if is_envelope(objects[0]) else Kind.EVENTS
+    return RecordingFormat.ENVELOPES if is_envelope(objects[0]) else RecordingFormat.EVENTS
 
 
 def refusal(name: str, head: bytes) -> str:

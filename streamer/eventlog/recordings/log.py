@@ -15,7 +15,7 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from streamer.errors import UsageError
-from streamer.eventlog.base import Epoch, Note, Output, Past, Records, Start
+from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.chunk import Chunk, Group, join
 from streamer.eventlog.recordings.recording import CHUNK_ROWS, Recording
@@ -26,7 +26,7 @@ CHUNK_ROWS_MIN = 1024  # of one file, however many share `chunk_rows`
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadProgress:
     """How far a replay has come: `done` of `total` (None: not known) in `unit`, "records" or "bytes"."""
 
     delivered: int  # records, those of the subscribed topics alone
@@ -73,7 +73,7 @@ class RecordedLog:
     def assignment(self) -> Collection[str] | None:
         return self._outputs.assignment()
 
-    def past(self, unit: str, since: Epoch | None = None) -> Past | None:
+    def past(self, unit: str, since: Epoch | None = None) -> History | None:
         return self._outputs.past(unit, since)
 
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
@@ -150,16 +150,16 @@ class RecordedLog:
         waiting = any(feed.fill() for feed in self._feeds) or self._stretches or self._told or self._aside
         return not waiting and self._outputs.drained()
 
-    def progress(self) -> Progress:
+    def progress(self) -> ReadProgress:
         """How far the replay has come, in records when every recording knows how many it has, else in bytes."""
         rows = [r.rows for r in self._recordings]
         sizes = [r.size_bytes for r in self._recordings]
         if None not in rows:
             waiting = sum(len(feed.rows) for feed in self._feeds)
             done = sum(r.rows_read for r in self._recordings) - waiting
-            return Progress(self._delivered, done, sum(n for n in rows if n is not None), "records")
+            return ReadProgress(self._delivered, done, sum(n for n in rows if n is not None), "records")
         total = sum(n for n in sizes if n is not None) if None not in sizes else None
-        return Progress(self._delivered, sum(r.bytes_read() for r in self._recordings), total, "bytes")
+        return ReadProgress(self._delivered, sum(r.bytes_read() for r in self._recordings), total, "bytes")
 
     def close(self) -> None:
         for recording in self._recordings:

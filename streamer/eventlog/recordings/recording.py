@@ -16,7 +16,7 @@ from typing import Protocol, Self
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.byte_stream import ByteStream, open_stream
 from streamer.eventlog.recordings.chunk import Chunk, Group, out_of_order
-from streamer.eventlog.recordings.formats import Kind, kind_of, refusal
+from streamer.eventlog.recordings.formats import RecordingFormat, kind_of, refusal
 from streamer.eventlog.recordings.lines import LineSource, envelopes, plain_events
 from streamer.eventlog.recordings.parquet_reader import ParquetSource
 from streamer.eventlog.recordings.parquet_writer import RecordingWriter
@@ -108,15 +108,15 @@ def open_recording(path: str | Path, topic: str | None = None) -> Recording:
 
 def _source(stream: ByteStream, topic: str) -> Source:
     match kind_of(stream.head):
-        case Kind.EVENTS:
+        case RecordingFormat.EVENTS:
             return LineSource(stream, plain_events(topic))
-        case Kind.ENVELOPES:
+        case RecordingFormat.ENVELOPES:
             return LineSource(stream, envelopes(stream.name))
-        case Kind.PARQUET if stream.size_bytes is not None and stream.compression is None:
+        case RecordingFormat.PARQUET if stream.size_bytes is not None and stream.compression is None:
             # Parquet is read from its end, so its reader opens the file anew.
             stream.close()
             return ParquetSource(stream.name, stream.size_bytes)
-        case Kind.PARQUET:
+        case RecordingFormat.PARQUET:
             raise UsageError(
                 f"{stream.name} holds a Parquet recording, which can only be read from a plain file. Unpack it to one "
                 "and name that."

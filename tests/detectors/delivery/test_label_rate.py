@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detectors.delivery.flow import Window
+from detectors.delivery.flow import RateWindow
 from detectors.delivery.label_rate import PREDICTIONS_MIN, SHARES, Counted, LabelShares
 
 WINDOW_S, TIMEOUT_S = 10.0, 20.0
@@ -26,7 +26,7 @@ def alarms(late=None):
     shares, found = LabelShares(WINDOW_S, TIMEOUT_S), []
     for number in range(FIRST, FIRST + USUAL + 8):
         of = np.zeros(1, np.int64)
-        begins = [Window(event=0, topic=0, number=number, flows=of, versions=of)]
+        begins = [RateWindow(event=0, topic=0, number=number, flows=of, versions=of)]
         found += shares.fold(NOBODY, np.empty(0, np.int64), NOBODY, begins, 1)
         made = counted(number, PREDICTIONS_MIN)
         met = made if number < FIRST + USUAL else NOBODY

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.rate.bank import RateBank, RateSettings
-from detectors.rate.kernels import STEPS, State
+from detectors.rate.kernels import STEPS, RateState
 
 ABOVE = (0.01, 0.03, 0.1, 0.3, 0.6, 0.95)
 
@@ -61,7 +61,7 @@ def test_the_evidence_is_that_of_a_plain_loop(seed, rate):
     bank.set_usual(0, 1000, 20)
     marks = marks_of(seed, (600, rate))
     fed(marks, bank)
-    state = State(**bank.dump(slice(0, 1)))
+    state = RateState(**bank.dump(slice(0, 1)))
     p = float(state.facts[0, 0])
     last = np.flatnonzero(marks)[-1] + 1 if marks.any() else 0
     for step in range(STEPS):

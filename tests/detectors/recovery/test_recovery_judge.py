@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from detectors.recovery.history_sample import KEPT, Earlier
 from detectors.recovery.judge import (
-    ANOTHER,
-    BACK,
     LIFE_WINDOWS,
-    SAME,
+    NEW_SHIFT,
+    RECOVERED,
+    SAME_SHIFT,
     SETTLED,
-    WayBack,
+    RecoveryJudge,
     categories_before,
     numbers_before,
     rate_before,
@@ -45,7 +45,7 @@ def test_what_is_kept_reaches_far_back_and_knows_its_place(n, cuts):
 
 
 def watching(before, row=0, number=3000):
-    judge = WayBack()
+    judge = RecoveryJudge()
     judge.begin(row, number, before)
     return judge
 
@@ -62,7 +62,7 @@ def test_a_series_is_back_when_it_is_back(shift, scale):
     judge = watching(before)
     assert fed(judge, random.normal(shift, scale, 20 * before.window)) == []
     (end,) = fed(judge, random.normal(size=12 * before.window))
-    assert end.why == BACK
+    assert end.why == RECOVERED
     assert end.distance < end.far / 2
     assert len(judge) == 0
 
@@ -81,7 +81,7 @@ def test_a_rate_that_is_nearer_is_not_back(rate):
     random = np.random.default_rng(3)
     judge = watching(numbers_before((np.arange(64) < 4) * 1.0, 0.87))
     assert fed(judge, random.random(1000) < 0.936) == []
-    assert BACK not in [one.why for one in fed(judge, random.random(12_000) < rate)]
+    assert RECOVERED not in [one.why for one in fed(judge, random.random(12_000) < rate)]
 
 
 def test_an_alarm_is_looked_into():
@@ -90,7 +90,14 @@ def test_an_alarm_is_looked_into():
     judge = watching(numbers_before(NORMAL, 0.8))
     judge.ask(0)  # nothing is known yet of the first drift
     assert fed(judge, random.normal(3.0, 1.0, 500)) == []
-    for level, why in ((0.0, SAME), (3.0, SAME), (1.5, ANOTHER), (3.0, SAME), (1.5, SAME), (-2.0, ANOTHER)):
+    for level, why in (
+        (0.0, SAME_SHIFT),
+        (3.0, SAME_SHIFT),
+        (1.5, NEW_SHIFT),
+        (3.0, SAME_SHIFT),
+        (1.5, SAME_SHIFT),
+        (-2.0, NEW_SHIFT),
+    ):
         judge.ask(0)
         assert [(one.at, one.why) for one in fed(judge, random.normal(level, 1.0, 200))] == [(127, why)]
 
@@ -105,14 +112,14 @@ def test_a_row_is_back_nearly_always():
         (categories_before, 0.5, lambda n: random.choice(3, n, p=[0.6, 0.3, 0.1]), lambda n: np.full(n, 2)),
     ]
     for before_of, gone, usual, drifted in laws:
-        judge = WayBack()
+        judge = RecoveryJudge()
         for row in range(100):
             judge.begin(row, 3000, before_of(usual(64).astype(np.float64), gone))
         for law, windows in ((drifted, 2), (usual, 12)):
             values = law(100 * 128 * windows).astype(np.float64)
             found = judge.feed(np.arange(len(values)) % 100, values)
             assert len(judge) == 100 - len(found)
-        assert [one.why for one in found] == [BACK] * len(found)
+        assert [one.why for one in found] == [RECOVERED] * len(found)
         assert len(judge) <= 5
 
 
@@ -127,7 +134,7 @@ def test_what_never_comes_back_becomes_the_usual():
 def test_a_row_that_flaps_must_be_calm_for_longer_each_time():
     """Each way back that is soon followed by another drift takes twice as many windows as the last."""
     random = np.random.default_rng(5)
-    judge, number, took = WayBack(), 3000, []
+    judge, number, took = RecoveryJudge(), 3000, []
     before = numbers_before(NORMAL, 0.8)
     for _ in range(3):
         judge.begin(0, number, before)
@@ -146,10 +153,10 @@ def test_categories_and_rates_come_back_too():
     assert fed(judge, random.choice([4, 7], 3000, p=[0.2, 0.8])) == []
     assert judge.is_known(0, 4, 0.7)
     assert not judge.is_known(0, 4, 0.25)
-    assert fed(judge, random.choice([4, 7], 3000, p=[0.75, 0.25]))[0].why == BACK
+    assert fed(judge, random.choice([4, 7], 3000, p=[0.75, 0.25]))[0].why == RECOVERED
     judge = watching(rate_before(0.01, 0.3))
     assert fed(judge, random.random(3000) < 0.3) == []
-    assert fed(judge, random.random(3000) < 0.01)[0].why == BACK
+    assert fed(judge, random.random(3000) < 0.01)[0].why == RECOVERED
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 4000), max_size=4), st.booleans())
@@ -161,7 +168,7 @@ def test_cuts_and_restores_change_nothing(seed, cuts, restored):
     values = random.normal(np.where(np.arange(4000) < 1500, 3.0, 0.0))
 
     def run(edges):
-        judge, ends, start = WayBack(), [], 0
+        judge, ends, start = RecoveryJudge(), [], 0
         for row in (2, 0, 1):
             judge.begin(row, 100, numbers_before(NORMAL, 0.8))
         for end in [*sorted({*edges, 1000}), 4000]:
@@ -170,7 +177,7 @@ def test_cuts_and_restores_change_nothing(seed, cuts, restored):
             ends += [(start + e.at, *e[1:]) for e in judge.feed(rows[start:end], values[start:end])]
             start = end
             if restored:
-                dumped, judge = judge.dump(), WayBack()
+                dumped, judge = judge.dump(), RecoveryJudge()
                 judge.load(dumped)
         return ends, {name: array.tobytes() for name, array in judge.dump().items()}
 

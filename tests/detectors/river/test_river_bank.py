@@ -14,7 +14,7 @@ from river.drift import binary
 from detectors.base import Alarms
 from detectors.registry import DEFAULT, bank, settings_of
 from detectors.river.catalog import RIVER
-from detectors.river.summary import LATELY, Past
+from detectors.river.summary import LATELY, RiverSummary
 
 CLASSES = {
     "page_hinkley": drift.PageHinkley,
@@ -156,7 +156,7 @@ def test_the_past_is_plain_means():
     """Before: all but the latest; after: the latest, at most half of all; effect: in deviations of the old ones."""
     for n in (2, 3, 40, 500):
         values = np.random.default_rng(n).normal(5.0, 2.0, n)
-        past = Past()
+        past = RiverSummary()
         for value in values.tolist():
             past.add(value)
         late = min(LATELY, n // 2)

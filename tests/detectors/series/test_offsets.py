@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.series.offsets import Mark, Marks
+from detectors.series.offsets import OffsetMark, Offsets
 
 
 def fed(subjects, offsets, cuts=()):
-    marks = Marks()
+    marks = Offsets()
     bounds = [0, *sorted(cuts), len(subjects)]
     for a, b in pairwise(bounds):
         numbers = marks.number(subjects[a:b])
@@ -40,7 +40,7 @@ def test_an_age_of_a_million_events_is_still_found():
     n = 1_000_000
     marks = fed(np.zeros(n, np.int64), np.arange(n))
     for number in (0, 1, 999, 123_456, 999_990, n - 1):
-        assert marks.place(0, number) == Mark(number, number, number * 10)
+        assert marks.place(0, number) == OffsetMark(number, number, number * 10)
 
 
 def test_the_last_sixteen_marks_are_exact_and_what_lies_between_them_is_linear():
@@ -61,13 +61,13 @@ def test_labels_count_for_no_subject():
     """Events of subject -1 get no number and leave no mark."""
     marks = fed(np.array([0, -1, 0]), np.array([5, 6, 7]))
     assert marks.number(np.array([-1, 0])).tolist() == [-1, 2]
-    assert marks.last(0) == Mark(1, 7, 70)
+    assert marks.last(0) == OffsetMark(1, 7, 70)
 
 
 def test_a_loaded_set_of_marks_answers_alike():
     """Dump and load lose nothing."""
     rng = np.random.default_rng(3)
     subjects, offsets = rng.integers(0, 5, 4000), np.arange(4000)
-    marks, other = fed(subjects, offsets), Marks()
+    marks, other = fed(subjects, offsets), Offsets()
     other.load(marks.dump())
     assert [other.place(2, n) for n in range(0, 800, 7)] == [marks.place(2, n) for n in range(0, 800, 7)]

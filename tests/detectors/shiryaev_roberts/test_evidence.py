@@ -6,7 +6,7 @@ import pytest
 from detectors.shiryaev_roberts.alternatives import STEPS, tables
 from detectors.shiryaev_roberts.cells import COUNTED_MAX, settle
 from detectors.shiryaev_roberts.evidence import advance
-from detectors.shiryaev_roberts.kernel_types import ALARM, CELLS_DUE, NOTHING, Fed, Rules, work_space
+from detectors.shiryaev_roberts.kernel_types import ALARM, CELLS_DUE, NOTHING, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.state import WORDS, records_of
 from detectors.shiryaev_roberts.tempering import temper
 
@@ -16,7 +16,7 @@ ROW = np.array([0])
 def settled(sample, arl0=1e9):
     series = records_of(np.zeros((1, WORDS), np.int64))
     settle(series, ROW, np.sort(sample)[np.newaxis])
-    return series, Rules(arl0, COUNTED_MAX)
+    return series, EvidenceRules(arl0, COUNTED_MAX)
 
 
 def feed(series, rules, values, tolerance=0.0):
@@ -116,7 +116,7 @@ def test_a_series_that_stops_leaves_its_later_values_for_later():
     rows = np.array([0, 1] * 127 + [1, 0, 1, 0, 0, 1])
     turn, stopped = np.arange(len(rows)), np.empty(len(rows), np.int64)
     fed = Fed(rows, np.arange(260.0), np.zeros_like(rows), np.ones_like(rows))
-    put_off, stops = advance(series, tables(), Rules(1e5, COUNTED_MAX), fed, turn, stopped, work_space())
+    put_off, stops = advance(series, tables(), EvidenceRules(1e5, COUNTED_MAX), fed, turn, stopped, work_space())
     assert series["due"].tolist() == [CELLS_DUE, CELLS_DUE]
     assert stopped[:stops].tolist() == [254, 255]
     assert turn[:put_off].tolist() == [256, 257, 258, 259]

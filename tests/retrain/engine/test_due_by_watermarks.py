@@ -11,7 +11,7 @@ from retrain.engine.engine import Engine
 from retrain.messages.action import PublishRequest
 from retrain.messages.alert import AlertKind
 from retrain.messages.silence import Matcher
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from retrain.policy.model_rules import ModelRules
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
@@ -27,7 +27,7 @@ def engine_of(sources=None, **changes):
 
 def mark(engine, time):
     """What the engine does when event time has come so far."""
-    return engine.handle(Mark("detect-0", moment(time)))
+    return engine.handle(Watermark("detect-0", moment(time)))
 
 
 def asked(actions) -> list[tuple[str, object]]:
@@ -166,7 +166,7 @@ def test_the_last_time_of_the_calendar_is_one_like_others():
     """The budget's hour may end behind it."""
     engine = engine_of(requests_per_hour_max=1)
     last = moment("0s").replace(year=9999, month=12, day=31, hour=23, minute=55)
-    engine.handle(Mark("detect-0", last))
+    engine.handle(Watermark("detect-0", last))
     actions = told(engine, ready("1h", "1h", "a"), ready("2h", "2h", "b"))
     assert asked(actions) == [("a", moment("1h"))]
 
@@ -179,7 +179,7 @@ def test_marks_bring_no_verdict_and_take_none_away(random, n, halfdays):
     marks = sorted(moment("0s") + (moment("12h") - moment("0s")) * k for k in halfdays)
     for alert in alerts:
         while marks and marks[0] <= alert.event_time:
-            marked.handle(Mark("detect-0", marks.pop(0)))
+            marked.handle(Watermark("detect-0", marks.pop(0)))
         plain_actions, marked_actions = plain.handle(alert), marked.handle(alert)
         assert asked(plain_actions) == asked(marked_actions)
     mark(plain, "99d"), mark(marked, "99d")

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Noted, PublishDecision, PublishIncident, PublishRequest
+from retrain.messages.action import NoAction, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.incident import IncidentState
 from retrain.messages.lifecycle import OPEN, REFUSALS, RUNNING
-from retrain.messages.outcome import MEANING
+from retrain.messages.outcome import DESCRIPTIONS
 from retrain.messages.silence import Matcher
 from retrain.policy.model_rules import ModelRules
 from retrain.policy.settings import ApprovalBefore, RetrainSettings
@@ -95,8 +95,8 @@ def test_every_alert_has_exactly_one_verdict(settings, random, n):
     engine = Engine(settings)
     for alert in random_alerts(random, n):
         *before, verdict = engine.handle(alert)
-        assert isinstance(verdict, PublishRequest | Noted)
-        assert not any(isinstance(action, Noted) for action in before)
+        assert isinstance(verdict, PublishRequest | NoAction)
+        assert not any(isinstance(action, NoAction) for action in before)
         of_its_own = [a for a in before if isinstance(a, PublishIncident) and a.incident.model_id == alert.model_id]
         assert len(of_its_own) <= 2
 
@@ -235,7 +235,7 @@ def test_why_nothing_was_asked_for_can_be_said_in_words(settings, random, n, sou
     for record in records_with_words(random, settings, n, sources):
         for action in engine.handle(record):
             if isinstance(action, PublishIncident) and not _of_many(action.incident):
-                assert action.incident.decision in MEANING
+                assert action.incident.decision in DESCRIPTIONS
 
 
 def _of_many(incident):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Action, Noted, PublishIncident, PublishRequest
+from retrain.messages.action import Action, NoAction, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
 from retrain.messages.incident import IncidentState
 from retrain.policy.settings import RetrainSettings
@@ -301,4 +301,4 @@ def test_a_request_at_the_end_of_time_expires_there():
 def test_a_noted_alert_is_named():
     """Where no request comes of an alert, the action says of which."""
     (_, noted) = Engine(RetrainSettings()).handle(firing("1h"))
-    assert noted == Noted(firing("1h").alert_id, noted.reason)
+    assert noted == NoAction(firing("1h").alert_id, noted.reason)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrain.engine import silences
 from retrain.engine.engine import Engine
-from retrain.messages.action import Noted, PublishDecision, PublishIncident, PublishRequest
+from retrain.messages.action import NoAction, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.alert import AlertKind
 from retrain.messages.silence import Matcher
 from retrain.policy.settings import RetrainSettings
@@ -221,7 +221,7 @@ def test_a_silenced_storm_is_a_few_records():
     engine, _ = tell((silence(), "silence_began"))
     told = [a for i in range(10_000) for a in engine.handle(firing("1d 1h", model=f"bus-{i}"))]
     assert sum(isinstance(a, PublishDecision) for a in told) == 14
-    assert {type(a) for a in told} == {PublishDecision, Noted}
+    assert {type(a) for a in told} == {PublishDecision, NoAction}
 
 
 @pytest.mark.parametrize("model", ["*", "bus-1"])
@@ -252,6 +252,6 @@ def test_nothing_comes_of_what_is_silenced_and_nothing_is_lost(random: Random, n
     told = [a for record in records for a in engine.handle(record)]
     assert not [a for a in told if isinstance(a, PublishIncident | PublishRequest)]
     held = len(engine.state.silenced)
-    after = [a for a in engine.handle(unsilence("299d")) if isinstance(a, Noted | PublishRequest)]
+    after = [a for a in engine.handle(unsilence("299d")) if isinstance(a, NoAction | PublishRequest)]
     assert len(after) == held
     assert engine.state.silenced == {}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timeline_kit import asked, reasons, told
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Noted, PublishIncident, PublishRequest
+from retrain.messages.action import NoAction, PublishIncident, PublishRequest
 from retrain.messages.alert import AlertKind
 from retrain.messages.incident import IncidentState
 from retrain.policy.settings import RetrainSettings
@@ -158,8 +158,8 @@ def test_restored_it_goes_on_as_if_never_stopped(random, n, stop, least):
             other = Engine(settings, deepcopy(engine.state), sources)
         actions = engine.handle(alert)
         assert other is None or other.handle(alert) == actions
-        assert isinstance(actions[-1], PublishRequest | Noted)
-        assert not any(isinstance(action, Noted) and action.alert_id == alert.alert_id for action in actions[:-1])
+        assert isinstance(actions[-1], PublishRequest | NoAction)
+        assert not any(isinstance(action, NoAction) and action.alert_id == alert.alert_id for action in actions[:-1])
         assert len(set(asked(actions))) == len(asked(actions))
 
 

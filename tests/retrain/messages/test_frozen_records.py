@@ -4,19 +4,19 @@ from dataclasses import replace
 from subprocess import run
 from sys import executable
 
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 from streamer.testing.alerts import firing
 
 CHANGE = (
-    "from retrain.messages.lifecycle import Waiter\n\ndef change(waiter: Waiter) -> None:\n    waiter.source = ''\n"
+    "from retrain.messages.lifecycle import Trigger\n\ndef change(waiter: Trigger) -> None:\n    waiter.source = ''\n"
 )
 
 
 def test_records_are_values():
     """They are equal, and of one hash, where all fields are; they have slots, and are changed by making another."""
-    move = Move.of(firing("1h"))
-    assert move == Move.of(firing("1h")) != replace(move, effect=2.0)
-    assert len({move, Move.of(firing("1h")), replace(move, effect=2.0)}) == 2
+    move = Shift.of(firing("1h"))
+    assert move == Shift.of(firing("1h")) != replace(move, effect=2.0)
+    assert len({move, Shift.of(firing("1h")), replace(move, effect=2.0)}) == 2
     assert not hasattr(move, "__dict__")
 
 
@@ -25,4 +25,4 @@ def test_the_type_checker_keeps_records_from_being_changed():
     command = [executable, "-m", "mypy", "--config-file=", "--cache-dir=/dev/null", "-c", CHANGE]
     checked = run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 1
-    assert 'Property "source" defined in "Waiter" is read-only' in checked.stdout
+    assert 'Property "source" defined in "Trigger" is read-only' in checked.stdout

@@ -5,7 +5,7 @@ from scipy.stats import norm
 
 from retrain.messages.incident import Incident
 from retrain.messages.outcome import Outcome
-from retrain.messages.shift import Move
+from retrain.messages.shift import Shift
 from streamer.testing.alerts import firing, moment
 
 
@@ -14,7 +14,7 @@ def test_a_shift_counts_as_the_distance_of_two_normals(shift_sd):
     """Standard deviations become a Kolmogorov-Smirnov distance, so that detectors of both units can be compared."""
     middle = shift_sd / 2
     distance = norm.cdf(middle) - norm.cdf(middle, loc=shift_sd)
-    assert Move.of(firing("1h", effect=shift_sd)).strength == pytest.approx(distance)
+    assert Shift.of(firing("1h", effect=shift_sd)).strength == pytest.approx(distance)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_shift_counts_as_the_distance_of_two_normals(shift_sd):
 )
 def test_other_units_are_taken_as_they_are(unit, effect, strength):
     """A distance is a strength already; an unknown unit counts for at most 1."""
-    assert Move.of(firing("1h", effect=effect, effect_unit=unit)).strength == strength
+    assert Shift.of(firing("1h", effect=effect, effect_unit=unit)).strength == strength
 
 
 def test_news_of_an_alert_replaces_what_it_said():

@@ -4,7 +4,7 @@ import pytest
 from timeline_kit import asked, reasons
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Noted, PublishDecision, PublishIncident, PublishRequest
+from retrain.messages.action import NoAction, PublishDecision, PublishIncident, PublishRequest
 from retrain.policy.settings import RetrainSettings
 from streamer.testing.alerts import firing, moment, ready, said
 
@@ -140,7 +140,7 @@ def test_settings_that_ask_more_end_the_wait_by_name():
     engine.handle(alert)
     stricter = Engine(RetrainSettings(running_max=1, sd_min=1.0), engine.state)
     noted, _ = stricter.handle(said("failed", request_id, "3h"))
-    assert noted == Noted(alert.alert_id, "effect_too_small")
+    assert noted == NoAction(alert.alert_id, "effect_too_small")
     assert stricter.state.models["b"].waiting is None
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from retrain.messages.outcome import Outcome
-from retrain.policy.case import Question
+from retrain.policy.case import RetrainCase
 from retrain.policy.rules import RULES, decide
 from retrain.policy.settings import RetrainSettings
 from streamer.testing.alerts import moment, ready
@@ -48,6 +48,6 @@ def test_an_effect_in_an_unknown_unit_has_no_minimum():
 
 def test_a_question_to_which_no_rule_objects_is_answered_with_a_request():
     """All rules pass for a large drift that is ready, of a model without a request."""
-    question = Question(ready("2h", fired="1h"), moment("2h"), None, RetrainSettings())
+    question = RetrainCase(ready("2h", fired="1h"), moment("2h"), None, RetrainSettings())
     assert [rule(question) for rule in RULES] == [None] * len(RULES)
     assert decide(question) is Outcome.REQUEST_MADE

@@ -11,7 +11,7 @@ import pytest
 from cli_kit import cli
 
 from streamer.app.garbage import OBJECTS
-from streamer.errors import BrokerError, Doubt, GapError, UsageError
+from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
 
 HEAVY = ("scipy", "river", "numba", "pyarrow", "kafka", "pydantic", "numpy", "msgspec", "rich", "ruamel")
 COMMANDS = ("run", "replay", "record", "check-config", "topics", "requests", "approve", "reject", "result", "promote")
@@ -55,7 +55,7 @@ def test_help_answers_at_once():
 def test_help_documents_the_exit_codes():
     """Every exit code of the errors' tree is in the help text."""
     text = cli("--help").stdout
-    for error in (UsageError, BrokerError, GapError, Doubt):
+    for error in (UsageError, BrokerError, GapError, InDoubtError):
         assert f"\n   {error.exit_code:4}  " in text
     assert all(command in text for command in COMMANDS)
 
@@ -65,7 +65,7 @@ def test_version():
     assert cli("--version").stdout.split()[0] == "driftline"
 
 
-@pytest.mark.parametrize("error", [UsageError, BrokerError, GapError, Doubt])
+@pytest.mark.parametrize("error", [UsageError, BrokerError, GapError, InDoubtError])
 def test_a_foreseen_error_is_one_sentence(error, fake_app):
     """It goes to standard error without a traceback, and its class gives the exit code."""
     fake_app.fails_with = error("the sky fell. Look up")

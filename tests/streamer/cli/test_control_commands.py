@@ -10,7 +10,7 @@ from retrain.engine.engine import Engine
 from retrain.messages.control import Control
 from retrain.messages.request import Approval
 from retrain.policy.settings import RetrainSettings
-from streamer.audit.requests import Ledger
+from streamer.audit.requests import RequestLedger
 from streamer.commands import requests
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
@@ -82,14 +82,14 @@ def test_what_can_not_be_said_is_not_sent(config, sent, arguments, complaint):
     assert sent == []
 
 
-def ledger_of(*records) -> Ledger:
+def ledger_of(*records) -> RequestLedger:
     """The ledger of what the decide fold publishes of these records; decisions are read before requests."""
     fold, topics = DecideFold(RetrainSettings(approval=Approval.REQUIRED, storm_models_min=3)), OutputTopics()
     outputs = []
     for record in records:
         topic = topics.control if isinstance(record, Control) else topics.alerts
         outputs += fold.step([Records.build(topic, 0, [(0, -1, None, msgspec.json.encode(record), ())])])
-    ledger = Ledger(topics)
+    ledger = RequestLedger(topics)
     for topic in (topics.decisions, topics.requests, topics.incidents):
         rows = [(i, -1, o.key, o.value, ()) for i, o in enumerate(o for o in outputs if o.topic == topic)]
         ledger.read([Records.build(topic, 0, rows)])

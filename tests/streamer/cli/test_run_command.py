@@ -168,12 +168,12 @@ def test_a_commit_in_doubt_is_met_with_a_new_start(config):
     """The worker's progress reaches the parent, so a new worker starts at once, and the service goes on."""
     script = """
 import pathlib
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 def run(config, stop, *, worker, progressed):
     if not pathlib.Path("begun").exists():
         pathlib.Path("begun").touch()
         progressed()
-        raise Doubt("a commit took too long")
+        raise InDoubtError("a commit took too long")
 """
     with driftline_run(config.parent, script) as process:
         _, told = process.communicate(timeout=PATIENCE_S)

@@ -14,7 +14,7 @@ import numpy as np
 from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.eventlog.base import Records
-from streamer.events import EventBatch, Kind, Names
+from streamer.events import EventBatch, EventKind, Names
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z, the time of records unless a test says otherwise
 ABSENT = object()
@@ -90,8 +90,8 @@ class Oracle:
         pairs = ([("prediction", prediction)] if predicted else []) + [
             (f"features.{name}" if name in ("prediction", "error") else name, v) for name, v in features.items()
         ]
-        kind = (Kind.SOURCE if of_source else Kind.PREDICTION) if pairs else Kind(0)
-        kind |= Kind.LABEL if has_label else Kind(0)
+        kind = (EventKind.SOURCE if of_source else EventKind.PREDICTION) if pairs else EventKind(0)
+        kind |= EventKind.LABEL if has_label else EventKind(0)
         reason = self._fault(event, owner, kind, len(pairs), time_ms, records.timestamp_ms[i])
         if reason:
             return reason
@@ -113,7 +113,7 @@ class Oracle:
             return Reason.MISSING_MODEL
         if not kind:
             return Reason.NOTHING_TO_WATCH
-        if kind == Kind.LABEL and not event["prediction_id"]:
+        if kind == EventKind.LABEL and not event["prediction_id"]:
             return Reason.MISSING_PREDICTION_ID
         if size > self.values_max:
             return Reason.TOO_MANY_COLUMNS

@@ -8,7 +8,7 @@ from codec_oracle import columns_of, decode
 from streamer.codecs.base import Reason
 from streamer.codecs.field_paths import FieldMap, follow, getter, parse_path
 from streamer.codecs.json_codec import JsonSettings
-from streamer.events import Kind, Names
+from streamer.events import EventKind, Names
 
 NESTED = {
     "meta": {"trace": "0af7", "ts": 1_795_418_160.25, "schema.version": 3},
@@ -62,7 +62,7 @@ def test_a_flat_producer():
     )
     assert not len(dead), dead.detail
     assert names.columns.names[2:] == ["headway_s", "weather"]
-    assert columns["kind"] == [Kind.PREDICTION, Kind.LABEL]
+    assert columns["kind"] == [EventKind.PREDICTION, EventKind.LABEL]
     assert columns["join_id"][0] == columns["join_id"][1] != 0
     assert (columns["start"], columns["label"]) == ([3, 0], [None, 402.0])
 
@@ -82,7 +82,7 @@ def test_constants_and_switched_off_fields():
     fields = FieldMap(model_id="=bus", model_version="=v1", label=None, prediction_id=None)
     columns, _, names = decode_mapped(fields, {"model_id": "x", "prediction": 1, "label": 2, "prediction_id": "p"})
     assert (names.models.names, names.versions.names) == (["bus"], ["v1"])
-    assert (columns["kind"], columns["join_id"]) == ([Kind.PREDICTION], [0])
+    assert (columns["kind"], columns["join_id"]) == ([EventKind.PREDICTION], [0])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from codec_oracle import NOON_MS, columns_of, decode, join_id, records_of
 
 from streamer.codecs.base import Reason
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, Kind, Names
+from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, EventKind, Names
 
 PREDICTION = {
     "model_id": "bus-099",
@@ -41,7 +41,7 @@ def test_the_events_of_the_design_become_columns():
     assert batch.topic == "topic"
     assert batch.partition == 3
     assert columns_of(batch) == {
-        "kind": [Kind.PREDICTION, Kind.LABEL, Kind.SOURCE],
+        "kind": [EventKind.PREDICTION, EventKind.LABEL, EventKind.SOURCE],
         "model": [0, 0, 1],
         "version": [0, -1, -1],
         "event_time_ms": [1_795_418_160_000, 1_795_418_741_000, 1_795_418_160_000],
@@ -121,21 +121,21 @@ def test_a_null_prediction_is_missing_beside_features_alone():
     beside, _ = decode({"model_id": "m", "features": {"a": 1}, "prediction": None})
     assert (beside.column.tolist(), columns_of(beside)["number"]) == ([0, 2], [None, 1.0])
     typed, _ = decode({**LABEL, "prediction": None, "features": None, "source": None, "model_version": None})
-    assert (typed.kind.tolist(), typed.start.tolist()) == ([Kind.LABEL], [0, 0])
+    assert (typed.kind.tolist(), typed.start.tolist()) == ([EventKind.LABEL], [0, 0])
 
 
 def test_an_event_may_bring_its_label_along():
     """A label in a prediction's own event needs no id to be joined by."""
     batch, dead = decode({"model_id": "m", "prediction": 1.0, "label": True})
     assert not len(dead)
-    assert batch.kind.tolist() == [Kind.PREDICTION | Kind.LABEL]
+    assert batch.kind.tolist() == [EventKind.PREDICTION | EventKind.LABEL]
     assert (batch.label.tolist(), batch.join_id.tolist()) == ([1.0], [0])
 
 
 def test_a_text_label_is_a_label_without_a_number():
     """Labels may be texts; the batch then says that there is one, and no number."""
     batch, _ = decode({"model_id": "m", "prediction_id": 1, "label": "late"}, {**LABEL})
-    assert batch.kind.tolist() == [Kind.LABEL, Kind.LABEL]
+    assert batch.kind.tolist() == [EventKind.LABEL, EventKind.LABEL]
     assert columns_of(batch)["label"] == [None, 402.0]
 
 
@@ -143,7 +143,7 @@ def test_the_model_wins_over_the_source():
     """An event of both is its model's."""
     names = Names.fresh()
     batch, _ = decode({**SMALL, "source": "weather"}, names=names)
-    assert batch.kind.tolist() == [Kind.PREDICTION]
+    assert batch.kind.tolist() == [EventKind.PREDICTION]
     assert names.models.names == ["m"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control
 from retrain.messages.silence import Matcher
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from streamer.app.folds import ConfiguredFolds
 from streamer.codecs.base import Reason
@@ -43,7 +43,7 @@ def test_marks_depend_on_the_events_alone(times, cuts):
     for start, end in pairwise(bounds):
         part = np.array(times[start:end], np.int64)
         for i, value in marks("detect-0", part, newest):
-            at = msgspec.json.decode(value, type=Mark).at
+            at = msgspec.json.decode(value, type=Watermark).at
             found.append((start + i, round(at.timestamp() * 1000)))
         newest = max([newest, *times[start:end]])
     assert found == expected
@@ -52,7 +52,7 @@ def test_marks_depend_on_the_events_alone(times, cuts):
 def step(fold, *records):
     """Fold these in one epoch; returns the reasons and times of what is published."""
     stretches = []
-    for topic, type_ in ((TOPICS.alerts, Alert), (TOPICS.control, Control), (TOPICS.clock, Mark)):
+    for topic, type_ in ((TOPICS.alerts, Alert), (TOPICS.control, Control), (TOPICS.clock, Watermark)):
         of = [one for one in records if isinstance(one, type_)]
         rows = [(i, -1, None, msgspec.json.encode(one), ()) for i, one in enumerate(of)]
         stretches += [Records.build(topic, 0, rows)] if rows else []
@@ -62,7 +62,7 @@ def step(fold, *records):
 
 def mark(time):
     """The mark of this time."""
-    return Mark("detect-0", moment(time))
+    return Watermark("detect-0", moment(time))
 
 
 def test_a_request_expires_and_a_promotion_helps_without_an_alert():
@@ -113,7 +113,7 @@ def test_an_event_of_2099_makes_no_mark():
     rows = [(i, 1_767_225_600_000, None, event, ()) for i, event in enumerate(events)]
     outputs = fold.step([Records.build("bus", 0, rows)])
     assert [output.topic for output in outputs] == ["driftline.clock", "bus-dlt", "driftline.clock"]
-    marked = [msgspec.json.decode(output.value, type=Mark) for output in outputs if output.topic == TOPICS.clock]
+    marked = [msgspec.json.decode(output.value, type=Watermark) for output in outputs if output.topic == TOPICS.clock]
     assert marked == [mark("0s"), mark("5m")]
 
 

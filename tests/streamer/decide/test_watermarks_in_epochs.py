@@ -14,7 +14,7 @@ from retrain.engine.engine import Engine
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.lifecycle import RUNNING
 from retrain.messages.silence import Matcher
-from retrain.messages.watermark import Mark
+from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.storm import StormState
@@ -71,12 +71,12 @@ def story(random: Random, settings: RetrainSettings, n: int):
             ids += [a.request.request_id for a in acted if hasattr(a, "request")]
             ids += [a.incident.incident_id for a in acted if a.reason == "storm_opened"]
         told += records
-    return told, [Mark("detect-0", START + k * HALF_DAY) for k in range(6, n + 8)]
+    return told, [Watermark("detect-0", START + k * HALF_DAY) for k in range(6, n + 8)]
 
 
 def topic_of(record) -> str:
     """Where a record stands."""
-    return TOPICS[2] if isinstance(record, Mark) else TOPICS[isinstance(record, Control)]
+    return TOPICS[2] if isinstance(record, Watermark) else TOPICS[isinstance(record, Control)]
 
 
 def epochs_of(random: Random, records):
@@ -129,7 +129,7 @@ def test_marks_that_are_late_change_nothing_that_is_told(settings, seed, n):
 def told_of(settings, alerts, random, share):
     """All that is told of alerts, in epochs of one, each with the marks of times before it, for this share of them."""
     fold, outputs = DecideFold(settings, sources=SOURCES), []
-    marks = [Mark("detect-0", START + k * HALF_DAY) for k in range(len(alerts) + 30)]
+    marks = [Watermark("detect-0", START + k * HALF_DAY) for k in range(len(alerts) + 30)]
     for alert in alerts:
         came = [mark for mark in marks if mark.at <= alert.event_time] if random.random() < share else []
         marks = marks[len(came) :]
@@ -164,7 +164,7 @@ def test_in_any_order_nothing_that_is_due_is_left(settings, seed, n):
     mixed = [*told, *marks[: random.randint(0, len(marks))]]
     random.shuffle(mixed)
     reached = []
-    for record in [*mixed, Mark("detect-1", now)]:
+    for record in [*mixed, Watermark("detect-1", now)]:
         engine.handle(record)
         reached.append(engine.state.now or START)
     assert reached == sorted(reached)

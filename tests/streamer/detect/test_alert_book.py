@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.series.offsets import Marks
+from detectors.series.offsets import Offsets
 from retrain.messages.alert import AlertState
 from streamer.detect.alarm import Alarm, Stretch
 from streamer.detect.alert_book import AlertBook
@@ -24,7 +24,7 @@ class Timeline:
 
     def __init__(self, subjects, enough=10):
         self.subjects = np.array(subjects, np.int64)
-        self.marks = Marks()
+        self.marks = Offsets()
         self.book = AlertBook(self.marks, enough)
 
     def fold(self, start, end, alarms=()):

@@ -12,7 +12,7 @@ from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.eviction import Kept
+from streamer.detect.eviction import Survivors
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
 from streamer.detect.label_join_kernels import WAITING
@@ -119,7 +119,7 @@ def numbers_of(one):
 
 def kept_models(one, gone):
     models = np.array([name not in gone for name in one.names.models.names])
-    return Kept(models, models[[one.subjects.model_of(s) for s in range(len(one.subjects.ids))]])
+    return Survivors(models, models[[one.subjects.model_of(s) for s in range(len(one.subjects.ids))]])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -160,7 +160,7 @@ def test_a_version_that_is_forgotten_leaves_the_others_as_they_are(seed):
     never.step(records([one for one in before if is_mine(one[1][1])]))
     subjects = range(len(forgetful.subjects.ids))
     kept = np.array([forgetful.subjects.name_of(subject, 0)[1] != "0" for subject in subjects])
-    forgetful._forget(Kept(np.ones(len(forgetful.names.models), bool), kept))
+    forgetful._forget(Survivors(np.ones(len(forgetful.names.models), bool), kept))
     assert "0" not in forgetful.names.versions.ids
     part = records([one for one in stream if one[0] >= 3500 and is_mine(one[1][1])])
     outputs = forgetful.step(part)

@@ -11,12 +11,12 @@ from streamer.codecs.class_labels import outcomes
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_join_kernels import LEAVE_MAX
 from streamer.detect.settings import ErrorKind, LabelSettings
-from streamer.events import EventBatch, Kind
+from streamer.events import EventBatch, EventKind
 
 # (kind, id, event time in s, prediction or label)
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from([Kind.PREDICTION, Kind.LABEL, Kind.PREDICTION | Kind.LABEL]),
+        st.sampled_from([EventKind.PREDICTION, EventKind.LABEL, EventKind.PREDICTION | EventKind.LABEL]),
         st.integers(0, 12),
         st.integers(0, 60),
         st.integers(-5, 5) | st.just(float("nan")),
@@ -51,7 +51,7 @@ def plain(events, timeout_s, open_max):
     """The same with a dictionary: the oracle. Errors, and how labels and predictions ended."""
     waiting, errors, counts = {}, [], {"matched": 0, "unmatched": 0, "expired": 0, "evicted": 0}
     for i, (kind, key, time_s, value) in enumerate(events):
-        if kind & Kind.PREDICTION and key and not math.isnan(value):
+        if kind & EventKind.PREDICTION and key and not math.isnan(value):
             for old in list(waiting)[:LEAVE_MAX]:
                 expired = waiting[old][1] < time_s - timeout_s
                 if not expired and len(waiting) < open_max:
@@ -59,7 +59,7 @@ def plain(events, timeout_s, open_max):
                 del waiting[old]
                 counts["expired" if expired else "evicted"] += 1
             waiting.setdefault(key, (i, time_s, value))
-        if kind & Kind.LABEL:
+        if kind & EventKind.LABEL:
             found = waiting.get(key) if key else (i, time_s, value)
             if found is None or found[1] < time_s - timeout_s or math.isnan(value - found[2]):
                 counts["unmatched"] += 1
@@ -80,7 +80,7 @@ def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, ti
 
 def test_a_prediction_waits_for_exactly_its_time_out():
     """A label as late as the time-out allows still counts, though another prediction came meanwhile."""
-    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.PREDICTION, 2, 40, 1), (Kind.LABEL, 1, 40, 1)]
+    events = [(EventKind.PREDICTION, 1, 10, 1), (EventKind.PREDICTION, 2, 40, 1), (EventKind.LABEL, 1, 40, 1)]
     for timeout_s, matched in ((30, 1), (29, 0)):
         label_join = LabelJoin(LabelSettings(timeout_s, 9))
         join(label_join, events)
@@ -90,8 +90,8 @@ def test_a_prediction_waits_for_exactly_its_time_out():
 def test_a_label_that_is_no_number_leaves_its_prediction_waiting():
     """The next label finds it; a prediction that is no number waits for none."""
     nan = float("nan")
-    events = [(Kind.PREDICTION, 1, 10, 1), (Kind.LABEL, 1, 10, nan), (Kind.LABEL, 1, 10, 6)]
-    events += [(Kind.PREDICTION, 2, 10, nan), (Kind.LABEL, 2, 10, 6)]
+    events = [(EventKind.PREDICTION, 1, 10, 1), (EventKind.LABEL, 1, 10, nan), (EventKind.LABEL, 1, 10, 6)]
+    events += [(EventKind.PREDICTION, 2, 10, nan), (EventKind.LABEL, 2, 10, 6)]
     label_join = LabelJoin(LabelSettings())
     assert join(label_join, events) == [(2, 0, 0, 2.0)]
     assert label_join.counts == {"matched": 1, "unmatched": 2, "expired": 0, "evicted": 0}
@@ -109,10 +109,12 @@ def test_a_loaded_join_goes_on_as_the_one_it_came_from(before, after):
 
 def test_a_clock_that_is_years_ahead_spoils_its_own_events_and_hardly_any_other():
     """One prediction of the year 9999 costs those that wait at most two, and labels that come later find theirs."""
-    events = [(Kind.PREDICTION, i, 100, 1) for i in range(1, 11)]
-    events += [(Kind.PREDICTION, 11, 253_402_300_799, 1), (Kind.LABEL, 12, 253_402_300_799, 1)]
-    events += [(Kind.LABEL, i, 101, 1) for i in range(1, 11)]
-    events += [(Kind.PREDICTION, i, 102, 1) for i in range(20, 30)] + [(Kind.LABEL, i, 103, 1) for i in range(20, 30)]
+    events = [(EventKind.PREDICTION, i, 100, 1) for i in range(1, 11)]
+    events += [(EventKind.PREDICTION, 11, 253_402_300_799, 1), (EventKind.LABEL, 12, 253_402_300_799, 1)]
+    events += [(EventKind.LABEL, i, 101, 1) for i in range(1, 11)]
+    events += [(EventKind.PREDICTION, i, 102, 1) for i in range(20, 30)] + [
+        (EventKind.LABEL, i, 103, 1) for i in range(20, 30)
+    ]
     label_join = LabelJoin(LabelSettings(30, 100))
     join(label_join, events)
     assert label_join.counts == {"matched": 18, "unmatched": 3, "expired": 2, "evicted": 0}
@@ -131,7 +133,7 @@ def test_memory_follows_what_waits_not_what_has_passed():
     for first in range(0, 1_000_000, 50_000):
         events = np.arange(first + 1, first + 50_001)
         n = len(events)
-        base = batch_of([(Kind.PREDICTION | Kind.LABEL, 1, 1, 1)] * 2)
+        base = batch_of([(EventKind.PREDICTION | EventKind.LABEL, 1, 1, 1)] * 2)
         zeros = np.zeros(n, np.int32)
         batch = EventBatch(
             "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), events.astype(np.uint64),
@@ -153,7 +155,11 @@ KINDS_OF_ERROR = {
 
 def error_of(prediction, label, kind, apart):
     """The error of one prediction, its label in the same event or in a later one; None if it can't be said."""
-    events = [(Kind.PREDICTION, 1, 1, 0), (Kind.LABEL, 1, 1, 0)] if apart else [(Kind.PREDICTION | Kind.LABEL, 0, 1, 0)]
+    events = (
+        [(EventKind.PREDICTION, 1, 1, 0), (EventKind.LABEL, 1, 1, 0)]
+        if apart
+        else [(EventKind.PREDICTION | EventKind.LABEL, 0, 1, 0)]
+    )
     batch = batch_of(events)
     batch.prediction[0], batch.label[-1] = outcomes([prediction])[0], outcomes([label])[0]
     batch.prediction[1:], batch.label[:-1] = np.nan, np.nan

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from detectors.registry import settings_of
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
-from streamer.audit.requests import Ledger
+from streamer.audit.requests import RequestLedger
 from streamer.cli import main
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.contracts.topics import OutputTopics
@@ -100,7 +100,7 @@ def test_models_count_from_their_first_event_on_however_the_stream_is_cut():
 def test_a_source_that_is_held_is_listed_until_somebody_judges_it():
     """The ledger shows it under the id of its incident, as a storm, and no longer once a person has approved."""
     sources = {"weather": SourceSettings(["bus-1", "bus-2"])}
-    decide, ledger = DecideFold(RetrainSettings(storm_models_min=2), sources=sources), Ledger(OutputTopics())
+    decide, ledger = DecideFold(RetrainSettings(storm_models_min=2), sources=sources), RequestLedger(OutputTopics())
     drift = ready("2h", "1h", "source:weather", version="")
     ledger.read(published(decide.step([told("driftline.alerts", drift)])))
     (held,) = ledger.standings()

@@ -5,12 +5,12 @@ import pytest
 
 from streamer.eventlog.history import (
     Attempt,
+    AttemptSurvived,
     Epoch,
     Gap,
-    Past,
+    History,
     SettingsNote,
     Start,
-    Survived,
     decode_entry,
     encode_entry,
 )
@@ -19,7 +19,7 @@ NOTES = (
     Start("decide", {"alerts": 7}, {"alerts": "id"}, "driftline"),
     SettingsNote("detect-3", "f1", "{}", ["adwin"]),
     Attempt("detect-3", 12, True, {"t": 9}),
-    Survived("detect-3"),
+    AttemptSurvived("detect-3"),
     Gap("detect-3", 4, {"t": 9}, {"t": "id"}, "gone"),
 )
 
@@ -43,7 +43,7 @@ def test_entries_come_back_from_their_records():
 
 def test_the_first_of_two_epochs_of_one_number_counts():
     """The second was written by a process that had been replaced without knowing it."""
-    past = Past()
+    past = History()
     assert all(past.take(entry) for entry in (epoch(1), epoch(2), epoch(2, end=9), epoch(3)))
     assert [one.ends["t"] for one in past.epochs] == [1, 2, 3]
     assert (past.last, past.positions()) == (3, {"t": 3})
@@ -51,14 +51,14 @@ def test_the_first_of_two_epochs_of_one_number_counts():
 
 def test_an_epoch_that_is_missing_is_noticed():
     """A history without one of its numbers can't be folded."""
-    past = Past(base=4)
+    past = History(base=4)
     assert past.take(epoch(5))
     assert not past.take(epoch(7))
 
 
 def test_the_first_start_of_a_topic_counts():
     """A process that was replaced may write another one later."""
-    past = Past()
+    past = History()
     past.take(Start("u", {"a": 1}, {"a": "x"}))
     past.take(Start("u", {"a": 5, "b": 2}, {"a": "y", "b": "z"}))
     assert (past.starts, past.topic_ids, past.positions()) == ({"a": 1, "b": 2}, {"a": "x", "b": "z"}, {"a": 1, "b": 2})
@@ -66,20 +66,20 @@ def test_the_first_start_of_a_topic_counts():
 
 def test_attempts_are_those_since_the_last_epoch_that_were_not_survived():
     """An epoch ends the count; a process that says it survived takes its own attempt back."""
-    past = Past()
-    for entry in (Attempt("u", 9), Attempt("u", 8), Survived("u"), Attempt("u", 7)):
+    past = History()
+    for entry in (Attempt("u", 9), Attempt("u", 8), AttemptSurvived("u"), Attempt("u", 7)):
         past.take(entry)
     assert [attempt.records for attempt in past.attempts] == [9, 7]
-    past.take(Survived("u"))
+    past.take(AttemptSurvived("u"))
     past.take(epoch(1))
     assert past.attempts == []
-    past.take(Survived("u"))
+    past.take(AttemptSurvived("u"))
     assert past.attempts == []
 
 
 def test_a_gap_ends_what_was_before():
     """The unit goes on behind it from nothing, at the places that the note names; settings stay known."""
-    past = Past()
+    past = History()
     for entry in (Start("u", {"t": 0}, {}), SettingsNote("u", "f1", "{}"), epoch(1), epoch(2), Attempt("u", 3)):
         past.take(entry)
     past.take(Gap("u", 2, {"t": 50}, {"t": "new"}, "gone"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.errors import Doubt, UsageError
-from streamer.eventlog.base import Epoch, Log, Output, Past, Records
-from streamer.eventlog.memory import Kept, MemoryLog, MemoryStore
+from streamer.errors import InDoubtError, UsageError
+from streamer.eventlog.base import Epoch, History, Log, Output, Records
+from streamer.eventlog.memory import AfterFailure, MemoryLog, MemoryStore
 
 
 def values(stretches: list[Records]) -> dict[tuple[str, int], list[bytes | None]]:
@@ -88,7 +88,7 @@ def test_a_second_session_finds_what_was_committed() -> None:
     again = log.reopen()
     assert again.poll() == []
     assert again.assignment() == ["decide", "detect-0"]
-    assert (again.past("decide"), again.past("detect-0")) == (Past(0, [epochs[1]], 1), Past(0, [epochs[0]], 1))
+    assert (again.past("decide"), again.past("detect-0")) == (History(0, [epochs[1]], 1), History(0, [epochs[0]], 1))
     for unit in ("decide", "detect-0"):
         again.resume(unit, {}, {})
     assert values(again.poll()) == {("t", 0): [b"1"]}
@@ -96,21 +96,26 @@ def test_a_second_session_finds_what_was_committed() -> None:
 
 @pytest.mark.parametrize(
     ("kept", "epochs", "committed", "outputs"),
-    [(Kept.NOTHING, 0, 0, 0), (Kept.EPOCHS, 1, 0, 0), (Kept.OUTPUTS, 0, 0, 1), (Kept.EVERYTHING, 1, 1, 1)],
+    [
+        (AfterFailure.NOTHING, 0, 0, 0),
+        (AfterFailure.EPOCHS, 1, 0, 0),
+        (AfterFailure.OUTPUTS, 0, 0, 1),
+        (AfterFailure.EVERYTHING, 1, 1, 1),
+    ],
 )
-def test_a_doubtful_commit_keeps_what_was_asked(kept: Kept, epochs: int, committed: int, outputs: int) -> None:
+def test_a_doubtful_commit_keeps_what_was_asked(kept: AfterFailure, epochs: int, committed: int, outputs: int) -> None:
     """Each end that a commit may come to can be had; committing again then makes it whole."""
     log = MemoryLog()
     log.doubt_next_commit(kept)
     epoch = Epoch("u", 1, {"t": 1}, 1)
-    with pytest.raises(Doubt):
+    with pytest.raises(InDoubtError):
         log.commit([Output("o", None, b"x")], [epoch])
     again = log.reopen()
     past = again.past("u")
     assert (len(past.epochs), past.committed, len(log.store.read("o"))) == (epochs, committed, outputs)
     if not committed:
         again.commit([Output("o", None, b"x")], [epoch])
-        assert again.past("u") == Past(0, [epoch], 1)
+        assert again.past("u") == History(0, [epoch], 1)
         assert len(log.store.read("o")) == outputs + 1
 
 

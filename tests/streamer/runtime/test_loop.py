@@ -13,8 +13,8 @@ from test_unit import Nothing
 
 from retrain.policy.settings import RetrainSettings
 from streamer.decide import DecideFold
-from streamer.errors import Doubt
-from streamer.eventlog.memory import Kept, MemoryLog
+from streamer.errors import InDoubtError
+from streamer.eventlog.memory import AfterFailure, MemoryLog
 from streamer.runtime.loop import CommitSettings
 
 
@@ -31,7 +31,7 @@ def test_an_uninterrupted_run_publishes_alerts_incidents_requests_and_dead_lette
     assert models == {"m1", "m3"}
 
 
-CRASHES = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(Kept)), max_size=5)
+CRASHES = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(AfterFailure)), max_size=5)
 
 
 @settings(max_examples=40)
@@ -63,7 +63,7 @@ def crash(log, turns, kept):
             log.doubt_next_commit(kept)
         return left[0] < -20
 
-    with suppress(Doubt):
+    with suppress(InDoubtError):
         service.run(stopped)
     return service
 
@@ -73,7 +73,7 @@ def test_a_crash_that_keeps_the_outputs_repeats_them():
     golden, log = log_with_events(1), log_with_events(1)
     service_over(golden).run(lambda: False)
     for turns in range(1, 8):
-        crash(log, turns, Kept.OUTPUTS)
+        crash(log, turns, AfterFailure.OUTPUTS)
         log = log.reopen()
     service_over(log).run(lambda: False)
     assert len(published(log)["predictions-dlt"]) > len(published(golden)["predictions-dlt"])

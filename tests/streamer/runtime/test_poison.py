@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.eventlog.history import Attempt
-from streamer.runtime.poison import TRIES, Caution
+from streamer.runtime.poison import TRIES, PoisonIsolation
 
 
 def starts_until_found(records, deadly):
     """Fold so many records, one of which kills; returns how many processes died, and what was set aside."""
     done, attempts, deaths = 0, [], 0
     while True:
-        caution = Caution.after(attempts)
+        caution = PoisonIsolation.after(attempts)
         while True:  # one process
             size = min(caution.records_max or records, records - done)
             if caution.suspect is not None:
@@ -37,18 +37,23 @@ def test_the_record_that_kills_is_set_aside_and_no_other(records, data):
 
 def test_two_deaths_change_nothing():
     """A process may die for other reasons: the first attempts fold whatever there is."""
-    assert Caution.after([]) == Caution.after([Attempt("u", 9)]) == Caution.after([Attempt("u", 9)] * 2) == Caution()
-    assert Caution.after([Attempt("u", 90)] * 3) == Caution(11, 90)
+    assert (
+        PoisonIsolation.after([])
+        == PoisonIsolation.after([Attempt("u", 9)])
+        == PoisonIsolation.after([Attempt("u", 9)] * 2)
+        == PoisonIsolation()
+    )
+    assert PoisonIsolation.after([Attempt("u", 90)] * 3) == PoisonIsolation(11, 90)
 
 
 def test_a_small_epoch_that_kills_is_made_smaller_at_once():
     """It had been made small because of the suspicion, so it needs no three tries of its own."""
-    assert Caution.after([Attempt("u", 11, cautious=True)]) == Caution(1, 11)
-    assert Caution.after([Attempt("u", 1, True, {"t": 7})]) == Caution(1, 1, {"t": 7})
+    assert PoisonIsolation.after([Attempt("u", 11, cautious=True)]) == PoisonIsolation(1, 11)
+    assert PoisonIsolation.after([Attempt("u", 1, True, {"t": 7})]) == PoisonIsolation(1, 1, {"t": 7})
 
 
 def test_once_the_suspicion_is_over_epochs_are_as_they_were():
     """What is folded well narrows the suspicion down; behind the last of it, nothing is said before an epoch."""
-    caution = Caution.after([Attempt("u", 90)] * 3).done(11)
+    caution = PoisonIsolation.after([Attempt("u", 90)] * 3).done(11)
     assert (caution.records_max, caution.left, caution.announces) == (11, 79, True)
-    assert caution.done(79) == Caution(announces=False)
+    assert caution.done(79) == PoisonIsolation(announces=False)

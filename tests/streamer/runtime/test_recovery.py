@@ -10,7 +10,7 @@ from streamer.checkpoints.scheduler import Checkpointing, CheckpointSettings
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import ManualClock
 from streamer.config import Config
-from streamer.errors import Doubt, GapError
+from streamer.errors import GapError, InDoubtError
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import Gap
 from streamer.eventlog.memory import MemoryLog
@@ -221,7 +221,7 @@ def test_a_gap_while_running_asks_for_a_fresh_start():
         def poll(self, timeout_s=0.0):  # noqa: ARG002
             raise GapError("the records are gone")
 
-    with pytest.raises(Doubt, match=r"the records are gone\. Started again"):
+    with pytest.raises(InDoubtError, match=r"the records are gone\. Started again"):
         service_with(Gone(["predictions"]), degrade=True).turn()
     with pytest.raises(GapError):
         service_with(Gone(["predictions"])).turn()

@@ -12,12 +12,12 @@ from selectors import BaseSelector
 
 from streamer.clock import Clock, SystemClock
 from streamer.console.signals import signals_as_bytes
-from streamer.supervision.restart_policy import Limits
+from streamer.supervision.restart_policy import RestartLimits
 from streamer.supervision.stderr_writer import Outlet
 from streamer.supervision.supervisor import SIGNALS, Supervisor
 
 PATIENCE_S = 30
-HASTY = Limits(first_delay_s=0.001, delay_max_s=0.002)
+HASTY = RestartLimits(first_delay_s=0.001, delay_max_s=0.002)
 
 # What every script finds: `starts` counts the starts of this ordinal, this one included.
 PRELUDE = """
@@ -65,7 +65,7 @@ class Parent:
     folder: Path
     workers: int = 1
     grace_s: float = PATIENCE_S
-    limits: Limits = HASTY
+    limits: RestartLimits = HASTY
     clock: Clock = field(default_factory=SystemClock)
     selector: BaseSelector | None = None
     exit_code: int | None = None

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.supervision.restart_policy import DELAY_MAX_S, FRUITLESS_MAX, End, Limits, Restart, Restarts
+from streamer.supervision.restart_policy import DELAY_MAX_S, FRUITLESS_MAX, End, Restart, RestartLimits, Restarts
 
 ends = st.tuples(st.sampled_from([-15, -9, 1, 3, 75, 130]), st.booleans())
 
 
 def decisions(*ends: tuple[int, bool], ever: bool = True) -> list[Restart | End]:
     """What each end in turn leads to; an end is (returncode, progressed)."""
-    restarts = Restarts(Limits())
+    restarts = Restarts(RestartLimits())
     return [restarts.ended(code, progressed=progressed, ever_progressed=ever) for code, progressed in ends]
 
 
@@ -54,7 +54,7 @@ def test_an_outage_does_not_count_against_a_worker():
 @given(st.lists(ends, max_size=60))
 def test_progress_makes_all_good(before):
     """After a start with progress, whatever came before, the next is at once and delays begin anew."""
-    restarts = Restarts(Limits())
+    restarts = Restarts(RestartLimits())
     for code, progressed in before:
         restarts.ended(code, progressed=progressed, ever_progressed=True)
     after = [restarts.ended(75, progressed=p, ever_progressed=True) for p in (True, False, False)]
@@ -64,7 +64,7 @@ def test_progress_makes_all_good(before):
 @given(st.lists(ends, max_size=60), st.integers(1, 12))
 def test_the_laws_of_patience(story, fruitless_max):
     """In a row without progress, delays grow up to the limit, and the last start allowed is the last."""
-    restarts = Restarts(Limits(fruitless_max=fruitless_max))
+    restarts = Restarts(RestartLimits(fruitless_max=fruitless_max))
     row = counted = 0
     longest_s = 0.0
     for code, progressed in story:
@@ -81,4 +81,4 @@ def test_the_laws_of_patience(story, fruitless_max):
 
 def test_a_row_of_any_length_has_a_delay():
     """No number of starts is too large to compute with."""
-    assert Limits().delay_s(10**9) == DELAY_MAX_S
+    assert RestartLimits().delay_s(10**9) == DELAY_MAX_S

@@ -8,7 +8,7 @@ from selectors import DefaultSelector
 
 import pytest
 
-from streamer.supervision.restart_policy import Limits
+from streamer.supervision.restart_policy import RestartLimits
 from streamer.supervision.supervisor import SIGNALS
 
 FINISHES = """
@@ -130,7 +130,7 @@ class ToldWhileWaiting(DefaultSelector):
 
 def test_waiting_for_a_start_is_cut_short(parent):
     """Told to stop between two starts, the parent ends at once, with the exit code of the worker's last end."""
-    parent.limits = Limits(first_delay_s=1000, delay_max_s=1000)
+    parent.limits = RestartLimits(first_delay_s=1000, delay_max_s=1000)
     parent.selector = ToldWhileWaiting()
     parent.run("sys.exit(75)")
     assert (parent.exit_code, parent.starts()) == (75, 2)

@@ -9,7 +9,7 @@ from selectors import DefaultSelector
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.supervision.restart_policy import FRUITLESS_MAX, Limits
+from streamer.supervision.restart_policy import FRUITLESS_MAX, RestartLimits
 from streamer.supervision.supervisor import Supervisor
 
 
@@ -112,7 +112,7 @@ class PatientSelector(DefaultSelector):
 
 def test_delays_are_kept(parent):
     """The parent waits as long as it says before each new start: at once, then half a second and so on up to 30 s."""
-    parent.clock, parent.limits = ManualClock(), Limits()
+    parent.clock, parent.limits = ManualClock(), RestartLimits()
     parent.selector = PatientSelector(parent.clock)
     parent.run("sys.exit(75)")
     assert parent.selector.waits == [0.5, 1, 2, 4, 8, 16, 30, 30]

@@ -16,7 +16,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
 from streamer.telemetry import http
 from streamer.telemetry.http import Endpoint
-from streamer.telemetry.metrics import STALLED_AFTER_S, TABLE, Kind, Metrics
+from streamer.telemetry.metrics import STALLED_AFTER_S, TABLE, MetricKind, Metrics
 
 BOUNDED_LABELS = {"topic", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
 
@@ -155,7 +155,7 @@ def test_names_follow_the_conventions():
     """Names are ours, counters end in _total and nothing else does, and labels are bounded ones."""
     for spec in TABLE:
         assert spec.name.startswith("driftline_")
-        assert spec.name.endswith("_total") == (spec.kind is Kind.COUNTER), spec.name
+        assert spec.name.endswith("_total") == (spec.kind is MetricKind.COUNTER), spec.name
         assert set(spec.labels) <= BOUNDED_LABELS, spec.name
         assert spec.help.endswith(".")
 

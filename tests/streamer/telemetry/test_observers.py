@@ -7,7 +7,7 @@ from loop_kit import log_with_events, service_over
 from streamer.clock import ManualClock
 from streamer.eventlog.memory import MemoryLog
 from streamer.telemetry.metrics import Metrics
-from streamer.telemetry.observers import STEADY_S, MetricsObserver, Observers, Progress, ProgressLog
+from streamer.telemetry.observers import STEADY_S, MetricsObserver, Observers, ProgressLog, ProgressObserver
 
 
 def lag():
@@ -129,7 +129,7 @@ def test_a_unit_that_left_is_no_longer_told_of():
 def test_a_worker_with_nothing_to_do_has_got_something_done_after_a_minute():
     """So its parent waits an outage out, though nothing was ever committed; afterwards only commits count."""
     told, clock = [], ManualClock()
-    progress = Progress(lambda: told.append(clock.monotonic_s()), clock)
+    progress = ProgressObserver(lambda: told.append(clock.monotonic_s()), clock)
     service = service_over(MemoryLog())
     progress.turned(service)
     assert told == []

@@ -11,7 +11,7 @@ from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
-from streamer.detect.monitors.assignment import Watched
+from streamer.detect.monitors.assignment import DetectorAssignment
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
 from streamer.references.table import References
@@ -60,7 +60,7 @@ def moved(one, other):
 
 def test_the_first_patterns_that_fit_count():
     """Of a model, then of a column; where none fits, all detectors."""
-    watched = Watched({"bus-*": {"x": ["a"], "*x": []}, "*": {"x": [], "z": ["b"]}}, ["a", "b"])
+    watched = DetectorAssignment({"bus-*": {"x": ["a"], "*x": []}, "*": {"x": [], "z": ["b"]}}, ["a", "b"])
     assert watched.of("bus-1", "x") == {"a"}
     assert watched.of("bus-1", "xx") == set()
     assert watched.of("bus-1", "z") == {"b"}

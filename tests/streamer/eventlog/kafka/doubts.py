@@ -14,7 +14,7 @@ from typing import Any
 
 from kafka_kit import Place, begin
 
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 from streamer.eventlog.kafka import clients as kafka_clients
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.testing.kafka import Broker
@@ -93,7 +93,7 @@ FAULTS: dict[str, Fault] = {
 def go_on(place: Place) -> int:
     """What the next process finds, once it has made good what is missing; in doubt it is followed by another."""
     for _ in range(STARTS_MAX):
-        with suppress(Doubt), place.log() as log:
+        with suppress(InDoubtError), place.log() as log:
             found = begin(log)["detect-0"].last
             if found < 2:
                 log.commit([place.output("two"), place.output("three")], [place.epoch(2, 6)])
@@ -113,7 +113,7 @@ def play(broker: Broker, arm: Fault) -> dict[str, Any]:
         began_s = time.monotonic()
         try:
             log.commit([place.output("two"), place.output("three")], [place.epoch(2, 6)])
-        except Doubt as doubt:
+        except InDoubtError as doubt:
             said, took_s = str(doubt), time.monotonic() - began_s
     broker.resume()
     broker.start()

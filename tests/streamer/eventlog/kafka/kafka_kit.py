@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from streamer.eventlog.base import Epoch, Output, Past, Records
+from streamer.eventlog.base import Epoch, History, Output, Records
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.eventlog.kafka.settings import KafkaLogSettings
@@ -146,13 +146,13 @@ def is_calm(logs: Sequence[KafkaLog]) -> bool:
     return not any(log._membership.moved for log in logs)
 
 
-def begin(log: KafkaLog) -> dict[str, Past]:
+def begin(log: KafkaLog) -> dict[str, History]:
     """Take over whatever units are the log's, as a service without checkpoints does; what they have done."""
     ((*units,),) = settle(log)
     return {unit: take_over(log, unit) for unit in units}
 
 
-def take_over(log: KafkaLog, unit: str, at: Mapping[str, int] | None = None) -> Past:
+def take_over(log: KafkaLog, unit: str, at: Mapping[str, int] | None = None) -> History:
     """Read a unit from its beginning on (or from `at`), and note where the topics begin that it never read."""
     past = log.past(unit)
     assert past is not None

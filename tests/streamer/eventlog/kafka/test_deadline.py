@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from streamer.eventlog.kafka.deadline import Overrun, within
+from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 
 
 def test_result_and_error_pass_through() -> None:
@@ -19,7 +19,7 @@ def test_result_and_error_pass_through() -> None:
 def test_overrun_does_not_wait() -> None:
     """A call that hangs is left behind at its limit, in a thread that does not keep the process alive."""
     hung = threading.Event()
-    with pytest.raises(Overrun, match=r"within 0\.05 s"):
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.05 s"):
         within(0.05, hung.wait)
     (thread,) = (t for t in threading.enumerate() if t.name.endswith("(run)"))
     assert thread.daemon

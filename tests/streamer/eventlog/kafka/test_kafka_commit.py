@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from kafka_kit import POLL_S, POLLS_MAX, Place, begin, drain, settle, take_over
 
-from streamer.errors import BrokerError, Doubt, GapError
-from streamer.eventlog.base import Output, Unsettled
+from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.eventlog.base import Output, RebalanceInProgress
 from streamer.eventlog.history import Attempt, SettingsNote
 from streamer.eventlog.kafka.log import KafkaLog
 
@@ -91,7 +91,7 @@ def test_a_commit_that_breaks_off_is_there_or_it_is_not(kafka_broker: Any, step:
         log.commit([place.output("one")], [place.epoch(1, 5)])
         owner = log._producer if call else log
         patch.setattr(owner, call or "committed", fails_at(getattr(owner, call or "committed"), 1))
-        with pytest.raises(Doubt, match=f"step '{step}' failed"):
+        with pytest.raises(InDoubtError, match=f"step '{step}' failed"):
             log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
     with place.log() as log:
         past = past_of(log)
@@ -123,7 +123,7 @@ def test_at_least_once_repeats_what_is_not_proven(
         owner = log._committer._sender if call else log
         name = call or "commit_offsets"
         patch.setattr(owner, name, fails_at(getattr(owner, name), turn))
-        with pytest.raises(Doubt, match=f"step '{step}' failed"):
+        with pytest.raises(InDoubtError, match=f"step '{step}' failed"):
             log.commit([place.output("two"), place.output("three")], [place.epoch(2, 10)])
     with place.log(delivery="at_least_once") as log:
         past = past_of(log)
@@ -142,7 +142,7 @@ def test_the_next_of_a_number_fences_the_one_before(kafka_broker: Any) -> None:
     with running(place) as old:
         old.commit([place.output("old")], [place.epoch(1, 5)])
         with running(place) as new:
-            with pytest.raises((Doubt, Unsettled)):
+            with pytest.raises((InDoubtError, RebalanceInProgress)):
                 old.commit([place.output("zombie")], [place.epoch(2, 7)])
             new.commit([place.output("new")], [place.epoch(2, 8)])
     assert place.outputs() == ["old", "new"]
@@ -157,9 +157,9 @@ def test_a_member_whose_units_moved_can_neither_commit_nor_note(kafka_broker: An
         one.commit([place.output("both")], [place.epoch(1, 0), place.epoch(1, 0, 1)])
         mine, theirs = settle(one, other)
         assert (mine, theirs) == (["decide", "detect-0"], ["detect-1"])
-        with pytest.raises(Unsettled):
+        with pytest.raises(RebalanceInProgress):
             one.commit([place.output("moved")], [place.epoch(2, 0, 1)])
-        with pytest.raises(Unsettled):
+        with pytest.raises(RebalanceInProgress):
             one.past("detect-1")
         take_over(other, "detect-1")
         for unit in mine:
@@ -180,7 +180,7 @@ def test_nothing_is_committed_in_the_middle_of_a_rebalance(kafka_broker: Any) ->
             if one._membership.moved:
                 break
         before = place.committed()
-        with pytest.raises(Unsettled):
+        with pytest.raises(RebalanceInProgress):
             one.commit([place.output("meanwhile")], [place.epoch(2, 0), place.epoch(2, 0, 1)])
         assert place.committed() == before
     assert place.outputs() == ["before"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka_kit import POLLS_MAX, Place, Row, begin, drain, settle, take_over
 
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 from streamer.eventlog.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.broker
@@ -53,7 +53,7 @@ def test_an_added_partition_is_read_from_its_beginning(kafka_broker: Any, start:
         log.commit([], [place.epoch(1, 5)])
         grow(place)
         place.write([b"new"] * 4, partition=1)
-        with suppress(Doubt):
+        with suppress(InDoubtError):
             rows = read_what_was_added(place, log)
     if not rows:
         with place.log(start=start) as log:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.errors import GapError, UsageError
-from streamer.eventlog.base import Epoch, Past, Start
+from streamer.eventlog.base import Epoch, History, Start
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, published
 from streamer.eventlog.kafka.unit_history import (
-    Bounds,
+    HistoryBounds,
     check_bounds,
     check_topic_id,
     check_topics,
@@ -25,8 +25,8 @@ def epoch(number: int, **ends: int) -> Epoch:
     return Epoch("detect-0", number, ends)
 
 
-def past(*epochs: Epoch, base: int = 0, **starts: int) -> Past:
-    one = Past(base)
+def past(*epochs: Epoch, base: int = 0, **starts: int) -> History:
+    one = History(base)
     one.take(Start("detect-0", starts, dict.fromkeys(starts, "id")))
     assert all(one.take(entry) for entry in epochs)
     return one
@@ -61,12 +61,16 @@ def test_every_unit_has_a_partition_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("offset", "bounds", "said"),
     [
-        (3, Bounds(4, 100), r"p-1 begins at offset 4 now, and offset 3 is to be read next: 1 records are gone"),
-        (0, Bounds(2000, 5000), r"2,000 records are gone"),
-        (50, Bounds(0, 49), r"p-1 ends at offset 49, and was read up to offset 50 before: the topic was truncated"),
+        (3, HistoryBounds(4, 100), r"p-1 begins at offset 4 now, and offset 3 is to be read next: 1 records are gone"),
+        (0, HistoryBounds(2000, 5000), r"2,000 records are gone"),
+        (
+            50,
+            HistoryBounds(0, 49),
+            r"p-1 ends at offset 49, and was read up to offset 50 before: the topic was truncated",
+        ),
     ],
 )
-def test_lost_records_are_a_gap(offset: int, bounds: Bounds, said: str) -> None:
+def test_lost_records_are_a_gap(offset: int, bounds: HistoryBounds, said: str) -> None:
     """Records gone at either end of a partition are a gap as soon as they are to be read, and only then."""
     with pytest.raises(GapError, match=said):
         check_bounds("p", 1, offset, bounds)

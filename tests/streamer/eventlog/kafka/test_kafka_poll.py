@@ -12,7 +12,7 @@ from kafka import TopicPartition
 from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, polls, rows_of, settle, take_over
 
 from streamer.errors import BrokerError, GapError
-from streamer.eventlog.base import Unsettled
+from streamer.eventlog.base import RebalanceInProgress
 from streamer.eventlog.kafka.clients import new_consumer
 from streamer.eventlog.kafka.fetch import poll, positions, stretches
 from streamer.eventlog.kafka.log import KafkaLog
@@ -24,7 +24,7 @@ def poll_on(log: KafkaLog) -> None:
     """As a service does that has nothing to fold."""
     for _ in range(POLLS_MAX):
         log.poll(POLL_S)
-        with suppress(Unsettled):
+        with suppress(RebalanceInProgress):
             for unit in log.assignment() or ():
                 take_over(log, unit)
 

@@ -12,7 +12,7 @@ import pytest
 from kafka_kit import Place
 
 from streamer.clock import SystemClock
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 from streamer.eventlog.base import Epoch, Output, Records
 from streamer.eventlog.units import Units
 from streamer.runtime.loop import CommitSettings, Service
@@ -104,7 +104,7 @@ def attempt(place: Place, rng: random.Random, watch: Watch, delivery: str) -> bo
         service = Service(Units(frozenset({place.alerts})), recovery, settings, SystemClock(), watch, nothing)
         try:
             service.run(lambda: watch.done)
-        except Doubt:
+        except InDoubtError:
             return True
     return False
 

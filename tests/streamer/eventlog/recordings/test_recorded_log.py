@@ -182,11 +182,11 @@ def test_progress_counts_records_where_their_number_is_known(tmp_path: Path) -> 
     """Parquet knows its rows; records of other topics are passed but not delivered."""
     path = write(tmp_path / "r", [("t" if i % 2 else "other", 0, i, -1, b"") for i in range(10)])
     log = RecordedLog([open_recording(path)], MemoryLog(), ["t"], epoch_records=3)
-    assert log.progress() == recorded_log.Progress(0, 0, 10, "records")
+    assert log.progress() == recorded_log.ReadProgress(0, 0, 10, "records")
     log.poll()
-    assert log.progress() == recorded_log.Progress(3, 8, 10, "records")
+    assert log.progress() == recorded_log.ReadProgress(3, 8, 10, "records")
     log.poll()
-    assert log.progress() == recorded_log.Progress(5, 10, 10, "records")
+    assert log.progress() == recorded_log.ReadProgress(5, 10, 10, "records")
     log.close()
 
 
@@ -196,9 +196,9 @@ def test_progress_counts_bytes_otherwise(tmp_path: Path) -> None:
     paths = [tmp_path / "l.jsonl", write(tmp_path / "r", [("t", 0, 0, -1, b"")])]
     size = sum(path.stat().st_size for path in paths)
     log = RecordedLog([open_recording(p) for p in paths], MemoryLog())
-    assert log.progress() == recorded_log.Progress(0, 6, size, "bytes")
+    assert log.progress() == recorded_log.ReadProgress(0, 6, size, "bytes")
     replay(log)
-    assert log.progress() == recorded_log.Progress(3, size, size, "bytes")
+    assert log.progress() == recorded_log.ReadProgress(3, size, size, "bytes")
 
 
 def test_the_rows_in_memory_are_shared_among_the_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import UsageError
-from streamer.eventlog.recordings.formats import Kind, kind_of
+from streamer.eventlog.recordings.formats import RecordingFormat, kind_of
 from streamer.eventlog.recordings.recording import RecordingWriter, open_recording
 
 
@@ -74,16 +74,19 @@ def test_standard_input_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
-        (b'\n\n{"a": 1}', Kind.EVENTS),
-        (b'damaged\n{"a": 1}\n', Kind.EVENTS),
-        (b'{"a": "' + b"x" * 100_000, Kind.EVENTS),
-        (b'{"topic":"t","partition":0,"offset":1,"payload":null}\n', Kind.ENVELOPES),
-        (b'{"topic":"t","partition":0,"offset":1,"tstype":"create","payload":"' + b"x" * 100_000, Kind.ENVELOPES),
-        (b"PAR1...", Kind.PARQUET),
+        (b'\n\n{"a": 1}', RecordingFormat.EVENTS),
+        (b'damaged\n{"a": 1}\n', RecordingFormat.EVENTS),
+        (b'{"a": "' + b"x" * 100_000, RecordingFormat.EVENTS),
+        (b'{"topic":"t","partition":0,"offset":1,"payload":null}\n', RecordingFormat.ENVELOPES),
+        (
+            b'{"topic":"t","partition":0,"offset":1,"tstype":"create","payload":"' + b"x" * 100_000,
+            RecordingFormat.ENVELOPES,
+        ),
+        (b"PAR1...", RecordingFormat.PARQUET),
         (b"1\n2\n", None),
         (b"[" * 70_000, None),
     ],
 )
-def test_the_kind_is_told_by_the_first_bytes(head: bytes, kind: Kind | None) -> None:
+def test_the_kind_is_told_by_the_first_bytes(head: bytes, kind: RecordingFormat | None) -> None:
     """Damaged lines at the top, and a first line longer than what is looked at, don't hide it."""
     assert kind_of(head) is kind
