@@ -92,10 +92,6 @@ def costs() -> Iterator[list[str]]:
         yield [str(columns), f"{models:,}", f"{1e9 * min(taken[1:]):,.0f}", f"{bank.bytes_per_row:,}"]
 
 
-def main() -> None:
+if __name__ == "__main__":
     written("joint", COLUMNS, lines())
     written("joint costs", COST_COLUMNS, costs())
-
-
-if __name__ == "__main__":
-    main()
