@@ -61,7 +61,7 @@ check: $(STAMP) ## Lint, format, types and the direction of imports
 bench: $(STAMP) ## Throughput beside plain loops over the same file
 	$(PYTHON) -m benchmarks
 
-bench-detection: $(STAMP) ## How well the detectors detect: measures the table in docs/detectors.md
+bench-detection: $(STAMP) ## Measure detection quality: rewrites tables of docs/detectors/measurements.md
 	$(PYTHON) -m benchmarks.detection
 
 docs: $(STAMP) ## Rewrite the schemas and the pages that are generated from code

@@ -1,6 +1,6 @@
 """Detectors of categories: alarms where nothing changes, and how soon a change is told, and how often.
 
-python -m benchmarks.categories    writes both tables into docs/detectors.md
+python -m benchmarks.categories    writes both tables into docs/detectors/measurements.md
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DETECTORS = ("category_rates", "category_window")
 STEADY, VALUES = 40, 50_000  # series, and values of each
 CHANGING, BEFORE, AFTER = 40, 4000, 2000
 STEADY_COLUMNS = ("values that never change", *(f"{name}: alarms in a million" for name in DETECTORS))
-CHANGE_COLUMNS = ("change, after 4,000 values", *(f"{name}: seen, after, alarms" for name in DETECTORS))
+CHANGE_COLUMNS = ("change, after 4,000 values", *(f"{name}: detected, delay, alarms" for name in DETECTORS))
 Random = np.random.Generator
 
 LAWS: dict[str, Callable[[Random, int], I64]] = {

@@ -15,7 +15,7 @@ ASKED = 1e5  # values to a false alarm
 ROWS, VALUES = 20, 50_000
 SHIFTED, SHIFTED_TIMED, SEEN_IN = 5000, 40_000, 3000  # where a real change comes; values in which it must be seen
 BEGUN_MS = 1_767_571_200_000
-COLUMNS = ("law", "false in 10,000", "mean + 2 sd seen", "sd × 2 seen", "sd × 0.5 seen")
+COLUMNS = ("law", "false in 10,000", "mean + 2 sd detected", "sd × 2 detected", "sd × 0.5 detected")
 
 
 def lines() -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""How well detectors detect, all on the same streams: `make bench-detection` writes tables into `docs/detectors.md`."""
+"""How well detectors detect, all on the same streams: `make bench-detection` writes the tables of measurements.md."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def line(name: str, options: dict[str, Any], seeds: int) -> list[str]:
 
 
 COLUMNS = (
-    "detector, its defaults but for", "net", "net on 0/1", "missed", "delay, median", "delay, 9 of 10",
+    "detector, with settings other than its defaults", "net", "net on 0/1", "missed", "delay, median", "delay, 9 of 10",
     "onset, median error", "false in 10,000", "false in 10,000, dependent", "µs a value",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""How joint drift is found: `python -m benchmarks.joint` measures the tables of docs/detectors.md.
+"""How joint drift is found: `python -m benchmarks.joint` writes its tables into docs/detectors/measurements.md.
 
 Every way is set to alarm, on independent columns, in one of ten streams within 1,000 rows: others by a threshold that
 was found on such streams, `joint` by asking for that rate.
@@ -19,6 +19,8 @@ from detectors.arrays.types import F64
 from detectors.joint.bank import JointBank, JointSettings
 
 MODELS = 16_000
+COLUMNS = ("drift, or control", "`joint`", *RIVALS)
+COST_COLUMNS = ("columns", "models", "ns of processor time a row", "bytes a model")
 Way = Callable[[F64, F64], F64]  # where [rows, streams] it says that there is drift, of rows and their normal scores
 
 
@@ -90,10 +92,6 @@ def costs() -> Iterator[list[str]]:
         yield [str(columns), f"{models:,}", f"{1e9 * min(taken[1:]):,.0f}", f"{bank.bytes_per_row:,}"]
 
 
-def main() -> None:
-    written("joint", ["drift, or control", "`joint`", *RIVALS], lines())
-    written("joint costs", ["columns", "models", "ns of processor time a row", "bytes a model"], costs())
-
-
 if __name__ == "__main__":
-    main()
+    written("joint", COLUMNS, lines())
+    written("joint costs", COST_COLUMNS, costs())

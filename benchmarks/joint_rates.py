@@ -12,6 +12,7 @@ from detectors.joint.bank import JointBank, JointSettings
 
 ARL0 = 1e4  # rows between false alarms, as asked
 SEEDS = 10  # times that each law is drawn
+COLUMNS = ("rows", "2 columns", "12 columns")
 
 
 def ratio(name: str, columns: int) -> str:
@@ -32,8 +33,7 @@ def lines() -> Iterator[list[str]]:
 
 
 def main() -> None:
-    columns = ["rows", "2 columns", "12 columns"]
-    written("joint rates", columns, lines())
+    written("joint rates", COLUMNS, lines())
 
 
 if __name__ == "__main__":

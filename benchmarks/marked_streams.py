@@ -1,6 +1,6 @@
 """Recorded streams with marked changes, replayed: which changes are told, how soon, and what is told beside them.
 
-python -m benchmarks.marked_streams    writes the table into docs/detectors.md
+python -m benchmarks.marked_streams    writes the table into docs/detectors/measurements.md
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from streamer.detect.settings import DetectSettings, LabelSettings
 from streamer.eventlog.base import Records
 
 DETECTORS = ("shiryaev_roberts", "adwin", "ks_window")
-COLUMNS = ("streams", "of them", "events", "changes", *(f"{name}: found, after, elsewhere" for name in DETECTORS))
+COLUMNS = ("group", "streams", "events", "changes", *(f"{name}: found, delay, elsewhere" for name in DETECTORS))
 
 
 class Found(NamedTuple):

@@ -1,11 +1,11 @@
-"""Tables that are measured, in a page that is written by hand."""
+"""Measured tables in `docs/detectors/measurements.md`, whose text is written by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).parent.parent / "docs" / "detectors.md"
+PAGE = Path(__file__).parent.parent / "docs" / "detectors" / "measurements.md"
 
 
 def printed(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent.parent / "examples" / "data" / "ttc_subway_delay
 SHUFFLES = 20
 ASKED = 1e5  # values to a false alarm
 COLUMNS = ("column", "values", "false in 10,000, weeks shuffled", "alarms, true order", "of them in 10,000")
-ALARMS = ("column", "told on", "began on", "values above 0, before", "after", "mean, before", "after")
+ALARMS = ("column", "alarm", "onset", "values above 0, before", "after", "mean, before", "after")
 
 
 class Column(NamedTuple):

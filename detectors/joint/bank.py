@@ -33,8 +33,8 @@ OVERSHOOT = 1.6  # what sums have beyond the threshold when they reach it, on av
 class JointSettings:
     """Settings of the detector of joint drift. ValueError when one is out of range.
 
-    arl0: rows of a model between false alarms, on average, 10,000 to 1e12 (the field's average run length). Measured
-        false alarms as a multiple of those asked for stand in docs/detectors.md.
+    arl0: rows of a model between false alarms, on average, 10,000 to 1e12 (the field's average run length). The
+        measured multiples of this rate are in docs/detectors/measurements.md.
     columns: columns of a model that are watched together, 2 to 64: the first that come. Memory and cost of a row grow
         with their square: 12 take 20 KB a model, 50 take 326 KB.
     block: rows that are ranked together, 16 to 64. A shorter one sees a strong change sooner, a longer one keeps the
