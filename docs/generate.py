@@ -6,13 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from streamer import metrics, schemas
+from streamer import cli, metrics, schemas
+from streamer.commands import cli_page
 from streamer.config import docs as config_docs
 
 HERE = Path(__file__).parent
 
 # path under docs/ -> the function that gives its text
 PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": partial(cli_page.page, cli.main),
     "configuration.md": config_docs.page,
     "metrics.md": metrics.page,
     config_docs.SCHEMA_FILE: config_docs.schema_text,
