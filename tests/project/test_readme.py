@@ -28,7 +28,7 @@ def sentences(markdown: str) -> list[str]:
     prose = re.sub(r"^(?:#|\|).*$", "\n", prose, flags=re.MULTILINE)
     prose = re.sub(r"\]\([^)]*\)", "]", prose)
     paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=- |\d+\. )", prose))
-    return [one for text in paragraphs for one in re.split(r"(?<=[.!?:])\s+", text) if re.search(r"\w", one)]
+    return [one for text in paragraphs for one in re.split(r"(?<=[.!?])\s+", text) if re.search(r"\w", one)]
 
 
 def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
