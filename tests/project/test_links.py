@@ -1,4 +1,4 @@
-"""Links in the pages of this repository lead somewhere."""
+"""Links and paths in the pages of this repository lead somewhere."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pytest
 from project_tree import ROOT, files, text_of
 
 PAGES = [path for path in files() if path.suffix == ".md"]
+HISTORY = [path for path in PAGES if path.name == "CHANGELOG.md" or "adr" in path.parts]  # names of their time
 DEPLOYED = [path for path in files() if path.parts[0] == "deploy" or path.name in {"docker-compose.yml", "Dockerfile"}]
+TOPS = "|".join(sorted({path.parts[0] for path in files() if len(path.parts) > 1 and path.parts[0].isalpha()}))
 
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)")
+SPAN = re.compile(rf"`((?:{TOPS})/[\w./-]*)`")
 PAGE_NAMED = re.compile(r"\b((?:[\w-]+/)*[\w-]+\.md)(?:#([\w-]+))?")
 
 
@@ -47,6 +50,13 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
     links = LINK.findall(CODE.sub("", (ROOT / page).read_text(encoding="utf-8")))
     bases = {target: page.parent if target else page for target, _ in links}
     assert [link for link in links if not leads_somewhere(bases[link[0]], *link)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=str)
+def test_every_path_in_a_page_is_there(page):
+    """A path below a folder of this repository that stands in backticks exists."""
+    paths = SPAN.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("path", DEPLOYED, ids=str)
