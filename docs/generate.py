@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from streamer import cli
 from streamer.config import docs as config_docs
+from streamer.console import cli_page
 from streamer.contracts import schemas
 from streamer.telemetry import metrics
 
@@ -14,6 +16,7 @@ HERE = Path(__file__).parent
 
 # path under docs/ -> the function that gives its text
 PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": partial(cli_page.page, cli.main),
     "configuration.md": config_docs.page,
     "metrics.md": metrics.page,
     config_docs.SCHEMA_FILE: config_docs.schema_text,

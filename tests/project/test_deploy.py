@@ -124,7 +124,7 @@ def test_alerts_are_few_and_explained():
     for rule in rules():
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-        assert rule["annotations"]["runbook_url"].endswith("/runbook#" + rule["alert"].lower())
+        assert rule["annotations"]["runbook_url"] == "docs/runbook.md#" + rule["alert"].lower()
 
 
 def test_alerts_name_metrics_that_exist():

@@ -10,7 +10,7 @@ from project_tree import ROOT
 from benchmarks import categories, dependence, detection, false_alarms, joint, joint_rates, marked_streams, page
 from benchmarks import recorded_weeks as weeks
 from detectors.registry import DETECTORS
-from retrain.alert import AlertKind
+from retrain.messages.alert import AlertKind
 
 FOLDER = ROOT / "docs" / "detectors"
 OVERVIEWS = {"choosing.md", "kinds.md", "columns.md", "measurements.md"}

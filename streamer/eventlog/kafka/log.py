@@ -53,7 +53,8 @@ class KafkaLog:
     """A `Log` on Kafka, as one member of a group.
 
     `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. All methods
-    belong to one thread. Raises BrokerError when the cluster can't be reached, and InDoubtError when it does not answer.
+    belong to one thread. Raises BrokerError when the cluster can't be reached, and InDoubtError when it does not
+    answer.
     """
 
     def __init__(
@@ -96,7 +97,8 @@ class KafkaLog:
         """See `Log`. A broker that is away gives nothing, for as long as it is away; so does a damaged batch.
 
         An empty stretch says that a partition moved on without records. Raises GapError when the records to read next
-        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and InDoubtError when
+        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and
+        InDoubtError when
         another process has our number.
         """
         before = positions(self._consumer)

@@ -56,7 +56,8 @@ class HistoryReader:
         """What the unit has done behind `since`, and up to where it was read; None if that epoch is not where it was.
 
         Reads on until it reaches the offsets (by topic) that the group has committed, because the markers that end a
-        transaction do not come to all partitions at once. Raises InDoubtError when that takes too long, GapError when the
+        transaction do not come to all partitions at once. Raises InDoubtError when that takes too long, GapError when
+        the
         beginning or the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for records
         that are none of ours.
         """
