@@ -6,15 +6,15 @@ import importlib
 import pytest
 
 MODULES = [
-    "adwin",
-    "category_rates",
-    "category_window",
-    "joint",
-    "ks_window",
-    "ks_sliding",
+    "adwin.bank",
+    "categories.rates",
+    "categories.window",
+    "joint.bank",
+    "ks.window",
+    "ks.sliding",
     "reference",
-    "river_bank",
-    "shiryaev_roberts",
+    "river.bank",
+    "shiryaev_roberts.bank",
     "single",
 ]
 
