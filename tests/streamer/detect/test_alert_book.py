@@ -47,7 +47,7 @@ class Timeline:
                         FACTS | {"model_id": f"m{who}", "column": f"x{row}"},
                     )
                 )
-        return [alert for _, alert in self.book.fold(stretch, made)]
+        return [alert for _, alert in self.book.update(stretch, made)]
 
 
 def told(alerts):
@@ -61,7 +61,7 @@ def test_ready_follows_at_the_event_that_makes_enough():
     assert told(timeline.fold(51, 56)) == []
     assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
     assert timeline.book.dump()["waiting"] == []
-    assert len(timeline.book._waiting) == 0
+    assert len(timeline.book.pending._of) == 0
 
 
 def test_an_old_enough_onset_is_ready_at_once():

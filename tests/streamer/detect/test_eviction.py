@@ -12,10 +12,10 @@ from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.detect.eviction import Survivors
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
 from streamer.detect.label_join_kernels import WAITING
+from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
@@ -118,8 +118,8 @@ def numbers_of(one):
 
 
 def kept_models(one, gone):
-    models = np.array([name not in gone for name in one.names.models.names])
-    return Survivors(models, models[[one.subjects.model_of(s) for s in range(len(one.subjects.ids))]])
+    models = np.array([name not in gone for name in one.context.names.models.names])
+    return Survivors(models, models[[one.context.subjects.model_of(s) for s in range(len(one.context.subjects.ids))]])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -132,8 +132,8 @@ def test_what_is_kept_goes_on_as_if_what_is_forgotten_had_never_been(seed):
     forgetful, never = fold(), fold()
     forgetful.step(records(before))
     never.step(records([one for one in mine if one[0] < 3500]))
-    forgetful._forget(kept_models(forgetful, gone))
-    assert forgetful.names.models.names == never.names.models.names
+    forgetful._evict(kept_models(forgetful, gone))
+    assert forgetful.context.names.models.names == never.context.names.models.names
     assert forgetful.dump().meta["alerts"]["waiting"]
     assert numbers_of(forgetful) == numbers_of(never)
     for start, end in ((3500, 4500), (4500, 10_000)):
@@ -158,10 +158,10 @@ def test_a_version_that_is_forgotten_leaves_the_others_as_they_are(seed):
     forgetful, never = fold(), fold()
     forgetful.step(records(before))
     never.step(records([one for one in before if is_mine(one[1][1])]))
-    subjects = range(len(forgetful.subjects.ids))
-    kept = np.array([forgetful.subjects.name_of(subject, 0)[1] != "0" for subject in subjects])
-    forgetful._forget(Survivors(np.ones(len(forgetful.names.models), bool), kept))
-    assert "0" not in forgetful.names.versions.ids
+    subjects = range(len(forgetful.context.subjects.ids))
+    kept = np.array([forgetful.context.subjects.name_of(subject, 0)[1] != "0" for subject in subjects])
+    forgetful._evict(Survivors(np.ones(len(forgetful.context.names.models), bool), kept))
+    assert "0" not in forgetful.context.names.versions.ids
     part = records([one for one in stream if one[0] >= 3500 and is_mine(one[1][1])])
     outputs = forgetful.step(part)
     assert bytes_of(outputs) == bytes_of(never.step(part))
@@ -173,15 +173,15 @@ def test_a_forgotten_state_is_one_like_any_other():
     stream = list(enumerate(world(9)))
     one = fold()
     one.step(records(stream[:3500]))
-    one._forget(kept_models(one, {"m0", "m3"}))
+    one._evict(kept_models(one, {"m0", "m3"}))
     two = fold()
     two.load(Snapshot.from_bytes(one.dump().to_bytes()))
     for each in (one, two):
-        each._forget(kept_models(each, {"m1"}))
+        each._evict(kept_models(each, {"m1"}))
         each.step(records(stream[3500:4500]))
     assert one.dump().to_bytes() == two.dump().to_bytes()
-    one._forget(kept_models(one, set(one.names.models.names)))
-    assert (one.models, one.series, len(one.subjects.ids)) == (0, 0, 0)
+    one._evict(kept_models(one, set(one.context.names.models.names)))
+    assert (one.models, one.series, len(one.context.subjects.ids)) == (0, 0, 0)
     assert bytes_of(one.step(records(stream[4500:]))) == bytes_of(fresh_like(one).step(records(stream[4500:])))
 
 
@@ -189,7 +189,7 @@ def fresh_like(one):
     """A fold that knows the columns and categories of another, and nothing else."""
     other = fold()
     for table in ("columns", "categories"):
-        getattr(other.names, table).load(getattr(one.names, table).names)
+        getattr(other.context.names, table).load(getattr(one.context.names, table).names)
     return other
 
 
@@ -245,7 +245,7 @@ def test_events_with_flows_are_forgotten_with_their_models():
     one = rolling(flows=FlowSettings())
     one.step(records(list(enumerate(fleet(40)))))
     assert len(one.dump().arrays["flow/keys"]) <= 24
-    assert "anchor" in one.names.models.ids
+    assert "anchor" in one.context.names.models.ids
     back = [("p", {"model_id": "bus-0-0", "event_time": START_MS + 40 * DAY_MS, "features": {"x": 1}})]
     one.step(records([(10_000 + i, event) for i, event in enumerate(back)]))
     (x,) = columns_of("u", one, "bus-0-0")
@@ -280,7 +280,7 @@ def test_a_table_full_of_what_is_gone_is_emptied_by_those_it_turns_away(what):
     one = rolling()
     stream = list(enumerate([*month("may", 2), *list(month("june", 20))[48:]]))
     outputs = one.step(records(stream))
-    assert {name.split("-")[0] for name in one.names.models.names} == {"june"}
+    assert {name.split("-")[0] for name in one.context.names.models.names} == {"june"}
     assert one.models == 20
     late = [(i, (topic, event)) for i, (topic, event) in enumerate(month("june", 21)) if i >= 20 * 24]
     assert one.step(records([(10_000 + i, event) for i, event in late])) == []
