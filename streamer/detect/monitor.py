@@ -5,10 +5,10 @@ A new kind of watching is one file with a `Monitor`, one line in `monitors/table
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -40,11 +40,12 @@ class ColumnStatus:
     values: int = 0  # ... and how many such values there were
 
 
-class Monitor(ABC):
+class Monitor(Protocol):
     """One kind of watching in one fold unit.
 
-    How the stream is cut into batches never changes findings or state. Arrays in a snapshot are named `<key>/<name>`;
-    only the monitor itself reads them.
+    A monitor names this class as its base, and so inherits the methods that it does not need. How the stream is cut
+    into batches never changes findings or state. Arrays in a snapshot are named `<key>/<name>`; only the monitor itself
+    reads them.
     """
 
     keys: ClassVar[tuple[str, ...]]  # prefixes of its arrays in a snapshot, unique among monitors

@@ -91,7 +91,7 @@ def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
         offset = np.arange(cut, 28)
         stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
         alarm = Alarm(18 - cut, (0, "d"), 0, "t", onset, FACTS | {"model_id": "m"})
-        told_by[onset] = told([alert for _, alert in timeline.book.fold(stretch, [alarm])])
+        told_by[onset] = told([alert for _, alert in timeline.book.update(stretch, [alarm])])
     assert told_by[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
     assert told_by[8] == [("firing", 18, 8, None), ("ready", 18, 8, 19)]
 
