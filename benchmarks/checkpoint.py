@@ -19,6 +19,7 @@ from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.checkpoints.writer import CheckpointWriter
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
+from streamer.detect.monitors.drift import DriftMonitor
 from streamer.eventlog.base import Epoch, Records
 from streamer.runtime.snapshot import Snapshot
 
@@ -82,7 +83,7 @@ def events(rng: np.random.Generator, number: int) -> Records:
 
 def fill(fold: DetectFold, rng: np.random.Generator) -> None:
     """Fill the windows of all series, past the codec: it is memory that counts here."""
-    panel = fold.panels[0]
+    panel = cast(DriftMonitor, fold.monitors[0]).sets[0]
     rows = np.arange(panel.rows)
     for bank in panel.banks.values():
         for _ in range(ROUNDS):

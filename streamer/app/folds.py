@@ -12,7 +12,7 @@ from streamer.contracts.watermarks import SKEW_MAX_S
 from streamer.decide import DecideFold
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.detector_set import reference_size
-from streamer.detect.monitors.flow import FLOW
+from streamer.detect.monitors.table import detectors_of, reset_by
 from streamer.detect.settings import DetectSettings
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, Units
@@ -52,6 +52,11 @@ class ConfiguredFolds:
         self._configs = {self.settings: config}
         self._detect: dict[str, DetectSettings] = {}
 
+    @property
+    def detectors(self) -> list[str]:
+        """The names that alarms are counted under."""
+        return detectors_of(self._detect_settings(self.settings))
+
     def fresh(self, unit: str, settings: str) -> Fold:
         """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
         config = self._config(settings)
@@ -61,17 +66,14 @@ class ConfiguredFolds:
         return DetectFold(self._detect_settings(settings))
 
     def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
-        """A fold with the state of this one and other settings, and the detectors that begin anew because of them."""
+        """A fold with the state of this one and other settings, and the detectors that those reset."""
         moved = self.fresh(unit, settings)
         if not (isinstance(fold, DetectFold) and isinstance(moved, DetectFold)):
             moved.load(fold.dump())
             return moved, []
-        before, after = fold.settings, moved.settings
-        anew = [name for name, one in after.detectors.items() if before.detectors.get(name) != one]
-        if (before.flows, before.labels.timeout_s) != (after.flows, after.labels.timeout_s):
-            anew.append(FLOW)
-        moved.load(fold.dump(), anew)
-        return moved, anew
+        reset = reset_by(fold.settings, moved.settings)
+        moved.load(fold.dump(), reset)
+        return moved, reset
 
     def _config(self, settings: str) -> Config:
         if settings not in self._configs:

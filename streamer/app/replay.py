@@ -134,7 +134,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         events=tally["events"],
         values=tally["values"],
         dead_letters=tally["dead_letters"],
-        models=len({name for fold in detect for name in fold.names.models.names}),
+        models=len({name for fold in detect for name in fold.context.names.models.names}),
         series=sum(fold.series for fold in detect),
         alarms=tally["alarms"],
         alerts=tally["alerts"] - tally["told again"],

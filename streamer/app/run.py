@@ -7,14 +7,12 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
-from detectors.segment_gap import SEGMENT_GAP
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
 from streamer.app.warm_up import warm_up
 from streamer.checkpoints.scheduler import Checkpointing
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
-from streamer.detect.monitors.flow import FLOW
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.runtime.loop import Service
@@ -46,8 +44,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     clock = SystemClock()
     metrics = Metrics()
     settings = log_settings(config, worker)
-    others = [name for name, is_on in ((FLOW, config.flows.watch), (SEGMENT_GAP, bool(config.segments))) if is_on]
-    metrics.expect(settings.topics, [*config.detectors, *others])
+    metrics.expect(settings.topics, folds.detectors)
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)

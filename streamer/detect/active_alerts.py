@@ -1,10 +1,9 @@
-"""The alerts that are not over, and whether another alarm on their series is news.
+"""Active alerts, and whether a further alarm on their series is a new drift.
 
-While an alert lives, an alarm of its series is none of its own where the values go back to what they were before all
-alerts, or again to where the alert has them, or move further the same way without having stood still: one drift is one
-alert, also a gradual one and one that comes and goes. Anything else is another drift, whose alert takes its place. An
-alarm knows few values, so what seems to go back, or to come again, may be another drift still: the judge of the series
-has the last word, once it has seen a whole window.
+One drift is one alert, also if it is gradual or comes and goes. So an alarm on a series with an active alert belongs to
+that alert in three cases: the values go back to where they were before all alerts, they go again to where the alert has
+them, or they move on the same way without a pause. Any other alarm is a new drift, whose alert supersedes the first. An
+alarm rests on few values, so the first two cases are uncertain: the judge of the series decides after a whole window.
 """
 
 from __future__ import annotations
@@ -12,42 +11,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from detectors.recovery.judge import RECOVERED
 from retrain.messages.alert import Alert, AlertState, Place, Resolution
 from streamer.detect.alarm import RowWatch, Verdict, Watched
+from streamer.detect.batch import TAKES
+from streamer.detect.remap import Remaps
 
-GRADUAL = 2  # times `min_events_after_onset`: what begins this soon after the last alarm goes on with it
+GRADUAL: Final = 2  # times `min_events_after_onset`: an onset this soon after the last alarm continues its drift
 
 
 class Novelty(Enum):
-    """Whether an alarm is a drift of its own."""
+    """Whether an alarm is a new drift."""
 
     NONE = auto()
-    PERHAPS = auto()  # the judge will say
+    UNCERTAIN = auto()  # the judge will decide
     IS = auto()
 
 
 @dataclass(slots=True)
 class Candidate:
-    """An alarm that is perhaps another drift: the alert it would be."""
+    """An alarm that may be a new drift: the alert it would be."""
 
     alert: Alert
-    onset: int  # number of the subject's event with which its regime began
+    onset: int  # sequence number, in the subject, of the event with which its regime began
 
 
 @dataclass(slots=True)
 class ActiveAlert:
-    """An alert that is not over."""
+    """An alert that has not resolved."""
 
     alert: Alert
     subject: int
-    last: int  # number of the subject's event with which its series alarmed last
-    usual: float  # location before the first of the alerts that took each other's place
-    asked: Candidate | None = None
+    last: int  # sequence number, in the subject, of the event with which its series alarmed last
+    baseline: float  # location before the first of the alerts that superseded each other
+    candidate: Candidate | None = None
 
 
 class ActiveAlerts:
@@ -60,8 +61,8 @@ class ActiveAlerts:
     def __len__(self) -> int:
         return sum(len(living) for living in self._of.values())
 
-    def is_news(self, watch: RowWatch, detector: str, facts: Mapping[str, Any], onset: int, now: int) -> Novelty:
-        """Whether an alarm with these facts, of event number `now` and with this onset, is a drift of its own."""
+    def novelty_of(self, watch: RowWatch, detector: str, facts: Mapping[str, Any], onset: int, now: int) -> Novelty:
+        """Whether an alarm with these facts, at sequence number `now` and with this onset, is a new drift."""
         living = self._of.get(watch.row, {})
         own = living.get(detector)
         if own is None:
@@ -73,71 +74,89 @@ class ActiveAlerts:
         if goes_on or is_judged_now:
             return Novelty.NONE
         if watch.returns or _goes_back(own, facts) or _goes_again(own.alert, facts):
-            return Novelty.PERHAPS
+            return Novelty.UNCERTAIN
         return Novelty.IS
 
-    def ask(self, watch: RowWatch, asked: Candidate) -> None:
-        """Keep an alarm that is perhaps another drift, until the judge has looked into it."""
-        self._of[watch.row][asked.alert.detector].asked = asked
+    def add_candidate(self, watch: RowWatch, candidate: Candidate) -> None:
+        """Keep an alarm that may be a new drift until the judge decides."""
+        self._of[watch.row][candidate.alert.detector].candidate = candidate
 
-    def asked(self, row: Watched) -> list[ActiveAlert]:
+    def with_candidates(self, row: Watched) -> list[ActiveAlert]:
         """The alerts of a row whose detectors have alarmed again."""
-        return [live for live in self._of.get(row, {}).values() if live.asked]
+        return [live for live in self._of.get(row, {}).values() if live.candidate]
 
-    def begin(self, watch: RowWatch, alert: Alert, subject: int, now: int) -> Alert | None:
-        """An alert begins to live; returns the one whose place it takes."""
+    def add(self, watch: RowWatch, alert: Alert, subject: int, now: int) -> Alert | None:
+        """Add an alert that fires; returns the one that it supersedes."""
         living = self._of.setdefault(watch.row, {})
         before = living.get(alert.detector)
         is_same = before is not None and before.alert.category == alert.category
-        living[alert.detector] = ActiveAlert(alert, subject, now, before.usual if before and is_same else alert.before)
+        living[alert.detector] = ActiveAlert(
+            alert, subject, now, before.baseline if before and is_same else alert.before
+        )
         return before.alert if before else None
 
     def became_ready(self, alert: Alert, row: int) -> None:
-        """The alert of a row, whatever that takes, has become ready."""
-        for takes in ("numbers", "categories"):
+        """Store that an alert of a row, of either kind of value, has become ready."""
+        for takes in TAKES.values():
             live = self._of.get((takes, row), {}).get(alert.detector)
             if live and live.alert.alert_id == alert.alert_id:
                 live.alert = alert
 
-    def end(self, row: Watched) -> Iterator[ActiveAlert]:
-        """The alerts of a row, which live no longer."""
+    def remove(self, row: Watched) -> Iterator[ActiveAlert]:
+        """Remove the alerts of a row; returns them."""
         return iter(self._of.pop(row, {}).values())
 
     def dump(self) -> list[Any]:
         """As JSON-able data."""
         return [
-            [*row, live.subject, live.last, live.usual, *(msgspec.to_builtins(one) for one in (live.alert, live.asked))]
+            [
+                *row,
+                live.subject,
+                live.last,
+                live.baseline,
+                *(msgspec.to_builtins(one) for one in (live.alert, live.candidate)),
+            ]
             for row, living in sorted(self._of.items())
             for live in living.values()
         ]
 
     def load(self, dumped: list[Any]) -> None:
+        """Restore what was dumped."""
         self._of = {}
-        for takes, row, subject, last, usual, said, asked in dumped:
-            live = ActiveAlert(
-                msgspec.convert(said, Alert), subject, last, usual, msgspec.convert(asked, Candidate | None)
-            )
+        for takes, row, subject, last, baseline, alert, asked in dumped:
+            candidate = msgspec.convert(asked, Candidate | None)
+            live = ActiveAlert(msgspec.convert(alert, Alert), subject, last, baseline, candidate)
             self._of.setdefault((takes, row), {})[live.alert.detector] = live
 
+    @staticmethod
+    def remap(dumped: list[Any], remaps: Remaps) -> list[Any]:
+        """What was dumped, without the alerts of evicted subjects."""
+        rows = {takes: remaps.rows[kind] for kind, takes in TAKES.items()}
+        return [
+            [takes, int(rows[takes].place[row]), int(remaps.subjects.place[subject]), *rest]
+            for takes, row, subject, *rest in dumped
+            if remaps.subjects.kept[subject]
+        ]
 
-def over(alert: Alert, at: Place, judged: Verdict | None) -> Alert:
-    """The alert as it is told once it is over: `judged` says how, None that another one took its place."""
-    if judged is None:
+
+def resolve(alert: Alert, at: Place, verdict: Verdict | None) -> Alert:
+    """The alert as it is published when it resolves: by this verdict, or None if another alert supersedes it."""
+    if verdict is None:
         return replace(alert, state=AlertState.RESOLVED, resolved_at=at, resolution=Resolution.SUPERSEDED)
     return replace(
         alert,
         state=AlertState.RESOLVED,
         resolved_at=at,
-        resolution=Resolution.BACK_TO_NORMAL if judged.why == RECOVERED else Resolution.SETTLED,
-        distance=judged.distance,
-        distance_max=judged.distance_max,
+        resolution=Resolution.BACK_TO_NORMAL if verdict.outcome == RECOVERED else Resolution.SETTLED,
+        distance=verdict.distance,
+        distance_max=verdict.distance_max,
     )
 
 
 def _goes_back(live: ActiveAlert, facts: Mapping[str, Any]) -> bool:
-    """Whether values are nearer to what is usual than halfway to where the alert has them."""
+    """Whether values are nearer to the baseline than halfway to where the alert has them."""
     is_same: bool = facts["category"] == live.alert.category
-    return is_same and _is_near(facts["after"], live.usual, abs(live.alert.after - live.usual))
+    return is_same and _is_near(facts["after"], live.baseline, abs(live.alert.after - live.baseline))
 
 
 def _goes_again(alert: Alert, facts: Mapping[str, Any]) -> bool:
@@ -147,9 +166,9 @@ def _goes_again(alert: Alert, facts: Mapping[str, Any]) -> bool:
 
 
 def _is_turned(live: ActiveAlert, facts: Mapping[str, Any]) -> bool:
-    """Whether the location goes the other way than the alert has gone; one that stays says nothing."""
+    """Whether the location moves the other way than the alert's; False if it stays."""
     gone: float = facts["after"] - facts["before"]
-    return gone * (live.alert.after - live.usual) < 0
+    return gone * (live.alert.after - live.baseline) < 0
 
 
 def _is_same_way(alert: Alert, facts: Mapping[str, Any]) -> bool:
@@ -159,5 +178,5 @@ def _is_same_way(alert: Alert, facts: Mapping[str, Any]) -> bool:
 
 
 def _is_near(value: float, target: float, gone: float) -> bool:
-    """Whether a value is nearer to the target than half of how far an alert has gone."""
+    """Whether a value is nearer to the target than half the way of an alert."""
     return abs(value - target) < gone / 2

@@ -1,80 +1,86 @@
-"""Alarms of detectors on their way to becoming alerts, and verdicts on series that had alarmed before."""
+"""Alarms of monitors on their way to becoming alerts, and verdicts on series that had alarmed before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind, Place
+from streamer.detect.batch import Batch
 
-Series = tuple[int, str]  # bank row, detector
+Series = tuple[int, str]  # row of the monitor, detector
 
 
-Watched = tuple[str, int]  # what the row takes, and the row
+Watched = tuple[str, int]  # "numbers" or "categories", and the row
 
 
 class RowWatch(NamedTuple):
-    """The watch that an alarm's row is under."""
+    """The recovery watch of an alarm's row."""
 
     row: Watched
-    returns: bool = False  # whether it is plain that the alarm tells of no new drift
+    returns: bool = False  # whether the alarm plainly shows no new drift
 
 
 Watching = RowWatch | None  # None: too little is known of the row
 
 
-Watches = list[Watching]
-
-
 class Verdict(NamedTuple):
-    """The watch of a row is over, or an alarm of it has been looked into."""
+    """A row has recovered or settled, or the judge has decided on a further alarm of it."""
 
     event: int  # index, in the batch, of the event that showed it
     row: Watched
-    why: int  # of `detectors.recovery.judge`
+    outcome: int  # of `detectors.recovery.judge`
     distance: float
     distance_max: float
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm with everything an alert says, but for the places in the log."""
+    """One alarm with all fields of an alert but the places in the log."""
 
     event: int  # index of the event, in the batch, that raised it
     series: Series
     subject: int
     topic: str  # the subject's
-    onset: int  # number of the subject's event with which the new regime began
+    onset: int  # sequence number, in the subject, of the event with which the new regime began
     facts: Mapping[str, Any]  # the fields of `Alert` that are known already
-    becomes_ready: bool = True  # whether there is something to retrain on once there are events enough
-    watch: RowWatch | None = None  # None: nobody looks whether the series comes back
-    began: OffsetMark | None = (
-        None  # where the new regime began, if that is known; then `subject` and `onset` say nothing
-    )
-
-
-class Alarmed(NamedTuple):
-    """What detectors, and the judges of the series that had alarmed before, say of a batch; in event order."""
-
-    alarms: list[Alarm]
-    judged: list[Verdict]
+    becomes_ready: bool = True  # whether a model can be retrained once there are enough events
+    watch: RowWatch | None = None  # None: nothing decides whether the series recovers
+    # Where the new regime began, if that is known; then `subject` and `onset` are not used.
+    began: OffsetMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The events of a batch as the alerts see them. `subject` is -1 for events that count for none (labels)."""
+    """The events of a batch as the alerts see them: an entry for each event and subject, `width` entries an event."""
 
     topics: Sequence[str]
     topic: I64  # index into `topics`
     partition: int
     offset: I64
     event_time_ms: I64
-    subject: I64
-    number: I64
+    subject: I64  # -1 for events that count for none (labels)
+    sequence: I64
+    width: int = 1
+
+    @classmethod
+    def of(cls, batch: Batch, topics: Sequence[str]) -> Self:
+        events, width = batch.events, batch.subject.shape[1]
+        each = (batch.topic, events.offset, events.event_time_ms)
+        rank, offset, time_ms = each if width == 1 else (np.repeat(one, width) for one in each)
+        return cls(
+            topics, rank, events.partition, offset, time_ms, batch.subject.ravel(), batch.sequence.ravel(), width
+        )
+
+    def last_entry(self, event: int) -> int:
+        """The index of the last entry of an event."""
+        return event * self.width + self.width - 1
 
 
 def alert_id(facts: Mapping[str, Any], at: Place) -> str:

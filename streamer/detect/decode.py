@@ -1,4 +1,4 @@
-"""What codecs made of a part of a chunk: its dead letters, and what is counted of it."""
+"""Dead letters and counts of a part of a chunk, as its codec decoded it."""
 
 from __future__ import annotations
 

@@ -1,18 +1,21 @@
-"""What an alarm says, as the fields of an alert."""
+"""The fields of an alert that an alarm gives."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from retrain.messages.alert import AlertKind
+from streamer.detect.alarm import Alarm
+from streamer.detect.subjects import Subjects
 from streamer.events import NameTable
 from streamer.references.table import Key
 
-UNSEEN: Final = "(unseen)"  # an alert's name for all categories that a detector doesn't tell apart
+UNSEEN: Final = "(unseen)"  # the name in alerts for all categories that a detector does not distinguish
 
 
-def facts_of(
+def evidence_of(
     alarms: Alarms, k: int, key: Key, detector: str, effect_unit: str, digest: str, categories: NameTable,
     kind: AlertKind = AlertKind.DRIFT,
 ) -> dict[str, Any]:  # fmt: skip
@@ -41,3 +44,9 @@ def _category_name(category: int, categories: NameTable) -> str:
     if category == NO_CATEGORY:
         return ""
     return UNSEEN if category == UNSEEN_CATEGORY else categories.names[category]
+
+
+def with_segment(alarm: Alarm, subjects: Subjects) -> Alarm:
+    """The alarm with the model of its subject, and the segment as a field of its own."""
+    model, segment = subjects.model_and_segment(alarm.subject) if alarm.subject >= 0 else ("", "")
+    return replace(alarm, facts={**alarm.facts, "model_id": model, "segment": segment}) if segment else alarm

@@ -1,30 +1,30 @@
-"""Late labels meet their predictions: a bounded join by prediction id, in event time.
+"""The join of late labels with their predictions: bounded, by prediction id, in event time.
 
-A prediction with an id waits for its label in a ring, oldest first out; a label that finds its prediction, or brings it
-along, gives the model's error as a value of the column `error`: of the kind that suits its task. A prediction leaves
-when its label comes, when a prediction comes that is later than it by more than the time-out, or when too many wait. A
-second label for a prediction, one that comes too late and one for an unknown prediction are the same to us: unmatched,
-and counted.
+A prediction with an id waits for its label in a ring, oldest first out. A label that finds its prediction, or brings it
+along, gives the model's error, a value of the column `error`. A prediction leaves when its label arrives, when a
+prediction arrives that is later by more than the time-out, or when too many wait. A label is unmatched, and counted, if
+its prediction is unknown, has a label already, or is too old.
 
-What is too late is told by the two events alone, and one event makes at most `LEAVE_MAX` others leave, so that a clock
-that is years ahead spoils its own events and hardly any other.
+The two events alone decide what is too late, and one event makes at most `LEAVE_MAX` others leave. So a clock that is
+years ahead spoils its own events and hardly any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I64
-from streamer.detect.label_join_kernels import EMPTY, HEAD, KINDS, MATCHED, TAIL, _index, _join
+from streamer.detect.label_join_kernels import EMPTY, HEAD, KINDS, MATCHED, TAIL, WAITING, _index, _join
+from streamer.detect.remap import Arrays, Remaps
 from streamer.detect.settings import LabelSettings
-from streamer.events import ERROR_COLUMN, LAG_COLUMN, EventBatch, EventKind, Names
+from streamer.events import ERROR_COLUMN, EventBatch, EventKind
 
-WHO = 3  # columns of what is known of whose prediction waits, before those of its segment
+WHO: Final = 3  # columns of `who`, before those of the segment: subject, sequence, event_time_ms
 
 
 class LabelJoin:
@@ -38,15 +38,15 @@ class LabelJoin:
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 
     def join(
-        self, batch: EventBatch, subjects: I64, numbers: I64, models: Sequence[str], segments: I64 | None = None
+        self, batch: EventBatch, subjects: I64, sequences: I64, models: Sequence[str], segments: I64 | None = None
     ) -> LabelMatches:
-        """Take a batch's predictions in and match its labels, event by event, in order; `models` are names by id.
+        """Take the predictions of a batch in and match its labels, event by event, in order; `models` are names by id.
 
-        `segments` is [n, 2], subject and number of each event's segment, where models have segments.
+        `segments` is [n, 2], subject and sequence of each event's segment, if models have segments.
         """
         self._make_room(len(batch))
         k = int(np.count_nonzero(batch.kind & EventKind.LABEL))
-        whose = [subjects, numbers, batch.event_time_ms] + ([] if segments is None else list(segments.T))
+        whose = [subjects, sequences, batch.event_time_ms] + ([] if segments is None else list(segments.T))
         event, error, lag_ms = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
         mine = np.empty((k, self._width), np.int64)
         timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
@@ -55,16 +55,17 @@ class LabelJoin:
         outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
         events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, np.column_stack(whose))
         found = _join(state, events, timeout_ms, open_max, (event, mine, error, lag_ms))
-        subject, number, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
-        return LabelMatches(event[:found], subject, number, error[:found], lag_ms[:found] / 1000, mine)
+        subject, sequence, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
+        return LabelMatches(event[:found], subject, sequence, error[:found], lag_ms[:found] / 1000, mine)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How labels and waiting predictions have ended so far."""
+        """How many labels matched or not, and how many predictions left without one."""
         matched, unmatched, expired, evicted = (int(x) for x in self._meta[MATCHED:])
         return {"matched": matched, "unmatched": unmatched, "expired": expired, "evicted": evicted}
 
-    def dump(self) -> dict[str, NDArray[Any]]:
+    def dump(self) -> Arrays:
+        """The predictions that wait, oldest first, and the counts."""
         ring, meta = self._waiting(), self._meta.copy()
         meta[HEAD], meta[TAIL] = 0, len(ring)  # as if the ring began here: where it really does is chance
         return {"id": self._id[ring], "who": self._who[ring], "value": self._value[ring], "meta": meta}
@@ -72,12 +73,23 @@ class LabelJoin:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         n = len(arrays["id"])
         self._allocate(_power_of_two(max(n, 64)))
-        who = arrays["who"]  # under other settings, predictions that wait may have no segment, or need none
+        who = arrays["who"]  # dumped under other settings, it may lack the columns of a segment, or hold spare ones
         kept = min(self._width, who.shape[1])
         self._who[:n, kept:], self._who[:n, :kept] = EMPTY, who[:, :kept]
         self._id[:n], self._value[:n] = arrays["id"], arrays["value"]
         self._meta = arrays["meta"].copy()
         _index(self._hash, self._id, n)
+
+    @staticmethod
+    def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
+        """What was dumped, without the predictions of evicted subjects."""
+        who, meta, subjects = arrays["who"], arrays["meta"].copy(), remaps.subjects
+        kept = subjects.kept[who[:, 0]]
+        who = who[kept]
+        for column in (0, WHO) if who.shape[1] > WHO else (0,):
+            who[:, column] = subjects.new(who[:, column])
+        meta[TAIL] = meta[WAITING] = np.count_nonzero(kept)
+        return {"id": arrays["id"][kept], "who": who, "value": arrays["value"][kept], "meta": meta}
 
     def _kinds(self, models: Sequence[str]) -> NDArray[np.uint8]:
         """The kind of error of each model, as its place among `ErrorKind`."""
@@ -90,7 +102,9 @@ class LabelJoin:
     def _allocate(self, size: int) -> None:
         self._hash = np.full(2 * size, EMPTY, np.int32)  # place of a prediction id -> position in the ring
         self._id = np.zeros(size, np.uint64)  # 0: left
-        self._who = np.zeros((size, self._width), np.int64)  # subject, number, event_time_ms; the same of its segment
+        self._who = np.zeros(
+            (size, self._width), np.int64
+        )  # subject, sequence, event_time_ms; subject, sequence of its segment
         self._value = np.zeros(size)
 
     def _waiting(self) -> I64:
@@ -115,23 +129,23 @@ def _power_of_two(n: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LabelMatches:
-    """The errors that a batch's labels brought to light; `k` of them, in order of the label events."""
+    """The predictions that a batch's labels matched; `k` of them, in order of the label events."""
 
     event: I64  # [k] index of the label's event in the batch
     subject: I64  # [k] subject of the prediction
-    number: I64  # [k] the prediction's number in its subject's life
+    sequence: I64  # [k] number of the prediction in its subject
     error: F64  # [k] of its model's kind
     lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
-    segment: I64  # [k, 2] subject of the prediction's segment and number in its life; [k, 0] without segments
+    segment: I64  # [k, 2] subject of the prediction's segment and number in it; [k, 0] without segments
 
     def values(self, lag_column: int) -> LabelValues:
-        """What they are as values of columns: the errors, and after them the lags if those have a column (not -1)."""
+        """The errors as values of a column, and behind them the lags if those have a column (not -1)."""
         values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
         n = len(values)
         return LabelValues(
             np.tile(self.event, n),
             np.tile(self.subject, n),
-            np.tile(self.number, n),
+            np.tile(self.sequence, n),
             np.repeat(np.array([column for column, _ in values], np.int32), len(self.event)),
             np.concatenate([value for _, value in values]),
             np.tile(self.segment, (n, 1)),
@@ -139,16 +153,11 @@ class LabelMatches:
 
 
 class LabelValues(NamedTuple):
-    """Values that labels bring to light; `m` of them."""
+    """Values that labels bring; `m` of them."""
 
     event: I64  # [m]
     subject: I64  # [m]
-    number: I64  # [m]
+    sequence: I64  # [m]
     column: NDArray[np.int32]  # [m]
     value: F64  # [m]
     segment: I64  # [m, 2], or [m, 0]
-
-
-def lag_column(names: Names, is_watched: bool) -> int:
-    """The id of the column of label lags; -1 where they are not watched, or no column has room."""
-    return names.columns.id_of(LAG_COLUMN) if is_watched else -1

@@ -1,7 +1,8 @@
-"""Segments: events of one model that share the value of one column are watched as the model's whole is, beside it.
+"""Segments: the events of a model that share the value of one column, watched beside the whole model.
 
-An event of a model with segments counts in two lives, its model's and its segment's: a segment is a subject of its own,
-with its own series, marks and alerts. Segments of a model are numbered from 1 in order of first sight; 0 is the whole.
+A segment is a subject of its own, with its own series, offsets and alerts. An event of a model with segments counts
+for two subjects, the whole model and its segment. Segments of a model have numbers from 1 in order of first sight; 0 is
+the whole.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ class Segments:
         self._settings = settings
         self._names = names
         self._known: dict[str, dict[str, int]] = {}  # model -> name of its segment -> number; in order of first sight
-        self.know_columns()
+        self._name_columns()
 
     def __bool__(self) -> bool:
         return bool(self._settings)
 
-    def know_columns(self) -> None:
-        """Give the columns that tell segments their ids; to be called again when the names were loaded."""
+    def _name_columns(self) -> None:
+        """Give an id to each column that defines segments; again after the names were loaded."""
         self._column_of = {one.by: self._names.columns.id_of(one.by) for one in self._settings.values()}
-        self._by = np.empty(0, np.int64)  # by model: id of the column that tells its segments, or -1
+        self._by = np.empty(0, np.int64)  # by model: id of the column that defines its segments, or -1
         self._of_model: list[SegmentSettings | None] = []
 
     def settings_of(self, model: int) -> SegmentSettings | None:
-        """The settings of a model, by its id; None where it has no segments."""
+        """The settings of a model, by its id; None if it has no segments."""
         self.columns()
         return self._of_model[model]
 
     def columns(self) -> I64:
-        """The id of the column that tells the segments of each model; -1 for models without."""
+        """By model, the id of the column that defines its segments; -1 for models without."""
         new = self._names.models.names[len(self._by) :]
         if new:
             found = [self._find(model) for model in new]
@@ -56,7 +57,7 @@ class Segments:
         return self._by
 
     def of(self, batch: EventBatch, tally: Counter[tuple[str, ...]]) -> I64:
-        """The segment of each event: its number among those of its model, or `WHOLE` where it has none."""
+        """The segment of each event: its number among those of its model, or `WHOLE` for none."""
         segment = np.zeros(len(batch), np.int64)
         wanted = self.columns()[batch.model] if len(batch) else segment
         counts = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) != 0
@@ -66,7 +67,7 @@ class Segments:
         number, category = batch.number[at], batch.category[at]
         is_whole = (category == NUMBER) & (np.abs(number) < NUMBERS_END) & (number == np.rint(number))
         at = at[is_whole | (category >= 0)]
-        event, first = np.unique(of_event[at], return_index=True)  # of a column that stands twice, the first counts
+        event, first = np.unique(of_event[at], return_index=True)  # of a column that occurs twice, the first counts
         at = at[first]
         number, category = batch.number[at], batch.category[at].astype(np.int64)
         value = np.where(category >= 0, _TEXT | category, np.nan_to_num(number).astype(np.int64) & 0xFFFFFFFF)
@@ -90,14 +91,14 @@ class Segments:
 
     def load(self, dumped: Mapping[str, Sequence[str]]) -> None:
         self._known = {model: {name: i + 1 for i, name in enumerate(names)} for model, names in dumped.items()}
-        self.know_columns()
+        self._name_columns()
 
     def _find(self, model: str) -> SegmentSettings | None:
         fitting = (settings for pattern, settings in self._settings.items() if fnmatchcase(model, pattern))
         return next(fitting, None)
 
     def _number_of(self, model: int, value: str) -> tuple[int, bool]:
-        """The number of the segment of this value, given at first sight; and whether there was no room for it."""
+        """The number of the segment of this value, new at first sight; and whether the model has too many."""
         settings = self._of_model[model]
         assert settings is not None  # noqa: S101 -- only events of models with segments come here
         known = self._known.setdefault(self._names.models.names[model], {})

@@ -1,6 +1,4 @@
-"""Subjects: one version of one model, or one source, or a segment of either, as seen on one topic; as numbers, and as
-their names.
-"""
+"""Subjects: one version of one model, or one source, or a segment of either, on one topic; as ids and as names."""
 
 from __future__ import annotations
 
@@ -11,19 +9,21 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.series.id_table import IdTable
+from streamer.detect.remap import Remaps
 from streamer.detect.segments import WHOLE, Segments
 from streamer.events import EventBatch, EventKind, Names, NameTable
 from streamer.references.table import Key
 
 # A subject's key: rank of the topic (8 bits), version (24), model (23), segment (8).
 MODEL_MASK: Final = (1 << 23) - 1
+VERSION_MASK: Final = 0xFFFFFF
 SEGMENT_BIT: Final = 55
 SUBJECTS_WITHOUT_SEGMENTS: Final = 4
 SUBJECTS_PER_MODEL: Final = 64  # on average, where models have segments
 
 
 class Subjects:
-    """The subjects of a fold unit, numbered in order of first sight."""
+    """The subjects of a fold unit, with ids in order of first sight."""
 
     def __init__(self, models_max: int, names: Names, topics: NameTable, segments: Segments) -> None:
         self.ids = IdTable(models_max * (SUBJECTS_PER_MODEL if segments else SUBJECTS_WITHOUT_SEGMENTS))
@@ -32,9 +32,9 @@ class Subjects:
         self._topics = topics
 
     def of(self, batch: EventBatch, rank: I64, segment: I64 | None = None) -> I64:
-        """Each event's subjects [n, 1], of events on topics of these ranks; -1 for labels, no events of its life.
+        """The subjects of each event [n, 1], on topics of these ranks; -1 for labels, which count for none.
 
-        Where segments are given, [n, 2]: the model's as a whole, and that of the segment, -1 without one.
+        With segments, [n, 2]: the whole model, and the segment; -1 without one.
         """
         of_model = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) != 0
         model, version = batch.model.astype(np.int64), batch.version.astype(np.int64) + 1
@@ -48,16 +48,16 @@ class Subjects:
         return subjects
 
     def load(self, keys: I64) -> None:
-        """Become the table that gave these keys their subjects, however many; under other settings there were more."""
+        """Restore the table of these keys, also if other settings allowed more of them."""
         self.ids.limit = max(self.ids.limit, len(keys))
         self.ids.load(keys)
 
     def name_of(self, subject: int, column: int) -> Key:
-        """Model, version ("" where events name none) and column, by which training data are found.
+        """Model, version ("" if events name none) and column: the key of training data.
 
-        A segment goes by a name of its own for a model, such as `bus-12/depot=north`.
+        The model of a segment has a name of its own, such as `bus-12/depot=north`.
         """
-        version = (self.ids.key_of(subject) >> 8 & 0xFFFFFF) - 1
+        version = (self.ids.key_of(subject) >> 8 & VERSION_MASK) - 1
         model, segment = self.model_and_segment(subject)
         whose = f"{model}/{segment}" if segment else model
         return whose, self._names.versions.names[version] if version >= 0 else "", self.column(column)
@@ -76,12 +76,12 @@ class Subjects:
         return self._names.columns.names[column]
 
     def topic_of(self, subject: int) -> str:
-        """The topic on which the subject is seen."""
+        """The topic of the subject."""
         return self._topics.names[self.ids.key_of(subject) & 0xFF]
 
     def models(self, but_last: int) -> Iterator[str]:
         """The models and sources of all subjects but the last so many, in order of first sight."""
-        of_subjects = self.ids.keys[: len(self.ids) - but_last] >> 32 & MODEL_MASK
+        of_subjects = model_ids(self.ids.keys[: len(self.ids) - but_last])
         models, first = np.unique(of_subjects, return_index=True)
         return (self._names.models.names[model] for model in models[np.argsort(first)].tolist())
 
@@ -89,4 +89,26 @@ class Subjects:
         """All subjects of a model, or of `source:<name>`."""
         known = self._names.models.ids.get(model)
         if known is not None:
-            yield from np.flatnonzero(self.ids.keys >> 32 & MODEL_MASK == known).tolist()
+            yield from np.flatnonzero(model_ids(self.ids.keys) == known).tolist()
+
+
+def model_ids(keys: I64) -> I64:
+    """The id of the model in each key."""
+    return keys >> 32 & MODEL_MASK
+
+
+def version_ids(keys: I64) -> I64:
+    """The id of the version in each key; -1 for none."""
+    return (keys >> 8 & VERSION_MASK) - 1
+
+
+def topic_ranks(keys: I64) -> I64:
+    """The rank of the topic in each key."""
+    return keys & 0xFF
+
+
+def remap_subjects(keys: I64, remaps: Remaps) -> I64:
+    """The keys of the subjects that survive an eviction, with their new models and versions."""
+    keys = keys[remaps.subjects.kept]
+    model, version = remaps.models.new(model_ids(keys)), remaps.versions.new(version_ids(keys)) + 1
+    return keys & ~(MODEL_MASK << 32 | VERSION_MASK << 8) | model << 32 | version << 8

@@ -31,7 +31,7 @@ class Fold(Protocol):
 
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...
 
-    def bury(self, records: Records, i: int) -> Output:
+    def to_dead_letter(self, records: Records, i: int) -> Output:
         """Record `i` as the dead letter of a record that is not folded because it kills the process."""
         ...
 

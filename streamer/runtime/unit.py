@@ -151,13 +151,13 @@ class Unit:
         )
 
     def _fold(self, epoch: Epoch) -> list[Output]:
-        buried: list[Output] = []
+        letters: list[Output] = []
         stretch = []
         for records in self._take(epoch):
             aside = np.isin(records.offset, epoch.set_aside.get(records.topic, ()))
-            buried += [self.fold.bury(records, i) for i in np.flatnonzero(aside).tolist()]
+            letters += [self.fold.to_dead_letter(records, i) for i in np.flatnonzero(aside).tolist()]
             stretch += [records] if not aside.any() else _without(records, aside)
-        return buried + self.fold.step(stretch)
+        return letters + self.fold.step(stretch)
 
     def _take(self, epoch: Epoch) -> list[Records]:
         """What the epoch covers, out of the buffer."""

@@ -93,7 +93,7 @@ def unfold(cluster: Cluster, config: Config, past: History) -> list[Output]:
             for topic, end in epoch.ends.items():
                 whole = stretch(cluster, (topic, partition_of(past.unit)), before.get(topic, 0), end)
                 out = np.isin(whole.offset, epoch.set_aside.get(topic, ()))
-                aside += [fold.bury(whole, i) for i in np.flatnonzero(out).tolist()]
+                aside += [fold.to_dead_letter(whole, i) for i in np.flatnonzero(out).tolist()]
                 records += [whole.part(i, i + 1) for i in range(len(whole)) if not out[i]] if out.any() else [whole]
             found = aside + fold.step(records)
             assert (epoch.outputs, epoch.digest) == (len(found), digest(found)), f"{epoch} gives other outputs offline"

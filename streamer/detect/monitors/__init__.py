@@ -1,1 +1,1 @@
-"""One kind of watching a file; `table.py` lists them."""
+"""One kind of watching a file; `table.py` lists the monitors."""

@@ -1,7 +1,7 @@
-"""A table of `limits` that is full and turns something away is one alert, however much is turned away after it.
+"""Cardinality limits: the first overflow of a table of `limits` raises one alert; later ones are only counted.
 
-It stands with the first record that brought what had no room, and on behalf of that record's model: that model's story
-says why it is not watched as others are. What is turned away later is counted alone.
+The alert belongs to the record that brought the first name beyond the limit, and to that record's model, so that the
+history of the model shows why it is not watched like others. This is no monitor: some of its records became no event.
 """
 
 from __future__ import annotations
@@ -13,86 +13,92 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.series.id_table import UNSEEN
-from detectors.series.table import SeriesTable
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
 from streamer.detect.alarm import alert_id
-from streamer.detect.batch import BatchValues
-from streamer.detect.lives import Lives
-from streamer.detect.subjects import Subjects
-from streamer.events import EventBatch, EventKind, Limit, Names, NameTable, Overflow, time_of
+from streamer.detect.batch import Batch
+from streamer.detect.context import Context
+from streamer.events import EventBatch, EventKind, Limit, Overflow, time_of
 from streamer.runtime.order import Part
 
 LIMITS: Final = "limits"  # the detector, and the section of the configuration
-Told = tuple[int, Overflow, Place]  # what had no room, in which record: its place in the chunk, and in the log
+Found = tuple[int, Overflow, Place]  # an overflow and its record: place in the chunk, and in the log
 
 
 class Cardinality:
-    """Which tables of a fold unit have been full, and are told of."""
+    """The tables of a fold unit that have overflowed and have been reported."""
 
-    def __init__(self, names: Names, topics: NameTable, subjects: Subjects, table: SeriesTable) -> None:
-        self._names = names
-        self._topics = topics
-        self._subjects = subjects
-        self._table = table
-        self._told: dict[str, int] = {}  # limit -> how many there was room for when it was told
+    def __init__(self, context: Context) -> None:
+        self._names = context.names
+        self._topics = context.topics
+        self._subjects = context.subjects
+        self._table = context.series
+        self._reported: dict[str, int] = {}  # limit -> its value when it was reported
 
-    def alerts(self, found: Sequence[Told]) -> list[tuple[int, Alert]]:
+    def alerts(self, found: Sequence[Found]) -> list[tuple[int, Alert]]:
         """The alerts of a chunk, each with the place of its record."""
-        told = []
+        alerts = []
         for place, away, at in sorted(found, key=lambda one: one[0]):
-            if not self._is_told(away.limit):
-                room = self._told[away.limit] = self._room(away.limit)
-                told.append((place, _alert(away, at, room)))
-        return told
+            if not self._is_reported(away.limit):
+                size = self._reported[away.limit] = self._size(away.limit)
+                alerts.append((place, _alert(away, at, size)))
+        return alerts
 
-    def of_names(self, parts: Sequence[Part], batches: Sequence[EventBatch]) -> list[Told]:
-        """What the tables of names had no room for, as codecs tell."""
-        found: list[Told] = []
+    def of_names(self, parts: Sequence[Part], batches: Sequence[EventBatch]) -> list[Found]:
+        """The overflows of the tables of names, which codecs report."""
+        found: list[Found] = []
         for part, batch in zip(parts, batches, strict=True):
             places = part.at[np.searchsorted(part.records.offset, [away.offset for away in batch.turned_away])]
             for at, away in zip(places.tolist(), batch.turned_away, strict=True):
                 found.append((at, away, _place(batch.topic, batch.partition, away)))
         return found
 
-    def of_watched(self, batch: EventBatch, rank: I64, place: I64, lives: Lives, arrivals: BatchValues) -> list[Told]:
-        """Versions and series of a batch that had no room; its events come from these ranks, and stand there."""
+    def of_batch(self, batch: Batch, place: I64) -> list[Found]:
+        """The first version and the first series of a batch beyond the limit; `place` of its events in the chunk."""
+        events, arrived = batch.events, batch.arrived
         found = []
-        if len(self._subjects.ids) >= self._subjects.ids.limit and not self._is_told(Limit.MODELS):
-            is_one = batch.kind & (EventKind.PREDICTION | EventKind.SOURCE) != 0
-            lost = np.flatnonzero(is_one & (lives.subject[:, 0] < 0))[:1]
-            found += [(Limit.MODELS, event, self._topics.names[rank[event]]) for event in lost.tolist()]
-        if len(self._table) >= self._table.limit and not self._is_told(Limit.SERIES):
-            is_lost = (self._table.find(arrivals.subject, arrivals.column) == UNSEEN) & (arrivals.subject >= 0)
+        if len(self._subjects.ids) >= self._subjects.ids.limit and not self._is_reported(Limit.MODELS):
+            is_one = events.kind & (EventKind.PREDICTION | EventKind.SOURCE) != 0
+            lost = np.flatnonzero(is_one & (batch.subject[:, 0] < 0))[:1]
+            found += [(Limit.MODELS, event, self._topics.names[batch.topic[event]]) for event in lost.tolist()]
+        if len(self._table) >= self._table.limit and not self._is_reported(Limit.SERIES):
+            is_lost = (self._table.find(arrived.subject, arrived.column) == UNSEEN) & (arrived.subject >= 0)
             lost = np.flatnonzero(is_lost)
-            lost = lost[np.argsort(arrivals.event[lost], kind="stable")[:1]]
-            columns = [self._subjects.column(int(column)) for column in arrivals.column[lost]]
-            found += [(Limit.SERIES, *one) for one in zip(arrivals.event[lost].tolist(), columns, strict=True)]
-        return [self._told_of(*one, batch, rank, place) for one in found]
+            lost = lost[np.argsort(arrived.event[lost], kind="stable")[:1]]
+            columns = [self._subjects.column(int(column)) for column in arrived.column[lost]]
+            found += [(Limit.SERIES, *one) for one in zip(arrived.event[lost].tolist(), columns, strict=True)]
+        return [self._found(*one, batch, place) for one in found]
 
     def dump(self) -> dict[str, int]:
-        """What has been told, as JSON-able data."""
-        return self._told.copy()
+        """The limits that have been reported, as JSON-able data."""
+        return self._reported.copy()
 
-    def load(self, told: Mapping[str, int]) -> None:
-        self._told = dict(told)
+    def load(self, reported: Mapping[str, int]) -> None:
+        """Restore what was dumped."""
+        self._reported = dict(reported)
 
-    def _is_told(self, limit: Limit) -> bool:
-        return self._told.get(limit, 0) >= self._room(limit)
+    @staticmethod
+    def remap(reported: Mapping[str, int]) -> dict[str, int]:
+        """What was dumped, without the limits of tables that an eviction has emptied in part."""
+        return {limit: size for limit, size in reported.items() if limit not in {Limit.MODELS, Limit.SERIES}}
 
-    def _told_of(self, limit: Limit, event: int, name: str, batch: EventBatch, rank: I64, place: I64) -> Told:
-        version, topic = int(batch.version[event]), self._topics.names[rank[event]]
+    def _is_reported(self, limit: Limit) -> bool:
+        return self._reported.get(limit, 0) >= self._size(limit)
+
+    def _found(self, limit: Limit, event: int, name: str, batch: Batch, place: I64) -> Found:
+        events = batch.events
+        version, topic = int(events.version[event]), self._topics.names[batch.topic[event]]
         away = Overflow(
             limit,
             name,
-            self._names.models.names[batch.model[event]],
+            self._names.models.names[events.model[event]],
             self._names.versions.names[version] if version >= 0 else "",
-            int(batch.offset[event]),
-            int(batch.event_time_ms[event]),
+            int(events.offset[event]),
+            int(events.event_time_ms[event]),
         )
-        return int(place[event]), away, _place(topic, batch.partition, away)
+        return int(place[event]), away, _place(topic, events.partition, away)
 
-    def _room(self, limit: Limit) -> int:
-        """How many the tables of this limit hold."""
+    def _size(self, limit: Limit) -> int:
+        """How many names the tables of this limit hold at most."""
         if limit is Limit.SERIES:
             return self._table.limit
         tables = {Limit.MODELS: self._names.models, Limit.COLUMNS: self._names.columns}
@@ -103,19 +109,19 @@ def _place(topic: str, partition: int, away: Overflow) -> Place:
     return Place(topic, partition, away.offset, time_of(away.event_time_ms))
 
 
-def _alert(away: Overflow, at: Place, room: int) -> Alert:
+def _alert(away: Overflow, at: Place, size: int) -> Alert:
     facts: dict[str, Any] = {
         "model_id": away.model,
         "model_version": away.version,
         "column": f"({away.limit})",
         "detector": LIMITS,
-        "statistic": room + 1.0,
-        "threshold": float(room),
+        "statistic": size + 1.0,
+        "threshold": float(size),
         "effect": 1.0,
         "effect_unit": "names",
-        "before": float(room),
-        "after": room + 1.0,
-        "n_reference": room,
+        "before": float(size),
+        "after": size + 1.0,
+        "n_reference": size,
         "n_current": 1,
         "kind": AlertKind.LIMIT,
         "category": away.name,

@@ -1,98 +1,126 @@
-"""Models, sources and labels whose events stop coming, or come at another rate: events to flows, alarms to alerts.
+"""Flows of events: models, sources and labels whose events stop, or change their rate.
 
-What comes of a model on a topic is one flow, whatever its version, as a new version taking over is no silence; labels
-that come as events of their own are another, and so is each source. All are judged by what else comes on the same
-topic, labels by labels and the rest by the rest, as labels often come together; see
-`detectors/delivery/flow.py`. So a topic on which nothing comes any more says nothing.
+The events of a model on a topic are one flow, whatever their version, because a new version that takes over is no
+silence. Labels that are events of their own are another flow, and so is each source. A flow is judged by the other
+events on its topic, labels by labels and the rest by the rest, because labels often arrive together; see
+`detectors/delivery/flow.py`. So a topic without any events raises no alarm.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
-from detectors.delivery.flow import FlowAlarm, Flows, FlowSettings
-from detectors.delivery.flow_kernels import Events
+from detectors.delivery.flow import FlowAlarm, Flows
+from detectors.delivery.flow_kernels import LAST_VERSION, Events
 from detectors.delivery.label_rate import FALL_MIN, Counted, LabelShares, ShareAlarm
 from detectors.series.id_table import IdTable
 from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind
 from streamer.codecs.class_labels import QUIET_NAN
 from streamer.detect.alarm import Alarm
+from streamer.detect.batch import Batch
+from streamer.detect.context import Context
 from streamer.detect.label_join import LabelMatches
-from streamer.detect.subjects import MODEL_MASK, Subjects
-from streamer.events import EventBatch, EventKind, Names, NameTable
+from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps, compact_all
+from streamer.detect.settings import DetectSettings
+from streamer.detect.subjects import model_ids, topic_ranks
+from streamer.events import EventBatch, EventKind
 from streamer.runtime.snapshot import nested, unnested
 
 FLOW: Final = "flow"  # the detector
-EVENTS_COLUMN, LABELS_COLUMN = "(events)", "(labels)"  # what alerts have as their column
-RANK_BITS: Final = 8
-PER_MODEL: Final = 8  # flows that there is room for, for each model
+KEY: Final = "flow"
+EVENTS_COLUMN, LABELS_COLUMN = "(events)", "(labels)"  # the columns of alerts
+FLOW_BITS: Final = 9  # of a key, below the model: the rank of the topic, and whether the events are labels
+PER_MODEL: Final = 8  # flows, on average: the limit of the table
 
 
-class FlowMonitor:
+class FlowMonitor(Monitor):
     """The flows of a fold unit, by name."""
 
-    def __init__(
-        self, settings: FlowSettings, timeout_s: float, names: Names, topics: NameTable, subjects: Subjects
-    ) -> None:
+    keys: ClassVar = (KEY,)
+
+    def __init__(self, context: Context) -> None:
+        settings = context.settings.flows
         self._flows = Flows(settings)
-        self._shares = LabelShares(settings.window_s, timeout_s)
-        self._subjects = subjects
-        self._names = names
-        self._topics = topics
-        self._ids = IdTable(PER_MODEL * names.models.limit)
-        self._is_on = settings.watch
+        self._shares = LabelShares(settings.window_s, context.settings.labels.timeout_s)
+        self._subjects = context.subjects
+        self._names = context.names
+        self._topics = context.topics
+        self._ids = IdTable(PER_MODEL * context.names.models.limit)
 
-    def alarms(
-        self, batch: EventBatch, rank: I64, errors: LabelMatches, tally: Counter[tuple[str, ...]]
-    ) -> list[Alarm]:
-        """The alarms of a batch whose events come from the topics of these ranks, and whose labels gave `errors`."""
-        if not self._is_on or not len(batch):
-            return []
-        is_label = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
+    @classmethod
+    def create(cls, context: Context) -> Self | None:
+        return cls(context) if context.settings.flows.watch else None
+
+    @classmethod
+    def detectors(cls, settings: DetectSettings) -> Sequence[str]:
+        return (FLOW,) if settings.flows.watch else ()
+
+    @classmethod
+    def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
+        return {FLOW: (settings.flows, settings.labels.timeout_s)}
+
+    def observe(self, batch: Batch) -> Findings:
+        events, rank = batch.events, batch.topic
+        if not len(events):
+            return Findings()
+        is_label = (events.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
         clock = rank << 1 | is_label
-        key = batch.model.astype(np.int64) << (RANK_BITS + 1) | clock
-        events = Events(self._ids.lookup(key), clock, batch.event_time_ms, batch.offset, batch.version)
-        found = self._flows.fold(events, len(self._ids))
-        met = self._met(batch, errors)
-        is_made = (batch.kind & EventKind.PREDICTION != 0) & (batch.prediction.view(np.int64) != QUIET_NAN)
-        made = np.flatnonzero(is_made & ((batch.join_id != 0) | (batch.kind & EventKind.LABEL != 0)))
-        of = Counted(made, events.flow[made], clock[made], batch.event_time_ms[made])
-        fallen = self._shares.fold(of, batch.offset[made], met, self._flows.windows, len(self._ids))
-        tally["alarms", FLOW] += len(found) + len(fallen)
-        return [self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen]
+        key = events.model.astype(np.int64) << FLOW_BITS | clock
+        of = Events(self._ids.lookup(key), clock, events.event_time_ms, events.offset, events.version)
+        found = self._flows.fold(of, len(self._ids))
+        is_made = (events.kind & EventKind.PREDICTION != 0) & (events.prediction.view(np.int64) != QUIET_NAN)
+        made = np.flatnonzero(is_made & ((events.join_id != 0) | (events.kind & EventKind.LABEL != 0)))
+        counted = Counted(made, of.flow[made], clock[made], events.event_time_ms[made])
+        matched = self._matched(events, batch.labels)
+        fallen = self._shares.fold(counted, events.offset[made], matched, self._flows.windows, len(self._ids))
+        return Findings([self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen])
 
-    def dump(self) -> dict[str, NDArray[Any]]:
-        """The state; good until the next batch."""
-        return {"keys": self._ids.keys} | nested("flows", self._flows.dump()) | nested("shares", self._shares.dump())
+    def dump(self) -> Arrays:
+        flows, shares = nested("flows", self._flows.dump()), nested("shares", self._shares.dump())
+        return nested(KEY, {"keys": self._ids.keys} | flows | shares)
 
-    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str]) -> None:
-        """Become what was dumped; nothing of it while flows are not watched, or where they are to begin anew."""
-        if self._is_on and FLOW not in anew:
-            self._ids.load(arrays["keys"])
-            self._flows.load(unnested("flows", arrays))
-            self._shares.load(unnested("shares", arrays))
+    def load(self, arrays: Mapping[str, Array], *, reset: Collection[str], owned: bool) -> None:  # noqa: ARG002
+        mine = unnested(KEY, arrays)
+        if FLOW not in reset:
+            self._ids.load(mine["keys"])
+            self._flows.load(unnested("flows", mine))
+            self._shares.load(unnested("shares", mine))
 
-    def _met(self, batch: EventBatch, errors: LabelMatches) -> Counted:
-        """The predictions whose labels have come, by the events that brought those."""
-        event, subject = errors.event[errors.subject >= 0], errors.subject[errors.subject >= 0]
-        key = self._subjects.ids.keys[subject]
-        clock = (key & 0xFF) << 1
-        lag_ms = np.rint(errors.lag_s[errors.subject >= 0] * 1000).astype(np.int64)
-        flow = self._ids.find((key >> 32 & MODEL_MASK) << (RANK_BITS + 1) | clock)
-        return Counted(event, flow, clock, batch.event_time_ms[event] - lag_ms)
+    @staticmethod
+    def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
+        mine = unnested(KEY, arrays)
+        of_topics = {name: mine.pop(name) for name in ("flows/topic", "shares/now")}
+        keys, models = mine["keys"], remaps.models
+        mine["keys"] = models.new(keys >> FLOW_BITS) << FLOW_BITS | keys & ((1 << FLOW_BITS) - 1)
+        mine = compact_all(mine, Remap.of(models.kept[keys >> FLOW_BITS]))
+        head = mine["flows/head"]
+        head[:, LAST_VERSION] = remaps.versions.new(head[:, LAST_VERSION])
+        return nested(KEY, mine | of_topics)
+
+    def versions(self, models: Mask) -> I64:
+        of_flows: I64 = self._flows.dump()["head"][models[self._ids.keys >> FLOW_BITS], LAST_VERSION]
+        return of_flows
+
+    def _matched(self, events: EventBatch, labels: LabelMatches) -> Counted:
+        """The predictions whose labels have arrived, by the events that brought the labels."""
+        known = labels.subject >= 0
+        event, key = labels.event[known], self._subjects.ids.keys[labels.subject[known]]
+        clock = topic_ranks(key) << 1
+        lag_ms = np.rint(labels.lag_s[known] * 1000).astype(np.int64)
+        flow = self._ids.find(model_ids(key) << FLOW_BITS | clock)
+        return Counted(event, flow, clock, events.event_time_ms[event] - lag_ms)
 
     def _alarm(self, alarm: FlowAlarm) -> Alarm:
         key, versions = self._ids.key_of(alarm.flow), self._names.versions.names
         kind = AlertKind.SILENT if alarm.is_silence else AlertKind.EVENT_RATE
         facts = {
-            "model_id": self._names.models.names[key >> (RANK_BITS + 1)],
+            "model_id": self._names.models.names[key >> FLOW_BITS],
             "model_version": versions[alarm.version] if alarm.version >= 0 else "",
             "column": LABELS_COLUMN if key & 1 else EVENTS_COLUMN,
             "detector": FLOW,
@@ -113,7 +141,7 @@ class FlowMonitor:
     def _alarm_of_share(self, alarm: ShareAlarm) -> Alarm:
         key, versions = self._ids.key_of(alarm.flow), self._names.versions.names
         facts = {
-            "model_id": self._names.models.names[key >> (RANK_BITS + 1)],
+            "model_id": self._names.models.names[key >> FLOW_BITS],
             "model_version": versions[alarm.version] if alarm.version >= 0 else "",
             "column": LABELS_COLUMN,
             "detector": FLOW,

@@ -1,63 +1,73 @@
-"""The numbers of an event side by side, for the detector of joint drift.
+"""Joint drift: the numbers of an event side by side, for the detector of their dependence.
 
 Each subject has a row of columns: its first numeric columns in order of first sight, as many as the detector takes. The
-prediction is one of them; what labels bring to light (the error, their lag) is not, as it comes with other events.
+prediction is one of them. The error and the lag of labels are not, because they come with other events.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import ClassVar, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
-from detectors.base import NO_CATEGORY, Alarms, Bank
+from detectors.base import NO_CATEGORY, Alarms
 from detectors.joint.bank import JointBank, Score, moved
+from detectors.registry import bank
 from detectors.series.id_table import UNSEEN, IdTable
-from detectors.series.table import SeriesTable, ValueKind
+from detectors.series.table import ValueKind
 from streamer.detect.alarm import Alarm
-from streamer.detect.batch import KindValues, later
-from streamer.detect.evidence import facts_of
-from streamer.detect.subjects import Subjects
+from streamer.detect.batch import Batch, KindValues, later
+from streamer.detect.context import Context
+from streamer.detect.evidence import evidence_of
+from streamer.detect.monitor import ColumnStatus, Findings, Monitor
+from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
+from streamer.detect.settings import DetectSettings
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, NameTable
 from streamer.runtime.snapshot import nested, unnested
 
-JOINT: Final = "joint"  # the detector, and the column of its alerts
+JOINT: Final = "joint"  # the detector, the column of its alerts, and the key of its state
 NO_PLACE: Final = -1
 NO_NAMES: Final = NameTable(0)
 SUBJECTS_MAX: Final = (1 << 31) - 1
 
 
-class WatchedRows(NamedTuple):
-    """How many rows of columns a subject has had, and whether it still has to learn what is usual."""
+class JointMonitor(Monitor):
+    """The rows of columns of a fold unit, if the detector `joint` runs."""
 
-    seen: int
-    learning: bool
+    keys: ClassVar = (JOINT,)
 
-
-class JointMonitor:
-    """The rows of columns of a fold unit, where the detector `joint` runs; `bank` is None where it doesn't."""
-
-    def __init__(self, bank: Bank | None, table: SeriesTable, subjects: Subjects) -> None:
-        assert bank is None or isinstance(bank, JointBank)  # noqa: S101 -- the table of detectors says so
-        self._bank = bank
-        self._table = table
-        self._subjects = subjects
+    def __init__(self, of: JointBank, context: Context) -> None:
+        self._bank = of
+        self._table = context.series
+        self._subjects = context.subjects
         self._rows = IdTable(SUBJECTS_MAX)  # by row of the bank, the subject
         self._place = np.empty((0, 2), np.int32)  # by row of numbers: row of the bank, and place in it or NO_PLACE
-        self._known = np.empty(
-            (0, 3), np.int64
-        )  # by row of the bank: columns, rows fed, number of the first one's event
-        self._columns = np.empty((0, bank.columns if bank else 0), np.int32)  # by row of the bank and place
+        # By row of the bank: columns, rows fed, and the number of the event of the first one in the subject.
+        self._known = np.empty((0, 3), np.int64)
+        self._columns = np.empty((0, of.columns), np.int32)  # by row of the bank and place
 
-    def alarms(self, numbers: KindValues, event_time_ms: I64, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
-        """The alarms that come of a batch's numbers, in order of events."""
-        if self._bank is None:
-            return []
+    @classmethod
+    def create(cls, context: Context) -> Self | None:
+        settings = context.settings.detectors
+        if JOINT not in settings:
+            return None
+        of = bank(JOINT, settings[JOINT], 0)
+        assert isinstance(of, JointBank)  # noqa: S101 -- the table of detectors says so
+        return cls(of, context)
+
+    @classmethod
+    def detectors(cls, settings: DetectSettings) -> Sequence[str]:
+        return (JOINT,) if JOINT in settings.detectors else ()
+
+    @classmethod
+    def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
+        return {name: settings.detectors[name] for name in cls.detectors(settings)}
+
+    def observe(self, batch: Batch) -> Findings:
+        numbers = batch.by_kind[ValueKind.NUMBER]
         self._give_places()
         keep = np.flatnonzero(self._place[numbers.row, 1] >= 0)
         event = numbers.event[keep]
@@ -69,55 +79,59 @@ class JointMonitor:
         values = np.full((len(first), self._bank.columns), np.nan)
         values[of_row, self._place[numbers.row[keep], 1]] = numbers.value[keep]
         rows = self._place[numbers.row[first], 0].astype(np.int64)
-        self._count(rows, numbers.life[first])
-        found = self._bank.update(rows, values, event_time_ms[numbers.event[first]])
-        tally["alarms", JOINT] += len(found)
+        self._count(rows, numbers.sequence[first])
+        found = self._bank.update(rows, values, batch.events.event_time_ms[numbers.event[first]])
         after = later(rows, found.at).tolist()
-        return [self._alarm(found, k, numbers, first, after[k]) for k in range(len(found))]
+        return Findings([self._alarm(found, k, numbers, first, after[k]) for k in range(len(found))])
 
-    def rows_of(self, subject: int) -> WatchedRows | None:
-        """The rows of columns of a subject; None where no two of its numbers came together."""
-        row = int(self._rows.find(np.array([subject]))[0])
-        if self._bank is None or row == UNSEEN or not self._known[row, 1]:
-            return None
-        return WatchedRows(int(self._known[row, 1]), bool(self._bank.learning(slice(row, row + 1))[0]))
+    def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:
+        for subject, column, facts in self._table.of_subjects(subjects):
+            is_placed = facts.kind is ValueKind.NUMBER and facts.row < len(self._place)
+            if is_placed and self._place[facts.row, 1] != NO_PLACE:
+                yield ColumnStatus(subject, self._subjects.column(column), (JOINT,))
+        for subject, row in zip(subjects, self._rows.find(np.array(subjects, np.int64)).tolist(), strict=True):
+            if row != UNSEEN and (seen := int(self._known[row, 1])):
+                states = ("starved",) if self._bank.learning(slice(row, row + 1))[0] else ()
+                yield ColumnStatus(subject, JOINT, (JOINT,), "", states, "rows", seen)
 
-    def watches(self, row: int) -> bool:
-        """Whether a row of numbers is one of the columns that are watched together."""
-        return row < len(self._place) and bool(self._place[row, 1] != NO_PLACE)
-
-    def dump(self) -> dict[str, NDArray[Any]]:
-        """The state, the bank's not copied: good until the next update."""
-        if self._bank is None:
-            return {}
-        arrays: dict[str, NDArray[Any]] = {
+    def dump(self) -> Arrays:
+        arrays: Arrays = {
             "subjects": self._rows.keys,
             "place": self._place,
             "known": self._known,
             "columns": self._columns,
         }
-        return arrays | nested("bank", self._bank.view(slice(0, self._bank.rows)))
+        return nested(JOINT, arrays | nested("bank", self._bank.view(slice(0, self._bank.rows))))
 
-    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str], *, is_ours: bool) -> None:
-        """Become what was dumped; where the detector begins `anew`, the columns get their places anew too.
-
-        `is_ours`: the arrays may be kept and written to, which spares a copy of what is large.
-        """
-        if self._bank is None or JOINT in anew or "subjects" not in arrays:
+    def load(self, arrays: Mapping[str, Array], *, reset: Collection[str], owned: bool) -> None:
+        mine = unnested(JOINT, arrays)
+        if JOINT in reset:  # the columns get new places, too
             return
-        self._rows.load(arrays["subjects"])
-        self._place, self._known = arrays["place"].copy(), arrays["known"].copy()
-        self._columns = arrays["columns"].copy()
-        state, rows = unnested("bank", arrays), len(self._rows)
-        if is_ours:
+        self._rows.load(mine["subjects"])
+        self._place, self._known = mine["place"].copy(), mine["known"].copy()
+        self._columns = mine["columns"].copy()
+        state, rows = unnested("bank", mine), len(self._rows)
+        if owned:
             self._bank.adopt(rows, state)
         else:
             self._bank.grow(rows)
             self._bank.load(slice(0, rows), state)
 
+    @staticmethod
+    def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
+        mine = unnested(JOINT, arrays)
+        of, place = mine.pop("subjects"), mine.pop("place")
+        rows, place = Remap.of(remaps.subjects.kept[of]), place[remaps.rows[ValueKind.NUMBER].kept[: len(place)]]
+        has_place = place[:, 1] != NO_PLACE
+        place[has_place, 0] = rows.place[place[has_place, 0]]
+        subjects = remaps.subjects.new(of[rows.kept])
+        return nested(JOINT, {"subjects": subjects, "place": place} | compact_all(mine, rows))
+
+    def alarm_rows(self, remaps: Remaps) -> Mapping[str, Remap]:
+        return {JOINT: Remap.of(remaps.subjects.kept[self._rows.keys])}
+
     def _give_places(self) -> None:
-        """Give the rows of numbers that are new their places, in order."""
-        assert self._bank is not None  # noqa: S101
+        """Give places to the new rows of numbers, in order."""
         known, rows = len(self._place), int(self._table.rows[ValueKind.NUMBER])
         if rows == known:
             return
@@ -136,26 +150,26 @@ class JointMonitor:
             self._columns[of_bank, place] = column
             self._known[of_bank, 0] = place + 1
 
-    def _count(self, rows: I64, life: I64) -> None:
+    def _count(self, rows: I64, sequence: I64) -> None:
         row, at, count = np.unique(rows, return_index=True, return_counts=True)
         new = self._known[row, 1] == 0
-        self._known[row[new], 2] = life[at[new]]
+        self._known[row[new], 2] = sequence[at[new]]
         self._known[row, 1] += count
 
     def _alarm(self, alarms: Alarms, k: int, numbers: KindValues, first: I64, after: int) -> Alarm:
         """Alarm `k`; so many rows of the same subject come `after` it within the batch."""
         row, value = int(alarms.row[k]), first[int(alarms.at[k])]
-        subject, life = self._rows.key_of(row), int(numbers.life[value])
+        subject, now = self._rows.key_of(row), int(numbers.sequence[value])
         seen, began = int(self._known[row, 1]) - after, int(self._known[row, 2])
-        ago = (int(alarms.onset_ago[k]) * (life - began + 1) + seen // 2) // seen  # as events may lack numbers
+        ago = (int(alarms.onset_ago[k]) * (now - began + 1) + seen // 2) // seen  # as events may lack numbers
         model, version, _ = self._subjects.name_of(subject, ERROR_COLUMN)
         named = replace(alarms, category=np.full(len(alarms), NO_CATEGORY))
-        facts = facts_of(named, k, (model, version, JOINT), JOINT, JointBank.effect_unit, "", NO_NAMES)
+        facts = evidence_of(named, k, (model, version, JOINT), JOINT, JointBank.effect_unit, "", NO_NAMES)
         facts["columns"] = tuple(self._name(row, score) for score in moved(int(alarms.category[k])))
         topic = self._subjects.topic_of(subject)
-        return Alarm(int(numbers.event[value]), (row, JOINT), subject, topic, max(life - ago, 0), facts)
+        return Alarm(int(numbers.event[value]), (row, JOINT), subject, topic, max(now - ago, 0), facts)
 
     def _name(self, row: int, score: Score) -> str:
-        """The column; between bars where it is the distance of its values from their middle that moved."""
+        """The column; between bars if the distance of its values from their middle has moved."""
         name = self._subjects.column(int(self._columns[row, score.column]))
         return f"|{name}|" if score.is_spread else name

@@ -1,38 +1,40 @@
-"""The quality of the data as signals: values that are missing, of the wrong type, or unlike any in training.
+"""Data quality: values that are missing, of the wrong type, or unlike any in training.
 
-Each is a stream of zeros and ones a column, in which only ones are looked at: what is not a fault costs nothing. A row
-of the bank is made with the first fault of its kind, so that clean columns take no memory.
+Each kind of fault of a column is a stream of zeros and ones, of which only the ones cost time. A row of the bank is
+made with the first fault of its kind, so that clean columns take no memory.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
-from detectors.base import Alarms, Bank
+from detectors.base import Alarms
 from detectors.rate.bank import RateBank
 from detectors.reference import CategoryReference, Reference
+from detectors.registry import bank
 from detectors.series.id_table import IdTable
-from detectors.series.table import NO_ROW, SeriesTable, ValueKind
+from detectors.series.table import NO_ROW, WATCHED, ValueKind
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
-from streamer.detect.batch import KindValues, RoutedValues
-from streamer.detect.evidence import facts_of
-from streamer.detect.monitors.detector_set import DetectorSet
+from streamer.detect.batch import Batch, KindValues, RoutedValues
+from streamer.detect.context import Context
+from streamer.detect.evidence import evidence_of
+from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.monitors.training_range import Ranges
-from streamer.detect.reference_lookup import ReferenceLookup
-from streamer.detect.subjects import Subjects
+from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
+from streamer.detect.settings import DetectSettings
 from streamer.events import OTHERS, NameTable
 from streamer.references.table import AnyReference, Key
 from streamer.runtime.snapshot import nested, unnested
 
 RATE: Final = "rate"  # the detector
+KEY: Final = "quality"
 FAULTS: Final = (AlertKind.MISSING, AlertKind.TYPE_FAULT, AlertKind.OUT_OF_RANGE, AlertKind.UNSEEN)
 COUNTED_AS: Final = (ValueKind.MISSING, ValueKind.MISFIT)  # those of them that every series counts, by index
 NEED_TRAINING: Final = FAULTS[2:]
@@ -49,40 +51,95 @@ class Faults:
     series: I64  # [k]
     number: I64  # [k] of the value, in its series, from 0
     event: I64  # [k]
-    life: I64  # [k]
+    sequence: I64  # [k] number of the event in its subject
 
     def only(self, keep: NDArray[np.bool_]) -> Faults:
         """The faults where `keep` is true."""
-        return Faults(self.fault[keep], self.series[keep], self.number[keep], self.event[keep], self.life[keep])
+        return Faults(self.fault[keep], self.series[keep], self.number[keep], self.event[keep], self.sequence[keep])
 
 
-class QualityMonitor:
-    """Counts the faults of all series of a fold unit, where the detector `rate` runs."""
+class QualityMonitor(Monitor):
+    """Counts the faults of all series of a fold unit, if the detector `rate` runs."""
 
-    def __init__(
-        self, bank: Bank | None, table: SeriesTable, subjects: Subjects, trained: ReferenceLookup, series_max: int
-    ) -> None:
-        assert bank is None or isinstance(bank, RateBank)  # noqa: S101 -- the table of detectors says so
-        self._bank = bank
-        self._table = table
-        self._subjects = subjects
-        self._trained = trained
+    keys: ClassVar = (KEY,)
+
+    def __init__(self, of: RateBank, context: Context) -> None:
+        self._bank = of
+        self._context = context
+        self._table, self._subjects, self._references = context.series, context.subjects, context.references
         self._ranges = Ranges()
-        self._rows = IdTable(min(len(FAULTS) * series_max, ROWS_MAX))
+        self._referred = dict.fromkeys(WATCHED, 0)  # rows of each kind whose reference has been looked up
+        self._rows = IdTable(min(len(FAULTS) * context.settings.limits.series_max, ROWS_MAX))
 
-    def refer(self, panel: DetectorSet, row: int, key: Key) -> None:
-        """Hold a row of the panel, that of (model, version, column), against its training data, where there are any."""
-        reference = self._trained.of(panel.kind, key)
-        if isinstance(reference, Reference):
-            self._ranges.know_numbers(panel.rows, row, reference)
-        elif reference is not None and OTHERS not in reference.names:  # else some that were there have no name
-            self._ranges.know_categories(panel.rows, row, self._trained.ids_of(reference))
+    @classmethod
+    def create(cls, context: Context) -> Self | None:
+        settings = context.settings.detectors
+        if RATE not in settings:
+            return None
+        of = bank(RATE, settings[RATE], 0)
+        assert isinstance(of, RateBank)  # noqa: S101 -- the table of detectors says so
+        return cls(of, context)
 
-    def faults(self, arrived: RoutedValues, numbers: KindValues, categories: KindValues) -> Faults:
-        """What is wrong with these values, of which some are `numbers` and some `categories` of rows."""
-        row, series, number, _ = arrived.routed
-        stray = np.flatnonzero((row == NO_ROW) & (series >= 0)) if self._bank else np.empty(0, np.int64)
-        is_missing = arrived.kind[stray] == ValueKind.MISSING
+    @classmethod
+    def detectors(cls, settings: DetectSettings) -> Sequence[str]:
+        return (RATE,) if RATE in settings.detectors else ()
+
+    @classmethod
+    def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
+        return {name: settings.detectors[name] for name in cls.detectors(settings)}
+
+    def observe(self, batch: Batch) -> Findings:
+        self._refer()
+        faults = self._faults(batch.values, batch.by_kind[ValueKind.NUMBER], batch.by_kind[ValueKind.CATEGORY])
+        if not len(faults.fault):
+            return Findings()
+        known = len(self._rows)
+        rows = self._rows.lookup(faults.series << FAULT_BITS | faults.fault)
+        if (rows == NO_ROW).any():
+            faults, rows = faults.only(rows != NO_ROW), rows[rows != NO_ROW]
+        self._bank.grow(len(self._rows))
+        for row, first, n in _new(rows, known):
+            self._begin(row, faults, first, n)
+        alarms = self._bank.update_ones(rows, faults.number)
+        return Findings([self._alarm(alarms, k, faults) for k in range(len(alarms))])
+
+    def dump(self) -> Arrays:
+        state = self._bank.view(slice(0, len(self._rows)))
+        return nested(KEY, {"keys": self._rows.keys} | nested("bank", state))
+
+    def load(self, arrays: Mapping[str, Array], *, reset: Collection[str], owned: bool) -> None:  # noqa: ARG002
+        mine = unnested(KEY, arrays)
+        if RATE not in reset:
+            self._rows.load(mine["keys"])
+            self._bank.grow(len(self._rows))
+            self._bank.load(slice(0, len(self._rows)), unnested("bank", mine))
+        self._refer()
+
+    @staticmethod
+    def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
+        mine = unnested(KEY, arrays)
+        keys, series = mine["keys"], remaps.series
+        mine["keys"] = series.new(keys >> FAULT_BITS) << FAULT_BITS | keys & ((1 << FAULT_BITS) - 1)
+        return nested(KEY, compact_all(mine, Remap.of(series.kept[keys >> FAULT_BITS])))
+
+    def _refer(self) -> None:
+        """Look up the training data of the rows of numbers and categories that are new."""
+        for kind in WATCHED:
+            known, rows = self._referred[kind], int(self._table.rows[kind])
+            self._referred[kind] = rows
+            for row in range(known, rows) if self._references else ():
+                key = self._subjects.name_of(*self._table.subject_and_column(row, kind))
+                reference = self._references.of(kind, key)
+                if isinstance(reference, Reference):
+                    self._ranges.set_numbers(rows, row, reference)
+                elif reference is not None and OTHERS not in reference.names:  # else some categories have no name
+                    self._ranges.set_categories(rows, row, self._references.ids_of(reference))
+
+    def _faults(self, values: RoutedValues, numbers: KindValues, categories: KindValues) -> Faults:
+        """The faults among these values, of which some are `numbers` and some `categories` of rows."""
+        row, series, number, _ = values.routed
+        stray = np.flatnonzero((row == NO_ROW) & (series >= 0))
+        is_missing = values.kind[stray] == ValueKind.MISSING
         places = [
             stray[is_missing],
             stray[~is_missing],
@@ -93,56 +150,28 @@ class QualityMonitor:
         fault = np.repeat(np.arange(len(FAULTS)), [len(part) for part in places])
         order = np.argsort(place, kind="stable")
         place = place[order]
-        return Faults(fault[order], series[place], number[place], arrived.event[place], arrived.life[place])
+        return Faults(fault[order], series[place], number[place], values.event[place], values.sequence[place])
 
-    def alarms(self, faults: Faults, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
-        """The alarms that come of a batch's faults, in order of events."""
-        if self._bank is None or not len(faults.fault):
-            return []
-        known = len(self._rows)
-        rows = self._rows.lookup(faults.series << FAULT_BITS | faults.fault)
-        if (rows == NO_ROW).any():
-            faults, rows = faults.only(rows != NO_ROW), rows[rows != NO_ROW]
-        self._bank.grow(len(self._rows))
-        for row, first, n in _new(rows, known):
-            self._begin(self._bank, row, faults, first, n)
-        alarms = self._bank.update_ones(rows, faults.number)
-        tally["alarms", RATE] += len(alarms)
-        return [self._alarm(alarms, k, faults) for k in range(len(alarms))]
-
-    def dump(self) -> dict[str, NDArray[Any]]:
-        """The state; good until the next batch."""
-        arrays: dict[str, NDArray[Any]] = {"keys": self._rows.keys}
-        if self._bank is not None:
-            arrays |= nested("bank", self._bank.view(slice(0, len(self._rows))))
-        return arrays
-
-    def load(self, arrays: Mapping[str, NDArray[Any]], anew: Collection[str]) -> None:
-        """Become what was dumped; fresh where the detector is among those that begin anew."""
-        if self._bank is None or RATE in anew:
-            return
-        self._rows.load(arrays["keys"])
-        self._bank.grow(len(self._rows))
-        self._bank.load(slice(0, len(self._rows)), unnested("bank", arrays))
-
-    def _begin(self, bank: RateBank, row: int, faults: Faults, first: int, n: int) -> None:
-        """What is usual for a new row, whose `n` faults in this batch begin with `first`, where that is known."""
+    def _begin(self, row: int, faults: Faults, first: int, n: int) -> None:
+        """Set the baseline of a new row, whose `n` faults in this batch begin with `first`, if it is known."""
         series, fault = int(faults.series[first]), int(faults.fault[first])
         reference = self._compared_with(FAULTS[fault], self._subjects.name_of(*self._table.key_of(series)))
         if reference is not None:
             size, ones = _ones_in_training(FAULTS[fault], reference)
-            if FAULTS[fault] is AlertKind.MISSING and ones:  # nulls mostly come in runs, which a sample doesn't tell
-                bank.set_usual_rate(row, int(faults.number[first]), size, ones)
+            if FAULTS[fault] is AlertKind.MISSING and ones:  # nulls mostly come in runs, which no sample shows
+                self._bank.set_usual_rate(row, int(faults.number[first]), size, ones)
             else:
-                bank.set_usual(row, size, ones)
-        elif self._table.count_of(series, COUNTED_AS[fault]) > n:  # there were some before anybody counted
-            bank.start_at(row, int(faults.number[first]))
+                self._bank.set_usual(row, size, ones)
+        elif self._table.count_of(series, COUNTED_AS[fault]) > n:  # there were some before the row began
+            self._bank.start_at(row, int(faults.number[first]))
 
     def _compared_with(self, kind: AlertKind, key: Key) -> AnyReference | None:
-        """The training data that tell how usual such faults of (model, version, column) are, where there are any."""
+        """The training data that hold the rate of such faults of (model, version, column); None without any."""
         if kind is AlertKind.OUT_OF_RANGE:
-            return self._trained.of(ValueKind.NUMBER, key)
-        return self._trained.of(ValueKind.CATEGORY, key) if kind is AlertKind.UNSEEN else self._trained.of_any(key)
+            return self._references.of(ValueKind.NUMBER, key)
+        return (
+            self._references.of(ValueKind.CATEGORY, key) if kind is AlertKind.UNSEEN else self._references.of_any(key)
+        )
 
     def _alarm(self, alarms: Alarms, k: int, faults: Faults) -> Alarm:
         at, row = int(alarms.at[k]), int(alarms.row[k])
@@ -152,13 +181,13 @@ class QualityMonitor:
         reference = self._compared_with(kind, key)
         is_trained = reference is not None and (
             kind in NEED_TRAINING or _ones_in_training(kind, reference)[0] == int(alarms.n_reference[k])
-        )  # else what is usual was learnt anew
+        )  # else the baseline was relearned
         digest = reference.digest if reference and is_trained else ""
-        facts = facts_of(alarms, k, key, RATE, RateBank.effect_unit, digest, NO_NAMES, kind)
-        seen, life, first = int(faults.number[at]) + 1, int(faults.life[at]), self._table.first_of(series)
-        ago = (int(alarms.onset_ago[k]) * (life - first + 1) + seen // 2) // seen  # as events may lack the column
+        facts = evidence_of(alarms, k, key, RATE, RateBank.effect_unit, digest, NO_NAMES, kind)
+        seen, now, first = int(faults.number[at]) + 1, int(faults.sequence[at]), self._table.first_of(series)
+        ago = (int(alarms.onset_ago[k]) * (now - first + 1) + seen // 2) // seen  # as events may lack the column
         topic = self._subjects.topic_of(subject)
-        return Alarm(int(faults.event[at]), (row, RATE), subject, topic, max(life - ago, 0), facts, becomes_ready=False)
+        return Alarm(int(faults.event[at]), (row, RATE), subject, topic, max(now - ago, 0), facts, becomes_ready=False)
 
 
 def _new(rows: I64, known: int) -> Iterator[tuple[int, int, int]]:

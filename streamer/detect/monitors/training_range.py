@@ -1,4 +1,4 @@
-"""What values were in training, so that those that were not can be told at once."""
+"""The ranges and categories of training data, so that values outside of them are found at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detectors.reference import Reference
 
 
 class Ranges:
-    """What values were in training: the range of each row of numbers, the categories of each row of categories."""
+    """The range of each row of numbers, and the categories of each row of categories, in training."""
 
     def __init__(self) -> None:
         self._low = np.empty(0)
@@ -20,27 +20,27 @@ class Ranges:
         self._known = np.empty(0, np.int64)  # row << 32 | category, sorted
         self._more: list[I64] = []
 
-    def know_numbers(self, rows: int, row: int, reference: Reference) -> None:
-        """Row `row` of so many was in this range."""
+    def set_numbers(self, rows: int, row: int, reference: Reference) -> None:
+        """Set the range of row `row` of `rows`."""
         self._low = longer(self._low, rows, -np.inf)
         self._high = longer(self._high, rows, np.inf)
         self._low[row], self._high[row] = reference.low, reference.high
 
-    def know_categories(self, rows: int, row: int, ids: I64) -> None:
-        """Row `row` of so many was of these categories."""
+    def set_categories(self, rows: int, row: int, ids: I64) -> None:
+        """Set the categories of row `row` of `rows`."""
         self._has_categories = longer(self._has_categories, rows, False)
         self._has_categories[row] = True
         self._more.append(row << 32 | ids)
 
     def out_of_range(self, rows: I64, values: NDArray[np.float64]) -> I64:
-        """Which of these values of rows of numbers lie outside of what they were."""
+        """Indices of the values of rows of numbers that lie outside their range."""
         if not len(self._low):
             return np.empty(0, np.int64)
         self._low, self._high = (longer(self._low, _end(rows), -np.inf), longer(self._high, _end(rows), np.inf))
         return np.flatnonzero((values < self._low[rows]) | (values > self._high[rows]))
 
     def unseen(self, rows: I64, categories: NDArray[np.float64]) -> I64:
-        """Which of these values of rows of categories are none that was there."""
+        """Indices of the values of rows of categories that were not in training."""
         if self._more:
             self._known = np.sort(np.concatenate([self._known, *self._more]))
             self._more = []

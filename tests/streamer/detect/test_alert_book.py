@@ -47,7 +47,7 @@ class Timeline:
                         FACTS | {"model_id": f"m{who}", "column": f"x{row}"},
                     )
                 )
-        return [alert for _, alert in self.book.fold(stretch, made)]
+        return [alert for _, alert in self.book.update(stretch, made)]
 
 
 def told(alerts):
@@ -61,7 +61,7 @@ def test_ready_follows_at_the_event_that_makes_enough():
     assert told(timeline.fold(51, 56)) == []
     assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
     assert timeline.book.dump()["waiting"] == []
-    assert len(timeline.book._waiting) == 0
+    assert len(timeline.book.pending._of) == 0
 
 
 def test_an_old_enough_onset_is_ready_at_once():
@@ -91,7 +91,7 @@ def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
         offset = np.arange(cut, 28)
         stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
         alarm = Alarm(18 - cut, (0, "d"), 0, "t", onset, FACTS | {"model_id": "m"})
-        told_by[onset] = told([alert for _, alert in timeline.book.fold(stretch, [alarm])])
+        told_by[onset] = told([alert for _, alert in timeline.book.update(stretch, [alarm])])
     assert told_by[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
     assert told_by[8] == [("firing", 18, 8, None), ("ready", 18, 8, 19)]
 

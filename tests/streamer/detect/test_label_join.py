@@ -43,7 +43,7 @@ def join(label_join, events, first=0):
     errors = label_join.join(batch, who % 3, who, ["m"])
     return [
         (int(e) + first, int(s), int(n), float(x))
-        for e, s, n, x in zip(errors.event, errors.subject, errors.number, errors.error, strict=True)
+        for e, s, n, x in zip(errors.event, errors.subject, errors.sequence, errors.error, strict=True)
     ]
 
 

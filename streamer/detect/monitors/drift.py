@@ -1,0 +1,179 @@
+"""Drift of columns: every detector of numbers and of categories, and the recovery of what has drifted.
+
+new rows ─► assignment, reference     values ─► detectors ─► alarms ─┬─► alerts
+                                         └────► recovery ◄───────────┘   └── verdicts: recovered, settled, new shift
+
+Each kind of value has its own rows, one for each series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from detectors.base import Alarms, Bank
+from detectors.reference import Reference
+from detectors.registry import bank
+from detectors.series.table import WATCHED, SeriesFacts, ValueKind
+from retrain.messages.alert import AlertKind
+from streamer.detect.alarm import Alarm, Verdict, Watching
+from streamer.detect.batch import TAKES, Batch, KindValues, later
+from streamer.detect.context import Context
+from streamer.detect.evidence import evidence_of
+from streamer.detect.monitor import ColumnStatus, Findings, Monitor
+from streamer.detect.monitors.assignment import DetectorAssignment
+from streamer.detect.monitors.detector_set import DetectorSet, reference_size
+from streamer.detect.monitors.recovery import RowRecovery
+from streamer.detect.remap import Array, Arrays, Remap, Remaps
+from streamer.detect.settings import DetectSettings
+from streamer.references.table import AnyReference
+from streamer.runtime.snapshot import nested, unnested
+
+SMALL_REFERENCE = 500  # numbers; against fewer, a drift by less than 0.1 may never be seen
+
+
+class DriftMonitor(Monitor):
+    """The detector sets of a fold unit, one for each kind of value, with the recovery of their rows."""
+
+    keys: ClassVar = (*TAKES.values(), *(f"living.{takes}" for takes in TAKES.values()))
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        banks = _banks(context.settings)
+        self._assignment = DetectorAssignment(context.settings.watch, banks)
+        self.sets = [DetectorSet(kind, banks) for kind in WATCHED]
+        self._recovery = [RowRecovery(one, context) for one in self.sets]
+
+    @classmethod
+    def create(cls, context: Context) -> Self:
+        return cls(context)
+
+    @classmethod
+    def detectors(cls, settings: DetectSettings) -> Sequence[str]:
+        return tuple(_banks(settings))
+
+    @classmethod
+    def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
+        return {name: settings.detectors[name] for name in cls.detectors(settings)}
+
+    def observe(self, batch: Batch) -> Findings:
+        alarms, verdicts = list[Alarm](), list[Verdict]()
+        for one, recovery in zip(self.sets, self._recovery, strict=True):
+            values = batch.by_kind[one.kind]
+            self._make_rows(one, values)
+            times = batch.events.event_time_ms[values.event]
+            found = [(name, one.update(name, values, times)) for name in one.banks]
+            watches = recovery.update(values, batch.values.routed.number[values.place], found, verdicts)
+            for name, raised in found:
+                alarms += self._alarms_of(one, name, raised, values, watches[name])
+        return Findings(alarms, sorted(verdicts, key=lambda one: one.event))
+
+    def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:
+        sets = {one.kind: one for one in self.sets}
+        for subject, column, facts in self._context.series.of_subjects(subjects):
+            if facts.kind is None:
+                continue
+            key = self._context.subjects.name_of(subject, column)
+            banks = sets[facts.kind].watching(facts.row)
+            reference = self._context.references.of(facts.kind, key)
+            digest = reference.digest if reference and _takes_reference(banks) else ""
+            yield ColumnStatus(subject, key[2], tuple(banks), digest, tuple(_states(facts, banks, reference)))
+
+    def dump(self) -> Arrays:
+        arrays: Arrays = {}
+        for one, recovery in zip(self.sets, self._recovery, strict=True):
+            arrays |= nested(one.takes, one.dump()) | nested(f"living.{one.takes}", recovery.dump())
+        return arrays
+
+    def load(self, arrays: Mapping[str, Array], *, reset: Collection[str], owned: bool) -> None:
+        for one, recovery in zip(self.sets, self._recovery, strict=True):
+            recovery.load(unnested(f"living.{one.takes}", arrays))
+            one.load(unnested(one.takes, arrays), reset, owned)
+            self._assign(one, range(one.rows), reset)
+
+    @staticmethod
+    def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
+        found: Arrays = {}
+        for kind, takes in TAKES.items():
+            rows, living = remaps.rows[kind], f"living.{takes}"
+            found |= nested(takes, DetectorSet.remap(unnested(takes, arrays), rows))
+            found |= nested(living, RowRecovery.remap(unnested(living, arrays), rows))
+        return found
+
+    def alarm_rows(self, remaps: Remaps) -> Mapping[str, Remap]:
+        return {name: remaps.rows[one.kind] for one in self.sets for name in one.banks}
+
+    def _make_rows(self, one: DetectorSet, values: KindValues) -> None:
+        """Make room for the series that begin with these values, and give them their detectors and reference."""
+        known = one.rows
+        one.make_rows(int(self._context.series.rows[one.kind]), values, fed=not self._assignment)
+        self._assign(one, range(known, one.rows), one.banks.keys())
+
+    def _assign(self, one: DetectorSet, rows: range, detectors: Collection[str]) -> None:
+        """Assign detectors to these rows. `detectors` of them, and those that begin, get the training reference."""
+        references, subjects = self._context.references, self._context.subjects
+        if not (references or self._assignment or one.is_partial):
+            return
+        for row in rows:
+            subject, column = self._context.series.subject_and_column(row, one.kind)
+            key = subjects.name_of(subject, column)
+            begun = one.assign(row, self._assignment.of(subjects.model_and_segment(subject)[0], key[2]))
+            reference = references.of(one.kind, key)
+            if reference is not None:
+                one.set_reference(row, references, reference, {*detectors, *begun})
+
+    def _alarms_of(
+        self, one: DetectorSet, detector: str, alarms: Alarms, values: KindValues, watches: Sequence[Watching]
+    ) -> Iterator[Alarm]:
+        """The alarms of a detector, with all that is known of them."""
+        context, of = self._context, one.banks[detector]
+        after = later(values.row, alarms.at).tolist()
+        for k, watch in enumerate(watches):
+            at, row = int(alarms.at[k]), int(alarms.row[k])
+            subject, column = context.series.subject_and_column(row, one.kind)
+            key = context.subjects.name_of(subject, column)
+            reference = context.references.of(one.kind, key) if of.takes_reference else None
+            digest = reference.digest if reference else ""
+            kind = AlertKind.LABEL_LAG if column == context.lag_column else AlertKind.DRIFT
+            facts = evidence_of(alarms, k, key, detector, of.effect_unit, digest, context.names.categories, kind)
+            seen = context.series.count_of_row(row, one.kind) - after[k]
+            onset = one.onset(row, int(alarms.onset_ago[k]), int(values.sequence[at]), seen)
+            topic, event = context.subjects.topic_of(subject), int(values.event[at])
+            yield Alarm(event, (row, detector), subject, topic, onset, facts, kind is AlertKind.DRIFT, watch)
+
+
+def _banks(settings: DetectSettings) -> dict[str, Bank]:
+    """The detectors that take values of one column, in the order of the settings."""
+    banks = {name: bank(name, one, 0) for name, one in settings.detectors.items()}
+    return {name: one for name, one in banks.items() if one.takes in TAKES.values()}
+
+
+def _takes_reference(banks: Mapping[str, Bank]) -> bool:
+    return any(one.takes_reference for one in banks.values())
+
+
+def _states(facts: SeriesFacts, banks: Mapping[str, Bank], reference: AnyReference | None) -> Iterator[str]:
+    """What keeps these detectors from watching a column well."""
+    kind = ValueKind.NUMBER if facts.kind is None else facts.kind
+    if not banks:
+        yield "unwatched"
+    elif facts.counts[kind] < max(_needed(one, reference is not None) for one in banks.values()):
+        yield "starved"
+    elif any(_learns(one, facts.row) for one in banks.values()):
+        yield "learning"
+    if _takes_reference(banks) and isinstance(reference, Reference) and reference.n_seen < SMALL_REFERENCE:
+        yield "small_reference"
+
+
+def _needed(of: Any, has_reference: bool) -> int:
+    """How many values a detector needs before its first decision, if it or its settings state that."""
+    window = int(getattr(getattr(of, "settings", None), "window", 0))
+    if has_reference and of.takes_reference:
+        return window
+    return window + int(getattr(of, "learnt_from", reference_size(of)))
+
+
+def _learns(of: Any, row: int) -> bool:
+    """Whether a detector raises no alarm now because it learns a baseline; False if it does not state that."""
+    learning = getattr(of, "learning", None)
+    return learning is not None and bool(learning(slice(row, row + 1))[0])
