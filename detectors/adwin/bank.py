@@ -22,11 +22,13 @@ import numpy as np
 
 from detectors.adwin.cut import Cut, best_cut
 from detectors.adwin.kernels import AdwinRules, AdwinState, advance, take_in
-from detectors.arrays.alarm_list import AlarmList, Evidence
-from detectors.arrays.rows import RowBank
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
+from detectors.arrays.rows import RowArrays
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 
+COUNT_MAX = 1 << 30
 BUFFER = 32  # values that wait for the next look, at most
 
 
@@ -54,18 +56,11 @@ class AdwinSettings:
     levels: int = 13
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError(f"adwin: delta must lie between 0 and 1, got {self.delta}")
-        for name, least, most in (
-            ("clock", 1, 1 << 30),
-            ("max_buckets", 2, 255),
-            ("min_window_length", 1, 1 << 30),
-            ("grace_period", 0, 1 << 30),
-            ("levels", 1, 32),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ValueError(f"adwin: {name} must lie between {least} and {most}, got {value}")
+        require_inside(self, "adwin", delta=(0, 1))
+        require_between(
+            self, "adwin", clock=(1, COUNT_MAX), max_buckets=(2, 255), min_window_length=(1, COUNT_MAX),
+            grace_period=(0, COUNT_MAX), levels=(1, 32),
+        )  # fmt: skip
 
 
 class AdwinWindow(NamedTuple):
@@ -76,7 +71,7 @@ class AdwinWindow(NamedTuple):
     variance: float  # sum of their squared deviations from the mean; river's `variance` is this sum too
 
 
-class AdwinBank(RowBank):
+class AdwinBank(ScanBank):
     """ADWIN for many series.
 
     An alarm's statistic is the difference in mean at the best cut and its threshold the epsilon of that cut; before and
@@ -113,17 +108,7 @@ class AdwinBank(RowBank):
             "bucket": (np.float64, (settings.levels - 1, 2, settings.max_buckets)),
         }
         super().__init__(layout, rows)
-
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = AdwinState(**self._store.arrays)
-        found = AlarmList()
-        past = AdwinState(**{name: np.empty_like(array[:1]) for name, array in self._store.arrays.items()})
-        at = advance(state, self._rules, rows, values, 0, past)
-        while at < len(rows):
-            found.append(at, int(rows[at]), _evidence(best_cut(past, self._rules)))
-            at = advance(state, self._rules, rows, values, at + 1, past)
-        return found.alarms()
+        self._past = AdwinState(**RowArrays(layout, 1).arrays)  # the window that alarmed, as it was before the cut
 
     def set_reference(self, row: int, values: F64) -> None:
         raise NotImplementedError("adwin compares a series with its own past and takes no reference")
@@ -136,8 +121,14 @@ class AdwinBank(RowBank):
         total, spread, width = alone.moments[0].tolist()
         return AdwinWindow(width, total, spread)
 
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(AdwinState(**self._store.arrays), self._rules, rows, values, start, self._past)
 
-def _evidence(best: Cut) -> Evidence:
+    def _evidence(self, row: int) -> Evidence:  # noqa: ARG002 -- the kernel has copied the window that alarmed
+        return _evidence_of(best_cut(self._past, self._rules))
+
+
+def _evidence_of(best: Cut) -> Evidence:
     """What the best cut has to say."""
     # Sums of values near the end of the doubles may be infinite; an alarm's numbers are finite.
     cut = Cut(*(min(max(x, -float_info.max), float_info.max) for x in best))

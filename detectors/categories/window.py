@@ -14,11 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
 from detectors.arrays.onset import newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import UNSEEN_CATEGORY, Alarms
+from detectors.base import UNSEEN_CATEGORY
 from detectors.categories.kernels import (
     DRIFTED,
     HEAD,
@@ -63,17 +64,12 @@ class CategoryWindowSettings:
     categories_max: int = 32
 
     def __post_init__(self) -> None:
-        bounds = {"window": (2, SIZE_MAX), "reference_size": (2, SIZE_MAX), "categories_max": (1, SLOTS_MAX)}
-        for name, (least, most) in bounds.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"category_window: {name} must lie between {least} and {most}, got {getattr(self, name)}"
-                )
-        if not 0.0 < self.alpha < 1.0:
-            raise ValueError(f"category_window: alpha must lie between 0 and 1, got {self.alpha}")
+        sizes = (2, SIZE_MAX)
+        require_between(self, "category_window", window=sizes, reference_size=sizes, categories_max=(1, SLOTS_MAX))
+        require_inside(self, "category_window", alpha=(0, 1))
 
 
-class CategoryWindowBank(RowBank):
+class CategoryWindowBank(ScanBank):
     """The categories of the last `window` values of each series against those of its reference.
 
     Values are ids of categories: whole numbers from 0 up. A series is given its reference by `set_reference`, else its
@@ -119,17 +115,6 @@ class CategoryWindowBank(RowBank):
             table_of_h(settings.window + settings.reference_size), _critical(slots, settings.alpha)
         )
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        require_categories("category_window", values)
-        state = CategoryState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = advance(state, self._rules, rows, values, at + 1)
-        return found.alarms()
-
     def set_reference(self, row: int, values: F64) -> None:
         """Compare a series with this sample of categories from now on; its window starts to fill anew.
 
@@ -155,8 +140,16 @@ class CategoryWindowBank(RowBank):
         """The decision as it stands: whether the window of a series differs from its reference now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: CategoryState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
+        rows, values = super()._checked(rows, values)
+        require_categories("category_window", values)
+        return rows, values
+
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(CategoryState(**self._store.arrays), self._rules, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = CategoryState(**self._store.arrays)
         size, window = int(state.head[row, SIZE]), self.settings.window
         statistic, critical = judged(state, self._rules, row)
         reference, current = state.reference[row].astype(np.int64), state.current[row].astype(np.int64)

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.bounds import require_between
 from detectors.arrays.growth import longer
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import I64
@@ -50,8 +51,7 @@ class AbsenceSettings:
     events_min: int = 100
 
     def __post_init__(self) -> None:
-        if not 10 <= self.events_min <= 1_000_000_000:
-            raise ValueError(f"events_min must lie between 10 and 1e9, not {self.events_min}")
+        require_between(self, events_min=(10, 1e9))
 
 
 class Seen(NamedTuple):

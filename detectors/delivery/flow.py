@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.bounds import require_between
 from detectors.arrays.types import I64
 from detectors.delivery.flow_kernels import (
     BEGAN_OFFSET,
@@ -78,13 +79,9 @@ class FlowSettings:
     factor: float = 2.0
 
     def __post_init__(self) -> None:
-        limits = {
-            "learn_s": (1.0, 1e9), "silence_min_s": (0.0, 1e9), "arl0": (1e3, 1e12), "window_s": (60.0, 1e8),
-            "factor": (1.1, 100.0),
-        }  # fmt: skip
-        for name, (least, most) in limits.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie between {least:g} and {most:g}, not {getattr(self, name)}")
+        require_between(
+            self, learn_s=(1, 1e9), silence_min_s=(0, 1e9), arl0=(1000, 1e12), window_s=(60, 1e8), factor=(1.1, 100)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
-from detectors.arrays.rows import RowBank
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.joint import kernels
 
 OVERSHOOT = 1.6  # what sums have beyond the threshold when they reach it, on average, as measured
@@ -46,12 +46,7 @@ class JointSettings:
     block: int = 24
 
     def __post_init__(self) -> None:
-        if not 1e4 <= self.arl0 <= 1e12:
-            raise ValueError(f"joint: arl0 must lie between 10,000 and 1e12, got {self.arl0}")
-        if not 2 <= self.columns <= 64:
-            raise ValueError(f"joint: columns must lie between 2 and 64, got {self.columns}")
-        if not 16 <= self.block <= 64:
-            raise ValueError(f"joint: block must lie between 16 and 64, got {self.block}")
+        require_between(self, "joint", arl0=(10_000, 1e12), columns=(2, 64), block=(16, 64))
 
 
 class Score(NamedTuple):
@@ -61,7 +56,7 @@ class Score(NamedTuple):
     is_spread: bool  # False: where its values lie; True: how far from the middle
 
 
-class JointBank(RowBank):
+class JointBank(ScanBank):
     """Drift of the dependence between columns, for many models.
 
     A value is a row of `columns` numbers; NaN and infinities are missing. Two columns are compared in the rows of a
@@ -108,7 +103,7 @@ class JointBank(RowBank):
         """Numbers in a row."""
         return self.settings.columns
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts rows, not time
+    def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         rows, values = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values, np.float64)
         self._store.check_rows(rows)
         if rows.ndim != 1 or values.shape != (len(rows), self.columns):
@@ -116,15 +111,10 @@ class JointBank(RowBank):
                 f"rows and values must be of one length, and values rows of {self.columns} columns; "
                 f"got {rows.shape} and {values.shape}"
             )
-        state = kernels.JointState(**self._store.arrays)
-        found = AlarmList()
-        at = kernels.advance(state, self._threshold, rows, values, 0)
-        while at < len(rows):
-            row = int(rows[at])
-            found.append(at, row, self._evidence(state, row))
-            self._begin_anew(state, row)
-            at = kernels.advance(state, self._threshold, rows, values, at + 1)
-        return found.alarms()
+        return rows, values
+
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return kernels.advance(self._state(), self._threshold, rows, values, start)
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these models gather no evidence at present, as they learn what is usual."""
@@ -136,15 +126,23 @@ class JointBank(RowBank):
         """None is taken: a sample of each column does not tell how they go together."""
         raise NotImplementedError("joint takes no reference: it compares a model's rows with its earlier ones")
 
-    def _begin_anew(self, state: kernels.JointState, row: int) -> None:
-        """After an alarm only what was learnt of the dependence of blocks stays, and that there was one."""
+    def _state(self) -> kernels.JointState:
+        return kernels.JointState(**self._store.arrays)
+
+    def _restart(self, state: kernels.JointState, row: int) -> None:
+        """After an alarm, the dependence between blocks and the number of alarms stay; all else is learned again."""
         alarms = state.head[row, kernels.ALARMS] + 1
         for array in (state.head, state.waiting, state.stats):
             array[row] = 0
         state.head[row, kernels.ALARMS] = alarms
 
-    def _evidence(self, state: kernels.JointState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come; every number is finite."""
+    def _evidence(self, row: int) -> Evidence:
+        state = self._state()
+        evidence = self._evidence_of(state, row)
+        self._restart(state, row)
+        return evidence
+
+    def _evidence_of(self, state: kernels.JointState, row: int) -> Evidence:
         stats = state.stats[row, : kernels.correlations(int(state.head[row, kernels.WIDTH]))].astype(np.float64)
         sums = stats[:, kernels.SUMS : kernels.AGED]
         weight = weights(int(state.head[row, kernels.WIDTH]))

@@ -18,12 +18,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
 from detectors.arrays.onset import median, newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.ks.critical import KsScale, scale_of
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
@@ -53,7 +52,7 @@ def ks_bank(settings: KsWindowSettings, rows: int) -> KsWindowBank | KsSlidingBa
     return KsSlidingBank(settings, rows) if settings.sliding else KsWindowBank(settings, rows)
 
 
-class KsSlidingBank(RowBank):
+class KsSlidingBank(ScanBank):
     """The last `window` values of each series against the `reference` values before them.
 
     This is `ks_window` with `sliding=True`.
@@ -85,17 +84,6 @@ class KsSlidingBank(RowBank):
         super().__init__(layout, rows)
         self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = SlidingState(**self._store.arrays)
-        window = self.settings.window
-        found = AlarmList()
-        at = _advance(state, window, self._scale, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = _advance(state, window, self._scale, rows, values, at + 1)
-        return found.alarms()
-
     def set_reference(self, row: int, values: F64) -> None:
         raise NotImplementedError("ks_window with sliding=True compares a series with its own past: no reference")
 
@@ -103,8 +91,11 @@ class KsSlidingBank(RowBank):
         """The decision as it stands: whether the two windows of a series differ now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: SlidingState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(SlidingState(**self._store.arrays), self.settings.window, self._scale, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = SlidingState(**self._store.arrays)
         reference, window = self.settings.reference_size, self.settings.window
         distance, value, below = _widest(state, window, self._scale, row)
         values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
@@ -124,7 +115,7 @@ class KsSlidingBank(RowBank):
 
 
 @kernel
-def _advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
+def advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
     """Feed values from `start` on; stops where a decision becomes drift.
 
     Returns its index, or the number of values.

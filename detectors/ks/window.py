@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
 from detectors.arrays.onset import median, newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.ks.critical import scale_of
 from detectors.ks.kernels import (
     DRIFTED,
@@ -58,14 +58,11 @@ class KsWindowSettings:
     sliding: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("window", "reference_size"):
-            if not 2 <= getattr(self, name) <= SIZE_MAX:
-                raise ValueError(f"ks_window: {name} must lie between 2 and {SIZE_MAX}, got {getattr(self, name)}")
-        if not 0.0 < self.alpha < 1.0:
-            raise ValueError(f"ks_window: alpha must lie between 0 and 1, got {self.alpha}")
+        require_between(self, "ks_window", window=(2, SIZE_MAX), reference_size=(2, SIZE_MAX))
+        require_inside(self, "ks_window", alpha=(0, 1))
 
 
-class KsWindowBank(RowBank):
+class KsWindowBank(ScanBank):
     """The last `window` values of each series against its reference.
 
     A series is given its reference by `set_reference`, else its first `reference` values are taken; then the window
@@ -108,16 +105,6 @@ class KsWindowBank(RowBank):
         self._rules = KsRules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
         self._know_scale(settings.reference_size)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = KsState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = advance(state, self._rules, rows, values, at + 1)
-        return found.alarms()
-
     def set_reference(self, row: int, values: F64) -> None:
         """Compare a series with this sample from now on; its window starts to fill anew.
 
@@ -143,8 +130,11 @@ class KsWindowBank(RowBank):
         """The decision as it stands: whether the window of a series differs from its reference now."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: KsState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(KsState(**self._store.arrays), self._rules, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = KsState(**self._store.arrays)
         size = int(state.head[row, SIZE])
         critical, unit, _, _ = self._rules.scales[size].tolist()
         distance, rank, kind = widest(state, self._rules, row)

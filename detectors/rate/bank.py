@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between
 from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import scan
 from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, Alarms
 from detectors.rate.kernels import (
@@ -59,12 +62,7 @@ class RateSettings:
     arl0: float = 1e9
 
     def __post_init__(self) -> None:
-        if not 10 <= self.usual_size <= SIZE_MAX:
-            raise ValueError(f"rate: usual_size must lie between 10 and {SIZE_MAX}, got {self.usual_size}")
-        if not 0.0001 <= self.tolerance <= 0.5:
-            raise ValueError(f"rate: tolerance must lie between 0.0001 and 0.5, got {self.tolerance}")
-        if not 1e5 <= self.arl0 <= 1e15:
-            raise ValueError(f"rate: arl0 must lie between 1e5 and 1e15, got {self.arl0}")
+        require_between(self, "rate", usual_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(100_000, 1e15))
 
 
 class RateBank(RowBank):
@@ -110,11 +108,11 @@ class RateBank(RowBank):
         super().__init__(layout, rows)
         self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts values, not time
         rows, values = self._store.checked(rows, values)
         if len(values) and not ((values == 0.0) | (values == 1.0)).all():
             raise ValueError("rate takes marks: every value must be 0 or 1")
-        return self._fed(rows, values, np.full(len(rows), -1, np.int64))
+        return self._scan(rows, values, np.full(len(rows), -1, np.int64))
 
     def update_ones(self, rows: I64, numbers: I64) -> Alarms:
         """Feed the ones alone: value `numbers[i]` of series `rows[i]`, counted from 0, is a one, those between are not.
@@ -122,7 +120,7 @@ class RateBank(RowBank):
         Numbers of a series must increase. Gives the alarms of `update`; at and order are those of the ones.
         """
         rows, values = self._store.checked(rows, np.ones(len(rows)))
-        return self._fed(rows, values, np.ascontiguousarray(numbers, np.int64))
+        return self._scan(rows, values, np.ascontiguousarray(numbers, np.int64))
 
     def set_reference(self, row: int, values: F64) -> None:
         """Hold a sample of marks for what is usual; the series begins anew. ValueError if it is none."""
@@ -150,16 +148,15 @@ class RateBank(RowBank):
         restart(state, row, number)
         state.facts[row, GIVEN], state.facts[row, GIVEN_ONES] = size, ones
 
-    def _fed(self, rows: I64, values: F64, numbers: I64) -> Alarms:
+    def _scan(self, rows: I64, values: F64, numbers: I64) -> Alarms:
         state = RateState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, numbers, 0)
-        while at < len(rows):
-            row = int(rows[at])
-            found.append(at, row, rise_of(state, row, self.settings.arl0))
-            restart(state, row, int(state.head[row, TOTAL]))
-            at = advance(state, self._rules, rows, values, numbers, at + 1)
-        return found.alarms()
+        return scan(rows, partial(advance, state, self._rules, rows, values, numbers), self._evidence)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = RateState(**self._store.arrays)
+        evidence = rise_of(state, row, self.settings.arl0)
+        restart(state, row, int(state.head[row, TOTAL]))
+        return evidence
 
 
 def rise_of(state: RateState, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:

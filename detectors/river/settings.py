@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from detectors.arrays.bounds import require_inside
+
 SIZE_MAX = 1 << 16  # values a window may hold
 COUNT_MAX = 1 << 30
 SEED_MAX = (1 << 63) - 1
@@ -55,7 +57,7 @@ class KswinSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _probability(self, "kswin", "alpha")
+        require_inside(self, "kswin", alpha=(0, 1))
         _whole(self, "kswin", "window_size", 2, SIZE_MAX)
         _whole(self, "kswin", "stat_size", 1, self.window_size // 2)
         _whole(self, "kswin", "seed", 0, SEED_MAX)
@@ -114,7 +116,7 @@ class FhddmSettings:
 
     def __post_init__(self) -> None:
         _whole(self, "fhddm", "sliding_window_size", 1, SIZE_MAX)
-        _probability(self, "fhddm", "confidence_level")
+        require_inside(self, "fhddm", confidence_level=(0, 1))
         if self.short_window_size is not None:
             _whole(self, "fhddm", "short_window_size", 1, self.sliding_window_size)
 
@@ -133,8 +135,8 @@ class HddmASettings:
     two_sided_test: bool = False
 
     def __post_init__(self) -> None:
-        _probability(self, "hddm_a", "drift_confidence")
-        _probability(self, "hddm_a", "warning_confidence")
+        require_inside(self, "hddm_a", drift_confidence=(0, 1))
+        require_inside(self, "hddm_a", warning_confidence=(0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,8 @@ class HddmWSettings:
     two_sided_test: bool = False
 
     def __post_init__(self) -> None:
-        _probability(self, "hddm_w", "drift_confidence")
-        _probability(self, "hddm_w", "warning_confidence")
+        require_inside(self, "hddm_w", drift_confidence=(0, 1))
+        require_inside(self, "hddm_w", warning_confidence=(0, 1))
         _require(0.0 < self.lambda_val <= 1.0, self, "hddm_w", "lambda_val", "lie above 0 and not above 1")
 
 
@@ -163,10 +165,6 @@ def _whole(settings: Any, detector: str, name: str, least: int, most: int) -> No
     _require(
         value == int(value) and least <= value <= most, settings, detector, name, f"lie between {least} and {most}"
     )
-
-
-def _probability(settings: Any, detector: str, name: str) -> None:
-    _require(0.0 < getattr(settings, name) < 1.0, settings, detector, name, "lie between 0 and 1")
 
 
 def _require(kept: bool, settings: Any, detector: str, name: str, rule: str) -> None:
