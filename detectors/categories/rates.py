@@ -1,7 +1,7 @@
-"""Categories, counted: whether one has become more frequent in a series, with a stated false-alarm rate.
+"""Category rates: whether one category has become more frequent in a series, with a stated false-alarm rate.
 
-Each category is a stream of zeros and ones beside the others, judged by the counting test of `rate.py`. Shares add up
-to 1, so whatever changes them makes at least one category more frequent, be it one that never came before.
+Each category is a stream of zeros and ones beside the others, judged by the counting test of `detectors/rate`. Shares
+add up to 1, so every change of them makes at least one category more frequent; it may be one that is new.
 """
 
 from __future__ import annotations

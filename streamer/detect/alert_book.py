@@ -135,7 +135,7 @@ class AlertBook:
 
     def _alert(self, stretch: Stretch, alarm: Alarm) -> Alert:
         at = _place(stretch, alarm.event)
-        began = alarm.began or self._marks.place(alarm.subject, alarm.onset)
+        began = alarm.began or self._marks.locate(alarm.subject, alarm.onset)
         onset = _place_of(began, alarm.topic, stretch.partition)
         return Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
 
@@ -207,7 +207,9 @@ class AlertBook:
 
     def _mark(self, stretch: Stretch, start: int, end: int) -> int:
         part = slice(start, end)
-        self._marks.mark(stretch.subject[part], stretch.number[part], stretch.offset[part], stretch.event_time_ms[part])
+        self._marks.record(
+            stretch.subject[part], stretch.number[part], stretch.offset[part], stretch.event_time_ms[part]
+        )
         return end
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.growth import longer
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.types import I64
 from detectors.series.table import SeriesTable
 from streamer.detect.lives import Lives
@@ -168,7 +168,7 @@ class LastSeen:
         self._said[: len(state)], self._came[: len(state)] = state.T
 
     def _hold(self, n: int) -> None:
-        self._said, self._came = longer(self._said, n, NEVER), longer(self._came, n, NEVER)
+        self._said, self._came = ensure_length(self._said, n, NEVER), ensure_length(self._came, n, NEVER)
 
 
 def middle(times: I64) -> int:

@@ -63,7 +63,7 @@ def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColum
             values=0 if facts.kind is None else facts.counts[facts.kind],
             missing=facts.counts[ValueKind.MISSING],
             faults=facts.counts[ValueKind.MISFIT],
-            last_event_time=time_of(fold.marks.place(subject, facts.last).event_time_ms),
+            last_event_time=time_of(fold.marks.locate(subject, facts.last).event_time_ms),
             states=tuple(_states(facts, banks, events, reference)),
         )
     for subject in fold.subjects.of_model(model):

@@ -33,7 +33,7 @@ class Lives:
         """Those of a batch whose events come from the topics of these ranks; each is counted."""
         segment = segments.of(batch, tally) if segments else None
         subject = subjects.of(batch, rank, segment)
-        return cls(subject, marks.number(subject.ravel()).reshape(subject.shape))
+        return cls(subject, marks.count(subject.ravel()).reshape(subject.shape))
 
     @property
     def whole(self) -> tuple[I64, I64]:

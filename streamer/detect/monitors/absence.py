@@ -39,11 +39,11 @@ class AbsenceMonitor:
         """The alarms of a batch, in order of events."""
         if not self._is_on:
             return []
-        self._absences.meet(self._table.keys(slice(len(self._absences), None))[0])
+        self._absences.add(self._table.keys(slice(len(self._absences), None))[0])
         series = arrived.routed.series
         mine = np.flatnonzero(series >= 0)
         mine = mine[~self._is_of_labels(self._table.keys(series[mine])[1])]
-        found = self._absences.fold(
+        found = self._absences.update(
             Seen(arrived.event[mine], series[mine], arrived.life[mine]), lives.subject, lives.number
         )
         tally["alarms", ABSENCE] += len(found.event)

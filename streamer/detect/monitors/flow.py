@@ -58,13 +58,13 @@ class FlowMonitor:
         is_label = (batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
         clock = rank << 1 | is_label
         key = batch.model.astype(np.int64) << (RANK_BITS + 1) | clock
-        events = Events(self._ids.lookup(key), clock, batch.event_time_ms, batch.offset, batch.version)
-        found = self._flows.fold(events, len(self._ids))
+        events = Events(self._ids.add(key), clock, batch.event_time_ms, batch.offset, batch.version)
+        found = self._flows.update(events, len(self._ids))
         met = self._met(batch, errors)
         is_made = (batch.kind & EventKind.PREDICTION != 0) & (batch.prediction.view(np.int64) != QUIET_NAN)
         made = np.flatnonzero(is_made & ((batch.join_id != 0) | (batch.kind & EventKind.LABEL != 0)))
         of = Counted(made, events.flow[made], clock[made], batch.event_time_ms[made])
-        fallen = self._shares.fold(of, batch.offset[made], met, self._flows.windows, len(self._ids))
+        fallen = self._shares.update(of, batch.offset[made], met, self._flows.windows, len(self._ids))
         tally["alarms", FLOW] += len(found) + len(fallen)
         return [self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen]
 

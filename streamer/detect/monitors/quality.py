@@ -100,7 +100,7 @@ class QualityMonitor:
         if self._bank is None or not len(faults.fault):
             return []
         known = len(self._rows)
-        rows = self._rows.lookup(faults.series << FAULT_BITS | faults.fault)
+        rows = self._rows.add(faults.series << FAULT_BITS | faults.fault)
         if (rows == NO_ROW).any():
             faults, rows = faults.only(rows != NO_ROW), rows[rows != NO_ROW]
         self._bank.grow(len(self._rows))
@@ -155,7 +155,7 @@ class QualityMonitor:
         )  # else what is usual was learnt anew
         digest = reference.digest if reference and is_trained else ""
         facts = facts_of(alarms, k, key, RATE, RateBank.effect_unit, digest, NO_NAMES, kind)
-        seen, life, first = int(faults.number[at]) + 1, int(faults.life[at]), self._table.first_of(series)
+        seen, life, first = int(faults.number[at]) + 1, int(faults.life[at]), self._table.first_event_of(series)
         ago = (int(alarms.onset_ago[k]) * (life - first + 1) + seen // 2) // seen  # as events may lack the column
         topic = self._subjects.topic_of(subject)
         return Alarm(int(faults.event[at]), (row, RATE), subject, topic, max(life - ago, 0), facts, becomes_ready=False)

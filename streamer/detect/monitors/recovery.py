@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
 from detectors.base import Alarms
-from detectors.recovery.history_sample import Earlier
+from detectors.recovery.history_sample import HistorySample
 from detectors.recovery.judge import RecoveryJudge, categories_before, numbers_before
 from detectors.series.table import SeriesTable, ValueKind
 from retrain.messages.shift import strength_of
@@ -35,7 +35,7 @@ class RecoveryMonitor:
     def __init__(self, panel: DetectorSet, trained: ReferenceLookup, subjects: Subjects, table: SeriesTable) -> None:
         self._panel = panel
         self._trained, self._subjects, self._table = trained, subjects, table
-        self._earlier = Earlier()
+        self._earlier = HistorySample()
         self._judge = RecoveryJudge()
 
     def fold(
@@ -55,7 +55,7 @@ class RecoveryMonitor:
         is_ours = self._judge.watched(values.row)
         if raised:
             is_ours |= np.isin(values.row, np.unique([int(alarms.row[k]) for _, _, k, alarms in raised]))
-        self._earlier.keep(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
+        self._earlier.add(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
         ours = np.flatnonzero(is_ours)
         start = 0
         watches: dict[str, Watches] = {name: [None] * len(alarms) for name, alarms in found}
@@ -79,25 +79,25 @@ class RecoveryMonitor:
         if not len(part):
             return []
         row, value = values.row[part], values.value[part]
-        self._earlier.keep(row, value, numbers[part])
+        self._earlier.add(row, value, numbers[part])
         takes = self._panel.takes
         return [
-            Verdict(int(values.event[part[one.at]]), (takes, one.row), one.why, one.distance, one.far)
-            for one in self._judge.feed(row, value)
+            Verdict(int(values.event[part[one.at]]), (takes, one.row), one.verdict, one.distance, one.distance_max)
+            for one in self._judge.update(row, value)
         ]
 
     def _begin(self, detector: str, alarms: Alarms, k: int, number: int) -> Watching:
         """Watch the row of an alarm at this number of its life, if it is not watched already and enough is known."""
         row, takes, kind = int(alarms.row[k]), self._panel.takes, self._panel.kind
         if row in self._judge:
-            self._judge.ask(row)
+            self._judge.reassess(row)
             is_category = kind is ValueKind.CATEGORY
             after, category = float(alarms.after[k]), float(alarms.category[k])
             return RowWatch((takes, row), is_category and self._judge.is_known(row, category, after))
         before = self._trained.sample(kind, self._subjects.name_of(*self._table.subject_and_column(row, kind)))
         if before is None:
             onset = number - max(int(alarms.onset_ago[k]), 0)
-            before = self._earlier.between(row, number, self._judge.since(row), onset)
+            before = self._earlier.between(row, number, self._judge.baseline_since(row), onset)
             if len(before) < BEFORE_MIN:  # what became the usual last is too young: then all that was before
                 before = self._earlier.between(row, number, 0, onset)
         if len(before) < BEFORE_MIN:

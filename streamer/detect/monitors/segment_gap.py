@@ -36,8 +36,8 @@ class SegmentGapMonitor:
 
     def alarms(self, values: Compared, tally: Counter[tuple[str, ...]]) -> list[Alarm]:
         """The alarms that come of a batch's values, in order of events."""
-        rows = self._rows.lookup(values.segment << 1 | values.column)
-        groups = self._groups.lookup(values.subject << 1 | values.column)
+        rows = self._rows.add(values.segment << 1 | values.column)
+        groups = self._groups.add(values.subject << 1 | values.column)
         known = (rows != UNSEEN) & (groups != UNSEEN)
         values, rows, groups = values.only(known), rows[known], groups[known]
         new = [self._rules(row) for row in range(self._bank.rows, len(self._rows))]
