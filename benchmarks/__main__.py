@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks import banks, replay, waiting_labels
+from benchmarks.throughput import banks, replay, waiting_labels
 
 TWO = "adwin and ks_window on every column"
 WATCHED = {

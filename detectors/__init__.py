@@ -6,8 +6,13 @@
     if d.update(x):
         print(d.onset, d.effect)
 
-`base.py` says what a detector is, `registry.py` which there are. Importing this package is cheap; numba comes with the
-first detector made.
+Public: `detector` and `SingleDetector` (one series), `base` (the interface of a bank), `registry` (the table of
+detectors), `checks` (what a bank must pass), `plugins` (detectors of other packages), `reference` (training samples).
+
+Rooms: `shiryaev_roberts`, `rate` and `categories` run by default; `adwin`, `ks`, `joint` and `river` where a
+configuration names them. `delivery` and `segment_gap.py` detect more than drift of one column, `recovery` ends alerts.
+`series` numbers series and locates their events. `arrays` holds what all of them share: storage, kernels, the loop of
+`update`. Importing this package is cheap; the first detector imports numba.
 """
 
 from __future__ import annotations

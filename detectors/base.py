@@ -1,11 +1,11 @@
-"""What a detector is: numbers in, alarms out.
+"""The interface of a detector: numbers in, alarms out.
 
-One *bank* holds one detector for many series, as arrays: row `i` of every array is series `i`. `update` takes a stretch
-of values in order, each with the row it belongs to, and returns the alarms of that stretch. Nothing here knows of
-models, topics or clocks; time, where a detector wants it, arrives as data.
+One *bank* runs one detector for many series. Its state is arrays: row `i` of every array is series `i`. `update` takes
+a stretch of values in order, each with its row, and returns the alarms of that stretch. A bank knows no models, topics
+or clocks; time arrives as data.
 
-The promise every bank keeps, and `detectors/checks.py` tests: cutting a stretch anywhere and calling `update` twice
-gives the same alarms and the same state, bit for bit; one row never influences another; `dump` and `load` lose nothing.
+Every bank keeps three promises, which `detectors/checks.py` tests. Cutting a stretch anywhere gives the same alarms and
+the same state, bit for bit. One row never influences another. `dump` and `load` lose nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 NO_CATEGORY = -1  # `Alarms.category` of a bank that takes numbers
-UNSEEN_CATEGORY = -2  # stands for all categories that a bank doesn't tell apart
+UNSEEN_CATEGORY = -2  # all categories that a bank counts as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Alarms:
     row: I64  # the series
     statistic: F64  # the test's statistic at the alarm ...
     threshold: F64  # ... and the value it had to reach
-    effect: F64  # how much moved, in the bank's `effect_unit`; never negative
+    effect: F64  # size of the change, in the bank's `effect_unit`; never negative
     before: F64  # location of the old regime, in the column's units; the share of `category` where there is one
     after: F64  # the same of the new regime
     onset_ago: I64  # the change began this many events of the series before `at` (0: at it); -1 unknown
-    n_reference: I64  # values that stand for the old regime
-    n_current: I64  # values that stand for the new regime
-    category: I64  # whose share `before` and `after` are; NO_CATEGORY: they are numbers; of rows, see `joint.moved`
+    n_reference: I64  # values of the old regime
+    n_current: I64  # values of the new regime
+    category: I64  # whose share `before` and `after` are; NO_CATEGORY: they are numbers; of rows: `joint.bank.moved`
 
     def __len__(self) -> int:
         return len(self.at)
@@ -56,10 +56,10 @@ class Bank(Protocol):
     # "ks_distance", "tv_distance", "rate" (a difference of rates; all 0 to 1), "correlation" (a difference, 0 to 2), or
     # "sd" (standard deviations of before)
     effect_unit: ClassVar[str]
-    # what values are: "numbers", "categories" (ids of theirs, whole numbers from 0), "marks" (0 or 1), or "rows" (of as
-    # many numbers as the bank has `columns`, in which NaN and infinities are missing values)
+    # the values of the bank: "numbers", "categories" (their ids, whole numbers from 0), "marks" (0 or 1), or "rows" (of
+    # `columns` numbers each, in which NaN and infinities are missing values)
     takes: ClassVar[str]
-    takes_reference: ClassVar[bool]  # whether `set_reference` is of any use
+    takes_reference: ClassVar[bool]  # whether `set_reference` works
 
     @property
     def rows(self) -> int:
@@ -67,7 +67,10 @@ class Bank(Protocol):
         ...
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:
-        """Feed `values[i]` to series `rows[i]`, in order. Values must be finite; a row may come many times."""
+        """The alarms of these values [n] of series `rows` [n], at these times [n] in ms, in order.
+
+        Values must be finite, except in rows of columns. A row may occur many times.
+        """
         ...
 
     def grow(self, rows: int) -> None:
@@ -75,11 +78,11 @@ class Bank(Protocol):
         ...
 
     def reset(self, rows: I64) -> None:
-        """Make these series fresh again, as if nothing had been seen."""
+        """Make these series fresh again."""
         ...
 
     def set_reference(self, row: int, values: F64) -> None:
-        """Compare series `row` with this sample of its training data from now on (banks that take a reference)."""
+        """Compare series `row` with this sample of its training data [n] from now on, if the bank takes a reference."""
         ...
 
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
@@ -87,20 +90,20 @@ class Bank(Protocol):
         ...
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """The inverse of `dump`; the bank must already have grown to hold the rows."""
+        """The inverse of `dump`; the bank must already hold the rows."""
         ...
 
 
 class SharingBank(Bank, Protocol):
-    """A bank that keeps an asked rate of false alarms, which the columns of a model share."""
+    """A bank whose rate of false alarms is set, and shared by the columns of a model."""
 
     shares_rate: ClassVar[bool]  # true
 
     def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
-        """The same; `columns` of its model share the rate with a value's series, which without it has it alone."""
+        """The same; `columns` [n]: how many columns share the rate of a value's series, by default 1."""
         ...
 
 
 def shares_rate(bank: Bank) -> TypeGuard[SharingBank]:
-    """Whether it is such a bank."""
+    """Whether the bank is a `SharingBank`."""
     return getattr(bank, "shares_rate", False)

@@ -1,4 +1,4 @@
-"""What the checks feed a bank: values of several rows in irregular turns, over two months."""
+"""The streams of the checks: values of several rows in irregular turns, over two months."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from detectors.arrays.types import F64, I64
 from detectors.base import Alarms, Bank
 
 ROWS = 5
-VALUES = 2500  # per row: enough for the default windows to fill and for the change in the middle to be seen
+VALUES = 2500  # a row: enough to fill the default windows and to detect the change in the middle
 APART_MS = 7 * 60_000  # of the values of all rows together; those of a row are half an hour apart, over two months
 MONDAY_MS = 1_767_571_200_000
 
 
 def streams() -> tuple[I64, F64]:
-    """Rows in irregular turns: two that jump, one that widens, one that stays, one of small whole numbers that
-    jumps.
+    """Rows [n] and values [n] in irregular turns: two rows shift, one widens, one is stable, and one of small whole
+    numbers shifts.
     """
     random = np.random.default_rng(1)
     later = np.arange(VALUES) >= VALUES // 2
@@ -32,16 +32,17 @@ def streams() -> tuple[I64, F64]:
 
 
 def feed(bank: Bank, rows: I64, values: F64, at: int | I64 = 0) -> Alarms:
-    """Feed these values of the stream, of which the first is its value `at`; or each is, where they are not in turn."""
+    """The alarms of these values of the stream; `at` is the index of the first there, or the index of each."""
     place = np.arange(len(rows)) + at if isinstance(at, int) else at
     return bank.update(rows, as_taken(bank, values, place), MONDAY_MS + APART_MS * place)
 
 
 def as_taken(bank: Bank, values: F64, place: I64 | None = None) -> F64:
-    """Numbers as they are; cut into 17 classes for a bank of categories; for one of marks, those above one half are.
+    """The values in the form that the bank takes.
 
-    For a bank of rows of columns, noise that hangs on the value's place is one column, another the same turned round
-    where the value is not above one half, the third is the value, and all others are missing.
+    Numbers stay; categories are 17 classes of them; marks are 1 above one half. A row of columns holds three: noise
+    that depends on the value's place, the same noise with its sign changed where the value is at most one half, and the
+    value. All other columns are missing.
     """
     if bank.takes == "rows":
         noise = np.random.default_rng(7).normal(size=ROWS * VALUES)[place]

@@ -1,4 +1,4 @@
-"""What every bank must hold to; anybody who writes a detector can run it on theirs.
+"""The checks that every bank must pass. Authors of detectors can run them on their own.
 
     from detectors.checks import CHECKS
 
@@ -6,7 +6,7 @@
     def test_my_bank(check):
         check(lambda rows: MyBank(MySettings(), rows))
 
-A check takes a function that makes a fresh bank of so many rows, and raises `CheckError` with a sentence.
+A check takes a function that makes a fresh bank of so many rows. It raises `CheckError` with a sentence.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ Check = Callable[[MakeBank], None]
 
 
 class CheckError(AssertionError):
-    """A bank broke a promise; the sentence says which."""
+    """A bank broke a promise, which the sentence names."""
 
 
 def yield_checks(name: str, **options: Any) -> Iterator[Callable[[], None]]:
-    """The checks of the named detector, its settings the defaults but for the options, ready to be called."""
+    """The checks of the named detector, with its default settings except for the options, ready to be called."""
     settings = settings_of(name, **options)
     for check in CHECKS:
         yield partial(check, lambda rows: bank(name, settings, rows))
 
 
 def check_alarms(make: MakeBank) -> None:
-    """A plain jump is seen, and what an alarm says is in range and exactly sized."""
+    """A large shift raises an alarm, and the fields of alarms are in range and of one length."""
     rows, values = streams()
     alarms = feed(make(ROWS), rows, values)
-    _require(len(alarms) > 0, "a jump by 3 standard deviations in a row of 2,500 values went unseen")
+    _require(len(alarms) > 0, "a shift by 3 standard deviations in a row of 2,500 values raised no alarm")
     for field in fields(Alarms):
         column = getattr(alarms, field.name)
-        _require(column.shape == (len(alarms.at),), f"alarms.{field.name} is not one entry an alarm")
+        _require(column.shape == (len(alarms.at),), f"alarms.{field.name} does not have one entry an alarm")
         _require(bool(np.isfinite(column).all()), f"alarms.{field.name} is not finite")
     _require(bool((np.diff(alarms.at) >= 0).all()), "alarms are not in order")
-    _require(bool((rows[alarms.at] == alarms.row).all()), "an alarm names a row that its value doesn't belong to")
+    _require(bool((rows[alarms.at] == alarms.row).all()), "an alarm names another row than that of its value")
     _require(bool((alarms.statistic >= alarms.threshold).all()), "a statistic lies below its threshold")
     _require(bool((alarms.effect >= 0).all()), "an effect is negative")
     seen = np.array([np.count_nonzero(rows[: at + 1] == row) for at, row in zip(alarms.at, alarms.row, strict=True)])
@@ -59,7 +59,7 @@ def check_alarms(make: MakeBank) -> None:
 
 
 def check_split(make: MakeBank) -> None:
-    """Cutting a stretch anywhere changes neither alarms nor state, not by a bit."""
+    """Cutting a stretch anywhere changes neither alarms nor state, bit for bit."""
     rows, values = streams()
     whole = make(ROWS)
     expected = feed(whole, rows, values)
@@ -73,7 +73,7 @@ def check_split(make: MakeBank) -> None:
 
 
 def check_snapshot(make: MakeBank) -> None:
-    """A bank made from a dump goes on as if there had been no stop; also when rows are dumped in slices."""
+    """A bank that loads a dump continues as if there had been no stop, also when rows are dumped in slices."""
     rows, values = streams()
     expected = feed(make(ROWS), rows, values)
     for stop in (1, 777, len(rows) // 2 + 13):
@@ -90,7 +90,7 @@ def check_snapshot(make: MakeBank) -> None:
 
 
 def check_dump(make: MakeBank) -> None:
-    """A dump is a copy: numeric arrays with one entry a row, which later values leave alone."""
+    """A dump is a copy: numeric arrays with one entry a row, which later values do not change."""
     rows, values = streams()
     bank = make(ROWS)
     feed(bank, rows[:3000], values[:3000])
@@ -104,7 +104,7 @@ def check_dump(make: MakeBank) -> None:
 
 
 def check_rows(make: MakeBank) -> None:
-    """One row never influences another: each, fed alone, gives its own alarms and state."""
+    """One row never influences another: each row alone gives the same alarms and state."""
     rows, values = streams()
     together = make(ROWS)
     alarms = feed(together, rows, values)
@@ -118,7 +118,7 @@ def check_rows(make: MakeBank) -> None:
 
 
 def check_growth(make: MakeBank) -> None:
-    """Rows that come later are fresh, and those already there don't notice."""
+    """Rows that are added later are fresh, and do not change those already there."""
     rows, values = streams()
     begins = np.arange(ROWS) * (VALUES // 3)
     turn = np.empty(len(rows), np.int64)
@@ -138,13 +138,13 @@ def check_growth(make: MakeBank) -> None:
         parts.append(replace(part, at=part.at + begin))
     _require(growing.rows == ROWS, f"a bank grown to {ROWS} rows says it holds {growing.rows}")
     growing.grow(1)
-    _require(growing.rows == ROWS, "asking a bank to hold fewer rows made it lose some")
+    _require(growing.rows == ROWS, "growing a bank to fewer rows removed some")
     _same_alarms(_joined(parts), expected, "growth")
     _same_state(growing.dump(slice(0, ROWS)), whole.dump(slice(0, ROWS)), "growth")
 
 
 def check_reset(make: MakeBank) -> None:
-    """A row that was reset is as fresh as in a new bank; the others go on."""
+    """A row that was reset equals one of a new bank; the others stay as they are."""
     rows, values = streams()
     bank = make(ROWS)
     feed(bank, rows, values)
@@ -158,27 +158,25 @@ def check_reset(make: MakeBank) -> None:
 
 
 def check_constant(make: MakeBank) -> None:
-    """A series that never changes never alarms, whatever its value; not even a value of 0.1, which binary can't
-    hold.
-    """
+    """A constant series never alarms, whatever its value, also 0.1, which has no exact binary form."""
     for value in (0.0, -0.0, 1.0, 0.1, -7e9, 1e300, 1e-300):
         found = feed(make(1), np.zeros(VALUES, np.int64), np.full(VALUES, value))
-        _require(len(found) == 0, f"a series of nothing but {value} raised {len(found)} alarms")
+        _require(len(found) == 0, f"a constant series of {value} raised {len(found)} alarms")
 
 
 def check_ties(make: MakeBank) -> None:
-    """Coin flips raise no alarm; coins that become another coin do."""
+    """Coin flips raise no alarm until their probability changes."""
     random = np.random.default_rng(4)
     fair = (random.random(VALUES) < 0.5).astype(np.float64)
     loaded = (random.random(VALUES) < 0.95).astype(np.float64)
     rows = np.zeros(VALUES, np.int64)
     bank = make(1)
     _require(len(feed(bank, rows, fair)) == 0, "fair coin flips raised an alarm")
-    _require(len(feed(bank, rows, loaded)) > 0, "coin flips went from 50 % to 95 % unseen")
+    _require(len(feed(bank, rows, loaded)) > 0, "coin flips that went from 50 % to 95 % raised no alarm")
 
 
 def check_magnitudes(make: MakeBank) -> None:
-    """The largest and the smallest numbers neither crash a bank nor leave anything in an alarm that is not finite."""
+    """The largest and the smallest numbers neither crash a bank nor make a field of an alarm infinite."""
     random = np.random.default_rng(5)
     rows = np.zeros(VALUES, np.int64)
     for scale in (1e300, 1e150, 1e-150, 1e-300, 5e-324):
@@ -192,9 +190,7 @@ def check_magnitudes(make: MakeBank) -> None:
 
 
 def check_determinism(make: MakeBank) -> None:
-    """The same values give the same alarms and state, also in a bank that has seen, and been reset of, something
-    else.
-    """
+    """The same values give the same alarms and state, also in a bank that was reset after other values."""
     rows, values = streams()
     one, other = make(ROWS), make(ROWS)
     feed(other, rows[:4000], -values[:4000])
@@ -204,7 +200,7 @@ def check_determinism(make: MakeBank) -> None:
 
 
 def check_reference(make: MakeBank) -> None:
-    """A row given a reference is judged against it, whatever its own first values were; the others are not touched."""
+    """A row with a reference is compared with it, not with its own first values; other rows do not change."""
     if not make(0).takes_reference:
         return
     random = np.random.default_rng(6)
@@ -219,7 +215,7 @@ def check_reference(make: MakeBank) -> None:
         resumed.load(slice(0, 2), bank.dump(slice(0, 2)))
         rest = feed(bank, rows[half:], values[half:], half)
         _require(0 in begun.row or 0 in rest.row, f"values far off a reference of {size} raised no alarm")
-        _require(1 not in begun.row and 1 not in rest.row, "the reference of one row was held against another")
+        _require(1 not in begun.row and 1 not in rest.row, "the reference of one row was used for another")
         _same_alarms(feed(resumed, rows[half:], values[half:], half), rest, f"a stop with a reference of {size}")
 
 
@@ -275,6 +271,6 @@ def _same_bits(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _require(kept: bool, sentence: str) -> None:
-    if not kept:
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
         raise CheckError(sentence)

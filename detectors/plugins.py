@@ -3,8 +3,8 @@
     [project.entry-points."driftline.detectors"]
     my_detector = "my_package.my_detector:DETECTOR"
 
-where `DETECTOR` is a `detectors.registry.Detector`, made of the settings and the bank. It can then be named as any of
-ours can, and runs where a configuration names it. What can't be loaded harms nobody until it is named.
+`DETECTOR` is a `detectors.registry.Detector` with the settings class and the bank class. A configuration names it like
+a detector of this package. A plug-in that cannot be loaded is an error only where it is named.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Kind = TypeVar("Kind")
 
 
 def load_plugins(kind: type[Kind], taken: Collection[str]) -> tuple[dict[str, Kind], dict[str, str]]:
-    """What the entry points give, by name and in order of names; and of those that can't be used, a sentence.
+    """The objects of all entry points by name, in order of names; and a sentence by name of those that are unusable.
 
-    They must give a `kind`, under a name that is not `taken`.
+    An entry point is usable if it is a `kind`, under a name that is not `taken`.
     """
     found: dict[str, Kind] = {}
     problems: dict[str, str] = {}
@@ -35,9 +35,9 @@ def load_plugins(kind: type[Kind], taken: Collection[str]) -> tuple[dict[str, Ki
 
 
 def _problem(entry: EntryPoint, taken: Collection[str], is_one: Callable[[Any], bool]) -> str | None:
-    """Why this entry point can't be used."""
+    """Why this entry point is unusable; None if it is usable."""
     if entry.name in taken:
-        return "has a name that another detector has"
+        return "has the name of another detector"
     try:
         loaded = entry.load()
     except Exception as error:  # whatever another package's import may raise

@@ -1,8 +1,7 @@
-"""What a detector can see: the smallest shift of a column that it finds within so many values, by trial.
+"""The power of a detector: the smallest shift of a column that it detects within so many values, by simulation.
 
-Rather than a formula for each test, the detector itself is run: on series drawn from a sample of the column's values,
-shifted by so much and so much. What it says therefore holds for every detector that takes numbers, with all it does
-about ties, dependence and small references.
+The detector itself runs on series that are drawn from a sample of the column's values and shifted. So the answer holds
+for every detector of numbers, with its treatment of ties, dependence and small references.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from detectors.arrays.types import F64, I64
 from detectors.base import Bank, shares_rate
 from detectors.registry import bank
 
-SERIES: Final = 40  # on which a shift is tried
+SERIES: Final = 40  # series on which a shift is tried
 SEEN: Final = 0.8  # share of them that must alarm
 TRIED_MAX: Final = 5.0  # standard deviations
 STEPS: Final = 7  # halvings of the logarithm of the shift, from 0.01 to 5: the answer is right to 5 %
@@ -25,14 +24,14 @@ _SMALLEST: Final = 0.01
 
 
 def smallest_shift(make: Callable[[int], Bank], sample: F64, n: int, settled: int = 0) -> float | None:
-    """The smallest shift that 8 of 10 series of `n` values show, in standard deviations of the sample, 0.01 to 5.
+    """The smallest shift detected in 8 of 10 series of `n` values, in standard deviations of the sample, 0.01 to 5.
 
-    make: a fresh bank of so many rows, which takes a reference, or else learns of its first `settled` values.
-    sample: values of the column before the shift, from 2. Series are drawn from it, so it stands for the law.
+    make: makes a fresh bank of so many rows, which takes a reference or learns from its first `settled` values.
+    sample: values of the column before the shift, from 2. Series are drawn from it.
     n: values after the shift, from 1.
 
-    None where not even 5 standard deviations are seen, as for a constant column. The answer is that of a fixed seed.
-    ValueError for a sample of less than 2 values or n below 1.
+    None where not even 5 standard deviations are detected, as for a constant column. The seed is fixed. ValueError for
+    a sample of fewer than 2 values or n below 1.
     """
     if len(sample) < 2 or n < 1:
         raise ValueError(f"it takes 2 values and 1 value after the shift, not {len(sample)} and {n}")
@@ -50,7 +49,7 @@ def smallest_shift(make: Callable[[int], Bank], sample: F64, n: int, settled: in
 
 
 def _is_seen(make: Callable[[int], Bank], sample: F64, n: int, settled: int, shift: float) -> bool:
-    """Whether enough of the series alarm after the shift. Draws are the same for every shift."""
+    """Whether enough series alarm after the shift. Draws are the same for every shift."""
     random = np.random.default_rng(0)
     bank = make(SERIES)
     if bank.takes_reference and not settled:

@@ -1,4 +1,4 @@
-"""What a column looked like at training time: a bounded, sorted sample of numbers, or the counts of categories."""
+"""The training data of a column: a bounded, sorted sample of numbers, or the counts of categories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detectors.arrays.types import F64, I64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """A training sample, in a form that detectors keep and alerts name.
+    """A training sample, as detectors keep it and alerts name it.
 
     >>> Reference.of([3.0, float("nan"), 1.0, 2.0], size_max=1000).values
     array([1., 2., 3.])
@@ -30,10 +30,10 @@ class Reference:
 
     @classmethod
     def of(cls, values: ArrayLike, size_max: int) -> Self:
-        """The finite ones of `values`, in order; more than `size_max` are thinned to evenly spaced order statistics.
+        """The finite `values` in order; more than `size_max` are thinned to evenly spaced order statistics.
 
-        Thinning moves the distribution function by at most 1 / (2 * size_max) anywhere, and is exact and repeatable:
-        order and duplicates of the input don't matter to it. ValueError when no finite value is left.
+        Thinning moves the distribution function by at most 1 / (2 * size_max) anywhere. It does not depend on the order
+        of the input. ValueError when no value is finite.
         """
         given = np.asarray(values, np.float64).reshape(-1)
         sample = np.sort(given[np.isfinite(given)]) + 0.0  # -0.0 becomes 0.0: they are one number, so one digest
@@ -44,7 +44,7 @@ class Reference:
         return cls(kept, n_seen, digest_of(kept), float(sample[0]), float(sample[-1]), len(given) - n_seen)
 
     def no_larger_than(self, size_max: int) -> Reference:
-        """The same with at most so many values, and the digest of those."""
+        """The same with at most `size_max` values, and their digest."""
         if len(self.values) <= size_max:
             return self
         kept = thinned(self.values, size_max)
@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CategoryReference:
-    """The categories of a training sample, and how often each came.
+    """The categories of a training sample with their counts.
 
     >>> reference = CategoryReference.of({"sun": 70, "rain": 30}, n_missing=2)
     >>> reference.names, reference.sample(10).tolist()
@@ -67,7 +67,7 @@ class CategoryReference:
 
     @classmethod
     def of(cls, counts: Mapping[str, int], n_missing: int = 0) -> Self:
-        """ValueError when there is no category, or one that never came."""
+        """A reference with these counts. ValueError for no category, or for a count below 1."""
         names = tuple(sorted(counts))
         ordered = np.array([counts[name] for name in names], np.int64)
         if not names or ordered.min() < 1:
@@ -78,11 +78,11 @@ class CategoryReference:
 
     @property
     def n_seen(self) -> int:
-        """How many values of the training data the counts tell of."""
+        """The sum of the counts."""
         return int(self.counts.sum())
 
     def sample(self, size_max: int) -> I64:
-        """A sample with these shares, as indices into `names`; thinned as numbers are to `size_max` values."""
+        """A sample with these shares, as indices into `names`; thinned to `size_max` values like numbers."""
         n = self.n_seen
         if n <= size_max:
             return np.repeat(np.arange(len(self.names)), self.counts)
@@ -90,7 +90,7 @@ class CategoryReference:
 
 
 def thinned(ordered: F64, size_max: int) -> F64:
-    """Evenly spaced order statistics of sorted values, at most so many; read-only. ValueError for a size below 1."""
+    """Evenly spaced order statistics of sorted values, at most `size_max`; read-only. ValueError for a size below 1."""
     if size_max < 1:
         raise ValueError(f"a reference must hold at least 1 value, size_max is {size_max}")
     n = len(ordered)
@@ -100,10 +100,10 @@ def thinned(ordered: F64, size_max: int) -> F64:
 
 
 def digest_of(values: F64) -> str:
-    """The digest of the values of a reference, in 32 hex digits."""
+    """The blake2b-128 digest of the values of a reference, in 32 hex digits."""
     return blake2b(values.astype("<f8").tobytes(), digest_size=16).hexdigest()
 
 
 def _spaced(n: int, size: int) -> I64:
-    """Which of `n` values in order stand for all of them."""
+    """The indices of `size` evenly spaced ones of `n` values."""
     return np.asarray((2 * np.arange(size) + 1) * n // (2 * size), np.int64)

@@ -1,9 +1,9 @@
-"""The one table of detectors.
+"""The table of detectors.
 
-To add one: write `detectors/<name>.py` with a frozen settings dataclass, whose `__post_init__` refuses bad settings
-with a ValueError, and a class that is made from those settings and is a `base.Bank`; then add a line to `DETECTORS`.
-Configs, reference pages and `tests/detectors` walk the table, so the newcomer can be configured, is documented, and is
-held to `detectors/checks.py`. Packages of others add theirs by an entry point, see `plugins.py`.
+A detector has its room `detectors/<name>/` with two classes. One is a frozen settings dataclass, whose `__post_init__`
+raises ValueError for bad settings. The other is made from those settings and is a `base.Bank`. One line in `DETECTORS`
+adds the detector: configurations, reference pages and `tests/detectors` read the table, so it can be configured, is
+documented, and is held to `detectors/checks.py`. Other packages add detectors by an entry point, see `plugins.py`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from detectors.shiryaev_roberts.bank import ShiryaevRobertsBank, ShiryaevRoberts
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """How to make a detector."""
+    """The parts of a detector."""
 
     settings: type[Any]  # frozen dataclass; every field has a default
     bank: Callable[[Any, int], Bank]  # from the settings and the number of rows
     by_default: bool = False  # whether it runs where a configuration names no detectors ...
-    options: Mapping[str, Any] = field(default_factory=dict)  # ... and what of its settings is not its default then
+    options: Mapping[str, Any] = field(default_factory=dict)  # ... and then with these settings in place of defaults
 
 
 DETECTORS: dict[str, Detector] = {
-    # Who watches thousands of columns wants to hear of no drift that is too small to matter.
+    # With thousands of columns, drift too small to matter should raise no alarm.
     "shiryaev_roberts": Detector(ShiryaevRobertsSettings, ShiryaevRobertsBank, True, {"arl0": 1e6, "tolerance": 0.01}),
     "category_rates": Detector(CategoryRatesSettings, CategoryRatesBank, True),
     "rate": Detector(RateSettings, RateBank, True),
     "adwin": Detector(AdwinSettings, AdwinBank),
     "ks_window": Detector(KsWindowSettings, ks_bank),
-    # Not by default: categories often come in long runs (the weather, the shift), and then it alarms in vain.
+    # Not by default: categories often occur in long runs (the weather, the shift), which raise false alarms.
     "category_window": Detector(CategoryWindowSettings, CategoryWindowBank),
     "joint": Detector(JointSettings, JointBank),
     **{name: Detector(kind.settings, RiverBank) for name, kind in RIVER.items()},
@@ -93,6 +93,6 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
 
 
-# At the end, as plug-ins import from here. They run where they are named: installing a package changes nothing.
+# At the end, because plug-ins import this module. Installing one changes nothing: it runs where it is named.
 _plugins, UNUSABLE = load_plugins(Detector, DETECTORS)
 DETECTORS |= {name: replace(known, by_default=False) for name, known in _plugins.items()}

@@ -1,4 +1,4 @@
-"""A detector for one series: the kernel of a bank with one row, for notebooks, tests and small programs."""
+"""A detector for one series: a bank with one row, for notebooks, tests and small programs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from detectors.registry import bank, settings_of
 
 
 class SingleDetector:
-    """Watches one series; `detector` makes it. What it says of a change is about the latest alarm, None before the
-    first.
+    """A detector of one series; `detector` makes it. Its fields describe the latest alarm, and are None before it.
 
-    One value at a time costs some microseconds, mostly the way into the kernel; `update_many` costs tens of nanoseconds
-    a value.
+    `update` costs some microseconds a value, mostly the call of the kernel; `update_many` tens of nanoseconds.
     """
 
     def __init__(self, name: str, settings: Any, reference: ArrayLike | None = None) -> None:
@@ -32,11 +30,11 @@ class SingleDetector:
         self.at: int | None = None  # index, counted from 0, of the value that raised the alarm
         self.onset: int | None = None  # index of the first value of the new regime, as estimated
         self.statistic: float | None = None
-        self.threshold: float | None = None  # what the statistic had to reach
-        self.effect: float | None = None  # how much moved, in `effect_unit`
+        self.threshold: float | None = None  # the value that the statistic had to reach
+        self.effect: float | None = None  # size of the change, in `effect_unit`
         self.before: float | None = None  # location of the old regime
         self.after: float | None = None  # location of the new regime
-        self.category: int | None = None  # whose share before and after are, or which columns (`joint.moved`); -1: none
+        self.category: int | None = None  # whose share before and after are, or columns (`joint.bank.moved`); -1: none
         if reference is not None:
             if not self._bank.takes_reference:
                 raise ValueError(f"{name} with these settings takes no reference: it compares a series with its past")
@@ -49,17 +47,17 @@ class SingleDetector:
 
     @property
     def learning(self) -> bool | None:
-        """Whether it raises no alarm at present, as it learns what is usual; None where a detector doesn't tell."""
+        """Whether it learns its baseline at present, and raises no alarm; None where a detector does not report it."""
         learning = getattr(self._bank, "learning", None)
         return None if learning is None else bool(learning(slice(0, 1))[0])
 
     def update(self, value: ArrayLike, *, time_ms: int = 0) -> bool:
-        """See the next value; True when it raised an alarm. ValueError unless it is finite.
+        """Process the next value; True when it raised an alarm. ValueError unless it is finite.
 
-        A value of `joint` is a row of columns, whose NaN and infinities are missing values.
+        A value of `joint` is a row of columns, in which NaN and infinities are missing values.
 
-        `time_ms` is when it happened, in milliseconds since 1970, UTC. Detectors that know the day and the week learn
-        their cycles from it; without, they take it that there are none.
+        `time_ms` is its event time, in milliseconds since 1970, UTC. Detectors that model the day and the week learn
+        their cycles from it; without it they assume none.
         """
         values = self._value
         if self._takes_rows:
@@ -75,9 +73,10 @@ class SingleDetector:
         return len(alarms) > 0
 
     def update_many(self, values: ArrayLike, *, time_ms: ArrayLike = 0) -> Alarms:
-        """See many values; the same as `update` one by one. `Alarms.at` counts from the first of them.
+        """Process values [n], or rows of columns [n, columns]; the same as `update` one by one.
 
-        `time_ms` is one time a value, or one for all. ValueError unless it is, or when a value is not finite.
+        `Alarms.at` counts from the first of them. `time_ms` is one time a value, or one for all. ValueError for another
+        number of times, or for a value that is not finite.
         """
         many = np.asarray(values, np.float64)
         if not self._takes_rows:
@@ -106,8 +105,8 @@ class SingleDetector:
 def detector(name: str, *, reference: ArrayLike | None = None, **settings: Any) -> SingleDetector:
     """The named detector for one series, with its default settings but for those given.
 
-    `reference` is a sample of the training data, for detectors that take one. ValueError when there is no such detector
-    or setting (with the nearest name), when a setting is out of range, or when the reference is of no use.
+    `reference` is a sample [n] of the training data, for detectors that take one. ValueError for an unknown detector or
+    setting (with the nearest name), for a setting out of range, and for a reference that the detector cannot use.
 
     >>> import random
     >>> random.seed(1)

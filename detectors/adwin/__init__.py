@@ -1,4 +1,7 @@
-"""ADWIN (Bifet and Gavaldà 2007): a window that shrinks when its mean changes."""
+"""ADWIN (Bifet and Gavaldà 2007): a window that shrinks when its mean changes.
+
+`bank` is the detector, `kernels` its arithmetic, `cut` the onset of a change.
+"""
 
 from detectors.adwin.bank import AdwinBank, AdwinSettings
 

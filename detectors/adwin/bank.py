@@ -1,15 +1,16 @@
 """ADWIN: a window of adaptive length over the mean of a series.
 
-The window is cut wherever its two sides differ in mean by more than chance allows; the old side is then let go. It is
-kept as an exponential histogram, so a window of n values costs O(log n) memory. Source: A. Bifet and R. Gavaldà,
-"Learning from time-changing data with adaptive windowing", SIAM SDM 2007. The arithmetic follows the implementation in
-river (BSD-3) operation by operation, so detections and state are those of `river.drift.ADWIN`, bit for bit.
+The window is cut wherever its two sides differ in mean by more than chance allows; the old side is then dropped. The
+window is an exponential histogram, so n values take O(log n) memory. Source: A. Bifet and R. Gavaldà, "Learning from
+time-changing data with adaptive windowing", SIAM International Conference on Data Mining, 2007. The arithmetic follows
+the implementation in river (BSD-3) operation by operation, so alarms and state equal those of `river.drift.ADWIN`, bit
+for bit.
 
-What makes it fast: a cut is looked for only at every `clock`-th value, so until then a value is merely stored; then all
-of them enter the histogram together, level by level, and all cuts are tested in one loop.
+Speed comes from batches: cuts are tested at every `clock`-th value only, and until then a value is merely stored. Then
+all stored values enter the histogram together, level by level, and one loop tests all cuts.
 
-One thing is added, without influence on the state: at an alarm the best single cut of the window, as it was before
-anything was forgotten, tells when the change began (`adwin_cut.py`).
+One addition does not influence the state: at an alarm, the best single cut of the window before it was cut gives the
+onset of the change (`cut.py`).
 """
 
 from __future__ import annotations
@@ -21,29 +22,31 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from detectors.adwin.cut import Cut, best_cut
-from detectors.adwin.kernels import AdwinRules, AdwinState, advance, take_in
-from detectors.arrays.alarm_list import AlarmList, Evidence
-from detectors.arrays.rows import RowBank
+from detectors.adwin.kernels import AdwinRules, AdwinState, advance, insert_waiting
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
+from detectors.arrays.rows import RowArrays
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 
-BUFFER = 32  # values that wait for the next look, at most
+COUNT_MAX = 1 << 30
+BUFFER = 32  # values that wait for the next test, at most
 
 
 @dataclass(frozen=True, slots=True)
 class AdwinSettings:
-    """Settings of ADWIN under river's names, and with river's defaults but for delta. ValueError when out of range.
+    """Settings of ADWIN, under river's names and with its defaults except `delta`. ValueError when out of range.
 
     delta: significance of a cut, in (0, 1). River's 0.002 suits one series; a fleet needs less. In 40 million values of
-        unchanging series 0.002 raised 22 false alarms on Gaussian values (1e-6: none) and 2,558 on lognormal ones
-        (1e-6: 336, 1e-8: 157), as the bound behind it holds for values between 0 and 1 only. A shift by 1 standard
-        deviation is seen after 47 values, at 1e-6 after 79.
-    clock: a cut is looked for at every `clock`-th value, from 1.
+        stable series, 0.002 raised 22 false alarms on Gaussian values (1e-6: none) and 2,558 on lognormal ones (1e-6:
+        336, 1e-8: 157), because its bound holds for values between 0 and 1 only. It detects a shift by 1 standard
+        deviation after 47 values, 1e-6 after 79.
+    clock: cuts are tested at every `clock`-th value, from 1.
     max_buckets: buckets of each size, from 2; more give finer cuts and cost memory and time.
-    min_window_length: values that each side of a cut must have, from 1.
-    grace_period: no cut is looked for in windows of so many values or fewer.
+    min_window_length: least number of values on each side of a cut, from 1.
+    grace_period: windows of so many values or fewer are not tested, from 0.
     levels: sizes of buckets, 1 to 32. Bounds the window at `max_buckets * (2**levels - 1)` values, 40,955 by default;
-        past it the oldest bucket is let go. River's window is unbounded: equality with it ends there.
+        beyond it the oldest bucket is dropped. River's window is unbounded: equality with it ends there.
     """
 
     delta: float = 1e-6
@@ -54,18 +57,11 @@ class AdwinSettings:
     levels: int = 13
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError(f"adwin: delta must lie between 0 and 1, got {self.delta}")
-        for name, least, most in (
-            ("clock", 1, 1 << 30),
-            ("max_buckets", 2, 255),
-            ("min_window_length", 1, 1 << 30),
-            ("grace_period", 0, 1 << 30),
-            ("levels", 1, 32),
-        ):
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ValueError(f"adwin: {name} must lie between {least} and {most}, got {value}")
+        require_inside(self, "adwin", delta=(0, 1))
+        require_between(
+            self, "adwin", clock=(1, COUNT_MAX), max_buckets=(2, 255), min_window_length=(1, COUNT_MAX),
+            grace_period=(0, COUNT_MAX), levels=(1, 32),
+        )  # fmt: skip
 
 
 class AdwinWindow(NamedTuple):
@@ -76,15 +72,15 @@ class AdwinWindow(NamedTuple):
     variance: float  # sum of their squared deviations from the mean; river's `variance` is this sum too
 
 
-class AdwinBank(RowBank):
+class AdwinBank(ScanBank):
     """ADWIN for many series.
 
-    An alarm's statistic is the difference in mean at the best cut and its threshold the epsilon of that cut; before and
-    after are the means of its sides; effect is the difference in standard deviations of the old side (of the whole
-    window where the old side is constant). Alarms come at the looks only: at every `clock`-th value of a series.
+    An alarm's statistic is the difference in mean at the best cut, its threshold the epsilon of that cut. Before and
+    after are the means of its sides. The effect is the difference in standard deviations of the old side, or of the
+    whole window where the old side is constant. Alarms occur at every `clock`-th value of a series only.
 
-    A difference in mean below about `log(1 / delta) / n` on a side of n values can't be seen, whatever the unit of the
-    column: the method was made for values between 0 and 1.
+    The method was made for values between 0 and 1. Whatever the unit of the column, a difference in mean below about
+    `log(1 / delta) / n` on a side of n values is not detected.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -113,35 +109,31 @@ class AdwinBank(RowBank):
             "bucket": (np.float64, (settings.levels - 1, 2, settings.max_buckets)),
         }
         super().__init__(layout, rows)
-
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = AdwinState(**self._store.arrays)
-        found = AlarmList()
-        past = AdwinState(**{name: np.empty_like(array[:1]) for name, array in self._store.arrays.items()})
-        at = advance(state, self._rules, rows, values, 0, past)
-        while at < len(rows):
-            found.append(at, int(rows[at]), _evidence(best_cut(past, self._rules)))
-            at = advance(state, self._rules, rows, values, at + 1, past)
-        return found.alarms()
+        self._past = AdwinState(**RowArrays(layout, 1).arrays)  # the window that alarmed, as it was before the cut
 
     def set_reference(self, row: int, values: F64) -> None:
-        raise NotImplementedError("adwin compares a series with its own past and takes no reference")
+        raise NotImplementedError("adwin takes no reference: it compares a series with its own past")
 
     def window(self, row: int) -> AdwinWindow:
-        """The window of a series, values that wait for the next look included."""
+        """The window of a series, including values that wait for the next test."""
         alone = AdwinState(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
         if alone.filled[0] > alone.held[0, 0]:
-            take_in(alone, 0, np.empty((2, 2, self.settings.max_buckets + alone.buffer.shape[1])))
+            insert_waiting(alone, 0, np.empty((2, 2, self.settings.max_buckets + alone.buffer.shape[1])))
         total, spread, width = alone.moments[0].tolist()
         return AdwinWindow(width, total, spread)
 
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(AdwinState(**self._store.arrays), self._rules, rows, values, start, self._past)
 
-def _evidence(best: Cut) -> Evidence:
-    """What the best cut has to say."""
+    def _evidence(self, row: int) -> Evidence:  # noqa: ARG002 -- the kernel has copied the window that alarmed
+        return _evidence_of(best_cut(self._past, self._rules))
+
+
+def _evidence_of(best: Cut) -> Evidence:
+    """The alarm that the best cut stands for."""
     # Sums of values near the end of the doubles may be infinite; an alarm's numbers are finite.
     cut = Cut(*(min(max(x, -float_info.max), float_info.max) for x in best))
-    # A deviation of 0 beside a difference is rounding in sums beyond 2**53; one near 0 could give an infinite quotient.
+    # A deviation of 0 despite a difference is rounding in sums beyond 2**53; one near 0 could give an infinite ratio.
     effect = min(cut.apart / cut.deviation, float_info.max) if cut.deviation > 0.0 else 0.0
     return Evidence(
         statistic=cut.apart,

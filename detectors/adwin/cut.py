@@ -1,6 +1,6 @@
-"""Which cut of a window that ADWIN has found to have changed explains the change best: the least-squares change point.
+"""The onset of a change that ADWIN found: the least-squares change point of its window.
 
-That is the boundary of buckets with the greatest variance between its sides, among those that prove the change.
+That is the boundary between buckets with the greatest variance between its sides, among those that prove the change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Cut(NamedTuple):
     """The best cut of a window. Its sides are the values before it and after it."""
 
     apart: float  # difference in mean of its sides ...
-    epsilon: float  # ... and what chance explains of it
+    epsilon: float  # ... and its bound under chance
     mean_before: float
     mean_after: float
     before: float  # values
@@ -28,7 +28,7 @@ class Cut(NamedTuple):
 
 
 def best_cut(window: AdwinState, rules: AdwinRules) -> Cut:
-    """The best cut of a window with a change in it: a state of one row, no value of which waits."""
+    """The best cut of a window with a change in it, given as a state of one row without waiting values."""
     best = np.zeros(len(Cut._fields))
     _find(window, rules, best)
     return Cut(*best.tolist())
@@ -36,7 +36,7 @@ def best_cut(window: AdwinState, rules: AdwinRules) -> Cut:
 
 @kernel
 def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
-    """Fill `best` with the fields of a Cut. The arithmetic of a cut is that of `adwin_kernels`."""
+    """Fill `best` with the fields of a Cut. The arithmetic of a cut is that of `kernels.py`."""
     held, bucket = window.held, window.bucket
     total_after, width = window.moments[0, TOTAL], window.moments[0, WIDTH]
     variance = window.moments[0, SPREAD] / width

@@ -1,8 +1,8 @@
-"""The arithmetic of ADWIN over the rows of a bank; `adwin.py` says what it is for.
+"""The kernels of ADWIN over the rows of a bank; see `bank.py` for the method.
 
-A window is an exponential histogram: level l holds up to `max_buckets` buckets of 2**l values, and where a level
-overflows, its two oldest become one bucket of the next. Operations and their order are those of river's implementation.
-Buckets of level 0 are single values and stay in the buffer, before the values that wait there for the next look.
+A window is an exponential histogram: level l holds up to `max_buckets` buckets of 2**l values. Where a level overflows,
+its two oldest become one bucket of the next. Operations and their order are those of river's implementation. Buckets of
+level 0 are single values and stay in the buffer, in front of the values that wait for the next test.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LINE = 64  # bytes in a cache line
 class AdwinState(NamedTuple):
     """All series, row by row."""
 
-    buffer: F64  # [rows, max_buckets + values that may wait] level 0 of the window, then what waits for the next look
+    buffer: F64  # [rows, max_buckets + values that may wait] level 0 of the window, then waiting values
     filled: NDArray[np.int16]  # [rows] values in the buffer
-    since_look: NDArray[np.int32]  # [rows] values since a cut was last looked for
-    drifted: NDArray[np.uint8]  # [rows] 1: the last look cut the window, so the next value starts a fresh one
+    since_look: NDArray[np.int32]  # [rows] values since the last test
+    drifted: NDArray[np.uint8]  # [rows] 1: the last test cut the window, so the next value starts a fresh one
     moments: F64  # [rows, 3] TOTAL, SPREAD, WIDTH
     held: NDArray[np.uint8]  # [rows, levels] how many buckets of 2**level values
     bucket: F64  # [rows, levels - 1, 2, max_buckets] TOTAL and SPREAD of each bucket from level 1 on, oldest first
 
 
 class AdwinRules(NamedTuple):
-    """The settings as the kernels want them."""
+    """The settings as kernels need them."""
 
     delta: float
     clock: int
@@ -51,9 +51,9 @@ class Cuts(NamedTuple):
 
 @kernel
 def advance(state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start: int, past: AdwinState) -> int:
-    """Feed values from `start` on; stops at the first alarm and returns its index, or the number of values.
+    """Process values from index `start` on; returns the index of the first alarm, or the number of values.
 
-    `past`, of one row, receives the window as it was before an alarm cut it.
+    `past`, of one row, receives the window before the alarm cut it.
     """
     buffer, filled, since_look = state.buffer, state.filled, state.since_look
     slots = buffer.shape[1]
@@ -66,7 +66,7 @@ def advance(state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start:
             ahead = rows[i + 24]
             prefetch(buffer.ctypes.data + 8 * (ahead * slots + filled[ahead]))
         if i + 6 < n and since_look[rows[i + 6]] == rules.clock - 1:
-            _fetch(state, rows[i + 6])
+            _prefetch_row(state, rows[i + 6])
         row = rows[i]
         at = filled[row]
         buffer[row, at] = values[i]
@@ -75,18 +75,18 @@ def advance(state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start:
         since_look[row] = since
         if at + 1 < slots and since < rules.clock:
             continue
-        take_in(state, row, scratch)
+        insert_waiting(state, row, scratch)
         if since == rules.clock:
             since_look[row] = 0
-            if _look(state, rules, row, cuts, past):
+            if _test_cuts(state, rules, row, cuts, past):
                 state.drifted[row] = 1
                 return i
     return n
 
 
 @lean_kernel
-def _fetch(state: AdwinState, row: int) -> None:
-    """Ask for the whole row, as a look is near."""
+def _prefetch_row(state: AdwinState, row: int) -> None:
+    """Prefetch the whole row, because a test is near."""
     buffer, bucket = state.buffer, state.bucket
     row_bytes = 16 * bucket.shape[1] * bucket.shape[3]
     for line in range(0, row_bytes, LINE):
@@ -99,7 +99,7 @@ def _fetch(state: AdwinState, row: int) -> None:
 
 
 @lean_kernel
-def take_in(state: AdwinState, row: int, scratch: F64) -> None:
+def insert_waiting(state: AdwinState, row: int, scratch: F64) -> None:
     """Move the waiting values of a series into its window, exactly as one insertion after the other would.
 
     `scratch` is work space: [2 sides, TOTAL and SPREAD, max_buckets + length of a buffer].
@@ -142,9 +142,9 @@ def _add_moments(state: AdwinState, row: int, scratch: F64) -> None:
 
 @lean_kernel
 def _add_values(state: AdwinState, row: int, scratch: F64) -> int:
-    """Make waiting values buckets of level 0; those for which there is no room become buckets of level 1, two and two.
+    """Turn waiting values into buckets of level 0; excess values become buckets of level 1, in pairs.
 
-    Returns how many; they stand in side 0 of `scratch` from entry `max_buckets` on.
+    Returns the number of the latter; they stand in side 0 of `scratch` from entry `max_buckets` on.
     """
     buffer, filled = state.buffer, state.filled
     most = state.bucket.shape[3]
@@ -166,9 +166,9 @@ def _add_values(state: AdwinState, row: int, scratch: F64) -> int:
 
 @lean_kernel
 def _add_buckets(state: AdwinState, row: int, n: int, scratch: F64) -> None:
-    """Put n buckets of two values in; where a level overflows, its two oldest become one of the next level.
+    """Add n buckets of two values; where a level overflows, its two oldest become one of the next level.
 
-    Newcomers of a level stand in `scratch` from entry `most` on; those already there are put right before them.
+    New buckets of a level stand in `scratch` from entry `most` on; the old ones are copied right before them.
     """
     held, bucket = state.held, state.bucket
     most = bucket.shape[3]
@@ -203,12 +203,12 @@ def _add_buckets(state: AdwinState, row: int, n: int, scratch: F64) -> None:
         size *= 2.0
         share *= 0.5
     for j in range(n):  # past the last level: the window has reached its bound
-        _forget(state, row, size, scratch[side, TOTAL, most + j], scratch[side, SPREAD, most + j])
+        _subtract(state, row, size, scratch[side, TOTAL, most + j], scratch[side, SPREAD, most + j])
 
 
 @lean_kernel
-def _forget(state: AdwinState, row: int, size: float, total: float, spread: float) -> None:
-    """Take one bucket out of the moments of the window."""
+def _subtract(state: AdwinState, row: int, size: float, total: float, spread: float) -> None:
+    """Subtract one bucket from the moments of the window."""
     moments = state.moments
     width = moments[row, WIDTH] - size
     moments[row, WIDTH] = width
@@ -218,8 +218,8 @@ def _forget(state: AdwinState, row: int, size: float, total: float, spread: floa
 
 
 @lean_kernel
-def _forget_oldest(state: AdwinState, row: int) -> None:
-    """Let the oldest bucket go; no value waits."""
+def _drop_oldest(state: AdwinState, row: int) -> None:
+    """Drop the oldest bucket; no value waits."""
     held = state.held
     level = held.shape[1] - 1
     while held[row, level] == 0:
@@ -230,7 +230,7 @@ def _forget_oldest(state: AdwinState, row: int) -> None:
     if level == 0:
         totals = state.buffer[row]
         state.filled[row] = left
-    _forget(state, row, float(1 << level), totals[0], spreads[0] if level > 0 else 0.0)
+    _subtract(state, row, float(1 << level), totals[0], spreads[0] if level > 0 else 0.0)
     for j in range(left):
         totals[j] = totals[j + 1]
         if level > 0:
@@ -238,8 +238,8 @@ def _forget_oldest(state: AdwinState, row: int) -> None:
 
 
 @kernel
-def _look(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, past: AdwinState) -> bool:
-    """Let the oldest bucket go as long as some cut shows a change; True when one did."""
+def _test_cuts(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, past: AdwinState) -> bool:
+    """Drop the oldest bucket as long as some cut proves a change; True if one did."""
     moments = state.moments
     if moments[row, WIDTH] <= rules.grace:
         return False
@@ -249,9 +249,9 @@ def _look(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, past: Adwi
         if not _any_cut(state, rules, row, cuts, n):
             return found
         if not found:
-            _remember(state, row, past)
+            _copy_window(state, row, past)
         found = True
-        _forget_oldest(state, row)
+        _drop_oldest(state, row)
 
 
 @lean_kernel
@@ -285,7 +285,7 @@ def _list_cuts(state: AdwinState, row: int, cuts: Cuts) -> int:
 
 @lean_kernel
 def _any_cut(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, n: int) -> bool:
-    """Whether some cut shows a change. Which one doesn't matter for what follows, so the loop has no early way out."""
+    """Whether some cut proves a change. Which one does not matter, so the loop has no early exit."""
     moments = state.moments
     width = moments[row, WIDTH]
     variance = moments[row, SPREAD] / width
@@ -303,7 +303,7 @@ def _any_cut(state: AdwinState, rules: AdwinRules, row: int, cuts: Cuts, n: int)
 
 
 @kernel
-def _remember(state: AdwinState, row: int, past: AdwinState) -> None:
+def _copy_window(state: AdwinState, row: int, past: AdwinState) -> None:
     """Copy the window."""
     past.buffer[0, :] = state.buffer[row]
     past.moments[0, :] = state.moments[row]

@@ -1,1 +1,5 @@
-"""Arrays that all detectors share: growth, rows, alarm lists, types and compiled kernels."""
+"""The ground of all detectors.
+
+`rows` (state of many series), `scan_bank` (the loop of `update`), `alarm_list`, `bounds` (ranges of settings),
+`growth`, `onset` (change points), `jit` (compiled kernels), `types`.
+"""

@@ -1,4 +1,4 @@
-"""Alarms as they are found, one by one: rare, so plain lists will do."""
+"""Alarms as they are found, one by one. They are rare, so plain lists are fast enough."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from detectors.base import NO_CATEGORY, Alarms
 
-NO_ALARMS = Alarms.none()  # shared, as empty arrays can't be changed: making them would be half the cost of one value
+NO_ALARMS = Alarms.none()  # shared: making empty arrays would be half the cost of one value
 
 
 class Evidence(NamedTuple):
-    """What an alarm says, but where it is; see `Alarms`."""
+    """The fields of an alarm apart from its place; see `Alarms`."""
 
     statistic: float
     threshold: float
@@ -28,18 +28,20 @@ class Evidence(NamedTuple):
 
 @dataclass(slots=True)
 class AlarmList:
-    """Collects alarms; `alarms()` turns them into arrays of exactly their number, in the order of `at`."""
+    """Collects alarms; `alarms()` turns them into arrays."""
 
     at: list[int] = field(default_factory=list)
     row: list[int] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
 
     def append(self, at: int, row: int, evidence: Evidence) -> None:
+        """Add the alarm of value `at` of the call, which belongs to series `row`."""
         self.at.append(at)
         self.row.append(row)
         self.evidence.append(evidence)
 
     def alarms(self) -> Alarms:
+        """All alarms as arrays, in the order of `at`."""
         if not self.at:
             return NO_ALARMS
         found = zip(Evidence._fields, zip(*self.evidence, strict=True), strict=True)

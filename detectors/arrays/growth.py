@@ -1,4 +1,4 @@
-"""Room that is doubled when it runs out, so that growing entry by entry costs a constant an entry."""
+"""Arrays that double when they are full, so that growing entry by entry costs a constant time an entry."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def longer(array: NDArray[Any], size: int, fill: float) -> NDArray[Any]:
-    """The array itself if it has so many entries, else a longer one with `fill` behind them."""
+def ensure_length(array: NDArray[Any], size: int, fill: float) -> NDArray[Any]:
+    """The array itself if it has `size` entries or more, else a longer copy whose new entries hold `fill`.
+
+    The first axis grows, to twice its length at least.
+    """
     if size <= len(array):
         return array
-    more = max(size, 2 * len(array)) - len(array)
-    return np.concatenate([array, np.full((more, *array.shape[1:]), fill, array.dtype)])
+    added = max(size, 2 * len(array)) - len(array)
+    return np.concatenate([array, np.full((added, *array.shape[1:]), fill, array.dtype)])

@@ -1,9 +1,9 @@
-"""How kernels are compiled: to machine code at first use, cached on disk, without the interpreter's lock.
+"""Compilation of kernels: to machine code at first use, cached on disk, without the interpreter's lock.
 
-A kernel has the kernels it calls and the constants it reads built in, from whatever file of its package. numba itself
-renews what it has cached only when the kernel's own file is another, so a machine that was upgraded could go on with
-half of the old version, and give other results than one that was not. Here all sources of the package count, by what
-they say. No index is checked: banks check what they are given before a kernel sees it.
+A compiled kernel includes the kernels that it calls and the constants that it reads, from any file of its package.
+numba invalidates its cache only when the kernel's own file changes. So an upgraded machine could run half of the old
+version, and its results would differ from those of a fresh one. Here the contents of all sources of the package decide.
+Kernels check no index: banks check their input before a kernel sees it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def kernel(function: Function) -> Function:
 
 
 def lean_kernel(function: Function) -> Function:
-    """The same for a kernel that allocates nothing and returns numbers only: it counts no references to arrays.
+    """The same, without reference counts, for a kernel that allocates nothing and returns numbers only.
 
-    Counting takes two atomic instructions for each array and call, more time than the arithmetic of a small kernel
-    (ADWIN takes less than half the time without). Arrays belong to the caller, who outlives the call.
+    Counting takes two atomic instructions for each array and call, more than the arithmetic of a small kernel: ADWIN
+    takes less than half the time without. The caller owns the arrays and outlives the call.
     """
     return _compiled(function, _nrt=False)
 
@@ -47,7 +47,7 @@ def _compiled(function: Function, **options: Any) -> Function:
 
 @cache
 def _stamp(package: str) -> str:
-    """A digest of all sources of a package; of a script, of nothing, as it has none."""
+    """A digest of all sources of a package; a script has none."""
     digest = blake2b(digest_size=16)
     for folder in getattr(sys.modules[package], "__path__", ()):
         for path in sorted(Path(folder).rglob("*.py")):
@@ -68,7 +68,6 @@ def _prefetch(_typing_context: Any, address: Any) -> Any:  # noqa: ARG001 -- its
     return types.void(types.intp), generate
 
 
-# Ask for the cache line at an address (`array.ctypes.data` plus bytes) some values ahead of its use: with 100,000
-# series every row is a cache miss, and this hides most of the wait. It changes no result; an address of nothing does no
-# harm.
+# Prefetches the cache line at an address (`array.ctypes.data` plus bytes). With 100,000 series every row is a cache
+# miss; a prefetch some values ahead of the use hides most of the wait. It changes no result, and any address is safe.
 prefetch: Callable[[int], None] = cast(Any, intrinsic(_prefetch))

@@ -1,9 +1,9 @@
-"""Since when: the change point inside a window that a Kolmogorov-Smirnov test found to have drifted.
+"""The onset of a drift inside a window, after a Kolmogorov-Smirnov test.
 
-Where the two distribution functions are furthest apart, the question has become a coin: does a value lie at or below
-that point? The new regime is the stretch of newest values for which another coin than the reference's is the most
-likely, by the Bernoulli log likelihood ratio against the reference's share (E. S. Page, "Continuous inspection
-schemes", 1954, looks back from an alarm in the same way).
+At the point where the two distribution functions are furthest apart, each value is a coin flip: it lies at or below the
+point, or above. The new regime is the stretch of newest values for which another coin than the reference's is the most
+likely, by the Bernoulli log likelihood ratio against the reference's share. Looking back from an alarm in this way is
+due to E. S. Page, "Continuous inspection schemes", Biometrika, 1954.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from detectors.arrays.types import F64
 
 @kernel
 def newest_regime(below: NDArray[np.bool_], share: float, size: int) -> int:
-    """How many of the newest values belong to the new regime, at least 1.
+    """The number of newest values that belong to the new regime, from 1.
 
-    `below` says of each value of the window, in order of arrival, whether it lies at or below the point; `share` is the
-    part of the reference, of `size` values, that does. A share of 0 or 1 is taken as half a value away from it.
+    `below` [window]: whether each value, in order of arrival, lies at or below the point. `share`: the part of the
+    reference, of `size` values, that does; 0 and 1 count as half a value away.
     """
     share = min(max(share, 0.5 / size), 1.0 - 0.5 / size)
     best, best_length = -1.0, 1
@@ -38,5 +38,5 @@ def newest_regime(below: NDArray[np.bool_], share: float, size: int) -> int:
 
 
 def median(ordered: F64) -> float:
-    """The median of sorted values; the middle of the two in the middle is taken without overflow."""
+    """The median of sorted values; the mean of the two middle ones cannot overflow."""
     return 0.5 * float(ordered[(len(ordered) - 1) // 2]) + 0.5 * float(ordered[len(ordered) // 2])

@@ -1,8 +1,8 @@
 """The state of many series as named arrays: entry `i` of every array belongs to series `i`, and zeros are a fresh
 series.
 
-That one convention makes the rest small: to reset a row is to fill it with zeros, to grow is to append zeros, and
-memory of rows nobody has touched is never paid for.
+By that one convention, resetting a row means filling it with zeros, and growing means appending zeros. Rows that nobody
+has touched cost no memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]  # name -> type, and sh
 
 
 class RowArrays:
-    """`rows` rows of state; room is doubled when it runs out, so growing row by row costs a constant per row."""
+    """`rows` rows of state. Arrays double when they are full, so growing row by row costs a constant time a row."""
 
     def __init__(self, layout: Layout, rows: int) -> None:
         if rows < 0:
-            raise ValueError(f"a bank can't hold {rows} rows; ask for 0 or more")
+            raise ValueError(f"a bank cannot hold {rows} rows; give 0 or more")
         self.rows = rows
         self._layout = layout
         self.arrays: dict[str, NDArray[Any]] = {
@@ -32,16 +32,17 @@ class RowArrays:
 
     @property
     def bytes_per_row(self) -> int:
+        """Bytes of state a row."""
         return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in self._layout.values())
 
     def grow(self, rows: int) -> None:
         """Hold at least `rows` rows; new ones are fresh."""
         if rows <= self.rows:
             return
-        room = len(next(iter(self.arrays.values())))
-        if rows > room:
+        capacity = len(next(iter(self.arrays.values())))
+        if rows > capacity:
             for name, (dtype, shape) in self._layout.items():
-                larger = np.zeros((max(rows, 2 * room), *shape), dtype)
+                larger = np.zeros((max(rows, 2 * capacity), *shape), dtype)
                 larger[: self.rows] = self.arrays[name][: self.rows]
                 self.arrays[name] = larger
         self.rows = rows
@@ -53,7 +54,7 @@ class RowArrays:
             array[rows] = 0
 
     def view(self, rows: slice) -> dict[str, NDArray[Any]]:
-        """These rows themselves: good until the next change of any of them."""
+        """These rows themselves, not a copy; valid until any of them changes."""
         return {name: array[: self.rows][rows] for name, array in self.arrays.items()}
 
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
@@ -61,7 +62,7 @@ class RowArrays:
         return {name: array.copy() for name, array in self.view(rows).items()}
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
+        """The inverse of `dump`; ValueError for a state of other settings or of another number of rows."""
         targets = self.view(rows)
         for name, target in targets.items():
             self._check_fit(name, arrays.get(name), target.shape)
@@ -69,9 +70,9 @@ class RowArrays:
             target[...] = arrays[name]
 
     def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Hold just these rows, in the very arrays that are given; ValueError as `load`.
+        """Take these arrays, not a copy, as the state of exactly `rows` rows; ValueError as `load`.
 
-        Arrays may be longer: what is behind the rows is room for more, and must be zeros.
+        Arrays may be longer; entries behind the rows must be zeros.
         """
         for name, (_, shape) in self._layout.items():
             found = arrays.get(name)
@@ -89,14 +90,14 @@ class RowArrays:
             )
 
     def check_rows(self, rows: I64) -> None:
-        """IndexError unless every row exists; kernels write where they are told."""
+        """IndexError unless every row exists; kernels do not check."""
         if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.rows):
             raise IndexError(
                 f"rows must lie in 0 to {self.rows - 1}, got {rows.min()} to {rows.max()}; call grow first"
             )
 
     def checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
-        """Both as kernels want them; IndexError or ValueError when they don't fit the bank or each other."""
+        """Both as kernels need them; IndexError or ValueError when they do not fit the bank or each other."""
         rows = np.ascontiguousarray(rows, np.int64)
         values = np.ascontiguousarray(values, np.float64)
         if rows.ndim != 1 or rows.shape != values.shape:
@@ -106,7 +107,7 @@ class RowArrays:
 
 
 class RowBank:
-    """A bank whose state is `RowArrays`: all of `detectors.base.Bank` but what its detector makes of values."""
+    """A bank whose state is `RowArrays`: all of `detectors.base.Bank` except `update` and `set_reference`."""
 
     takes: ClassVar[str] = "numbers"
 
@@ -120,7 +121,7 @@ class RowBank:
 
     @property
     def bytes_per_row(self) -> int:
-        """Bytes of state a series takes."""
+        """Bytes of state a series."""
         return self._store.bytes_per_row
 
     def grow(self, rows: int) -> None:
@@ -128,11 +129,11 @@ class RowBank:
         self._store.grow(rows)
 
     def reset(self, rows: I64) -> None:
-        """Make these series fresh again, as if nothing had been seen: learnt or given references are gone too."""
+        """Make these series fresh again; learned and given references are dropped too."""
         self._store.reset(rows)
 
     def view(self, rows: slice) -> dict[str, NDArray[Any]]:
-        """The state of these series itself: good until the next update."""
+        """The state of these series, not a copy; valid until the next update."""
         return self._store.view(rows)
 
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
@@ -140,9 +141,9 @@ class RowBank:
         return self._store.dump(rows)
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
+        """The inverse of `dump`; ValueError for a state of other settings or of another number of rows."""
         self._store.load(rows, arrays)
 
     def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become the bank whose `rows` series have this state, in the very arrays, which must be nobody else's."""
+        """Take this state of `rows` series without a copy; the caller must not use the arrays again."""
         self._store.adopt(rows, arrays)

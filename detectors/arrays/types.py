@@ -1,4 +1,4 @@
-"""Names of the array types that kernels and tables use."""
+"""The array types of kernels and tables."""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""Detectors of categories: counts against a reference, and category rates with a stated false-alarm rate."""
+"""Detectors of categories.
+
+`rates`: whether one category becomes more frequent, with a stated false-alarm rate. `window`: a G-test of the last
+values against a reference.
+"""

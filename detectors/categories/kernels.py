@@ -1,21 +1,21 @@
-"""The arithmetic of `category_window.py` over the rows of a bank.
+"""The kernels of `window.py` over the rows of a bank.
 
-A series keeps a slot for each category of its reference, and one, the first, that all others share. A value of the
-window is kept as its slot, so a value that comes changes the counts of two slots at most: its own, and that of the
-value that leaves the window.
+A series keeps a slot for each category of its reference; the first slot holds all others. A value of the window is kept
+as its slot. So a new value changes the counts of two slots at most: its own, and that of the value that leaves.
 
-With w and r the counts of a slot in window and reference, n = w + r, and W, R, N the same of all slots, the likelihood
-ratio statistic is
+With w and r the counts of a slot in window and reference, n = w + r, and W, R, N the sums over all slots, the
+likelihood ratio statistic is
 
-    G = 2 (sum of h(w) + h(r) - h(n) over the slots + h(N) - h(W) - h(R)),   h(x) = x ln x,
+    G = 2 (sum of h(w) + h(r) - h(n) over the slots + h(N) - h(W) - h(R)),   h(x) = x ln x.
 
-so with h in a table of whole numbers (units of 1 / UNIT) it is kept by adding and subtracting, and is exact for ever.
-Slots with n < POOLED count as one.
+With h in a table of whole numbers (units of 1 / UNIT), G is updated by adding and subtracting, and stays exact. Slots
+with n < POOLED count as one.
 
-What is unseen is so by choice of the reference, which would have less of it than any later stretch: with 300 categories
-of one share, that alone raised an alarm in every other series. So each value of the reference is counted as it would
-be if the slots had been given out without it (leaving one out, which is I. J. Good's estimate of the unseen, 1953): a
-category's first value has its slot only if a second one would have got it.
+A reference has fewer unseen categories than any later stretch, because its own values decide what is unseen. With 300
+equally frequent categories, that alone raised an alarm in every other series. So each value of the reference is counted
+as if the slots had been assigned without it: a category's first value has its slot only if a second one would have got
+it. This is leave-one-out, the estimate of the unseen of I. J. Good, "The population frequencies of species and the
+estimation of population parameters", Biometrika, 1953.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ POOLED = 10  # values in window and reference together below which a slot is not
 SHARED = 0  # the slot of all categories that have none of their own
 
 # State.head
-SIZE = 0  # values in the reference; 0 while it is learnt
-LEARNT = 1  # values learnt so far
+SIZE = 0  # values in the reference; 0 while it is learned
+LEARNT = 1  # values learned so far
 KNOWN = 2  # categories that have a slot
 OLDEST = 3  # place in the ring of the oldest value of the window
 FILLED = 4  # values in the window
@@ -43,7 +43,7 @@ DRIFTED = 5  # 1: the last decision was drift
 ALONE = 6  # slots that are judged alone
 FEW_REFERENCE = 7  # values of the other slots: in the reference ...
 FEW_WINDOW = 8  # ... and in the window
-OVERFLOWED = 9  # 1: a category came that all slots were taken for, while the reference was learnt
+OVERFLOWED = 9  # 1: all slots were in use when a new category arrived, while the reference was learned
 HEAD = 10
 
 
@@ -59,7 +59,7 @@ class CategoryState(NamedTuple):
 
 
 class CategoryRules(NamedTuple):
-    """What the kernels know besides the state."""
+    """The constants of the kernels."""
 
     h: I64  # [window + reference + 1]
     critical: I64  # [slots] by degrees of freedom
@@ -72,9 +72,9 @@ def table_of_h(largest: int) -> I64:
 
 @kernel
 def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, start: int) -> int:
-    """Feed values from `start` on; stops where a decision becomes drift.
+    """Process values from index `start` on, until a decision becomes drift.
 
-    Returns its index, or the number of values.
+    Returns the index of that value, or the number of values.
     """
     head, ring = state.head, state.ring
     n, window = len(rows), ring.shape[1]
@@ -83,7 +83,7 @@ def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, 
         if i + 24 < n:
             prefetch(head_at + 4 * HEAD * rows[i + 24])
         if i + 8 < n:
-            _fetch(state, rows[i + 8])
+            _prefetch_row(state, rows[i + 8])
         row = rows[i]
         if head[row, SIZE] == 0:
             _learn(state, rules, row, values[i])
@@ -112,8 +112,8 @@ def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, 
 
 
 @lean_kernel
-def _fetch(state: CategoryState, row: int) -> None:
-    """Ask for what a value of this row will touch."""
+def _prefetch_row(state: CategoryState, row: int) -> None:
+    """Prefetch what a value of this row reads."""
     slots, window = state.current.shape[1], state.ring.shape[1]
     prefetch(state.category.ctypes.data + 8 * (slots - 1) * row)
     prefetch(state.reference.ctypes.data + 4 * slots * row)
@@ -145,7 +145,7 @@ def _learn(state: CategoryState, rules: CategoryRules, row: int, value: float) -
 
 @lean_kernel
 def start_comparing(state: CategoryState, row: int) -> None:
-    """Begin to compare with the counts that stand in `reference`; the window is empty."""
+    """Begin to compare with the counts in `reference`; the window is empty."""
     head = state.head
     size = 0
     for slot in range(state.reference.shape[1]):
@@ -168,7 +168,7 @@ def _slot_of(state: CategoryState, row: int, value: float) -> int:
 
 @lean_kernel
 def _count(state: CategoryState, rules: CategoryRules, row: int, slot: int, change: int) -> None:
-    """Count a value of this slot in (1) or out (-1)."""
+    """Add (1) or remove (-1) a value of this slot."""
     h = rules.h
     r = int(state.reference[row, slot])
     old = int(state.current[row, slot])
@@ -198,7 +198,7 @@ def _cross(state: CategoryState, h: I64, row: int, r: int, few: int, change: int
 
 @lean_kernel
 def judged(state: CategoryState, rules: CategoryRules, row: int) -> tuple[int, int]:
-    """The statistic of a full window and what it has to reach, both in units of 1 / UNIT."""
+    """The statistic of a full window and its critical value, both in units of 1 / UNIT."""
     head, h = state.head, rules.h
     size, window = np.int64(head[row, SIZE]), state.ring.shape[1]
     r, w = np.int64(head[row, FEW_REFERENCE]), np.int64(head[row, FEW_WINDOW])

@@ -1,7 +1,7 @@
-"""Categories, counted: whether one has become more frequent in a series, with a stated false-alarm rate.
+"""Category rates: whether one category has become more frequent in a series, with a stated false-alarm rate.
 
-Each category is a stream of zeros and ones beside the others, judged by the counting test of `rate.py`. Shares add up
-to 1, so whatever changes them makes at least one category more frequent, be it one that never came before.
+Each category is a stream of zeros and ones beside the others, judged by the counting test of `detectors/rate`. Shares
+add up to 1, so every change of them makes at least one category more frequent; it may be one that is new.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList
+from detectors.arrays.bounds import require_between
 from detectors.arrays.jit import lean_kernel
 from detectors.arrays.rows import RowBank
 from detectors.arrays.types import F64, I64
@@ -48,15 +49,10 @@ class CategoryRatesSettings:
     reference_size: int = 2000
 
     def __post_init__(self) -> None:
-        bounds = {
-            "usual_size": (10, SIZE_MAX), "tolerance": (0.0001, 0.5), "arl0": (1e3, 1e12),
-            "categories_max": (1, SLOTS_MAX - 1), "reference_size": (2, SIZE_MAX),
-        }  # fmt: skip
-        for name, (least, most) in bounds.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"category_rates: {name} must lie between {least:g} and {most:g}, got {getattr(self, name)}"
-                )
+        require_between(
+            self, "category_rates", usual_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(1000, 1e12),
+            categories_max=(1, SLOTS_MAX - 1), reference_size=(2, SIZE_MAX),
+        )  # fmt: skip
 
 
 class CategoryRatesBank(RowBank):

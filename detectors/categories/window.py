@@ -1,10 +1,10 @@
-"""Categories: the shares of the last values of a series against those of a fixed reference, judged at every event.
+"""Categories: the shares of the last values of a series against those of a fixed reference, tested at every value.
 
-The test is the likelihood ratio test of homogeneity (the G-test; S. S. Wilks, 1938), which is the chi-square test of
-`scipy.stats.chi2_contingency(..., correction=False, lambda_="log-likelihood")`. It is preferred to Pearson's form
-because its tail stays true where few values are expected: against a reference of 20,000 values and at a level of 1e-4,
-ten categories with 1 in 2,000 values each took Pearson's form over its threshold in 2.6 % of windows of 200, and this
-one in none of 300,000.
+The test is the likelihood ratio test of homogeneity, or G-test (S. S. Wilks, "The large-sample distribution of the
+likelihood ratio for testing composite hypotheses", Annals of Mathematical Statistics, 1938). It equals
+`scipy.stats.chi2_contingency(..., correction=False, lambda_="log-likelihood")`. Pearson's form is less reliable where
+few values are expected: against a reference of 20,000 values at a level of 1e-4, ten categories with 1 in 2,000 values
+each raised it above its threshold in 2.6 % of windows of 200, and the G-test in none of 300,000.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
 from detectors.arrays.onset import newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import UNSEEN_CATEGORY, Alarms
+from detectors.base import UNSEEN_CATEGORY
 from detectors.categories.kernels import (
     DRIFTED,
     HEAD,
@@ -38,23 +39,23 @@ from detectors.reference import Reference
 
 SIZE_MAX = 1 << 20
 SLOTS_MAX = 255  # a slot is kept in one byte
-CATEGORY_END = 1 << 53  # categories lie below; so far floats hold whole numbers exactly
+CATEGORY_END = 1 << 53  # ids lie below, where floats hold whole numbers exactly
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryWindowSettings:
     """Settings of the windowed test of shares. ValueError when one is out of range.
 
-    window: values that stand for now, 2 to 1,048,576.
-    reference_size: values that stand for before, 2 to 1,048,576; a larger training sample is thinned to so many.
-    alpha: level of a single test, in (0, 1). There is one test an event and one reference for ever, so it must be
-        small. At the default 1 of 6,000 unchanging series of 20,000 values, with references learnt from 500, raised an
-        alarm (15 laws of 2 to 300 categories: even, Zipf, geometric, rare); at 1e-6, 10 did, at 1e-5, 54. A share that
-        goes from 0.1 to 0.25 is seen after 410 values among 2 categories, after 440 among 5; among 30 only in 4 of 10
-        series within 1,000 values (1e-6: 370, 415, in 5 of 10). The test takes values to be independent: of categories
-        that come in long runs, a window must hold many runs.
-    categories_max: categories of the reference that are told apart, 1 to 255; all others, seen later or beyond this
-        number, count as one category, the unseen.
+    window: size of the current window, in values, 2 to 1,048,576.
+    reference_size: size of the reference, in values, 2 to 1,048,576; a larger training sample is thinned to it.
+    alpha: level of a single test, in (0, 1). Every value is a test against one reference, so it must be small. At the
+        default 1 of 6,000 stable series of 20,000 values, with references learned from 500, raised an alarm (15 laws of
+        2 to 300 categories: even, Zipf, geometric, rare); at 1e-6, 10 did, at 1e-5, 54. A share that rises from 0.1 to
+        0.25 is detected after 410 values among 2 categories, after 440 among 5; among 30 only in 4 of 10 series within
+        1,000 values (1e-6: 370, 415, in 5 of 10). The test assumes independent values: of categories that occur in long
+        runs, a window must hold many runs.
+    categories_max: categories of the reference with a count of their own, 1 to 255; all others, seen later or beyond
+        this number, count as one category, the unseen.
     """
 
     window: int = 500
@@ -63,29 +64,24 @@ class CategoryWindowSettings:
     categories_max: int = 32
 
     def __post_init__(self) -> None:
-        bounds = {"window": (2, SIZE_MAX), "reference_size": (2, SIZE_MAX), "categories_max": (1, SLOTS_MAX)}
-        for name, (least, most) in bounds.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"category_window: {name} must lie between {least} and {most}, got {getattr(self, name)}"
-                )
-        if not 0.0 < self.alpha < 1.0:
-            raise ValueError(f"category_window: alpha must lie between 0 and 1, got {self.alpha}")
+        sizes = (2, SIZE_MAX)
+        require_between(self, "category_window", window=sizes, reference_size=sizes, categories_max=(1, SLOTS_MAX))
+        require_inside(self, "category_window", alpha=(0, 1))
 
 
-class CategoryWindowBank(RowBank):
+class CategoryWindowBank(ScanBank):
     """The categories of the last `window` values of each series against those of its reference.
 
-    Values are ids of categories: whole numbers from 0 up. A series is given its reference by `set_reference`, else its
-    first `reference_size` values are taken; then the window must fill before the first decision. An alarm is the moment
-    the decision becomes drift; a series can alarm again once it has been the other way. Categories with fewer than 10
-    values in window and reference together are judged as one. What the reference has but once counts as unseen.
+    Values are ids of categories: whole numbers from 0. `set_reference` gives a series its reference; else its first
+    `reference_size` values are the reference. Then the window must fill before the first decision. A series alarms when
+    the decision becomes drift, and can alarm again after the decision has been no drift. Categories with fewer than 10
+    values in window and reference together are judged as one. A category that the reference holds once is unseen.
 
-    An alarm's effect is the total variation distance between reference and window: the part of the values that would
-    have to be another category to undo the change, 0 to 1. As a sudden change is seen long before it fills the window,
-    it is the distance between before and after if that is more. `category` is the one whose share moved most for its
-    size (the largest term of Pearson's statistic), `UNSEEN_CATEGORY` for the unseen; before is its share in the
-    reference, after its share in the window from the onset on. The onset is the most likely change point of that share.
+    An alarm's effect is the total variation distance between reference and window, 0 to 1: the part of the values that
+    would have to change their category to undo the change. A sudden change is detected long before it fills the window,
+    so the difference between before and after is the effect where it is greater. `category` is the one with the largest
+    term of Pearson's statistic, `UNSEEN_CATEGORY` for the unseen. Before is its share in the reference, after its share
+    in the window from the onset on. The onset is the most likely change point of that share.
 
     About 1 KB a series under default settings.
 
@@ -119,29 +115,18 @@ class CategoryWindowBank(RowBank):
             table_of_h(settings.window + settings.reference_size), _critical(slots, settings.alpha)
         )
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        require_categories("category_window", values)
-        state = CategoryState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = advance(state, self._rules, rows, values, at + 1)
-        return found.alarms()
-
     def set_reference(self, row: int, values: F64) -> None:
-        """Compare a series with this sample of categories from now on; its window starts to fill anew.
+        """Compare a series with this sample of categories [n] from now on; its window starts empty.
 
-        A sample of more than `settings.reference_size` values is thinned to so many; the most frequent categories are
-        told apart. ValueError when it is empty, or holds what can't be a category.
+        A sample of more than `settings.reference_size` values is thinned to it; the most frequent categories get counts
+        of their own. ValueError when it is empty, or holds a value that is no id.
         """
         sample = Reference.of(values, self.settings.reference_size).values
         require_categories("category_window", sample)
         categories, counts = np.unique(sample, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         apart, others = np.split(order, [self.settings.categories_max])
-        # Without one of its values, a category that is no more frequent than the others would not be told apart.
+        # Without one of its values, a category that is no more frequent than the others would have no count of its own.
         certain = np.where(counts[apart] > counts[others].max(initial=0) + 1, counts[apart], 0)
         self._store.reset(np.array([row]))
         state = CategoryState(**self._store.arrays)
@@ -152,11 +137,19 @@ class CategoryWindowBank(RowBank):
         start_comparing(state, row)
 
     def drifted(self, row: int) -> bool:
-        """The decision as it stands: whether the window of a series differs from its reference now."""
+        """The current decision: whether the window of a series differs from its reference."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: CategoryState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
+        rows, values = super()._checked(rows, values)
+        require_categories("category_window", values)
+        return rows, values
+
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(CategoryState(**self._store.arrays), self._rules, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = CategoryState(**self._store.arrays)
         size, window = int(state.head[row, SIZE]), self.settings.window
         statistic, critical = judged(state, self._rules, row)
         reference, current = state.reference[row].astype(np.int64), state.current[row].astype(np.int64)
@@ -181,7 +174,7 @@ class CategoryWindowBank(RowBank):
 
 
 def _critical(slots: int, alpha: float) -> I64:
-    """What the statistic must reach, in units of 1 / UNIT, by degrees of freedom; of 0 degrees, more than it can."""
+    """The critical statistic by degrees of freedom [slots], in units of 1 / UNIT; for 0 degrees, out of reach."""
     from scipy.special import chdtri  # costs a quarter of a second, so only when it is needed
 
     reached = np.ceil(chdtri(np.arange(1, slots), alpha) * UNIT).astype(np.int64)
@@ -189,6 +182,6 @@ def _critical(slots: int, alpha: float) -> I64:
 
 
 def require_categories(detector: str, values: F64) -> None:
-    """ValueError, in the detector's name, unless all can be ids of categories."""
+    """ValueError, in the detector's name, unless all values are ids of categories."""
     if len(values) and not (values.min() >= 0 and values.max() < CATEGORY_END and (np.floor(values) == values).all()):
         raise ValueError(f"{detector} takes ids of categories: whole numbers from 0, below 2**53")

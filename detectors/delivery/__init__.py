@@ -1,1 +1,5 @@
-"""Detectors of how data arrive: absent columns, gaps in a flow, the share of labels that join."""
+"""Detectors of data delivery.
+
+`absence`: columns that events no longer carry. `flow`: events that stop or change their rate. `label_rate`: the share
+of predictions that get their label in time.
+"""

@@ -1,12 +1,12 @@
-"""Columns that events no longer carry: a feature that vanishes from them leaves no value behind to be judged.
+"""Completeness of data delivery: columns that events no longer carry.
 
-So a column's absence is counted in the events of its subject. It is told after `events_min` events without the column,
-and more where it comes rarely or in runs: `GAPS` times the mean gap between its values, twice the longest. A column
-whose values come independently of each other, however rarely, is told in vain once in e^20 values. After it was told a
-column is learnt anew when it is back, and the next time takes twice as many events, so that one that comes and goes is
-told less and less.
+A column that vanishes leaves no value to judge, so its absence is counted in the events of its subject. It is reported
+after the greatest of three numbers of events without the column: `events_min`, `GAPS` times the mean gap between its
+values, and twice its longest gap. A column whose values arrive independently, however rarely, is reported by mistake
+once in e^20 values: that is the chance of a geometric gap 20 times its mean. When a reported column returns, its
+baseline is learned again, and `events_min` doubles. So a column that comes and goes is reported less and less.
 
-A subject's columns are looked at with every `EVERY`-th of its events, which is what makes it cheap.
+The columns of a subject are checked at every `EVERY`-th of its events, which bounds the cost.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.growth import longer
+from detectors.arrays.bounds import require_between
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import I64
 
-VALUES_MIN: Final = 100  # of a column, before its absence says anything
+VALUES_MIN: Final = 100  # values of a column before its absence is judged
 GAPS: Final = 20
-EVERY: Final = 64
+EVERY: Final = 64  # events of a subject between two checks of its columns
 DOUBLINGS_MAX: Final = 20
 MANY: Final = 1 << 62
 
 # columns of Absences._known
-FIRST = 0  # in its subject's life, the number of the event of the first value of those that count ...
-LAST = 1  # ... and of the last value
-COUNT = 2  # values that count; 0 once the absence is told
-LONGEST = 3  # gap between two of them
-TOLD = 4  # how often
+FIRST = 0  # sequence number, within the subject, of the event of the baseline's first value ...
+LAST = 1  # ... and of its last value
+COUNT = 2  # values of the baseline; 0 once the absence is reported
+LONGEST = 3  # gap between two of them, in events
+REPORTED = 4  # times that the absence was reported
 KNOWN = 5
 NONE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class AbsenceSettings:
-    """When it is told that a column is no longer there. ValueError when out of range.
+    """Detection of missing columns. ValueError when a setting is out of range.
 
-    watch: look for it at all.
-    events_min: events of a model without a column that it has had, 10 to 1e9.
+    watch: whether missing columns are detected.
+    events_min: events of a model without one of its columns, at least, before it counts as missing; 10 to 1e9.
     """
 
     watch: bool = True
     events_min: int = 100
 
     def __post_init__(self) -> None:
-        if not 10 <= self.events_min <= 1_000_000_000:
-            raise ValueError(f"events_min must lie between 10 and 1e9, not {self.events_min}")
+        require_between(self, events_min=(10, 1e9))
 
 
 class Seen(NamedTuple):
@@ -59,26 +59,26 @@ class Seen(NamedTuple):
 
     event: I64  # [m] index of the event, increasing
     series: I64  # [m]
-    life: I64  # [m] number of the event in its subject's life
+    sequence: I64  # [m] sequence number of the event within its subject
 
 
 class Absent(NamedTuple):
-    """Columns that are no longer there, `k` of them in order of events."""
+    """Missing columns, `k` of them in order of events."""
 
-    event: I64  # [k] index of the event that showed it
+    event: I64  # [k] index of the event at which the column was found missing
     series: I64  # [k] increasing within an event
-    life: I64  # [k] number of that event in its subject's life
-    allowed: I64  # [k] so many events without the column would have been nothing to tell of
-    first: I64  # [k] the same of the first value that counts ...
-    last: I64  # [k] ... and of the last
-    values: I64  # [k] how many there were
+    sequence: I64  # [k] sequence number of that event within its subject
+    allowed: I64  # [k] events without the column up to which nothing is reported
+    first: I64  # [k] sequence number of the event of the baseline's first value ...
+    last: I64  # [k] ... and of its last
+    values: I64  # [k] values of the baseline
 
 
 FIELDS: Final = len(Absent._fields)
 
 
 class Absences:
-    """Which columns of all subjects are still there. 48 bytes a series, 8 a subject."""
+    """The presence of all columns of all subjects. 48 bytes a series, 8 a subject."""
 
     def __init__(self, settings: AbsenceSettings) -> None:
         self._settings = settings
@@ -91,32 +91,32 @@ class Absences:
         """How many series there are."""
         return self._count
 
-    def meet(self, subjects: I64) -> None:
-        """The next series belong to these subjects."""
-        self._known = longer(self._known, self._count + len(subjects), 0)
-        self._older = longer(self._older, self._count + len(subjects), NONE)
-        self._newest = longer(self._newest, int(subjects.max(initial=-1)) + 1, NONE)
+    def add(self, subjects: I64) -> None:
+        """Add a series for each of these subjects [r]; series are numbered without gaps."""
+        self._known = ensure_length(self._known, self._count + len(subjects), 0)
+        self._older = ensure_length(self._older, self._count + len(subjects), NONE)
+        self._newest = ensure_length(self._newest, int(subjects.max(initial=-1)) + 1, NONE)
         _link(self._older, self._newest, subjects, self._count)
         self._count += len(subjects)
 
-    def fold(self, seen: Seen, subject: I64, life: I64) -> Absent:
-        """Fold the values of events, and the events: of each, the `w` subjects and numbers in their lives [n, w].
+    def update(self, seen: Seen, subject: I64, sequence: I64) -> Absent:
+        """Update with `n` events and their values; each event has `w` subjects and sequence numbers there [n, w].
 
-        Both are -1 where an event is of no subject's life. All series must have been met.
+        Both are -1 where an event belongs to no subject. All series must have been added.
         """
-        self._newest = longer(self._newest, int(subject.max(initial=-1)) + 1, NONE)
-        found = _fold(self._known, self._older, self._newest, self._settings.events_min, seen, subject, life)
+        self._newest = ensure_length(self._newest, int(subject.max(initial=-1)) + 1, NONE)
+        found = _update(self._known, self._older, self._newest, self._settings.events_min, seen, subject, sequence)
         order = np.lexsort((found[:, 1], found[:, 0]))
         return Absent(*found[order].T)
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        """The state; good until the next batch."""
+        """The state; valid until the next update."""
         return {"known": self._known[: self._count]}
 
     def load(self, arrays: Mapping[str, NDArray[Any]], subjects: I64) -> None:
-        """Become what was dumped, where the series that there are belong to these subjects."""
+        """The inverse of `dump`; the series belong to these subjects [r]."""
         known = arrays["known"]
-        self.meet(subjects)
+        self.add(subjects)
         self._known[: len(known)] = known
 
 
@@ -128,17 +128,17 @@ def _link(older: I64, newest: I64, subjects: I64, first: int) -> None:
 
 
 @kernel
-def _fold(
-    known: I64, older: I64, newest: I64, events_min: int, seen: Seen, subject: I64, life: I64
+def _update(
+    known: I64, older: I64, newest: I64, events_min: int, seen: Seen, subject: I64, sequence: I64
 ) -> NDArray[np.int64]:
-    """The absences that were found: [k, fields of Absent], those of one event in no order."""
+    """The missing columns [k, fields of Absent]; those of one event are in no order."""
     found, count, value = np.empty((4, FIELDS), np.int64), 0, 0
     for event in range(len(subject)):
         while value < len(seen.event) and seen.event[value] == event:
-            _see(known, seen.series[value], seen.life[value])
+            _add_value(known, seen.series[value], seen.sequence[value])
             value += 1
         for i in range(subject.shape[1]):
-            number = life[event, i]
+            number = sequence[event, i]
             if number < 0 or number % EVERY != EVERY - 1:
                 continue
             series = newest[subject[event, i]]
@@ -148,36 +148,36 @@ def _fold(
                     if count == len(found):
                         found = np.concatenate((found, np.empty_like(found)))
                     found[count, 0], found[count, 1], found[count, 2], found[count, 3] = event, series, number, allowed
-                    _tell(known, series, found[count])
+                    _report(known, series, found[count])
                     count += 1
                 series = older[series]
     return found[:count]
 
 
 @kernel
-def _see(known: I64, series: int, life: int) -> None:
-    """The series has a value in event `life` of its subject."""
+def _add_value(known: I64, series: int, sequence: int) -> None:
+    """Count a value of the series, in event `sequence` of its subject."""
     if known[series, COUNT] == 0:
-        known[series, FIRST] = life
+        known[series, FIRST] = sequence
         known[series, LONGEST] = 0
     else:
-        known[series, LONGEST] = max(known[series, LONGEST], life - known[series, LAST])
-    known[series, LAST] = life
+        known[series, LONGEST] = max(known[series, LONGEST], sequence - known[series, LAST])
+    known[series, LAST] = sequence
     known[series, COUNT] += 1
 
 
 @kernel
 def _allowed(known: I64, series: int, events_min: int) -> int:
-    """How many events without the column are nothing to tell of."""
+    """How many events without the column are allowed."""
     if known[series, COUNT] < VALUES_MIN:
         return MANY
     mean = (known[series, LAST] - known[series, FIRST]) / (known[series, COUNT] - 1)
-    return int(max(events_min << known[series, TOLD], GAPS * mean, 2 * known[series, LONGEST]))
+    return int(max(events_min << known[series, REPORTED], GAPS * mean, 2 * known[series, LONGEST]))
 
 
 @kernel
-def _tell(known: I64, series: int, told: I64) -> None:
-    """Write down what was usual; from here on the series is learnt anew."""
-    told[4], told[5], told[6] = known[series, FIRST], known[series, LAST], known[series, COUNT]
+def _report(known: I64, series: int, report: I64) -> None:
+    """Copy the baseline into the report, and learn another from the next value on."""
+    report[4], report[5], report[6] = known[series, FIRST], known[series, LAST], known[series, COUNT]
     known[series, COUNT] = 0
-    known[series, TOLD] = min(known[series, TOLD] + 1, DOUBLINGS_MAX)
+    known[series, REPORTED] = min(known[series, REPORTED] + 1, DOUBLINGS_MAX)

@@ -1,11 +1,15 @@
-"""Flows: whether events stop coming, or come at another rate, judged by what else comes on the same topic.
+"""Freshness and rate of data delivery: whether the events of a flow stop, or arrive at another rate.
 
-A *flow* is what comes of one model, or one source, on one topic. Its gaps are counted in ticks of its topic's clock
-(see `flow_kernels.py`), so that nights and weekends that a topic's flows share are no silence; those of a flow alone
-are learnt. It is silent when its gap is longer than one in `arl0` would be, by a Pareto tail through its 16 longest
-gaps, and at least three times the longest. Its rate has changed when two windows in a row hold `factor` times as many
-events as any of the 14 before, or as few, in itself and in proportion to the rest of the topic, and by more than such
-windows vary.
+A *flow* is the events of one model or one source on one topic. Its gaps are counted in ticks of its topic's clock (see
+`flow_kernels.py`), so a night or weekend that all flows of a topic share is no silence. Gaps of one flow alone are
+learned.
+
+*Silence*: the current gap is longer than one in `arl0` gaps would be, and at least three times the longest. The bound
+extrapolates the 16 longest gaps by a Pareto tail (B. M. Hill, "A simple general approach to inference about the tail of
+a distribution", Annals of Statistics, 1975).
+
+*Rate*: two windows in a row hold `factor` times as many events as any of the 14 windows before, or as few. Both the
+count and its ratio to the rest of the topic must say so, by more than such windows vary.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.bounds import require_between
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.types import I64
 from detectors.delivery.flow_kernels import (
     BEGAN_OFFSET,
@@ -53,21 +59,22 @@ from detectors.delivery.flow_kernels import (
     bound,
 )
 
-GAPS_MIN: Final = 200  # before a flow is judged
-EVENTS_MIN: Final = 64  # in a window, for its rate to be compared
-SPREADS: Final = 5.0  # standard deviations of the logarithms of the windows that a rate must be off as well
+GAPS_MIN: Final = 200  # gaps before a flow is judged
+EVENTS_MIN: Final = 64  # events in a window whose rate is compared
+SPREADS: Final = 5.0  # least deviation of a rate, in standard deviations of the logarithms of the windows
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
-    """Whether models and sources whose events stop, or come at another rate, are told. ValueError when out of range.
+    """Detection of models and sources whose events stop or change their rate. ValueError when out of range.
 
-    watch: look for it at all.
-    learn_s: event time that passes before a flow is judged, 1 or more; a day holds what is usual within one.
-    silence_min_s: what is shorter is no silence, 0 or more.
-    arl0: gaps of a flow for one that is longer than is told, 1e3 to 1e12.
-    window_s: events are counted over so long; a day, or a week where weekends matter. 60 or more.
-    factor: how many times more or fewer events than in any of the last 14 windows are told, 1.1 to 100.
+    watch: whether flows are watched.
+    learn_s: event time before a flow is judged, in seconds, from 1. A day covers the daily cycle.
+    silence_min_s: the shortest silence that is reported, in seconds, from 0.
+    arl0: average number of gaps between false `silent` alerts of a flow, 1e3 to 1e12.
+    window_s: length of the window over which events are counted, in seconds, from 60: a day, or a week where weekends
+        matter.
+    factor: how many times more or fewer events than in each of the last 14 windows are reported, 1.1 to 100.
     """
 
     watch: bool = True
@@ -78,31 +85,27 @@ class FlowSettings:
     factor: float = 2.0
 
     def __post_init__(self) -> None:
-        limits = {
-            "learn_s": (1.0, 1e9), "silence_min_s": (0.0, 1e9), "arl0": (1e3, 1e12), "window_s": (60.0, 1e8),
-            "factor": (1.1, 100.0),
-        }  # fmt: skip
-        for name, (least, most) in limits.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie between {least:g} and {most:g}, not {getattr(self, name)}")
+        require_between(
+            self, learn_s=(1, 1e9), silence_min_s=(0, 1e9), arl0=(1000, 1e12), window_s=(60, 1e8), factor=(1.1, 100)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """A topic's clock has come into another window, right before an event."""
+    """A topic's clock has entered another window, right before an event."""
 
-    event: int
+    event: int  # index of that event
     topic: int
-    number: int
+    number: int  # of the new window
     flows: I64  # all of the topic
     versions: I64  # of their last events
 
 
 @dataclass(frozen=True, slots=True)
 class FlowAlarm:
-    """A flow that has fallen silent, or whose rate is another."""
+    """A flow that fell silent, or whose rate changed."""
 
-    event: int  # index of the event that showed it
+    event: int  # index of the event at which it was detected
     flow: int
     is_silence: bool
     statistic: float  # of a silence, ticks; of a rate, the logarithm of the ratio to the nearest of the 14 windows
@@ -112,16 +115,16 @@ class FlowAlarm:
     n_reference: int  # gaps, or events in the 14 windows
     n_current: int  # ticks, or events in the window
     began_offset: int  # of the last event before the silence, or before the two windows
-    began_ms: int  # its event time
+    began_ms: int  # its event time, in ms
     version: int  # of the flow's last event
 
 
 class Flows:
-    """The flows of a fold unit. 488 bytes each."""
+    """The flows of a fold unit. 488 bytes a flow."""
 
     def __init__(self, settings: FlowSettings) -> None:
         self.settings = settings
-        self.windows: list[RateWindow] = []  # that the last events have brought
+        self.windows: list[RateWindow] = []  # that the last events opened
         self._window_ms = int(settings.window_s * 1000)
         self._flows, self._topics = 0, 0
         self._owner = np.full(64, -1, np.int64)  # topic of each flow
@@ -131,38 +134,38 @@ class Flows:
         self._ratios = np.zeros((64, WINDOWS))  # to the events of all other flows of the topic
         self._topic = np.zeros((4, TOPIC), np.int64)
 
-    def fold(self, events: Events, flows: int) -> list[FlowAlarm]:
-        """Take events in order, those of `flows` flows known so far; what they show, in their order."""
-        self._hold(flows, int(events.topic.max(initial=-1)) + 1)
+    def update(self, events: Events, flows: int) -> list[FlowAlarm]:
+        """Update with these events, in order; returns their alarms in order. `flows` is the number of flows so far."""
+        self._grow(flows, int(events.topic.max(initial=-1)) + 1)
         own = events.flow >= 0
         self._owner[events.flow[own]] = events.topic[own]
         found: list[FlowAlarm] = []
         self.windows = []
         state = FlowState(self._topic, self._head, self._longest)
-        at, why = advance(state, events, self._window_ms, 0)
-        while why != DONE:
+        at, reason = advance(state, events, self._window_ms, 0)
+        while reason != DONE:
             topic = int(events.topic[at])
-            if why == CLOSE:
+            if reason == CLOSE:
                 found += self._close(at, topic)
             else:
                 found += self._look(at, topic)
-            at, why = advance(state, events, self._window_ms, at + (why != CLOSE))
+            at, reason = advance(state, events, self._window_ms, at + (reason != CLOSE))
         return found
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        """The state; good until the next events."""
+        """The state; valid until the next update."""
         n = self._flows
         arrays = {name: getattr(self, f"_{name}")[:n] for name in ("owner", "head", "longest", "counts", "ratios")}
         return arrays | {"topic": self._topic[: self._topics]}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become what was dumped."""
-        self._hold(len(arrays["head"]), len(arrays["topic"]))
+        """The inverse of `dump`."""
+        self._grow(len(arrays["head"]), len(arrays["topic"]))
         for name, array in arrays.items():
             getattr(self, f"_{name}")[: len(array)] = array
 
     def _look(self, event: int, topic: int) -> Iterator[FlowAlarm]:
-        """The flows of a topic that are silent now, and have not been so yet."""
+        """The flows of a topic that have just fallen silent."""
         head, (now, tick) = self._head[: self._flows], self._topic[topic, [NOW, TICK]].tolist()
         gap = tick - head[:, LAST_TICK]
         due = (self._owner[: self._flows] == topic) & (head[:, GAPS] >= GAPS_MIN) & (head[:, SILENT] == 0)
@@ -171,19 +174,19 @@ class Flows:
         due &= now - head[:, LAST_NOW] >= self.settings.silence_min_s * 1000
         for flow in np.flatnonzero(due).tolist():
             mine = head[flow]
-            most = bound(self._longest[flow], mine[GAPS], self.settings.arl0)
-            if gap[flow] <= most:
+            longest = bound(self._longest[flow], mine[GAPS], self.settings.arl0)
+            if gap[flow] <= longest:
                 continue
-            mine[SILENT], mine[WAS_SILENT] = max(1, int(most)), 1
+            mine[SILENT], mine[WAS_SILENT] = max(1, int(longest)), 1
             mean_s = (mine[LAST_NOW] - mine[SINCE]) / 1000 / mine[GAPS]
             ago_s = (now - mine[LAST_NOW]) / 1000
             yield FlowAlarm(
-                event, flow, True, float(gap[flow]), float(most), float(mean_s), float(ago_s), int(mine[GAPS]),
+                event, flow, True, float(gap[flow]), float(longest), float(mean_s), float(ago_s), int(mine[GAPS]),
                 int(gap[flow]), int(mine[LAST_OFFSET]), int(mine[LAST_TIME]), int(mine[LAST_VERSION]),
             )  # fmt: skip
 
     def _close(self, event: int, topic: int) -> Iterator[FlowAlarm]:
-        """The window of a topic is over: the flows whose rate in it was another."""
+        """Close the window of a topic; returns the flows whose rate has changed."""
         here = self._topic[topic]
         total, is_onward = int(here[IN_WINDOW]), 0 < here[WINDOW] < here[NOW] // self._window_ms
         here[WINDOW], here[IN_WINDOW] = here[NOW] // self._window_ms, 0
@@ -212,7 +215,7 @@ class Flows:
         self._head[mine, WAS_SILENT] = self._head[mine, SILENT] > 0
 
     def _odd(self, flow: int, count: int, ratio: float) -> int:
-        """Whether a window stands out from all that are kept: 1 by more, -1 by fewer, 0 not."""
+        """How a window differs from all kept ones: 1 has more events, -1 fewer, 0 neither."""
         counts, ratios, factor = self._counts[flow], self._ratios[flow], self.settings.factor
         is_less = counts.min() >= EVENTS_MIN and count * factor < counts.min() and ratio * factor < ratios.min()
         is_more = count >= EVENTS_MIN and count > counts.max() * factor and ratio > ratios.max() * factor
@@ -230,15 +233,9 @@ class Flows:
             int(head[BEGAN_OFFSET]), int(head[BEGAN_TIME]), int(head[LAST_VERSION]),
         )  # fmt: skip
 
-    def _hold(self, flows: int, topics: int) -> None:
+    def _grow(self, flows: int, topics: int) -> None:
         self._flows, self._topics = max(flows, self._flows), max(topics, self._topics)
-        room = len(self._head)
-        if self._flows > room:
-            more = max(self._flows, 2 * room) - room
-            self._owner = np.concatenate([self._owner, np.full(more, -1, np.int64)])
-            for name in ("_head", "_longest", "_counts", "_ratios"):
-                array = getattr(self, name)
-                setattr(self, name, np.concatenate([array, np.zeros((more, array.shape[1]), array.dtype)]))
-        if self._topics > len(self._topic):
-            added = np.zeros((max(self._topics, 2 * len(self._topic)) - len(self._topic), TOPIC), np.int64)
-            self._topic = np.concatenate([self._topic, added])
+        self._owner = ensure_length(self._owner, self._flows, -1)
+        for name in ("_head", "_longest", "_counts", "_ratios"):
+            setattr(self, name, ensure_length(getattr(self, name), self._flows, 0))
+        self._topic = ensure_length(self._topic, self._topics, 0)

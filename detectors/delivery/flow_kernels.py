@@ -1,9 +1,9 @@
-"""The arithmetic of `flows.py`: each topic's clock, and what every event adds to its flow.
+"""The kernels of `flow.py`: each topic's clock, and the state of each flow.
 
-A topic's clock is the newest event time that can be believed, and counts in *ticks*: the events that moved it. So a
-night in which all of a topic sleeps takes no ticks, and late events and repeats move nothing. A time that is further
-ahead than `ASIDE_MS` is believed once `BELIEVED` events in a row say so, and one that is further behind once
-`GONE_BACK` do: one producer whose clock is years ahead moves nothing, and a topic that was away goes on.
+A topic's clock is the newest event time that is credible. It counts in *ticks*: the events that advanced it. So a night
+in which all of a topic sleeps takes no ticks, and late events and repeats advance nothing. A time that is more than
+`ASIDE_MS` ahead is credible after `BELIEVED` such events in a row, one that is as far behind after `GONE_BACK`. So one
+producer with a wrong clock advances nothing, and a topic that was interrupted continues.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from detectors.arrays.types import I64
 ASIDE_MS = 86_400_000
 BELIEVED = 16
 GONE_BACK = 1024
-CHECK_TICKS = 256  # a topic's flows are looked at after so many ticks, or as many as there are flows
-LONGEST = 16  # gaps that are kept
-LONGER = 3.0  # times the longest is a silence at the least
-WINDOWS = 14
+CHECK_TICKS = 256  # ticks between two checks of a topic's flows; the number of its flows where that is more
+LONGEST = 16  # longest gaps kept
+LONGER = 3.0  # a silence lasts so many times the longest gap, at least
+WINDOWS = 14  # windows kept
 
 # State.topic
-NOW = 0  # event time in ms that the clock shows
+NOW = 0  # event time of the clock, in ms
 TICK = 1
-CHECK = 2  # the tick at which flows are looked at next
+CHECK = 2  # the tick of the next check of flows
 FLOWS = 3
-WINDOW = 4  # number of the window the clock is in
+WINDOW = 4  # number of the clock's window
 IN_WINDOW = 5  # events in it so far
 ASIDE = 6  # events in a row that were too far ahead ...
 ASIDE_LEAST = 7  # ... and the least of their times
 BEHIND = 8  # the same behind
 BEHIND_MOST = 9
 IS_SET = 10
-IS_COUNTED = 11  # 1: the clock has taken the event that comes next
+IS_COUNTED = 11  # 1: the clock has already been advanced by the next event
 TOPIC = 12
 
 # State.head
@@ -44,21 +44,21 @@ EVENTS = 0
 GAPS = 1  # of a tick or more
 LAST_TICK = 2
 LAST_NOW = 3
-SINCE = 4  # what the clock showed when gaps began to be learnt
+SINCE = 4  # the clock when learning of gaps began
 LAST_OFFSET = 5
 LAST_TIME = 6  # event time in ms of the last event
 LAST_VERSION = 7
-SILENT = 8  # ticks after which it was called silent; 0: it is not
+SILENT = 8  # ticks after which it was reported silent; 0: it is not silent
 COUNT = 9  # events in this window
-KEPT = 10  # whole windows that are kept, WINDOWS at most ...
-PLACE = 11  # ... and where the next goes; -1: the first, which is not whole
+KEPT = 10  # whole windows kept, WINDOWS at most ...
+PLACE = 11  # ... and the place of the next; -1: in the first window, which is not whole
 WAS_SILENT = 12  # within this window
-ODD = 13  # 1 or -1: the last window had more or fewer events than any that is kept
+ODD = 13  # 1 or -1: the last window had more or fewer events than each kept one
 BEGAN_OFFSET = 14  # of the last event before this window; before the first of two, once one is odd
 BEGAN_TIME = 15
 HEAD = 16
 
-DONE, LOOK, CLOSE = -1, 0, 1  # why the kernel stops
+DONE, LOOK, CLOSE = -1, 0, 1  # the reason why the kernel stops
 
 
 class FlowState(NamedTuple):
@@ -81,15 +81,17 @@ class Events(NamedTuple):
 
 @kernel
 def advance(state: FlowState, events: Events, window_ms: int, start: int) -> tuple[int, int]:
-    """Take events from `start` on. Stops where a topic's flows are due: (index, LOOK) after an event, (index, CLOSE)
-    before one that begins a new window. Returns (n, DONE) at the end.
+    """Process events from index `start` on; returns where the kernel stopped, and the reason.
+
+    (index, LOOK) after an event at which a topic's flows are due for a check; (index, CLOSE) before an event that opens
+    a new window; (n, DONE) at the end.
     """
     for i in range(start, len(events.flow)):
         topic = state.topic[events.topic[i]]
         if topic[IS_COUNTED] == 0:
             before = topic[NOW]
             was_set = topic[IS_SET]
-            _tell(topic, events.time_ms[i])
+            _advance_clock(topic, events.time_ms[i])
             window = topic[NOW] // window_ms
             topic[TICK] += was_set == 1 and topic[NOW] > before
             if window != topic[WINDOW]:
@@ -106,8 +108,8 @@ def advance(state: FlowState, events: Events, window_ms: int, start: int) -> tup
 
 
 @kernel
-def _tell(topic: I64, time_ms: int) -> None:
-    """Show the clock an event's time."""
+def _advance_clock(topic: I64, time_ms: int) -> None:
+    """Advance the clock by an event's time, if that is credible."""
     if topic[IS_SET] == 0 or time_ms > topic[NOW] + ASIDE_MS:
         topic[ASIDE_LEAST] = time_ms if topic[ASIDE] == 0 else min(topic[ASIDE_LEAST], time_ms)
         topic[ASIDE] += 1
@@ -128,7 +130,7 @@ def _tell(topic: I64, time_ms: int) -> None:
 
 @kernel
 def _add(state: FlowState, topic: I64, flow: int, offset: int, time_ms: int, version: int) -> None:
-    """An event of a flow has come."""
+    """Count an event of a flow."""
     head = state.head[flow]
     if head[EVENTS] == 0:
         topic[FLOWS] += 1
@@ -136,7 +138,7 @@ def _add(state: FlowState, topic: I64, flow: int, offset: int, time_ms: int, ver
         head[PLACE] = -1
     else:
         gap = topic[TICK] - head[LAST_TICK]
-        if head[SILENT] > 0:  # what has been told is not taken for usual, but for somewhat more so
+        if head[SILENT] > 0:  # a reported silence enters the longest gaps no longer than its bound
             gap = min(gap, head[SILENT])
             head[SILENT] = 0
         if gap > 0:
@@ -150,7 +152,7 @@ def _add(state: FlowState, topic: I64, flow: int, offset: int, time_ms: int, ver
 
 @kernel
 def _keep(longest: I64, gap: int) -> None:
-    """Put a gap among the longest, if it is one of them."""
+    """Insert a gap into the longest ones, if it is one of them."""
     at = 0
     while at < LONGEST and longest[at] < gap:
         at += 1
@@ -163,9 +165,9 @@ def _keep(longest: I64, gap: int) -> None:
 
 @kernel
 def bound(longest: I64, gaps: int, arl0: float) -> float:
-    """The gap in ticks that one in `arl0` exceeds, were the longest gaps those of a Pareto tail (B. M. Hill, 1975).
+    """The gap in ticks that one in `arl0` exceeds, by a Pareto tail through the longest gaps (B. M. Hill, 1975).
 
-    The tail's exponent is taken to be half again as heavy as estimated, some two standard errors.
+    The tail is assumed half again as heavy as estimated, which is about two standard errors.
     """
     least = float(longest[0])
     heavy = 0.0

@@ -1,8 +1,9 @@
-"""The share of predictions that get their label in time: whether it falls.
+"""The label rate: the share of predictions that get their label in time.
 
-Predictions are counted in the window of their event time, and so are those of them whose label came; a window is judged
-once its topic's clock is past it by the time-out. The share has fallen when two windows in a row lie `FALL_MIN` below
-each of the seven before, and below their mean by `SPREADS` standard deviations, those of chance or those seen.
+Predictions are counted in the window of their event time; so are those whose label arrived. A window is judged when its
+topic's clock is past it by the time-out. The share has fallen when two windows in a row meet two bounds: they lie
+`FALL_MIN` below each of the seven windows before, and `SPREADS` standard deviations below their mean. The standard
+deviation is the greater of the binomial one and the observed one.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.types import I64
 from detectors.delivery.flow import RateWindow
 
 SHARES: Final = 7
-PREDICTIONS_MIN: Final = 64  # in a window, for its share to be known
+PREDICTIONS_MIN: Final = 64  # predictions in a window whose share is judged
 FALL_MIN: Final = 0.1
-SPREADS: Final = 5.0
-OPEN_MAX: Final = 64  # windows that wait at once
+SPREADS: Final = 5.0  # standard deviations
+OPEN_MAX: Final = 64  # windows that wait for labels at once
 
 # columns of LabelShares._head
 KEPT, PLACE, LOW, LOW_OFFSET, LOW_TIME, HEAD = range(6)
 
 
 class Counted(NamedTuple):
-    """Predictions, or predictions whose label has come; `n` of them in the order of events."""
+    """Predictions, or predictions whose label arrived; `n` of them in the order of events."""
 
     event: I64  # [n]
     flow: I64  # [n] of the prediction; -1: of none
@@ -40,7 +42,7 @@ class Counted(NamedTuple):
 class ShareAlarm:
     """The share of a flow has fallen."""
 
-    event: int
+    event: int  # index of the event at which it was detected
     flow: int
     version: int
     before: float  # mean share
@@ -48,11 +50,11 @@ class ShareAlarm:
     n_reference: int  # predictions
     n_current: int
     began_offset: int  # of the first prediction in the two windows
-    began_ms: int
+    began_ms: int  # its event time, in ms
 
 
 class LabelShares:
-    """The shares of all flows of a fold unit. 440 bytes each, with a time-out of a week and windows of a day."""
+    """The label rates of all flows of a fold unit. 440 bytes a flow, with a time-out of a week and windows of a day."""
 
     def __init__(self, window_s: float, timeout_s: float) -> None:
         self._window_ms = int(window_s * 1000)
@@ -65,11 +67,17 @@ class LabelShares:
         self._shares = np.zeros((64, 2, SHARES))  # and of how many predictions each is
         self._flows, self._topics = 0, 0
 
-    def fold(self, made: Counted, offset: I64, met: Counted, windows: list[RateWindow], flows: int) -> list[ShareAlarm]:
-        """Take a batch's predictions, whose events have these offsets, its labels, and what its clocks have shown."""
+    def update(
+        self, made: Counted, offset: I64, met: Counted, windows: list[RateWindow], flows: int
+    ) -> list[ShareAlarm]:
+        """Update with a batch; returns its alarms in the order of events.
+
+        made: the predictions, whose events have these offsets [n]. met: the predictions whose labels arrived. windows:
+        the windows that the clocks of their topics opened. flows: the number of flows so far.
+        """
         known = [int(one.topic.max(initial=-1)) for one in (made, met)]
         topics = 1 + max([*known, *(one.topic for one in windows)])
-        self._hold(flows, topics)
+        self._grow(flows, topics)
         found: list[ShareAlarm] = []
         begin = [0, 0]
         for window in [*windows, None]:
@@ -82,13 +90,13 @@ class LabelShares:
         return found
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        """The state; good until the next batch."""
+        """The state; valid until the next update."""
         arrays = {name: getattr(self, f"_{name}")[: self._flows] for name in ("head", "counts", "first", "shares")}
         return arrays | {"now": self._now[: self._topics]}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Become what was dumped, under the same time-out and window."""
-        self._hold(len(arrays["head"]), len(arrays["now"]))
+        """The inverse of `dump`, under the same time-out and window."""
+        self._grow(len(arrays["head"]), len(arrays["now"]))
         for name, array in arrays.items():
             getattr(self, f"_{name}")[: len(array)] = array
 
@@ -109,11 +117,11 @@ class LabelShares:
         if 0 < before < now:
             for number in range(max(before, now - self._open) - self._wait, now - self._wait):
                 yield from self._judge(window, number % self._open)
-        elif before > now:  # the clock was wrong
+        elif before > now:  # the clock was corrected backwards
             self._counts[window.flows] = 0
 
     def _judge(self, window: RateWindow, slot: int) -> Iterator[ShareAlarm]:
-        """The predictions of a window have had their time."""
+        """Judge a window whose predictions have timed out."""
         made, met = self._counts[window.flows, 0, slot], self._counts[window.flows, 1, slot]
         self._counts[window.flows, :, slot] = 0
         enough = np.flatnonzero(made >= PREDICTIONS_MIN)
@@ -144,16 +152,8 @@ class LabelShares:
         spread = max(float(shares.std()), float(np.sqrt(usual * (1 - usual) / n)))
         return bool(share < shares.min() - FALL_MIN and share < usual - SPREADS * spread)
 
-    def _hold(self, flows: int, topics: int) -> None:
+    def _grow(self, flows: int, topics: int) -> None:
         self._flows, self._topics = max(flows, self._flows), max(topics, self._topics)
-        for name, size in (
-            ("_head", flows),
-            ("_counts", flows),
-            ("_first", flows),
-            ("_shares", flows),
-            ("_now", topics),
-        ):
-            array = getattr(self, name)
-            if size > len(array):
-                more = np.zeros((max(size, 2 * len(array)) - len(array), *array.shape[1:]), array.dtype)
-                setattr(self, name, np.concatenate([array, more]))
+        for name in ("_head", "_counts", "_first", "_shares"):
+            setattr(self, name, ensure_length(getattr(self, name), self._flows, 0))
+        self._now = ensure_length(self._now, self._topics, 0)

@@ -1,4 +1,7 @@
-"""Drift in several columns at once: a test over the rows of a model."""
+"""Drift of the dependence between columns: a test over the rows of a model.
+
+`bank` is the detector, `kernels` its arithmetic.
+"""
 
 from detectors.joint.bank import JointBank, JointSettings
 

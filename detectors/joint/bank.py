@@ -1,14 +1,15 @@
-"""Joint drift: whether the columns of a model still depend on each other as they did, whatever each does alone.
+"""Joint drift: whether the dependence between the columns of a model changes, whatever each column does alone.
 
-Rows are taken in blocks. Within a block each column is ranked, and the ranks of every two columns are correlated: how
-they go together, and whether they are far from the middle together, or one is where the other is high. A column that
-moves, widens or is measured in another unit changes none of that from block to block, and a cycle that all columns
-share is over before it shows within one. The correlations of a block are compared with those of the blocks before it,
-and the evidence for a change is summed over all possible onsets (Shiryaev-Roberts; see `shiryaev_roberts.py` for its
-sources). The mean over all correlations is one statistic more, and so is how far all of them lie off, whichever way:
-they show what moves every pair a little. The expansion of dependence is that of R. B. Nelsen, "An Introduction to
-Copulas", 2006; the residuals are the recursive ones of R. L. Brown, J. Durbin and J. M. Evans, "Techniques for testing
-the constancy of regression relationships over time", Journal of the Royal Statistical Society B, 1975.
+Rows are taken in blocks. Within a block each column is ranked, and the ranks of every two columns are correlated: their
+places, and their distances from the middle. A column that shifts, widens or changes its unit changes none of that from
+block to block, and a cycle that all columns share does not show within one block. The correlations of a block are
+compared with those of the blocks before, and the evidence for a change is summed over all possible onsets
+(Shiryaev-Roberts; sources in `shiryaev_roberts/bank.py`). Two more statistics cover small changes of all pairs: the
+mean over all correlations, and the size of all their deviations.
+
+Sources: for the expansion of dependence, R. B. Nelsen, "An Introduction to Copulas", 2006; for the residuals, R. L.
+Brown, J. Durbin and J. M. Evans, "Techniques for testing the constancy of regression relationships over time", Journal
+of the Royal Statistical Society B, 1975.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
-from detectors.arrays.rows import RowBank
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.joint import kernels
 
-OVERSHOOT = 1.6  # what sums have beyond the threshold when they reach it, on average, as measured
+OVERSHOOT = 1.6  # mean ratio of the evidence at an alarm to the threshold, as measured
 
 
 @dataclass(frozen=True, slots=True)
 class JointSettings:
     """Settings of the detector of joint drift. ValueError when one is out of range.
 
-    arl0: rows of a model between false alarms, on average, 10,000 to 1e12 (the field's average run length). The
-        measured multiples of this rate are in docs/detectors/measurements.md.
-    columns: columns of a model that are watched together, 2 to 64: the first that come. Memory and cost of a row grow
+    arl0: average run length: rows of a model between two false alarms, on average, 10,000 to 1e12. The measured
+        multiples of this rate are in docs/detectors/measurements.md.
+    columns: columns of a model that are watched together, 2 to 64: the first that arrive. Memory and cost of a row grow
         with their square: 12 take 20 KB a model, 50 take 326 KB.
-    block: rows that are ranked together, 16 to 64. A shorter one sees a strong change sooner, a longer one keeps the
-        rate of false alarms better where rows depend on those before.
+    block: rows that are ranked together, 16 to 64. A shorter block detects a strong change sooner, a longer one keeps
+        the false-alarm rate better where rows depend on earlier ones.
     """
 
     arl0: float = 1e6
@@ -46,34 +47,29 @@ class JointSettings:
     block: int = 24
 
     def __post_init__(self) -> None:
-        if not 1e4 <= self.arl0 <= 1e12:
-            raise ValueError(f"joint: arl0 must lie between 10,000 and 1e12, got {self.arl0}")
-        if not 2 <= self.columns <= 64:
-            raise ValueError(f"joint: columns must lie between 2 and 64, got {self.columns}")
-        if not 16 <= self.block <= 64:
-            raise ValueError(f"joint: block must lie between 16 and 64, got {self.block}")
+        require_between(self, "joint", arl0=(10_000, 1e12), columns=(2, 64), block=(16, 64))
 
 
 class Score(NamedTuple):
-    """What of a column an alarm is about."""
+    """The part of a column that an alarm is about."""
 
     column: int  # its place in the row
-    is_spread: bool  # False: where its values lie; True: how far from the middle
+    is_spread: bool  # False: the ranks of its values; True: their distance from the middle
 
 
-class JointBank(RowBank):
+class JointBank(ScanBank):
     """Drift of the dependence between columns, for many models.
 
     A value is a row of `columns` numbers; NaN and infinities are missing. Two columns are compared in the rows of a
-    block that have both: where fewer than 8 or a third do, or one of the two is nearly constant, the block says nothing
-    of them. So nulls in one column, however long, are no drift.
+    block that have both. A block with fewer than 8 such rows, or fewer than a third, or with a nearly constant column,
+    does not count for the pair. So nulls in one column, however long, are no drift.
 
-    It learns for 9 blocks, and again after each alarm: then for twice as many each time alarms come soon after one
-    another, up to 128 blocks, so that dependence that keeps changing is not told for ever.
+    A model learns for 9 blocks, and again after each alarm. The number of blocks doubles, up to 128, with each alarm
+    that follows soon after another, so that dependence that keeps changing is reported less and less.
 
-    An alarm's statistic is the evidence, its `category` the two columns that moved most (`moved` tells which). Before
-    and after are the correlation of their ranks, or of how far their ranks are from the middle where that is what
-    moved; the effect is the difference. The onset is exact to a block or two.
+    An alarm's statistic is the evidence, its `category` the two columns that changed most (see `moved`). Before and
+    after are the correlation of their ranks, or of the ranks' distances from the middle where those changed. The effect
+    is the difference. The onset is exact to a block or two.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -108,7 +104,7 @@ class JointBank(RowBank):
         """Numbers in a row."""
         return self.settings.columns
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts rows, not time
+    def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         rows, values = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values, np.float64)
         self._store.check_rows(rows)
         if rows.ndim != 1 or values.shape != (len(rows), self.columns):
@@ -116,39 +112,42 @@ class JointBank(RowBank):
                 f"rows and values must be of one length, and values rows of {self.columns} columns; "
                 f"got {rows.shape} and {values.shape}"
             )
-        state = kernels.JointState(**self._store.arrays)
-        found = AlarmList()
-        at = kernels.advance(state, self._threshold, rows, values, 0)
-        while at < len(rows):
-            row = int(rows[at])
-            found.append(at, row, self._evidence(state, row))
-            self._begin_anew(state, row)
-            at = kernels.advance(state, self._threshold, rows, values, at + 1)
-        return found.alarms()
+        return rows, values
+
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return kernels.advance(self._state(), self._threshold, rows, values, start)
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
-        """Which of these models gather no evidence at present, as they learn what is usual."""
+        """Which of these models learn their baseline at present, and gather no evidence."""
         head = self._store.arrays["head"][: self.rows][rows]
         learnt = kernels.LEARNT << np.minimum(head[:, kernels.ALARMS], kernels.DOUBLINGS_MAX)
         return np.asarray(head[:, kernels.BLOCKS] <= learnt, np.bool_)
 
     def set_reference(self, row: int, values: F64) -> None:
-        """None is taken: a sample of each column does not tell how they go together."""
-        raise NotImplementedError("joint takes no reference: it compares a model's rows with its earlier ones")
+        """NotImplementedError: samples of single columns do not hold their dependence."""
+        raise NotImplementedError("joint takes no reference: it compares the rows of a model with earlier ones")
 
-    def _begin_anew(self, state: kernels.JointState, row: int) -> None:
-        """After an alarm only what was learnt of the dependence of blocks stays, and that there was one."""
+    def _state(self) -> kernels.JointState:
+        return kernels.JointState(**self._store.arrays)
+
+    def _restart(self, state: kernels.JointState, row: int) -> None:
+        """After an alarm, the dependence between blocks and the number of alarms stay; all else is learned again."""
         alarms = state.head[row, kernels.ALARMS] + 1
         for array in (state.head, state.waiting, state.stats):
             array[row] = 0
         state.head[row, kernels.ALARMS] = alarms
 
-    def _evidence(self, state: kernels.JointState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come; every number is finite."""
+    def _evidence(self, row: int) -> Evidence:
+        state = self._state()
+        evidence = self._evidence_of(state, row)
+        self._restart(state, row)
+        return evidence
+
+    def _evidence_of(self, state: kernels.JointState, row: int) -> Evidence:
         stats = state.stats[row, : kernels.correlations(int(state.head[row, kernels.WIDTH]))].astype(np.float64)
         sums = stats[:, kernels.SUMS : kernels.AGED]
         weight = weights(int(state.head[row, kernels.WIDTH]))
-        first = int(np.argmax(weight * sums.sum(axis=1)))  # shows the drift best, all together or two columns
+        first = int(np.argmax(weight * sums.sum(axis=1)))  # of all pairs together, or of two columns
         blocks = min(round(float(stats[first, kernels.AGED :].sum() / sums[first].sum())) + 1, _blocks(state, row))
         weight[[kernels.MEAN_OF_ALL, kernels.SPREAD_OF_ALL][: len(weight) // 6 + 1]] = 0.0
         moved = int(np.argmax(weight * sums.sum(axis=1)))
@@ -168,14 +167,14 @@ class JointBank(RowBank):
 
 
 def moved(category: int) -> tuple[Score, Score]:
-    """What an alarm with this `category` is about."""
+    """The two scores that an alarm with this `category` is about."""
     b = (1 + math.isqrt(1 + 8 * category)) // 2
     a = category - b * (b - 1) // 2
     return Score(a // 2, bool(a & 1)), Score(b // 2, bool(b & 1))
 
 
 def weights(columns: int) -> F64:
-    """How much the sums of each correlation of so many columns weigh, up to a factor; 0 for those that are not kept."""
+    """The weight of each correlation's sums, up to a factor, for so many columns; 0 for those that are not kept."""
     b = np.repeat(np.arange(2 * columns), np.arange(2 * columns))
     a = np.concatenate([np.arange(n) for n in range(2 * columns)])
     pairs = columns * (columns - 1) // 2
@@ -191,7 +190,7 @@ def _blocks(state: kernels.JointState, row: int) -> int:
 
 
 def _means(one: F64, blocks: int) -> tuple[float, float]:
-    """The correlation before and in the last `blocks` blocks, of which the means of all and of the latest are made."""
+    """The correlation before and in the last `blocks` blocks, solved from the mean of all and the latest mean."""
     counted = max(int(one[kernels.COUNT]), kernels.LEARNT + 1)
     new = min(blocks, counted - kernels.LEARNT)
     faded = (1.0 - kernels.NEWEST) ** new

@@ -1,12 +1,12 @@
-"""The arithmetic of `joint.py`: from rows of columns to what a block of them says of dependence.
+"""The kernels of `bank.py`: from rows of columns to the evidence of a block for a change of dependence.
 
     rows ─► block is full ─► ranks within the block ─► two scores a column ─► correlations ─► `_weigh` ─► evidence
 
-The scores of a value are the first two Legendre polynomials of its rank among those of its column in the block: where
-it lies (P1), and how far from the middle (P2). Their correlations between two columns, P1 with P1 (Spearman's), P2
+The scores of a value are the first two Legendre polynomials of its rank among those of its column in the block: its
+place (P1), and its distance from the middle (P2). Their correlations between two columns, P1 with P1 (Spearman's), P2
 with P2, P1 with P2 and P2 with P1, are the first terms of an expansion of the copula. Score column 2 c + p holds
-P(p + 1) of column c; the correlation of score columns a < b stands at b (b - 1) / 2 + a. Where a column would meet
-itself stands what is said of all: at 0 the mean residual of the P1 correlations, at 5 how large they all are.
+P(p + 1) of column c; the correlation of score columns a < b is at index b (b - 1) / 2 + a. Two indices that would pair
+a column with itself hold the statistics of all pairs: 0 the mean residual of the P1 correlations, 5 their size.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from detectors.arrays.types import F32, F64, I64
 
 LEARNT = 8  # one less than the blocks before evidence counts; twice as many with each alarm soon after another
 DOUBLINGS_MAX = 4
-SOON = 64  # times as many blocks without an alarm, and the next one comes out of the blue again
-COUNTED_MAX = 2048.0  # blocks that a mean stands for, at most; then its weight is halved, so that the past fades
-SMALL, LARGE = 0.8, 2.4  # moves that are looked for, in standard deviations; the one is three times the other
+SOON = 64  # an alarm is soon after another within so many times the learned blocks
+COUNTED_MAX = 2048.0  # blocks in a mean, at most; then its weight is halved, so that the past fades
+SMALL, LARGE = 0.8, 2.4  # alternatives, in standard deviations; the one is three times the other
 BOUND = 4.0  # of a residual, so that a single strange block is not enough
 PRESENT_MIN = 8  # rows with both columns, and a third of the block
-VARIED_MIN = 0.4  # of the variance that scores have without ties; below, a column says nothing in this block
+VARIED_MIN = 0.4  # of the variance of scores without ties; below, a column does not count in this block
 CORRELATION_MAX = 0.99  # beyond, correlations count as this
-SPREAD_MIN = 0.5  # of a correlation over blocks, as a share of what that of independent values is
+SPREAD_MIN = 0.5  # of a correlation over blocks, as a share of that of independent values
 NEWEST = 0.25  # weight of the newest block in the latest mean
-PROVEN, OWN_PROVEN = 3.0, 2.0  # standard errors that are taken off what looks like dependence of blocks
-OWN_LAG_MAX = 1.5  # of a product of residuals, so that drift does not look like dependence
+PROVEN, OWN_PROVEN = 3.0, 2.0  # standard errors that are subtracted from the estimated dependence of blocks
+OWN_LAG_MAX = 1.5  # bound of a product of residuals, so that drift is not mistaken for dependence
 PLAIN, OTHER, WHOLE = 0.4, 0.4 / 3.0, 0.1  # weights of the P1 correlations, each other kind, and each of the two of all
 MEAN_OF_ALL, SPREAD_OF_ALL = 0, 5
 # State.head
 FILLED = 0  # rows that wait in the block
 BLOCKS = 1  # blocks since it began
-WIDTH = 2  # columns that have had values
-ALARMS = 3  # that came soon one after the other
+WIDTH = 2  # columns with values so far
+ALARMS = 3  # alarms soon after one another
 HEAD = 4
 
 # State.facts: products of residuals with those of the block before, averaged over all correlations; summed over blocks
@@ -69,20 +69,20 @@ class Block(NamedTuple):
     scores: F32  # [block, 2 columns]; 0 where missing
     having: I64  # [columns] rows that have the column, and
     present: NDArray[np.uint64]  # [columns] which
-    says: NDArray[np.bool_]  # [2 columns] whether the scores vary enough
+    says: NDArray[np.bool_]  # [2 columns] whether the scores vary enough to count
     product: F32  # [2 columns, 2 columns]
     order: I64  # [block]
     value: F64  # [block]
 
 
 def correlations(columns: int) -> int:
-    """How many correlations there are among the scores of so many columns."""
+    """The number of correlations among the scores of so many columns."""
     return columns * (2 * columns - 1)
 
 
 @kernel
 def advance(state: JointState, threshold: float, rows: I64, values: F64, start: int) -> int:
-    """Feed rows of columns from `start` on; stops at an alarm and returns its index, or how many there are."""
+    """Process rows of columns from index `start` on; returns the index of the first alarm, or the number of rows."""
     size, columns = state.waiting.shape[1], state.waiting.shape[2]
     block = Block(
         np.zeros((size, 2 * columns), np.float32), np.zeros(columns, np.int64), np.zeros(columns, np.uint64),
@@ -106,7 +106,7 @@ def advance(state: JointState, threshold: float, rows: I64, values: F64, start: 
 
 @kernel
 def _score(state: JointState, r: int, block: Block) -> None:
-    """Rank each column within the block, and make its two scores."""
+    """Rank each column within the block, and compute its two scores."""
     size, columns = state.waiting.shape[1], state.waiting.shape[2]
     value, order = block.value, block.order
     for c in range(columns):
@@ -181,7 +181,7 @@ def _multiply(block: Block, width: int) -> None:
 
 @kernel
 def _weigh(state: JointState, r: int, block: Block) -> float:
-    """Let the sums of all correlations grow by the block; returns the evidence, their weighted sum."""
+    """Update the sums of all correlations with the block; returns the evidence, their weighted sum."""
     head, facts = state.head[r], state.facts[r]
     width, size = head[WIDTH], len(block.scores)
     learnt = LEARNT << min(head[ALARMS], DOUBLINGS_MAX)
@@ -196,7 +196,7 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
             if both > 0:
                 y = _fisher(block.product[b, a] * math.sqrt(block.having[a // 2] * block.having[b // 2]) / both)
                 before = one[LAST]
-                z = _see(one, y, (both - 3.0) / (size - 3.0), size - 3.0, learnt, shared)
+                z = _update_mean(one, y, (both - 3.0) / (size - 3.0), size - 3.0, learnt, shared)
                 lag += z * before
                 n_lag += 1 if z != 0.0 and before != 0.0 else 0
                 if is_plain:
@@ -213,8 +213,8 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
     if width > 2:
         if all_zz > 0.0 and 4 * n_plain >= 3 * pairs:  # few of them would spread more
             far = math.log(max(all_zz / n_plain, 1e-3))
-            _see(state.stats[r, MEAN_OF_ALL], all_z / n_plain, 1.0, 1e12, learnt, shared)
-            _see(state.stats[r, SPREAD_OF_ALL], far, 1.0, 1e12, learnt, shared)
+            _update_mean(state.stats[r, MEAN_OF_ALL], all_z / n_plain, 1.0, 1e12, learnt, shared)
+            _update_mean(state.stats[r, SPREAD_OF_ALL], far, 1.0, 1e12, learnt, shared)
         evidence += WHOLE * (_summed(state.stats[r, MEAN_OF_ALL]) + _summed(state.stats[r, SPREAD_OF_ALL]))
     else:
         evidence /= PLAIN + 3.0 * OTHER
@@ -224,7 +224,7 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
 
 @kernel
 def _both(block: Block, a: int, b: int) -> int:
-    """How many rows have the columns of both scores; 0 where that, or what the scores say, is too little."""
+    """The number of rows with the columns of both scores; 0 where those or their variance are too small."""
     if not (block.says[a] and block.says[b]):
         return 0
     left, n = block.present[a // 2] & block.present[b // 2], 0
@@ -248,7 +248,7 @@ def _fisher(correlation: float) -> float:
 
 @kernel
 def _dependence(facts: F64) -> float:
-    """Correlation of a block's residuals with those of the block before, as far as it is proven."""
+    """Correlation of a block's residuals with those of the block before, less its standard errors."""
     n = facts[LAG_N]
     if n < 4.0:
         return 0.0
@@ -258,10 +258,10 @@ def _dependence(facts: F64) -> float:
 
 
 @kernel
-def _see(one: F32, y: float, w: float, freedom_y: float, learnt: int, shared: float) -> float:
-    """One block's `y`, of weight `w`: mean, spread and sums take it in. Returns the residual as a normal value.
+def _update_mean(one: F32, y: float, w: float, freedom_y: float, learnt: int, shared: float) -> float:
+    """Update mean, spread and sums with one block's `y`, of weight `w`; returns the residual as a normal value.
 
-    The residual is 0 while mean and spread are learnt; a spread below that of `freedom_y` values is not believed.
+    The residual is 0 while mean and spread are learned; the spread is at least that of `freedom_y` values.
     """
     total, freedom, z = float(one[WEIGHT]), float(one[COUNT]) - 1.0, 0.0
     one[COUNT] += 1.0
@@ -276,7 +276,7 @@ def _see(one: F32, y: float, w: float, freedom_y: float, learnt: int, shared: fl
         z *= (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0)  # Student's t to a normal value: D. L. Wallace, 1959
         z = math.copysign(min(z, BOUND), e)
         one[OWN_LAG] += max(-OWN_LAG_MAX, min(OWN_LAG_MAX, z * one[LAST]))
-        _add(one, z, shared, learnt)
+        _update_sums(one, z, shared, learnt)
     one[SPREAD] += squared
     one[MEAN] += e * w / (w + total)
     one[WEIGHT] = total + w
@@ -289,11 +289,11 @@ def _see(one: F32, y: float, w: float, freedom_y: float, learnt: int, shared: fl
 
 
 @kernel
-def _add(one: F32, z: float, shared: float, learnt: int) -> None:
-    """Let the sums over all onsets grow by the likelihood ratios of a residual.
+def _update_sums(one: F32, z: float, shared: float, learnt: int) -> None:
+    """Update the sums over all onsets with the likelihood ratios of a residual.
 
-    Where residuals are proven to depend on the one before by phi, ratios are raised to (1 - phi) / (1 + phi): one over
-    the variance that their sum has beyond that of independent ones.
+    Where residuals are proven to depend on the one before by phi, ratios are raised to (1 - phi) / (1 + phi), the
+    inverse of the inflated variance of their sum.
     """
     n = one[COUNT] - learnt
     own = min(0.95, one[OWN_LAG] / n - OWN_PROVEN / math.sqrt(n))

@@ -1,4 +1,8 @@
-"""Kolmogorov-Smirnov tests over sliding windows, against a training reference or an earlier window."""
+"""Kolmogorov-Smirnov tests over sliding windows.
+
+`window` compares with a fixed reference, `sliding` with the values before. `kernels` holds the arithmetic, `critical`
+the critical distance.
+"""
 
 from detectors.ks.window import KsWindowSettings
 

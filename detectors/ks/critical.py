@@ -1,7 +1,9 @@
-"""When a two-sample Kolmogorov-Smirnov distance counts as drift, in whole numbers.
+"""The critical value of a two-sample Kolmogorov-Smirnov test, as a whole number.
 
 The distance between the distribution functions of `reference` and `window` values is a whole multiple of
-1 / lcm(reference, window). Kept as that whole number it has no rounding, and "p <= alpha" becomes "at least so much".
+1 / lcm(reference, window). Kept as that whole number it has no rounding, and "p <= alpha" becomes a comparison with a
+critical number. Source: N. V. Smirnov, "Table for estimating the goodness of fit of empirical distributions", Annals of
+Mathematical Statistics, 1948; p-values are those of scipy.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from typing import NamedTuple
 
 
 class KsScale(NamedTuple):
-    """How two sizes meet. All distances are whole multiples of `1 / unit`."""
+    """The units of two sizes. All distances are whole multiples of `1 / unit`."""
 
     critical: int  # the smallest distance that counts as drift
     unit: int  # lcm of the sizes
-    reference_step: int  # what one value of the reference adds to its distribution function
-    window_step: int  # what one value of the window adds to its own
+    reference_step: int  # how much one value of the reference adds to its distribution function
+    window_step: int  # how much one value of the window adds to its own
 
 
 @lru_cache(maxsize=4096)

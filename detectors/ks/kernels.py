@@ -1,8 +1,8 @@
-"""The arithmetic of `ks_window.py` over the rows of a bank.
+"""The kernels of `window.py` over the rows of a bank.
 
 A value of the window is kept only as its *slot*: between which values of the reference it lies, or to which it is
-equal. Nothing more matters to the distance. Slots are counted in LANES interleaved stretches, so that the running sum
-over them is vector code.
+equal. The distance depends on nothing else. Slots are counted in LANES interleaved stretches, so the running sum over
+them is vector code.
 
     slots of a reference of n values:   gap 0 | equal to value 0 | gap 1 | equal to value 1 | ... | gap n
 """
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
 from detectors.arrays.types import F64, I64
 
-RECENT = 64  # values kept as they came: those not yet in the window, and what the new regime looks like
+RECENT = 64  # raw values kept: those not yet in the window, and the newest ones for `after`
 LANES = 32
 GAP, EQUAL = range(2)
 LINE = 64  # bytes in a cache line
 FETCHED = 128 * LINE  # bytes of one array fetched ahead, at most
 
 # State.head
-SIZE = 0  # values in the reference; 0 while it is learnt
-LEARNT = 1  # values learnt so far
+SIZE = 0  # values in the reference; 0 while it is learned
+LEARNT = 1  # values learned so far
 OLDEST = 2  # place in the ring of the oldest value of the window
 FIRST = 3  # of `recent`: the first value that is not in the window yet
 NEXT = 4  # of `recent`: where the next value goes
@@ -38,25 +38,25 @@ class KsState(NamedTuple):
     """All series, row by row."""
 
     head: NDArray[np.int32]  # [rows, HEAD]
-    reference: F64  # [rows, reference] sorted, then +inf; unsorted while it is learnt
+    reference: F64  # [rows, reference] sorted, then +inf; unsorted while it is learned
     tally: NDArray[Any]  # [rows, steps * 2 * LANES] values of the window in each slot; see `hidden`
     ring: NDArray[Any]  # [rows, window] 1 + the place in `count` of each value of the window; 0: none yet
     recent: F64  # [rows, RECENT] the last values, in turn
 
 
 class KsRules(NamedTuple):
-    """What the kernels know besides the state."""
+    """The constants of the kernels."""
 
     steps: int  # length of a lane
-    hidden: int  # added to a count where the distance must not be read: inside a run of equal reference values
+    hidden: int  # marks a count at which no distance exists: inside a run of equal reference values
     scales: I64  # [reference + 1, 4] a Scale for each size of reference in use
 
 
 @kernel
 def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) -> int:
-    """Feed values from `start` on; stops where a decision becomes drift.
+    """Process values from index `start` on, until a decision becomes drift.
 
-    Returns its index, or the number of values.
+    Returns the index of that value, or the number of values.
     """
     head, recent = state.head, state.recent
     n = len(rows)
@@ -72,7 +72,7 @@ def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) 
         if i + 3 < n:
             ahead = rows[i + 3]
             if head[ahead, DUE] == 1 or head[ahead, NEXT] == RECENT - 1:
-                _fetch(state, ahead)
+                _prefetch_row(state, ahead)
         row = rows[i]
         if head[row, SIZE] == 0:
             _learn(state, rules, row, values[i])
@@ -84,15 +84,15 @@ def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) 
         head[row, DUE] = due
         if due > 0 and place + 1 < RECENT:
             continue
-        _take_in(state, rules, row, places)
+        _insert_waiting(state, rules, row, places)
         if due == 0 and _test(state, rules, row, lanes):
             return i
     return n
 
 
 @lean_kernel
-def _fetch(state: KsState, row: int) -> None:
-    """Ask for what a test of this row will touch."""
+def _prefetch_row(state: KsState, row: int) -> None:
+    """Prefetch what a test of this row reads."""
     _, reference, tally, ring, _ = state
     reference_bytes, tally_bytes = reference.itemsize * reference.shape[1], tally.itemsize * tally.shape[1]
     for line in range(0, min(reference_bytes, FETCHED), LINE):
@@ -116,7 +116,7 @@ def _learn(state: KsState, rules: KsRules, row: int, value: float) -> None:
 
 @lean_kernel
 def _place(steps: int, rank: int, kind: int) -> int:
-    """Where a slot is counted: lane `rank // steps`, step `rank % steps`, lanes side by side."""
+    """The place of a slot's count: lane `rank // steps`, step `rank % steps`, lanes side by side."""
     return ((rank % steps) * 2 + kind) * LANES + rank // steps
 
 
@@ -141,8 +141,8 @@ def start_comparing(state: KsState, rules: KsRules, row: int, size: int) -> None
 
 
 @lean_kernel
-def _take_in(state: KsState, rules: KsRules, row: int, places: I64) -> None:
-    """Move the recent values that still wait into the window, as slots; as many of the oldest leave it."""
+def _insert_waiting(state: KsState, rules: KsRules, row: int, places: I64) -> None:
+    """Move waiting values into the window, as slots; as many of the oldest leave it."""
     head, tally, ring = state.head, state.tally, state.ring
     first = head[row, FIRST]
     end = head[row, NEXT]

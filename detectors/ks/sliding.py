@@ -1,14 +1,14 @@
-"""Kolmogorov-Smirnov with both windows sliding: the last values of a series against those just before them.
+"""Kolmogorov-Smirnov with two sliding windows: the last values of a series against those just before them.
 
-For series without a training sample whose first values mustn't stand for the truth for ever. The decision after each
-value is the one of `scipy.stats.ks_2samp(values before, last values, method="asymp")`, ties included. A value moves the
-distance by at most one step of either window, so a test far from the critical distance answers for many values, as in
-`ks_window`.
+For series without a training sample whose first values should not remain the reference. The decision after each value
+is that of `scipy.stats.ks_2samp(values before, last values, method="asymp")`, ties included. A value moves the distance
+by at most one step of either window, so a test far from the critical distance decides for many values, as in
+`window.py`.
 
     ring, in order of arrival:   | reference values | window values |
     order:                       the same places, sorted by the value they hold
 
-A test merges the values that came since the last one into `order` and drops those whose place they took: one pass.
+A test takes one pass: it merges the values since the last test into `order`, and drops those that they replaced.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
 from detectors.arrays.onset import median, newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.ks.critical import KsScale, scale_of
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
@@ -45,22 +44,22 @@ class SlidingState(NamedTuple):
 
     head: NDArray[np.int32]  # [rows, HEAD]
     ring: F64  # [rows, reference + window] the last values
-    order: NDArray[Any]  # [rows, reference + window] places in the ring, by value
+    order: NDArray[Any]  # [rows, reference + window] places in the ring, sorted by value
 
 
 def ks_bank(settings: KsWindowSettings, rows: int) -> KsWindowBank | KsSlidingBank:
-    """The bank that the settings ask for."""
+    """The bank of these settings: sliding or with a fixed reference."""
     return KsSlidingBank(settings, rows) if settings.sliding else KsWindowBank(settings, rows)
 
 
-class KsSlidingBank(RowBank):
+class KsSlidingBank(ScanBank):
     """The last `window` values of each series against the `reference` values before them.
 
     This is `ks_window` with `sliding=True`.
 
-    The first decision comes with value number `reference + window`. Alarms, statistic, threshold, effect and onset are
-    those of `KsWindowBank`; before and after are exact medians. The decision falls again by itself once the new regime
-    fills both windows.
+    The first decision follows value number `reference_size + window`. Alarms, statistic, threshold, effect and onset
+    are those of `KsWindowBank`; before and after are exact medians. Once the new regime fills both windows, the
+    decision is no drift again.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -85,26 +84,18 @@ class KsSlidingBank(RowBank):
         super().__init__(layout, rows)
         self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = SlidingState(**self._store.arrays)
-        window = self.settings.window
-        found = AlarmList()
-        at = _advance(state, window, self._scale, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = _advance(state, window, self._scale, rows, values, at + 1)
-        return found.alarms()
-
     def set_reference(self, row: int, values: F64) -> None:
-        raise NotImplementedError("ks_window with sliding=True compares a series with its own past: no reference")
+        raise NotImplementedError("ks_window with sliding=True takes no reference: it compares with the past")
 
     def drifted(self, row: int) -> bool:
-        """The decision as it stands: whether the two windows of a series differ now."""
+        """The current decision: whether the two windows of a series differ."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: SlidingState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(SlidingState(**self._store.arrays), self.settings.window, self._scale, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = SlidingState(**self._store.arrays)
         reference, window = self.settings.reference_size, self.settings.window
         distance, value, below = _widest(state, window, self._scale, row)
         values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
@@ -124,10 +115,10 @@ class KsSlidingBank(RowBank):
 
 
 @kernel
-def _advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
-    """Feed values from `start` on; stops where a decision becomes drift.
+def advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
+    """Process values from index `start` on, until a decision becomes drift.
 
-    Returns its index, or the number of values.
+    Returns the index of that value, or the number of values.
     """
     head, ring, order = state
     n = len(rows)
@@ -158,15 +149,15 @@ def _advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values
         head[row, DUE] = due
         if due > 0 and waiting < WAITING_MAX:
             continue
-        _take_in(state, row, arrived, merged)
+        _insert_waiting(state, row, arrived, merged)
         if due == 0 and _test(state, window, scale, row):
             return i
     return n
 
 
 @lean_kernel
-def _take_in(state: SlidingState, row: int, arrived: I64, merged: I64) -> None:
-    """Merge the waiting values into the order; a place they overwrote drops out of where it stood."""
+def _insert_waiting(state: SlidingState, row: int, arrived: I64, merged: I64) -> None:
+    """Merge waiting values into the order, and remove the places that they overwrote."""
     head, ring, order = state
     length = ring.shape[1]
     waiting = int(head[row, WAITING])
@@ -199,7 +190,7 @@ def _take_in(state: SlidingState, row: int, arrived: I64, merged: I64) -> None:
 
 @lean_kernel
 def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) -> None:
-    """The places of the waiting values by value, by insertion."""
+    """Sort the places of waiting values by value, by insertion."""
     length = ring.shape[1]
     for j in range(waiting):
         place = newest - j

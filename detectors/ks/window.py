@@ -1,9 +1,11 @@
-"""Kolmogorov-Smirnov: the last values of a series against a fixed reference, exact, and right at every event.
+"""Kolmogorov-Smirnov: the last values of a series against a fixed reference, tested exactly at every value.
 
-The decision after each value is the one of `scipy.stats.ks_2samp(reference, last values, method="asymp")`, ties
-included (which is where the incremental KS of D. dos Reis et al., KDD 2016, gives way). What makes that cheap: a value
-moves the distance by at most one step of the window, so a test that finds the distance g steps away from the critical
-one answers for the next g values too; until then a value is merely stored.
+The decision after each value is that of `scipy.stats.ks_2samp(reference, last values, method="asymp")`, ties included.
+The incremental test of D. dos Reis, P. Flach, S. Matwin and G. Batista, "Fast unsupervised online drift detection using
+incremental Kolmogorov-Smirnov test", KDD 2016, is not exact for ties.
+
+One property makes it cheap: a value moves the distance by at most one step of the window. So a test whose distance is g
+steps away from the critical one decides for the next g values too. Until then a value is merely stored.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between, require_inside
 from detectors.arrays.onset import median, newest_regime
-from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
 from detectors.ks.critical import scale_of
 from detectors.ks.kernels import (
     DRIFTED,
@@ -44,12 +46,12 @@ SIZE_MAX = 1 << 20
 class KsWindowSettings:
     """Settings of the windowed Kolmogorov-Smirnov test. ValueError when one is out of range.
 
-    window: values that stand for now, 2 to 1,048,576.
-    reference_size: values that stand for before, 2 to 1,048,576; a larger training sample is thinned to so many.
-    alpha: level of a single test, in (0, 1). There is one test an event and one reference for ever, so it must be
-        small. At the default none of 6,000 unchanging series of 20,000 values, with references learnt from 500, raised
-        an alarm; at 1e-6, 7 did, at 1e-5, 19. A shift by 1 standard deviation is seen after 207 values (1e-6: 195).
-    sliding: compare the last `window` values with the `reference` values before them, instead of a fixed reference.
+    window: size of the current window, in values, 2 to 1,048,576.
+    reference_size: size of the reference, in values, 2 to 1,048,576; a larger training sample is thinned to it.
+    alpha: level of a single test, in (0, 1). Every value is a test against one reference, so it must be small. At the
+        default none of 6,000 stable series of 20,000 values, with references learned from 500, raised an alarm; at
+        1e-6, 7 did, at 1e-5, 19. A shift by 1 standard deviation is detected after 207 values (1e-6: 195).
+    sliding: compare the last `window` values with the `reference_size` values before them, not with a fixed reference.
     """
 
     window: int = 500
@@ -58,25 +60,22 @@ class KsWindowSettings:
     sliding: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("window", "reference_size"):
-            if not 2 <= getattr(self, name) <= SIZE_MAX:
-                raise ValueError(f"ks_window: {name} must lie between 2 and {SIZE_MAX}, got {getattr(self, name)}")
-        if not 0.0 < self.alpha < 1.0:
-            raise ValueError(f"ks_window: alpha must lie between 0 and 1, got {self.alpha}")
+        require_between(self, "ks_window", window=(2, SIZE_MAX), reference_size=(2, SIZE_MAX))
+        require_inside(self, "ks_window", alpha=(0, 1))
 
 
-class KsWindowBank(RowBank):
+class KsWindowBank(ScanBank):
     """The last `window` values of each series against its reference.
 
-    A series is given its reference by `set_reference`, else its first `reference` values are taken; then the window
-    must fill before the first decision. An alarm is the moment the decision becomes drift; a series can alarm again
-    once it has been the other way.
+    `set_reference` gives a series its reference; else its first `reference_size` values are the reference. Then the
+    window must fill before the first decision. A series alarms when the decision becomes drift, and can alarm again
+    after the decision has been no drift.
 
-    An alarm's statistic and effect are the distance D, its threshold the critical one. The onset is the most likely
-    change point of the share of values at or below the point where D is attained, against the share the reference has
-    there. Before is the median of the reference. After is the median of the window from the onset on, read off the
-    slots: so within the range of the reference it is exact to the spacing of the reference's values; beyond that range
-    it is the median of the last values as they came (of the new regime, at most 64).
+    An alarm's statistic and effect are the distance D, its threshold the critical distance. The onset is the most
+    likely change point of the share of values at or below the point of D, against the share of the reference there.
+    Before is the median of the reference, after that of the window from the onset on. After is read off the slots, so
+    it is exact to the spacing of the reference's values; beyond their range it is the median of the last values of the
+    new regime, at most 64.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -106,26 +105,16 @@ class KsWindowBank(RowBank):
         super().__init__(layout, rows)
         hidden = 1 << (14 if count_type is np.int16 else 30)
         self._rules = KsRules(steps, hidden, np.zeros((settings.reference_size + 1, 4), np.int64))
-        self._know_scale(settings.reference_size)
-
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
-        rows, values = self._store.checked(rows, values)
-        state = KsState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, 0)
-        while at < len(rows):
-            found.append(at, int(rows[at]), self._evidence(state, int(rows[at])))
-            at = advance(state, self._rules, rows, values, at + 1)
-        return found.alarms()
+        self._ensure_scale(settings.reference_size)
 
     def set_reference(self, row: int, values: F64) -> None:
-        """Compare a series with this sample from now on; its window starts to fill anew.
+        """Compare a series with this sample [n] from now on; its window starts empty.
 
-        A sample of more than `settings.reference_size` finite values is thinned to so many; a smaller one is used as it
-        is. ValueError when it holds no finite value.
+        A sample of more than `settings.reference_size` finite values is thinned to it; a smaller one is used in full.
+        ValueError when it holds no finite value.
         """
         sample = Reference.of(values, self.settings.reference_size).values
-        self._know_scale(len(sample))
+        self._ensure_scale(len(sample))
         self._store.reset(np.array([row]))
         state = KsState(**self._store.arrays)
         state.reference[row, : len(sample)] = sample
@@ -133,18 +122,21 @@ class KsWindowBank(RowBank):
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().load(rows, arrays)
-        self._know_scales(arrays)
+        self._ensure_scales(arrays)
 
     def adopt(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().adopt(rows, arrays)
-        self._know_scales(arrays)
+        self._ensure_scales(arrays)
 
     def drifted(self, row: int) -> bool:
-        """The decision as it stands: whether the window of a series differs from its reference now."""
+        """The current decision: whether the window of a series differs from its reference."""
         return bool(self._store.arrays["head"][row, DRIFTED])
 
-    def _evidence(self, state: KsState, row: int) -> Evidence:
-        """What is to be said about an alarm of this row that has just come."""
+    def _advance(self, rows: I64, values: F64, start: int) -> int:
+        return advance(KsState(**self._store.arrays), self._rules, rows, values, start)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = KsState(**self._store.arrays)
         size = int(state.head[row, SIZE])
         critical, unit, _, _ = self._rules.scales[size].tolist()
         distance, rank, kind = widest(state, self._rules, row)
@@ -159,12 +151,12 @@ class KsWindowBank(RowBank):
             distance / unit, critical / unit, distance / unit, median(reference), after, current - 1, size, current
         )
 
-    def _know_scales(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _ensure_scales(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for size in np.unique(arrays["head"][:, SIZE]).tolist():
             if size:
-                self._know_scale(size)
+                self._ensure_scale(size)
 
-    def _know_scale(self, size: int) -> None:
+    def _ensure_scale(self, size: int) -> None:
         if not self._rules.scales[size, 0]:
             self._rules.scales[size] = scale_of(size, self.settings.window, self.settings.alpha)
 

@@ -1,21 +1,24 @@
-"""Counting: whether ones have become more frequent in a stream of zeros and ones, with a stated false-alarm rate.
+"""The rate of ones: whether they become more frequent in a stream of zeros and ones, with a stated false-alarm rate.
 
-The test is a Shiryaev-Roberts sum of likelihood ratios, an e-detector (J. Shin, A. Ramdas, A. Rinaldo, "E-detectors",
-2022): if no value is a one with more than probability p given all before it, then on average at least `arl0` values
-pass before a false alarm, whatever else the stream does. p is a confidence bound on the rate of the first values, and a
-tolerance above it.
+The test is a Shiryaev-Roberts sum of likelihood ratios, an e-detector (J. Shin, A. Ramdas and A. Rinaldo, "E-detectors:
+a nonparametric framework for sequential change detection", New England Journal of Statistics in Data Science, 2023). If
+no value is a one with more than probability p given all before it, then `arl0` values or more pass on average before a
+false alarm, whatever else the stream does. p is a confidence bound on the rate of the baseline, plus a tolerance.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from detectors.arrays.alarm_list import AlarmList, Evidence
+from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.bounds import require_between
 from detectors.arrays.rows import RowBank
+from detectors.arrays.scan_bank import scan
 from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, Alarms
 from detectors.rate.kernels import (
@@ -46,12 +49,10 @@ SIZE_MAX = 1 << 20
 class RateSettings:
     """Settings of the counting test. ValueError when one is out of range.
 
-    usual_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
-    tolerance: how much more often than usual ones may come without an alarm, 0.0001 to 0.5. Nulls that go from none to
-        1 in 10 are seen after about 225 values, to all after 6; from none to 2 in 100, which is within what the
-        default tolerates, never.
-    arl0: values of a series that pass on average before a false alarm, at the least, 1e5 to 1e15. The default is one in
-        a thousand million.
+    usual_size: first values of a series that form its baseline, 10 to 1,048,576; after an alarm, the next ones do.
+    tolerance: rise of the rate without an alarm, 0.0001 to 0.5. Nulls that rise from none to 1 in 10 are detected after
+        about 225 values, to all after 6; from none to 2 in 100, which the default tolerates, never.
+    arl0: values of a series between two false alarms, on average, at least; 1e5 to 1e15.
     """
 
     usual_size: int = 1000
@@ -59,33 +60,27 @@ class RateSettings:
     arl0: float = 1e9
 
     def __post_init__(self) -> None:
-        if not 10 <= self.usual_size <= SIZE_MAX:
-            raise ValueError(f"rate: usual_size must lie between 10 and {SIZE_MAX}, got {self.usual_size}")
-        if not 0.0001 <= self.tolerance <= 0.5:
-            raise ValueError(f"rate: tolerance must lie between 0.0001 and 0.5, got {self.tolerance}")
-        if not 1e5 <= self.arl0 <= 1e15:
-            raise ValueError(f"rate: arl0 must lie between 1e5 and 1e15, got {self.arl0}")
+        require_between(self, "rate", usual_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(100_000, 1e15))
 
 
 class RateBank(RowBank):
     """Whether ones come more often than they did in each series of zeros and ones.
 
-    A series is given what is usual by `set_reference`, a sample, or `set_usual`, a count; else its first
-    `usual_size` values tell it. Ones that come in runs count as what they are, a run: each one weighs as much as
-    runs are rarer among the first values than chance would have them. After an alarm a series learns what is usual
-    anew, so that a change is one alarm. A rate that falls is none.
+    The baseline of a series is the sample of `set_reference`, the count of `set_usual`, or its first `usual_size`
+    values. Ones that occur in runs weigh less: by the factor by which runs are rarer in the baseline than under chance.
+    After an alarm a series learns its baseline again, so a change is one alarm. A rate that falls raises none.
 
-    What is usual is the upper confidence bound of the rate that was seen (H. Chernoff, 1952), which is too low for one
-    series in ten thousand, the tolerance apart. Statistic and threshold of an alarm are natural logarithms; before and
-    after are rates, the effect is their difference, and the onset is where the evidence has its centre.
+    The bound on the baseline's rate is an upper confidence bound (H. Chernoff, "A measure of asymptotic efficiency for
+    tests of a hypothesis based on the sum of observations", Annals of Mathematical Statistics, 1952). Apart from the
+    tolerance, it is too low for one series in ten thousand. Statistic and threshold of an alarm are natural logarithms;
+    before and after are rates, the effect is their difference. The onset is the centre of the evidence.
 
     Measured with the default settings: 35 million independent values, at rates from 0 to 0.9, raised 1 alarm with
-    `arl0` at 1e5 and no tolerance to speak of. Where ones come in runs that the first values did not show, the first
-    such run is an alarm: 50 series of 50,000 values with runs of 20 raised 58 at a rate of 0.005, and 4 at a rate of
-    0.1.
+    `arl0` at 1e5 and almost no tolerance. Where the baseline has no runs, the first run of ones is an alarm: 50 series
+    of 50,000 values with runs of 20 raised 58 at a rate of 0.005, and 4 at a rate of 0.1.
 
-    Zeros change nothing that isn't known from their number, so `update_ones` takes the ones alone and gives the same
-    alarms. 232 bytes a series.
+    Only the number of zeros matters, so `update_ones` takes the ones alone and gives the same alarms. 232 bytes a
+    series.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -110,60 +105,60 @@ class RateBank(RowBank):
         super().__init__(layout, rows)
         self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts values, not time
         rows, values = self._store.checked(rows, values)
         if len(values) and not ((values == 0.0) | (values == 1.0)).all():
             raise ValueError("rate takes marks: every value must be 0 or 1")
-        return self._fed(rows, values, np.full(len(rows), -1, np.int64))
+        return self._scan(rows, values, np.full(len(rows), -1, np.int64))
 
     def update_ones(self, rows: I64, numbers: I64) -> Alarms:
-        """Feed the ones alone: value `numbers[i]` of series `rows[i]`, counted from 0, is a one, those between are not.
+        """The alarms of ones alone: value `numbers[i]` of series `rows[i]`, counted from 0, is a one; others are zeros.
 
-        Numbers of a series must increase. Gives the alarms of `update`; at and order are those of the ones.
+        Numbers of a series must increase. Alarms equal those of `update`, but `at` is an index into the ones.
         """
         rows, values = self._store.checked(rows, np.ones(len(rows)))
-        return self._fed(rows, values, np.ascontiguousarray(numbers, np.int64))
+        return self._scan(rows, values, np.ascontiguousarray(numbers, np.int64))
 
     def set_reference(self, row: int, values: F64) -> None:
-        """Hold a sample of marks for what is usual; the series begins anew. ValueError if it is none."""
+        """Restart a series with this sample of marks [n] as its baseline. ValueError if it is no such sample."""
         marks = np.asarray(values, np.float64)
         if not len(marks) or not ((marks == 0.0) | (marks == 1.0)).all():
             raise ValueError("rate: a reference must be one mark or more, each 0 or 1")
         self.set_usual(row, len(marks), int(marks.sum()))
 
     def set_usual(self, row: int, size: int, ones: int) -> None:
-        """Hold so many ones among `size` values for what is usual; the series begins anew."""
+        """Restart a series with so many ones among `size` values as its baseline."""
         self._store.reset(np.array([row]))
         state = RateState(**self._store.arrays)
         state.head[row, ONES] = ones
         settle(state, self._rules, row, size, ones)
 
     def start_at(self, row: int, number: int) -> None:
-        """The series has had so many values that are not known; what is usual is learnt from here."""
+        """Restart a series at its value `number`, from which on it learns its baseline; earlier values are unknown."""
         restart(RateState(**self._store.arrays), row, number)
 
     def set_usual_rate(self, row: int, number: int, size: int, ones: int) -> None:
-        """Hold so many ones among `size` values for the usual rate, and learn from value `number` on in which runs
-        ones come: for samples that don't tell their order. The series begins anew, and is judged after `usual_size`.
+        """Restart a series with the rate of so many ones among `size` values, for samples whose order is unknown.
+
+        The series learns from its value `number` on in which runs ones occur, and is judged after `usual_size` values.
         """
         state = RateState(**self._store.arrays)
         restart(state, row, number)
         state.facts[row, GIVEN], state.facts[row, GIVEN_ONES] = size, ones
 
-    def _fed(self, rows: I64, values: F64, numbers: I64) -> Alarms:
+    def _scan(self, rows: I64, values: F64, numbers: I64) -> Alarms:
         state = RateState(**self._store.arrays)
-        found = AlarmList()
-        at = advance(state, self._rules, rows, values, numbers, 0)
-        while at < len(rows):
-            row = int(rows[at])
-            found.append(at, row, rise_of(state, row, self.settings.arl0))
-            restart(state, row, int(state.head[row, TOTAL]))
-            at = advance(state, self._rules, rows, values, numbers, at + 1)
-        return found.alarms()
+        return scan(rows, partial(advance, state, self._rules, rows, values, numbers), self._evidence)
+
+    def _evidence(self, row: int) -> Evidence:
+        state = RateState(**self._store.arrays)
+        evidence = rise_of(state, row, self.settings.arl0)
+        restart(state, row, int(state.head[row, TOTAL]))
+        return evidence
 
 
 def rise_of(state: RateState, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:
-    """What is to be said about an alarm of this row that has just come."""
+    """The alarm that this row has just raised."""
     head, evidence = state.head[row], state.evidence[row]
     total = float(evidence[SUM].sum())
     age = float(evidence[AGE].sum()) / total  # of the oldest value of the new regime

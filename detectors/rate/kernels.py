@@ -1,13 +1,13 @@
-"""The arithmetic of `rate.py` over the rows of a bank.
+"""The kernels of `bank.py` over the rows of a bank.
 
-With p the usual rate and q a higher one, a one multiplies the likelihood ratio by e = q / p, and a zero by
-a = (1 - q) / (1 - p). The Shiryaev-Roberts sum R over all values at which the change may have begun goes R <- (R + 1) e
-with each value, the sum E of R's terms times their age E <- (E + R) e, and the sum C of the same times the ones since
-then C <- (C + R + 1) e with a one. Zeros multiply by the same a < 1 each time, so m of them are folded at once:
+With p the bound on the baseline's rate and q a higher rate, a one multiplies the likelihood ratio by e = q / p, and a
+zero by a = (1 - q) / (1 - p). R is the Shiryaev-Roberts sum over all values at which the change may have begun, E the
+sum of its terms times their age, and C the sum of its terms times the ones since then. With each value R <- (R + 1) e
+and E <- (E + R) e; with a one C <- (C + R + 1) e. Zeros multiply by the same a < 1, so m of them are processed at once:
 
     R <- a^m R + s,  E <- a^m (E + m R) + (a s - m a^(m+1)) / (1 - a),  C <- a^m C,  s = a (1 - a^m) / (1 - a)
 
-That is done when the next one comes, as zeros never raise an alarm. So what a row goes through depends on its values
+That is done at the next one, because zeros never raise an alarm. So the arithmetic of a row depends on its values
 alone, and a series without ones costs nothing but counting.
 """
 
@@ -21,28 +21,28 @@ import numpy as np
 from detectors.arrays.jit import kernel, prefetch
 from detectors.arrays.types import F64, I64
 
-STEPS = 6  # alternatives: the usual rate p and so much of what is above it
-UNSURE = math.log(1e4)  # the bound on the usual rate is too low once in so many series
-CLUMP_GAP = 8  # ones that are nearer to each other than so many values are of one clump
+STEPS = 6  # alternatives: q is p plus a part of 1 - p
+UNSURE = math.log(1e4)  # the bound on the baseline's rate is too low for one in so many series
+CLUMP_GAP = 8  # ones with fewer zeros than this between them are one clump
 WEIGHT_MIN = 0.005  # of a one, however long the runs
 
-AHEAD = 16  # a row is asked for so many values ahead of its use
+AHEAD = 16  # a row is prefetched so many values ahead of its use
 LINE = 64  # bytes in a cache line
 
 # State.head
 TOTAL = 0  # values so far
-START = 1  # number of the value with which what is usual began to be learnt
-NEXT = 2  # number of the first value that is not folded in yet
-ONES = 3  # among the values that tell what is usual ...
-RUNS = 4  # ... in how many runs they came, one right after the other ...
-CLUMPS = 5  # ... and in how many clumps
-BASE = 6  # how many those values are; 0 while they are learnt
+START = 1  # number of the baseline's first value
+NEXT = 2  # number of the first value that is not processed yet
+ONES = 3  # ones in the baseline ...
+RUNS = 4  # ... the runs that they form, one right after the other ...
+CLUMPS = 5  # ... and the clumps
+BASE = 6  # values of the baseline; 0 while it is learned
 HEAD = 7
 
 # State.facts
 USUAL = 0  # p
 WEIGHT = 1  # exponent of the likelihood ratios
-GIVEN = 2  # size of a sample that tells what is usual, while its runs are learnt ...
+GIVEN = 2  # values of a given baseline whose runs are being learned ...
 GIVEN_ONES = 3  # ... and the ones in it
 FACTS = 4
 
@@ -61,7 +61,7 @@ class RateState(NamedTuple):
 
 
 class RateRules(NamedTuple):
-    """What the kernels know besides the state."""
+    """The settings as kernels need them."""
 
     usual_size: int
     tolerance: float
@@ -70,15 +70,15 @@ class RateRules(NamedTuple):
 
 @kernel
 def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers: I64, start: int) -> int:
-    """Feed values from `start` on; stops where one raises an alarm. Returns its index, or the number of values.
+    """Process values from index `start` on; returns the index of the first alarm, or the number of values.
 
-    `numbers[i]` is the value's number in its series; -1: it is the next.
+    `numbers[i]` is the value's number in its series, from 0; -1: it is the next.
     """
     head = state.head
     n = len(rows)
     for i in range(start, n):
         if i + AHEAD < n:
-            _fetch(state, rows[i + AHEAD], values[i + AHEAD])
+            _prefetch_row(state, rows[i + AHEAD], values[i + AHEAD])
         row = rows[i]
         number = numbers[i] if numbers[i] >= 0 else head[row, TOTAL]
         head[row, TOTAL] = number + 1
@@ -103,8 +103,8 @@ def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers:
 
 
 @kernel
-def _fetch(state: RateState, row: int, value: float) -> None:
-    """Ask for what this value of the row will touch."""
+def _prefetch_row(state: RateState, row: int, value: float) -> None:
+    """Prefetch what this value of the row reads."""
     prefetch(state.head.ctypes.data + 8 * HEAD * row)
     if value != 0.0:
         prefetch(state.facts.ctypes.data + 8 * FACTS * row)
@@ -115,7 +115,7 @@ def _fetch(state: RateState, row: int, value: float) -> None:
 
 @kernel
 def settle(state: RateState, rules: RateRules, row: int, size: int, ones: int) -> None:
-    """Take so many ones among `size` values for what is usual; or, where a sample was given, that and their runs."""
+    """Set the baseline: so many ones among `size` values; or a given rate, with the runs of those ones."""
     head, facts = state.head, state.facts
     weight = 1.0
     if head[row, RUNS] > 0:
@@ -130,9 +130,9 @@ def settle(state: RateState, rules: RateRules, row: int, size: int, ones: int) -
 
 @kernel
 def _weight(ones: int, size: int, runs: int, gap: int) -> float:
-    """What a one counts for: in a chain that a one leaves with probability s, the variance of a count is (2 - s) / s.
+    """The weight of a one: in a chain that leaves ones with probability s, the variance of a count is (2 - s) / s.
 
-    By chance alone, each one begins a run, `gap` zeros or more after the one before, with the probability of those.
+    Under chance, each one begins a run (`gap` zeros or more after the one before) with the probability of those zeros.
     """
     by_chance = ones * (1.0 - ones / size) ** gap
     s = min(1.0, (runs + 1.0) / (by_chance + 1.0))
@@ -141,7 +141,7 @@ def _weight(ones: int, size: int, runs: int, gap: int) -> float:
 
 @kernel
 def restart(state: RateState, row: int, number: int) -> None:
-    """Learn what is usual anew, from value `number` of the row on."""
+    """Learn the baseline again, from value `number` of the row on."""
     state.head[row, :] = 0
     state.head[row, TOTAL] = number
     state.head[row, START] = number
@@ -152,7 +152,7 @@ def restart(state: RateState, row: int, number: int) -> None:
 
 @kernel
 def _one(state: RateState, row: int, zeros: int) -> float:
-    """Fold so many zeros and then a one; returns the sum of the evidence over the alternatives."""
+    """Process so many zeros and then a one; returns the sum of the evidence over the alternatives."""
     p, weight = state.facts[row, USUAL], state.facts[row, WEIGHT]
     evidence = state.evidence
     total = 0.0
@@ -191,7 +191,7 @@ def _power(a: float, n: int) -> float:
 
 @kernel
 def _bound(rate: float, size: float) -> float:
-    """The highest probability under which so low a rate of `size` values is not less likely than allowed (Chernoff)."""
+    """The highest probability under which so low a rate among `size` values is likely enough (Chernoff's bound)."""
     low, high = rate, 1.0
     for _ in range(60):
         middle = 0.5 * (low + high)

@@ -1,1 +1,5 @@
-"""Recovery of an alert: whether a series that drifted is back at its baseline."""
+"""Recovery of an alert: whether a series that drifted is back at its baseline.
+
+`judge`: `RecoveryJudge`, which watches drifted series. `rule`: when a window has recovered. `history_sample`:
+`HistorySample`, the values before a drift.
+"""

@@ -1,9 +1,10 @@
-"""What a series was like before something happened: a few of its values, from all of its recent life.
+"""A small sample of each series' past, from which the baseline of a drift is taken.
 
-Of the first 64 values each is kept; from then on 16 of each doubling of their number, one out of each of 16 equal
-stretches, at a place that a hash of the stretch picks, so that no cycle of the values hides between them. So the 64
-kept last reach back over fifteen sixteenths of the series' life. Which values are kept follows from their numbers
-alone: there is nothing to count, and a value that is not kept costs a glance at its number.
+Of the first 64 values, all are kept. From then on, 16 are kept of each doubling of their number: one of each of 16
+equal stretches, at a place that a hash of the stretch picks, so that no cycle of the values falls in step with it. The
+last 64 kept reach back over fifteen sixteenths of the series' values. The number of a value alone decides whether it is
+kept, so the sample needs no counter and no random generator. It is a deterministic relative of reservoir sampling
+(J. S. Vitter, "Random sampling with a reservoir", ACM Transactions on Mathematical Software, 1985).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.growth import longer
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F32, F64, I64
 
@@ -23,19 +24,19 @@ FIRST_DOUBLING = 6  # 64 is 2 to the power of this
 HASH = 0x9E3779B97F4A7C1  # odd; what of the product is used lies in the middle of its bits
 
 
-class Earlier:
-    """The values kept of each row, 256 bytes a row."""
+class HistorySample:
+    """The kept values of each row: 64 in single precision, 256 bytes a row."""
 
     def __init__(self) -> None:
         self._ring = np.empty((0, KEPT), np.float32)
 
-    def keep(self, rows: I64, values: F64, numbers: I64) -> None:
-        """Keep what is to be kept of these values, which are `numbers[i]` in the life of series `rows[i]`, from 0."""
-        self._hold(int(rows.max(initial=-1)) + 1)
-        _keep(self._ring, rows, values, numbers)
+    def add(self, rows: I64, values: F64, numbers: I64) -> None:
+        """Sample these values [n]: value `numbers[i]` of series `rows[i]`, counted from 0."""
+        self._grow(int(rows.max(initial=-1)) + 1)
+        _add(self._ring, rows, values, numbers)
 
     def between(self, row: int, now: int, start: int, end: int) -> F64:
-        """The values kept of a row with numbers from `start` to below `end`, where `now` is that of its newest."""
+        """The kept values of a row with numbers from `start` to below `end`; `now` is that of the newest."""
         if row >= len(self._ring):
             return np.empty(0)
         newest = _index(now)
@@ -47,19 +48,20 @@ class Earlier:
         return found
 
     def dump(self, rows: int) -> NDArray[Any]:
-        """The values of the first `rows` rows; good until the next `keep`."""
-        self._hold(rows)
+        """The sample of the first `rows` rows, [rows, KEPT]; valid until the next `add`."""
+        self._grow(rows)
         return self._ring[:rows]
 
     def load(self, ring: NDArray[Any]) -> None:
+        """The inverse of `dump`."""
         self._ring = ring.astype(np.float32).reshape(-1, KEPT)
 
-    def _hold(self, rows: int) -> None:
-        self._ring = longer(self._ring, rows, np.nan)
+    def _grow(self, rows: int) -> None:
+        self._ring = ensure_length(self._ring, rows, np.nan)
 
 
 def _index(number: int) -> int:
-    """How many values have been kept of a series, less one, once the stretch of value `number` is over."""
+    """The index, among all kept values of a series, of the one from the stretch of value `number`."""
     if number < KEPT:
         return number
     doubling = number.bit_length() - 1
@@ -67,7 +69,7 @@ def _index(number: int) -> int:
 
 
 def _first_number(index: int) -> int:
-    """The number with which the stretch of a kept value begins."""
+    """The number of the first value in the stretch of kept value `index`."""
     if index < KEPT:
         return index
     doubling, stretch = divmod(index - KEPT, PER_DOUBLING)
@@ -76,7 +78,7 @@ def _first_number(index: int) -> int:
 
 
 @kernel
-def _keep(ring: F32, rows: I64, values: F64, numbers: I64) -> None:
+def _add(ring: F32, rows: I64, values: F64, numbers: I64) -> None:
     for i in range(len(rows)):
         number = numbers[i]
         if number < KEPT:

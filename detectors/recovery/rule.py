@@ -1,12 +1,14 @@
-"""When a window of values is back to what was before a drift, and when it is another regime altogether.
+"""When a window of values has recovered, and when it is a new regime.
 
-Shares of cells are compared edge by edge: of cells in order the cumulated shares, else the shares. Two are within
-tolerance of each other if at no edge they are further apart than a tenth or half of the drift, whichever is less, or
-than chance makes so few values: `z` standard errors of the difference of two shares, p the share of both together. Of
-many edges one is sooner beyond that than a single one is, so `z` grows with their number, by one at eight.
+Shares of cells are compared edge by edge: cumulated shares of cells in order, else the shares. Two distributions are
+within tolerance if they differ by no more at any edge than the greater of two bounds: a tenth or half of the drift,
+whichever is less; and chance, `z` standard errors of the difference of two shares, where p is the share of both
+together. With more edges, one is sooner out of bounds, so `z` grows with their number: by 1 at eight edges.
 
-    back:    within tolerance of before (`Z_BACK`), and less than halfway on the cells that tell of the drift
-    another: beyond tolerance (`Z_CLEAR`) of before, of the drift, and of the one before that
+    recovered: within tolerance of the baseline (`Z_BACK`), and less than halfway along the drift
+    new shift: beyond tolerance (`Z_CLEAR`) of the baseline, of the drift, and of the drift before that
+
+The test of two shares is the usual pooled z-test; the rule itself is this project's, see ADR 23.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Z_PER_DOUBLING = 1 / 3  # of the number of edges
 
 @kernel
 def distance(a: F64, b: F64, is_ordered: int) -> float:
-    """Kolmogorov-Smirnov over cells in order, else total variation."""
+    """The distance of two distributions, 0 to 1: Kolmogorov-Smirnov for cells in order, else total variation."""
     below, far, apart = 0.0, 0.0, 0.0
     for c in range(len(a)):
         below += a[c] - b[c]
@@ -35,7 +37,7 @@ def distance(a: F64, b: F64, is_ordered: int) -> float:
 
 @kernel
 def is_within(a: F64, b: F64, per_a: float, per_b: float, far: float, z: float, is_ordered: int) -> bool:
-    """Whether shares of 1 / `per_a` and of 1 / `per_b` values are within tolerance, after a drift this `far`."""
+    """Whether two distributions are within tolerance: of 1 / `per_a` and 1 / `per_b` values, after a drift of `far`."""
     tolerance, share_a, share_b, edges = min(BACK_MAX, far / 2), 0.0, 0.0, 0
     for c in range(len(a)):
         edges += a[c] + b[c] > 0.0
@@ -52,7 +54,7 @@ def is_within(a: F64, b: F64, per_a: float, per_b: float, far: float, z: float, 
 
 @kernel
 def along(now: F64, before: F64, drift: F64, is_ordered: int) -> float:
-    """How far `now` has gone from before in the direction of the drift, with the drift as 1."""
+    """How far `now` is from the baseline along the drift: 0 at the baseline, 1 at the drift."""
     gone, far, best, below, below_now = 0.0, 0.0, 0.0, 0.0, 0.0
     for c in range(len(now)):
         below += drift[c] - before[c]

@@ -1,29 +1,34 @@
-"""Every drift detector of river (BSD-3) by name, for those who know and want them: one Python object a series.
+"""The drift detectors of river (BSD-3), one Python object a series.
 
 `page_hinkley` and `kswin` of `river.drift`; `ddm`, `eddm`, `fhddm`, `hddm_a` and `hddm_w` of `river.drift.binary`. Each
-alarms exactly where river's own object does. `adwin` is ours, equal and faster; `NoDrift` and `DummyDriftDetector`
-don't look at the values and are left out. None of them runs unless the configuration names it.
+alarms exactly where river's own object does. `adwin` has an equal, faster implementation here. `NoDrift` and
+`DummyDriftDetector` ignore the values and are left out. None of these detectors runs unless the configuration names it.
 
-They are slow, and heavy. One value, in a batch, on one core: `ddm`, `eddm` and `fhddm` 450 to 850 ns, `page_hinkley`
-1.3 to 2.2 us, `hddm_a` 2.5 to 13 us, `hddm_w` 7.5 to 23 us (the most while a series is young), `kswin` 330 to 410 us;
-`adwin` took 60 ns beside them. A series in memory (in a checkpoint): 1.8 to 2.7 KB (0.4 KB), `fhddm` 3.5 KB (1.1 KB),
+A snapshot of a series is read from river's private attributes, and written back to them (`catalog.py`, `state.py`),
+because river has no public way to save a detector. So the range in `pyproject.toml`, `river>=0.26.1,<0.27`, is part of
+this code. Before the range is widened, `tests/detectors/river` compares every detector with river's own objects.
+
+*Cost.* One value, in a batch, on one core: `ddm`, `eddm` and `fhddm` 450 to 850 ns, `page_hinkley` 1.3 to 2.2 us,
+`hddm_a` 2.5 to 13 us, `hddm_w` 7.5 to 23 us (the most while a series is young), `kswin` 330 to 410 us; `adwin` took 60
+ns beside them. Memory of a series (and its size in a checkpoint): 1.8 to 2.7 KB (0.4 KB), `fhddm` 3.5 KB (1.1 KB),
 `hddm_w` 3.9 KB (0.4 KB), `kswin` 8.5 KB (3.6 KB).
 
-River's defaults are made for one series under somebody's eyes. False alarms in 100,000 values of unchanging series
+*False alarms.* River's defaults are made for one series that a person watches. In 100,000 values of a stable series
 (standard Gaussian; binary: one in ten an error): `page_hinkley` 60, `kswin` 95, `ddm` 8, `eddm` 167, `hddm_a` 0.2,
-`fhddm` and `hddm_w` none in a million. Errors at one in two make also the last two alarm; `detectors/checks.py` asks
-for silence there, and `kswin`, `eddm`, `fhddm` and `hddm_w` keep it under stricter settings only.
+`fhddm` and `hddm_w` none in a million. Where one value in two is an error, the last two alarm as well.
+`detectors/checks.py` demands silence there; `kswin`, `eddm`, `fhddm` and `hddm_w` meet that under stricter settings
+only.
 
-The binary ones watch a column of 0 and 1, above all `error`; of any other column they see whether a value is above 0.
-`fhddm` sees it the other way round, as it watches the share of *right* values fall: river's FHDDM, fed with errors,
-would tell that a model gets better. Warnings are not told, as an alarm is an alarm.
+*Binary detectors* watch a column of 0 and 1, above all `error`; of any other column they use whether a value is above
+0. `fhddm` gets the inverted value, because it detects a fall in the share of *right* values: with errors, river's FHDDM
+would detect improvement. Warnings are not reported.
 
-What an alarm says: statistic and threshold are what river compared (`kswin`: the negative logarithm to base 10 of the
-p-value and of alpha; `eddm`: how far the distance between errors fell below its greatest, as a share; `fhddm`: 1 and
-1, as river doesn't keep them). River keeps nothing about the change itself, so before and after are plain means: of
-the series since its last alarm but for the latest 32 values, and of those (of half of them if there are fewer than
-64); effect is their difference in standard deviations of the old ones, 0 where these have none; the onset is unknown.
-After an alarm a series begins afresh, as in river.
+*Alarms.* Statistic and threshold are what river compared (`kswin`: the negative logarithm to base 10 of the p-value and
+of alpha; `eddm`: the fall of the distance between errors below its greatest, as a share; `fhddm`: 1 and 1, because
+river keeps neither). River keeps nothing about the change itself, so before and after are plain means since the last
+alarm: after of the latest 32 values (of the latest half where there are fewer than 64), before of all earlier ones. The
+effect is their difference in standard deviations of the earlier values, 0 where these have none. The onset is unknown.
+After an alarm a series starts again, as in river.
 
 >>> from detectors import detector
 >>> d = detector("hddm_w")
@@ -52,7 +57,7 @@ KINDS: dict[type[Any], RiverKind] = {kind.settings: kind for kind in RIVER.value
 
 
 class Series:
-    """One series: river's detector, and what we keep beside it."""
+    """One series: river's detector, and a summary of its values."""
 
     __slots__ = ("detector", "past")
 
@@ -62,9 +67,9 @@ class Series:
 
 
 class RiverBank:
-    """A detector of river for many series; which one follows from the settings.
+    """A detector of river for many series; the type of the settings decides which one.
 
-    A series costs nothing until its first value. Raises ImportError, at once, when river is not installed.
+    A series costs nothing until its first value. The constructor raises ImportError when river is not installed.
     """
 
     effect_unit: ClassVar[str] = "sd"
@@ -85,9 +90,11 @@ class RiverBank:
 
     @property
     def rows(self) -> int:
+        """How many series the bank holds."""
         return len(self._series)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+        """See `detectors.base.Bank`."""
         rows, values = RowArrays({}, self.rows).checked(rows, values)
         judged: Any = (values > 0.0).astype(np.int64) if self._kind.errors else values
         inverted, found = self._kind.inverted, AlarmList()
@@ -103,16 +110,18 @@ class RiverBank:
         return found.alarms()
 
     def grow(self, rows: int) -> None:
+        """Hold at least `rows` series; new ones are fresh."""
         self._series += [None] * (rows - self.rows)
 
     def reset(self, rows: I64) -> None:
+        """Make these series fresh again."""
         rows = np.asarray(rows, np.int64)
         RowArrays({}, self.rows).check_rows(rows)
         for row in rows.tolist():
             self._series[row] = None
 
     def set_reference(self, row: int, values: F64) -> None:
-        raise NotImplementedError("river's detectors compare a series with its own past and take no reference")
+        raise NotImplementedError("river's detectors take no reference: they compare a series with its own past")
 
     def dump(self, rows: slice) -> dict[str, NDArray[Any]]:
         """A copy of the state of these series; a fresh one is all zeros."""
@@ -130,15 +139,15 @@ class RiverBank:
         return arrays
 
     def load(self, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Put back what `dump` gave; ValueError when it came from other settings or another number of rows."""
+        """The inverse of `dump`; ValueError for a state of other settings or of another number of rows."""
         targets = range(self.rows)[rows]
         store = RowArrays(self._layout, len(targets))
         store.load(slice(None), arrays)
         for i, row in enumerate(targets):
             state = {name: array[i] for name, array in store.arrays.items()}
-            self._series[row] = self._revived(state) if state["seen"] else None
+            self._series[row] = self._restored(state) if state["seen"] else None
 
-    def _revived(self, state: Mapping[str, Any]) -> Series:
+    def _restored(self, state: Mapping[str, Any]) -> Series:
         series = Series(self._kind.make(self.settings))
         past = series.past
         n, past.mean, past.spread = state["older"].tolist()
@@ -151,7 +160,7 @@ class RiverBank:
 
     def _evidence(self, series: Series) -> Evidence:
         statistic, threshold = self._kind.decisive(series.detector)
-        if math.isnan(statistic):  # sums of the largest numbers there are
+        if math.isnan(statistic):  # sums of the largest floats
             statistic = threshold
         effect, before, after, n_reference, n_current = series.past.compare()
         return Evidence(min(statistic, float_info.max), threshold, effect, before, after, -1, n_reference, n_current)

@@ -1,8 +1,7 @@
-"""The detectors of river that `river_bank` runs: where each is found, what its state is, what decides its alarms.
+"""The detectors of river: the class of each, the attributes that form its state, and what decides its alarms.
 
-`NoDrift` and `DummyDriftDetector` are not here, as they don't look at the values, nor is `ADWIN`, of which we have our
-own. State is taken out of the attributes that river keeps it in, which are private to river: the tests compare with
-river's objects, so a release that keeps it elsewhere is noticed before it is used.
+State is read from attributes that are private to river, whose range is pinned to `>=0.26.1,<0.27` in `pyproject.toml`.
+The tests compare with river's objects, so a release that moves an attribute fails there first.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ class RiverKind(NamedTuple):
     settings: type[Any]
     module: str
     river_class: str
-    state: Mapping[str, Form]  # attribute -> how it is put into numbers; all that a decision can depend on
-    decisive: Callable[[Any], tuple[float, float]]  # after an alarm: what was compared, and with what
+    state: Mapping[str, Form]  # attribute -> its form as numbers; all that a decision can depend on
+    decisive: Callable[[Any], tuple[float, float]]  # after an alarm: statistic and threshold
     errors: bool = False  # whether it takes 0 and 1 only ...
-    inverted: bool = False  # ... and wants 1 for a value that is right
+    inverted: bool = False  # ... with 1 for a right value
 
     def make(self, options: Any) -> Any:
-        """A fresh detector under these settings. River is imported here: it takes a second, and few need it."""
+        """A fresh detector under these settings. Imports river, which takes a second."""
         made = getattr(import_module(self.module), self.river_class)
         return made(**{name: getattr(options, name) for name in self.settings.__dataclass_fields__})
 
@@ -69,7 +68,7 @@ def _eddm(detector: Any) -> tuple[float, float]:
 
 
 def _fhddm(_: Any) -> tuple[float, float]:
-    """River has let go of the oldest value by now, and with it of the share that was compared."""
+    """River has dropped the share that it compared."""
     return 1.0, 1.0
 
 

@@ -1,13 +1,15 @@
 """Settings of river's detectors, under river's names and with river's defaults.
 
-River's own classes take nearly anything and fail at the first value that shows it; here what can't work is refused at
-once, with a ValueError.
+River's own classes accept nearly anything and fail at the first value that shows it. Here a setting out of range is a
+ValueError at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from detectors.arrays.bounds import require_inside
 
 SIZE_MAX = 1 << 16  # values a window may hold
 COUNT_MAX = 1 << 30
@@ -19,10 +21,10 @@ class PageHinkleySettings:
     """Settings of Page-Hinkley, `river.drift.PageHinkley`: cumulative sums of the distance from the running mean.
 
     min_instances: values before the first decision, from 1.
-    delta: distance from the mean that counts for nothing, in the column's units, from 0.
+    delta: distance from the mean that is ignored, in the column's units, from 0.
     threshold: sum at which drift is declared, in the column's units, above 0. River's 50 suits values of about 1.
-    alpha: what remains of the sums at each value, in (0, 1].
-    mode: `up`, `down` or `both`: the direction in which the mean may not move.
+    alpha: factor by which the sums fade at each value, in (0, 1].
+    mode: `up`, `down` or `both`: the direction of shifts of the mean that are detected.
     """
 
     min_instances: int = 30
@@ -43,10 +45,10 @@ class PageHinkleySettings:
 class KswinSettings:
     """Settings of KSWIN, `river.drift.KSWIN`: the last values against as many drawn from the window before them.
 
-    alpha: level of a single test, in (0, 1). There is a test at each value, so it must be small.
-    window_size: values that are kept, 2 to 65,536.
+    alpha: level of a single test, in (0, 1). Every value is tested, so it must be small.
+    window_size: values in the window, 2 to 65,536.
     stat_size: values of each side of the test, from 1 to half of `window_size`.
-    seed: where the drawing begins, for each series alike and again after each alarm, from 0.
+    seed: seed of the random draws, from 0; the same for each series, and again after each alarm.
     """
 
     alpha: float = 0.005
@@ -55,7 +57,7 @@ class KswinSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _probability(self, "kswin", "alpha")
+        require_inside(self, "kswin", alpha=(0, 1))
         _whole(self, "kswin", "window_size", 2, SIZE_MAX)
         _whole(self, "kswin", "stat_size", 1, self.window_size // 2)
         _whole(self, "kswin", "seed", 0, SEED_MAX)
@@ -63,10 +65,10 @@ class KswinSettings:
 
 @dataclass(frozen=True, slots=True)
 class DdmSettings:
-    """Settings of DDM, `river.drift.binary.DDM`: the share of errors against the least it has been.
+    """Settings of DDM, `river.drift.binary.DDM`: the share of errors against its least so far.
 
     warm_start: values before the first decision, from 1.
-    warning_threshold: has no effect here, as warnings are not told; above 0.
+    warning_threshold: has no effect here, because warnings are not reported; above 0.
     drift_threshold: standard deviations above the least share at which drift is declared, above 0.
     """
 
@@ -85,7 +87,7 @@ class EddmSettings:
     """Settings of EDDM, `river.drift.binary.EDDM`: the number of values between two errors against its greatest.
 
     warm_start: errors before the first decision, from 1.
-    alpha: has no effect here, as warnings are not told; at least `beta`, not above 1.
+    alpha: has no effect here, because warnings are not reported; at least `beta`, not above 1.
     beta: share of the greatest below which drift is declared, in (0, 1].
     """
 
@@ -103,7 +105,7 @@ class EddmSettings:
 class FhddmSettings:
     """Settings of FHDDM, `river.drift.binary.FHDDM`: the share of right values in a window against its greatest.
 
-    sliding_window_size: values of the window, 1 to 65,536; none is judged before it is full.
+    sliding_window_size: values of the window, 1 to 65,536; it is judged once it is full.
     confidence_level: level of a single test, in (0, 1).
     short_window_size: values of a second, shorter window, 1 to `sliding_window_size`; null for none.
     """
@@ -114,7 +116,7 @@ class FhddmSettings:
 
     def __post_init__(self) -> None:
         _whole(self, "fhddm", "sliding_window_size", 1, SIZE_MAX)
-        _probability(self, "fhddm", "confidence_level")
+        require_inside(self, "fhddm", confidence_level=(0, 1))
         if self.short_window_size is not None:
             _whole(self, "fhddm", "short_window_size", 1, self.sliding_window_size)
 
@@ -124,7 +126,7 @@ class HddmASettings:
     """Settings of HDDM_A, `river.drift.binary.HDDMA`: the share of errors since the best moment, by Hoeffding's bound.
 
     drift_confidence: level of a single test, in (0, 1).
-    warning_confidence: has no effect here, as warnings are not told; in (0, 1).
+    warning_confidence: has no effect here, because warnings are not reported; in (0, 1).
     two_sided_test: declare drift also when errors become fewer.
     """
 
@@ -133,8 +135,8 @@ class HddmASettings:
     two_sided_test: bool = False
 
     def __post_init__(self) -> None:
-        _probability(self, "hddm_a", "drift_confidence")
-        _probability(self, "hddm_a", "warning_confidence")
+        require_inside(self, "hddm_a", drift_confidence=(0, 1))
+        require_inside(self, "hddm_a", warning_confidence=(0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class HddmWSettings:
     """Settings of HDDM_W, `river.drift.binary.HDDMW`: as HDDM_A, with weights that fade, by McDiarmid's bound.
 
     drift_confidence: level of a single test, in (0, 1).
-    warning_confidence: has no effect here, as warnings are not told; in (0, 1).
+    warning_confidence: has no effect here, because warnings are not reported; in (0, 1).
     lambda_val: weight of the newest value, in (0, 1].
     two_sided_test: declare drift also when errors become fewer.
     """
@@ -153,8 +155,8 @@ class HddmWSettings:
     two_sided_test: bool = False
 
     def __post_init__(self) -> None:
-        _probability(self, "hddm_w", "drift_confidence")
-        _probability(self, "hddm_w", "warning_confidence")
+        require_inside(self, "hddm_w", drift_confidence=(0, 1))
+        require_inside(self, "hddm_w", warning_confidence=(0, 1))
         _require(0.0 < self.lambda_val <= 1.0, self, "hddm_w", "lambda_val", "lie above 0 and not above 1")
 
 
@@ -165,10 +167,6 @@ def _whole(settings: Any, detector: str, name: str, least: int, most: int) -> No
     )
 
 
-def _probability(settings: Any, detector: str, name: str) -> None:
-    _require(0.0 < getattr(settings, name) < 1.0, settings, detector, name, "lie between 0 and 1")
-
-
-def _require(kept: bool, settings: Any, detector: str, name: str, rule: str) -> None:
-    if not kept:
+def _require(holds: bool, settings: Any, detector: str, name: str, rule: str) -> None:
+    if not holds:
         raise ValueError(f"{detector}: {name} must {rule}, got {getattr(settings, name)}")

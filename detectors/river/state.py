@@ -1,7 +1,7 @@
-"""The state of river's detectors as numbers, and the detectors again from those numbers, to the last bit.
+"""The state of river's detectors as numbers, and detectors restored from those numbers, bit for bit.
 
-Each form knows one type of attribute. Where river keeps a number in compiled code (the mean with fading weights), a
-public method of it puts it back.
+Each form handles one type of attribute. Attributes are private to river, see `catalog.py`. Where river keeps a number
+in compiled code (the mean with fading weights), a public method restores it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-GENERATOR_WORDS = 625  # of the Mersenne twister behind `random.Random`: 624 and the place among them
+GENERATOR_WORDS = 625  # of the Mersenne twister behind `random.Random`: 624, and the position among them
 
 
 class Form(NamedTuple):
-    """How an attribute of one type becomes so many numbers and, given a fresh detector's, itself again."""
+    """How an attribute of one type is converted to numbers, and restored in a fresh detector."""
 
-    size: int | str  # so many, 0 for a single number; or the setting that bounds a window, whose length comes first
+    size: int | str  # how many, 0 for a single number; or the setting that bounds a window, whose length is the first
     take: Callable[[Any], Any]
     give: Callable[[Any, Any], Any]
     dtype: type = np.float64
@@ -65,7 +65,7 @@ def _give_generator(generator: Any, words: Any) -> Any:
 
 
 NUMBER = Form(0, float, _give_number)
-SHARE = Form(0, lambda share: -1.0 if share is None else share, _give_share)  # -1 is none yet
+SHARE = Form(0, lambda share: -1.0 if share is None else share, _give_share)  # -1 stands for None
 MEAN = Form(2, lambda mean: (mean.n, mean._mean), _give_mean)
 VARIANCE = Form(3, lambda variance: (variance.mean.n, variance.mean._mean, variance._S), _give_variance)
 SAMPLE = Form(3, lambda sample: (sample._is_init, sample._ibc, sample.ewma), _give_sample)
@@ -73,5 +73,5 @@ GENERATOR = Form(GENERATOR_WORDS, lambda generator: generator.getstate()[1], _gi
 
 
 def window(setting: str) -> Form:
-    """The latest values, at most as many as the setting says."""
+    """The form of a window of values, whose greatest length is a setting."""
     return Form(setting, _take_window, _give_window)

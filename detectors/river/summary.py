@@ -1,4 +1,4 @@
-"""What a series was like before lately, and lately: for detectors that raise an alarm without a word about it."""
+"""A summary of the values of a series, for detectors whose alarms do not describe the change."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections import deque
 from sys import float_info
 
-LATELY = 32  # values that stand for now, at most; never more than half of them all
+LATELY = 32  # latest values, at most; never more than half of all
 
 
 class RiverSummary:
-    """Count, mean and spread of all values but the latest, and the latest themselves. O(1) a value."""
+    """Count, mean and spread of all values except the latest, and the latest themselves. O(1) a value."""
 
     __slots__ = ("latest", "mean", "n", "spread")
 
@@ -22,19 +22,19 @@ class RiverSummary:
 
     @property
     def seen(self) -> int:
-        """Values there were."""
+        """How many values were added."""
         return self.n + len(self.latest)
 
     def add(self, value: float) -> None:
+        """Add the next value."""
         if len(self.latest) == LATELY:
             self._age()
         self.latest.append(value)
 
     def compare(self) -> tuple[float, float, float, int, int]:
-        """Effect in standard deviations, mean before and after, and how many values stand for each; all finite.
+        """Effect in standard deviations, mean before and after, and the number of values of each; all finite.
 
-        Leaves the past as it must be for that, so it is the last thing to ask. The effect is 0 where the old values
-        have no spread that could be a measure.
+        Changes the summary, so nothing may be added afterwards. The effect is 0 where the old values have no spread.
         """
         while len(self.latest) > max(1, self.seen // 2):
             self._age()
@@ -46,7 +46,7 @@ class RiverSummary:
         return effect, before, after, self.n, n
 
     def _age(self) -> None:
-        """The oldest of the latest values is one of the older ones from now on."""
+        """Move the oldest of the latest values to the older ones."""
         value = self.latest.popleft()
         old = self.mean
         self.n += 1

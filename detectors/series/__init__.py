@@ -1,1 +1,5 @@
-"""Tables that detectors of many series need: ids, rows of series, offsets of their events."""
+"""Tables of many series.
+
+`id_table`: `IdTable`, from keys to dense indices. `table`: `SeriesTable`, from columns to rows of banks. `offsets`:
+`Offsets`, from event numbers to offsets and times.
+"""

@@ -1,7 +1,8 @@
 """64-bit keys to dense indices, in order of first sight.
 
-The tables behind "which row is this?": looked up for every value, so a hash table in plain arrays with a numba kernel.
-Indices depend only on the order of keys, never on how the keys were cut into calls.
+Every value is looked up here, so the table is a hash table in plain arrays with a compiled kernel: open addressing with
+linear probing and Fibonacci hashing (D. E. Knuth, "The Art of Computer Programming", volume 3, section 6.4). Indices
+depend only on the order of keys, never on how the keys were cut into calls.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ UNSEEN = -1
 
 
 class IdTable:
-    """Open addressing with linear probing, at most half full; 16 to 32 bytes a key."""
+    """At most half full; 16 to 32 bytes a key."""
 
     def __init__(self, limit: int) -> None:
         """Hold at most `limit` keys; keys beyond it get `UNSEEN`."""
@@ -38,29 +39,30 @@ class IdTable:
         return self._keys[: self._count][indices]
 
     def key_of(self, index: int) -> int:
+        """The key of this index."""
         return int(self._keys[index])
 
-    def lookup(self, keys: I64) -> I64:
-        """The index of each key, given out at first sight."""
+    def add(self, keys: I64) -> I64:
+        """The index [n] of each key [n]; a new key gets the next index, or `UNSEEN` when the table is full."""
         found = np.empty(len(keys), np.int64)
         done = 0
         while True:
-            done, self._count = _lookup(self._slots, self._keys, self._count, self.limit, keys, done, found)
+            done, self._count = _add(self._slots, self._keys, self._count, self.limit, keys, done, found)
             if done == len(keys):
                 return found
             self._grow()
 
     def find(self, keys: I64) -> I64:
-        """The index of each key that has one, else `UNSEEN`; none is given out."""
+        """The index [n] of each key [n], or `UNSEEN`; adds none."""
         found = np.empty(len(keys), np.int64)
-        _lookup(self._slots, self._keys, self._count, self._count, keys, 0, found)
+        _add(self._slots, self._keys, self._count, self._count, keys, 0, found)
         return found
 
     def load(self, keys: I64) -> None:
-        """Become the table that gave `keys` in this order."""
+        """Become the table whose `keys` these are, in order of their indices."""
         self._count = 0
         self._slots[:] = UNSEEN
-        self.lookup(keys)
+        self.add(keys)
 
     def _grow(self) -> None:
         self._keys = np.concatenate([self._keys, np.empty_like(self._keys)])
@@ -70,17 +72,17 @@ class IdTable:
 
 @kernel
 def _place(slots: NDArray[np.int32], key: int) -> np.int64:
-    """Where probing for a key starts: a Fibonacci hash, folded so that the whole key counts."""
+    """The slot at which probing for a key starts: a Fibonacci hash, folded so that the whole key counts."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(32)
     return np.int64(mixed & np.uint64(len(slots) - 1))
 
 
 @kernel
-def _lookup(
+def _add(
     slots: NDArray[np.int32], known: I64, count: int, limit: int, keys: I64, done: int, found: I64
 ) -> tuple[int, int]:
-    """Look keys up from `done` on; stops where the table must grow. Returns how far it came, and the new count."""
+    """Add keys from index `done` on, until the table must grow. Returns the first index left, and the new count."""
     mask = len(slots) - 1
     for i in range(done, len(keys)):
         key = keys[i]

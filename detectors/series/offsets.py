@@ -1,12 +1,12 @@
-"""Where in the log a subject's past events are: from "n events ago" to an offset and a time.
+"""The offset index: from "n events ago" to an offset and an event time.
 
-Detectors count in events of a series; a retrain request must name offsets. For each subject, every 16th event leaves a
-mark (offset, time). Marks thin as they age: level `l` keeps the last 16 marks whose number is a multiple of 2^l, so an
-event of any age up to two million events is found between two marks no further apart than an eighth of its age, and
-placed between them by linear interpolation.
+Detectors count in events of a series; a retrain request names offsets. For each subject, every 16th event is recorded
+as a mark (offset, time). Marks thin out with age: level `l` keeps the last 16 marks whose number is a multiple of 2^l.
+So an event of any age up to two million events lies between two marks that are no further apart than an eighth of its
+age. Its offset and time are interpolated linearly between them.
 
-Counting and marking are apart: a stretch is counted at once, but marked only up to the event whose question is being
-answered, so that the answer never depends on what happens to follow in the same stretch.
+Counting and recording are separate: a whole stretch is counted at once, but recorded only up to the event that is
+being located. So the answer never depends on what follows in the same stretch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.growth import longer
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import I64
 
-EVERY = 16  # events between marks
+EVERY = 16  # events between two marks
 KEPT = 16  # marks a level
 LEVELS = 14
 
 
 class OffsetMark(NamedTuple):
-    """One event of a subject: its number in the subject's life (from 0), and where and when it was."""
+    """One event of a subject: its sequence number (from 0), its offset and its event time."""
 
     number: int
     offset: int
@@ -40,27 +40,27 @@ class Offsets:
     def __init__(self) -> None:
         self._count = np.zeros(0, np.int64)
         self._ring = np.zeros((0, LEVELS, KEPT, 2), np.int64)  # offset, event_time_ms
-        self._last = np.zeros((0, 3), np.int64)  # number, offset, event_time_ms of the newest event that was marked
+        self._last = np.zeros((0, 3), np.int64)  # number, offset, event_time_ms of the newest recorded event
 
-    def number(self, subjects: I64) -> I64:
-        """Count an event for each subject (-1: of none); returns its number in its subject's life, from 0."""
-        self._hold(int(subjects.max(initial=-1)) + 1)
+    def count(self, subjects: I64) -> I64:
+        """Count one event for each of these subjects [n] (-1: none); returns sequence numbers [n] from 0, or -1."""
+        self._grow(int(subjects.max(initial=-1)) + 1)
         numbers = np.empty(len(subjects), np.int64)
-        _number(self._count, subjects, numbers)
+        _count(self._count, subjects, numbers)
         return numbers
 
-    def mark(self, subjects: I64, numbers: I64, offsets: I64, event_time_ms: I64) -> None:
-        """Remember where these numbered events are. Events must be marked in order, and once."""
-        _mark(self._ring, self._last, subjects, numbers, offsets, event_time_ms)
+    def record(self, subjects: I64, numbers: I64, offsets: I64, event_time_ms: I64) -> None:
+        """Record offsets and event times of these counted events [n]. Each event is recorded once, and in order."""
+        _record(self._ring, self._last, subjects, numbers, offsets, event_time_ms)
 
     def last(self, subject: int) -> OffsetMark:
-        """The newest event that was marked."""
+        """The newest recorded event."""
         return OffsetMark(*(int(x) for x in self._last[subject]))
 
-    def place(self, subject: int, number: int) -> OffsetMark:
-        """Where event `number` (from 0) of the subject was, interpolated between the marks around it.
+    def locate(self, subject: int, number: int) -> OffsetMark:
+        """Event `number` (from 0) of the subject, interpolated between the marks around it.
 
-        A number older than anything kept gives the oldest mark kept; one past the newest event gives the newest.
+        A number older than every mark gives the oldest mark; one past the newest event gives the newest.
         """
         last = self.last(subject)
         if number >= last.number:
@@ -81,24 +81,26 @@ class Offsets:
         )
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        n = np.count_nonzero(self._count)  # subjects are numbered without gaps, and each begins with an event
+        """A copy of the state."""
+        n = np.count_nonzero(self._count)  # subjects are numbered without gaps, each from its first event on
         return {"count": self._count[:n].copy(), "ring": self._ring[:n].copy(), "last": self._last[:n].copy()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of `dump`."""
         self._count, self._ring, self._last = (arrays[k].copy() for k in ("count", "ring", "last"))
 
     def _mark_at(self, subject: int, level: int, position: int) -> OffsetMark:
         offset, time = self._ring[subject, level, position % KEPT]
         return OffsetMark((position << level) * EVERY, int(offset), int(time))
 
-    def _hold(self, subjects: int) -> None:
+    def _grow(self, subjects: int) -> None:
         self._count, self._ring, self._last = (
-            longer(one, subjects, 0) for one in (self._count, self._ring, self._last)
+            ensure_length(one, subjects, 0) for one in (self._count, self._ring, self._last)
         )
 
 
 def _finest_level(mark: int, newest: int) -> int:
-    """The finest level that still keeps this mark (the coarsest one, if none does)."""
+    """The finest level that still keeps this mark; the coarsest if none does."""
     for level in range(LEVELS - 1):
         if (newest >> level) - (mark >> level) < KEPT:
             return level
@@ -106,7 +108,7 @@ def _finest_level(mark: int, newest: int) -> int:
 
 
 @kernel
-def _number(count: I64, subjects: I64, numbers: I64) -> None:
+def _count(count: I64, subjects: I64, numbers: I64) -> None:
     for i in range(len(subjects)):
         s = subjects[i]
         if s < 0:
@@ -117,7 +119,7 @@ def _number(count: I64, subjects: I64, numbers: I64) -> None:
 
 
 @kernel
-def _mark(ring: I64, last: I64, subjects: I64, numbers: I64, offsets: I64, times: I64) -> None:
+def _record(ring: I64, last: I64, subjects: I64, numbers: I64, offsets: I64, times: I64) -> None:
     for i in range(len(subjects)):
         s = subjects[i]
         if s < 0:

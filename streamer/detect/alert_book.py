@@ -169,7 +169,7 @@ class AlertBook:
 
     def _alert(self, now: _Update, alarm: Alarm) -> Alert:
         at = now.place(alarm.event)
-        began = alarm.began or self._offsets.place(alarm.subject, alarm.onset)
+        began = alarm.began or self._offsets.locate(alarm.subject, alarm.onset)
         onset = now.place_of(began, alarm.topic)
         return Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
 
@@ -211,7 +211,7 @@ class AlertBook:
     def _mark(self, now: _Update, end: int) -> None:
         stretch, part = now.stretch, slice(now.marked, end)
         of_part = (stretch.subject[part], stretch.sequence[part], stretch.offset[part], stretch.event_time_ms[part])
-        self._offsets.mark(*of_part)
+        self._offsets.record(*of_part)
         now.marked = end
 
 

@@ -48,7 +48,7 @@ class Batch:
         """Count events of topics of these ranks, join their labels and route their values."""
         segment = context.segments.of(events, tally) if context.segments else None
         subject = context.subjects.of(events, topic, segment)
-        sequence = context.offsets.number(subject.ravel()).reshape(subject.shape)
+        sequence = context.offsets.count(subject.ravel()).reshape(subject.shape)
         of_segment = np.hstack([subject[:, 1:], sequence[:, 1:]])
         whole = np.ascontiguousarray(subject[:, 0]), np.ascontiguousarray(sequence[:, 0])
         matches = labels.join(events, *whole, context.names.models.names, of_segment)

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.arrays.growth import longer
+from detectors.arrays.growth import ensure_length
 from detectors.arrays.types import I64
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
@@ -175,7 +175,7 @@ class LastSeen:
         self._newest[: len(state)], self._seen[: len(state)] = state.T
 
     def _hold(self, n: int) -> None:
-        self._newest, self._seen = longer(self._newest, n, NEVER), longer(self._seen, n, NEVER)
+        self._newest, self._seen = ensure_length(self._newest, n, NEVER), ensure_length(self._seen, n, NEVER)
 
 
 def middle(times: I64) -> int:

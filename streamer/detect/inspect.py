@@ -76,7 +76,7 @@ def _column(
         values=0 if facts.kind is None else facts.counts[facts.kind],
         missing=facts.counts[ValueKind.MISSING],
         faults=facts.counts[ValueKind.MISFIT],
-        last_event_time=time_of(context.offsets.place(subject, facts.last).event_time_ms),
+        last_event_time=time_of(context.offsets.locate(subject, facts.last).event_time_ms),
         states=_in_order(states),
     )
 

@@ -44,7 +44,7 @@ class Subjects:
             keys = np.column_stack([key, key | segment << SEGMENT_BIT])
             counts = np.column_stack([of_model, of_model & (segment != WHOLE)])
         subjects = np.full(keys.shape, -1, np.int64)
-        subjects[counts] = self.ids.lookup(keys[counts])
+        subjects[counts] = self.ids.add(keys[counts])
         return subjects
 
     def load(self, keys: I64) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.drifts import CONTROLS, FAMILIES, Stream, drifting, steady
-from benchmarks.scoring import Score, judge
+from benchmarks.detection.drifts import CONTROLS, FAMILIES, Stream, drifting, steady
+from benchmarks.detection.scoring import Score, judge
 
 
 def judged(at, drifts, n=5000, onset=None):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from benchmarks.recorded_weeks import WEEK_MS, shuffled, subway, watched
+from benchmarks.recorded.weeks import WEEK_MS, shuffled, subway, watched
 
 
 @pytest.fixture(scope="module")

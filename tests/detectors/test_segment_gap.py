@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.segment_gap import USUAL_MIN, GapBank
+from detectors.segment_gap import BASELINE_MIN, GapBank
 
 RULES = (200.0, 0.1, 1e4)  # pairs to learn from, margin, pairs to a false alarm
 
@@ -119,7 +119,7 @@ def test_after_an_alarm_the_usual_is_learnt_anew():
     growing = np.select([np.arange(60_000) < 15_000, np.arange(60_000) < 35_000], [0.0, 1.0], 4.0)
     gaps = update(bank(), row, rng.normal(size=60_000) + growing * (row == 0))
     assert gaps.row.tolist() == [0, 0]
-    assert gaps.n_reference.tolist() == [200, USUAL_MIN]
+    assert gaps.n_reference.tolist() == [200, BASELINE_MIN]
 
 
 def test_a_value_of_another_segment_is_used_once():

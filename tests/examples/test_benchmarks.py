@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import banks, segments, waiting_labels
+from benchmarks.throughput import banks, segments, waiting_labels
 
 
 @pytest.fixture

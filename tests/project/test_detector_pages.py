@@ -7,8 +7,10 @@ import re
 import pytest
 from project_tree import ROOT
 
-from benchmarks import categories, dependence, detection, false_alarms, joint, joint_rates, marked_streams, page
-from benchmarks import recorded_weeks as weeks
+from benchmarks import page
+from benchmarks.detection import categories, dependence, false_alarms, quality
+from benchmarks.joint import comparison, rates
+from benchmarks.recorded import marked_streams, weeks
 from detectors.registry import DETECTORS
 from retrain.messages.alert import AlertKind
 
@@ -18,14 +20,14 @@ PAGES = sorted(path.name for path in FOLDER.glob("*.md") if path.name not in OVE
 SECTIONS = ["Claim", "Assumptions", "Source", "When to use", "Settings", "Figures"]
 OURS = [name for name, known in DETECTORS.items() if known.bank.__module__.startswith("detectors.")]
 MEASURED = {
-    "detectors": detection.COLUMNS,
+    "detectors": quality.COLUMNS,
     "false alarms": false_alarms.COLUMNS,
     "dependence": dependence.COLUMNS,
     "categories": categories.STEADY_COLUMNS,
     "changes of categories": categories.CHANGE_COLUMNS,
-    "joint rates": joint_rates.COLUMNS,
-    "joint": joint.COLUMNS,
-    "joint costs": joint.COST_COLUMNS,
+    "joint rates": rates.COLUMNS,
+    "joint": comparison.COLUMNS,
+    "joint costs": comparison.COST_COLUMNS,
     "marked streams": marked_streams.COLUMNS,
     "recorded weeks": weeks.COLUMNS,
     "recorded alarms": weeks.ALARMS,

@@ -1,4 +1,4 @@
-"""Columns that the events of a model no longer carry: values and events to absences, absences to alarms.
+"""Columns that the events of a model no ensure_length carry: values and events to absences, absences to alarms.
 
 Columns of a source and of a segment count, too. The columns that labels bring do not: the monitor of flows watches
 whether labels arrive.
@@ -47,12 +47,12 @@ class AbsenceMonitor(Monitor):
         return (ABSENCE,) if settings.absence.watch else ()
 
     def observe(self, batch: Batch) -> Findings:
-        self._absences.meet(self._table.keys(slice(len(self._absences), None))[0])
+        self._absences.add(self._table.keys(slice(len(self._absences), None))[0])
         values, series = batch.values, batch.values.routed.series
         mine = np.flatnonzero(series >= 0)
         mine = mine[~self._is_of_labels(self._table.keys(series[mine])[1])]
         seen = Seen(values.event[mine], series[mine], values.sequence[mine])
-        found = self._absences.fold(seen, batch.subject, batch.sequence)
+        found = self._absences.update(seen, batch.subject, batch.sequence)
         return Findings([self._alarm(found, k) for k in range(len(found.event))])
 
     def dump(self) -> Arrays:

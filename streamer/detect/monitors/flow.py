@@ -72,13 +72,13 @@ class FlowMonitor(Monitor):
         is_label = (events.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
         clock = rank << 1 | is_label
         key = events.model.astype(np.int64) << FLOW_BITS | clock
-        of = Events(self._ids.lookup(key), clock, events.event_time_ms, events.offset, events.version)
-        found = self._flows.fold(of, len(self._ids))
+        of = Events(self._ids.add(key), clock, events.event_time_ms, events.offset, events.version)
+        found = self._flows.update(of, len(self._ids))
         is_made = (events.kind & EventKind.PREDICTION != 0) & (events.prediction.view(np.int64) != QUIET_NAN)
         made = np.flatnonzero(is_made & ((events.join_id != 0) | (events.kind & EventKind.LABEL != 0)))
         counted = Counted(made, of.flow[made], clock[made], events.event_time_ms[made])
         matched = self._matched(events, batch.labels)
-        fallen = self._shares.fold(counted, events.offset[made], matched, self._flows.windows, len(self._ids))
+        fallen = self._shares.update(counted, events.offset[made], matched, self._flows.windows, len(self._ids))
         return Findings([self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen])
 
     def dump(self) -> Arrays:

@@ -137,7 +137,7 @@ class JointMonitor(Monitor):
             return
         self._place = np.concatenate([self._place, np.full((rows - known, 2), NO_PLACE, np.int32)])
         keys = [self._table.subject_and_column(row) for row in range(known, rows)]
-        mine = self._rows.lookup(np.array([subject for subject, _ in keys], np.int64))
+        mine = self._rows.add(np.array([subject for subject, _ in keys], np.int64))
         more = len(self._rows) - len(self._known)
         self._known = np.concatenate([self._known, np.zeros((more, 3), np.int64)])
         self._columns = np.concatenate([self._columns, np.full((more, self._bank.columns), NO_PLACE, np.int32)])

@@ -94,7 +94,7 @@ class QualityMonitor(Monitor):
         if not len(faults.fault):
             return Findings()
         known = len(self._rows)
-        rows = self._rows.lookup(faults.series << FAULT_BITS | faults.fault)
+        rows = self._rows.add(faults.series << FAULT_BITS | faults.fault)
         if (rows == NO_ROW).any():
             faults, rows = faults.only(rows != NO_ROW), rows[rows != NO_ROW]
         self._bank.grow(len(self._rows))
@@ -184,7 +184,7 @@ class QualityMonitor(Monitor):
         )  # else the baseline was relearned
         digest = reference.digest if reference and is_trained else ""
         facts = evidence_of(alarms, k, key, RATE, RateBank.effect_unit, digest, NO_NAMES, kind)
-        seen, now, first = int(faults.number[at]) + 1, int(faults.sequence[at]), self._table.first_of(series)
+        seen, now, first = int(faults.number[at]) + 1, int(faults.sequence[at]), self._table.first_event_of(series)
         ago = (int(alarms.onset_ago[k]) * (now - first + 1) + seen // 2) // seen  # as events may lack the column
         topic = self._subjects.topic_of(subject)
         return Alarm(int(faults.event[at]), (row, RATE), subject, topic, max(now - ago, 0), facts, becomes_ready=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from detectors.arrays.types import F64, I64
 from detectors.base import Alarms
-from detectors.recovery.history_sample import Earlier
+from detectors.recovery.history_sample import HistorySample
 from detectors.recovery.judge import ROW as WATCHED_ROW
 from detectors.recovery.judge import RecoveryJudge, categories_before, numbers_before
 from detectors.series.table import ValueKind
@@ -35,7 +35,7 @@ class RowRecovery:
     def __init__(self, detectors: DetectorSet, context: Context) -> None:
         self._detectors = detectors
         self._context = context
-        self._earlier = Earlier()
+        self._earlier = HistorySample()
         self._judge = RecoveryJudge()
 
     def update(
@@ -55,7 +55,7 @@ class RowRecovery:
         is_ours = self._judge.watched(values.row)
         if raised:
             is_ours |= np.isin(values.row, np.unique([int(alarms.row[k]) for _, _, k, alarms in raised]))
-        self._earlier.keep(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
+        self._earlier.add(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
         ours = np.flatnonzero(is_ours)
         start = 0
         watches: dict[str, list[Watching]] = {name: [None] * len(alarms) for name, alarms in found}
@@ -91,25 +91,25 @@ class RowRecovery:
         if not len(part):
             return []
         row, value = values.row[part], values.value[part]
-        self._earlier.keep(row, value, numbers[part])
+        self._earlier.add(row, value, numbers[part])
         takes = self._detectors.takes
         return [
-            Verdict(int(values.event[part[one.at]]), (takes, one.row), one.why, one.distance, one.far)
-            for one in self._judge.feed(row, value)
+            Verdict(int(values.event[part[one.at]]), (takes, one.row), one.verdict, one.distance, one.distance_max)
+            for one in self._judge.update(row, value)
         ]
 
     def _begin(self, detector: str, alarms: Alarms, k: int, number: int) -> Watching:
         """Watch the row of an alarm, `number` in its series, if it is not watched yet and enough is known of it."""
         row, takes, kind = int(alarms.row[k]), self._detectors.takes, self._detectors.kind
         if row in self._judge:
-            self._judge.ask(row)
+            self._judge.reassess(row)
             is_category = kind is ValueKind.CATEGORY
             after, category = float(alarms.after[k]), float(alarms.category[k])
             return RowWatch((takes, row), is_category and self._judge.is_known(row, category, after))
         before = self._sample(kind, row)
         if before is None:
             onset = number - max(int(alarms.onset_ago[k]), 0)
-            before = self._earlier.between(row, number, self._judge.since(row), onset)
+            before = self._earlier.between(row, number, self._judge.baseline_since(row), onset)
             if len(before) < BEFORE_MIN:  # the present baseline is too young: then all values before it
                 before = self._earlier.between(row, number, 0, onset)
         if len(before) < BEFORE_MIN:

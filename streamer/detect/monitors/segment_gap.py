@@ -80,8 +80,8 @@ class SegmentGapMonitor(Monitor):
         if not self._segments:
             return Findings()
         values = Compared.of(batch.arrived)
-        rows = self._rows.lookup(values.segment << 1 | values.column)
-        groups = self._groups.lookup(values.subject << 1 | values.column)
+        rows = self._rows.add(values.segment << 1 | values.column)
+        groups = self._groups.add(values.subject << 1 | values.column)
         known = (rows != UNSEEN) & (groups != UNSEEN)
         values, rows, groups = values.only(known), rows[known], groups[known]
         new = [self._rules(row) for row in range(self._bank.rows, len(self._rows))]

@@ -15,13 +15,13 @@ def fold(absences, presence, start=0):
     event, series = np.nonzero(presence)
     life = start + np.arange(len(presence))
     seen = Seen(event, series, life[event])
-    found = absences.fold(seen, np.zeros((len(presence), 1), np.int64), life[:, None])
+    found = absences.update(seen, np.zeros((len(presence), 1), np.int64), life[:, None])
     return list(zip(*(part.tolist() for part in found), strict=True))
 
 
 def watching(series, **changed):
     absences = Absences(AbsenceSettings(**changed))
-    absences.meet(np.zeros(series, np.int64))
+    absences.add(np.zeros(series, np.int64))
     return absences
 
 
@@ -98,21 +98,21 @@ def test_rare_columns_are_not_missed():
 def test_subjects_are_apart_and_series_may_join_later():
     """What one subject has says nothing of another."""
     absences = Absences(AbsenceSettings())
-    absences.meet(np.array([0, 1]))
+    absences.add(np.array([0, 1]))
     n = 400
     subject, life = np.tile([0, 1], n)[:, None], np.repeat(np.arange(n), 2)[:, None]
     everywhere = Seen(np.arange(2 * n), np.tile([0, 1], n), life[:, 0])
-    assert len(absences.fold(everywhere, subject, life).event) == 0
-    absences.meet(np.array([1]))
+    assert len(absences.update(everywhere, subject, life).event) == 0
+    absences.add(np.array([1]))
     only_first = Seen(np.arange(0, 2 * n, 2), np.zeros(n, np.int64), n + np.arange(n))
-    assert absences.fold(only_first, subject, n + life).series.tolist() == [1]
+    assert absences.update(only_first, subject, n + life).series.tolist() == [1]
 
 
 def test_events_of_no_subject_count_for_none():
     """A label has neither subject nor number."""
     absences = watching(1)
     none = np.full((5000, 1), -1)
-    assert len(absences.fold(Seen(*[np.empty(0, np.int64)] * 3), none, none).event) == 0
+    assert len(absences.update(Seen(*[np.empty(0, np.int64)] * 3), none, none).event) == 0
 
 
 def test_restored_is_never_stopped():

@@ -53,7 +53,7 @@ def events_of(flows):
 def told(flows, settings=None):
     """The alarms on flows, and their events."""
     events = events_of(flows)
-    return Flows(settings or FlowSettings()).fold(events, len(flows)), events
+    return Flows(settings or FlowSettings()).update(events, len(flows)), events
 
 
 @pytest.mark.parametrize("kind", TRAFFIC)
@@ -117,7 +117,7 @@ def test_clocks_that_are_ahead_hide_no_silence_and_make_none(ahead_ms):
     events = events_of(flows)
     spoilt = (events.flow == 3) & (random.random(len(events.flow)) < 0.1)
     events.time_ms[spoilt] += ahead_ms
-    (alarm,) = Flows(FlowSettings()).fold(events, len(flows))
+    (alarm,) = Flows(FlowSettings()).update(events, len(flows))
     assert (alarm.flow, alarm.is_silence) == (len(flows) - 1, True)
 
 
@@ -135,13 +135,13 @@ def test_the_cut_of_the_stream_never_shows():
     for start, end in pairwise(edges):
         part = Events(*(array[start:end] for array in events))
         seen = int(events.flow[:end].max()) + 1
-        found += [(start + alarm.event, *list(vars_of(alarm))[1:]) for alarm in one.fold(part, seen)]
+        found += [(start + alarm.event, *list(vars_of(alarm))[1:]) for alarm in one.update(part, seen)]
         other = Flows(FlowSettings())
         other.load({name: array.copy() for name, array in one.dump().items()})
         one = other
     assert found == [tuple(vars_of(alarm)) for alarm in expected]
     whole = Flows(FlowSettings())
-    whole.fold(events, len(flows))
+    whole.update(events, len(flows))
     assert {k: v.tolist() for k, v in one.dump().items()} == {k: v.tolist() for k, v in whole.dump().items()}
 
 

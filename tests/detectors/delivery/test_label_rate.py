@@ -27,12 +27,12 @@ def alarms(late=None):
     for number in range(FIRST, FIRST + USUAL + 8):
         of = np.zeros(1, np.int64)
         begins = [RateWindow(event=0, topic=0, number=number, flows=of, versions=of)]
-        found += shares.fold(NOBODY, np.empty(0, np.int64), NOBODY, begins, 1)
+        found += shares.update(NOBODY, np.empty(0, np.int64), NOBODY, begins, 1)
         made = counted(number, PREDICTIONS_MIN)
         met = made if number < FIRST + USUAL else NOBODY
-        found += shares.fold(made, number * 1000 + np.arange(PREDICTIONS_MIN), met, [], 1)
+        found += shares.update(made, number * 1000 + np.arange(PREDICTIONS_MIN), met, [], 1)
         if late is not None:
-            found += shares.fold(counted(number - late, 1), np.array([7]), NOBODY, [], 1)
+            found += shares.update(counted(number - late, 1), np.array([7]), NOBODY, [], 1)
     return found
 
 
@@ -59,4 +59,4 @@ def test_what_comes_late_but_in_time_counts():
 def test_labels_of_a_topic_that_nothing_else_has_shown():
     """As after a restart that began anew, while predictions waited: nothing is known of its clock, so none counts."""
     met = counted(FIRST, 3)._replace(topic=np.full(3, 9))
-    assert LabelShares(WINDOW_S, TIMEOUT_S).fold(NOBODY, np.empty(0, np.int64), met, [], 1) == []
+    assert LabelShares(WINDOW_S, TIMEOUT_S).update(NOBODY, np.empty(0, np.int64), met, [], 1) == []

@@ -13,7 +13,7 @@ KEYS = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 40), max_size=
 def test_indices_are_those_of_a_dict_however_the_keys_are_cut(keys, cut):
     """The index of a key is its place in the order of first sight."""
     table = IdTable(1000)
-    found = np.concatenate([table.lookup(np.array(part, np.int64)) for part in (keys[:cut], keys[cut:])])
+    found = np.concatenate([table.add(np.array(part, np.int64)) for part in (keys[:cut], keys[cut:])])
     order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     assert found.tolist() == [order[key] for key in keys]
     assert table.keys.tolist() == list(order)
@@ -22,14 +22,14 @@ def test_indices_are_those_of_a_dict_however_the_keys_are_cut(keys, cut):
 def test_a_full_table_knows_no_new_keys_but_keeps_the_old():
     """Beyond the limit, new keys are unseen and old ones keep their index."""
     table = IdTable(3)
-    assert table.lookup(np.array([7, 8, 9, 10, 8])).tolist() == [0, 1, 2, UNSEEN, 1]
+    assert table.add(np.array([7, 8, 9, 10, 8])).tolist() == [0, 1, 2, UNSEEN, 1]
 
 
 @given(KEYS, KEYS)
 def test_finding_gives_out_nothing(known, asked):
     """Known keys have their index, others none, and the table stays as it was."""
     table = IdTable(1000)
-    indices = dict(zip(known, table.lookup(np.array(known, np.int64)).tolist(), strict=True))
+    indices = dict(zip(known, table.add(np.array(known, np.int64)).tolist(), strict=True))
     assert table.find(np.array(asked, np.int64)).tolist() == [indices.get(key, UNSEEN) for key in asked]
     assert len(table) == len(indices)
 
@@ -38,6 +38,6 @@ def test_a_loaded_table_goes_on_as_the_one_it_came_from():
     """Loading the keys in order gives every key its index back."""
     keys = np.random.default_rng(1).integers(0, 2**60, 5000)
     table, other = IdTable(10_000), IdTable(10_000)
-    table.lookup(keys)
+    table.add(keys)
     other.load(table.keys)
-    assert other.lookup(keys[::-1]).tolist() == table.lookup(keys[::-1]).tolist()
+    assert other.add(keys[::-1]).tolist() == table.add(keys[::-1]).tolist()

@@ -13,8 +13,8 @@ def fed(subjects, offsets, cuts=()):
     marks = Offsets()
     bounds = [0, *sorted(cuts), len(subjects)]
     for a, b in pairwise(bounds):
-        numbers = marks.number(subjects[a:b])
-        marks.mark(subjects[a:b], numbers, offsets[a:b], offsets[a:b] * 10)
+        numbers = marks.count(subjects[a:b])
+        marks.record(subjects[a:b], numbers, offsets[a:b], offsets[a:b] * 10)
     return marks
 
 
@@ -28,10 +28,10 @@ def test_places_are_near_and_never_depend_on_cuts(seed, subjects_n, cuts):
     marks, cut = fed(subjects, offsets), fed(subjects, offsets, cuts)
     mine = offsets[subjects == 0]
     for number in rng.integers(0, len(mine), 20):
-        place = marks.place(0, int(number))
+        place = marks.locate(0, int(number))
         age = len(mine) - number
         assert abs(place.offset - mine[number]) <= subjects_n * max(16, age / 8) * 1.5
-        assert place == cut.place(0, int(number))
+        assert place == cut.locate(0, int(number))
         assert place.event_time_ms // 10 in (place.offset, place.offset - 1, place.offset + 1)
 
 
@@ -40,7 +40,7 @@ def test_an_age_of_a_million_events_is_still_found():
     n = 1_000_000
     marks = fed(np.zeros(n, np.int64), np.arange(n))
     for number in (0, 1, 999, 123_456, 999_990, n - 1):
-        assert marks.place(0, number) == OffsetMark(number, number, number * 10)
+        assert marks.locate(0, number) == OffsetMark(number, number, number * 10)
 
 
 def test_the_last_sixteen_marks_are_exact_and_what_lies_between_them_is_linear():
@@ -49,18 +49,18 @@ def test_the_last_sixteen_marks_are_exact_and_what_lies_between_them_is_linear()
     marks = fed(np.zeros(1000, np.int64), offsets)
     newest = 999 // 16
     for mark in range(newest - 15, newest):
-        assert marks.place(0, 16 * mark).offset == offsets[16 * mark]
+        assert marks.locate(0, 16 * mark).offset == offsets[16 * mark]
         between = (offsets[16 * mark] + offsets[16 * mark + 16]) // 2
-        assert marks.place(0, 16 * mark + 8).offset == between
+        assert marks.locate(0, 16 * mark + 8).offset == between
     assert (
-        marks.place(0, 16 * newest + 3).offset == offsets[16 * newest] + (offsets[999] - offsets[16 * newest]) * 3 // 7
+        marks.locate(0, 16 * newest + 3).offset == offsets[16 * newest] + (offsets[999] - offsets[16 * newest]) * 3 // 7
     )
 
 
 def test_labels_count_for_no_subject():
     """Events of subject -1 get no number and leave no mark."""
     marks = fed(np.array([0, -1, 0]), np.array([5, 6, 7]))
-    assert marks.number(np.array([-1, 0])).tolist() == [-1, 2]
+    assert marks.count(np.array([-1, 0])).tolist() == [-1, 2]
     assert marks.last(0) == OffsetMark(1, 7, 70)
 
 
@@ -70,4 +70,4 @@ def test_a_loaded_set_of_marks_answers_alike():
     subjects, offsets = rng.integers(0, 5, 4000), np.arange(4000)
     marks, other = fed(subjects, offsets), Offsets()
     other.load(marks.dump())
-    assert [other.place(2, n) for n in range(0, 800, 7)] == [marks.place(2, n) for n in range(0, 800, 7)]
+    assert [other.locate(2, n) for n in range(0, 800, 7)] == [marks.locate(2, n) for n in range(0, 800, 7)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.dependent_laws import LAWS, chain
+from benchmarks.detection.dependent_laws import LAWS, chain
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.bank import ShiryaevRobertsBank, ShiryaevRobertsSettings
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from benchmarks import dependence
+from benchmarks.detection import dependence
 from detectors import detector
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.bank import ShiryaevRobertsSettings

@@ -5,7 +5,7 @@ import json
 import pytest
 from cli_kit import cli
 
-from benchmarks.marked_data import Stream, error_streams, sine, traffic
+from benchmarks.recorded.marked_data import Stream, error_streams, sine, traffic
 
 
 def replayed(streams: list[Stream], tmp_path) -> list[dict]:

@@ -30,7 +30,7 @@ class Timeline:
     def fold(self, start, end, alarms=()):
         """`alarms`: (event, row, ago)."""
         subject = self.subjects[start:end]
-        number = self.marks.number(subject)
+        number = self.marks.count(subject)
         offset = np.arange(start, end)
         stretch = Stretch(["t"], np.zeros(len(offset), np.int64), 0, offset, offset * 1000, subject, number)
         made = []
@@ -87,7 +87,7 @@ def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
     for onset in (7, 8):  # events 0 to 17 are the subject's, and 18 is the label
         timeline = Timeline([0] * 18 + [-1] + [0] * 9)
         timeline.fold(0, cut)
-        numbers = timeline.marks.number(timeline.subjects[cut:])
+        numbers = timeline.marks.count(timeline.subjects[cut:])
         offset = np.arange(cut, 28)
         stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
         alarm = Alarm(18 - cut, (0, "d"), 0, "t", onset, FACTS | {"model_id": "m"})

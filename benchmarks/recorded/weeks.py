@@ -1,6 +1,6 @@
 """False alarms on real daily and weekly cycles: recorded columns, week by week in shuffled order, and as they were.
 
-    python -m benchmarks.recorded_weeks [FOLDER]    with bike_hourly.parquet in it, which is not shipped
+    python -m benchmarks.recorded.weeks [FOLDER]    with bike_hourly.parquet in it, which is not shipped
 
 Without it, the tables in the page stay as they are.
 
@@ -24,7 +24,7 @@ from detectors.base import Alarms
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.calendar import HOUR_MS, WEEK_MS
 
-SHIPPED = Path(__file__).parent.parent / "examples" / "data" / "ttc_subway_delays.parquet"
+SHIPPED = Path(__file__).parents[2] / "examples" / "data" / "ttc_subway_delays.parquet"
 SHUFFLES = 20
 ASKED = 1e5  # values to a false alarm
 COLUMNS = ("column", "values", "false in 10,000, weeks shuffled", "alarms, true order", "of them in 10,000")

@@ -1,6 +1,6 @@
 """A checkpoint of 16,000 models with 12 numeric columns, all in one unit: how long folding stands still, and a restart.
 
-`python -m benchmarks.checkpoint` takes about two minutes, most of them to fill the windows.
+`python -m benchmarks.operation.checkpoint` takes about two minutes, most of them to fill the windows.
 """
 
 from __future__ import annotations

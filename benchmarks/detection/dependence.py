@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.dependent_laws import LAWS, TIMED
-from benchmarks.drifts import Draw
+from benchmarks.detection.dependent_laws import LAWS, TIMED
+from benchmarks.detection.drifts import Draw
 from detectors.arrays.types import F64, I64
 from detectors.registry import bank, settings_of
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.deciding`: what the decide fold takes for alerts of 16,000 models, by what comes of them."""
+"""`python -m benchmarks.throughput.deciding`: time of the decide fold for alerts of 16,000 models, by outcome."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """From `kill -9` to the first decision again, with the state of 16,000 models with 12 numeric columns.
 
-`python -m benchmarks.recovery` starts a broker and the service, kills the worker, and waits until the worker that its
-parent has started in its place has folded and committed records that came after the kill. Takes about two minutes.
+`python -m benchmarks.operation.recovery` starts a broker and the service, kills the worker, and waits until the worker
+that its parent has started in its place has folded and committed records that came after the kill. Takes about two
+minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaProducer
 
-from benchmarks.watched_service import COMMAND, Service, service
+from benchmarks.operation.watched_service import COMMAND, Service, service
 from streamer.testing.kafka import Broker
 
 MODELS, COLUMNS, PARTITIONS = 16_000, 12, 4

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.drifts import CONTROLS, Draw
+from benchmarks.detection.drifts import CONTROLS, Draw
 from detectors.registry import bank, settings_of
 
 LAWS: dict[str, Draw] = {

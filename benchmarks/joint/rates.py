@@ -1,4 +1,4 @@
-"""False alarms of `joint` as a multiple of those asked for: `python -m benchmarks.joint_rates` measures the table."""
+"""False alarms of `joint` as a multiple of those asked for: `python -m benchmarks.joint.rates` measures the table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.joint_streams import CONTROLS, ROWS, STREAMS
+from benchmarks.joint.streams import CONTROLS, ROWS, STREAMS
 from benchmarks.page import written
 from detectors.joint.bank import JointBank, JointSettings
 

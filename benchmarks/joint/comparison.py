@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.joint_rivals import RIVALS, normal_scores
-from benchmarks.joint_streams import CALM, CONTROLS, DRIFTS, LEARN, noise
+from benchmarks.joint.rivals import RIVALS, normal_scores
+from benchmarks.joint.streams import CALM, CONTROLS, DRIFTS, LEARN, noise
 from benchmarks.page import written
 from detectors.arrays.types import F64
 from detectors.joint.bank import JointBank, JointSettings
@@ -92,6 +92,7 @@ def costs() -> Iterator[list[str]]:
         yield [str(columns), f"{models:,}", f"{1e9 * min(taken[1:]):,.0f}", f"{bank.bytes_per_row:,}"]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure every method, and put both tables into the page."""
     written("joint", COLUMNS, lines())
     written("joint costs", COST_COLUMNS, costs())

@@ -1,6 +1,6 @@
 """Recorded streams with marked changes, replayed: which changes are told, how soon, and what is told beside them.
 
-python -m benchmarks.marked_streams    writes the table into docs/detectors/measurements.md
+python -m benchmarks.recorded.marked_streams    writes the table into docs/detectors/measurements.md
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.marked_data import Stream, streams
 from benchmarks.page import written
+from benchmarks.recorded.marked_data import Stream, streams
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config.tables import default_detectors

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import dependence, false_alarms
-from benchmarks.drifts import COINS, CONTROLS, DEPENDENT, FAMILIES, Stream, drifting, steady
+from benchmarks.detection import dependence, false_alarms
+from benchmarks.detection.drifts import COINS, CONTROLS, DEPENDENT, FAMILIES, Stream, drifting, steady
+from benchmarks.detection.scoring import Score, judge
 from benchmarks.page import written
-from benchmarks.scoring import Score, judge
 from detectors.registry import bank, settings_of
 
 SEEDS, SEEDS_SLOW = 30, 2
@@ -86,7 +86,3 @@ def main() -> None:
     written("dependence", dependence.COLUMNS, dependence.lines())
     lines = (line(name, options, SEEDS_SLOW if name in SLOW else SEEDS) for name, options in CONTENDERS)
     written("detectors", COLUMNS, lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.signal import lfilter
 
-from benchmarks.drifts import Draw
+from benchmarks.detection.drifts import Draw
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64
 

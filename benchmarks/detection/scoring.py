@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.drifts import HORIZON, Stream
+from benchmarks.detection.drifts import HORIZON, Stream
 from detectors.arrays.types import I64
 
 PRICE = 0.1  # of one false alarm in 10,000 values

@@ -1,11 +1,11 @@
 """One threshold for every series, or one that falls with the number of series that show evidence (e-BH): what either
 costs, and what it finds.
 
-`python -m benchmarks.fleet` watches 16,000 series by the Shiryaev-Roberts sum of a known shift (the best case of any
-detector), of which some drift at the same time, or one after the other. The union bound alarms where a sum reaches K
-times the allowed mean time; e-BH (S. Dandapanthula and A. Ramdas, "Multiple testing in multi-stream sequential change
-detection", 2025; R. Wang and A. Ramdas, "False discovery rate control with e-values", 2022) where the k greatest sums
-reach K / k times as much. Both are fed values in step, which only a simulation can.
+`python -m benchmarks.detection.fleet` watches 16,000 series by the Shiryaev-Roberts sum of a known shift (the best case
+of any detector), of which some drift at the same time, or one after the other. The union bound alarms where a sum
+reaches K times the allowed mean time; e-BH (S. Dandapanthula and A. Ramdas, "Multiple testing in multi-stream
+sequential change detection", 2025; R. Wang and A. Ramdas, "False discovery rate control with e-values", 2022) where the
+k greatest sums reach K / k times as much. Both are fed values in step, which only a simulation can.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri
 
-from benchmarks.joint_streams import LEARN
+from benchmarks.joint.streams import LEARN
 from detectors.arrays.types import F64
 
 WINDOW = 128  # rows

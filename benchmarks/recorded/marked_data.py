@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from detectors.arrays.types import F64, I64
 
-DATA = Path(__file__).parent.parent / "examples" / "data"
+DATA = Path(__file__).parents[2] / "examples" / "data"
 HORIZON = 2000  # events after a change in which an alert finds it
 TRAINED = 2000  # first events from which the model of a labelled stream is made
 CHANGES = {"abrupto": (8000, 8000), "gradual": (7000, 8000)}  # of the error streams: from here to here

@@ -1,6 +1,6 @@
 """Detectors of categories: alarms where nothing changes, and how soon a change is told, and how often.
 
-python -m benchmarks.categories    writes both tables into docs/detectors/measurements.md
+python -m benchmarks.detection.categories    writes both tables into docs/detectors/measurements.md
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.page import written
-from benchmarks.recorded_weeks import SHIPPED
+from benchmarks.recorded.weeks import SHIPPED
 from detectors.arrays.types import I64
 from detectors.base import Alarms
 from detectors.registry import bank, settings_of

@@ -1,0 +1,1 @@
+"""Quality of detection on generated streams: `python -m benchmarks.detection` measures all detectors."""

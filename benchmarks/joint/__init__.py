@@ -1,0 +1,1 @@
+"""Drift of the dependence between columns: `python -m benchmarks.joint` compares methods."""

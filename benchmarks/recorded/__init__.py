@@ -1,0 +1,1 @@
+"""Recorded streams: with marked changes (`marked_streams`), and by weeks (`weeks`)."""
