@@ -11,8 +11,8 @@ from retrain.messages.action import Action, PublishDecision, PublishIncident, Pu
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.incident import IncidentState
-from retrain.messages.lifecycle import MOVES, OPEN, RequestState
-from retrain.messages.request import Approval
+from retrain.messages.lifecycle import MOVES, OPEN
+from retrain.messages.request import Approval, RequestState
 from retrain.policy.settings import ApprovalBefore, RetrainSettings
 from streamer.testing.alerts import firing, moment, ready, said
 

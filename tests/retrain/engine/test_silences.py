@@ -202,7 +202,7 @@ def test_a_repeated_alert_is_silenced_once():
 def test_silences_and_what_they_keep_are_bounded(monkeypatch):
     """Beyond the bounds a silence is refused and the alert silenced longest ago dropped, each by name."""
     monkeypatch.setattr(silences, "SILENCES_MAX", 2)
-    monkeypatch.setattr(silences, "KEPT_MAX", 1)
+    monkeypatch.setattr(silences, "SUPPRESSED_MAX", 1)
     tell(
         (silence(), "silence_began"),
         (silence(name="s-2"), "silence_began"),
