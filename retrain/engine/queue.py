@@ -129,7 +129,7 @@ class RequestQueue:
             rank, model_id = first
             model = self._state.models.get(model_id)
             trigger = model.waiting if model else None
-            if model and trigger and urgency(trigger.alert) == rank and self._state.may_ask(trigger):
+            if model and trigger and urgency(trigger.alert) == rank and self._state.may_request(trigger):
                 yield model, trigger
 
     def _make(self, model: ModelState, trigger: Trigger, now: datetime, own: Alert | None) -> list[Action]:
@@ -177,11 +177,11 @@ class RequestQueue:
         return (
             (urgency(model.waiting.alert), model_id)
             for model_id, model in self._state.models.items()
-            if model.waiting and self._state.may_ask(model.waiting)
+            if model.waiting and self._state.may_request(model.waiting)
         )
 
     def _rank(self, trigger: Trigger) -> tuple[bool, Urgency]:
-        return not self._state.may_ask(trigger), urgency(trigger.alert)
+        return not self._state.may_request(trigger), urgency(trigger.alert)
 
 
 def _renewed(request: RetrainRequest, last: RequestRecord | None) -> RetrainRequest:

@@ -19,7 +19,7 @@ from retrain.messages.action import Action, PublishDecision, answer
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
-from retrain.messages.lifecycle import MOVES, OPEN, RUNNING, RequestRecord, Trigger, refusal
+from retrain.messages.lifecycle import ENDINGS, MOVES, OPEN, RUNNING, RequestRecord, Trigger, refusal
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RequestState, RetrainRequest, later
 from retrain.policy.case import RetrainCase
@@ -64,7 +64,7 @@ class RequestTracker:
             return None
         ended = list[Action]()
         if record.state in OPEN and control.at >= record.answer_by:
-            ended = [self.end(model, record, RequestState.EXPIRED, Outcome.EXPIRED, control.at)]
+            ended = [self.end(model, record, Outcome.EXPIRED, control.at)]
             record = model.last_request or record
         refused = refusal(record, control, self._settings.distinct_actors)
         if refused:
@@ -81,11 +81,10 @@ class RequestTracker:
             record = model.last_request if model else None
             if not model or not record or not record.has_deadline or record.answer_by != when:
                 continue
-            if record.state in OPEN:
-                actions.append(self.end(model, record, RequestState.EXPIRED, Outcome.EXPIRED, when))
-            else:
+            reason = Outcome.EXPIRED if record.state in OPEN else Outcome.HELPED
+            if reason is Outcome.HELPED:
                 model.unhelpful = 0
-                actions.append(self.end(model, record, RequestState.HELPED, Outcome.HELPED, when))
+            actions.append(self.end(model, record, reason, when))
         return actions
 
     def judge_promotion(self, model: ModelState, alert: Alert) -> list[Action]:
@@ -96,18 +95,11 @@ class RequestTracker:
         if not is_worth_it(RetrainCase.of(alert, model, model.now, self._settings)):
             return []
         model.unhelpful += 1
-        return [self.end(model, record, RequestState.DID_NOT_HELP, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
+        return [self.end(model, record, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
 
-    def end(
-        self,
-        model: ModelState,
-        record: RequestRecord,
-        state: RequestState,
-        reason: Outcome,
-        at: datetime | None = None,
-    ) -> Action:
-        """End a request without a command."""
-        record = replace(record, state=state, changed_at=max(at or record.changed_at, record.changed_at), trigger=None)
+    def end(self, model: ModelState, record: RequestRecord, reason: Outcome, at: datetime) -> Action:
+        """End a request without a command, for one of the reasons of `ENDINGS`."""
+        record = replace(record, state=ENDINGS[reason], changed_at=max(at, record.changed_at), trigger=None)
         self._put(model, record)
         return PublishDecision(Decision.automatic(self._model_of[record.request_id], record, reason), reason)
 
@@ -133,7 +125,7 @@ class RequestTracker:
         actions = model.close(Outcome.MODEL_EVICTED)
         if record := model.last_request:
             if record.has_deadline:
-                actions.append(self.end(model, record, RequestState.EXPIRED, Outcome.MODEL_EVICTED))
+                actions.append(self.end(model, record, Outcome.MODEL_EVICTED, record.changed_at))
             del self._model_of[record.request_id]
         model.last_request = model.waiting = None  # a caller that holds the model just now finds nothing left
         return actions

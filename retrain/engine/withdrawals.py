@@ -19,7 +19,6 @@ from retrain.messages.action import Action
 from retrain.messages.alert import Alert
 from retrain.messages.lifecycle import RequestRecord
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import RequestState
 from retrain.messages.shift import Shift
 from retrain.policy.case import RetrainCase
 from retrain.policy.inhibition import is_faulty
@@ -68,14 +67,14 @@ class Withdrawals:
         # Where its own column is valid, another that the rule needs is not: a fault takes that back, a storm does not.
         suspects = {shift.column for shift in reasons} if column in {shift.column for shift in valid} else {column}
         if any(is_faulty(model.faults, name, model.now, self.settings) for name in suspects):
-            return [self._withdraw(model, record, Outcome.WITHDRAWN_BY_DATA_FAULT, model.now)]
+            return [self.requests.end(model, record, Outcome.WITHDRAWN_BY_DATA_FAULT, model.now)]
         if self.state.has_no_storm(column):
             return []
         storm = self.state.storms[column]
         storm.join(record.trigger.alert.model_id, self.settings.models_max)
         if storm.holds(record.trigger.alert.model_id):
             model.waiting = record.trigger
-        return [self._withdraw(model, record, Outcome.WITHDRAWN_BY_STORM, model.now)]
+        return [self.requests.end(model, record, Outcome.WITHDRAWN_BY_STORM, model.now)]
 
     def _review_source(self, source: ModelState, model_ids: Iterable[str]) -> list[Action]:
         """Withdraw the requests of the models of a source if all that moved in it is faulty."""
@@ -88,11 +87,8 @@ class Withdrawals:
             if not (record and record.trigger) or record.trigger.alert.alert_id not in alert_ids:
                 continue
             if _is_recent(record, now, self.settings.inhibit_s):
-                actions.append(self._withdraw(model, record, Outcome.WITHDRAWN_BY_DATA_FAULT, now))
+                actions.append(self.requests.end(model, record, Outcome.WITHDRAWN_BY_DATA_FAULT, now))
         return actions
-
-    def _withdraw(self, model: ModelState, record: RequestRecord, reason: Outcome, now: datetime) -> Action:
-        return self.requests.end(model, record, RequestState.WITHDRAWN, reason, now)
 
     def _is_no_reason(self, model: ModelState, column: str) -> bool:
         return not self.state.has_no_storm(column) or is_faulty(model.faults, column, model.now, self.settings)

@@ -29,6 +29,18 @@ MOVES: Mapping[ControlKind, tuple[frozenset[RequestState], RequestState, Outcome
     }
 )
 
+# Outcome -> the state in which a request ends without a command.
+ENDINGS: Mapping[Outcome, RequestState] = MappingProxyType(
+    {
+        Outcome.EXPIRED: _S.EXPIRED,
+        Outcome.MODEL_EVICTED: _S.EXPIRED,
+        Outcome.HELPED: _S.HELPED,
+        Outcome.DRIFTED_AGAIN: _S.DID_NOT_HELP,
+        Outcome.WITHDRAWN_BY_STORM: _S.WITHDRAWN,
+        Outcome.WITHDRAWN_BY_DATA_FAULT: _S.WITHDRAWN,
+    }
+)
+
 # The answers to control records that change nothing.
 REFUSALS = frozenset(
     {
@@ -83,12 +95,12 @@ class RequestRecord:
             answer_by=request.expires_at,
             review=review,
             trigger=trigger,
-            asked_before=last.asked_at if last else None,
+            asked_before=last.requested_last_at if last else None,
             promoted_before=last.promoted_last_at if last else None,
         )
 
     @property
-    def asked_at(self) -> datetime | None:
+    def requested_last_at(self) -> datetime | None:
         """When the last request of the model was made, without those that were withdrawn."""
         return self.asked_before if self.state is RequestState.WITHDRAWN else self.requested_at
 

@@ -102,18 +102,10 @@ class RetrainRequest:
         return RequestState.APPROVED if self.approval is Approval.NOT_REQUIRED else RequestState.REQUESTED
 
 
-def has_training_window(alert: Alert) -> bool:
-    """Whether onset and end are two places of one topic-partition, in order."""
-    start, end = alert.onset, alert.ready_at
-    if end is None or end.offset < start.offset:
-        return False
-    return start.topic == end.topic and start.partition == end.partition
-
-
 def training_window_of(alert: Alert) -> TrainingWindow | None:
     """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
     start, end = alert.onset, alert.ready_at
-    if end is None or not has_training_window(alert):
+    if end is None or end.offset < start.offset or (end.topic, end.partition) != (start.topic, start.partition):
         return None
     return TrainingWindow(
         topic=start.topic,

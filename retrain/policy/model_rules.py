@@ -1,4 +1,4 @@
-"""Rules by model: what a model is retrained for. One class a rule, and the table of them.
+"""Rules by model: what a model is retrained for. One function a rule, and the table of them.
 
     when: [error, prediction and feature, age]
 
@@ -7,11 +7,11 @@ Any entry suffices. All rules of an entry must be met, and at least one of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 from retrain.messages.patterns import first_match
 from retrain.messages.shift import Shift
@@ -75,9 +75,9 @@ class ModelRules:
         partly = False
         for names in self.alternatives():
             rules = [RULES[name] for name in names]
-            if not any(rule.is_met(self, own, age_s) for rule in rules):
+            if not any(rule(self, own, age_s) for rule in rules):
                 continue
-            if all(rule.is_met(self, shifts, age_s) for rule in rules):
+            if all(rule(self, shifts, age_s) for rule in rules):
                 return Match.ALL
             partly = True
         return Match.PARTLY if partly else Match.NONE
@@ -91,46 +91,31 @@ class Match(Enum):
     NONE = auto()
 
 
-class ModelRule(Protocol):
-    """A condition on what moved, or on the model's age in seconds."""
-
-    def is_met(self, rules: ModelRules, shifts: list[Shift], age_s: float) -> bool:
-        """Whether one of these shifts, or the age, meets the rule."""
-        ...
+# Whether one of the shifts, or the model's age in seconds, meets the rule.
+ModelRule = Callable[[ModelRules, Sequence[Shift], float], bool]
 
 
-class OnErrorDrift:
+def has_error_drift(_rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
     """The errors of the predictions drifted."""
-
-    def is_met(self, rules: ModelRules, shifts: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(shift.column == ERROR for shift in shifts)
+    return any(shift.column == ERROR for shift in shifts)
 
 
-class OnPredictionDrift:
+def has_prediction_drift(_rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
     """The predictions drifted."""
-
-    def is_met(self, rules: ModelRules, shifts: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(shift.column == PREDICTION for shift in shifts)
+    return any(shift.column == PREDICTION for shift in shifts)
 
 
-class OnFeatureDrift:
+def has_feature_drift(rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
     """A feature drifted by enough for its importance."""
-
-    def is_met(self, rules: ModelRules, shifts: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(
-            shift.strength * rules.importance_of(shift.column) >= rules.strength_min
-            for shift in shifts
-            if shift.column not in {ERROR, PREDICTION}
-        )
+    features = [shift for shift in shifts if shift.column not in {ERROR, PREDICTION}]
+    return any(shift.strength * rules.importance_of(shift.column) >= rules.strength_min for shift in features)
 
 
-class OnAge:
+def is_old(rules: ModelRules, _shifts: Sequence[Shift], age_s: float) -> bool:
     """The version has served for `age_s` or longer."""
-
-    def is_met(self, rules: ModelRules, shifts: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return rules.age_s is not None and age_s >= rules.age_s
+    return rules.age_s is not None and age_s >= rules.age_s
 
 
 RULES: Mapping[str, ModelRule] = MappingProxyType(
-    {"error": OnErrorDrift(), "prediction": OnPredictionDrift(), "feature": OnFeatureDrift(), "age": OnAge()}
+    {"error": has_error_drift, "prediction": has_prediction_drift, "feature": has_feature_drift, "age": is_old}
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from retrain.messages.alert import AlertKind, AlertState
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import has_training_window
+from retrain.messages.request import training_window_of
 from retrain.messages.shift import Shift
 from retrain.policy.case import RetrainCase
 from retrain.policy.inhibition import is_faulty
@@ -67,7 +67,7 @@ def is_ready(case: RetrainCase) -> Outcome | None:
 
 def has_window(case: RetrainCase) -> Outcome | None:
     """A request must name the exact data to train on."""
-    return None if has_training_window(case.alert) else Outcome.NO_TRAINING_WINDOW
+    return None if training_window_of(case.alert) else Outcome.NO_TRAINING_WINDOW
 
 
 def none_open(case: RetrainCase) -> Outcome | None:
@@ -88,8 +88,8 @@ def is_not_backing_off(case: RetrainCase) -> Outcome | None:
 
 
 def _seconds_since_request(case: RetrainCase) -> float:
-    asked_at = case.last_request.asked_at if case.last_request else None
-    return (case.now - asked_at).total_seconds() if asked_at else math.inf
+    requested_at = case.last_request.requested_last_at if case.last_request else None
+    return (case.now - requested_at).total_seconds() if requested_at else math.inf
 
 
 Rule = Callable[[RetrainCase], Outcome | None]

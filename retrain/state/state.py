@@ -146,6 +146,6 @@ class EngineState:
         trigger = model.waiting if (model := self.models.get(model_id)) else None
         return trigger is not None and not trigger.source and trigger.alert.column == column
 
-    def may_ask(self, trigger: Trigger) -> bool:
+    def may_request(self, trigger: Trigger) -> bool:
         """Whether no storm holds the trigger back. Sources are in no storm; they have their own incidents."""
         return bool(trigger.source) or self.has_no_storm(trigger.alert.column)

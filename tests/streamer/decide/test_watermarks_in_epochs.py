@@ -180,4 +180,4 @@ def test_in_any_order_nothing_that_is_due_is_left(settings, seed, n):
     is_full = running >= (settings.running_max or n + 1)
     is_full |= len(state.made) >= (settings.requests_per_hour_max or n + 1)
     waiting = [model.waiting for model in state.models.values() if model.waiting]
-    assert is_full or not any(map(state.may_ask, waiting))
+    assert is_full or not any(map(state.may_request, waiting))
