@@ -4,9 +4,9 @@
     control ─┤                      ├─► retrain requests, keyed by model_id
     clock ───┴► dead letters        └─► decisions, keyed by request_id
 
-The thinking is done by `retrain.engine`; here are bytes, topics and keys. Incidents are keyed by their own id rather
-than by model, because an incident stands for a cause and outlives the model's next one: a compacted topic then keeps
-the last word on each incident, open or closed.
+`retrain.engine` decides; this module adds bytes, topics and keys. The key of an incident is its own id, not the model,
+because a model has several incidents over time. A compacted topic then keeps the newest record of each incident, open
+or closed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from streamer.runtime.order import in_order
 from streamer.runtime.snapshot import Snapshot
 
 Read = Alert | Control | Watermark | Unreadable
-Told = tuple[Records, int, Read]
+Item = tuple[Records, int, Read]  # a record, as an index into its records, and what it holds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -54,8 +54,13 @@ class DecideFold:
         sources: Mapping[str, SourceSettings] | None = None,
         skew_max_s: float = SKEW_MAX_S,
     ) -> None:
-        """`skew_max_s`: how far events, and so marks, may be ahead of their records at most."""
-        self._sources = sources or {}  # which models use which source
+        """Start empty.
+
+        topics: names of the output topics; None: the defaults
+        sources: the models that use each source
+        skew_max_s: how far the event time of a watermark may be ahead of the time of its record, in seconds
+        """
+        self._sources = sources or {}
         self.topics = topics or OutputTopics()
         self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
         self.newest_event_time_ms = -1
@@ -64,24 +69,29 @@ class DecideFold:
 
     @property
     def models(self) -> int:
-        """How many models and sources have alerted and are remembered."""
+        """How many models and sources the engine remembers."""
         return len(self._engine.state.models)
 
+    @property
+    def series(self) -> int:
+        """0: only the detect fold has series."""
+        return 0
+
     def gauges(self) -> Mapping[str, int]:
-        return {}  # models and series are those of the detect folds
+        """Empty: models and series are counted by the detect folds."""
+        return {}
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
-        """Fold records of all topics in order of their times, alerts first, and marks where their time is reached.
+        """Fold records of all topics in order of their times, alerts first, and watermarks where their time is reached.
 
-        Returns what is to be published.
+        Returns the records to publish, in order. An unreadable record becomes a dead letter.
         """
         return [output for records, i, record in self._in_order(stretch) for output in self._fold(records, i, record)]
 
-    def _in_order(self, stretch: Sequence[Records]) -> Iterator[Told]:
-        """What is read, each with its record. A mark goes ahead of what is of a later time, or to the end."""
+    def _in_order(self, stretch: Sequence[Records]) -> Iterator[Item]:
+        """The records of an epoch, in order. A watermark precedes the first record of a later event time."""
         clocks = [records for records in stretch if records.topic == self.topics.clock]
-        read = [(r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))]
-        marks = deque(sorted(read, key=_time_of))
+        marks = deque(sorted(((r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))), key=_time_of))
         others = [records for records in stretch if records.topic != self.topics.clock]
         for records, i in in_order(sorted(others, key=lambda records: records.topic == self.topics.control)):
             record = self._read(records, i)
@@ -90,22 +100,17 @@ class DecideFold:
             yield records, i, record
         yield from marks
 
-    @property
-    def series(self) -> int:
-        """None: series are detect's."""
-        return 0
-
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
         self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
         return poison_letter(records, i, self.topics.dead_letters(records.topic))
 
     def dump(self) -> Snapshot:
-        """The whole state; it shows this fold's own memory until the next step."""
+        """The whole state. It refers to the memory of this fold, so it is valid until the next step."""
         return Snapshot({"decide": _Dumped(self.newest_event_time_ms, self._engine.state)}, {})
 
     def load(self, snapshot: Snapshot) -> None:
-        """Become the fold that was dumped. Raises `UsageError` when that was another kind of fold."""
+        """Take over a state. Raises `UsageError` if another kind of fold has dumped it."""
         try:
             dumped = msgspec.convert(msgspec.to_builtins(snapshot.meta["decide"]), _Dumped)
         except (msgspec.ValidationError, KeyError) as problem:

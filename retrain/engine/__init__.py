@@ -1,1 +1,1 @@
-"""Alerts and commands in, actions out: one handler a file; `engine.py` is the only one that is called."""
+"""The core of the decide fold: one handler a file; callers use `engine.engine.Engine` alone."""

@@ -1,83 +1,79 @@
-"""How alerts end, and with them what came of them: what is all back to normal needs no incident and no retrain.
+"""The end of alerts, and of what they led to: without active alerts, a model needs no incident and no retrain.
 
-resolved ─► firing? ─► superseded: another alert of the series fires instead
-│  └──► settled: nobody waits for the way back any more; the incident ends as others do
-│
-└─► back to normal ─► the last one of its column? ─► the model leaves the storm ─► the storm ends
-└─► the last one of its model?  ─► what waits is withdrawn, the incident closes
+    resolved ─► active? ─► superseded: another alert of the series is active instead
+                  │  └───► settled: the series has no baseline to return to; the incident ends like others
+                  │
+                  └─► back to normal ─► the last one of its column? ─► the model leaves the storm ─► the storm ends
+                                   └──► the last one of its model?  ─► what waits is withdrawn, the incident closes
+
+A settled alert stays active until its incident closes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from retrain.engine.queue import RequestQueue
-from retrain.engine.silences import let_go, let_go_of_source
+from retrain.engine.silences import Silences
 from retrain.messages.action import Action, NoAction, PublishIncident
 from retrain.messages.alert import Alert, Resolution
 from retrain.messages.outcome import Outcome
-from retrain.state.source import Standing
-from retrain.state.state import EngineState, ModelState, close
-from retrain.state.storm import StormState
+from retrain.state.hold import Hold
+from retrain.state.state import EngineState, ModelState
 
-_REASON = {resolution: Outcome(resolution.value) for resolution in Resolution}
+_REASONS = {resolution: Outcome(resolution.value) for resolution in Resolution}
 
 
-class Firing:
-    """Holds nothing of its own; `state` does."""
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Ends alerts. All state is in `state`."""
 
-    def __init__(self, state: EngineState, waiting: RequestQueue) -> None:
-        self._state = state
-        self._waiting = waiting
+    state: EngineState
+    queue: RequestQueue
+    silences: Silences
 
-    def end(self, model: ModelState, alert: Alert) -> list[Action]:
-        """What comes of an alert's end; the last action is the answer to it."""
+    def resolve(self, model: ModelState, alert: Alert) -> list[Action]:
+        """End an alert, with all that depends on it; the last action is the answer to the alert."""
         if alert.resolution is None or alert.alert_id not in model.firing:
-            return [*self._waiting.release()[0], NoAction(alert.alert_id, Outcome.NOT_FIRING)]
-        let_go(self._state.silenced, alert)
+            return [*self.queue.make_requests(), NoAction(alert.alert_id, Outcome.NOT_FIRING)]
+        self.silences.release(alert)
         actions = list[Action]()
         if alert.resolution is not Resolution.SETTLED:
             del model.firing[alert.alert_id]
         if alert.resolution is Resolution.BACK_TO_NORMAL:
-            actions = self._back(model, alert)
-        return [*actions, *self._waiting.release()[0], NoAction(alert.alert_id, _REASON[alert.resolution])]
+            actions = self._recover(model, alert)
+        return [*actions, *self.queue.make_requests(), NoAction(alert.alert_id, _REASONS[alert.resolution])]
 
-    def _back(self, model: ModelState, alert: Alert) -> list[Action]:
+    def _recover(self, model: ModelState, alert: Alert) -> list[Action]:
         actions = list[Action]()
         if not model.firing:
-            actions = [*self._withdraw(model, ""), *self._release_source(alert.model_id)]
-            actions += close(model, Outcome.BACK_TO_NORMAL)
+            actions = [*model.withdraw(), *self._recover_source(alert.model_id)]
+            actions += model.close(Outcome.BACK_TO_NORMAL)
         if alert.column not in model.firing.values():
             actions += self._leave_storm(model, alert.model_id, alert.column)
         return actions
 
-    def _withdraw(self, model: ModelState, source: str) -> list[Action]:
-        """Ask no more for what a model waits for because of this source, or of itself."""
-        waiter = model.waiting
-        if waiter is None or waiter.source != source:
+    def _recover_source(self, source_id: str) -> list[Action]:
+        """Withdraw what a source holds for a person, and what its models wait for because of it."""
+        source = self.state.sources.get(source_id)
+        if source is None:
             return []
-        model.waiting = None
-        return [NoAction(waiter.alert.alert_id, Outcome.WITHDRAWN)]
-
-    def _release_source(self, source: str) -> list[Action]:
-        """What a source held for a person, and what its models wait for because of it, is asked for no more."""
-        shared = self._state.sources.get(source)
-        if shared is None:
-            return []
-        if shared.standing is Standing.HELD:
-            shared.standing, shared.held = Standing.FREE, None
-        users = (self._state.models.get(name) for name in shared.models)
-        freed = [action for user in users if user for action in self._withdraw(user, source)]
-        return freed + let_go_of_source(self._state.silenced, source)
+        if source.standing is Hold.HELD:
+            source.reset()
+        users = (self.state.models.get(name) for name in source.models)
+        withdrawn = [action for user in users if user for action in user.withdraw(source_id)]
+        return withdrawn + self.silences.release_source(source_id)
 
     def _leave_storm(self, model: ModelState, model_id: str, column: str) -> list[Action]:
-        """Count a model no longer whose column is back to normal, and ask nothing for it; the last ends the storm."""
-        storm = self._state.storms.get(column)
+        """Remove a model whose column is back to normal from its storm; the last one ends the storm."""
+        storm = self.state.storms.get(column)
         if storm is None:
             return []
-        is_held = storm.holds(model_id) and self._state.waits_with(model_id, column)
-        actions = self._withdraw(model, "") if is_held else []
+        is_held = storm.holds(model_id) and self.state.waits_with(model_id, column)
+        actions = model.withdraw() if is_held else []
         storm.models.pop(model_id, None)
         if storm.models:
             return actions
-        del self._state.storms[column]
+        del self.state.storms[column]
         incident = storm.incident.closed(Outcome.BACK_TO_NORMAL)
-        return [*actions, *([PublishIncident(incident, incident.reason)] if storm.state is StormState.HELD else [])]
+        return [*actions, *([PublishIncident(incident, incident.reason)] if storm.state is Hold.HELD else [])]

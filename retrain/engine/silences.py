@@ -1,17 +1,18 @@
-"""The silences of the fleet: how they begin and end, and what becomes of the alerts they keep back.
+"""Silences: how they begin and end, and the alerts that they suppress.
 
-    silence ─► begun ──── `until`, by the fleet's time ───► expired ─┐
-                 └─────── unsilence ──────────────────────► ended ───┴─► what is kept is judged, as if it came now
+    silence ─► active ──── `until`, by the fleet's time ───► expired ─┐
+                  └─────── unsilence ──────────────────────► ended ───┴─► suppressed alerts are judged, as if new
 
-While an alert fits a silence it is kept, the newest of each series, and nothing else comes of it: no incident, no
-request, no storm, no verdict. When no silence fits it any more, it goes the way of every alert; what a later promotion
-or a newer version has overtaken by then is passed over by name.
+While an alert fits a silence, the newest one of each series is kept and has no effect: no incident, no request, no
+storm, no end of a watch. When no silence fits it any more, the engine judges it like any alert. If a promotion or a
+newer version has overtaken it by then, the engine only names that.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from retrain.messages.action import Action, NoAction, PublishDecision
 from retrain.messages.alert import Alert
@@ -21,65 +22,82 @@ from retrain.messages.outcome import Outcome
 from retrain.messages.silence import Silence, SuppressedAlert
 from retrain.policy.settings import RetrainSettings
 from retrain.state.dedup import series_of
-from retrain.state.state import EngineState, ModelState, close
+from retrain.state.state import EngineState, ModelState
 
-SILENCES_MAX = 200  # known at once, those included that a word has ended and `until` has not passed
+SILENCES_MAX: Final = 200  # known at once, including those that a command ended and whose `until` has not passed
+SUPPRESSED_MAX = 20_000  # series with a suppressed alert; beyond, the one suppressed longest ago is dropped
 
 SILENCE_KINDS = frozenset({ControlKind.SILENCE, ControlKind.UNSILENCE})
 
-Again = list[tuple[ModelState, SuppressedAlert]]  # what is to be judged again
-
 
 class Silences:
-    """Holds nothing of its own but what can be found again from `state`."""
+    """The silences of the fleet. All state is in `state`, except what `take_freed` gives within the same step."""
 
     def __init__(self, settings: RetrainSettings, state: EngineState) -> None:
         self._settings = settings
         self._state = state
+        self._freed: list[tuple[ModelState, SuppressedAlert]] = []
 
-    def told(self, control: Control) -> tuple[list[Action], Again]:
-        """What a person says of a silence: the answer, last, and what is to be judged before it is given."""
+    def handle_control(self, control: Control) -> list[Action] | None:
+        """See `retrain.engine.engine.Handler`: commands that begin or end a silence."""
+        if control.kind not in SILENCE_KINDS:
+            return None
         known = self._state.silences.get(control.request_id)
         if control.kind is ControlKind.SILENCE:
-            return self._begin(control, known), []
+            return self._begin(control, known)
         if known is None or known.is_over:
-            return [_answer(control, Outcome.ALREADY_SO if known else Outcome.UNKNOWN_SILENCE, known)], []
+            return [_answer(control, Outcome.ALREADY_SO if known else Outcome.UNKNOWN_SILENCE, known)]
         self._state.silences[known.silence_id] = over = replace(known, is_over=True)
-        actions, again = self._free()
-        return [*actions, _answer(control, Outcome.SILENCE_ENDED, over)], again
+        return [*self._free(), _answer(control, Outcome.SILENCE_ENDED, over)]
 
-    def pass_time(self, now: datetime) -> tuple[list[Action], Again]:
-        """End what is to end by the fleet's time, `now` included, in the order in which it was said."""
+    def advance_time(self, now: datetime) -> list[Action]:
+        """See `retrain.engine.engine.Handler`: silences expire, in the order in which they began."""
         due = [one for one in self._state.silences.values() if one.until <= now]
-        if not due:
-            return [], []
         actions: list[Action] = []
         for silence in due:
             del self._state.silences[silence.silence_id]
             if not silence.is_over:
                 over = replace(silence, is_over=True)
-                actions.append(_by_itself(over, Outcome.SILENCE_EXPIRED, silence.until))
-        noted, again = self._free()
-        return actions + noted, again
+                actions.append(_automatic(over, Outcome.SILENCE_EXPIRED, silence.until))
+        return actions + self._free() if due else []
 
-    def take(self, alert: Alert, is_new: bool) -> list[Action]:
-        """Keep an alert that a silence fits, and say so; nothing for one that none does."""
-        silence = self._silencing(alert) if self._state.silences else None
+    def take_freed(self) -> list[tuple[ModelState, SuppressedAlert]]:
+        """The alerts that no silence fits any more, each once, with their models. The caller judges them."""
+        freed, self._freed = self._freed, []
+        return freed
+
+    def suppress(self, alert: Alert, is_new: bool) -> list[Action]:
+        """Keep back an alert that a silence fits; no actions if none does."""
+        silence = self._fitting(alert) if self._state.silences else None
         if silence is None:
             return []
         silence = replace(silence, alerts=silence.alerts + 1)
         self._state.silences[silence.silence_id] = silence
-        actions = keep(self._state.silenced, alert, is_new)
+        actions = self._keep(alert, is_new)
         if silence.alerts & (silence.alerts - 1) == 0:  # at doublings, so that a storm is a few records
-            actions.append(_by_itself(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
+            actions.append(_automatic(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
         return [*actions, NoAction(alert.alert_id, Outcome.SILENCED)]
+
+    def release(self, alert: Alert) -> None:
+        """Keep back an alert no longer, as it has ended."""
+        series = _series(alert, "")
+        if (known := self._state.silenced.get(series)) and known.alert.alert_id == alert.alert_id:
+            del self._state.silenced[series]
+
+    def release_source(self, source: str) -> list[Action]:
+        """Keep back no alert any more that models wait with because of this source, as its drift has ended."""
+        silenced = self._state.silenced
+        found = {series: one.alert.alert_id for series, one in silenced.items() if one.source == source}
+        for series in found:
+            del silenced[series]
+        return [NoAction(alert_id, Outcome.WITHDRAWN) for alert_id in found.values()]
 
     def _begin(self, control: Control, known: Silence | None) -> list[Action]:
         silences, now = self._state.silences, self._state.now
         matcher, until = control.matcher, control.until
         if known:
             return [_answer(control, Outcome.ALREADY_SO, known)]
-        if matcher is None or until is None:  # whoever reads the records lets none of these through
+        if matcher is None or until is None:  # readers of records reject these
             return [_answer(control, Outcome.UNKNOWN_SILENCE)]
         if now is not None and until <= now:
             return [_answer(control, Outcome.TOO_LATE)]
@@ -90,29 +108,44 @@ class Silences:
             del silences[min(over, key=lambda one: one.until).silence_id]
         silence = Silence(control.request_id, matcher, control.at, until, control.actor, control.comment)
         silences[silence.silence_id] = silence
-        return [*self._keep_waiting(silence), _answer(control, Outcome.SILENCE_BEGAN, silence)]
+        return [*self._suppress_waiting(silence), _answer(control, Outcome.SILENCE_BEGAN, silence)]
 
-    def _keep_waiting(self, silence: Silence) -> list[Action]:
-        """What waits for a person or for room, and fits, waits for the end of the silence instead."""
+    def _suppress_waiting(self, silence: Silence) -> list[Action]:
+        """Let models that wait with an alert that fits wait for the end of the silence instead."""
         dropped = list[Action]()
         for model in self._state.models.values():
-            waiter = model.waiting
-            if waiter and silence.matcher.fits(waiter.alert, waiter.source):
-                dropped += keep(self._state.silenced, waiter.alert, is_new=False, source=waiter.source)
+            trigger = model.waiting
+            if trigger and silence.matcher.fits(trigger.alert, trigger.source):
+                dropped += self._keep(trigger.alert, is_new=False, source=trigger.source)
                 model.waiting = None
         return dropped
 
-    def _silencing(self, alert: Alert, source: str = "") -> Silence | None:
-        """The first of the silences that fit an alert."""
+    def _keep(self, alert: Alert, is_new: bool, source: str = "") -> list[Action]:
+        """Keep an alert back unless a newer one of its series is; names the alert that is dropped for want of room."""
+        silenced, series = self._state.silenced, _series(alert, source)
+        before = silenced.pop(series, None)
+        if before and before.alert.at.offset > alert.at.offset:
+            silenced[series] = before
+            return []
+        is_new |= before is not None and before.is_new and before.alert.alert_id == alert.alert_id
+        silenced[series] = SuppressedAlert(alert, is_new, source)
+        if len(silenced) <= SUPPRESSED_MAX:
+            return []
+        dropped = silenced.pop(next(iter(silenced)))
+        return [NoAction(dropped.alert.alert_id, Outcome.SILENCED_DROPPED)]
+
+    def _fitting(self, alert: Alert, source: str = "") -> Silence | None:
+        """The first silence that fits an alert."""
         silences = self._state.silences.values()
         return next((one for one in silences if not one.is_over and one.matcher.fits(alert, source)), None)
 
-    def _free(self) -> tuple[list[Action], Again]:
-        """Take out what no silence fits any more, its models brought to the fleet's time, and pass over what is old."""
-        actions, again, silenced = list[Action](), Again(), self._state.silenced
-        for series in [s for s, one in silenced.items() if self._silencing(one.alert, one.source) is None]:
-            kept = silenced.pop(series)
-            model, alert = self._state.models.get(kept.alert.model_id), kept.alert
+    def _free(self) -> list[Action]:
+        """Free the alerts that no silence fits any more, models at the fleet's time; outdated ones are only named."""
+        actions, silenced = list[Action](), self._state.silenced
+        for series in [s for s, one in silenced.items() if self._fitting(one.alert, one.source) is None]:
+            suppressed = silenced.pop(series)
+            alert = suppressed.alert
+            model = self._state.models.get(alert.model_id)
             if model is None:
                 actions.append(NoAction(alert.alert_id, Outcome.MODEL_EVICTED))
             elif model.is_before_promotion(alert):
@@ -122,50 +155,17 @@ class Silences:
             else:
                 model.now = max(model.now, self._state.now or model.now)
                 if model.is_quiet(alert, self._settings.incident_quiet_s):
-                    actions += close(model, Outcome.QUIET)
-                again.append((model, kept))
-        return actions, again
+                    actions += model.close(Outcome.QUIET)
+                self._freed.append((model, suppressed))
+        return actions
 
 
 def _answer(control: Control, reason: Outcome, silence: Silence | None = None) -> Action:
     return PublishDecision(replace(Decision.answer(control, reason), silence=silence), reason)
 
 
-def _by_itself(silence: Silence, reason: Outcome, at: datetime, model_id: str = "") -> Action:
+def _automatic(silence: Silence, reason: Outcome, at: datetime, model_id: str = "") -> Action:
     return PublishDecision(Decision.of_silence(silence, reason, at, model_id), reason)
-
-
-KEPT_MAX = 20_000  # series; beyond, the alert that was silenced longest ago is dropped
-
-
-def keep(kept: dict[str, SuppressedAlert], alert: Alert, is_new: bool, source: str = "") -> list[Action]:
-    """Keep an alert unless a newer one of its series is kept already; returns what is dropped for it, by name."""
-    series = _series(alert, source)
-    before = kept.pop(series, None)
-    if before and before.alert.at.offset > alert.at.offset:
-        kept[series] = before
-        return []
-    same = before if before and before.alert.alert_id == alert.alert_id else None
-    kept[series] = SuppressedAlert(alert, is_new or (same is not None and same.is_new), source)
-    if len(kept) <= KEPT_MAX:
-        return []
-    dropped = kept.pop(next(iter(kept)))
-    return [NoAction(dropped.alert.alert_id, Outcome.SILENCED_DROPPED)]
-
-
-def let_go(kept: dict[str, SuppressedAlert], alert: Alert) -> None:
-    """Keep an alert no longer, as it is over."""
-    series = _series(alert, "")
-    if (known := kept.get(series)) and known.alert.alert_id == alert.alert_id:
-        del kept[series]
-
-
-def let_go_of_source(kept: dict[str, SuppressedAlert], source: str) -> list[Action]:
-    """Keep nothing any more that came to models because of this source; returns what is let go, by name."""
-    found = {series: one.alert.alert_id for series, one in kept.items() if one.source == source}
-    for series in found:
-        del kept[series]
-    return [NoAction(alert_id, Outcome.WITHDRAWN) for alert_id in found.values()]
 
 
 def _series(alert: Alert, source: str) -> str:

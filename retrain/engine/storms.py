@@ -1,4 +1,4 @@
-"""Storms: one column that moves in many models at once has one cause, and it is hardly that all models went stale.
+"""Storms: drift of one column in many models at once has one cause, and hardly all models went stale.
 
                       enough models in the window              a person approves
     alerts of a column ───────────────────────► held ─────────────────────────► released ──┐
@@ -6,8 +6,8 @@
                                                  │ └─ a person rejects ─► dismissed ───────┼──────► over
                                                  └─────────── quiet ───────────────────────┘
 
-A storm is one incident, of `fleet:<column>`, however many models it has. While it is held or dismissed, alerts of its
-column open no incidents of their own and ask for nothing; those that are worth a retrain wait until it is released.
+A storm is one incident, of `fleet:<column>`, for any number of models. While it is held or dismissed, alerts of its
+column open no incidents of their own and trigger no requests. Those that are worth a retrain wait for its release.
 """
 
 from __future__ import annotations
@@ -15,39 +15,48 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from retrain.engine import holds
+from retrain.engine.queue import RequestQueue
 from retrain.engine.withdrawals import Withdrawals
-from retrain.messages.action import Action, PublishDecision
+from retrain.messages.action import Action
 from retrain.messages.alert import Alert
-from retrain.messages.control import Control, ControlKind
-from retrain.messages.decision import Decision
+from retrain.messages.control import Control
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.lifecycle import RequestState
 from retrain.messages.outcome import Outcome
 from retrain.messages.shift import Shift
 from retrain.policy.settings import RetrainSettings
+from retrain.state.hold import Hold
 from retrain.state.state import EngineState
-from retrain.state.storm import Storm, StormState, publish_storm
+from retrain.state.storm import Storm
 
 
 @dataclass(frozen=True, slots=True)
 class Storms:
-    """The storms of the fleet, at most one a column. Holds nothing but `state`."""
+    """The storms of the fleet, at most one a column. All state is in `state`."""
 
     settings: RetrainSettings
     state: EngineState
+    queue: RequestQueue
     withdrawals: Withdrawals
 
-    def pass_time(self, now: datetime) -> list[Action]:
-        """End the storms that have become quiet; what they held is dropped, as nobody wanted it."""
+    def handle_control(self, control: Control) -> list[Action] | None:
+        """See `retrain.engine.engine.Handler`: commands about a storm."""
+        for column, storm in self.state.storms.items():
+            if storm.incident.incident_id == control.request_id:
+                return self._decide(column, storm, control)
+        return None
+
+    def advance_time(self, now: datetime) -> list[Action]:
+        """See `retrain.engine.engine.Handler`: storms that became quiet end, and their models wait no longer."""
         actions: list[Action] = []
         quiet_s = self.settings.incident_quiet_s
         storms = self.state.storms.items()
         for column in [c for c, storm in storms if (now - storm.incident.last_alert_at).total_seconds() > quiet_s]:
             storm = self.state.storms.pop(column)
-            if storm.state is StormState.HELD:
+            if storm.state is Hold.HELD:
                 self._drop(storm, column)
-                actions.append(publish_storm(storm, Outcome.QUIET, IncidentState.CLOSED))
+                actions.append(storm.publish(Outcome.QUIET, IncidentState.CLOSED))
         return actions
 
     def join(self, alert: Alert, now: datetime) -> list[Action]:
@@ -62,32 +71,24 @@ class Storms:
             storm.incident,
             last_alert_at=now,
             alerts=storm.incident.alerts + 1,
-            columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda moves: moves[0].strength),
+            columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda shifts: shifts[0].strength),
         )
-        if storm.state is StormState.HELD and len(storm.models) >= 2 * storm.incident.model_count:
-            return [publish_storm(storm, Outcome.STORM_GREW)]
+        if storm.state is Hold.HELD and len(storm.models) >= 2 * storm.incident.model_count:
+            return [storm.publish(Outcome.STORM_GREW)]
         return []
 
-    def told(self, control: Control) -> tuple[list[Action], list[str]] | None:
-        """What a person says of a storm, and the models that wait no longer for them; None if it is about none."""
-        for column, storm in self.state.storms.items():
-            if storm.incident.incident_id == control.request_id:
-                return self._told(column, storm, control)
-        return None
-
-    def _told(self, column: str, storm: Storm, control: Control) -> tuple[list[Action], list[str]]:
-        target = {ControlKind.APPROVE: StormState.RELEASED, ControlKind.REJECT: StormState.DISMISSED}.get(control.kind)
-        if target is None or storm.state is not StormState.HELD:
-            refused = Outcome.ALREADY_SO if storm.state is target else Outcome.TOO_LATE
-            return [_answer(storm, control, refused)], []
-        storm.state = target
-        freed = list[str]()
-        if target is StormState.RELEASED:
-            freed = [name for name in storm.models if self.state.waits_with(name, column)]
+    def _decide(self, column: str, storm: Storm, control: Control) -> list[Action]:
+        verdict = holds.decide(storm.state, control)
+        if isinstance(verdict, Outcome):
+            return [holds.answer(storm.state, control, verdict, storm.incident.model_id)]
+        storm.state = verdict
+        if verdict is Hold.RELEASED:
+            self.queue.restore([name for name in storm.models if self.state.waits_with(name, column)])
         else:
             self._drop(storm, column)
-        reason = Outcome.STORM_RELEASED if target is StormState.RELEASED else Outcome.STORM_DISMISSED
-        return [publish_storm(storm, reason, IncidentState.CLOSED), _answer(storm, control, reason)], freed
+        reason = Outcome.STORM_RELEASED if verdict is Hold.RELEASED else Outcome.STORM_DISMISSED
+        published = storm.publish(reason, IncidentState.CLOSED)
+        return [published, holds.answer(verdict, control, reason, storm.incident.model_id)]
 
     def _gather(self, alert: Alert, now: datetime) -> list[Action]:
         """Remember the alert, and open a storm if enough models have alerted within the window."""
@@ -112,7 +113,7 @@ class Storms:
         incident = Incident.opened(fleet, "", now, Outcome.HELD_BY_STORM)
         storm = Storm(replace(incident, alerts=len(models)), models)
         self.state.storms[alert.column] = storm
-        actions = [publish_storm(storm, Outcome.STORM_OPENED)]
+        actions = [storm.publish(Outcome.STORM_OPENED)]
         for name in models:
             actions += self.withdrawals.join_storm(name, alert.column)
         return actions
@@ -121,11 +122,3 @@ class Storms:
         for name in storm.models:
             if self.state.waits_with(name, column):
                 self.state.models[name].waiting = None
-
-
-def _answer(storm: Storm, control: Control, reason: Outcome) -> Action:
-    state = {StormState.RELEASED: RequestState.APPROVED, StormState.DISMISSED: RequestState.REJECTED}.get(
-        storm.state, RequestState.REQUESTED
-    )
-    decision = replace(Decision.answer(control, reason, storm.incident.model_id), state=state)
-    return PublishDecision(decision, reason)

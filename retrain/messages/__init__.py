@@ -1,1 +1,1 @@
-"""The records that go in and out, one a file, with their ids, outcomes and life cycle."""
+"""The records that go in and out, with their ids, outcomes and life cycle."""

@@ -1,4 +1,4 @@
-"""What the engine says is to be done. Every action names its reason."""
+"""The actions that the engine returns. Each names its reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PublishIncident:
 
 @record
 class PublishRequest:
-    """Ask for a retrain."""
+    """Publish a retrain request."""
 
     request: RetrainRequest
     reason: Outcome = Outcome.REQUEST_MADE
@@ -29,7 +29,7 @@ class PublishRequest:
 
 @record
 class PublishDecision:
-    """Publish what became of a request, or why a control record changed nothing."""
+    """Publish a change of a request or silence, or why a control record changed nothing."""
 
     decision: Decision
     reason: Outcome
@@ -37,7 +37,7 @@ class PublishDecision:
 
 @record
 class NoAction:
-    """No request came of this alert, and this is why. Nothing to publish."""
+    """Publish nothing: the alert led to no request, for this reason."""
 
     alert_id: str
     reason: Outcome
@@ -46,6 +46,6 @@ class NoAction:
 Action = PublishIncident | PublishRequest | PublishDecision | NoAction
 
 
-def answer(control: Control, reason: Outcome, model_id: str = "", life: RequestRecord | None = None) -> Action:
-    """The answer to a control record about a request that stands now as `life` says."""
-    return PublishDecision(Decision.answer(control, reason, model_id, life), reason)
+def answer(control: Control, reason: Outcome, model_id: str = "", record: RequestRecord | None = None) -> Action:
+    """The answer to a control record; `record` is the request as it stands now, None if it is unknown."""
+    return PublishDecision(Decision.answer(control, reason, model_id, record), reason)

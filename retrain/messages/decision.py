@@ -1,6 +1,6 @@
-"""What became of a request, a silence, or what somebody said about one: the records of the topic `driftline.decisions`.
+"""Changes of requests and silences, and answers to control records: the records of the topic `driftline.decisions`.
 
-`docs/schemas/decision.v1.json` is generated from them. That a request was made is told by the request itself.
+`docs/schemas/decision.v1.json` is generated from them. The making of a request is no decision; the request reports it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from retrain.messages.control import Control
-from retrain.messages.lifecycle import RequestRecord, RequestState
+from retrain.messages.lifecycle import RequestRecord
 from retrain.messages.outcome import Outcome
+from retrain.messages.request import RequestState
 from retrain.messages.silence import Silence
 
 
@@ -18,59 +19,59 @@ from retrain.messages.silence import Silence
 class Decision:
     """One change of a request or silence, or the answer to a control record that changed nothing; see `reason`.
 
-    The newest record of a request says how it stands now.
+    The newest record of a request holds its current state.
     """
 
     request_id: str  # or the id of the silence
-    model_id: str  # "" when the request is not known; of a silence: whose alert it has just silenced
-    state: RequestState | None  # after the decision; null when the request is not known, and for a silence
+    model_id: str  # "" when the request is unknown; of a silence: the model whose alert it has just suppressed
+    state: RequestState | None  # after the decision; null when the request is unknown, and for a silence
     reason: Outcome
     at: datetime  # UTC, event time of what led to it
-    answer_by: datetime | None  # UTC: the state ends by itself at this event time; null when it does not
-    actor: str  # who said so; "" when it came of time or of an alert
+    answer_by: datetime | None  # UTC: the state ends at this event time without an answer; null when it does not
+    actor: str  # who gave the command; "" when time or an alert led to the decision
     comment: str  # the actor's
     model_version: str  # of the challenger; "" while there is none
-    champion: dict[str, float]  # metrics that the control record told
+    champion: dict[str, float]  # metrics from the control record
     challenger: dict[str, float]
-    silence: Silence | None = None  # as it stands after the decision; null when it is about a request
+    silence: Silence | None = None  # after the decision; null when it is about a request
 
     @classmethod
-    def by_itself(cls, model_id: str, life: RequestRecord, reason: Outcome) -> Decision:
-        """What time or an alert has made of a request, which stands as `life` says."""
+    def automatic(cls, model_id: str, record: RequestRecord, reason: Outcome) -> Decision:
+        """A change of a request by time or by an alert; `record` is the request after it."""
         return cls(
-            request_id=life.request_id,
+            request_id=record.request_id,
             model_id=model_id,
-            state=life.state,
+            state=record.state,
             reason=reason,
-            at=life.changed_at,
+            at=record.changed_at,
             answer_by=None,
             actor="",
             comment="",
-            model_version=life.challenger,
+            model_version=record.challenger,
             champion={},
             challenger={},
         )
 
     @classmethod
     def of_silence(cls, silence: Silence, reason: Outcome, at: datetime, model_id: str) -> Decision:
-        """What time or an alert of this model has made of a silence."""
+        """A change of a silence by time, or by an alert of this model; `silence` is the one after it."""
         return cls(silence.silence_id, model_id, None, reason, at, None, "", "", "", {}, {}, silence)
 
     @classmethod
     def answer(
-        cls, control: Control, reason: Outcome, model_id: str = "", life: RequestRecord | None = None
+        cls, control: Control, reason: Outcome, model_id: str = "", record: RequestRecord | None = None
     ) -> Decision:
-        """What a control record has done, or why it has done nothing, to a request that stands now as `life` says."""
+        """The answer to a control record; `record` is the request as it stands now, None if it is unknown."""
         return cls(
             request_id=control.request_id,
             model_id=model_id,
-            state=life.state if life else None,
+            state=record.state if record else None,
             reason=reason,
             at=control.at,
-            answer_by=life.answer_by if life and life.is_waiting else None,
+            answer_by=record.answer_by if record and record.has_deadline else None,
             actor=control.actor,
             comment=control.comment,
-            model_version=life.challenger if life else control.model_version,
+            model_version=record.challenger if record else control.model_version,
             champion=control.champion,
             challenger=control.challenger,
         )

@@ -1,4 +1,4 @@
-"""One incident a model: what moved, since when, and what was decided about it.
+"""Incidents, at most one open per model: what moved, since when, and what was decided.
 
 These are the records of the topic `driftline.incidents`; `docs/schemas/incident.v1.json` is generated from them.
 """
@@ -27,20 +27,21 @@ class IncidentState(StrEnum):
 class Incident:
     """The drift of one version of one model, from its first alert until it is closed.
 
-    Each change is published whole, keyed by `incident_id`: the newest record of an id says it all. Times never turn.
+    Each change is published whole, keyed by `incident_id`; the newest record of an id suffices. Times never run
+    backwards.
     """
 
     incident_id: str  # derived from the first alert
     state: IncidentState
     model_id: str  # `source:<name>` for a feature source, `fleet:<column>` for a storm
-    model_version: str  # "" while no event has named one
+    model_version: str  # "" while no event names one
     opened_at: datetime  # UTC
     last_alert_at: datetime  # UTC
     columns: tuple[Shift, ...]  # what moved, strongest first; one entry a column and detector, its strongest
-    alerts: int  # alerts absorbed, the first one included; `firing` and `ready` of one alert count once
-    request_id: str | None  # the latest retrain request that came of it
+    alerts: int  # alerts that joined, the first one included; `firing` and `ready` of one alert count once
+    request_id: str | None  # the latest retrain request that it led to
     reason: Outcome  # why this record was published: the last change of the incident
-    decision: Outcome  # what the latest alert meant for a retrain request, and if nothing, why
+    decision: Outcome  # whether the latest alert led to a retrain request, and if not, why
     model_count: int = 1  # more than one in a storm, or of a source that several use
     models: tuple[str, ...] = ()  # of a storm those that joined first, of a source those that use it
 
@@ -64,32 +65,33 @@ class Incident:
     def absorb(
         self, alert: Alert, version: str, now: datetime, decision: Outcome, *, is_new: bool, columns_max: int
     ) -> Incident:
-        """The incident with one more alert, or with news (`is_new` false) of an alert it holds already."""
+        """The incident with one more alert, or (`is_new` false) with a later state of an alert that it holds."""
         return replace(
             self,
             model_version=version,
             last_alert_at=now,
-            columns=_with_move(self.columns, Shift.of(alert), columns_max),
+            columns=_with_shift(self.columns, Shift.of(alert), columns_max),
             alerts=self.alerts + is_new,
             reason=Outcome.ABSORBED,
             decision=decision,
         )
 
     def closed(self, reason: Outcome) -> Incident:
+        """The incident, closed for this reason."""
         return replace(self, state=IncidentState.CLOSED, reason=reason)
 
 
-def _with_move(moves: tuple[Shift, ...], move: Shift, columns_max: int) -> tuple[Shift, ...]:
-    """The moves with this one among them, unless a stronger one of its series stands there already."""
+def _with_shift(shifts: tuple[Shift, ...], shift: Shift, columns_max: int) -> tuple[Shift, ...]:
+    """The shifts with this one among them, unless they hold a stronger one of its series."""
     rest = []
-    for other in moves:
-        if other.series != move.series:
+    for other in shifts:
+        if other.series != shift.series:
             rest.append(other)
-        elif other.alert_id != move.alert_id and other.strength >= move.strength:
-            return moves
-    rest.append(move)
+        elif other.alert_id != shift.alert_id and other.strength >= shift.strength:
+            return shifts
+    rest.append(shift)
     return tuple(sorted(rest, key=_strongest_first)[:columns_max])
 
 
-def _strongest_first(move: Shift) -> tuple[float, str, str, str]:
-    return -move.strength, *move.series
+def _strongest_first(shift: Shift) -> tuple[float, str, str, str]:
+    return -shift.strength, *shift.series

@@ -1,54 +1,23 @@
-"""The life of a request, from the question to whether the answer helped."""
+"""The life of a request: its record, the moves between its states, and why a move is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import Approval, RetrainRequest
+from retrain.messages.request import RequestState, RetrainRequest
 from retrain.messages.value import record
-
-
-class RequestState(StrEnum):
-    """Where a request stands.
-
-        requested ─ approve ─► approved ─ started ─► training ─ trained ─► trained, or awaiting_review
-                                   └──────── failed ───┴─► failed                │
-                                                                              promote
-        From every state so far:                                                 ▼
-            ─ reject ─► rejected                          helped ◄─ no drift ─ watching ─ drift ─► did_not_help
-            ─ nothing is said by `answer_by` ─► expired
-        From `requested` and `approved`, as long as no person has approved: ─ a storm, a fault ─► withdrawn
-
-    A request is born `requested` or, where nobody has to approve of training, `approved`. `started` may be left out.
-    Where `reject` crosses with another word, the request ends as `rejected` whichever came first, up to the promotion.
-    """
-
-    REQUESTED = "requested"  # waits for a person
-    APPROVED = "approved"  # waits for the trainer
-    TRAINING = "training"
-    TRAINED = "trained"  # may be promoted by anyone
-    AWAITING_REVIEW = "awaiting_review"  # may be promoted by a person who has looked at it
-    WATCHING = "watching"  # promoted; it shows whether that helped
-    HELPED = "helped"
-    DID_NOT_HELP = "did_not_help"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"  # what it was made of has turned out to be no reason
-
 
 _S, _K = RequestState, ControlKind
 
 RUNNING = frozenset({_S.REQUESTED, _S.APPROVED, _S.TRAINING})  # a trainer is at work, or may be soon
-OPEN = frozenset({_S.REQUESTED, _S.APPROVED, _S.TRAINING, _S.TRAINED, _S.AWAITING_REVIEW})
+OPEN = RUNNING | {_S.TRAINED, _S.AWAITING_REVIEW}
 
-# Kind -> the states in which it may be said, the state it leads to, and the name of that.
+# Kind of command -> the states that allow it, the state it leads to, and the outcome.
 MOVES: Mapping[ControlKind, tuple[frozenset[RequestState], RequestState, Outcome]] = MappingProxyType(
     {
         _K.APPROVE: (frozenset({_S.REQUESTED}), _S.APPROVED, Outcome.APPROVED),
@@ -60,7 +29,19 @@ MOVES: Mapping[ControlKind, tuple[frozenset[RequestState], RequestState, Outcome
     }
 )
 
+# Outcome -> the state in which a request ends without a command.
+ENDINGS: Mapping[Outcome, RequestState] = MappingProxyType(
+    {
+        Outcome.EXPIRED: _S.EXPIRED,
+        Outcome.MODEL_EVICTED: _S.EXPIRED,
+        Outcome.HELPED: _S.HELPED,
+        Outcome.DRIFTED_AGAIN: _S.DID_NOT_HELP,
+        Outcome.WITHDRAWN_BY_STORM: _S.WITHDRAWN,
+        Outcome.WITHDRAWN_BY_DATA_FAULT: _S.WITHDRAWN,
+    }
+)
 
+# The answers to control records that change nothing.
 REFUSALS = frozenset(
     {
         Outcome.UNKNOWN_REQUEST,
@@ -72,66 +53,7 @@ REFUSALS = frozenset(
         Outcome.UNKNOWN_SILENCE,
         Outcome.TOO_MANY_SILENCES,
     }
-)  # the answers to control records that change nothing
-
-
-@record
-class RequestRecord:
-    """A model's last request, as it stands."""
-
-    request_id: str
-    requested_at: datetime
-    state: RequestState
-    changed_at: datetime  # never runs backwards
-    answer_by: datetime  # when the state ends by itself, if it is one that does
-    review: bool  # whether a person has to look at the challenger before it is promoted
-    approved_by: str = ""
-    reported_by: str = ""  # who told that it is trained
-    challenger: str = ""  # its version
-    promoted_at: datetime | None = None
-    promoted_before: datetime | None = None  # the same of the last request before that came so far
-    trigger: Trigger | None = None  # what it was made of, as long as nobody has said anything: it may be withdrawn
-    asked_before: datetime | None = None  # when the model was asked for before, which counts if this is withdrawn
-
-    @classmethod
-    def begun(
-        cls, request: RetrainRequest, review: bool, trigger: Trigger, last: RequestRecord | None
-    ) -> RequestRecord:
-        """The life of a request that comes of this, after the model's `last` one."""
-        is_free = request.approval is Approval.NOT_REQUIRED
-        return cls(
-            request_id=request.request_id,
-            requested_at=request.requested_at,
-            state=RequestState.APPROVED if is_free else RequestState.REQUESTED,
-            changed_at=request.requested_at,
-            answer_by=request.expires_at,
-            review=review,
-            trigger=trigger,
-            asked_before=last.asked_at if last else None,
-            promoted_before=last.promoted_last_at if last else None,
-        )
-
-    @property
-    def asked_at(self) -> datetime | None:
-        """When the model was last asked for, not counting what was withdrawn."""
-        return self.asked_before if self.state is RequestState.WITHDRAWN else self.requested_at
-
-    @property
-    def promoted_last_at(self) -> datetime | None:
-        """When a challenger was last promoted, of this request or one before."""
-        return self.promoted_at or self.promoted_before
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether time alone can change it."""
-        return self.state in OPEN or self.state is RequestState.WATCHING
-
-    def is_open(self, now: datetime) -> bool:
-        """Whether, by its model's own time, an answer may still come.
-
-        Time passes for the whole fleet, and a model may lag behind: until it has come as far, an expired request holds.
-        """
-        return (self.state in OPEN or self.state is RequestState.EXPIRED) and now < self.answer_by
+)
 
 
 @record
@@ -142,17 +64,76 @@ class Trigger:
     source: str = ""  # `source:<name>`; "" when the alert is the model's own
 
 
-def refusal(life: RequestRecord, control: Control, distinct_actors: bool) -> Outcome | None:
-    """Why this can't be said of a request that stands so; None if it can."""
+@record
+class RequestRecord:
+    """A model's last request, as it stands. Times are event times."""
+
+    request_id: str
+    requested_at: datetime
+    state: RequestState
+    changed_at: datetime  # never runs backwards
+    answer_by: datetime  # when the state ends without an answer, if it has a deadline
+    review: bool  # whether a person must review the challenger before its promotion
+    approved_by: str = ""
+    reported_by: str = ""  # who reported it as trained
+    challenger: str = ""  # its version
+    promoted_at: datetime | None = None
+    promoted_before: datetime | None = None  # the last promotion of an earlier request
+    trigger: Trigger | None = None  # what led to it; None after any command, and then it is never withdrawn
+    asked_before: datetime | None = None  # the request before it, which counts if this one is withdrawn
+
+    @classmethod
+    def begun(
+        cls, request: RetrainRequest, review: bool, trigger: Trigger, last: RequestRecord | None
+    ) -> RequestRecord:
+        """The record of a new request with this trigger, after the model's `last` one."""
+        return cls(
+            request_id=request.request_id,
+            requested_at=request.requested_at,
+            state=request.initial_state,
+            changed_at=request.requested_at,
+            answer_by=request.expires_at,
+            review=review,
+            trigger=trigger,
+            asked_before=last.requested_last_at if last else None,
+            promoted_before=last.promoted_last_at if last else None,
+        )
+
+    @property
+    def requested_last_at(self) -> datetime | None:
+        """When the last request of the model was made, without those that were withdrawn."""
+        return self.asked_before if self.state is RequestState.WITHDRAWN else self.requested_at
+
+    @property
+    def promoted_last_at(self) -> datetime | None:
+        """When a challenger was last promoted, of this request or an earlier one."""
+        return self.promoted_at or self.promoted_before
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether the state ends at `answer_by`."""
+        return self.state in OPEN or self.state is RequestState.WATCHING
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether, at the model's own time `now`, an answer may still come.
+
+        The fleet's time expires a request, but a model may lag behind: until its time reaches `answer_by`, the expired
+        request still counts as open for it.
+        """
+        return (self.state in OPEN or self.state is RequestState.EXPIRED) and now < self.answer_by
+
+
+def refusal(record: RequestRecord, control: Control, distinct_actors: bool) -> Outcome | None:
+    """Why the request refuses this command; None if it accepts it."""
     allowed, target, _ = MOVES[control.kind]
-    if life.state in allowed:
-        is_reviewed = control.kind is ControlKind.PROMOTE and life.state is RequestState.AWAITING_REVIEW
-        knows_it = control.actor in {life.approved_by, life.reported_by}
-        return Outcome.SAME_ACTOR if is_reviewed and knows_it and distinct_actors else None
-    if life.state is target or (control.kind is ControlKind.TRAINED and life.state is RequestState.AWAITING_REVIEW):
+    if record.state in allowed:
+        is_reviewed = control.kind is ControlKind.PROMOTE and record.state is RequestState.AWAITING_REVIEW
+        is_involved = control.actor in {record.approved_by, record.reported_by}
+        return Outcome.SAME_ACTOR if is_reviewed and is_involved and distinct_actors else None
+    if record.state is target or (control.kind is ControlKind.TRAINED and record.state is RequestState.AWAITING_REVIEW):
         return Outcome.ALREADY_SO
-    if life.state is RequestState.REQUESTED:
+    if record.state is RequestState.REQUESTED:
         return Outcome.NOT_APPROVED
-    if control.kind is ControlKind.PROMOTE and life.state in OPEN:
+    if control.kind is ControlKind.PROMOTE and record.state in OPEN:
         return Outcome.NOT_TRAINED
     return Outcome.TOO_LATE

@@ -1,4 +1,4 @@
-"""The question put to a training pipeline: retrain this model, on exactly this data.
+"""Retrain requests: retrain this model, on exactly this data.
 
 These are the records of the topic `driftline.retrain-requests`; `docs/schemas/retrain-request.v1.json` is generated
 from them.
@@ -21,25 +21,55 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class Approval(StrEnum):
-    """Whether a person has to say yes before the training pipeline starts."""
+    """Whether a person must approve before the training pipeline starts."""
 
     REQUIRED = "required"
     NOT_REQUIRED = "not_required"
 
 
 class RequestReason(StrEnum):
-    """Why a retrain is asked for."""
+    """Why the model is to be retrained."""
 
     DRIFT = "drift"
+
+
+class RequestState(StrEnum):
+    """Where a request stands.
+
+        requested ─ approve ─► approved ─ started ─► training ─ trained ─► trained, or awaiting_review
+                                   └──────── failed ───┴─► failed                │
+                                                                              promote
+        From every state so far:                                                 ▼
+            ─ reject ─► rejected                          helped ◄─ no drift ─ watching ─ drift ─► did_not_help
+            ─ no answer by `answer_by` ─► expired
+        From `requested` and `approved`, as long as no person has approved: ─ a storm, a fault ─► withdrawn
+
+    A request starts as `requested` if a person must approve of the training, otherwise as `approved`. `started` may be
+    left out. Where `reject` crosses another command, the request ends as `rejected` in either order, up to the
+    promotion.
+    """
+
+    REQUESTED = "requested"  # waits for a person
+    APPROVED = "approved"  # waits for the trainer
+    TRAINING = "training"
+    TRAINED = "trained"  # anyone may promote it
+    AWAITING_REVIEW = "awaiting_review"  # a person who has reviewed it may promote it
+    WATCHING = "watching"  # promoted; time shows whether it helped
+    HELPED = "helped"
+    DID_NOT_HELP = "did_not_help"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"  # its reason proved to be none
 
 
 @record
 class TrainingWindow:
     """A stretch of one topic-partition to train on.
 
-    Offsets are exact: [start_offset, end_offset), as Kafka's own end offsets. Times are those of the first and the last
-    event of the stretch, both inclusive, for stores that know no offsets; events in between that were late may have
-    times outside.
+    Offsets are exact: [start_offset, end_offset), like Kafka's own end offsets. Times are those of the first and the
+    last event of the stretch, both inclusive, for stores without offsets. Late events in between may have times outside
+    them.
     """
 
     topic: str
@@ -66,19 +96,16 @@ class RetrainRequest:
     approval: Approval
     schema_version: Literal[1]
 
-
-def has_training_window(alert: Alert) -> bool:
-    """Whether onset and end are two places of one topic-partition, in order."""
-    start, end = alert.onset, alert.ready_at
-    if end is None or end.offset < start.offset:
-        return False
-    return start.topic == end.topic and start.partition == end.partition
+    @property
+    def initial_state(self) -> RequestState:
+        """The state in which the request starts."""
+        return RequestState.APPROVED if self.approval is Approval.NOT_REQUIRED else RequestState.REQUESTED
 
 
 def training_window_of(alert: Alert) -> TrainingWindow | None:
     """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
     start, end = alert.onset, alert.ready_at
-    if end is None or not has_training_window(alert):
+    if end is None or end.offset < start.offset or (end.topic, end.partition) != (start.topic, start.partition):
         return None
     return TrainingWindow(
         topic=start.topic,
@@ -93,7 +120,7 @@ def training_window_of(alert: Alert) -> TrainingWindow | None:
 def request_for(
     alert: Alert, incident: Incident, window: TrainingWindow, now: datetime, expires_after_s: float, approval: Approval
 ) -> RetrainRequest:
-    """The request that this alert, being the latest of this incident, makes at event time `now`."""
+    """The request that this alert, the latest of its incident, triggers at event time `now`."""
     trigger = Shift.of(alert)
     return RetrainRequest(
         request_id=derived_id("retrain", alert.model_id, alert.alert_id, name=alert.model_id),
@@ -111,5 +138,5 @@ def request_for(
 
 
 def later(moment: datetime, seconds: float) -> datetime:
-    """The moment so many seconds later, or the last one the calendar has."""
+    """The moment `seconds` later, or the last one of the calendar."""
     return _LAST if (_LAST - moment).total_seconds() < seconds else moment + timedelta(seconds=seconds)

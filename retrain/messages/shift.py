@@ -1,4 +1,4 @@
-"""What one detector says moved."""
+"""Shifts: changes of a series, with their effect size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from math import erf, sqrt
 from retrain.messages.alert import Alert, Place
 from retrain.messages.value import record
 
+_ERF_OF_HALF_SD = 2 * sqrt(2)
+
 
 @record
 class Shift:
-    """What one detector says moved: the facts of an alert that people and pipelines ask for."""
+    """What moved according to one detector: the facts of an alert that people and pipelines need."""
 
     alert_id: str
     column: str
@@ -26,7 +28,7 @@ class Shift:
 
     @classmethod
     def of(cls, alert: Alert) -> Shift:
-        """What this alert says moved."""
+        """The shift that this alert reports."""
         return cls(
             alert_id=alert.alert_id,
             column=alert.column,
@@ -43,7 +45,7 @@ class Shift:
 
     @property
     def series(self) -> tuple[str, str, str]:
-        """Of what it is the strongest move: column, detector and segment."""
+        """Column, detector and segment; an incident keeps the strongest shift of each series."""
         return self.column, self.detector, self.segment
 
     @property
@@ -52,13 +54,10 @@ class Shift:
         return strength_of(self.effect, self.effect_unit)
 
 
-_ERF_OF_HALF_SD = 2 * sqrt(2)
-
-
 def strength_of(effect: float, effect_unit: str) -> float:
     """The effect as a Kolmogorov-Smirnov distance, 0 to 1.
 
-    A shift by `d` standard deviations is counted as the distance between two normal distributions that far apart,
-    2 Φ(d / 2) - 1. A total variation distance is one already, and an unknown unit is taken as it is, at most 1.
+    A shift by `d` standard deviations counts as the distance between two normal distributions that far apart,
+    2 Φ(d / 2) - 1. A total variation distance is one already; other units are taken as they are, at most 1.
     """
     return erf(effect / _ERF_OF_HALF_SD) if effect_unit == "sd" else min(effect, 1.0)

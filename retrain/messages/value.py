@@ -1,7 +1,7 @@
-"""Values that are made by the million: dataclasses that the type checker keeps from being changed.
+"""Value types that are made by the million: dataclasses that only the type checker freezes.
 
-A frozen dataclass sets each field through `object.__setattr__`, which takes three times as long as setting it. What is
-made several times an alert is frozen for mypy alone, by which every change of one is an error of `make check`.
+A frozen dataclass sets each field through `object.__setattr__`, which takes three times as long as plain assignment.
+Types that are made several times an alert are therefore frozen for mypy alone; `make check` reports each assignment.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
-    """The class as a dataclass with slots, equal and of one hash where all fields are; not to be changed once made."""
+    """Make the class a dataclass with slots, compared and hashed by its fields. Do not assign to its fields."""
     return dataclass(slots=True, unsafe_hash=True)(cls)

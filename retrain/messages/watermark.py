@@ -1,4 +1,4 @@
-"""How far event time has come: the records of the topic `driftline.clock`, which move time where nothing alerts."""
+"""Watermarks: the records of the clock topic, which advance event time where nothing alerts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Some event that a unit has folded is of this time or a later one, and none before it was."""
+    """The unit has folded an event of this time or later, for the first time."""
 
     unit: str
-    at: datetime  # UTC, a whole multiple of the pace of marks
+    at: datetime  # UTC, a whole multiple of the watermark interval

@@ -1,1 +1,1 @@
-"""When drift is worth a retrain: settings, rules, inhibition."""
+"""The rules that decide whether drift is worth a retrain, and their settings."""

@@ -1,21 +1,22 @@
-"""For what a model is retrained: rules that an alert can meet, one class each, and the table of them.
+"""Rules by model: what a model is retrained for. One function a rule, and the table of them.
 
-when: [error, prediction and feature, age]
-any of these, and within one all of its rules; the alert at hand must meet one of them
+    when: [error, prediction and feature, age]
+
+Any entry suffices. All rules of an entry must be met, and at least one of them by the alert itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
+from retrain.messages.patterns import first_match
 from retrain.messages.shift import Shift
 
-ERROR: Final = "error"  # the column that the errors of predictions are watched in
+ERROR: Final = "error"  # the column of the errors of predictions
 PREDICTION: Final = "prediction"
 AND: Final = " and "
 ALTERNATIVES_MAX: Final = 100
@@ -25,15 +26,14 @@ AGE_MAX_S: Final = 100 * 366 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ModelRules:
-    """For what a model is retrained. What moves by less than `ks_distance_min`, `tv_distance_min` or `sd_min` meets no
-    rule but `age`.
+    """What a model is retrained for. A shift below `ks_distance_min`, `tv_distance_min` or `sd_min` meets only `age`.
 
     when: any of these suffices, each a rule or several with " and " between: `error`, `prediction` (drift of these
-        columns), `feature` (of any other), `age`; the alert at hand must meet one of them
-    strength_min: a feature counts if its effect times its importance is at least this; the effect as a distance of
+        columns), `feature` (of any other), `age`; the alert itself must meet one of them
+    strength_min: smallest effect times importance of a feature that counts, the effect as a distance of
         distributions, so that all units compare; 0 to 1
-    importance: pattern of features -> what the effect is multiplied with, 0 or more; the first that fits counts, else 1
-    age_s: a version that was first heard of, or promoted, so long ago is old; event time, in seconds; null: never
+    importance: pattern of features -> factor of the effect, 0 or more; the first match counts, else 1
+    age_s: a version is old this long after its first alert or its promotion; event time, in seconds; null: never
     """
 
     when: list[str] = field(default_factory=lambda: ["error", "prediction", "feature"])
@@ -61,74 +61,61 @@ class ModelRules:
         return [entry.split(AND) for entry in self.when]
 
     def importance_of(self, column: str) -> float:
-        """What the effect of this feature is multiplied with."""
-        return next((weight for pattern, weight in self.importance.items() if fnmatchcase(column, pattern)), 1.0)
+        """The factor of the effect of this feature."""
+        weight = first_match(self.importance, column)
+        return 1.0 if weight is None else weight
 
-    def judge(self, move: Shift | None, others: Iterable[Shift], age_s: float) -> Match:
-        """Whether an alert that says `move` is worth a retrain of a model of this age, of which `others` moved too.
+    def judge(self, shift: Shift | None, others: Iterable[Shift], age_s: float) -> Match:
+        """How far a shift of a model of this age, with `others` besides it, meets the rules.
 
-        `move` is None if it is too small to count.
+        None: a shift that is too small to count.
         """
-        moves = [*others] if move is None else [move, *others]
+        own = [] if shift is None else [shift]
+        shifts = [*own, *others]
         partly = False
         for names in self.alternatives():
             rules = [RULES[name] for name in names]
-            if not any(rule.met(self, [move] if move else [], age_s) for rule in rules):
+            if not any(rule(self, own, age_s) for rule in rules):
                 continue
-            if all(rule.met(self, moves, age_s) for rule in rules):
+            if all(rule(self, shifts, age_s) for rule in rules):
                 return Match.ALL
             partly = True
         return Match.PARTLY if partly else Match.NONE
 
 
 class Match(Enum):
-    """How much of an entry of `when` is met."""
+    """How far an entry of `when` is met."""
 
     ALL = auto()
-    PARTLY = auto()  # of one with several rules
+    PARTLY = auto()  # some rules of an entry with several
     NONE = auto()
 
 
-class ModelRule(Protocol):
-    """What can be asked of what has moved, and of the model's age in seconds."""
-
-    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:
-        """Whether one of these moves, or the age, meets the rule."""
-        ...
+# Whether one of the shifts, or the model's age in seconds, meets the rule.
+ModelRule = Callable[[ModelRules, Sequence[Shift], float], bool]
 
 
-class OnErrorDrift:
-    """The errors of the predictions are not what they were: labels say so."""
-
-    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(move.column == ERROR for move in moves)
+def has_error_drift(_rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
+    """The errors of the predictions drifted."""
+    return any(shift.column == ERROR for shift in shifts)
 
 
-class OnPredictionDrift:
-    """The model says other things than it did."""
-
-    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(move.column == PREDICTION for move in moves)
+def has_prediction_drift(_rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
+    """The predictions drifted."""
+    return any(shift.column == PREDICTION for shift in shifts)
 
 
-class OnFeatureDrift:
-    """A feature has moved by enough, as important as it is."""
-
-    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return any(
-            move.strength * rules.importance_of(move.column) >= rules.strength_min
-            for move in moves
-            if move.column not in {ERROR, PREDICTION}
-        )
+def has_feature_drift(rules: ModelRules, shifts: Sequence[Shift], _age_s: float) -> bool:
+    """A feature drifted by enough for its importance."""
+    features = [shift for shift in shifts if shift.column not in {ERROR, PREDICTION}]
+    return any(shift.strength * rules.importance_of(shift.column) >= rules.strength_min for shift in features)
 
 
-class OnAge:
-    """The version has served for long."""
-
-    def met(self, rules: ModelRules, moves: list[Shift], age_s: float) -> bool:  # noqa: ARG002 -- a rule like others
-        return rules.age_s is not None and age_s >= rules.age_s
+def is_old(rules: ModelRules, _shifts: Sequence[Shift], age_s: float) -> bool:
+    """The version has served for `age_s` or longer."""
+    return rules.age_s is not None and age_s >= rules.age_s
 
 
 RULES: Mapping[str, ModelRule] = MappingProxyType(
-    {"error": OnErrorDrift(), "prediction": OnPredictionDrift(), "feature": OnFeatureDrift(), "age": OnAge()}
+    {"error": has_error_drift, "prediction": has_prediction_drift, "feature": has_feature_drift, "age": is_old}
 )

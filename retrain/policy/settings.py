@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
+from retrain.messages.patterns import first_match
 from retrain.messages.request import Approval
 from retrain.policy.model_rules import PATTERNS_MAX, ModelRules
 
@@ -19,7 +19,7 @@ DOUBLINGS_MAX = 64  # of a cooldown: beyond, `cooldown_max_s` has long been reac
 
 
 class ApprovalBefore(StrEnum):
-    """Before which steps a person is asked."""
+    """Before which steps a person must approve."""
 
     NEITHER = "neither"
     TRAINING = "training"
@@ -37,31 +37,29 @@ class RetrainSettings:
     cooldown_s: float = DAY_S  # from one request of a model to its next
     cooldown_factor: float = 2.0  # how many times longer with each promotion in a row that did not help; 1 or more
     cooldown_max_s: float = 30 * DAY_S  # and never longer than this, unless `cooldown_s` is
-    requests_per_hour_max: int | None = None  # of all models, by event time; what is beyond waits, most urgent first
-    running_max: int | None = None  # requests of all models that wait for approval or training, at once; others wait
-    storm_models_min: int | None = 100  # so many models that alert on one column make a storm; None: there are none
-    storm_window_s: float = 3600.0  # within so long, by event time
-    storm_columns_max: int = 1024  # columns whose alerts are counted; beyond, the one that alerted longest ago is not
-    inhibit_s: float = (
-        DAY_S  # from a fault of a column's data (missing, unseen, ...) its drift asks for nothing; 0: it may
-    )
-    expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer on; above 0
-    incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without open request, is over
-    ks_distance_min: float = 0.1  # a KS distance below it joins the incident but asks for nothing; 0 to 1
+    requests_per_hour_max: int | None = None  # of all models, by event time; others wait, the most urgent first
+    running_max: int | None = None  # requests of all models, at once, that wait for approval or training; others wait
+    storm_models_min: int | None = 100  # this many models that alert on one column make a storm; null: no storms
+    storm_window_s: float = 3600.0  # the time within which they must alert, by event time
+    storm_columns_max: int = 1024  # columns counted for storms; beyond, the one that alerted longest ago is dropped
+    inhibit_s: float = DAY_S  # after a data fault, drift of the same column triggers no request; 0: off
+    expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer; above 0
+    incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without an open request, closes
+    ks_distance_min: float = 0.1  # smallest KS distance that triggers a request, not just an incident; 0 to 1
     tv_distance_min: float = 0.1  # the same for shares of categories, in total variation distance; 0 to 1
     sd_min: float = 0.3  # the same for shifts of a mean, in standard deviations
     correlation_min: float = 0.2  # the same for the dependence of two columns, as a difference of correlations; 0 to 2
-    approval: Approval = Approval.NOT_REQUIRED  # of training, for models that no pattern of `approval_by_model` names
+    approval: Approval = Approval.NOT_REQUIRED  # of training, for models that no pattern of `approval_by_model` matches
     approval_by_model: Mapping[str, ApprovalBefore] = field(
         default_factory=dict
-    )  # pattern of model names, such as "bus-*" -> before what a person is asked; the first pattern that fits counts
+    )  # pattern of model names, such as "bus-*" -> steps that a person must approve; the first match counts
     rules_by_model: Mapping[str, ModelRules] = field(
         default_factory=dict
-    )  # pattern of model names -> for what they are retrained; the first that fits counts, else any drift is enough
-    distinct_actors: bool = False  # whether a promotion needs another person than approved of or reported the training
-    watch_s: float = 7 * DAY_S  # after a promotion without drift for so long, the retrain has helped; above 0
-    models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is forgotten
-    columns_max: int = 50  # moves kept for an incident: the strongest
+    )  # pattern of model names -> rules for their retrain; the first match counts; without one any drift suffices
+    distinct_actors: bool = False  # whether a promotion needs another person than who approved or reported the training
+    watch_s: float = 7 * DAY_S  # a promotion without drift for this long has helped; above 0
+    models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is evicted
+    columns_max: int = 50  # shifts kept for an incident, the strongest
 
     def __post_init__(self) -> None:
         _check_durations(self)
@@ -84,30 +82,28 @@ class RetrainSettings:
         least: float = getattr(self, f"{effect_unit}_min") if effect_unit in UNITS else 0.0
         return least
 
-    def cooldown_after(self, unhelpful: int) -> float:
+    def cooldown_after(self, failed_retrains: int) -> float:
         """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
-        longer_s = self.cooldown_s * self.cooldown_factor ** min(unhelpful, DOUBLINGS_MAX)
+        longer_s = self.cooldown_s * self.cooldown_factor ** min(failed_retrains, DOUBLINGS_MAX)
         return max(self.cooldown_s, min(longer_s, self.cooldown_max_s))
 
     def rules_for(self, model_id: str) -> ModelRules | None:
-        """For what this model is retrained; None: for any drift."""
-        return next((rules for name, rules in self.rules_by_model.items() if fnmatchcase(model_id, name)), None)
+        """The rules for this model; None: any drift suffices."""
+        return first_match(self.rules_by_model, model_id)
 
     def approval_of_training(self, model_id: str) -> Approval:
-        """Whether a person is asked before this model is trained."""
-        asked = self.approval_before(model_id) in (ApprovalBefore.TRAINING, ApprovalBefore.BOTH)
-        return Approval.REQUIRED if asked else Approval.NOT_REQUIRED
+        """Whether a person must approve before this model is trained."""
+        is_required = self.approval_before(model_id) in (ApprovalBefore.TRAINING, ApprovalBefore.BOTH)
+        return Approval.REQUIRED if is_required else Approval.NOT_REQUIRED
 
     def wants_review(self, model_id: str) -> bool:
-        """Whether a person is asked before what was trained for this model is promoted."""
+        """Whether a person must review the challenger of this model before its promotion."""
         return self.approval_before(model_id) in (ApprovalBefore.PROMOTION, ApprovalBefore.BOTH)
 
     def approval_before(self, model_id: str) -> ApprovalBefore:
-        """Before which steps of this model's retrain a person is asked."""
-        for pattern, before in self.approval_by_model.items():
-            if fnmatchcase(model_id, pattern):
-                return before
-        return ApprovalBefore.TRAINING if self.approval is Approval.REQUIRED else ApprovalBefore.NEITHER
+        """Before which steps of this model's retrain a person must approve."""
+        default = ApprovalBefore.TRAINING if self.approval is Approval.REQUIRED else ApprovalBefore.NEITHER
+        return first_match(self.approval_by_model, model_id) or default
 
 
 def _check_durations(settings: RetrainSettings) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final
+
+from retrain.messages.patterns import matches
 
 MODELS_MAX: Final = 1000
 WILD: Final = frozenset("*?[")
@@ -15,8 +16,8 @@ WILD: Final = frozenset("*?[")
 class SourceSettings:
     """Which models use a feature source: its drift is theirs.
 
-    models: names of models, or patterns such as `bus-*`; 1 to 1000. A model that fits a pattern counts once it has
-        alerted, or has been seen on the partition of the source; one that is named counts from the start.
+    models: names of models, or patterns such as `bus-*`; 1 to 1000. A model that fits a pattern counts once it alerts,
+        or appears on the partition of the source; a model that is named counts from the start.
     """
 
     models: list[str]
@@ -28,8 +29,8 @@ class SourceSettings:
 
     def uses(self, model_id: str) -> bool:
         """Whether this model uses the source."""
-        return any(fnmatchcase(model_id, pattern) for pattern in self.models)
+        return any(matches(model_id, pattern) for pattern in self.models)
 
     def named(self) -> Iterator[str]:
-        """The models that are named rather than described by a pattern."""
+        """The entries that are names, not patterns."""
         return (name for name in self.models if not WILD & set(name))

@@ -1,4 +1,4 @@
-"""What it takes to know a repeated alert: how far the alerts of each series have been seen."""
+"""Deduplication of alerts: how far each series has been handled."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from retrain.messages.alert import Alert, AlertState
 
 @dataclass(slots=True)
 class SeriesMark:
-    """How far the alerts of one series have been seen, as offsets of their `at`; -1: none.
+    """How far the alerts of one series have been handled, as offsets of their `at`; -1: none.
 
-    They come in the order of their places, so the last place seen tells new from repeated.
+    Alerts of a series arrive in the order of their places, so the last place tells new alerts from repeated ones.
     """
 
     fired: int = -1
     ready: int = -1
     resolved: int = -1
 
-    def has_seen(self, alert: Alert) -> bool:
-        """Whether this very alert, in this state, has been handled before."""
+    def is_duplicate(self, alert: Alert) -> bool:
+        """Whether the alert, in this state, has been handled before."""
         if alert.state is AlertState.READY:
             return alert.at.offset <= max(self.ready, self.resolved)
         return alert.at.offset <= (self.resolved if alert.state is AlertState.RESOLVED else self.fired)
 
-    def see(self, alert: Alert) -> bool:
-        """Mark the alert as handled. Returns whether it is a new one: not what becomes of an alert that has fired."""
+    def record(self, alert: Alert) -> bool:
+        """Mark the alert as handled. Returns whether it is a new one: not a later state of one that fired before."""
         offset = alert.at.offset
         is_new = offset > self.fired
         self.fired = max(self.fired, offset)
@@ -37,8 +37,8 @@ class SeriesMark:
 
 
 def series_of(alert: Alert) -> str:
-    """The name of the alert's series among those of its model and version."""
-    # Only the column, which comes last, and the segment, whose length is told, may contain a slash, so no two series
+    """The name of the alert's series, unique among those of its model and version."""
+    # Only the column, which comes last, and the segment, whose length is given, may contain a slash, so no two series
     # share a name. Offsets compare within one topic-partition only, hence these are part of it.
     segment = f"#{len(alert.segment)}/{alert.segment}" if alert.segment else ""
     return f"{alert.at.partition}/{alert.at.topic}/{alert.detector}{segment}/{alert.column}"

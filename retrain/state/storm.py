@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import islice
+from typing import Final
 
 from retrain.messages.action import Action, PublishIncident
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import Outcome
+from retrain.state.hold import Hold
 
-
-class StormState(StrEnum):
-    """What becomes of alerts that join a storm."""
-
-    HELD = "held"  # nothing is asked for until a person says
-    RELEASED = "released"  # as if there were no storm
-    DISMISSED = "dismissed"  # nothing is asked for
+STORM_MODELS_NAMED_MAX: Final = 100  # in its incident; all are counted
 
 
 @dataclass(slots=True)
 class Storm:
-    """One column that moves in many models."""
+    """Drift of one column in many models."""
 
     incident: Incident
-    models: dict[str, None]  # those that have joined, in that order; at most as many as there are
-    state: StormState = StormState.HELD
+    models: dict[str, None]  # those that joined, in order; at most `models_max`
+    state: Hold = Hold.HELD
 
     def join(self, model_id: str, models_max: int) -> None:
-        """Let a model join, if there is room."""
+        """Add a model, if there is room."""
         if len(self.models) < models_max:
             self.models[model_id] = None
 
     def holds(self, model_id: str) -> bool:
-        """Whether a person's word on it is one on this model."""
-        return self.state is StormState.HELD and model_id in self.models
+        """Whether the model waits for a person to decide about the storm."""
+        return self.state is Hold.HELD and model_id in self.models
 
-
-STORM_MODELS_NAMED_MAX = 100  # in its incident; all are counted
-
-
-def publish_storm(storm: Storm, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
-    """Publish a storm's incident, with its models as they are now."""
-    models = tuple(islice(storm.models, STORM_MODELS_NAMED_MAX))
-    storm.incident = replace(storm.incident, state=state, reason=reason, model_count=len(storm.models), models=models)
-    return PublishIncident(storm.incident, reason)
+    def publish(self, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
+        """Bring the incident up to date with the models, and publish it."""
+        models = tuple(islice(self.models, STORM_MODELS_NAMED_MAX))
+        self.incident = replace(self.incident, state=state, reason=reason, model_count=len(self.models), models=models)
+        return PublishIncident(self.incident, reason)

@@ -1,4 +1,4 @@
-"""Which version of a model is the newest, as far as alerts tell."""
+"""Which version of a model is the newest, according to its alerts and promotions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
-OLDER_MAX = 32  # superseded versions remembered for a model; the one superseded longest ago is forgotten first
+OLDER_MAX = 32  # superseded versions remembered for a model; beyond, the one superseded longest ago is dropped
 
 
 class Order(Enum):
-    """How a version stands to the newest one known."""
+    """How a version compares to the newest one known."""
 
     SAME = auto()
     NEWER = auto()
@@ -21,16 +21,16 @@ class Order(Enum):
 class Versions:
     """The versions of one model. The newest is the one whose first alert has the latest event time.
 
-    Version names are opaque ("7", "2026-11-23", a commit), so their order is that of their first sight. An alert
-    without a version ("") says nothing about versions and is taken to be of the newest.
+    Version names are opaque ("7", "2026-11-23", a commit), so their order is that of their first alerts. An alert
+    without a version ("") counts as one of the newest.
     """
 
     newest: str
     since: datetime  # event time of the first alert of `newest`
     older: list[str] = field(default_factory=list)  # in the order they were superseded
 
-    def take(self, version: str, event_time: datetime) -> Order:
-        """Place a version among those known, and remember it. The same call again changes nothing."""
+    def add(self, version: str, event_time: datetime) -> Order:
+        """Compare a version with those known, and remember it. The same call again changes nothing."""
         if version in ("", self.newest):
             return Order.SAME
         if version in self.older:
@@ -45,7 +45,7 @@ class Versions:
         return Order.NEWER if named_before else Order.SAME
 
     def promote(self, version: str, event_time: datetime) -> None:
-        """Make a version the newest by decree, whether it is new or one from before; "" changes nothing."""
+        """Make a version the newest, whether it is new or an older one; "" changes nothing."""
         if version in ("", self.newest):
             return
         if version in self.older:

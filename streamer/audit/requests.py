@@ -11,9 +11,9 @@ import msgspec
 from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
-from retrain.messages.lifecycle import OPEN, REFUSALS, RequestState
+from retrain.messages.lifecycle import OPEN, REFUSALS
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import Approval, RetrainRequest
+from retrain.messages.request import RequestState, RetrainRequest
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Records
 
@@ -96,11 +96,10 @@ class RequestLedger:
 
 
 def _made(request: RetrainRequest) -> RequestStatus:
-    is_free = request.approval is Approval.NOT_REQUIRED
     return RequestStatus(
         request_id=request.request_id,
         model_id=request.model_id,
-        state=RequestState.APPROVED if is_free else RequestState.REQUESTED,
+        state=request.initial_state,
         since=request.requested_at,
         answer_by=request.expires_at,
         reason=Outcome.REQUEST_MADE,

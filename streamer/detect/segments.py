@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Final
 
 import numpy as np
 
 from detectors.arrays.types import I64
+from retrain.messages.patterns import first_match
 from streamer.detect.settings import SEGMENTS_MAX, SegmentSettings
 from streamer.events import NUMBER, OTHERS, EventBatch, EventKind, Names
 
@@ -50,7 +50,7 @@ class Segments:
         """By model, the id of the column that defines its segments; -1 for models without."""
         new = self._names.models.names[len(self._by) :]
         if new:
-            found = [self._find(model) for model in new]
+            found = [first_match(self._settings, model) for model in new]
             ids = [-1 if one is None else self._column_of[one.by] for one in found]
             self._of_model += found
             self._by = np.concatenate([self._by, np.array(ids, np.int64)])
@@ -92,10 +92,6 @@ class Segments:
     def load(self, dumped: Mapping[str, Sequence[str]]) -> None:
         self._known = {model: {name: i + 1 for i, name in enumerate(names)} for model, names in dumped.items()}
         self._name_columns()
-
-    def _find(self, model: str) -> SegmentSettings | None:
-        fitting = (settings for pattern, settings in self._settings.items() if fnmatchcase(model, pattern))
-        return next(fitting, None)
 
     def _number_of(self, model: int, value: str) -> tuple[int, bool]:
         """The number of the segment of this value, new at first sight; and whether the model has too many."""

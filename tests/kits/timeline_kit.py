@@ -1,4 +1,4 @@
-"""What an engine does about a timeline of records, in short."""
+"""Short forms of what an engine does about a timeline of records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from retrain.engine.engine import Engine
 from retrain.messages.action import Action, PublishRequest
 
 
-def told(engine: Engine, *records) -> list[Action]:
-    """All actions on these records."""
+def handle_all(engine: Engine, *records) -> list[Action]:
+    """The actions on all these records, in order."""
     return [action for record in records for action in engine.handle(record)]
 
 
@@ -16,6 +16,6 @@ def reasons(actions: list[Action]) -> str:
     return " ".join(action.reason for action in actions)
 
 
-def asked(actions: list[Action]) -> list[str]:
-    """The models that a retrain is asked for, in order."""
+def requested(actions: list[Action]) -> list[str]:
+    """The models with a request among the actions, in order."""
     return [action.request.model_id for action in actions if isinstance(action, PublishRequest)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
 
+from retrain.messages.patterns import first_match, matches
 from streamer.detect.settings import WatchSettings
 
 
@@ -24,12 +24,12 @@ class DetectorAssignment:
         """The detectors of a column of a model, or of `source:<name>`."""
         if model not in self._known:
             self._known[model] = self._of_model(model)
-        fitting = (names for pattern, names in self._known[model].items() if fnmatchcase(column, pattern))
-        return next(fitting, self._all)
+        found = first_match(self._known[model], column)
+        return self._all if found is None else found
 
     def _of_model(self, model: str) -> Mapping[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
         for pattern, columns in self._settings.items():
-            if fnmatchcase(model, pattern):
+            if matches(model, pattern):
                 found |= {column: frozenset(names) for column, names in columns.items() if column not in found}
         return found

@@ -1,4 +1,4 @@
-"""What holds for the engine whatever it is told."""
+"""Properties of the engine on random streams."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -57,10 +57,10 @@ SOURCES = {"weather": SourceSettings(["bus-*", "tram-7"])}
 
 
 def records_with_words(random, settings, n, sources=None):
-    """Random alerts with random things that are said of the requests and incidents that come of them, some unknown."""
+    """Random alerts with random commands about the requests and incidents that they lead to, some unknown."""
     records, ids, engine = [], ["retrain-unknown"], Engine(settings, None, sources)
     for alert in random_alerts(random, n):
-        told = len(records)
+        handled = len(records)
         records.append(alert)
         for _ in range(random.choice([0, 0, 1, 3])):
             at = START + timedelta(seconds=random.randrange(-DAY, (n + 8) * DAY // 2))
@@ -71,7 +71,7 @@ def records_with_words(random, settings, n, sources=None):
             matcher = Matcher(model=random.choice(["bus-1", "*"]), column=random.choice(["headway_s", "*"]))
             silence = {"matcher": matcher, "until": until} if kind is ControlKind.SILENCE else {}
             records.append(Control(kind, name, at, actor, model_version=version, **silence))
-        for record in records[told:]:
+        for record in records[handled:]:
             actions = engine.handle(record)
             ids += [a.request.request_id for a in actions if isinstance(a, PublishRequest)]
             ids += [a.incident.incident_id for a in actions if isinstance(a, PublishIncident) and _may_be_judged(a)]

@@ -1,4 +1,4 @@
-"""The engine, told as timelines: this alert comes, and that is what becomes of it."""
+"""The engine, as timelines: each alert, and the actions that follow."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def request_in(actions):
 
 
 def test_a_drift_becomes_one_incident_and_one_request():
-    """An alert opens an incident when it fires and asks for a retrain when it is ready."""
+    """An alert opens an incident when it fires and triggers a request when it is ready."""
     engine = Engine(RetrainSettings())
     opened = incident_in(tell(engine, (firing("1d"), "incident_opened waiting_for_data")))
     assert (opened.state, opened.alerts, opened.request_id) == (IncidentState.OPEN, 1, None)
@@ -103,7 +103,7 @@ def test_only_the_strongest_columns_are_kept():
 
 
 def test_a_small_effect_asks_for_nothing():
-    """A move below the minimum of its unit joins the incident, and its name says why nothing is asked."""
+    """A shift below the minimum of its unit joins the incident and triggers no request, by name."""
     tell(
         Engine(RetrainSettings(sd_min=0.3, ks_distance_min=0.1, tv_distance_min=0.1)),
         (firing("1h", effect=0.29), "incident_opened effect_too_small"),
@@ -174,7 +174,7 @@ def test_a_repeated_alert_changes_nothing():
 
 
 def test_partitions_count_for_themselves():
-    """Offsets of two partitions say nothing about each other, so neither alert is taken for a repeat."""
+    """Offsets of two partitions do not compare, so neither alert counts as a repeat."""
     elsewhere = place("1h", partition=1)
     tell(
         Engine(RetrainSettings()),
@@ -271,7 +271,7 @@ def test_a_late_alert_does_not_turn_back_time():
     "ready_at", [None, place("2h", topic="bus.labels"), place("2h", partition=1), place("30m")], ids=str
 )
 def test_a_request_needs_a_training_window(ready_at):
-    """Unless onset and end are two places of one topic-partition, in order, there is nothing exact to ask for."""
+    """Unless onset and end are two places of one topic-partition, in order, there are no exact data to request."""
     alert = ready("2h", fired="1h", ready_at=ready_at)
     tell(Engine(RetrainSettings()), (alert, "incident_opened no_training_window"))
 
@@ -299,6 +299,6 @@ def test_a_request_at_the_end_of_time_expires_there():
 
 
 def test_a_noted_alert_is_named():
-    """Where no request comes of an alert, the action says of which."""
+    """Where an alert leads to no request, the action names the alert."""
     (_, noted) = Engine(RetrainSettings()).handle(firing("1h"))
     assert noted == NoAction(firing("1h").alert_id, noted.reason)

@@ -1,4 +1,4 @@
-"""What becomes of a request, told as timelines: this is said, or drifts, and that is what becomes of it."""
+"""The life of a request, as timelines: commands, drift and time, and what follows."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -11,8 +11,8 @@ from retrain.messages.action import Action, PublishDecision, PublishIncident, Pu
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.incident import IncidentState
-from retrain.messages.lifecycle import MOVES, OPEN, RequestState
-from retrain.messages.request import Approval
+from retrain.messages.lifecycle import MOVES, OPEN
+from retrain.messages.request import Approval, RequestState
 from retrain.policy.settings import ApprovalBefore, RetrainSettings
 from streamer.testing.alerts import firing, moment, ready, said
 
@@ -91,7 +91,7 @@ def test_nobody_is_asked_by_default():
     ],
 )
 def test_approval_goes_by_pattern_of_models(before, approval, then):
-    """The first pattern that fits a model says before which steps a person is asked; others follow `approval`."""
+    """The first pattern that matches a model names the steps that a person must approve; others follow `approval`."""
     patterns = {"tram-*": ApprovalBefore.NEITHER, "bus-0*": before, "*9": ApprovalBefore.BOTH}
     engine = Engine(RetrainSettings(approval=Approval.REQUIRED, approval_by_model=patterns))
     (request,) = (a.request for a in engine.handle(BEGUN) if isinstance(a, PublishRequest))
@@ -153,7 +153,7 @@ def test_a_word_about_an_unknown_request_is_answered():
 
 @pytest.mark.parametrize("words", [[], ["started"], ["started", "trained"]])
 def test_a_trainer_that_falls_silent_frees_the_model(words):
-    """Each word gives the next step as long as the request had; after that it has expired, and another may follow."""
+    """Each command gives the next step as long a term; after it the request has expired, and another may follow."""
     story = [(said(word, ID, f"{2 + i}d"), {"started": "training"}.get(word, word)) for i, word in enumerate(words)]
     last_day = 1 + len(words)
     tell(
@@ -181,7 +181,7 @@ def test_nothing_is_done_before_it_may_be():
 
 
 def test_control_records_may_be_repeated_and_out_of_order():
-    """Every order of a trainer's words, each twice, ends in the same state, with one change a word at most."""
+    """Every order of a trainer's commands, each twice, ends in the same state, with at most one change a command."""
     words = [said("started", ID, "2d"), said("trained", ID, "3d"), said("promote", ID, "4d")]
     for order in permutations(words):
         engine, _ = tell(RetrainSettings())
@@ -222,7 +222,7 @@ def promoted(settings: RetrainSettings, version: str = "8") -> Engine:
 
 
 def test_a_promotion_rearms_the_model():
-    """Alerts of before it are passed over; the first of after it opens an incident and says that it did not help."""
+    """Alerts from before it are passed over; the first one after it opens an incident and ends the watch."""
     engine = promoted(RetrainSettings(cooldown_s=0), version="")
     assert [a.reason for a in engine.handle(ready("2d 1h", fired="1d 23h", column="dwell_s"))] == ["before_promotion"]
     reasons = [a.reason for a in engine.handle(firing("2d 1h", column="dwell_s"))]
@@ -246,7 +246,7 @@ def test_the_promoted_version_is_the_newest():
 
 
 def test_a_small_drift_is_no_verdict():
-    """A drift that is not worth a retrain does not say that the last one has not helped."""
+    """Drift that is not worth a retrain does not count against the last one."""
     engine = promoted(RetrainSettings(sd_min=0.3))
     assert [a.reason for a in engine.handle(firing("3d", version="8", effect=0.2))] == [
         "incident_opened",
@@ -256,7 +256,7 @@ def test_a_small_drift_is_no_verdict():
 
 
 def test_a_wrong_clock_harms_one_request_alone():
-    """A word from next year ends its own request; that of another model stays open."""
+    """A command from next year ends its own request; that of another model stays open."""
     engine, _ = tell(RetrainSettings())
     engine.handle(ready("1d", "1d", "tram-1"))
     assert [a.reason for a in engine.handle(said("started", ID, "365d"))] == ["expired", "too_late"]
@@ -267,7 +267,7 @@ def test_a_wrong_clock_harms_one_request_alone():
 
 
 def test_a_forgotten_model_takes_its_request_along():
-    """The request of a model that makes room ends by name; what is said of it later is about nothing known."""
+    """The request of an evicted model ends by name; later commands about it find no known request."""
     settings = RetrainSettings(models_max=1)
     _, actions = tell(
         settings,
@@ -287,7 +287,7 @@ def test_every_word_is_answered_in_every_state():
 
 
 def test_an_incident_outlives_a_rejected_request():
-    """No to a retrain is not no to the drift: the incident stays open, and a later alert may ask again."""
+    """A rejected retrain leaves the incident open, and a later alert may trigger another request."""
     settings = replace(BOTH, cooldown_s=DAY_S)
     _, actions = tell(
         settings,

@@ -1,4 +1,4 @@
-"""Silences, told as timelines: who is silenced, for how long, and what comes of it when the silence ends."""
+"""Silences, as timelines: what they suppress, for how long, and what follows when they end."""
 
 from random import Random
 
@@ -72,7 +72,7 @@ def test_a_silence_that_expires_while_it_is_firing_hands_on_what_it_kept():
 
 
 def test_a_silence_that_is_ended_while_it_is_ready_lets_the_request_be_made():
-    """What had become ready meanwhile is asked for at once, with the window it had, by the fleet's time."""
+    """An alert that became ready meanwhile triggers a request at once, with its own window, by the fleet's time."""
     _, actions = tell(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_grew silenced"),
@@ -127,7 +127,7 @@ def test_what_is_silenced_makes_no_storm_until_the_silence_ends():
 
 
 def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
-    """Kept alerts of a version that no longer serves change nothing when the silence ends, and say why."""
+    """Kept alerts of a superseded version change nothing when the silence ends, and name why."""
     tell(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_grew silenced"),
@@ -147,7 +147,7 @@ def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
 
 
 def test_drift_that_is_silenced_is_no_verdict():
-    """A promoted model whose drift is known is not said to have drifted again while that is silenced."""
+    """The watch of a promoted model does not end with drift that is silenced."""
     engine, actions = tell((ready("20h", fired="20h", version=""), "incident_opened request_made"))
     request_id = actions[-1].request.request_id
     tell(
@@ -202,7 +202,7 @@ def test_a_repeated_alert_is_silenced_once():
 def test_silences_and_what_they_keep_are_bounded(monkeypatch):
     """Beyond the bounds a silence is refused and the alert silenced longest ago dropped, each by name."""
     monkeypatch.setattr(silences, "SILENCES_MAX", 2)
-    monkeypatch.setattr(silences, "KEPT_MAX", 1)
+    monkeypatch.setattr(silences, "SUPPRESSED_MAX", 1)
     tell(
         (silence(), "silence_began"),
         (silence(name="s-2"), "silence_began"),
@@ -217,11 +217,11 @@ def test_silences_and_what_they_keep_are_bounded(monkeypatch):
 
 
 def test_a_silenced_storm_is_a_few_records():
-    """Of ten thousand silenced alerts, the silence is told at doublings."""
+    """For ten thousand silenced alerts, the silence is published at doublings."""
     engine, _ = tell((silence(), "silence_began"))
-    told = [a for i in range(10_000) for a in engine.handle(firing("1d 1h", model=f"bus-{i}"))]
-    assert sum(isinstance(a, PublishDecision) for a in told) == 14
-    assert {type(a) for a in told} == {PublishDecision, NoAction}
+    actions = [a for i in range(10_000) for a in engine.handle(firing("1d 1h", model=f"bus-{i}"))]
+    assert sum(isinstance(a, PublishDecision) for a in actions) == 14
+    assert {type(a) for a in actions} == {PublishDecision, NoAction}
 
 
 @pytest.mark.parametrize("model", ["*", "bus-1"])
@@ -249,8 +249,8 @@ def test_nothing_comes_of_what_is_silenced_and_nothing_is_lost(random: Random, n
     engine = Engine(RetrainSettings(storm_models_min=None))
     engine.handle(silence("1d", "300d", Matcher()))
     records = random_alerts(random, n)
-    told = [a for record in records for a in engine.handle(record)]
-    assert not [a for a in told if isinstance(a, PublishIncident | PublishRequest)]
+    actions = [a for record in records for a in engine.handle(record)]
+    assert not [a for a in actions if isinstance(a, PublishIncident | PublishRequest)]
     held = len(engine.state.silenced)
     after = [a for a in engine.handle(unsilence("299d")) if isinstance(a, NoAction | PublishRequest)]
     assert len(after) == held

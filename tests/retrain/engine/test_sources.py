@@ -1,11 +1,11 @@
-"""Drift of a source that models share, told as timelines: one incident, and its models asked for or held."""
+"""Drift of a source that models share, as timelines: one incident, and its models get requests or are held."""
 
 from copy import deepcopy
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timeline_kit import asked, reasons, told
+from timeline_kit import handle_all, reasons, requested
 
 from retrain.engine.engine import Engine
 from retrain.messages.action import NoAction, PublishIncident, PublishRequest
@@ -36,15 +36,15 @@ def drift(hour, **changes):
 def held():
     """An engine that holds the weather, the id of the incident, and what it did last."""
     engine = engine_of()
-    actions = told(engine, *drift(1, **BUSES))
+    actions = handle_all(engine, *drift(1, **BUSES))
     return engine, actions[-2].incident.incident_id, actions
 
 
 def test_few_models_are_each_asked_for():
     """One incident, of the source, names its models; each gets a request with the source's stretch and evidence."""
-    actions = told(engine_of(), *drift(1))
+    actions = handle_all(engine_of(), *drift(1))
     assert reasons(actions) == "incident_opened waiting_for_data request_made request_made absorbed request_made"
-    assert asked(actions) == ["bus-1", "tram-7"]
+    assert requested(actions) == ["bus-1", "tram-7"]
     incident = actions[-2].incident
     assert (incident.model_id, incident.model_count, incident.models) == (WEATHER, 2, ("tram-7", "bus-1"))
     request = actions[3].request
@@ -55,27 +55,27 @@ def test_few_models_are_each_asked_for():
 
 
 def test_many_models_are_held_until_a_person_approves():
-    """Nothing is asked for; approved of the incident's id, all are, and later drift of the incident is too."""
+    """No request is made; after approval by the incident's id all are, also for later drift of the incident."""
     engine, incident_id, actions = held()
-    assert asked(actions) == []
+    assert requested(actions) == []
     assert reasons(actions[-2:]) == "absorbed held_for_source"
     assert actions[-2].incident.decision == "held_for_source"
     actions = engine.handle(said("approve", incident_id, "3h"))
-    assert asked(actions) == ["bus-1", "bus-2", "tram-7"]
+    assert requested(actions) == ["bus-1", "bus-2", "tram-7"]
     assert reasons(actions[-2:]) == "source_released source_released"
     assert (actions[-1].decision.state, actions[-1].decision.model_id) == ("approved", WEATHER)
     assert reasons(engine.handle(said("approve", incident_id, "4h"))) == "already_so"
     assert reasons(engine.handle(said("reject", incident_id, "4h"))) == "too_late"
-    assert reasons(told(engine, *drift(5, **BUSES))[-1:]) == "request_open"
+    assert reasons(handle_all(engine, *drift(5, **BUSES))[-1:]) == "request_open"
 
 
 def test_a_source_that_is_dismissed_asks_for_nothing_while_its_incident_lasts():
-    """Rejected, this drift and what still joins it ask for nothing; drift after a quiet day is judged anew."""
+    """After a rejection, this drift and what joins it trigger no requests; after a quiet day drift is judged afresh."""
     engine, incident_id, _ = held()
     actions = engine.handle(said("reject", incident_id, "3h"))
     assert reasons(actions) == "source_dismissed source_dismissed"
-    assert reasons(told(engine, *drift(4, **BUSES))[-1:]) == "source_dismissed"
-    assert reasons(told(engine, *drift(40, **BUSES))[-1:]) == "held_for_source"
+    assert reasons(handle_all(engine, *drift(4, **BUSES))[-1:]) == "source_dismissed"
+    assert reasons(handle_all(engine, *drift(40, **BUSES))[-1:]) == "held_for_source"
 
 
 def test_what_nobody_judges_ends_when_it_is_quiet():
@@ -88,60 +88,60 @@ def test_what_nobody_judges_ends_when_it_is_quiet():
 
 
 def test_each_model_keeps_to_its_own_rules():
-    """A model with an open request is not asked for again, one promoted since is not at all, and budgets hold."""
+    """A model with an open request gets no other, one promoted since gets none, and budgets hold."""
     engine = engine_of(running_max=2)
-    (request,) = [a.request for a in told(engine, ready("1h", "1h", "bus-1")) if isinstance(a, PublishRequest)]
-    actions = told(engine, *drift(2))
-    assert asked(actions) == ["tram-7"]
+    (request,) = [a.request for a in handle_all(engine, ready("1h", "1h", "bus-1")) if isinstance(a, PublishRequest)]
+    actions = handle_all(engine, *drift(2))
+    assert requested(actions) == ["tram-7"]
     assert reasons(actions[-1:]) == "request_made"
     assert engine.state.models["bus-1"].waiting is None
     engine = engine_of(running_max=1)
-    assert asked(told(engine, *drift(2))) == ["bus-1"]
+    assert requested(handle_all(engine, *drift(2))) == ["bus-1"]
     assert engine.state.models["tram-7"].waiting.alert.column == "temp_c"
     engine = engine_of(cooldown_s=0)
-    (request,) = [a.request for a in told(engine, ready("1h", "1h", "bus-1")) if isinstance(a, PublishRequest)]
+    (request,) = [a.request for a in handle_all(engine, ready("1h", "1h", "bus-1")) if isinstance(a, PublishRequest)]
     fired, became_ready = drift(2)
-    told(engine, said("trained", request.request_id, "3h"), said("promote", request.request_id, "3h"))
-    assert asked(told(engine, fired, became_ready)) == ["tram-7"]
+    handle_all(engine, said("trained", request.request_id, "3h"), said("promote", request.request_id, "3h"))
+    assert requested(handle_all(engine, fired, became_ready)) == ["tram-7"]
 
 
 def test_models_become_known_by_alerts_of_their_own():
     """What fits a pattern and has alerted uses the source, whether before its first alert or since."""
     engine = engine_of(storm_models_min=None)
-    told(engine, firing("1h", "bus-8", effect=0.1), *drift(2), firing("4h", "bus-9"), firing("4h", "train-1"))
-    actions = told(engine, *drift(5))
+    handle_all(engine, firing("1h", "bus-8", effect=0.1), *drift(2), firing("4h", "bus-9"), firing("4h", "train-1"))
+    actions = handle_all(engine, *drift(5))
     assert actions[-2].incident.models == ("tram-7", "bus-8", "bus-1", "bus-9")
 
 
 def test_models_that_settings_no_longer_name_are_forgotten():
-    """Under other patterns, the models are found anew, and what a person said stands."""
+    """Other patterns rebuild the list of models, and the person's decision stands."""
     engine, incident_id, _ = held()
     engine = Engine(engine.settings, deepcopy(engine.state), {"weather": SourceSettings(["bus-1", "bus-2", "ferry"])})
-    actions = told(engine, *drift(3))
+    actions = handle_all(engine, *drift(3))
     assert actions[-2].incident.models == ("bus-1", "bus-2", "ferry")
     assert actions[-2].incident.incident_id == incident_id
 
 
 def test_a_source_without_models_asks_for_nothing():
-    """One that settings do not name is told as before, and no model is in its incident."""
-    actions = told(Engine(RetrainSettings()), *drift(1))
+    """A source outside the settings has an incident without models, as before."""
+    actions = handle_all(Engine(RetrainSettings()), *drift(1))
     assert reasons(actions[-1:]) == "source_without_model"
     assert (actions[-2].incident.model_count, actions[-2].incident.models) == (1, ())
 
 
 def test_an_incident_names_a_hundred_models_and_counts_all():
-    """However many models use a source, its incident stays small, and all are asked for within the budget."""
+    """For any number of models that use a source, its incident stays small, and all get requests within the budget."""
     sources = {"weather": SourceSettings(["bus-*"])}
     engine = Engine(RetrainSettings(requests_per_hour_max=50), None, sources)
-    told(engine, *(firing("1h", f"bus-{i}", f"column-{i}") for i in range(2000)))
-    incident = told(engine, *drift(2))[-2].incident
+    handle_all(engine, *(firing("1h", f"bus-{i}", f"column-{i}") for i in range(2000)))
+    incident = handle_all(engine, *drift(2))[-2].incident
     assert (incident.model_count, len(incident.models)) == (2000, 100)
-    assert len(asked(engine.handle(said("approve", incident.incident_id, "4h")))) == 50
+    assert len(requested(engine.handle(said("approve", incident.incident_id, "4h")))) == 50
 
 
 @pytest.mark.parametrize("models", [[], ["bus"] * 1001])
 def test_models_of_a_source_are_1_to_1000(models):
-    """The message says how many there were."""
+    """The message names the number of patterns."""
     with pytest.raises(ValueError, match=f"models has {len(models)} names"):
         SourceSettings(models)
 
@@ -160,14 +160,14 @@ def test_restored_it_goes_on_as_if_never_stopped(random, n, stop, least):
         assert other is None or other.handle(alert) == actions
         assert isinstance(actions[-1], PublishRequest | NoAction)
         assert not any(isinstance(action, NoAction) and action.alert_id == alert.alert_id for action in actions[:-1])
-        assert len(set(asked(actions))) == len(asked(actions))
+        assert len(set(requested(actions))) == len(requested(actions))
 
 
 def test_a_fault_of_a_source_takes_its_requests_back():
-    """The source's data prove broken: what was asked for its models is withdrawn, and its drift asks for nothing."""
+    """The source's data prove broken: requests of its models are withdrawn, and its drift triggers none."""
     engine = engine_of()
-    told(engine, *drift(1))
+    handle_all(engine, *drift(1))
     broken = firing("2h 1m", WEATHER, "temp_c", "", kind=AlertKind.MISSING, detector="rate")
     assert reasons(engine.handle(broken)) == "withdrawn_by_data_fault withdrawn_by_data_fault absorbed not_drift"
     assert [engine.state.models[name].last_request.state for name in ("bus-1", "tram-7")] == ["withdrawn"] * 2
-    assert reasons(told(engine, *drift(3))) == "absorbed inhibited_by_data_fault absorbed inhibited_by_data_fault"
+    assert reasons(handle_all(engine, *drift(3))) == "absorbed inhibited_by_data_fault absorbed inhibited_by_data_fault"

@@ -1,10 +1,10 @@
-"""One column that moves in many models at once, told as timelines: one incident, and nothing asked until released."""
+"""Storms, as timelines: one column moves in many models, which is one incident and no request until its release."""
 
 import time
 from copy import deepcopy
 
 import pytest
-from timeline_kit import asked, reasons, told
+from timeline_kit import handle_all, reasons, requested
 
 from retrain.engine.engine import Engine
 from retrain.messages.action import PublishDecision, PublishIncident, PublishRequest
@@ -24,7 +24,7 @@ def still_open(actions) -> list[str]:
 def storm(**changes):
     """An engine in a storm of `a`, `b` and `c`, its incident's id, and the actions so far."""
     engine = Engine(RetrainSettings(**FEW | changes))
-    actions = told(engine, firing("1h", "a"), firing("1h 10m", "b"), firing("1h 20m", "c"))
+    actions = handle_all(engine, firing("1h", "a"), firing("1h 10m", "b"), firing("1h 20m", "c"))
     (opened,) = [a.incident for a in actions if a.reason == "storm_opened"]
     return engine, opened.incident_id, actions
 
@@ -52,18 +52,18 @@ def test_a_storm_is_one_incident():
 )
 def test_what_is_no_storm(records):
     """Models that drift one after another, in other columns, or by little, are each their own incident."""
-    assert "storm_opened" not in reasons(told(Engine(RetrainSettings(**FEW)), *records))
+    assert "storm_opened" not in reasons(handle_all(Engine(RetrainSettings(**FEW)), *records))
     switched_off = Engine(RetrainSettings(storm_models_min=None))
-    assert "storm_opened" not in reasons(told(switched_off, *(firing("1h", f"m-{i}") for i in range(300))))
+    assert "storm_opened" not in reasons(handle_all(switched_off, *(firing("1h", f"m-{i}") for i in range(300))))
 
 
 def test_a_storm_asks_for_nothing_until_it_is_released():
-    """What is worth a retrain waits; then all of it is asked for, each with an incident of its own that names why."""
+    """What is worth a retrain waits; then each model gets a request, with an incident of its own that names why."""
     engine, incident_id, _ = storm()
-    actions = told(engine, ready("2h", "1h", "a"), ready("2h", "1h 10m", "b", effect=3.0), firing("2h", "d"))
+    actions = handle_all(engine, ready("2h", "1h", "a"), ready("2h", "1h 10m", "b", effect=3.0), firing("2h", "d"))
     assert reasons(actions) == "held_by_storm held_by_storm waiting_for_data"
     actions = engine.handle(said("approve", incident_id, "3h", comment="the timetable has changed"))
-    assert asked(actions) == ["b", "a"]
+    assert requested(actions) == ["b", "a"]
     assert reasons(actions[-2:]) == "storm_released storm_released"
     closed, answer = actions[-2].incident, actions[-1].decision
     assert (closed.state, closed.model_count) == (IncidentState.CLOSED, 4)
@@ -75,17 +75,19 @@ def test_a_storm_asks_for_nothing_until_it_is_released():
 def test_a_released_storm_keeps_to_the_budget():
     """What was held goes by urgency, as much as there is room for."""
     engine, incident_id, _ = storm(running_max=1)
-    told(engine, ready("2h", "1h", "a"), ready("2h", "1h 10m", "b", effect=3.0), ready("2h", "1h 20m", "c", effect=2.0))
+    handle_all(
+        engine, ready("2h", "1h", "a"), ready("2h", "1h 10m", "b", effect=3.0), ready("2h", "1h 20m", "c", effect=2.0)
+    )
     actions = engine.handle(said("approve", incident_id, "3h"))
-    assert asked(actions) == ["b"]
+    assert requested(actions) == ["b"]
     request_id = actions[1].request.request_id
-    assert asked(engine.handle(said("failed", request_id, "3h"))) == ["c"]
+    assert requested(engine.handle(said("failed", request_id, "3h"))) == ["c"]
 
 
 def test_a_dismissed_storm_asks_for_nothing():
     """The data was broken: what waited is dropped, and what still comes of it is too; other columns go on."""
     engine, incident_id, _ = storm()
-    told(engine, ready("2h", "1h", "a"))
+    handle_all(engine, ready("2h", "1h", "a"))
     actions = engine.handle(said("reject", incident_id, "3h", comment="a sensor failed"))
     assert reasons(actions) == "storm_dismissed storm_dismissed"
     assert engine.state.models["a"].waiting is None
@@ -105,7 +107,7 @@ def test_only_the_first_word_about_a_storm_counts():
 def test_a_storm_that_nobody_judges_ends_when_it_is_quiet():
     """A day without its alerts closes it and drops what it held; the next drift is its model's own again."""
     engine, incident_id, _ = storm()
-    told(engine, ready("2h", "1h", "a"))
+    handle_all(engine, ready("2h", "1h", "a"))
     actions = engine.handle(firing("1d 2h 1s", "x", column="dwell_s"))
     assert reasons(actions) == "quiet incident_opened waiting_for_data"
     assert (actions[0].incident.incident_id, actions[0].incident.state) == (incident_id, IncidentState.CLOSED)
@@ -118,17 +120,17 @@ def test_a_released_storm_does_not_break_out_again_at_once():
     """Until it is quiet, its column's alerts are their models' own; after that, many models are a storm again."""
     engine, incident_id, _ = storm()
     engine.handle(said("approve", incident_id, "2h"))
-    assert "storm_opened" not in reasons(told(engine, *(firing("3h", name) for name in "defgh")))
-    assert "storm_opened" in reasons(told(engine, *(firing("2d", name) for name in "ijk")))
+    assert "storm_opened" not in reasons(handle_all(engine, *(firing("3h", name) for name in "defgh")))
+    assert "storm_opened" in reasons(handle_all(engine, *(firing("2d", name) for name in "ijk")))
 
 
 def test_a_storm_leaves_other_incidents_and_requests_alone():
     """An incident with other columns, or in training, stays; so does what a model waits for because of them."""
     engine = Engine(RetrainSettings(**FEW, running_max=1))
     (request,) = (a.request for a in engine.handle(ready("1h", "1h", "a")) if isinstance(a, PublishRequest))
-    told(engine, said("started", request.request_id, "1h"))
-    told(engine, ready("1h", "1h", "b", column="dwell_s"), firing("1h", "b"))
-    actions = told(engine, firing("1h 10m", "c"), ready("2h", "1h", "b", effect=3.0))
+    handle_all(engine, said("started", request.request_id, "1h"))
+    handle_all(engine, ready("1h", "1h", "b", column="dwell_s"), firing("1h", "b"))
+    actions = handle_all(engine, firing("1h 10m", "c"), ready("2h", "1h", "b", effect=3.0))
     assert "joined_storm" not in reasons(actions)
     assert engine.state.models["b"].waiting.alert.column == "dwell_s"
     source = engine.handle(firing("2h", "source:weather"))
@@ -136,13 +138,13 @@ def test_a_storm_leaves_other_incidents_and_requests_alone():
 
 
 def test_a_promotion_is_not_judged_by_a_storm():
-    """That everything moves says nothing of one retrain."""
+    """A storm is no verdict on one retrain."""
     engine = Engine(RetrainSettings(**FEW))
     (request_id,) = (
         a.request.request_id for a in engine.handle(ready("1h", "1h", "a")) if isinstance(a, PublishRequest)
     )
-    told(engine, said("trained", request_id, "2h"), said("promote", request_id, "2h"))
-    told(engine, firing("3h", "b"), firing("3h", "c"), firing("3h", "d"), firing("3h", "a"))
+    handle_all(engine, said("trained", request_id, "2h"), said("promote", request_id, "2h"))
+    handle_all(engine, firing("3h", "b"), firing("3h", "c"), firing("3h", "d"), firing("3h", "a"))
     assert engine.state.models["a"].last_request.state == "watching"
 
 
@@ -158,7 +160,7 @@ def test_an_incident_that_a_storm_closed_is_reopened():
 
 
 def test_columns_that_alerted_longest_ago_make_room():
-    """No more columns are counted than the setting says."""
+    """At most `storm_columns_max` columns are counted."""
     engine = Engine(RetrainSettings(**FEW, storm_columns_max=2))
     for i in range(9):
         engine.handle(firing(f"{i}h", "a", column=f"column-{i}"))
@@ -166,7 +168,7 @@ def test_columns_that_alerted_longest_ago_make_room():
 
 
 def test_a_storm_of_sixteen_thousand_models():
-    """All alert at once, and are ready later: one incident is open, few records told of it, and nothing is asked for.
+    """All alert at once, and are ready later: one incident is open, in few records, and there is no request.
 
     Released, requests go by urgency within the budget. It takes less than a second, the best of three.
     """
@@ -177,16 +179,16 @@ def test_a_storm_of_sixteen_thousand_models():
     for _ in range(3):
         engine = Engine(RetrainSettings(requests_per_hour_max=50))
         started_s = time.process_time()
-        actions = told(engine, *fired)
+        actions = handle_all(engine, *fired)
         took_s.append(time.process_time() - started_s)
     assert min(took_s) < 1.0
-    actions += told(engine, *became_ready)
-    assert asked(actions) == []
+    actions += handle_all(engine, *became_ready)
+    assert requested(actions) == []
     assert still_open(actions) == ["fleet:headway_s"]
     of_the_storm = [a.incident for a in actions if isinstance(a, PublishIncident) and a.incident.model_count > 1]
     assert len(of_the_storm) < 10
     assert len(of_the_storm[-1].models) == 100
     released = deepcopy(engine).handle(said("approve", of_the_storm[0].incident_id, "3h"))
-    assert len(asked(released)) == 50
-    assert all(int(name[4:]) % 7 == 6 for name in asked(released))
+    assert len(requested(released)) == 50
+    assert all(int(name[4:]) % 7 == 6 for name in requested(released))
     assert isinstance(released[-1], PublishDecision)

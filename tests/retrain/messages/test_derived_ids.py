@@ -43,10 +43,10 @@ def test_people_can_read_the_model_in_it(name, slug):
 @example(["ab", "c"], ["a", "bc"])
 @example(["a\0b"], ["a", "b"])
 def test_different_parts_give_different_ids(these, those):
-    """Parts are told apart however their texts are cut."""
+    """Different parts give different ids, however their texts are cut."""
     assert (derived_id("retrain", *these) == derived_id("retrain", *those)) == (these == those)
 
 
 def test_ids_are_the_same_in_every_run():
-    """A change of the derivation would ask for every retrain again, so it must be noticed."""
+    """A change of the derivation would repeat every request under another id, so it must be noticed."""
     assert derived_id("retrain", "bus-099", "alert-1", name="bus-099") == "retrain-bus-099-335338c01d0818e8"

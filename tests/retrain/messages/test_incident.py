@@ -1,4 +1,4 @@
-"""What an incident says moved."""
+"""The shifts that an incident keeps."""
 
 import pytest
 from scipy.stats import norm
@@ -26,7 +26,7 @@ def test_other_units_are_taken_as_they_are(unit, effect, strength):
 
 
 def test_news_of_an_alert_replaces_what_it_said():
-    """The same alert may be told again with a smaller effect; another one of its column only with a larger."""
+    """The same alert may return with a smaller effect; another one of its column replaces it only with a larger."""
     first = firing("1h", effect=2.0)
     incident = Incident.opened(first, "7", moment("1h"), Outcome.WAITING_FOR_DATA)
 

@@ -1,7 +1,7 @@
-"""What holds requests back for the sake of the fleet, told as timelines: cooldown with back-off, and the budget."""
+"""Limits of requests for the sake of the fleet, as timelines: cooldown with back-off, and the budget."""
 
 import pytest
-from timeline_kit import asked, reasons
+from timeline_kit import reasons, requested
 
 from retrain.engine.engine import Engine
 from retrain.messages.action import NoAction, PublishDecision, PublishIncident, PublishRequest
@@ -45,7 +45,7 @@ def test_the_cooldown_grows_up_to_its_maximum(unhelpful, days):
 
 
 def test_a_drift_during_cooldown_waits_for_the_next():
-    """The cooldown is named, and an alert after it may ask."""
+    """The cooldown is named, and an alert after it may trigger a request."""
     engine = Engine(RetrainSettings(cooldown_s=DAY_S, expires_after_s=60))
     assert reasons(engine.handle(ready("1h", "1h"))) == "incident_opened request_made"
     assert reasons(engine.handle(ready("20h", "20h"))) == "expired absorbed cooling_down"
@@ -69,13 +69,13 @@ def test_the_budget_of_an_hour_is_spent_and_freed():
 
 @pytest.mark.parametrize("word", ["failed", "trained", "reject"])
 def test_the_budget_of_those_on_the_way_is_freed_by_a_word(word):
-    """One at once: the next is asked for when the trainer is done or somebody says no, and before it is answered."""
+    """One at once: the next request is made when the trainer has finished or a person rejects, before the answer."""
     engine = Engine(RetrainSettings(running_max=1))
     request_id = id_in(engine.handle(ready("1h", "1h", "a")))
     assert reasons(engine.handle(ready("2h", "2h", "b"))) == "incident_opened waiting_for_room"
     engine.handle(said("started", request_id, "3h"))
     actions = engine.handle(said(word, request_id, "3h"))
-    assert asked(actions) == ["b"]
+    assert requested(actions) == ["b"]
     assert isinstance(actions[-1], PublishDecision)
 
 
@@ -84,7 +84,7 @@ def test_a_silent_trainer_frees_the_budget():
     engine = Engine(RetrainSettings(running_max=1, expires_after_s=3600))
     engine.handle(ready("1h", "1h", "a"))
     engine.handle(ready("1h 30m", "1h 30m", "b"))
-    assert asked(engine.handle(firing("2h", "x"))) == ["b"]
+    assert requested(engine.handle(firing("2h", "x"))) == ["b"]
 
 
 def test_the_most_urgent_goes_first():
@@ -104,8 +104,8 @@ def test_the_most_urgent_goes_first():
     order = []
     while request_id:
         actions = engine.handle(said("failed", request_id, "3h"))
-        order += asked(actions)
-        request_id = id_in(actions) if asked(actions) else ""
+        order += requested(actions)
+        request_id = id_in(actions) if requested(actions) else ""
     assert order == ["wrong", "large", "busy", "a-usual", "b-usual", "small"]
 
 
@@ -129,11 +129,11 @@ def test_a_new_version_does_not_wait_for_its_predecessor():
     request_id = id_in(engine.handle(ready("1h", "1h", "a")))
     engine.handle(ready("2h", "2h", "b"))
     engine.handle(firing("3h", "b", version="8"))
-    assert asked(engine.handle(said("failed", request_id, "4h"))) == []
+    assert requested(engine.handle(said("failed", request_id, "4h"))) == []
 
 
 def test_settings_that_ask_more_end_the_wait_by_name():
-    """Rules are asked again when there is room; one that objects now is named, and nothing is published."""
+    """The rules decide again when there is room; one that objects now is named, and nothing is published."""
     engine = Engine(RetrainSettings(running_max=1))
     request_id = id_in(engine.handle(ready("1h", "1h", "a")))
     alert = ready("2h", "2h", "b", effect=0.5)

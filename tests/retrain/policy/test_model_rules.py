@@ -1,4 +1,4 @@
-"""For what a model is retrained, by settings: each rule, any and all of them, told as timelines."""
+"""Rules by model, from settings, as timelines: each rule, any and all of them."""
 
 import json
 
@@ -43,12 +43,12 @@ def verdict(actions) -> str:
     ],
 )
 def test_each_rule_is_met_by_its_own_columns(column, when, expected):
-    """What no rule of the model speaks of joins the incident, asks for nothing, and is named."""
+    """Drift that meets no rule of the model joins the incident, triggers no request, and is named."""
     assert verdict(engine_of(when=[when]).handle(ready("1h", "1h", column=column))) == expected
 
 
 def test_a_feature_counts_by_effect_and_importance():
-    """A shift of one standard deviation is a distance of 0.38; the first pattern that fits says how it is weighed."""
+    """A shift of one standard deviation is a distance of 0.38; the first matching pattern gives its factor."""
     rules = {"strength_min": 0.3, "importance": {"headway_s": 1.0, "*_c": 0.5, "*": 0.1}}
     expected = {"headway_s": "request_made", "temp_c": "feature_unimportant", "noise": "feature_unimportant"}
     for column, outcome in expected.items():
@@ -85,7 +85,7 @@ def test_what_does_not_count_completes_no_entry(changes):
 
 
 def test_a_rule_that_was_met_before_does_not_make_another_alert_ask():
-    """The alert at hand must meet a rule itself: an error that moved before is no reason to ask for a feature now."""
+    """The alert itself must meet a rule: an error that moved before is no reason for a feature now."""
     engine = engine_of(when=["error"])
     engine.handle(firing("1h", column="error"))
     assert verdict(engine.handle(ready("2h", "2h"))) == "no_rule_met"
@@ -107,7 +107,7 @@ def test_an_old_version_is_retrained_at_the_next_alert():
 
 
 def test_drift_of_a_source_is_judged_by_the_rules_of_each_of_its_models():
-    """A pattern that fits the source too says nothing of it; a fault of the source's column is none of the model's."""
+    """A pattern that matches the source too does not apply to it; a fault of its column is none of the model's."""
     rules = {"bus-1": ModelRules(when=["prediction and feature"]), "*": ModelRules(when=["error"])}
     settings = RetrainSettings(rules_by_model=rules, storm_models_min=None)
     engine = Engine(settings, None, {"weather": SourceSettings(["bus-*"])})
@@ -123,7 +123,7 @@ def test_drift_of_a_source_is_judged_by_the_rules_of_each_of_its_models():
 
 @pytest.mark.parametrize(("when", "withdrawn"), [("prediction and feature", True), ("prediction", False)])
 def test_a_request_is_withdrawn_when_what_stands_meets_no_rule_any_more(when, withdrawn):
-    """Of two columns that moved one turns out to be broken: the other alone would not have asked."""
+    """Of two columns that moved one proves to be broken: the other alone would not have triggered the request."""
     engine = engine_of(when=[when])
     engine.handle(firing("1h"))
     assert verdict(engine.handle(ready("2h", "2h", column="prediction"))) == "request_made"

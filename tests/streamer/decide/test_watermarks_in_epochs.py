@@ -17,7 +17,7 @@ from retrain.messages.silence import Matcher
 from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
-from retrain.state.storm import StormState
+from retrain.state.hold import Hold
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records
@@ -171,13 +171,13 @@ def test_in_any_order_nothing_that_is_due_is_left(settings, seed, n):
     assert reached[-1] == now
     state = engine.state
     lives = [model.last_request for model in state.models.values() if model.last_request]
-    assert all(life.answer_by > now for life in lives if life.is_waiting)
+    assert all(life.answer_by > now for life in lives if life.has_deadline)
     assert all(silence.until > now for silence in state.silences.values())
     quiet = timedelta(seconds=settings.incident_quiet_s)
     assert all(now - storm.incident.last_alert_at <= quiet for storm in state.storms.values())
-    assert all(storm.state is not StormState.HELD for storm in state.storms.values() if not storm.models)
+    assert all(storm.state is not Hold.HELD for storm in state.storms.values() if not storm.models)
     running = sum(life.state in RUNNING for life in lives)
     is_full = running >= (settings.running_max or n + 1)
     is_full |= len(state.made) >= (settings.requests_per_hour_max or n + 1)
     waiting = [model.waiting for model in state.models.values() if model.waiting]
-    assert is_full or not any(map(state.may_ask, waiting))
+    assert is_full or not any(map(state.may_request, waiting))
