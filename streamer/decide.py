@@ -29,7 +29,7 @@ from streamer.codecs.base import Reason
 from streamer.contracts.alert_reader import Unreadable, read_alert
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
-from streamer.contracts.dead_letters import dead_letter, deadly
+from streamer.contracts.dead_letters import dead_letter, poison_letter
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
 from streamer.errors import UsageError
@@ -97,8 +97,8 @@ class DecideFold:
 
     def bury(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
-        return deadly(records, i, self.topics.dead_letters(records.topic))
+        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
+        return poison_letter(records, i, self.topics.dead_letters(records.topic))
 
     def dump(self) -> Snapshot:
         """The whole state; it shows this fold's own memory until the next step."""

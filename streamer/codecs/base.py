@@ -31,7 +31,7 @@ class Reason(StrEnum):
     TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the record's own time by more than `skew_max_s`
     TOO_MANY_COLUMNS = "too_many_columns"  # one event with more values than `values_max`
     TOO_MANY_MODELS = "too_many_models"  # the unit's table of models or versions is full
-    DEADLY = "deadly"  # the process died of it, every time
+    POISON_RECORD = "poison_record"  # the process died of it, every time
 
 
 @dataclass(slots=True)

@@ -48,6 +48,6 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
     return Output(topic, key, value, headers + ours)
 
 
-def deadly(records: Records, i: int, topic: str) -> Output:
+def poison_letter(records: Records, i: int, topic: str) -> Output:
     """Record `i` as a dead letter, because processes have died of it."""
-    return dead_letter(records, i, Reason.DEADLY, "processes that folded this record died, even of it alone", topic)
+    return dead_letter(records, i, Reason.POISON_RECORD, "processes that folded this record died, even of it alone", topic)

@@ -23,7 +23,7 @@ from detectors.series.offsets import Offsets
 from detectors.series.table import NO_ROW, WATCHED, SeriesTable, ValueKind
 from retrain.messages.alert import Alert, AlertKind
 from streamer.codecs.base import Reason
-from streamer.contracts.dead_letters import deadly
+from streamer.contracts.dead_letters import poison_letter
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Alarm, Alarmed, Watches
 from streamer.detect.alert_book import AlertBook
@@ -116,8 +116,8 @@ class DetectFold:
 
     def bury(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
-        return deadly(records, i, self.settings.outputs.dead_letters(records.topic))
+        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
+        return poison_letter(records, i, self.settings.outputs.dead_letters(records.topic))
 
     def dump(self) -> Snapshot:
         """The whole state; it shows this fold's own memory until the next step."""
