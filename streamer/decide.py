@@ -79,10 +79,10 @@ class DecideFold:
 
     def _in_order(self, stretch: Sequence[Records]) -> Iterator[Told]:
         """What is read, each with its record. A mark goes ahead of what is of a later time, or to the end."""
-        clocks = [records for records in stretch if records.topic == self.topics.clock]
+        clocks = [records for records in stretch if records.topic == self.topics.watermarks]
         read = [(r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))]
         marks = deque(sorted(read, key=_time_of))
-        others = [records for records in stretch if records.topic != self.topics.clock]
+        others = [records for records in stretch if records.topic != self.topics.watermarks]
         for records, i in in_order(sorted(others, key=lambda records: records.topic == self.topics.control)):
             record = self._read(records, i)
             while marks and not isinstance(record, Unreadable) and _time_of(marks[0]) < _reached_by(record):

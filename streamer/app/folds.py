@@ -34,7 +34,7 @@ def units(config: Config) -> Units:
 
 def read_by_decide(config: Config) -> tuple[str, ...]:
     """The topics of the decide fold."""
-    return config.outputs.alerts, config.outputs.control, config.outputs.clock
+    return config.outputs.alerts, config.outputs.control, config.outputs.watermarks
 
 
 class ConfiguredFolds:

@@ -40,12 +40,12 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[Needed]:
         yield Needed(name, "events")
     yield Needed(outputs.alerts, "alerts", 1, FOREVER)
     yield Needed(outputs.control, "control", 1, FOREVER)
-    yield Needed(outputs.clock, "clock", 1, FOREVER)
+    yield Needed(outputs.watermarks, "watermarks", 1, FOREVER)
     yield Needed(outputs.epochs, "epochs", 1, FOREVER)
     yield Needed(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
     yield Needed(outputs.requests, "requests", partitions, FOREVER)
     yield Needed(outputs.decisions, "decisions", partitions, FOREVER)
-    for name in (*config.topics, outputs.alerts, outputs.control, outputs.clock):
+    for name in (*config.topics, outputs.alerts, outputs.control, outputs.watermarks):
         yield Needed(outputs.dead_letters(name), "dead letters", partitions)
 
 
@@ -93,7 +93,7 @@ def _missing(missing: Sequence[Needed], others: Sequence[str]) -> str:
 
 
 def _too_many(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
-    ordered = {"alerts": "alerts", "control": "control records", "clock": "marks of time"}
+    ordered = {"alerts": "alerts", "control": "control records", "watermarks": "watermarks"}
     for topic in needed:
         count = found[topic.name].partitions
         if topic.use in ordered and count != 1:

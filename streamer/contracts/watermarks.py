@@ -44,7 +44,7 @@ def marks(unit: str, event_time_ms: I64, before_ms: int) -> Iterator[tuple[int, 
 def marked(batch: EventBatch, place: I64, before_ms: int, topics: OutputTopics) -> Iterator[tuple[int, Output]]:
     """The marks of a chunk whose events stand at these places; `before_ms` is the newest event time before it."""
     for event, mark in marks(f"{DETECT}{batch.partition}", batch.event_time_ms, before_ms):
-        yield int(place[event]), Output(topics.clock, None, mark)
+        yield int(place[event]), Output(topics.watermarks, None, mark)
 
 
 def read_mark(value: bytes | None, timestamp_ms: int, skew_max_s: float) -> Watermark | Unreadable:

@@ -100,7 +100,7 @@ def test_a_mark_that_is_too_far_ahead_moves_no_time():
     step(fold, BEGUN)
     value = b'{"unit":"detect-0","at":"2099-01-01T00:00:00Z"}'
     (letter,) = fold.step([Records.build(TOPICS.clock, 0, [(0, recorded_ms, None, value, ())])])
-    assert letter.topic == "driftline.clock-dlt"
+    assert letter.topic == "driftline.watermarks-dlt"
     assert step(fold, mark("8d")) == [("expired", "2026-01-09T00:00:00Z")]
 
 
@@ -112,7 +112,7 @@ def test_an_event_of_2099_makes_no_mark():
     events = [b'{"model_id":"bus-1","event_time":"%s","prediction":1}' % time.encode() for time in times]
     rows = [(i, 1_767_225_600_000, None, event, ()) for i, event in enumerate(events)]
     outputs = fold.step([Records.build("bus", 0, rows)])
-    assert [output.topic for output in outputs] == ["driftline.clock", "bus-dlt", "driftline.clock"]
+    assert [output.topic for output in outputs] == ["driftline.watermarks", "bus-dlt", "driftline.watermarks"]
     marked = [msgspec.json.decode(output.value, type=Watermark) for output in outputs if output.topic == TOPICS.clock]
     assert marked == [mark("0s"), mark("5m")]
 
@@ -134,5 +134,5 @@ def test_what_is_no_mark_is_a_dead_letter(value, reason):
     """The topic is open to others: what can't be read is kept, and moves no time."""
     fold = DecideFold(RetrainSettings())
     (letter,) = fold.step([Records.build(TOPICS.clock, 0, [(0, 5, None, value, ())])])
-    assert (letter.topic, letter.value) == ("driftline.clock-dlt", value)
+    assert (letter.topic, letter.value) == ("driftline.watermarks-dlt", value)
     assert fold.tally["dead_letters", TOPICS.clock, reason.value] == 1
