@@ -38,7 +38,7 @@ class OwnDrift:
         decision = decide(RetrainCase.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             self.waiting.put(model, alert)
-            decision = Outcome.WAITING_FOR_ROOM
+            decision = Outcome.BUDGET_EXHAUSTED
         columns_max = self.settings.columns_max
         model.incident = incident_with(model, alert, decision, is_new=is_new, columns_max=columns_max)
         others, own = self.waiting.release(alert)

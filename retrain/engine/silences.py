@@ -43,7 +43,7 @@ class Silences:
         if control.kind is ControlKind.SILENCE:
             return self._begin(control, known), []
         if known is None or known.is_over:
-            return [_answer(control, Outcome.ALREADY_SO if known else Outcome.UNKNOWN_SILENCE, known)], []
+            return [_answer(control, Outcome.NO_CHANGE if known else Outcome.UNKNOWN_SILENCE, known)], []
         self._state.silences[known.silence_id] = over = replace(known, is_over=True)
         actions, again = self._free()
         return [*actions, _answer(control, Outcome.SILENCE_ENDED, over)], again
@@ -71,14 +71,14 @@ class Silences:
         self._state.silences[silence.silence_id] = silence
         actions = keep(self._state.silenced, alert, is_new)
         if silence.alerts & (silence.alerts - 1) == 0:  # at doublings, so that a storm is a few records
-            actions.append(_by_itself(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
+            actions.append(_by_itself(silence, Outcome.SILENCE_UPDATED, alert.event_time, alert.model_id))
         return [*actions, NoAction(alert.alert_id, Outcome.SILENCED)]
 
     def _begin(self, control: Control, known: Silence | None) -> list[Action]:
         silences, now = self._state.silences, self._state.now
         matcher, until = control.matcher, control.until
         if known:
-            return [_answer(control, Outcome.ALREADY_SO, known)]
+            return [_answer(control, Outcome.NO_CHANGE, known)]
         if matcher is None or until is None:  # whoever reads the records lets none of these through
             return [_answer(control, Outcome.UNKNOWN_SILENCE)]
         if now is not None and until <= now:

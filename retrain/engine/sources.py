@@ -85,7 +85,7 @@ class Sources:
     def _told(self, source_id: str, source: ModelState, shared: SourceState, control: Control) -> list[Action]:
         target = {ControlKind.APPROVE: Standing.RELEASED, ControlKind.REJECT: Standing.DISMISSED}.get(control.kind)
         if target is None or shared.standing is not Standing.HELD:
-            why = Outcome.ALREADY_SO if shared.standing is target else Outcome.TOO_LATE
+            why = Outcome.NO_CHANGE if shared.standing is target else Outcome.TOO_LATE
             return [_answer(source_id, shared, control, why)]
         shared.standing, held, shared.held = target, shared.held, None
         reason = Outcome.SOURCE_RELEASED if target is Standing.RELEASED else Outcome.SOURCE_DISMISSED
@@ -104,7 +104,7 @@ class Sources:
             return Outcome.HELD_FOR_SOURCE, []
         if shared.standing is Standing.DISMISSED:
             return Outcome.SOURCE_DISMISSED, []
-        return Outcome.WAITING_FOR_ROOM, self._ask(shared, alert)
+        return Outcome.BUDGET_EXHAUSTED, self._ask(shared, alert)
 
     def _ask(self, shared: SourceState, alert: Alert) -> list[Action]:
         """Let each of the models wait with the alert, under its own name, that was not promoted since it fired."""
@@ -125,7 +125,7 @@ def _verdict(
     """What came of an alert whose models were to be asked for; and the actions but for each model's own verdict."""
     of_models = [a.reason for a in actions if isinstance(a, NoAction) and a.alert_id == alert.alert_id]
     actions = [a for a in actions if not (isinstance(a, NoAction) and a.alert_id == alert.alert_id)]
-    if decision is Outcome.WAITING_FOR_ROOM:
+    if decision is Outcome.BUDGET_EXHAUSTED:
         if any(isinstance(a, PublishRequest) and a.request.model_id in shared.models for a in actions):
             decision = Outcome.REQUEST_MADE
         elif of_models:

@@ -65,7 +65,7 @@ class Storms:
             columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda moves: moves[0].strength),
         )
         if storm.state is StormState.HELD and len(storm.models) >= 2 * storm.incident.model_count:
-            return [publish_storm(storm, Outcome.STORM_GREW)]
+            return [publish_storm(storm, Outcome.STORM_UPDATED)]
         return []
 
     def told(self, control: Control) -> tuple[list[Action], list[str]] | None:
@@ -78,7 +78,7 @@ class Storms:
     def _told(self, column: str, storm: Storm, control: Control) -> tuple[list[Action], list[str]]:
         target = {ControlKind.APPROVE: StormState.RELEASED, ControlKind.REJECT: StormState.DISMISSED}.get(control.kind)
         if target is None or storm.state is not StormState.HELD:
-            refused = Outcome.ALREADY_SO if storm.state is target else Outcome.TOO_LATE
+            refused = Outcome.NO_CHANGE if storm.state is target else Outcome.TOO_LATE
             return [_answer(storm, control, refused)], []
         storm.state = target
         freed = list[str]()

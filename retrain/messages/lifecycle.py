@@ -64,7 +64,7 @@ MOVES: Mapping[ControlKind, tuple[frozenset[RequestState], RequestState, Outcome
 REFUSALS = frozenset(
     {
         Outcome.UNKNOWN_REQUEST,
-        Outcome.ALREADY_SO,
+        Outcome.NO_CHANGE,
         Outcome.NOT_APPROVED,
         Outcome.NOT_TRAINED,
         Outcome.TOO_LATE,
@@ -150,7 +150,7 @@ def refusal(life: RequestRecord, control: Control, distinct_actors: bool) -> Out
         knows_it = control.actor in {life.approved_by, life.reported_by}
         return Outcome.SAME_ACTOR if is_reviewed and knows_it and distinct_actors else None
     if life.state is target or (control.kind is ControlKind.TRAINED and life.state is RequestState.AWAITING_REVIEW):
-        return Outcome.ALREADY_SO
+        return Outcome.NO_CHANGE
     if life.state is RequestState.REQUESTED:
         return Outcome.NOT_APPROVED
     if control.kind is ControlKind.PROMOTE and life.state in OPEN:

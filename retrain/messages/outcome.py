@@ -22,7 +22,7 @@ class Outcome(StrEnum):
     NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
     JOINED_STORM = "joined_storm"  # closed: its column moves in many models, and their storm is one incident
     STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
-    STORM_GREW = "storm_grew"  # it has twice as many models as when it was last published
+    STORM_UPDATED = "storm_updated"  # it has twice as many models as when it was last published
     STORM_RELEASED = "storm_released"  # closed: a person wants what waits to be asked for
     STORM_DISMISSED = "storm_dismissed"  # closed: a person wants nothing of it
     SOURCE_RELEASED = "source_released"  # a person wants a retrain of the models that use the source
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
     HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
     HELD_FOR_SOURCE = "held_for_source"  # a source of many models has moved; a person decides
-    WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when there is room
+    BUDGET_EXHAUSTED = "budget_exhausted"  # the fleet's budget is spent; the request is made when there is room
     SILENCED = "silenced"  # a person's silence fits the alert; it is judged when no silence fits it any more
     SILENCED_DROPPED = "silenced_dropped"  # more alerts are silenced than are kept, and this one was longest ago
 
@@ -75,7 +75,7 @@ class Outcome(StrEnum):
 
     # The control record changed nothing.
     UNKNOWN_REQUEST = "unknown_request"  # none of this id, or its model has a later one
-    ALREADY_SO = "already_so"  # it was said before, or need not be said
+    NO_CHANGE = "no_change"  # it was said before, or need not be said
     NOT_APPROVED = "not_approved"  # somebody has to approve first
     NOT_TRAINED = "not_trained"  # there is nothing to promote yet
     TOO_LATE = "too_late"  # the request has gone beyond that
@@ -83,7 +83,7 @@ class Outcome(StrEnum):
 
     # What became of a silence.
     SILENCE_BEGAN = "silence_began"
-    SILENCE_GREW = "silence_grew"  # it has silenced twice as many alerts as when this was last told
+    SILENCE_UPDATED = "silence_updated"  # it has silenced twice as many alerts as when this was last told
     SILENCE_ENDED = "silence_ended"  # by a person's word
     SILENCE_EXPIRED = "silence_expired"  # its time has come
     UNKNOWN_SILENCE = "unknown_silence"
@@ -108,7 +108,7 @@ DESCRIPTIONS: Mapping[Outcome, str] = MappingProxyType(
         Outcome.HELD_BY_STORM: "the column moves in many models, and a person decides",
         Outcome.HELD_FOR_SOURCE: "many models use the source, and a person decides",
         Outcome.SOURCE_DISMISSED: "a person wants no retrain because of this drift of the source",
-        Outcome.WAITING_FOR_ROOM: "the budget of the fleet is spent",
+        Outcome.BUDGET_EXHAUSTED: "the budget of the fleet is spent",
         Outcome.SILENCED: "a silence fits it",
         Outcome.OLDER_VERSION: "a newer version of the model serves",
         Outcome.BEFORE_PROMOTION: "it fired before the promotion, so it is of the version before",

@@ -50,4 +50,6 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
 
 def poison_letter(records: Records, i: int, topic: str) -> Output:
     """Record `i` as a dead letter, because processes have died of it."""
-    return dead_letter(records, i, Reason.POISON_RECORD, "processes that folded this record died, even of it alone", topic)
+    return dead_letter(
+        records, i, Reason.POISON_RECORD, "processes that folded this record died, even of it alone", topic
+    )

@@ -13,7 +13,7 @@ class OutputTopics:
     incidents: str = "driftline.incidents"  # compacted by incident_id
     requests: str = "driftline.retrain-requests"  # for training pipelines, keyed by model
     control: str = "driftline.control"  # what people and trainers say, by our commands or theirs; one partition
-    watermarks: str = "driftline.watermarks"  # detect writes how far event time has come, decide reads it; one partition
+    watermarks: str = "driftline.watermarks"  # event time of each detect unit, read by decide; one partition
     decisions: str = "driftline.decisions"  # what became of requests, keyed by request_id
     epochs: str = "driftline.epochs"  # what has been folded; one partition, never deleted: recovery reads it all
     dead_letter_suffix: str = "-dlt"  # behind the name of a topic: where its unreadable records go

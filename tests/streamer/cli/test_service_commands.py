@@ -118,7 +118,10 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ran.stderr.startswith(
         "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (mend the names under "
     )
-    assert "the output topics driftline.control, driftline.watermarks, driftline.epochs, driftline.incidents, " in ran.stderr
+    assert (
+        "the output topics driftline.control, driftline.watermarks, driftline.epochs, driftline.incidents, "
+        in ran.stderr
+    )
     assert "(`driftline topics --config FILE --create` makes what is missing)\n" in ran.stderr
     assert known.made == {}
 
