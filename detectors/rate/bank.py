@@ -46,7 +46,7 @@ SIZE_MAX = 1 << 20
 class RateSettings:
     """Settings of the counting test. ValueError when one is out of range.
 
-    usual_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
+    baseline_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
     tolerance: how much more often than usual ones may come without an alarm, 0.0001 to 0.5. Nulls that go from none to
         1 in 10 are seen after about 225 values, to all after 6; from none to 2 in 100, which is within what the
         default tolerates, never.
@@ -54,13 +54,13 @@ class RateSettings:
         a thousand million.
     """
 
-    usual_size: int = 1000
+    baseline_size: int = 1000
     tolerance: float = 0.01
     arl0: float = 1e9
 
     def __post_init__(self) -> None:
-        if not 10 <= self.usual_size <= SIZE_MAX:
-            raise ValueError(f"rate: usual_size must lie between 10 and {SIZE_MAX}, got {self.usual_size}")
+        if not 10 <= self.baseline_size <= SIZE_MAX:
+            raise ValueError(f"rate: baseline_size must lie between 10 and {SIZE_MAX}, got {self.baseline_size}")
         if not 0.0001 <= self.tolerance <= 0.5:
             raise ValueError(f"rate: tolerance must lie between 0.0001 and 0.5, got {self.tolerance}")
         if not 1e5 <= self.arl0 <= 1e15:
@@ -71,7 +71,7 @@ class RateBank(RowBank):
     """Whether ones come more often than they did in each series of zeros and ones.
 
     A series is given what is usual by `set_reference`, a sample, or `set_usual`, a count; else its first
-    `usual_size` values tell it. Ones that come in runs count as what they are, a run: each one weighs as much as
+    `baseline_size` values tell it. Ones that come in runs count as what they are, a run: each one weighs as much as
     runs are rarer among the first values than chance would have them. After an alarm a series learns what is usual
     anew, so that a change is one alarm. A rate that falls is none.
 
@@ -108,7 +108,7 @@ class RateBank(RowBank):
             "evidence": (np.float64, (3, STEPS)),
         }
         super().__init__(layout, rows)
-        self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0)
+        self._rules = RateRules(settings.baseline_size, settings.tolerance, settings.arl0)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -144,7 +144,7 @@ class RateBank(RowBank):
 
     def set_usual_rate(self, row: int, number: int, size: int, ones: int) -> None:
         """Hold so many ones among `size` values for the usual rate, and learn from value `number` on in which runs
-        ones come: for samples that don't tell their order. The series begins anew, and is judged after `usual_size`.
+        ones come: for samples that don't tell their order. The series begins anew, and is judged after `baseline_size`.
         """
         state = RateState(**self._store.arrays)
         restart(state, row, number)
