@@ -17,25 +17,25 @@ class ControlKind(StrEnum):
 
     APPROVE = "approve"  # the trainer may start
     REJECT = "reject"  # no training, or no promotion of what was trained
-    STARTED = "started"  # by the trainer: it is at work
+    STARTED = "started"  # by the trainer: the training has started
     TRAINED = "trained"  # by the trainer: there is a challenger
-    FAILED = "failed"  # by the trainer: there will be none
+    FAILED = "failed"  # by the trainer: there will be no challenger
     PROMOTE = "promote"  # the challenger serves from now on
-    SILENCE = "silence"  # what fits `matcher` is passed over in silence until `until`
-    UNSILENCE = "unsilence"  # that silence ends now
+    SILENCE = "silence"  # suppress alerts that match `matcher`, until `until`
+    UNSILENCE = "unsilence"  # end that silence now
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
     """One thing that somebody says about one request or silence. Said twice, it counts once."""
 
-    kind: ControlKind
-    request_id: str  # or the id of a silence, which `silence` gives and `unsilence` names
-    at: datetime  # UTC: when it was said, on the clock of the events
-    actor: str  # who says it; never ""
-    comment: str = ""
-    model_version: str = ""  # of `trained` and `promote`: the challenger's; "" when versions have no names
-    champion: dict[str, float] = field(default_factory=dict)  # of `trained`: metrics on a hold-out, by name
-    challenger: dict[str, float] = field(default_factory=dict)  # the same metrics on the same hold-out
-    matcher: Matcher | None = None  # of `silence`: which alerts
-    until: datetime | None = None  # of `silence`: it ends by itself at this event time; UTC, after `at`
+    kind: ControlKind  # the command: `started`, `trained` and `failed` come from the trainer, the others from people
+    request_id: str  # the request that it is about; for `silence` and `unsilence`, the id of the silence
+    at: datetime  # event time of the command; UTC, at most an hour after the record's own time
+    actor: str  # the author of the command; never ""
+    comment: str = ""  # the reason, for people
+    model_version: str = ""  # of `trained` and `promote`: version of the challenger; "" when versions have no names
+    champion: dict[str, float] = field(default_factory=dict)  # of `trained`: hold-out metrics of the champion, by name
+    challenger: dict[str, float] = field(default_factory=dict)  # of `trained`: the same metrics of the challenger
+    matcher: Matcher | None = None  # of `silence`, required there: which alerts it suppresses
+    until: datetime | None = None  # of `silence`, required there: event time of its end; UTC, at most 366 days on

@@ -21,18 +21,18 @@ class Decision:
     The newest record of a request says how it stands now.
     """
 
-    request_id: str  # or the id of the silence
-    model_id: str  # "" when the request is not known; of a silence: whose alert it has just silenced
-    state: RequestState | None  # after the decision; null when the request is not known, and for a silence
-    reason: Outcome
-    at: datetime  # UTC, event time of what led to it
-    answer_by: datetime | None  # UTC: the state ends by itself at this event time; null when it does not
-    actor: str  # who said so; "" when it came of time or of an alert
-    comment: str  # the actor's
-    model_version: str  # of the challenger; "" while there is none
-    champion: dict[str, float]  # metrics that the control record told
-    challenger: dict[str, float]
-    silence: Silence | None = None  # as it stands after the decision; null when it is about a request
+    request_id: str  # the request or silence; the key of the record, whose newest value is the current state
+    model_id: str  # its model; "" when the request is unknown; of a silence, the model whose alert was just suppressed
+    state: RequestState | None  # state of the request after the decision; null when it is unknown, and for silences
+    reason: Outcome  # the decision, or why a command was refused
+    at: datetime  # event time of its cause; UTC
+    answer_by: datetime | None  # event time at which the state ends without a command; null when it does not
+    actor: str  # the author of the command; "" when time or an alert was the cause
+    comment: str  # the comment of the command
+    model_version: str  # version of the challenger; "" while there is none
+    champion: dict[str, float]  # metrics of the champion, from the command
+    challenger: dict[str, float]  # metrics of the challenger, from the command
+    silence: Silence | None = None  # the silence after the decision; null when it is about a request
 
     @classmethod
     def by_itself(cls, model_id: str, life: RequestRecord, reason: Outcome) -> Decision:

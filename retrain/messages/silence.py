@@ -13,9 +13,9 @@ from retrain.messages.alert import Alert, AlertKind
 class Matcher:
     """Which alerts are meant: those that fit all of it. Patterns are as in `bus-*`, in upper and lower case."""
 
-    model: str = "*"  # of model names; `source:*` for feature sources
-    column: str = "*"
-    kind: AlertKind | None = None  # None: all kinds
+    model: str = "*"  # pattern of model names, such as `bus-*`; `source:*` for feature sources
+    column: str = "*"  # pattern of column names
+    kind: AlertKind | None = None  # kind of the alerts; null for all
 
     def fits(self, alert: Alert, source: str = "") -> bool:
         """Whether this alert is meant, by its model's name or by that of the source it came from."""
@@ -30,14 +30,14 @@ class Matcher:
 class Silence:
     """One silence as it stands. It begins in the log's order, and ends by the fleet's event time or by a word."""
 
-    silence_id: str
-    matcher: Matcher
-    since: datetime  # UTC: when it was said
-    until: datetime  # UTC, exclusive: it ends by itself at this event time
-    actor: str
-    comment: str
-    alerts: int = 0  # that it has silenced so far
-    is_over: bool = False  # ended by a word; known until `until`, so that a repeat does not bring it back
+    silence_id: str  # the id from its command
+    matcher: Matcher  # which alerts it suppresses
+    since: datetime  # event time of the command; UTC
+    until: datetime  # event time of its end, exclusive; UTC
+    actor: str  # the author of the command
+    comment: str  # the reason, for people
+    alerts: int = 0  # alerts suppressed so far
+    is_over: bool = False  # whether a command has ended it; kept until `until`, so that a repeat does not revive it
 
 
 @dataclass(frozen=True, slots=True)

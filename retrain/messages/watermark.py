@@ -1,4 +1,4 @@
-"""How far event time has come: the records of the topic `driftline.watermarks`, which move time where nothing alerts."""
+"""Watermarks: the records of the topic `driftline.watermarks`, which advance event time where nothing alerts."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from streamer.config.environment import variable_of
 from streamer.config.problems import SettingPath
 from streamer.config.schema import ANY_NAME, Setting, branches, config_schema, schema_at, settings
+from streamer.contracts.field_docs import sentence
 
 SCHEMA_FILE: Final = "schemas/config.v1.json"
 
@@ -52,12 +53,12 @@ def schema_text() -> str:
 
 def _section(name: str, members: list[Setting]) -> Iterator[str]:
     yield f"## {name}\n"
-    yield f"{_sentence(_text((name,)))}\n"
+    yield f"{sentence(_text((name,)))}\n"
     members = sorted(members, key=lambda s: s.path[:-1])
     for path, group in groupby(members, key=lambda s: s.path[:-1]):
         if len(path) > 1:
             yield f"### {_title(path)}\n"
-            yield f"{_sentence(_text(path))}\n"
+            yield f"{sentence(_text(path))}\n"
         yield "| setting | type | default | what it is |"
         yield "|---|---|---|---|"
         for setting in group:
@@ -74,11 +75,6 @@ def _title(path: SettingPath) -> str:
 def _text(path: SettingPath) -> str:
     texts = (branch.get("description", "") for branch in reversed([*branches(schema_at(path) or {})]))
     return next((text for text in texts if text), "")
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if not text or text.endswith(".") else f"{text}."
 
 
 def _type(schema: Mapping[str, Any]) -> str:

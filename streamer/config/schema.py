@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from streamer.config.field_docs import class_text, field_texts
 from streamer.config.models import Config
 from streamer.config.problems import SettingPath
+from streamer.contracts.field_docs import class_text, field_texts
 
 ANY_NAME: Final = "*"  # stands for a key the user chooses, such as a topic
 SCHEMA_ID: Final = "urn:driftline:schema:config.v1"
