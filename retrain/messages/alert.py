@@ -1,4 +1,4 @@
-"""What the decide fold is told: one column of one model has drifted.
+"""Alerts: one column of one model changed.
 
 These are the records of the topic `driftline.alerts`, as dataclasses; `docs/schemas/alert.v1.json` is generated from
 them.
@@ -12,41 +12,41 @@ from enum import StrEnum
 
 
 class AlertState(StrEnum):
-    """How far an alert has come: `firing`, then perhaps `ready`, then perhaps `resolved`, each once, under one id."""
+    """The states of an alert: `firing`, then perhaps `ready`, then perhaps `resolved`, each once, under one id."""
 
     FIRING = "firing"
-    READY = "ready"  # enough events of the new regime to retrain on have arrived; `ready_at` is set
+    READY = "ready"  # enough events of the new regime have arrived to retrain on; `ready_at` is set
     RESOLVED = "resolved"  # it has ended; `resolved_at` and `resolution` are set
 
 
 class Resolution(StrEnum):
-    """Why an alert is over."""
+    """Why an alert ended."""
 
-    BACK_TO_NORMAL = "back_to_normal"  # the values are back at the baseline
-    SUPERSEDED = "superseded"  # the series has drifted further, which is an alert of its own
-    SETTLED = "settled"  # the new regime has lasted so long that it is the baseline: a return would be a new drift
+    BACK_TO_NORMAL = "back_to_normal"  # the values are again as they were before it
+    SUPERSEDED = "superseded"  # the series drifted to another regime, which has an alert of its own
+    SETTLED = "settled"  # the new regime lasted so long that it is the baseline; a return would be a new drift
 
 
 class AlertKind(StrEnum):
-    """What an alert tells of. Only drift becomes `ready`: what is wrong with the data is nothing to retrain on."""
+    """What changed. Only drift becomes `ready`: faulty data are nothing to retrain on."""
 
-    DRIFT = "drift"  # the distribution of the values has changed
+    DRIFT = "drift"  # the distribution of the values changed
     MISSING = "missing"  # more values are null, NaN or infinite
-    TYPE_FAULT = "type_fault"  # more values are of the wrong type: text where numbers were, the reverse, or neither
+    TYPE_FAULT = "type_fault"  # more values are text where numbers were, or the reverse, or neither
     OUT_OF_RANGE = "out_of_range"  # more values lie outside the range of the training reference
     ABSENT = "absent"  # events no longer carry the column
-    SEGMENT_GAP = "segment_gap"  # the segment departs further from the model's other segments
-    LABEL_LAG = "label_lag"  # the delay of labels has changed
-    SILENT = "silent"  # events or labels of the model have stopped, while others arrive
-    EVENT_RATE = "event_rate"  # events or labels arrive more or less often
+    SEGMENT_GAP = "segment_gap"  # a segment departs from the model's other segments by more than before
+    LABEL_LAG = "label_lag"  # labels take another time to arrive than before
+    SILENT = "silent"  # events or labels of the model stopped, while those of others continue
+    EVENT_RATE = "event_rate"  # events arrive more or less often than before
     LABEL_RATE = "label_rate"  # fewer predictions get their label before the time-out
-    UNSEEN = "unseen"  # more values are categories that the training reference lacks
-    LIMIT = "limit"  # a table of `limits` is full and rejected a name of the model
+    UNSEEN = "unseen"  # more values are categories that the training reference does not hold
+    LIMIT = "limit"  # a table of `limits` is full, and the model has a name that it rejects
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A point in an event topic: the record, and when it happened."""
+    """A point in an event topic: a record and its event time."""
 
     topic: str  # topic of the record
     partition: int  # partition of the record
@@ -106,7 +106,7 @@ class Alert:
 
     @property
     def event_time(self) -> datetime:
-        """When it took place: where it was over, else where it became ready, else where it fired."""
+        """The event time of its state: where it ended, else where it became ready, else where it fired."""
         return (self.resolved_at or self.ready_at or self.at).event_time
 
     @property

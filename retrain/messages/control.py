@@ -1,6 +1,7 @@
-"""What people and trainers say about a request or a silence: the records of the topic `driftline.control`.
+"""Commands of people and trainers about a request or a silence: the records of the topic `driftline.control`.
 
-`docs/schemas/control.v1.json` is generated from them. Whoever may write to the topic is believed, so guard it.
+`docs/schemas/control.v1.json` is generated from them. Commands are idempotent. The engine trusts every writer of the
+topic, so restrict who may write to it.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from retrain.messages.silence import Matcher
 
 
 class ControlKind(StrEnum):
-    """What is said."""
+    """What a control record commands or reports."""
 
     APPROVE = "approve"  # the trainer may start
     REJECT = "reject"  # no training, or no promotion of what was trained
-    STARTED = "started"  # by the trainer: the training has started
+    STARTED = "started"  # by the trainer: training has begun
     TRAINED = "trained"  # by the trainer: there is a challenger
-    FAILED = "failed"  # by the trainer: there will be no challenger
+    FAILED = "failed"  # by the trainer: there will be none
     PROMOTE = "promote"  # the challenger serves from now on
-    SILENCE = "silence"  # suppress alerts that match `matcher`, until `until`
+    SILENCE = "silence"  # suppress alerts that fit `matcher` until `until`
     UNSILENCE = "unsilence"  # end that silence now
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One thing that somebody says about one request or silence. Said twice, it counts once."""
+    """One command about one request or silence. A repeated record changes nothing."""
 
     kind: ControlKind  # the command: `started`, `trained` and `failed` come from the trainer, the others from people
     request_id: str  # the request that it is about; for `silence` and `unsilence`, the id of the silence

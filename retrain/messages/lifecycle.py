@@ -29,18 +29,18 @@ class RequestState(StrEnum):
     Where `reject` crosses with another word, the request ends as `rejected` whichever came first, up to the promotion.
     """
 
-    REQUESTED = "requested"  # waits for the approval of a person
+    REQUESTED = "requested"  # waits for a person
     APPROVED = "approved"  # waits for the trainer
     TRAINING = "training"
     TRAINED = "trained"  # may be promoted by anyone
-    AWAITING_REVIEW = "awaiting_review"  # may be promoted by a person who has reviewed it
-    WATCHING = "watching"  # promoted; further drift shows whether that helped
+    AWAITING_REVIEW = "awaiting_review"  # may be promoted by a person who has looked at it
+    WATCHING = "watching"  # promoted; it shows whether that helped
     HELPED = "helped"
     DID_NOT_HELP = "did_not_help"
     REJECTED = "rejected"
     FAILED = "failed"
     EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"  # its reason no longer holds
+    WITHDRAWN = "withdrawn"  # what it was made of has turned out to be no reason
 
 
 _S, _K = RequestState, ControlKind

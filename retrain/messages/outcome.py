@@ -1,7 +1,6 @@
-"""Why something happened, or did not: every decision of the engine by name.
+"""Outcomes: the names of all decisions of the engine, including the decision to do nothing.
 
-The names appear in incidents, as metric labels and in logs, so that an operator can ask "why was no request sent?" and
-read the answer. "Do nothing" is a decision like any other and has its name too.
+The names appear in incidents, as metric labels and in logs. They answer the question "why was no request sent?".
 """
 
 from __future__ import annotations
@@ -12,80 +11,80 @@ from types import MappingProxyType
 
 
 class Outcome(StrEnum):
-    """A decision. The values are part of the interface: add, never rename."""
+    """The named result of a decision. The values are part of the interface: add, never rename."""
 
-    # What became of the model's incident.
+    # Changes of the model's incident.
     INCIDENT_OPENED = "incident_opened"
     ABSORBED = "absorbed"  # the alert joined the open incident
     QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
-    BACK_TO_NORMAL = "back_to_normal"  # closed: all its series are back at their baselines; or the alert ended so
-    NEW_VERSION = "new_version"  # closed: a newer version of the model has alerted
-    JOINED_STORM = "joined_storm"  # closed: its column drifts in many models, and their storm is one incident
-    STORM_OPENED = "storm_opened"  # the incident of the fleet, as are the next three
+    BACK_TO_NORMAL = "back_to_normal"  # closed: all that moved recovered; or the alert ended so
+    NEW_VERSION = "new_version"  # closed: a newer version of the model raised an alert
+    JOINED_STORM = "joined_storm"  # closed: its column moves in many models, whose storm is one incident
+    STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
     STORM_UPDATED = "storm_updated"  # it has twice as many models as when it was last published
-    STORM_RELEASED = "storm_released"  # closed: a person approved the requests that wait
-    STORM_DISMISSED = "storm_dismissed"  # closed: a person rejected its requests
+    STORM_RELEASED = "storm_released"  # closed: a person approved the retrains that wait
+    STORM_DISMISSED = "storm_dismissed"  # closed: a person rejected them
     SOURCE_RELEASED = "source_released"  # a person approved a retrain of the models that use the source
-    SOURCE_DISMISSED = "source_dismissed"  # a person rejected a retrain while the incident lasts
-    MODEL_EVICTED = "model_evicted"  # closed: more than `models_max` models, and this one alerted longest ago
+    SOURCE_DISMISSED = "source_dismissed"  # a person rejected it for as long as the incident lasts
+    MODEL_EVICTED = "model_evicted"  # closed: `models_max` is reached, and this model alerted longest ago
 
-    # What became of the question whether to retrain.
+    # Whether to retrain.
     REQUEST_MADE = "request_made"
     SOURCE_WITHOUT_MODEL = "source_without_model"  # no model is known to use the source
-    NOT_DRIFT = "not_drift"  # the alert is about faulty data, their delivery or a segment gap, which no retrain cures
-    INHIBITED_BY_DATA_FAULT = "inhibited_by_data_fault"  # the column drifts while its data are faulty
-    EFFECT_TOO_SMALL = "effect_too_small"  # the drift is certain, but not worth a retrain
-    NO_RULE_MET = "no_rule_met"  # `rules_by_model` has no rule for this drift
-    FEATURE_UNIMPORTANT = "feature_unimportant"  # the effect size times the importance of the feature is too small
-    WAITING_FOR_OTHERS = "waiting_for_others"  # a rule needs further drift
+    NOT_DRIFT = "not_drift"  # the alert is about the data, their flow or a gap, which are nothing to retrain on
+    INHIBITED_BY_DATA_FAULT = "inhibited_by_data_fault"  # the column drifted while its data are faulty
+    EFFECT_TOO_SMALL = "effect_too_small"  # certain, but not worth a retrain
+    NO_RULE_MET = "no_rule_met"  # the alert meets no entry of `rules_by_model`
+    FEATURE_UNIMPORTANT = "feature_unimportant"  # the effect times the feature's importance is too small
+    WAITING_FOR_OTHERS = "waiting_for_others"  # the rule needs another column to move as well
     WAITING_FOR_DATA = "waiting_for_data"  # drift is certain; not enough events of the new regime yet
     NO_TRAINING_WINDOW = "no_training_window"  # onset and end are not two places of one topic-partition, in order
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
-    COOLING_DOWN = "cooling_down"  # the last request is younger than `cooldown_s`
-    BACKING_OFF = "backing_off"  # the same with a longer cooldown, because the last promotions did not help
-    HELD_BY_STORM = "held_by_storm"  # the same column drifts in many models; a person decides
-    HELD_FOR_SOURCE = "held_for_source"  # a source of many models has drifted; a person decides
-    BUDGET_EXHAUSTED = "budget_exhausted"  # the budget of the fleet is spent; the request follows when budget is free
-    SILENCED = "silenced"  # a silence matches the alert; it is decided when none matches it any more
-    SILENCED_DROPPED = "silenced_dropped"  # more alerts are suppressed than are kept, and this one is the oldest
+    COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
+    BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
+    HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
+    HELD_FOR_SOURCE = "held_for_source"  # a source of many models has moved; a person decides
+    BUDGET_EXHAUSTED = "budget_exhausted"  # the fleet's budget is spent; the request is made when it allows
+    SILENCED = "silenced"  # a silence fits the alert; the engine judges it when no silence does
+    SILENCED_DROPPED = "silenced_dropped"  # the table of suppressed alerts is full, and this one is the oldest
 
-    # The alert is over.
-    SUPERSEDED = "superseded"  # its series has drifted further, which is another alert
-    SETTLED = "settled"  # the new regime has lasted so long that it is the baseline
-    WITHDRAWN = "withdrawn"  # its series are back at their baselines before a request was made
-    NOT_FIRING = "not_firing"  # its incident had ended before
+    # The alert ended.
+    SUPERSEDED = "superseded"  # its series drifted to another regime, which has an alert of its own
+    SETTLED = "settled"  # the new regime lasted so long that it is the baseline
+    WITHDRAWN = "withdrawn"  # all is back to normal, so the model waits for no retrain any more
+    NOT_FIRING = "not_firing"  # its incident ended before
 
     # The alert changed nothing.
     DUPLICATE = "duplicate"  # the alerts topic repeated a record
-    OLDER_VERSION = "older_version"  # a newer version of the model has alerted, or was promoted
-    BEFORE_PROMOTION = "before_promotion"  # it fired before the promotion, so it concerns the version before
+    OLDER_VERSION = "older_version"  # a newer version of the model raised an alert or was promoted before
+    BEFORE_PROMOTION = "before_promotion"  # it fired before the promotion, so it is about the version before
 
-    # What became of a request.
+    # Changes of a request.
     APPROVED = "approved"
     REJECTED = "rejected"
     TRAINING = "training"
     TRAINED = "trained"
     FAILED = "failed"
-    PROMOTED = "promoted"  # closes the incident too, and monitoring of the model restarts
-    EXPIRED = "expired"  # no answer arrived in time
-    WITHDRAWN_BY_STORM = "withdrawn_by_storm"  # it was one of the first of a storm, and waits with the others
-    WITHDRAWN_BY_DATA_FAULT = "withdrawn_by_data_fault"  # the data of the column turned out to be faulty
+    PROMOTED = "promoted"  # closes the incident as well
+    EXPIRED = "expired"  # no answer came in time
+    WITHDRAWN_BY_STORM = "withdrawn_by_storm"  # its model was one of the first of a storm, and waits with the others
+    WITHDRAWN_BY_DATA_FAULT = "withdrawn_by_data_fault"  # the data of the column proved to be faulty
     HELPED = "helped"  # no drift for `watch_s` after the promotion
     DRIFTED_AGAIN = "drifted_again"  # the promotion did not help
 
     # The control record changed nothing.
-    UNKNOWN_REQUEST = "unknown_request"  # none of this id, or its model has a later one
-    NO_CHANGE = "no_change"  # the command was given before, or is not needed
-    NOT_APPROVED = "not_approved"  # a person has to approve first
+    UNKNOWN_REQUEST = "unknown_request"  # no request has this id, or its model has a later one
+    NO_CHANGE = "no_change"  # a repeated command, or one that is not needed
+    NOT_APPROVED = "not_approved"  # a person must approve first
     NOT_TRAINED = "not_trained"  # there is no challenger to promote yet
-    TOO_LATE = "too_late"  # the request has passed that state
-    SAME_ACTOR = "same_actor"  # the actor approved or reported the training, and may not review it
+    TOO_LATE = "too_late"  # the request is beyond that state
+    SAME_ACTOR = "same_actor"  # the actor approved or reported the training, so another must review it
 
-    # What became of a silence.
+    # Changes of a silence.
     SILENCE_BEGAN = "silence_began"
-    SILENCE_UPDATED = "silence_updated"  # it has suppressed twice as many alerts as at its last record
-    SILENCE_ENDED = "silence_ended"  # ended by a command
-    SILENCE_EXPIRED = "silence_expired"  # its end has come
+    SILENCE_UPDATED = "silence_updated"  # it has suppressed twice as many alerts as at its last decision
+    SILENCE_ENDED = "silence_ended"  # by a command
+    SILENCE_EXPIRED = "silence_expired"  # its `until` has passed
     UNKNOWN_SILENCE = "unknown_silence"
     TOO_MANY_SILENCES = "too_many_silences"  # end one first
 

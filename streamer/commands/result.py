@@ -1,10 +1,10 @@
-"""`driftline result`: what the trainer has to tell."""
+"""`driftline result`: the reports of the trainer."""
 
 from __future__ import annotations
 
 import click
 
-from streamer.console.control_options import say, saying
+from streamer.console.control_options import request_options, send_control
 
 EXAMPLE = """\b
 Example:
@@ -22,16 +22,20 @@ def _metrics(_context: click.Context, _option: click.Parameter, texts: tuple[str
         except ValueError:
             name = ""
         if not name:
-            raise click.BadParameter(f"{text!r} is not like mae=48.5")
+            raise click.BadParameter(f"{text!r} must have the form NAME=NUMBER, such as mae=48.5")
     return metrics
 
 
 @click.command(epilog=EXAMPLE)
-@saying
+@request_options
 @click.argument("outcome", type=click.Choice(["started", "trained", "failed"]))
-@click.option("--version", "model_version", default="", metavar="VERSION", help="Of what was trained.")
-@click.option("--champion", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="A metric on the hold-out.")
-@click.option("--challenger", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="The same of the new one.")
+@click.option("--version", "model_version", default="", metavar="VERSION", help="The version of the challenger.")
+@click.option(
+    "--champion", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="A hold-out metric of the champion."
+)
+@click.option(
+    "--challenger", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="The same metric of the challenger."
+)
 def result(
     config_file: str,
     request_id: str,
@@ -43,8 +47,8 @@ def result(
     champion: dict[str, float],
     challenger: dict[str, float],
 ) -> None:
-    """Tell how the training for a request goes: that it has started, what came of it, or that it failed."""
+    """Report the training for a request: that it has started, its result, or that it failed."""
     if outcome != "trained" and (model_version or champion or challenger):
-        raise click.UsageError("A version and metrics go with `trained` alone.")
-    told = {"model_version": model_version, "champion": champion, "challenger": challenger}
-    say(outcome, config_file, request_id, at, "requests", actor=actor, comment=comment, **told)
+        raise click.UsageError("--version, --champion and --challenger go with `trained` only.")
+    report = {"model_version": model_version, "champion": champion, "challenger": challenger}
+    send_control(outcome, config_file, request_id, at, "requests", actor=actor, comment=comment, **report)

@@ -1,4 +1,4 @@
-"""`driftline topics`: which topics a configuration needs, and whether they exist."""
+"""`driftline topics`: the topics of a configuration, and whether they exist."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from streamer.console.options import config_option
 
 @click.command()
 @config_option("The configuration.")
-@click.option("--create", is_flag=True, help="Create the output topics that are missing; event topics never.")
+@click.option("--create", is_flag=True, help="Create missing output topics. Event topics are never created.")
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
     metavar="N",
-    help="Of incidents, requests and dead letters; alerts have one, and epochs one for each unit.",
+    help="Partitions of incidents, requests, decisions and dead letters; the other outputs have fixed numbers.",
 )
 def topics(config_file: str, create: bool, partitions: int) -> None:
-    """List the topics that a configuration needs. Ends with exit code 3 while one is missing or does not fit."""
+    """List the topics that a configuration needs. The exit code is 3 while one is missing or does not fit."""
     from streamer.app.provisioning import check_needed, grown, needed_topics
     from streamer.config import load_config
     from streamer.eventlog.kafka import admin as kafka_admin
