@@ -1,4 +1,4 @@
-"""The reference page of all settings, `docs/configuration.md`, and the schema for editors, made from the models."""
+"""The reference page of all settings, `docs/configuration.md`, and the schema for editors, from the models."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _HEAD: Final = f"""\
 # Configuration
 
 Generated from the settings in the code by `make docs`. `driftline check-config` names every problem of a file with its
-line. Editors complete and check it by [`{SCHEMA_FILE}`]({SCHEMA_FILE}): begin the file with
-`# yaml-language-server: $schema=<where that file is>`.
+line. Editors complete and check it with [`{SCHEMA_FILE}`]({SCHEMA_FILE}): begin the file with
+`# yaml-language-server: $schema=<path of the schema>`.
 
 The smallest configuration; everything else has a default:
 
@@ -32,7 +32,7 @@ Unknown settings are errors. Durations are seconds, of event time except in `com
 to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
 underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
 """
-_CHOSEN: Final = {  # what the keys a user chooses are
+_CHOSEN: Final = {  # the meaning of keys that a user chooses
     "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern",
 }  # fmt: skip
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -59,7 +59,7 @@ def _section(name: str, members: list[Setting]) -> Iterator[str]:
         if len(path) > 1:
             yield f"### {_title(path)}\n"
             yield f"{sentence(_text(path))}\n"
-        yield "| setting | type | default | what it is |"
+        yield "| setting | type | default | meaning |"
         yield "|---|---|---|---|"
         for setting in group:
             text = setting.schema.get("description", "")
@@ -107,4 +107,4 @@ def _default(setting: Setting) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|")

@@ -28,7 +28,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One kind of record: its file under `docs/schemas/` is `<name>.json`."""
+    """One kind of record. Its file under `docs/schemas/` is `<name>.json`."""
 
     name: str
     type: type
@@ -47,7 +47,7 @@ CONTRACTS = (
     Contract("decision.v1", Decision, "Driftline decision"),
 )
 
-# Validators may ignore `format`; none ignores the pattern, and it says that times are UTC.
+# Validators may ignore `format`, but not the pattern, which requires UTC.
 _TIME = {"format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"}
 _OFFSET = {"minimum": 0, "maximum": 2**63 - 1}
 _PARTITION = {"minimum": 0, "maximum": 2**31 - 1}
@@ -117,7 +117,7 @@ def schema_of(contract: Contract) -> dict[str, Any]:
 
 
 def text_of(contract: Contract) -> str:
-    """The schema as it is committed."""
+    """The schema as in its file."""
     return msgspec.json.format(msgspec.json.encode(schema_of(contract)), indent=2).decode() + "\n"
 
 

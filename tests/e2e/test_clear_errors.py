@@ -181,7 +181,7 @@ CASES = {
             {"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "me", "password_env": "DRIFTLINE_NOT_SET"},
         ),
         USAGE,
-        ("the variable DRIFTLINE_NOT_SET that kafka.security.password_env names is not set",),
+        ("kafka.security.password_env: the variable DRIFTLINE_NOT_SET is not set",),
     ),
 }
 
