@@ -49,7 +49,7 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic
         yield RequiredTopic(outputs.dead_letters(name), "dead letters", partitions)
 
 
-def grown(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
+def with_unit_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
     """The topics, with a partition of epochs for each unit: one for each event partition, and one for decide."""
     events = max(
         (found[topic.name].partitions for topic in needed if topic.use == "events" and topic.name in found), default=0
@@ -65,7 +65,7 @@ def check_needed(connection: KafkaConnection, needed: Sequence[RequiredTopic]) -
     from streamer.eventlog.kafka.admin import describe_topics, topic_names
 
     found = describe_topics(connection, [topic.name for topic in needed])
-    needed = grown(needed, found)
+    needed = with_unit_partitions(needed, found)
     missing = [topic for topic in needed if topic.name not in found]
     if missing:
         others = topic_names(connection) - {topic.name for topic in needed}

@@ -184,7 +184,7 @@ def test_topics_adds_the_partitions_that_epochs_lack(config, cluster):
     assert "--create` adds the missing ones" in ran.stderr
     ran = cli("topics", "--create")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert "grown, 7 partitions" in ran.stdout
+    assert "extended, 7 partitions" in ran.stdout
 
 
 def test_topics_says_why_the_broker_can_not_be_reached(config, monkeypatch):

@@ -15,7 +15,7 @@ from pyarrow import fs
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DETECTORS
 from streamer.app import replay as app
-from streamer.app.folds import ConfiguredFolds
+from streamer.app.folds import ConfiguredFolds, reference_size_by_default
 from streamer.cli import main
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
@@ -193,3 +193,9 @@ def test_training_data_and_the_file_may_be_in_an_object_store(s3):
     config = Config(detectors=KINDS, references=ReferencesSection(file=file))
     fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
     assert len(fold.settings.references) == 18
+
+
+def test_the_help_states_the_size_in_use():
+    """The default of --size in the help is that of the default detectors."""
+    text = CliRunner().invoke(main, ["reference", "build", "--help"]).output
+    assert f"[default: {reference_size_by_default()}]" in " ".join(text.split())
