@@ -128,7 +128,7 @@ def test_a_password_comes_from_a_file_or_a_variable(load, tmp_path):
 
 def test_a_password_that_is_not_there_is_named(load):
     """The error says which setting names what is missing."""
-    with pytest.raises(UsageError, match=r"KAFKA_PASSWORD that kafka\.security\.password_env names is not set"):
+    with pytest.raises(UsageError, match=r"kafka\.security\.password_env: the variable KAFKA_PASSWORD is not set"):
         load(SECURITY % "password_env: KAFKA_PASSWORD").kafka.connection({})
     with pytest.raises(UsageError, match=r"kafka\.security\.password_file can't be read"):
         load(SECURITY % "password_file: nowhere").kafka.connection({})
