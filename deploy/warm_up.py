@@ -1,6 +1,6 @@
-"""Writes a small recording with everything in it: numbers that drift, categories, predictions, late labels.
+"""Writes a small recording with all kinds of input: drifting numbers, categories, predictions, late labels.
 
-Replaying it runs, and so compiles, every kernel. Standard library only; the same events each time.
+Its replay runs, and so compiles, every kernel. Standard library only; the same events each time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def main() -> None:
-    """Events of one model whose first column and error drift halfway, a label after each, one JSON object a line."""
+    """Print events of one model as JSON lines. Its first column and error drift halfway; a label follows each event."""
     rng = random.Random(1)
     for i in range(EVENTS):
         shift = 3.0 if i >= EVENTS // 2 else 0.0

@@ -1,6 +1,6 @@
-"""The command `driftline`: what can be asked for, and how it ends. One command a file in `streamer/commands/`.
+"""The command `driftline`: its subcommands, from `streamer/commands/`, and their exit codes.
 
-Nothing heavy is imported here or at the top of a command's file: `driftline --help` answers at once.
+Nothing heavy is imported here or at the top of a command's file, so `driftline --help` is fast.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ from typing import Any
 import click
 
 from streamer.app.garbage import look_for_cycles_less_often
-from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
+from streamer.commands.decisions import approve, promote, reject
 from streamer.commands.explain import explain, history
-from streamer.commands.promote import promote
 from streamer.commands.record import record
 from streamer.commands.reference import reference
-from streamer.commands.reject import reject
 from streamer.commands.replay import replay
 from streamer.commands.requests import requests
+from streamer.commands.result import result
 from streamer.commands.run import run
 from streamer.commands.silence import silence, silences, unsilence
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
-from streamer.console.result import result
 from streamer.errors import DriftlineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -32,20 +30,20 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 EXIT_CODES = """\b
 Exit codes:
     0  done
-    1  an error nobody foresaw (a bug; the traceback is shown)
+    1  an unforeseen error (a bug; the traceback is shown)
     2  the command line, the configuration or a recording is wrong
-    3  Kafka can't be reached, refuses us, or lacks a topic
-    4  the log no longer holds what the state needs
-    5  folded again, the log gives something else than was published
-   75  a commit whose outcome is not certain, or a worker that a signal ended; start again at once,
-       as `driftline run` does with its workers by itself
+    3  Kafka can't be reached, refuses access, or lacks a topic
+    4  the log no longer holds records that the state needs
+    5  a second fold of the log gives other outputs than were published
+   75  the result of a commit is uncertain, or a signal ended a worker; restart at once,
+       as `driftline run` does with its workers
   130  interrupted (Ctrl-C)
-  141  whoever read our output stopped reading
+  141  the reader of the output ended
 """
 
 
 class _Driftline(click.Group):
-    """Ends every foreseen error with its sentence and its exit code. A traceback means a bug."""
+    """Ends every foreseen error with its message and its exit code. A traceback means a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,7 +59,7 @@ class _Driftline(click.Group):
 @click.group(cls=_Driftline, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="driftline", message="%(prog)s %(version)s")
 def main() -> None:
-    """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
+    """Detect drift of models on Kafka topics, and publish one retrain request when a retrain helps."""
     look_for_cycles_less_often()
 
 

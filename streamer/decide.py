@@ -90,9 +90,9 @@ class DecideFold:
 
     def _in_order(self, stretch: Sequence[Records]) -> Iterator[Item]:
         """The records of an epoch, in order. A watermark precedes the first record of a later event time."""
-        clocks = [records for records in stretch if records.topic == self.topics.clock]
+        clocks = [records for records in stretch if records.topic == self.topics.watermarks]
         marks = deque(sorted(((r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))), key=_time_of))
-        others = [records for records in stretch if records.topic != self.topics.clock]
+        others = [records for records in stretch if records.topic != self.topics.watermarks]
         for records, i in in_order(sorted(others, key=lambda records: records.topic == self.topics.control)):
             record = self._read(records, i)
             while marks and not isinstance(record, Unreadable) and _time_of(marks[0]) < _reached_by(record):
@@ -102,7 +102,7 @@ class DecideFold:
 
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
+        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
         return poison_letter(records, i, self.topics.dead_letters(records.topic))
 
     def dump(self) -> Snapshot:

@@ -1,8 +1,8 @@
-"""Events as columns: what the codecs make of bytes, and what the detect fold reads.
+"""Events as columns, the output of the codecs and the input of the detect fold.
 
-An event is a prediction (features, a prediction, or both), a label that came later, or a feature event of a `source`.
-An `EventBatch` holds the events of one `Records` as arrays; names are small integers into the bounded tables of
-`Names`, so that nothing downstream touches a string.
+An event is a prediction (features, a prediction, or both), a later label, or a feature event of a `source`. An
+`EventBatch` holds the events of one `Records` as arrays. Names are small integers into the bounded tables of `Names`,
+so later stages handle no strings.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LAG_COLUMN = "label_lag_s"  # has an id where it is watched
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
 
-OTHER_CATEGORY = 0  # stands for every text that the table of categories has no room for ...
+OTHER_CATEGORY = 0  # stands for every text that the full table of categories rejects ...
 OTHERS = "(other)"  # ... by this name
 
 
 class EventKind(IntFlag):
-    """What an event carries; a prediction may bring its label along."""
+    """The content of an event, as flags; a prediction may carry its label."""
 
     PREDICTION = 1
     LABEL = 2
@@ -42,21 +42,21 @@ class EventBatch:
 
     topic: str
     partition: int
-    kind: NDArray[np.uint8]  # [n] Kind
+    kind: NDArray[np.uint8]  # [n] EventKind
     model: I32  # [n] id in Names.models; a source-only event has its source's id there
     version: I32  # [n] id in Names.versions; -1 when the event names none
     event_time_ms: I64  # [n] since 1970
     offset: I64  # [n]
     join_id: NDArray[np.uint64]  # [n] hash of (model, prediction_id); 0: none
-    prediction: F64  # [n] NaN: none, or not a number; for names of classes see `codecs/outcomes.py`
+    prediction: F64  # [n] NaN: none, or not a number; for names of classes see `codecs/class_labels.py`
     label: F64  # [n] the same
     start: I64  # [n + 1]
     column: I32  # [m] id in Names.columns
     number: F64  # [m] NaN: missing, or not a number
     category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
-    dropped: int = 0  # values left out: the table of columns is full, or what should name them is no name
-    turned_away: tuple[Overflow, ...] = ()  # the first name of each limit that no table of names had room for
-    strangers: UntrackedEvents | None = None  # None: nobody had no room
+    dropped: int = 0  # values left out: the table of columns is full, or the name is too long
+    turned_away: tuple[Overflow, ...] = ()  # the first name that each full table rejected
+    strangers: UntrackedEvents | None = None  # events of rejected models; None: none was rejected
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -64,14 +64,14 @@ class EventBatch:
 
 @dataclass(slots=True)
 class NameTable:
-    """Strings to small integers in order of first sight, and back; holds at most `limit`."""
+    """Maps strings to small integers, in order of first appearance, and back; holds at most `limit`."""
 
     limit: int
     names: list[str] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
 
     def id_of(self, name: str) -> int:
-        """The name's id, given at first sight; -1 once the table is full."""
+        """The id of the name; a new name gets the next one, or -1 if the table is full."""
         known = self.ids.get(name)
         if known is not None:
             return known
@@ -82,7 +82,7 @@ class NameTable:
         return len(self.names) - 1
 
     def load(self, names: list[str]) -> None:
-        """Become the table that gave these names their ids, in this order."""
+        """Replace the content by these names, with ids in this order."""
         self.names = list(names)
         self.ids = {name: i for i, name in enumerate(names)}
 
@@ -92,7 +92,7 @@ class NameTable:
 
 @dataclass(slots=True)
 class Names:
-    """The tables of one fold unit. Sources stand among the models under `source:<name>`."""
+    """The tables of one fold unit. Sources are models named `source:<name>`."""
 
     models: NameTable
     versions: NameTable
@@ -112,7 +112,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_of(event_time_ms: int) -> datetime:
-    """Event time as the outputs have it."""
+    """Event time in UTC, for outputs. `event_time_ms` is since 1970."""
     return EPOCH + timedelta(milliseconds=event_time_ms)
 
 
@@ -126,14 +126,14 @@ class Limit(StrEnum):
 
 
 class UntrackedEvents(NamedTuple):
-    """The events of models, or versions, that had no room: they say what time it is all the same."""
+    """Events of rejected models or versions. They still advance event time."""
 
     key: NDArray[np.uint64]  # [n] hash of the model
     event_time_ms: NDArray[np.int64]  # [n]
 
 
 class Overflow(NamedTuple):
-    """What had no room, and whose record brought it."""
+    """A rejected name, with the record that carried it."""
 
     limit: Limit
     name: str  # of the model, version, column or category; of the topic where a model's versions on it are too many

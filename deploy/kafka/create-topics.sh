@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Creates the topics of deploy/driftline.yaml with the broker's own tool; those that exist stay as they are.
+# Creates the topics of deploy/driftline.yaml with the broker's own tool; existing topics stay unchanged.
 # Usage: create-topics.sh BOOTSTRAP
 set -euo pipefail
 
@@ -10,7 +10,7 @@ create() { # name, partitions, more options
 
 bootstrap=$1
 
-# Event topics have all the same number of partitions: one unit folds partition p of each.
+# All event topics have the same number of partitions: one unit folds partition p of each.
 create bus.predictions 4
 create bus.labels 4
 create weather.features 4
@@ -20,12 +20,12 @@ create bus.labels-dlt 1
 create weather.features-dlt 1
 create driftline.alerts-dlt 1
 create driftline.control-dlt 1
-create driftline.clock-dlt 1
+create driftline.watermarks-dlt 1
 
-# Alerts and control records need one order. Epochs have a partition for each unit: one for each of the event topics, and one for decide.
+# Alerts, commands and watermarks need one order. Epochs have a partition for each unit: one for each of the event topics, and one for decide.
 create driftline.alerts 1 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.control 1 --config retention.ms=-1 --config retention.bytes=-1
-create driftline.clock 1 --config retention.ms=-1 --config retention.bytes=-1
+create driftline.watermarks 1 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.epochs 5 --config retention.ms=-1 --config retention.bytes=-1
 
 create driftline.incidents 1 --config cleanup.policy=compact --config min.compaction.lag.ms=2592000000

@@ -34,7 +34,7 @@ COUNT, NAMED, SINCE = range(3)  # values so far; categories that have a slot; th
 class CategoryRatesSettings:
     """Settings of the counting of categories. ValueError when one is out of range.
 
-    usual_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
+    baseline_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
     tolerance: by how much any share may rise without an alarm, 0.0001 to 0.5.
     arl0: values of a series that pass on average before a false alarm, at the least, 1e3 to 1e12.
     categories_max: categories that are told apart, 1 to 254: the first of those that tell what is usual, or the most
@@ -42,7 +42,7 @@ class CategoryRatesSettings:
     reference_size: values of a training sample that are counted, 2 to 1,048,576; a larger one is thinned to so many.
     """
 
-    usual_size: int = 1000
+    baseline_size: int = 1000
     tolerance: float = 0.01
     arl0: float = 1e6
     categories_max: int = 15
@@ -50,7 +50,7 @@ class CategoryRatesSettings:
 
     def __post_init__(self) -> None:
         require_between(
-            self, "category_rates", usual_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(1000, 1e12),
+            self, "category_rates", baseline_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(1000, 1e12),
             categories_max=(1, SLOTS_MAX - 1), reference_size=(2, SIZE_MAX),
         )  # fmt: skip
 
@@ -59,7 +59,7 @@ class CategoryRatesBank(RowBank):
     """Whether a category comes more often than it did in each series.
 
     Values are ids of categories: whole numbers from 0 up. A series is given what is usual by `set_reference`, else its
-    first `usual_size` values tell it; so they do anew after an alarm, so that a change is one alarm. All categories
+    first `baseline_size` values tell it; so they do anew after an alarm, so that a change is one alarm. All categories
     that come for the first time later are one, the unseen. One that comes in long runs, such as the weather, counts
     as what it is: each value weighs as much as runs are rarer than chance would have them.
 
@@ -94,7 +94,7 @@ class CategoryRatesBank(RowBank):
             "evidence": (np.float64, (self._slots, 3, STEPS)),
         }
         super().__init__(layout, rows)
-        self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0 * self._slots)
+        self._rules = RateRules(settings.baseline_size, settings.tolerance, settings.arl0 * self._slots)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
         rows, values = self._store.checked(rows, values)
@@ -116,7 +116,7 @@ class CategoryRatesBank(RowBank):
         what can't be a category.
 
         The most frequent categories are told apart. In which runs they come, which a sample need not tell, is learnt
-        from the first `usual_size` values; all others, those that the sample lacks among them, are judged from the
+        from the first `baseline_size` values; all others, those that the sample lacks among them, are judged from the
         first value on.
         """
         sample = Reference.of(values, self.settings.reference_size).values
@@ -127,7 +127,7 @@ class CategoryRatesBank(RowBank):
         arrays, state, first = self._store.arrays, self._state(), row * self._slots
         arrays["category"][row, : len(apart)] = categories[apart]
         arrays["category"][row, len(apart) :] = NO_CATEGORY
-        arrays["seen"][row, [NAMED, SINCE]] = self.settings.categories_max, -self.settings.usual_size
+        arrays["seen"][row, [NAMED, SINCE]] = self.settings.categories_max, -self.settings.baseline_size
         ones = np.zeros(self._slots, np.int64)
         ones[1 : 1 + len(apart)] = counts[apart]
         ones[SHARED] = len(sample) - ones.sum()
@@ -140,12 +140,12 @@ class CategoryRatesBank(RowBank):
     @property
     def learnt_from(self) -> int:
         """How many values tell what is usual, without a reference."""
-        return self.settings.usual_size
+        return self.settings.baseline_size
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these series raise no alarm at present, as they learn what is usual."""
         seen = self._store.arrays["seen"][: self.rows][rows]
-        return np.asarray(seen[:, COUNT] - seen[:, SINCE] < self.settings.usual_size, np.bool_)
+        return np.asarray(seen[:, COUNT] - seen[:, SINCE] < self.settings.baseline_size, np.bool_)
 
     def _state(self) -> RateState:
         """Each category of each series as a stream of its own."""
@@ -155,7 +155,7 @@ class CategoryRatesBank(RowBank):
     def _place(self, rows: I64, values: F64, stream: I64, number: I64, of: I64) -> None:
         """Say which stream these values are a one of, and which number they have in it."""
         arrays = self._store.arrays
-        _place(arrays["category"], arrays["seen"], self.settings.usual_size, rows, values, of, stream, number)
+        _place(arrays["category"], arrays["seen"], self.settings.baseline_size, rows, values, of, stream, number)
 
     def _category(self, stream: int) -> int:
         row, slot = divmod(stream, self._slots)
@@ -171,14 +171,14 @@ class CategoryRatesBank(RowBank):
 
 @lean_kernel
 def _place(
-    category: F64, seen: I64, usual_size: int, rows: I64, values: F64, of: I64, stream: I64, number: I64
+    category: F64, seen: I64, baseline_size: int, rows: I64, values: F64, of: I64, stream: I64, number: I64
 ) -> None:
     for i in of:
         row = rows[i]
         count, named, slot = seen[row, COUNT], seen[row, NAMED], 0
         while slot < named and category[row, slot] != values[i]:
             slot += 1
-        if slot == named and named < category.shape[1] and count - seen[row, SINCE] < usual_size:
+        if slot == named and named < category.shape[1] and count - seen[row, SINCE] < baseline_size:
             category[row, slot] = values[i]
             named += 1
             seen[row, NAMED] = named

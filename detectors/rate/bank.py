@@ -49,24 +49,24 @@ SIZE_MAX = 1 << 20
 class RateSettings:
     """Settings of the counting test. ValueError when one is out of range.
 
-    usual_size: first values of a series that form its baseline, 10 to 1,048,576; after an alarm, the next ones do.
+    baseline_size: first values of a series that form its baseline, 10 to 1,048,576; after an alarm, the next ones do.
     tolerance: rise of the rate without an alarm, 0.0001 to 0.5. Nulls that rise from none to 1 in 10 are detected after
         about 225 values, to all after 6; from none to 2 in 100, which the default tolerates, never.
     arl0: values of a series between two false alarms, on average, at least; 1e5 to 1e15.
     """
 
-    usual_size: int = 1000
+    baseline_size: int = 1000
     tolerance: float = 0.01
     arl0: float = 1e9
 
     def __post_init__(self) -> None:
-        require_between(self, "rate", usual_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(100_000, 1e15))
+        require_between(self, "rate", baseline_size=(10, SIZE_MAX), tolerance=(0.0001, 0.5), arl0=(100_000, 1e15))
 
 
 class RateBank(RowBank):
     """Whether ones come more often than they did in each series of zeros and ones.
 
-    The baseline of a series is the sample of `set_reference`, the count of `set_usual`, or its first `usual_size`
+    The baseline of a series is the sample of `set_reference`, the count of `set_usual`, or its first `baseline_size`
     values. Ones that occur in runs weigh less: by the factor by which runs are rarer in the baseline than under chance.
     After an alarm a series learns its baseline again, so a change is one alarm. A rate that falls raises none.
 
@@ -103,7 +103,7 @@ class RateBank(RowBank):
             "evidence": (np.float64, (3, STEPS)),
         }
         super().__init__(layout, rows)
-        self._rules = RateRules(settings.usual_size, settings.tolerance, settings.arl0)
+        self._rules = RateRules(settings.baseline_size, settings.tolerance, settings.arl0)
 
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts values, not time
         rows, values = self._store.checked(rows, values)
@@ -140,7 +140,8 @@ class RateBank(RowBank):
     def set_usual_rate(self, row: int, number: int, size: int, ones: int) -> None:
         """Restart a series with the rate of so many ones among `size` values, for samples whose order is unknown.
 
-        The series learns from its value `number` on in which runs ones occur, and is judged after `usual_size` values.
+        The series learns from its value `number` on in which runs ones occur, and is judged after
+        `baseline_size` values.
         """
         state = RateState(**self._store.arrays)
         restart(state, row, number)

@@ -63,7 +63,7 @@ class RateState(NamedTuple):
 class RateRules(NamedTuple):
     """The settings as kernels need them."""
 
-    usual_size: int
+    baseline_size: int
     tolerance: float
     arl0: float
 
@@ -84,10 +84,10 @@ def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers:
         head[row, TOTAL] = number + 1
         if values[i] == 0.0:
             continue
-        if head[row, BASE] == 0 and number - head[row, START] >= rules.usual_size:
+        if head[row, BASE] == 0 and number - head[row, START] >= rules.baseline_size:
             ones = head[row, ONES]
-            settle(state, rules, row, rules.usual_size, ones)
-            head[row, NEXT] = head[row, START] + rules.usual_size
+            settle(state, rules, row, rules.baseline_size, ones)
+            head[row, NEXT] = head[row, START] + rules.baseline_size
         if head[row, BASE] == 0:
             zeros = number - head[row, NEXT] if head[row, ONES] > 0 else CLUMP_GAP
             head[row, RUNS] += zeros > 0

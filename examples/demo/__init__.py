@@ -2,5 +2,5 @@
 
 subway.py, fleet.py   two streams of events            stream.py   events as records and recordings
 watch.py              a stream through Driftline       live.py     the fleet through a real Kafka broker
-findings.py           what came of it                  report.py   the same, told to people
+findings.py           the collected outputs         report.py   the report for people
 """

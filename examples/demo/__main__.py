@@ -22,37 +22,37 @@ from streamer.errors import DriftlineError
 
 OUTPUT = Path("demo-output")
 
-Tell = Callable[[int, int | None], None]
+Report = Callable[[int, int | None], None]
 
 
 @contextmanager
-def step(out: Console, what: str) -> Iterator[Tell]:
-    """Say what is under way, with a bar where somebody watches, and how long it took."""
+def step(out: Console, what: str) -> Iterator[Report]:
+    """Report a step and its duration, with a bar on a terminal."""
     started_s = time.perf_counter()
     columns = (TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
-        def tell(done: int, total: int | None) -> None:
+        def progress(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
-        yield tell
+        yield progress
     out.print(f"  {what}: {time.perf_counter() - started_s:.1f} s")
 
 
 def demo_subway(out: Console) -> None:
     """The recorded stream."""
     out.print("[bold]1. The Toronto subway, 2015 to 2024[/bold]")
-    out.print("Four models, one a line, fitted on the delay reports of 2014 and never again.")
+    out.print("Four models, one for each line, fitted once, on the delay reports of 2014.")
     recording, training = OUTPUT / "subway.parquet", OUTPUT / "subway-training.parquet"
-    with step(out, "fitting the models on 2014 and asking them about the rest"):
+    with step(out, "fitting the models on 2014 and predicting the rest"):
         made = subway.subway()
         pq.write_table(made.training, training)
         write_recording(recording, made.streams, 7 * DAY_MS)
-    with step(out, f"watching {sum(map(len, made.streams)):,} predictions and labels") as tell:
-        summary, findings = watch("subway.yaml", recording, tell, training)
+    with step(out, f"monitoring {sum(map(len, made.streams)):,} predictions and labels") as progress:
+        summary, findings = watch("subway.yaml", recording, progress, training)
     keep_requests(findings)
-    report.tell_subway(out, findings, summary.alarms, made.left_out)
+    report.report_subway(out, findings, summary.alarms, made.left_out)
 
 
 def demo_fleet(out: Console, through_kafka: bool) -> None:
@@ -69,17 +69,17 @@ def demo_fleet(out: Console, through_kafka: bool) -> None:
         alarms, findings = watch_live(streams, lambda what: step(out, what))
     else:
         recording = OUTPUT / "fleet.parquet"
-        with step(out, "recording it"):
+        with step(out, "recording the fleet"):
             write_recording(recording, streams, 3 * HOUR_MS)
-        with step(out, f"watching {sum(map(len, streams)):,} predictions and labels") as tell:
-            summary, findings = watch("fleet.yaml", recording, tell)
+        with step(out, f"monitoring {sum(map(len, streams)):,} predictions and labels") as progress:
+            summary, findings = watch("fleet.yaml", recording, progress)
         alarms = summary.alarms
     keep_requests(findings)
-    report.tell_fleet(out, findings, alarms, fleet.MODELS)
+    report.report_fleet(out, findings, alarms, fleet.MODELS)
 
 
 def keep_requests(findings: Findings) -> None:
-    """One file for each request, as a training pipeline would get it."""
+    """Write each request to a file, as a training pipeline would receive it."""
     for request in findings.requests.values():
         text = msgspec.json.format(msgspec.json.encode(request), indent=2)
         (OUTPUT / "requests" / f"{request.request_id}.json").write_bytes(text + b"\n")
@@ -103,8 +103,8 @@ def main() -> int:
     except DriftlineError as error:
         print(error.report(), file=sys.stderr)
         return error.exit_code
-    report.tell_next(out, OUTPUT)
-    out.print(f"(The whole took {time.perf_counter() - started_s:.0f} s.)")
+    report.report_next(out, OUTPUT)
+    out.print(f"(Total time: {time.perf_counter() - started_s:.0f} s.)")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What came of a stream: alerts, incidents and requests as Driftline published them, and what stands out in them."""
+"""The outputs of Driftline for a stream: alerts, incidents and requests, and their shared shifts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 import msgspec
 
 from retrain.messages.alert import Alert, AlertState
-from retrain.messages.incident import Incident, Move
+from retrain.messages.incident import Incident
 from retrain.messages.request import RetrainRequest
+from retrain.messages.shift import Shift
 from streamer.contracts.topics import OutputTopics
 
-SHARED_WITHIN = timedelta(days=1)  # moves of one column in many models, no further apart, look like one cause
+SHARED_WITHIN = timedelta(days=1)  # shifts of one column in many models within this time suggest one cause
 SHARED_MODELS_MIN = 0.2  # of all models
 
 
@@ -31,15 +32,15 @@ class SharedMove:
 
 @dataclass(slots=True)
 class Findings:
-    """The outputs of one run, as far as they have come."""
+    """The outputs of one run so far."""
 
     alerts: list[Alert] = field(default_factory=list)  # firing ones
-    incidents: dict[str, Incident] = field(default_factory=dict)  # by id, as they are now
+    incidents: dict[str, Incident] = field(default_factory=dict)  # by id, in their latest state
     requests: dict[str, RetrainRequest] = field(default_factory=dict)  # by id
     topics: OutputTopics = field(default_factory=OutputTopics)
 
     def add(self, topic: str, value: bytes | None) -> None:
-        """Take in one output."""
+        """Add one output."""
         if topic == self.topics.alerts:
             alert = msgspec.json.decode(value or b"", type=Alert)
             if alert.state is AlertState.FIRING:
@@ -60,13 +61,13 @@ class Findings:
         shared = [move for move in found if len(move.models) >= SHARED_MODELS_MIN * models]
         return sorted(shared, key=lambda move: (-len(move.models), move.column))
 
-    def own_moves(self, shared: list[SharedMove]) -> Iterator[tuple[Incident, Move]]:
-        """Incidents that began apart from any shared move, each with its strongest move of its own, by onset."""
+    def own_moves(self, shared: list[SharedMove]) -> Iterator[tuple[Incident, Shift]]:
+        """Incidents outside of all shared shifts, each with its strongest own shift, by onset."""
         found = []
         for incident in self.incidents.values():
             own = [move for move in incident.columns if not any(_is_part_of(move, crowd) for crowd in shared)]
             if own:
-                found.append((incident, own[0]))  # moves come strongest first
+                found.append((incident, own[0]))  # the strongest shift comes first
         yield from sorted(found, key=lambda pair: (pair[1].onset.event_time, pair[0].incident_id))
 
 
@@ -90,7 +91,7 @@ def _crowd(column: str, alerts: list[Alert]) -> SharedMove:
     )
 
 
-def _is_part_of(move: Move, crowd: SharedMove) -> bool:
+def _is_part_of(move: Shift, crowd: SharedMove) -> bool:
     """Whether a move belongs to a shared one: the same column in its time, or another column from then on."""
     return move.onset.event_time >= crowd.first
 

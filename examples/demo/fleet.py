@@ -1,9 +1,9 @@
-"""A simulated fleet: 200 models that say when a bus will arrive, fifty days, and the truth about what drifted.
+"""A simulated fleet: 200 models that predict bus arrivals over fifty days, and the true drifts.
 
-Each model answers fifty times a day, evenly from 05:00 to 01:00, so that any 500 answers in a row cover ten whole days:
-traffic, passengers and temperature follow the hour, and a window of ten days sees every hour equally often. How long
-the bus really took comes minutes later as a label; one in a hundred never comes. From the 43rd day on, the feed of
-temperatures, which all models share, is in Fahrenheit under the name of Celsius.
+Each model predicts fifty times a day, evenly from 05:00 to 01:00, so any 500 predictions in a row cover ten whole days.
+Traffic, passengers and temperature follow the hour, and a window of ten days holds every hour equally often. The true
+arrival follows minutes later as a label; one in a hundred is lost. From the 43rd day on, the shared temperature feed is
+in Fahrenheit instead of Celsius.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ PREDICTIONS, LABELS = "bus.predictions", "bus.labels"
 LABELS_LOST = 0.01
 WEATHERS = ("clear", "cloudy", "rain")
 WEATHER_SHARES = (0.5, 0.3, 0.2)
-FAHRENHEIT_FROM_DAY = 42.6  # of the temperature feed
+FAHRENHEIT_FROM_DAY = 42.6  # day on which the temperature feed changes
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What is done to one model's world: `what` is multiplied by `factor` from `day` on, in full after `over_days`."""
+    """The drift of one model: `what` is multiplied by `factor` from `day` on, in full after `over_days`."""
 
     model: str
-    what: Literal["headway_s", "dwell_time_s", "error"]  # "error": buses take longer than all that models see explains
+    what: Literal["headway_s", "dwell_time_s", "error"]  # "error": buses take longer than the features explain
     factor: float
     day: float
     why: str
@@ -63,13 +63,13 @@ DRIFTS = (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What was so, event by event: arrays of [n], ordered by time."""
+    """The true values, event by event: arrays of [n], in order of time."""
 
     model: I64  # 0 to MODELS - 1
     time_ms: I64
     headway_s: F64
     dwell_time_s: F64
-    temperature_c: F64  # as it was; the models may be told otherwise
+    temperature_c: F64  # true value; the feed may differ
     weather: I64  # index into WEATHERS
     arrival_s: F64  # from the prediction to the bus
 
@@ -78,10 +78,10 @@ def fleet(seed: int = 20) -> tuple[Stream, Stream]:
     """Predictions and labels. The same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     world = simulate(rng)
-    told_c = world.temperature_c.copy()
+    feed_c = world.temperature_c.copy()
     broken = world.time_ms >= START_MS + FAHRENHEIT_FROM_DAY * DAY_MS
-    told_c[broken] = told_c[broken] * 1.8 + 32
-    return _streams(world, told_c, expected_arrival_s(world, told_c), rng)
+    feed_c[broken] = feed_c[broken] * 1.8 + 32
+    return _streams(world, feed_c, expected_arrival_s(world, feed_c), rng)
 
 
 def moment(day: float) -> datetime:
@@ -94,7 +94,7 @@ def model_id(number: int) -> str:
 
 
 def simulate(rng: np.random.Generator) -> World:
-    """The world as it was, drifts included."""
+    """The true values, including drifts."""
     n = MODELS * DAYS * EVENTS_A_DAY
     model = np.repeat(np.arange(MODELS), DAYS * EVENTS_A_DAY)
     slot = np.tile(np.arange(DAYS * EVENTS_A_DAY), MODELS)
@@ -105,7 +105,7 @@ def simulate(rng: np.random.Generator) -> World:
     rush = np.exp(-(((hour - 8.3) / 1.6) ** 2)) + np.exp(-(((hour - 17.2) / 2.0) ** 2))
     headway_s = rng.choice([600.0, 720.0, 900.0, 1200.0], MODELS)[model] * rng.lognormal(-0.1 * rush, 0.12)
     dwell_time_s = rng.uniform(18, 40, MODELS)[model] * rng.lognormal(0.45 * rush, 0.3)
-    mild_c = rng.normal(0.0, 0.3, DAYS)[day]  # a settled summer: a warm week would be drift, and rightly told
+    mild_c = rng.normal(0.0, 0.3, DAYS)[day]  # a stable summer: a warm week would be real drift
     temperature_c = 16 + mild_c + 4 * np.sin((hour - 9) * (2 * np.pi / 24)) + rng.normal(0.0, 1.0, n)
     half_days = rng.choice(len(WEATHERS), 2 * DAYS, p=WEATHER_SHARES)
     weather = half_days[2 * day + (hour >= 14)]
@@ -124,7 +124,7 @@ def simulate(rng: np.random.Generator) -> World:
 
 
 def factors(drift: Drift, model: I64, time_ms: I64) -> F64:
-    """What the drift multiplies each event's value by."""
+    """The factor of the drift for the value of each event."""
     days_since = (time_ms - START_MS) / DAY_MS - drift.day
     share = np.clip(days_since / drift.over_days, 0.0, 1.0) if drift.over_days else (days_since >= 0).astype(float)
     mine = np.array([model_id(i) == drift.model for i in range(MODELS)])[model]
@@ -132,7 +132,7 @@ def factors(drift: Drift, model: I64, time_ms: I64) -> F64:
 
 
 def expected_arrival_s(world: World, temperature_c: F64) -> F64:
-    """What a model answers: right on average while the world is as it was trained on, and told the truth."""
+    """The predictions: right on average for undrifted, true inputs."""
     stops = 6 + world.model % 9
     hour = (world.time_ms - START_MS) % DAY_MS / HOUR_MS
     traffic = 1 + 0.12 * np.exp(-(((hour - 17.2) / 2.0) ** 2))
@@ -140,13 +140,13 @@ def expected_arrival_s(world: World, temperature_c: F64) -> F64:
     return stops * (62 * traffic * slow + world.dwell_time_s) + 0.25 * world.headway_s + 0.1 * (temperature_c - 16)
 
 
-def _streams(world: World, told_c: F64, prediction_s: F64, rng: np.random.Generator) -> tuple[Stream, Stream]:
+def _streams(world: World, feed_c: F64, prediction_s: F64, rng: np.random.Generator) -> tuple[Stream, Stream]:
     n = len(world.time_ms)
     models = [model_id(i) for i in range(MODELS)]
     keys = [models[i] for i in world.model.tolist()]
     ids = [f"{i:07d}" for i in range(n)]
     facts = zip(
-        keys, ids, rfc3339(world.time_ms), _rounded(world.headway_s), _rounded(world.dwell_time_s), _rounded(told_c),
+        keys, ids, rfc3339(world.time_ms), _rounded(world.headway_s), _rounded(world.dwell_time_s), _rounded(feed_c),
         [WEATHERS[i] for i in world.weather.tolist()], (world.time_ms // HOUR_MS % 24).tolist(),
         _rounded(prediction_s), strict=True,
     )  # fmt: skip

@@ -34,9 +34,9 @@ Step = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]
 
 
 def watch_live(streams: tuple[Stream, Stream], step: Step) -> tuple[int, Findings]:
-    """Produce the streams to a fresh broker while `driftline run` reads them; the alarms it counted, and what it said.
+    """Produce the streams to a fresh broker while `driftline run` reads them. Returns its alarm count and outputs.
 
-    Raises `BrokerError` when the broker does not start, or the service ends or stands still.
+    Raises `BrokerError` when the broker does not start, or the service ends or stalls.
     """
     with Broker() as broker:
         with step("starting Kafka and creating topics"):
@@ -47,12 +47,12 @@ def watch_live(streams: tuple[Stream, Stream], step: Step) -> tuple[int, Finding
             if made.returncode != 0:
                 raise BrokerError(f"`driftline topics --create` failed: {made.stderr.strip()}")
         with _running(environ) as service:
-            with step(f"producing {sum(map(len, streams)):,} records while `driftline run` folds them") as tell:
-                _produce(broker.bootstrap, streams, service, tell)
+            with step(f"producing {sum(map(len, streams)):,} records while `driftline run` folds them") as progress:
+                _produce(broker.bootstrap, streams, service, progress)
                 service.wait_until_done()
             alarms = service.total("driftline_alarms_total")
         findings = Findings()
-        with step("reading back what it published"):
+        with step("reading the outputs"):
             for topic in (findings.topics.alerts, findings.topics.incidents, findings.topics.requests):
                 for value in _values(broker.bootstrap, topic):
                     findings.add(topic, value)
@@ -70,7 +70,7 @@ class _Service:
         return Path(self._log.name).read_text(encoding="utf-8")
 
     def metrics(self) -> dict[str, float]:
-        """What it counts; nothing before it has said where."""
+        """Its metrics; empty before it has logged their address."""
         if self._process.poll() is not None:
             raise BrokerError(f"`driftline run` ended with exit code {self._process.returncode}:\n{self.said()}")
         found = re.search(r"http://\S+/metrics", self.said())
@@ -87,7 +87,7 @@ class _Service:
         self._wait(lambda: self.total("driftline_records_total", f'topic="{topic}"'), lambda n: n >= records)
 
     def wait_until_done(self) -> None:
-        """Until there is no lag, and nothing has moved for a while: alerts have become incidents too."""
+        """Wait until there is no lag and no change for a while, so alerts have become incidents too."""
         still: list[tuple[int, int]] = []
 
         def look() -> tuple[int, int]:
@@ -102,7 +102,7 @@ class _Service:
             if now != before:
                 deadline_s, before = time.monotonic() + PATIENCE_S, now
             if time.monotonic() > deadline_s:
-                raise BrokerError(f"`driftline run` has stood still for {PATIENCE_S:.0f} s:\n{self.said()}")
+                raise BrokerError(f"`driftline run` made no progress for {PATIENCE_S:.0f} s:\n{self.said()}")
             time.sleep(0.1)
 
 
@@ -123,9 +123,9 @@ def _running(environ: Mapping[str, str]) -> Iterator[_Service]:
 
 
 def _produce(
-    bootstrap: str, streams: tuple[Stream, Stream], service: _Service, tell: Callable[[int, int | None], None]
+    bootstrap: str, streams: tuple[Stream, Stream], service: _Service, progress: Callable[[int, int | None], None]
 ) -> None:
-    """Time flies, but in order: labels are sent once the predictions of their time have been folded, as in life."""
+    """Produce faster than real time, but in order: labels follow when the predictions of their time are folded."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4"})
     predictions, labels = streams
     edges = np.arange(predictions.time_ms[0], labels.time_ms[-1] + STEP_MS, STEP_MS)
@@ -135,7 +135,7 @@ def _produce(
         _send(producer, predictions, range(asked[i], asked[i + 1]))
         service.wait_until_folded(predictions.topic, asked[i + 1])
         _send(producer, labels, range(known[i], known[i + 1]))
-        tell(asked[i + 1] + known[i + 1], len(predictions) + len(labels))
+        progress(asked[i + 1] + known[i + 1], len(predictions) + len(labels))
 
 
 def _send(producer: Producer, stream: Stream, rows: range) -> None:
@@ -145,7 +145,7 @@ def _send(producer: Producer, stream: Stream, rows: range) -> None:
             try:
                 producer.produce(stream.topic, stream.values[i], stream.keys[i], partitions[i], timestamp=times[i])
                 break
-            except BufferError:  # its queue is full: let it send
+            except BufferError:  # the queue is full: wait
                 producer.poll(0.1)
     if producer.flush(PATIENCE_S):
         raise BrokerError(f"The broker did not take the records of {stream.topic} within {PATIENCE_S:.0f} s.")
@@ -165,8 +165,8 @@ def _values(bootstrap: str, topic: str) -> Iterator[bytes | None]:
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     break
                 else:
-                    raise BrokerError(f"{topic} can't be read back: {message.error()}")
+                    raise BrokerError(f"{topic} can't be read: {message.error()}")
             else:
-                raise BrokerError(f"{topic} can't be read back: nothing came for {PATIENCE_S:.0f} s")
+                raise BrokerError(f"{topic} can't be read: no record arrived for {PATIENCE_S:.0f} s")
     finally:
         consumer.close()

@@ -1,4 +1,4 @@
-"""What is said of a column that moved in many models at once, and how figures and times are written."""
+"""The paragraph about a column that moved in many models at once; formats of figures and times."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def _storm(findings: Findings, column: str) -> str:
     name = f"{FLEET_PREFIX}{column}"
     storm = next((incident for incident in findings.incidents.values() if incident.model_id == name), None)
     if storm is None:
-        return "Driftline took them one by one."
+        return "Driftline handled them one by one."
     joined = sum(incident.reason is Outcome.JOINED_STORM for incident in findings.incidents.values())
     return (
-        f"Once {joined} models had alerted, they and all that followed became one incident, {name}, of "
-        f"{storm.model_count} models, which is held until a person says what it was."
+        f"After the alerts of {joined} models, these and all later ones became one incident, {name}, of "
+        f"{storm.model_count} models, which is held for the decision of a person."
     )
 
 
 def _consequence(requests: int) -> str:
     if requests:
-        return f"{requests} retrain requests rest on it, too."
-    return "No retrain was asked for because of it."
+        return f"{requests} retrain requests include it."
+    return "It caused no retrain request."
 
 
 def figures(*numbers: float) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What came of it, told to people: 80 columns wide, the same on a terminal and in a pipe."""
+"""The report of the demo: 80 columns wide, the same on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from examples.demo.findings import Findings
 from examples.demo.fleet import DRIFTS, Drift
 from examples.demo.one_cause import FLEET_UNITS, figures, minute, one_cause, span_of
 from examples.demo.side_by_side import HEAD, side_by_side
-from retrain.messages.incident import Incident, Move
+from retrain.messages.incident import Incident
+from retrain.messages.shift import Shift
 
 SUBWAY_UNITS = {"gap_min": "min", "hour": "h", "prediction": "min", "error": "min"}
 
@@ -21,14 +22,14 @@ WIDTH = 80
 
 
 def console() -> Console:
-    """Plain text of 80 columns where nobody watches; colours on a terminal."""
+    """A console of 80 columns, with colours on a terminal only."""
     return Console(width=WIDTH, highlight=False, soft_wrap=False)
 
 
-def tell_subway(out: Console, findings: Findings, alarms: int, left_out: int) -> None:
-    """Every incident with all that moved in it, in order of time."""
+def report_subway(out: Console, findings: Findings, alarms: int, left_out: int) -> None:
+    """Every incident with all of its shifts, in order of time."""
     out.print()
-    table = _table("model", "since", "what moved", "before → after", "effect", "retrain asked")
+    table = _table("model", "since", "what moved", "before → after", "effect", "request")
     incidents = [(sorted(i.columns, key=_onset), i) for i in findings.incidents.values()]
     for moves, incident in sorted(incidents, key=lambda pair: (_onset(pair[0][0]), pair[1].incident_id)):
         head = incident.model_id, _asked(findings, incident)
@@ -36,21 +37,21 @@ def tell_subway(out: Console, findings: Findings, alarms: int, left_out: int) ->
             table.add_row(head[0], f"{_onset(move):%Y-%m-%d}", *_moved(move, SUBWAY_UNITS), head[1])
             head = "", ""
     out.print(table)
-    _tell_effects(out)
-    out.print("A line is asked for once a year at most: 'not again yet' means less than a year since the last time.")
+    _explain_effects(out)
+    out.print("Each line gets at most one request a year; 'cooldown' means that the last one is younger.")
     out.print()
     out.print(_sums(findings, alarms), style="bold")
     out.print(
-        "What the data say: from late 2017 the delays on Yonge-University (yu) are more often of the kinds that were "
+        "In the data: from late 2017 the delays on Yonge-University (yu) are more often of the kinds that were "
         "slow in 2014. In March 2020 the pandemic moves the hour of the typical report on both large lines, and the "
         "frozen models are off by more than before. From 2021 trains are further apart while a delay lasts. Line 3 "
-        "(srt) closed in July 2023: its model falls silent, which asks for no retrain."
+        "(srt) closed in July 2023: its model raises `silent`, which triggers no retrain."
     )
-    out.print(f"{left_out:,} reports that name no single line ('YU/BD', bus routes) are left out.")
+    out.print(f"{left_out:,} reports without a single line ('YU/BD', bus routes) are ignored.")
 
 
-def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> None:
-    """Who drifted, beside the truth."""
+def report_fleet(out: Console, findings: Findings, alarms: int, models: int) -> None:
+    """The drifted models, beside the simulated truth."""
     shared = findings.shared_moves(models)
     own = list(findings.own_moves(shared))
     truth = {drift.model: drift for drift in DRIFTS}
@@ -60,7 +61,7 @@ def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> No
         drift = truth.get(incident.model_id)
         table.add_row(incident.model_id, minute(_onset(move)), *_moved(move, FLEET_UNITS), _truth(drift))
     out.print(table)
-    _tell_effects(out)
+    _explain_effects(out)
     out.print()
     out.print(_verdict(own, findings, truth))
     beside = _table(*HEAD)
@@ -69,7 +70,7 @@ def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> No
     out.print()
     out.print(beside)
     out.print(
-        "bus-123 drifts in the days in which shiryaev_roberts learns what a day of its dwell times looks like.",
+        "bus-123 drifts while shiryaev_roberts learns the daily cycle of its dwell times.",
         style="dim",
     )
     out.print()
@@ -79,8 +80,8 @@ def tell_fleet(out: Console, findings: Findings, alarms: int, models: int) -> No
     out.print(_sums(findings, alarms), style="bold")
 
 
-def tell_next(out: Console, folder: Path) -> None:
-    """Where things are, and what to try."""
+def report_next(out: Console, folder: Path) -> None:
+    """The places of the outputs, and further commands."""
     recording = folder / "fleet.parquet"
     out.print()
     out.print(f"Every request is a file, {folder / 'requests'}/<request_id>.json; recordings are in {folder}/.")
@@ -100,20 +101,20 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _tell_effects(out: Console) -> None:
+def _explain_effects(out: Console) -> None:
     out.print(
-        "Effect, when the alarm came: KS is the distance of the distributions (0 to 1), with medians before and after; "
-        "sd counts standard deviations between means. '(shape)': the median stayed, the rest moved. A silence has the "
-        "mean gap and the one so far.",
+        "Effect at the alarm: KS is the distance of the distributions (0 to 1), with medians before and after; sd is "
+        "the distance of means in standard deviations. '(shape)': the median stayed, the rest moved. `silent` shows "
+        "the mean gap and the current one.",
         style="dim",
     )
 
 
-def _onset(move: Move) -> datetime:
+def _onset(move: Shift) -> datetime:
     return move.onset.event_time
 
 
-def _moved(move: Move, units: Mapping[str, str]) -> tuple[str, str, str]:
+def _moved(move: Shift, units: Mapping[str, str]) -> tuple[str, str, str]:
     if move.effect_unit == "s":
         before, after = figures(move.before / 3600, move.after / 3600)
         return move.column, f"{before} → {after} h", "silent"
@@ -135,16 +136,16 @@ def _asked(findings: Findings, incident: Incident) -> str:
     again = f" +{len(days) - 1}" if len(days) > 1 else ""
     if not days and all(move.effect_unit == "s" for move in incident.columns):
         return "-"
-    return f"{days[0]:%Y-%m-%d}{again}" if days else "not again yet"
+    return f"{days[0]:%Y-%m-%d}{again}" if days else "cooldown"
 
 
-def _verdict(own: list[tuple[Incident, Move]], findings: Findings, truth: Mapping[str, Drift]) -> str:
+def _verdict(own: list[tuple[Incident, Shift]], findings: Findings, truth: Mapping[str, Drift]) -> str:
     onset = {incident.model_id: _onset(move) for incident, move in own}
     found = truth.keys() & onset.keys()
     missed, false = sorted(truth.keys() - onset.keys()), sorted(onset.keys() - truth.keys())
     asked = len({request.model_id for request in findings.requests.values()} & found)
     off = sorted(abs(onset[model] - truth[model].began) for model in found if not truth[model].over_days)
-    text = f"{len(found)} of {len(truth)} drifting models were found, and a retrain was asked for {asked} of them."
+    text = f"{len(found)} of {len(truth)} drifting models were found, and {asked} of them got a retrain request."
     if off:
         text += f" Sudden drifts were dated to within {span_of(off[len(off) // 2])} (median; worst {span_of(off[-1])})."
     return f"{text} Missed: {', '.join(missed) or 'none'}. False: {', '.join(false) or 'none'}."

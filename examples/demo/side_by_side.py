@@ -1,4 +1,4 @@
-"""What each detector saw of the same stream by itself."""
+"""The results of each detector on the same stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from examples.demo.fleet import Drift
 from examples.demo.one_cause import span_of
 from retrain.messages.alert import Alert, AlertKind
 
-HEAD = ("detector alone", "found", "seen after", "dated to within", "false", "alerts")
+HEAD = ("detector alone", "found", "delay", "dated to within", "false", "alerts")
 
 
 def side_by_side(findings: Findings, shared: Sequence[SharedMove], truth: Mapping[str, Drift]) -> Iterator[list[str]]:

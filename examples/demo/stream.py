@@ -26,7 +26,7 @@ class Stream:
     """`n` records of one topic, in order of time."""
 
     topic: str
-    time_ms: I64  # [n] when the record came
+    time_ms: I64  # [n] time of the record
     partition: I64  # [n]
     keys: Sequence[str]  # [n] model ids
     values: Sequence[str]  # [n] JSON
@@ -36,7 +36,7 @@ class Stream:
 
 
 def write_recording(path: Path, streams: Sequence[Stream], slice_ms: int) -> None:
-    """Write the streams as one recording, as a recorder sees them that asks every partition in turn.
+    """Write the streams as one recording, in the order of a recorder that polls every partition in turn.
 
     Within each `slice_ms` of time, rows are ordered by stream, then partition, then time.
     """
@@ -80,7 +80,7 @@ def _records(topic: str, partition: int, columns: Columns, rows: slice) -> Recor
 
 
 def _offsets(partition: I64) -> I64:
-    """Each record's number within its partition."""
+    """The offset of each record within its partition."""
     offsets = np.empty(len(partition), np.int64)
     for p in np.unique(partition):
         mine = np.flatnonzero(partition == p)
@@ -89,6 +89,6 @@ def _offsets(partition: I64) -> I64:
 
 
 def rfc3339(time_ms: I64) -> list[str]:
-    """Times in UTC to the second, as events carry them."""
+    """Times in UTC to the second, as in events."""
     seconds = (time_ms // 1000).astype("datetime64[s]")
     return np.char.add(np.datetime_as_string(seconds), "Z").tolist()

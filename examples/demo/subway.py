@@ -1,9 +1,9 @@
-"""Ten years of the Toronto subway as the events of four models, one for each line, fitted on 2014 and never again.
+"""Ten years of the Toronto subway as the events of four models, one for each line, fitted once, on 2014.
 
-A report of a delay says where, when and why (a code). The model of a line answers with the delay in minutes that such
-reports had in 2014; how long it really took is known later, and comes as a label. The model is as simple as models get:
-a mean for each code and block of hours, drawn towards the mean of the code and that towards the mean of the line, the
-fewer reports there were, the closer. It has seen nothing of what came after 2014.
+A report of a delay has a place, a time and a code for the cause. The model of a line predicts the delay in minutes from
+such reports of 2014; the true delay follows as a label. The model is simple: a mean for each code and block of hours,
+shrunk towards the mean of the code, and that towards the mean of the line; few reports shrink more. Its training data
+end with 2014.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LINES = ("YU", "BD", "SHP", "SRT")
 MODELS = tuple(f"subway-{line.lower()}" for line in LINES)
 TRAINING_END_MS = 1_420_070_400_000  # 2015-01-01; before it, reports are training data
 BLOCK_HOURS = 6
-DELAY_MAX_MIN = 60.0  # a longer delay counts as so long in training: one flood must not move a mean
-PRIOR_REPORTS = 20  # how many reports a coarser mean is worth
+DELAY_MAX_MIN = 60.0  # cap of delays in training, so that one flood does not move a mean
+PRIOR_REPORTS = 20  # weight of a coarser mean, in reports
 REPORTING_MIN = 5  # from the end of a delay to its label
 PARTITIONS = 2
 PREDICTIONS, LABELS = "subway.predictions", "subway.labels"
@@ -35,7 +35,7 @@ PREDICTIONS, LABELS = "subway.predictions", "subway.labels"
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Delay reports in order of time. Times are what the clocks of Toronto showed, taken as if they were UTC."""
+    """Delay reports in order of time. Times are those of Toronto clocks, read as UTC."""
 
     time_ms: I64
     line: I64  # index into LINES
@@ -56,18 +56,18 @@ class Subway:
 
     streams: tuple[Stream, Stream]
     training: pa.Table
-    left_out: int  # reports that name no single line
+    left_out: int  # reports without a single line
 
 
 def subway(path: Path = DATA) -> Subway:
-    """Read the reports and play them to the models."""
+    """Read the reports and predict their delays."""
     reports, left_out = read_reports(path)
     prediction = predictions(reports, training=reports.time_ms < TRAINING_END_MS)
     return Subway(_streams(reports, prediction), _training(reports, prediction), left_out)
 
 
 def read_reports(path: Path) -> tuple[Reports, int]:
-    """The reports of the four lines, and how many others there are: two lines at once, bus routes, slips of the pen."""
+    """The reports of the four lines, and the number of others: two lines at once, bus routes, typing errors."""
     table = pq.read_table(path)
     order = np.argsort(table["timestamp"].to_numpy(), kind="stable")
     table = table.take(order)

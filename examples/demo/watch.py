@@ -1,4 +1,4 @@
-"""A recording through Driftline, without a broker."""
+"""Replay of a recording, without a broker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 def watch(
     config_file: str, recording: Path, progress: Callable[[int, int | None], None], reference: Path | None = None
 ) -> tuple[app.Summary, Findings]:
-    """Replay a recording under a configuration of this folder, against training data where there are any."""
+    """Replay a recording with a configuration of this folder, and with training data if given."""
     environ = {} if reference is None else {"DRIFTLINE_REFERENCES__FILE": str(reference.absolute())}
     config = load_config(str(HERE / config_file), needs=(), environ=environ)
     findings = Findings(topics=config.outputs)

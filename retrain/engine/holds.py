@@ -20,7 +20,7 @@ def decide(hold: Hold, control: Control) -> Hold | Outcome:
     target = _TARGETS.get(control.kind)
     if target is not None and hold is Hold.HELD:
         return target
-    return Outcome.ALREADY_SO if hold is target else Outcome.TOO_LATE
+    return Outcome.NO_CHANGE if hold is target else Outcome.TOO_LATE
 
 
 def answer(hold: Hold, control: Control, reason: Outcome, model_id: str) -> Action:

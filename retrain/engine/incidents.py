@@ -37,7 +37,7 @@ class Incidents:
         decision = decide(RetrainCase.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             self.queue.push(model, alert)
-            decision = Outcome.WAITING_FOR_ROOM
+            decision = Outcome.BUDGET_EXHAUSTED
         model.incident = incident_with(model, alert, decision, is_new, self.settings.columns_max)
         others, own = self.queue.make_requests_with(alert)
         if own:

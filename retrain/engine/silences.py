@@ -46,7 +46,7 @@ class Silences:
         if control.kind is ControlKind.SILENCE:
             return self._begin(control, known)
         if known is None or known.is_over:
-            return [_answer(control, Outcome.ALREADY_SO if known else Outcome.UNKNOWN_SILENCE, known)]
+            return [_answer(control, Outcome.NO_CHANGE if known else Outcome.UNKNOWN_SILENCE, known)]
         self._state.silences[known.silence_id] = over = replace(known, is_over=True)
         return [*self._free(), _answer(control, Outcome.SILENCE_ENDED, over)]
 
@@ -75,7 +75,7 @@ class Silences:
         self._state.silences[silence.silence_id] = silence
         actions = self._keep(alert, is_new)
         if silence.alerts & (silence.alerts - 1) == 0:  # at doublings, so that a storm is a few records
-            actions.append(_automatic(silence, Outcome.SILENCE_GREW, alert.event_time, alert.model_id))
+            actions.append(_automatic(silence, Outcome.SILENCE_UPDATED, alert.event_time, alert.model_id))
         return [*actions, NoAction(alert.alert_id, Outcome.SILENCED)]
 
     def release(self, alert: Alert) -> None:
@@ -96,7 +96,7 @@ class Silences:
         silences, now = self._state.silences, self._state.now
         matcher, until = control.matcher, control.until
         if known:
-            return [_answer(control, Outcome.ALREADY_SO, known)]
+            return [_answer(control, Outcome.NO_CHANGE, known)]
         if matcher is None or until is None:  # readers of records reject these
             return [_answer(control, Outcome.UNKNOWN_SILENCE)]
         if now is not None and until <= now:

@@ -139,7 +139,7 @@ class Sources:
             return Outcome.HELD_FOR_SOURCE, []
         if source.standing is Hold.DISMISSED:
             return Outcome.SOURCE_DISMISSED, []
-        return Outcome.WAITING_FOR_ROOM, self._push(source, alert)
+        return Outcome.BUDGET_EXHAUSTED, self._push(source, alert)
 
     def _push(self, source: SourceState, alert: Alert) -> list[Action]:
         """Let each model wait with the alert, under its own name, unless it was promoted since the alert fired."""
@@ -160,7 +160,7 @@ def _summary(
     """One decision for an alert whose models wait, and the actions without each model's own decision on it."""
     own = [a.reason for a in actions if isinstance(a, NoAction) and a.alert_id == alert.alert_id]
     actions = [a for a in actions if not (isinstance(a, NoAction) and a.alert_id == alert.alert_id)]
-    if decision is Outcome.WAITING_FOR_ROOM:
+    if decision is Outcome.BUDGET_EXHAUSTED:
         if any(isinstance(a, PublishRequest) and a.request.model_id in source.models for a in actions):
             decision = Outcome.REQUEST_MADE
         elif own:

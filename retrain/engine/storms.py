@@ -74,7 +74,7 @@ class Storms:
             columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda shifts: shifts[0].strength),
         )
         if storm.state is Hold.HELD and len(storm.models) >= 2 * storm.incident.model_count:
-            return [storm.publish(Outcome.STORM_GREW)]
+            return [storm.publish(Outcome.STORM_UPDATED)]
         return []
 
     def _decide(self, column: str, storm: Storm, control: Control) -> list[Action]:

@@ -48,44 +48,61 @@ class AlertKind(StrEnum):
 class Place:
     """A point in an event topic: a record and its event time."""
 
-    topic: str
-    partition: int
-    offset: int
-    event_time: datetime  # UTC
+    topic: str  # topic of the record
+    partition: int  # partition of the record
+    offset: int  # offset of the record
+    event_time: datetime  # when the event happened, according to the event; RFC 3339, UTC
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """A detector's alarm on one column of one model, or of one `source` that models share."""
 
-    alert_id: str
-    state: AlertState
-    model_id: str  # `source:<name>` for a feature source
-    model_version: str  # "" when events name none
-    column: str  # "(events)" and "(labels)" for flows of a whole model; "(models_max)" and so on for a limit
-    detector: str
-    statistic: float
-    threshold: float
-    effect: float  # how much moved, in `effect_unit`
-    effect_unit: str  # "ks_distance", "tv_distance", "sd", "rate" or "correlation"; for flows "s" or "per_hour"
-    before: float  # location of the old regime, in the column's units; the share of `category` where one is named
-    after: float  # the same of the new regime
+    alert_id: str  # derived from the series and the place of detection; all states of an alert share it
+    state: AlertState  # `firing`, then `ready` and `resolved` if it gets that far
+    model_id: str  # the model; `source:<name>` for a feature source that models share
+    model_version: str  # the version that made the predictions; "" when events name none
+    # the feature that moved; `prediction` and `error` are the model's output and its error, `joint` is the dependence
+    # between columns, `(events)` and `(labels)` are the delivery of a model's data; `(models_max)`, `(columns_max)`,
+    # `(categories_max)` and `(series_max)` are limits that were reached
+    column: str
+    detector: str  # the detector that raised the alarm
+    statistic: float  # the test statistic at the alarm
+    threshold: float  # the value that the statistic had to reach
+    effect: float  # effect size, in `effect_unit`; never negative, and the distances are at most 1
+    # `ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate`
+    # (difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old
+    # regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than
+    # smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts, `names` of `limit` alerts
+    effect_unit: str
+    # location of the old regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
+    # mean gap between events in s, of `event_rate` events an hour, of `label_rate` shares
+    before: float
+    # location of the new regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
+    # gap so far in s, of `event_rate` events an hour, of `label_rate` shares
+    after: float
     onset: Place  # first event of the new regime, as estimated
-    at: Place  # the event at which the detector was certain
-    n_reference: int
-    n_current: int
-    reference_digest: str = ""  # of the training reference; "" when the first events serve as one
-    ready_at: Place | None = None  # the event with which there was enough to retrain on
-    kind: AlertKind = AlertKind.DRIFT
-    category: str = ""  # the category whose share moved most, "(unseen)" for new ones; "" for columns of numbers
-    segment: str = ""  # the segment that changed, such as "depot=north"; "" for the whole model
-    models: tuple[str, ...] = ()  # of a source: the first of the models known here to use it
-    model_count: int = 0  # of a source: how many are known here to use it
-    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most; before and after: correlations
-    resolved_at: Place | None = None  # the event with which it ended
-    resolution: Resolution | None = None
-    distance: float | None = None  # at its end, of the last values from those before the drift, 0 to 1 ...
-    distance_max: float | None = None  # ... and of the drift at its height
+    at: Place  # the event that raised the alarm
+    n_reference: int  # values that stand for the old regime
+    n_current: int  # values that stand for the new regime
+    reference_digest: str = ""  # digest of the training reference; "" when the first events served as baseline
+    ready_at: Place | None = None  # the event with which there was enough data to retrain; null while `firing`
+    kind: AlertKind = AlertKind.DRIFT  # what has changed; `drift` alone becomes `ready`
+    # the category whose share moved most, `(unseen)` for categories that the reference lacks; "" for numbers; of
+    # `limit` the rejected name, where there is one
+    category: str = ""
+    segment: str = ""  # the segment of the model that moved, such as `depot=north`; "" for the model as a whole
+    # of a source: the models that use it, according to the settings or this partition, at most a hundred; else empty
+    models: tuple[str, ...] = ()
+    model_count: int = 0  # of a source: how many models use it; else 0
+    # of `joint`: the two columns whose dependence moved most, with the correlation of their ranks as `before` and
+    # `after`; `|name|` is the distance of the values of a column from its middle
+    columns: tuple[str, ...] = ()
+    resolved_at: Place | None = None  # the event that ended the alert; null before
+    resolution: Resolution | None = None  # why the alert ended; null before
+    # distance of the last values from those before the drift, 0 to 1, when the alert ended; null where not measured
+    distance: float | None = None
+    distance_max: float | None = None  # the same distance at the height of the drift
 
     @property
     def event_time(self) -> datetime:

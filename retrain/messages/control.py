@@ -30,13 +30,13 @@ class ControlKind(StrEnum):
 class Control:
     """One command about one request or silence. A repeated record changes nothing."""
 
-    kind: ControlKind
-    request_id: str  # or the id of a silence: new in `silence`, known in `unsilence`
-    at: datetime  # UTC: when the command was given, by the clock of the events
-    actor: str  # who gives it; never ""
-    comment: str = ""
-    model_version: str = ""  # of `trained` and `promote`: the challenger's; "" when versions have no names
-    champion: dict[str, float] = field(default_factory=dict)  # of `trained`: metrics on a hold-out, by name
-    challenger: dict[str, float] = field(default_factory=dict)  # the same metrics on the same hold-out
-    matcher: Matcher | None = None  # of `silence`: which alerts
-    until: datetime | None = None  # of `silence`: it expires at this event time; UTC, after `at`
+    kind: ControlKind  # the command: `started`, `trained` and `failed` come from the trainer, the others from people
+    request_id: str  # the request that it is about; for `silence` and `unsilence`, the id of the silence
+    at: datetime  # event time of the command; UTC, at most an hour after the record's own time
+    actor: str  # the author of the command; never ""
+    comment: str = ""  # the reason, for people
+    model_version: str = ""  # of `trained` and `promote`: version of the challenger; "" when versions have no names
+    champion: dict[str, float] = field(default_factory=dict)  # of `trained`: hold-out metrics of the champion, by name
+    challenger: dict[str, float] = field(default_factory=dict)  # of `trained`: the same metrics of the challenger
+    matcher: Matcher | None = None  # of `silence`, required there: which alerts it suppresses
+    until: datetime | None = None  # of `silence`, required there: event time of its end; UTC, at most 366 days on

@@ -22,18 +22,18 @@ class Decision:
     The newest record of a request holds its current state.
     """
 
-    request_id: str  # or the id of the silence
-    model_id: str  # "" when the request is unknown; of a silence: the model whose alert it has just suppressed
-    state: RequestState | None  # after the decision; null when the request is unknown, and for a silence
-    reason: Outcome
-    at: datetime  # UTC, event time of what led to it
-    answer_by: datetime | None  # UTC: the state ends at this event time without an answer; null when it does not
-    actor: str  # who gave the command; "" when time or an alert led to the decision
-    comment: str  # the actor's
-    model_version: str  # of the challenger; "" while there is none
-    champion: dict[str, float]  # metrics from the control record
-    challenger: dict[str, float]
-    silence: Silence | None = None  # after the decision; null when it is about a request
+    request_id: str  # the request or silence; the key of the record, whose newest value is the current state
+    model_id: str  # its model; "" when the request is unknown; of a silence, the model whose alert was just suppressed
+    state: RequestState | None  # state of the request after the decision; null when it is unknown, and for silences
+    reason: Outcome  # the decision, or why a command was refused
+    at: datetime  # event time of its cause; UTC
+    answer_by: datetime | None  # event time at which the state ends without a command; null when it does not
+    actor: str  # the author of the command; "" when time or an alert was the cause
+    comment: str  # the comment of the command
+    model_version: str  # version of the challenger; "" while there is none
+    champion: dict[str, float]  # metrics of the champion, from the command
+    challenger: dict[str, float]  # metrics of the challenger, from the command
+    silence: Silence | None = None  # the silence after the decision; null when it is about a request
 
     @classmethod
     def automatic(cls, model_id: str, record: RequestRecord, reason: Outcome) -> Decision:

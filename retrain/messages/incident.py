@@ -31,19 +31,19 @@ class Incident:
     backwards.
     """
 
-    incident_id: str  # derived from the first alert
-    state: IncidentState
-    model_id: str  # `source:<name>` for a feature source, `fleet:<column>` for a storm
-    model_version: str  # "" while no event names one
-    opened_at: datetime  # UTC
-    last_alert_at: datetime  # UTC
-    columns: tuple[Shift, ...]  # what moved, strongest first; one entry a column and detector, its strongest
-    alerts: int  # alerts that joined, the first one included; `firing` and `ready` of one alert count once
-    request_id: str | None  # the latest retrain request that it led to
+    incident_id: str  # derived from the first alert; the key of the record
+    state: IncidentState  # `open` while alerts still join it, else `closed`
+    model_id: str  # the model; `source:<name>` for a feature source, `fleet:<column>` for a storm
+    model_version: str  # the version that drifted; "" when events name none
+    opened_at: datetime  # event time of the first alert; UTC
+    last_alert_at: datetime  # event time of the latest alert; UTC, never before `opened_at`
+    columns: tuple[Shift, ...]  # what moved, strongest first; one entry for each column and detector, its strongest
+    alerts: int  # alerts in the incident, the first included; `firing` and `ready` of one alert count once
+    request_id: str | None  # its latest retrain request; null when it has none
     reason: Outcome  # why this record was published: the last change of the incident
-    decision: Outcome  # whether the latest alert led to a retrain request, and if not, why
-    model_count: int = 1  # more than one in a storm, or of a source that several use
-    models: tuple[str, ...] = ()  # of a storm those that joined first, of a source those that use it
+    decision: Outcome  # the decision on the latest alert: whether it made a retrain request, and if not, why
+    model_count: int = 1  # models it covers: more than one in a storm, or of a source that several models use
+    models: tuple[str, ...] = ()  # of a storm the models that joined first, of a source its users; at most a hundred
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:

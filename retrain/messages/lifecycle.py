@@ -45,7 +45,7 @@ ENDINGS: Mapping[Outcome, RequestState] = MappingProxyType(
 REFUSALS = frozenset(
     {
         Outcome.UNKNOWN_REQUEST,
-        Outcome.ALREADY_SO,
+        Outcome.NO_CHANGE,
         Outcome.NOT_APPROVED,
         Outcome.NOT_TRAINED,
         Outcome.TOO_LATE,
@@ -131,7 +131,7 @@ def refusal(record: RequestRecord, control: Control, distinct_actors: bool) -> O
         is_involved = control.actor in {record.approved_by, record.reported_by}
         return Outcome.SAME_ACTOR if is_reviewed and is_involved and distinct_actors else None
     if record.state is target or (control.kind is ControlKind.TRAINED and record.state is RequestState.AWAITING_REVIEW):
-        return Outcome.ALREADY_SO
+        return Outcome.NO_CHANGE
     if record.state is RequestState.REQUESTED:
         return Outcome.NOT_APPROVED
     if control.kind is ControlKind.PROMOTE and record.state in OPEN:

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     NEW_VERSION = "new_version"  # closed: a newer version of the model raised an alert
     JOINED_STORM = "joined_storm"  # closed: its column moves in many models, whose storm is one incident
     STORM_OPENED = "storm_opened"  # the fleet's incident, as are the next three
-    STORM_GREW = "storm_grew"  # it has twice as many models as when it was last published
+    STORM_UPDATED = "storm_updated"  # it has twice as many models as when it was last published
     STORM_RELEASED = "storm_released"  # closed: a person approved the retrains that wait
     STORM_DISMISSED = "storm_dismissed"  # closed: a person rejected them
     SOURCE_RELEASED = "source_released"  # a person approved a retrain of the models that use the source
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
     HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
     HELD_FOR_SOURCE = "held_for_source"  # a source of many models has moved; a person decides
-    WAITING_FOR_ROOM = "waiting_for_room"  # the fleet's budget is spent; the request is made when it allows
+    BUDGET_EXHAUSTED = "budget_exhausted"  # the fleet's budget is spent; the request is made when it allows
     SILENCED = "silenced"  # a silence fits the alert; the engine judges it when no silence does
     SILENCED_DROPPED = "silenced_dropped"  # the table of suppressed alerts is full, and this one is the oldest
 
@@ -74,7 +74,7 @@ class Outcome(StrEnum):
 
     # The control record changed nothing.
     UNKNOWN_REQUEST = "unknown_request"  # no request has this id, or its model has a later one
-    ALREADY_SO = "already_so"  # a repeated command, or one that is not needed
+    NO_CHANGE = "no_change"  # a repeated command, or one that is not needed
     NOT_APPROVED = "not_approved"  # a person must approve first
     NOT_TRAINED = "not_trained"  # there is no challenger to promote yet
     TOO_LATE = "too_late"  # the request is beyond that state
@@ -82,7 +82,7 @@ class Outcome(StrEnum):
 
     # Changes of a silence.
     SILENCE_BEGAN = "silence_began"
-    SILENCE_GREW = "silence_grew"  # it has suppressed twice as many alerts as at its last decision
+    SILENCE_UPDATED = "silence_updated"  # it has suppressed twice as many alerts as at its last decision
     SILENCE_ENDED = "silence_ended"  # by a command
     SILENCE_EXPIRED = "silence_expired"  # its `until` has passed
     UNKNOWN_SILENCE = "unknown_silence"
@@ -93,23 +93,23 @@ DESCRIPTIONS: Mapping[Outcome, str] = MappingProxyType(
     {
         Outcome.REQUEST_MADE: "all rules agree",
         Outcome.SOURCE_WITHOUT_MODEL: "no model is known to use the source",
-        Outcome.NOT_DRIFT: "it tells of the data, which are nothing to retrain on",
+        Outcome.NOT_DRIFT: "a fault of the data, which no retrain cures",
         Outcome.INHIBITED_BY_DATA_FAULT: "the data of the column are faulty",
-        Outcome.EFFECT_TOO_SMALL: "it moved too little for a retrain",
-        Outcome.NO_RULE_MET: "the model is not retrained for this",
-        Outcome.FEATURE_UNIMPORTANT: "it moved too little for how important the feature is",
-        Outcome.WAITING_FOR_OTHERS: "the model is retrained if something else moves as well",
+        Outcome.EFFECT_TOO_SMALL: "the effect is too small for a retrain",
+        Outcome.NO_RULE_MET: "the model has no rule for this drift",
+        Outcome.FEATURE_UNIMPORTANT: "the effect is too small for the importance of the feature",
+        Outcome.WAITING_FOR_OTHERS: "a rule of the model needs further drift",
         Outcome.WAITING_FOR_DATA: "not enough events of the new regime yet",
-        Outcome.NO_TRAINING_WINDOW: "onset and end are not two places of one partition, in order",
+        Outcome.NO_TRAINING_WINDOW: "onset and end are not in one partition, in order",
         Outcome.REQUEST_OPEN: "an earlier request is open",
         Outcome.COOLING_DOWN: "the last request is younger than the cooldown",
         Outcome.BACKING_OFF: "the last promotions did not help, so the cooldown is longer",
-        Outcome.HELD_BY_STORM: "the column moves in many models, and a person decides",
+        Outcome.HELD_BY_STORM: "the column drifts in many models, and a person decides",
         Outcome.HELD_FOR_SOURCE: "many models use the source, and a person decides",
-        Outcome.SOURCE_DISMISSED: "a person wants no retrain because of this drift of the source",
-        Outcome.WAITING_FOR_ROOM: "the budget of the fleet is spent",
-        Outcome.SILENCED: "a silence fits it",
+        Outcome.SOURCE_DISMISSED: "a person rejected a retrain for this drift of the source",
+        Outcome.BUDGET_EXHAUSTED: "the budget of the fleet is spent",
+        Outcome.SILENCED: "a silence matches it",
         Outcome.OLDER_VERSION: "a newer version of the model serves",
-        Outcome.BEFORE_PROMOTION: "it fired before the promotion, so it is of the version before",
+        Outcome.BEFORE_PROMOTION: "it fired before the promotion, so it concerns the version before",
     }
 )

@@ -72,29 +72,31 @@ class TrainingWindow:
     them.
     """
 
-    topic: str
-    partition: int
-    start_offset: int  # inclusive: the first event of the new regime
-    end_offset: int  # exclusive: one beyond the event with which there was enough to retrain on
-    start_time: datetime  # UTC, inclusive
-    end_time: datetime  # UTC, inclusive; never before `start_time`
+    topic: str  # topic of the events
+    partition: int  # partition of the events
+    start_offset: int  # offset of the first event of the new regime, inclusive
+    end_offset: int  # exclusive: one beyond the event with which there was enough data to retrain
+    start_time: datetime  # event time of the first event, inclusive; UTC
+    end_time: datetime  # event time of the last event, inclusive; UTC, never before `start_time`
 
 
 @record
 class RetrainRequest:
     """One request to retrain one model. A repeat of the record has the same `request_id` and the same content."""
 
-    request_id: str  # of [a-z0-9-], at most 63 characters; derived from the alert that triggered it
-    model_id: str
+    # derived from the alert that triggered it; of [a-z0-9-], at most 63 characters: fit for a job name, a run id or an
+    # idempotency key
+    request_id: str
+    model_id: str  # the model to retrain; the key of the record
     model_version: str  # the version that drifted; "" when events name none
-    reason: RequestReason
-    incident_id: str
-    evidence: tuple[Shift, ...]  # what moved, strongest first; the triggering alert last if not among those kept
-    training_window: tuple[TrainingWindow, ...]  # at least one
-    requested_at: datetime  # UTC, event time
-    expires_at: datetime  # UTC, event time, exclusive: from here on the request is no longer open
-    approval: Approval
-    schema_version: Literal[1]
+    reason: RequestReason  # why the retrain is requested
+    incident_id: str  # the incident that it belongs to
+    evidence: tuple[Shift, ...]  # what moved, strongest first; the triggering alert last if not among the strongest
+    training_window: tuple[TrainingWindow, ...]  # the data to train on: at least one stretch of an event topic
+    requested_at: datetime  # event time of the alert that triggered it; UTC
+    expires_at: datetime  # event time from which the request is no longer open, and another may follow; UTC
+    approval: Approval  # whether a person must approve before the training pipeline starts
+    schema_version: Literal[1]  # version of this schema
 
     @property
     def initial_state(self) -> RequestState:

@@ -14,17 +14,17 @@ _ERF_OF_HALF_SD = 2 * sqrt(2)
 class Shift:
     """What moved according to one detector: the facts of an alert that people and pipelines need."""
 
-    alert_id: str
-    column: str
-    detector: str
-    effect: float  # how much moved, in `effect_unit`; never negative
-    effect_unit: str  # "ks_distance", "tv_distance", "sd", "correlation", "rate" or "rank_biserial"
+    alert_id: str  # the alert that reported the shift
+    column: str  # the column that moved
+    detector: str  # the detector that raised the alarm
+    effect: float  # effect size, in `effect_unit`; never negative
+    effect_unit: str  # as in the alert: "ks_distance", "tv_distance", "sd", "correlation", "rate" or "rank_biserial"
     before: float  # location of the old regime, in the column's units; the share of `category` where one is named
     after: float  # the same of the new regime
     onset: Place  # first event of the new regime, as estimated
-    category: str = ""  # whose share moved most; "" for columns of numbers
-    columns: tuple[str, ...] = ()  # of `joint`: the two whose dependence moved most
-    segment: str = ""  # in which it moved; "" for the model as a whole
+    category: str = ""  # the category whose share moved most; "" for numbers
+    columns: tuple[str, ...] = ()  # of `joint`: the two columns whose dependence moved most
+    segment: str = ""  # the segment that moved; "" for the model as a whole
 
     @classmethod
     def of(cls, alert: Alert) -> Shift:

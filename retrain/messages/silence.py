@@ -13,9 +13,9 @@ from retrain.messages.patterns import matches
 class Matcher:
     """Which alerts a silence suppresses: those that fit model, column and kind. See `retrain.messages.patterns`."""
 
-    model: str = "*"  # pattern of model names; `source:*` for feature sources
-    column: str = "*"
-    kind: AlertKind | None = None  # None: all kinds
+    model: str = "*"  # pattern of model names, such as `bus-*`; `source:*` for feature sources
+    column: str = "*"  # pattern of column names
+    kind: AlertKind | None = None  # kind of the alerts; null for all
 
     def fits(self, alert: Alert, source: str = "") -> bool:
         """Whether the alert fits, by the name of its model or of the `source` that it came from."""
@@ -30,14 +30,14 @@ class Matcher:
 class Silence:
     """One silence as it stands. An alert that fits it opens no incident and triggers no retrain until it ends."""
 
-    silence_id: str
-    matcher: Matcher
-    since: datetime  # UTC: the time of its control record
-    until: datetime  # UTC, exclusive: it expires at this event time of the fleet
-    actor: str
-    comment: str
-    alerts: int = 0  # suppressed so far
-    is_over: bool = False  # ended by `unsilence`; kept until `until`, so that a repeated record does not begin it again
+    silence_id: str  # the id from its command
+    matcher: Matcher  # which alerts it suppresses
+    since: datetime  # event time of the command; UTC
+    until: datetime  # event time of its end, exclusive; UTC
+    actor: str  # the author of the command
+    comment: str  # the reason, for people
+    alerts: int = 0  # alerts suppressed so far
+    is_over: bool = False  # whether a command has ended it; kept until `until`, so that a repeat does not revive it
 
 
 @dataclass(frozen=True, slots=True)

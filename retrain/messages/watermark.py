@@ -1,4 +1,4 @@
-"""Watermarks: the records of the clock topic, which advance event time where nothing alerts."""
+"""Watermarks: the records of the topic `driftline.watermarks`, which advance event time where nothing alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to the folds it describes."""
+"""Builds the folds of a configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamer.runtime.fold import Fold
 
 
 class CanonicalCodecs(dict[str, Codec]):
-    """A codec for whatever topic comes: canonical JSON events. For replays without a configuration."""
+    """Canonical JSON events for every topic, for replays without a configuration."""
 
     def __missing__(self, topic: str) -> Codec:
         settings, codec = CODECS["json"]
@@ -34,14 +34,14 @@ def units(config: Config) -> Units:
 
 def read_by_decide(config: Config) -> tuple[str, ...]:
     """The topics of the decide fold."""
-    return config.outputs.alerts, config.outputs.control, config.outputs.clock
+    return config.outputs.alerts, config.outputs.control, config.outputs.watermarks
 
 
 class ConfiguredFolds:
-    """Makes the folds that a configuration describes, or earlier settings of the same service.
+    """Builds the folds of a configuration, or of earlier settings of the same service.
 
-    Codecs and references are shared: they hold no state of a unit. References are always the present ones, as a history
-    knows settings by their text and not the training data they name.
+    All units share codecs and references, which hold no state. References are always the current ones: a history holds
+    the text of settings, not the training data.
     """
 
     def __init__(self, config: Config) -> None:
@@ -58,7 +58,7 @@ class ConfiguredFolds:
         return detectors_of(self._detect_settings(self.settings))
 
     def fresh(self, unit: str, settings: str) -> Fold:
-        """A fold that has seen nothing. Raises `UsageError` when this version can't follow the settings."""
+        """A fold without state. Raises `UsageError` when this version can't read the settings."""
         config = self._config(settings)
         if unit == DECIDE:
             skew_max_s = max((topic.skew_max_s for topic in config.topics.values()), default=SKEW_MAX_S)
@@ -81,8 +81,8 @@ class ConfiguredFolds:
                 self._configs[settings] = Config.model_validate_json(settings)
             except ValueError as problem:
                 raise UsageError(
-                    f"The state was made under settings that this version does not understand ({problem}): fold it to "
-                    "its end with the version that made it (stop that one in order), then start this one"
+                    f"The state has settings that this version can't read ({problem}): run the version that wrote it "
+                    "until it has folded the whole log, stop it with SIGTERM, then start this one"
                 ) from problem
         return self._configs[settings]
 
@@ -114,7 +114,7 @@ def _codecs(config: Config) -> Mapping[str, Codec]:
 
 
 def _references(config: Config) -> References:
-    """Thinned to what the hungriest of the detectors takes."""
+    """The references, thinned to the largest size of a detector."""
     if config.references.file is None:
         return References()
     sizes = [reference_size(settings) for settings in config.detectors.values()]

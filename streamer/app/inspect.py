@@ -1,4 +1,4 @@
-"""What a service watches of a model, as of its newest checkpoints. Nothing is written, and no broker is asked."""
+"""The columns of a model, from checkpoints or recordings. Nothing is written, and no broker is needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from streamer.eventlog.units import DETECT
 
 
 def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
-    """The columns of a model in the newest checkpoint of each unit that can be used.
+    """The columns of a model in the newest usable checkpoint of each unit.
 
-    Raises `UsageError` when there is no checkpoint at all.
+    Raises `UsageError` when there is no checkpoint.
     """
     where = config.checkpoints.url
     store = None if where is None else CheckpointStore(where, config.kafka.group)
@@ -26,7 +26,7 @@ def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
     if store is None or not units:
         raise UsageError(
             f"there is no checkpoint of group {config.kafka.group} in {where or 'checkpoints.url, which is null'}: "
-            "a running service writes one after a while; name a recording to look at instead"
+            "a running service writes one every checkpoints.interval_s; or name a recording instead"
         )
     folds = ConfiguredFolds(config)
     found: list[WatchedColumn] = []
@@ -50,7 +50,7 @@ def columns_of_recordings(
     topic: str | None,
     progress: Callable[[int, int | None], None],
 ) -> list[WatchedColumn]:
-    """What is watched of a model at the end of recordings; see `replay`."""
+    """The columns of a model at the end of recordings; see `replay`."""
     service = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]

@@ -1,4 +1,4 @@
-"""The topics that a configuration needs, and what to do where a cluster lacks one or has it otherwise."""
+"""The topics that a configuration needs, and advice where a cluster lacks one or has other partitions."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ if TYPE_CHECKING:
     from streamer.eventlog.kafka.admin import Topic
     from streamer.eventlog.kafka.connection import KafkaConnection
 
-FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # what a restart folds again, and what was decided
-MONTH_MS: Final = 30 * 86_400_000  # for so long every step of an incident can be told
+FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # for restarts and the audit trail
+MONTH_MS: Final = 30 * 86_400_000  # time for which every step of an incident is kept
 LATEST_OF_EACH: Final = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(MONTH_MS)}
 CREATE: Final = "`driftline topics --config FILE --create`"
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class RequiredTopic:
     """A topic that the service reads or writes."""
 
     name: str
     use: str
-    partitions: int | None = None  # of an output; event topics are the producers' own
+    partitions: int | None = None  # of an output; producers own event topics
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def needed_topics(config: Config, partitions: int = 1) -> Iterator[Needed]:
-    """The topics of a configuration: events first, in their order, then what the service writes.
+def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic]:
+    """The topics of a configuration: event topics in their order, then output topics.
 
-    `partitions` is for the outputs whose order does not matter.
+    `partitions` applies to outputs without an order.
     """
     outputs = config.outputs
     for name in config.topics:
-        yield Needed(name, "events")
-    yield Needed(outputs.alerts, "alerts", 1, FOREVER)
-    yield Needed(outputs.control, "control", 1, FOREVER)
-    yield Needed(outputs.clock, "clock", 1, FOREVER)
-    yield Needed(outputs.epochs, "epochs", 1, FOREVER)
-    yield Needed(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
-    yield Needed(outputs.requests, "requests", partitions, FOREVER)
-    yield Needed(outputs.decisions, "decisions", partitions, FOREVER)
-    for name in (*config.topics, outputs.alerts, outputs.control, outputs.clock):
-        yield Needed(outputs.dead_letters(name), "dead letters", partitions)
+        yield RequiredTopic(name, "events")
+    yield RequiredTopic(outputs.alerts, "alerts", 1, FOREVER)
+    yield RequiredTopic(outputs.control, "control", 1, FOREVER)
+    yield RequiredTopic(outputs.watermarks, "watermarks", 1, FOREVER)
+    yield RequiredTopic(outputs.epochs, "epochs", 1, FOREVER)
+    yield RequiredTopic(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
+    yield RequiredTopic(outputs.requests, "requests", partitions, FOREVER)
+    yield RequiredTopic(outputs.decisions, "decisions", partitions, FOREVER)
+    for name in (*config.topics, outputs.alerts, outputs.control, outputs.watermarks):
+        yield RequiredTopic(outputs.dead_letters(name), "dead letters", partitions)
 
 
-def grown(needed: Sequence[Needed], found: Mapping[str, Topic]) -> list[Needed]:
-    """The same, with a partition of the epochs for each unit: one for each of the event topics, and one for decide."""
+def with_unit_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
+    """The topics, with a partition of epochs for each unit: one for each event partition, and one for decide."""
     events = max(
         (found[topic.name].partitions for topic in needed if topic.use == "events" and topic.name in found), default=0
     )
     return [replace(topic, partitions=events + 1) if topic.use == "epochs" else topic for topic in needed]
 
 
-def check_needed(connection: KafkaConnection, needed: Sequence[Needed]) -> None:
-    """Return if the cluster has all of these topics, with as many partitions as they must have.
+def check_needed(connection: KafkaConnection, needed: Sequence[RequiredTopic]) -> None:
+    """Check that the cluster has all of these topics, with their partitions.
 
-    Raises `BrokerError` that names what is missing or does not fit, and what mends it.
+    Raises `BrokerError` with the missing or unfit topics and the remedy.
     """
     from streamer.eventlog.kafka.admin import describe_topics, topic_names
 
     found = describe_topics(connection, [topic.name for topic in needed])
-    needed = grown(needed, found)
+    needed = with_unit_partitions(needed, found)
     missing = [topic for topic in needed if topic.name not in found]
     if missing:
         others = topic_names(connection) - {topic.name for topic in needed}
@@ -76,52 +76,52 @@ def check_needed(connection: KafkaConnection, needed: Sequence[Needed]) -> None:
         raise BrokerError(f"Kafka at {', '.join(connection.bootstrap)} {complaint}")
 
 
-def _missing(missing: Sequence[Needed], others: Sequence[str]) -> str:
-    """What creates the missing topics; `others` are the names among which one may have been meant."""
+def _missing(missing: Sequence[RequiredTopic], others: Sequence[str]) -> str:
+    """The message for missing topics; `others` are existing names, for suggestions."""
     events = [topic.name for topic in missing if topic.partitions is None]
     outputs = [topic.name for topic in missing if topic.partitions is not None]
     parts = []
     if events:
         guess = near(events[0], others)
         parts.append(
-            f"the event {_named(events)}{f', did you mean {guess}' if guess else ''} (mend the names under `topics` in "
-            "the config, start the producers, or run `kafka-topics.sh --create`)"
+            f"the event {_named(events)}{f', did you mean {guess}' if guess else ''} (correct the names under `topics` "
+            "in the configuration, start the producers, or run `kafka-topics.sh --create`)"
         )
     if outputs:
-        parts.append(f"the output {_named(outputs)} ({CREATE} makes what is missing)")
+        parts.append(f"the output {_named(outputs)} ({CREATE} creates them)")
     return f"lacks {' and '.join(parts)}"
 
 
-def _too_many(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
-    ordered = {"alerts": "alerts", "control": "control records", "clock": "marks of time"}
+def _too_many(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> str:
+    ordered = {"alerts": "alerts", "control": "commands", "watermarks": "watermarks"}
     for topic in needed:
         count = found[topic.name].partitions
         if topic.use in ordered and count != 1:
             return (
                 f"has {count} partitions for topic {topic.name}, but {ordered[topic.use]} need one order: name another "
-                f"topic as outputs.{topic.use} in the config, and {CREATE} makes it with one partition"
+                f"topic as outputs.{topic.use} in the config; {CREATE} creates it with one partition"
             )
     return ""
 
 
-def _too_few(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
+def _too_few(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> str:
     for topic in needed:
         count = found[topic.name].partitions
         if topic.use == "epochs" and topic.partitions is not None and count < topic.partitions:
             return (
-                f"has {count} partitions for topic {topic.name}, and every partition number of the event topics needs "
-                f"one there, and decide one more: {CREATE} adds those that are missing"
+                f"has {count} partitions for topic {topic.name}, but needs one for each partition of the "
+                f"event topics, and one for decide: {CREATE} adds the missing ones"
             )
     return ""
 
 
-def _unequal(needed: Sequence[Needed], found: Mapping[str, Topic]) -> str:
+def _unequal(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> str:
     counts = {topic.name: found[topic.name].partitions for topic in needed if topic.use == "events"}
     if len(set(counts.values())) <= 1:
         return ""
-    told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+    counted = ", ".join(f"{name} has {count}" for name, count in counts.items())
     return (
-        f"has event topics of different partition counts ({told}): a label would miss its prediction in another "
+        f"has event topics of different partition counts ({counted}): a label would miss its prediction in another "
         "partition, so give all of them the same number of partitions, and events of a model the same key"
     )
 

@@ -87,7 +87,7 @@ def folded(
     """The service that has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
-        outputs = MemoryLog([config.outputs.alerts, config.outputs.clock])
+        outputs = MemoryLog([config.outputs.alerts, config.outputs.watermarks])
         outputs.end_input()
         control = config.outputs.control
         source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])

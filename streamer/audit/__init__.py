@@ -1,1 +1,1 @@
-"""Read models over what was published: requests, silences, explanations, timelines."""
+"""Read models of the published records: requests, silences, explanations, timelines."""

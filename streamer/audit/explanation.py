@@ -1,4 +1,4 @@
-"""What became of an alert: which silence, storm and incident took it, and why no request was made of it, if so."""
+"""The outcomes of an alert: the silence, storm or incident that took it, and the reason for a request or for none."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 class AlertOutcome:
     """One decision on an alert."""
 
-    decision: Outcome | None  # None: nothing on record says
+    decision: Outcome | None  # None: no record shows one
     by: str  # the id of the silence, storm, incident or request behind it; "" for none
-    text: str  # for people, with the numbers behind it
+    text: str  # the reason for people, with its numbers
 
 
-class Fates:
-    """What the records of a trail say of its alerts."""
+class AlertOutcomes:
+    """The decisions on the alerts of a trail, derived from its records."""
 
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
@@ -45,12 +45,12 @@ class Fates:
 
     def of(self, alert: Alert) -> list[AlertOutcome]:
         """The decisions on an alert in one of its states, in order; at least one."""
-        return list(self._on_record(alert)) or [self._passed_over(alert)]
+        return list(self._on_record(alert)) or [self._ignored(alert)]
 
     def _on_record(self, alert: Alert) -> Iterator[AlertOutcome]:
         for began, ended in self._silences:
             if began.silence and began.silence.matcher.fits(alert) and began.at <= alert.event_time < ended:
-                text = f"{DESCRIPTIONS[Outcome.SILENCED]}, of {began.actor} until {clock(began.silence.until)}"
+                text = f"{DESCRIPTIONS[Outcome.SILENCED]}: by {began.actor}, until {clock(began.silence.until)}"
                 yield AlertOutcome(Outcome.SILENCED, began.request_id, text)
         for storm, ended in self._storms:
             is_its = storm.model_id == FLEET_PREFIX + alert.column and not alert.model_id.startswith(SOURCE_PREFIX)
@@ -59,18 +59,18 @@ class Fates:
         for incident in self._joined[alert.alert_id]:
             is_own = incident.model_id == alert.model_id and incident.last_alert_at >= alert.event_time
             if is_own and incident.state is IncidentState.OPEN:
-                yield AlertOutcome(incident.decision, incident.incident_id, self._in_words(alert, incident.decision))
+                yield AlertOutcome(incident.decision, incident.incident_id, self._reason_of(alert, incident.decision))
                 return
 
-    def _passed_over(self, alert: Alert) -> AlertOutcome:
+    def _ignored(self, alert: Alert) -> AlertOutcome:
         for one in self._trail.decisions:
             is_own = one.model_id == alert.model_id and one.reason is Outcome.PROMOTED
             if is_own and alert.at.event_time <= one.at:
                 text = f"{DESCRIPTIONS[Outcome.BEFORE_PROMOTION]}: promoted {clock(one.at)}"
                 return AlertOutcome(Outcome.BEFORE_PROMOTION, one.request_id, text)
-        return AlertOutcome(None, "", "a repeat, of an older version, or not decided yet")
+        return AlertOutcome(None, "", "a duplicate, of an older version, or not decided yet")
 
-    def _in_words(self, alert: Alert, decision: Outcome) -> str:
+    def _reason_of(self, alert: Alert, decision: Outcome) -> str:
         text = DESCRIPTIONS.get(decision, "")
         if decision is Outcome.EFFECT_TOO_SMALL:
             return f"{text}: {number(alert.effect)} {alert.effect_unit}"
@@ -82,25 +82,25 @@ class Fates:
 
 
 def _storms(trail: Trail) -> Iterator[tuple[Incident, datetime]]:
-    """Each storm, and until when it held what joined it."""
-    told = {one.request_id: one for one in trail.decisions if one.model_id.startswith(FLEET_PREFIX)}
+    """Each storm, and the end of its hold."""
+    decided = {one.request_id: one for one in trail.decisions if one.model_id.startswith(FLEET_PREFIX)}
     last = {one.incident_id: one for one in trail.incidents if one.model_id.startswith(FLEET_PREFIX)}
     for storm in last.values():
-        word: Decision | None = told.get(storm.incident_id)
-        released = word.at if word and storm.reason is Outcome.STORM_RELEASED else storm.last_alert_at
+        decision: Decision | None = decided.get(storm.incident_id)
+        released = decision.at if decision and storm.reason is Outcome.STORM_RELEASED else storm.last_alert_at
         yield storm, released if storm.state is IncidentState.CLOSED else NEVER
 
 
 def clock(at: datetime) -> str:
-    """A time as lists show it; UTC."""
+    """A time in UTC, to the minute."""
     return f"{at:%Y-%m-%d %H:%M}"
 
 
 def number(value: float) -> str:
-    """A number as people read it."""
+    """A number with four digits."""
     return f"{value:,.4g}"
 
 
 def many(n: int, noun: str) -> str:
-    """So many of them."""
+    """A count with its noun."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

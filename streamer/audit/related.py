@@ -1,4 +1,4 @@
-"""Which records of a trail belong together: to one id, what led to it and what came of it; to a model, its story."""
+"""Related records of a trail: the causes and effects of one id, or the history of a model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from retrain.messages.alert import Alert
 from retrain.messages.incident import Incident
-from streamer.audit.explanation import Fates
+from streamer.audit.explanation import AlertOutcomes
 from streamer.audit.trail import Record, Trail
 
-Wanted = Callable[[Record], bool]
+RecordFilter = Callable[[Record], bool]
 
 
-def chain_of(trail: Trail, name: str) -> Wanted:
+def related_to(trail: Trail, name: str) -> RecordFilter:
     """Whether a record belongs to the alert, incident, request or silence of this id."""
     ends = _ends(trail)
     causes = {name, *(one.incident_id for one in trail.requests if one.request_id == name)}
@@ -21,24 +21,25 @@ def chain_of(trail: Trail, name: str) -> Wanted:
     return _among(alerts, others | {one.request_id for one in trail.requests if one.incident_id in others})
 
 
-def story_of(trail: Trail, model_id: str) -> Wanted:
-    """Whether a record belongs to the story of a model: its own, the storms and silences its alerts fell into, and the
-    incidents of sources that it was asked for because of.
+def history_of(trail: Trail, model_id: str) -> RecordFilter:
+    """Whether a record belongs to the history of a model.
+
+    That is its own records, the storms and silences of its alerts, and the incidents of sources behind its requests.
     """
-    asked = {one.incident_id for one in trail.requests if one.model_id == model_id}
+    of_requests = {one.incident_id for one in trail.requests if one.model_id == model_id}
     of_model = {one.alert_id for one in trail.alerts if one.model_id == model_id}
-    shared = asked.union(*(by for alert, by in _ends(trail) if alert in of_model))
+    shared = of_requests.union(*(by for alert, by in _ends(trail) if alert in of_model))
     is_shared = _among(set(), shared)
     return lambda record: record.model_id == model_id or is_shared(record)
 
 
 def _ends(trail: Trail) -> list[tuple[str, set[str]]]:
-    """The id of each alert, and of all that took it."""
-    fates = Fates(trail)
-    return [(alert.alert_id, {fate.by for fate in fates.of(alert) if fate.by}) for alert in trail.alerts]
+    """The id of each alert, with the ids of its silence, storm, incident or request."""
+    outcomes = AlertOutcomes(trail)
+    return [(alert.alert_id, {one.by for one in outcomes.of(alert) if one.by}) for alert in trail.alerts]
 
 
-def _among(alerts: set[str], others: set[str]) -> Wanted:
+def _among(alerts: set[str], others: set[str]) -> RecordFilter:
     def wanted(record: Record) -> bool:
         if isinstance(record, Alert):
             return record.alert_id in alerts

@@ -1,4 +1,4 @@
-"""How requests stand, and which storms are held, read from what decide has published."""
+"""The status of requests and held storms, read from the records of the decide fold."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from streamer.eventlog.base import Records
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
-    """One request, or held storm, as it stands."""
+    """One request or held storm, with its state."""
 
     request_id: str  # of a storm: the id of its incident
     model_id: str
     state: RequestState
     since: datetime
-    answer_by: datetime | None  # when the state ends by itself
-    reason: Outcome  # of the last change
-    actor: str  # who made it; "" for time and alerts
+    answer_by: datetime | None  # event time at which the state ends without a command
+    reason: Outcome  # for the last change
+    actor: str  # the author of the last change; "" for time and alerts
     comment: str
 
     @property
@@ -37,7 +37,7 @@ class RequestStatus:
 
 
 class RequestLedger:
-    """Takes records of these topics, in any order of topics, and tells how things stand."""
+    """Collects records of the output topics, in any order of topics, into the status of each request."""
 
     def __init__(self, topics: OutputTopics) -> None:
         self._topics = topics
@@ -46,7 +46,7 @@ class RequestLedger:
         self._storms: dict[str, RequestStatus] = {}
 
     def read(self, stretches: Iterable[Records]) -> None:
-        """Take these records. Raises `msgspec.MsgspecError` for one that Driftline has not written."""
+        """Add these records. Raises `msgspec.MsgspecError` for one that Driftline has not written."""
         for records in stretches:
             for i in range(len(records)):
                 value = records.value_of(i) or b""
@@ -58,12 +58,12 @@ class RequestLedger:
                 else:
                     self._change(msgspec.json.decode(value, type=Decision))
 
-    def standings(self) -> Sequence[RequestStatus]:
-        """All requests and held storms that the topics hold, the one that changed last at the end."""
+    def statuses(self) -> Sequence[RequestStatus]:
+        """All requests and held storms of the topics, the latest change last."""
         return sorted((self._made | self._changed | self._storms).values(), key=lambda one: (one.since, one.request_id))
 
     def _incident(self, incident: Incident) -> None:
-        """A storm that is held, or a source, waits for a person like a request; closed, it is over."""
+        """A held storm or source waits for a person, as a request does, until it is closed."""
         self._storms.pop(incident.incident_id, None)
         is_held = incident.model_id.startswith(FLEET_PREFIX) or incident.decision is Outcome.HELD_FOR_SOURCE
         is_over = incident.state is IncidentState.CLOSED

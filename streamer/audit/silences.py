@@ -1,4 +1,4 @@
-"""Which silences there are, read from what decide has published."""
+"""The silences, read from the records of the decide fold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD: Final = ("state", "since", "until", "model", "column", "kind", "alerts", "
 
 
 def silences_in(stretches: Iterable[Records]) -> Sequence[Silence]:
-    """The silences that records of the decisions topic tell of, as they stand, in the order in which they began."""
+    """The current silences in records of the decisions topic, in order of their beginning."""
     found: dict[str, Silence] = {}
     for records in stretches:
         for i in range(len(records)):
@@ -26,7 +26,7 @@ def silences_in(stretches: Iterable[Records]) -> Sequence[Silence]:
 
 
 def row_of(silence: Silence) -> tuple[str, ...]:
-    """Its line in the list."""
+    """The row of a silence in the list."""
     matcher = silence.matcher
     return (
         "over" if silence.is_over else "active",

@@ -1,4 +1,4 @@
-"""Where the records of an audit come from: the topics of a service, or what a replay has written."""
+"""Sources of records for an audit: the topics of a service, or the output of a replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamer.eventlog.recordings.recording import Recording
 
 RawRecord = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
-Source = Callable[[], Iterator[RawRecord]]  # all records, kind by kind in the order in which they were published
+Source = Callable[[], Iterator[RawRecord]]  # all records, those of one kind in the order of publication
 
 KINDS = ("alert", "incident", "request", "decision")
 
@@ -26,17 +26,17 @@ class _Line(msgspec.Struct):
 
 
 def of_service(connection: KafkaConnection, outputs: OutputTopics) -> Source:
-    """The topics of a service, as they are whenever the source is asked. Raises `BrokerError` then, if ever."""
+    """The topics of a service, read at each call of the source, which may raise `BrokerError`."""
     from streamer.eventlog.kafka.reader import read_to_end
 
     topics = kinds_of(outputs)
-    return lambda: _told(read_to_end(connection, list(topics)), topics)
+    return lambda: _raw(read_to_end(connection, list(topics)), topics)
 
 
 def of_file(path: str, outputs: OutputTopics) -> Source:
     """Standard output of a replay as a file, or a Parquet recording of Driftline's topics.
 
-    Raises `UsageError` when asked, if the file can't be read or is something else.
+    A call of the source raises `UsageError` if the file can't be read or is something else.
     """
     return lambda: _of_file(path, kinds_of(outputs))
 
@@ -52,7 +52,7 @@ def _of_file(path: str, topics: dict[str, str]) -> Iterator[RawRecord]:
     with open_recording(path, "lines") as recording:
         for records in _stretches(recording):
             if records.topic in topics:
-                yield from _told([records], topics)
+                yield from _raw([records], topics)
             elif records.topic == "lines":
                 yield from _lines(path, records)
 
@@ -62,7 +62,7 @@ def _stretches(recording: Recording) -> Iterator[Records]:
         yield from chunk.split()
 
 
-def _told(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[RawRecord]:
+def _raw(stretches: Iterable[Records], topics: dict[str, str]) -> Iterator[RawRecord]:
     for records in stretches:
         for i in range(len(records)):
             value = records.value_of(i)
@@ -81,6 +81,6 @@ def _lines(path: str, records: Records) -> Iterator[RawRecord]:
             yield kind, value
         elif kind != "dead_letter":
             raise UsageError(
-                f"{path}: line {i + 1} is not of what `driftline replay` writes. Replay recordings of events first: "
+                f"{path}: line {i + 1} is no output of `driftline replay`. Replay recordings of events first: "
                 "`driftline replay june.parquet > june.jsonl`"
             )

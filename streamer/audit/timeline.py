@@ -1,4 +1,4 @@
-"""The records of a trail as lines for people, in order of time, with the numbers and the named reason of each."""
+"""The timeline of a trail: its records as lines for people, each with its numbers and its named reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
-from streamer.audit.explanation import AlertOutcome, Fates, clock, many, number
+from streamer.audit.explanation import AlertOutcome, AlertOutcomes, clock, many, number
 from streamer.audit.trail import Record, Trail
 
 INDENT: Final = " " * 18
@@ -21,19 +21,19 @@ INDENT: Final = " " * 18
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One record of the story."""
+    """One record of the timeline."""
 
     at: datetime
-    rank: int  # among those of one time: causes go first
+    rank: int  # among records of one time: causes precede effects
     record: Record
-    lines: tuple[str, ...]  # the first one without its time
+    lines: tuple[str, ...]  # the first one lacks its time
 
 
 def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[TimelineEntry]:
-    """The wanted records in order of time."""
-    fates = Fates(trail)
+    """The selected records in order of time."""
+    outcomes = AlertOutcomes(trail)
     found = [
-        *(_of_alert(fates, alert) for alert in trail.alerts if wanted(alert)),
+        *(_of_alert(outcomes, alert) for alert in trail.alerts if wanted(alert)),
         *_of_incidents(trail, [incident for incident in trail.incidents if wanted(incident)]),
         *(_of_request(request) for request in trail.requests if wanted(request)),
         *(_of_decision(decision) for decision in trail.decisions if wanted(decision)),
@@ -41,25 +41,25 @@ def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[TimelineEntr
     return sorted(found, key=lambda entry: (entry.at, entry.rank))
 
 
-def text_of(story: Iterable[TimelineEntry]) -> Iterator[str]:
-    """The lines of it; what belongs to a record stands under it."""
-    for entry in story:
+def text_of(timeline: Iterable[TimelineEntry]) -> Iterator[str]:
+    """The lines of the timeline; the details of a record are indented."""
+    for entry in timeline:
         first, *more = entry.lines
         yield f"{clock(entry.at)}  {first}"
         for line in more:
             yield INDENT + line
 
 
-def _of_alert(fates: Fates, alert: Alert) -> TimelineEntry:
-    ends = [f"=> {_why(fate)}" for fate in fates.of(alert)]
+def _of_alert(outcomes: AlertOutcomes, alert: Alert) -> TimelineEntry:
+    ends = [f"=> {_why(outcome)}" for outcome in outcomes.of(alert)]
     head = f"alert     {alert.alert_id} {alert.state} ({alert.resolution or alert.kind})"
     if alert.state is not AlertState.FIRING:
         return TimelineEntry(alert.event_time, 0, alert, (head, *ends))
     onset = alert.onset
     against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
     if alert.kind is AlertKind.LIMIT:
-        full = f"no room for {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
-        where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; what comes after it is counted alone"
+        full = f"rejected {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
+        where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; later names are only counted"
         return TimelineEntry(alert.event_time, 0, alert, (head, full, where, *ends))
     what = f"{alert.column}{f' ({alert.category})' if alert.category else ''} {alert.direction}"
     return TimelineEntry(
@@ -78,13 +78,13 @@ def _of_alert(fates: Fates, alert: Alert) -> TimelineEntry:
     )
 
 
-def _why(fate: AlertOutcome) -> str:
-    why = f" ({fate.text})" if fate.text else ""
-    return f"{fate.decision or 'no decision on record'}{why}{f', {fate.by}' if fate.by else ''}"
+def _why(outcome: AlertOutcome) -> str:
+    why = f" ({outcome.text})" if outcome.text else ""
+    return f"{outcome.decision or 'no decision on record'}{why}{f', {outcome.by}' if outcome.by else ''}"
 
 
 def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[TimelineEntry]:
-    """Those that say something new; alerts that join are told with the alert."""
+    """The changes of incidents, except alerts that join: those appear with the alert."""
     promoted = [one for one in trail.decisions if one.reason is Outcome.PROMOTED]
     for incident in incidents:
         if incident.reason is Outcome.ABSORBED:
@@ -141,7 +141,7 @@ def _of_decision(decision: Decision) -> TimelineEntry:
 
 
 def _metrics(decision: Decision) -> str:
-    """Champion against challenger."""
+    """The metrics of champion and challenger."""
     pairs = [
         f"{name} {number(value)} -> {number(decision.challenger[name])}"
         for name, value in decision.champion.items()

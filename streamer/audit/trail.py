@@ -1,4 +1,4 @@
-"""What was decided about a model and why, put together from what detect and decide have published."""
+"""The audit trail of a model, read from the published records of the detect and decide folds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from retrain.messages.request import RetrainRequest
 from streamer.audit.source import RawRecord, Source
 from streamer.errors import UsageError
 
-RECORDS_MAX: Final = 100_000  # of each kind that are told of; beyond, the oldest are left out
-NAMES_MAX: Final = 50_000  # among which a near one is looked for: the newest
-NEAR: Final = 3  # names that are told
+RECORDS_MAX: Final = 100_000  # of each kind; beyond, the oldest are left out
+NAMES_MAX: Final = 50_000  # the newest names, among which near ones are searched
+NEAR: Final = 3  # names that are suggested
 
 Record = Alert | Incident | RetrainRequest | Decision
 TYPES: Final[dict[str, type[Record]]] = {
@@ -44,8 +44,8 @@ class Trail:
     requests: deque[RetrainRequest] = field(default_factory=_newest)
     decisions: deque[Decision] = field(default_factory=_newest)
 
-    def take(self, record: Record) -> None:
-        """Add a record behind the others of its kind."""
+    def add(self, record: Record) -> None:
+        """Append a record to those of its kind."""
         if isinstance(record, Alert):
             self.alerts.append(record)
         elif isinstance(record, Incident):
@@ -57,17 +57,17 @@ class Trail:
 
     @property
     def is_cut(self) -> bool:
-        """Whether older records may have been left out."""
+        """Whether older records may be left out."""
         return any(len(kept) == RECORDS_MAX for kept in (self.alerts, self.incidents, self.requests, self.decisions))
 
 
 def kind_of(record: Record) -> str:
-    """The kind of a record by its name."""
+    """The name of the kind of a record."""
     return next(kind for kind, of in TYPES.items() if isinstance(record, of))
 
 
 def ids_of(record: Record) -> list[str]:
-    """The ids by which a record can be asked for."""
+    """The ids of a record for `explain`."""
     if isinstance(record, Alert):
         return [record.alert_id]
     if isinstance(record, Incident):
@@ -76,16 +76,16 @@ def ids_of(record: Record) -> list[str]:
 
 
 def trail_of_model(source: Source, model_id: str) -> Trail:
-    """All of one model. Raises `UsageError` with near names when nothing is told of it."""
+    """All records of one model. Raises `UsageError` with near names when there is none."""
     trail = _trail(source, _with_sources(source, {model_id}))
-    told: list[Record] = [*trail.alerts, *trail.incidents, *trail.requests]
-    if not any(one.model_id == model_id for one in told):
+    records: list[Record] = [*trail.alerts, *trail.incidents, *trail.requests]
+    if not any(one.model_id == model_id for one in records):
         raise UsageError(_unknown("model", model_id, source, lambda record: [record.model_id]))
     return trail
 
 
 def trail_of_id(source: Source, name: str) -> Trail:
-    """All of the models that a record of this id is about. Raises `UsageError` with near ids when there is none."""
+    """All records of the models behind this id. Raises `UsageError` with near ids when there is none."""
     data, models, found = name.encode(), set[str](), False
     for kind, value in source():
         if data in value and name in ids_of(record := _decoded(kind, value)):
@@ -97,31 +97,31 @@ def trail_of_id(source: Source, name: str) -> Trail:
 
 
 def _with_sources(source: Source, models: set[str]) -> set[str]:
-    """The models, the sources that they were asked for because of, and the models that any such source was asked for.
+    """The models, the sources behind their requests, and all models with requests for these sources.
 
-    A request that comes of a source bears the incident of the source.
+    A request for a source names the incident of the source.
     """
-    owners, asked = dict[str, str](), list[tuple[str, str]]()
+    owners, requests = dict[str, str](), list[tuple[str, str]]()
     for kind, value in source():
         if kind == "request" or (kind == "incident" and SOURCE_PREFIX.encode() in value):
             record = _decoded(kind, value)
             if isinstance(record, RetrainRequest):
-                asked.append((record.model_id, record.incident_id))
+                requests.append((record.model_id, record.incident_id))
             elif isinstance(record, Incident) and record.model_id.startswith(SOURCE_PREFIX):
                 owners[record.incident_id] = record.model_id
-    sources = {owners[incident] for model, incident in asked if model in models and incident in owners}
-    return models | sources | {model for model, incident in asked if owners.get(incident) in models}
+    sources = {owners[incident] for model, incident in requests if model in models and incident in owners}
+    return models | sources | {model for model, incident in requests if owners.get(incident) in models}
 
 
 def _trail(source: Source, models: set[str]) -> Trail:
     trail, names = Trail(), [model.encode() for model in models if model]
     for kind, value in source():
         if kind == "alert" and b"\\" not in value and not any(name in value for name in names):
-            continue  # most are of other models, and need not be read
+            continue  # most are of other models, and need no decoding
         record = _decoded(kind, value)
         is_shared = record.model_id.startswith(FLEET_PREFIX) and kind != "alert"
         if record.model_id in models or is_shared or (isinstance(record, Decision) and record.silence):
-            trail.take(record)
+            trail.add(record)
     return trail
 
 
@@ -129,19 +129,21 @@ def _decoded(kind: str, value: bytes) -> Record:
     try:
         return msgspec.json.decode(value, type=TYPES[kind])
     except msgspec.MsgspecError as problem:
-        raise UsageError(f"an {kind} can't be read ({problem}): it is not of this version of Driftline") from problem
+        raise UsageError(
+            f"a record of kind {kind} can't be read ({problem}): another version of Driftline wrote it"
+        ) from problem
 
 
 def _unknown(what: str, name: str, source: Source, names_of: Callable[[Record], list[str]]) -> str:
     names = _names(source(), names_of)
     near = get_close_matches(name, names, n=NEAR, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"nothing is told of {what} {name}{hint}"
+    return f"no record of {what} {name}{hint}"
 
 
-def _names(told: Iterable[RawRecord], names_of: Callable[[Record], list[str]]) -> list[str]:
+def _names(records: Iterable[RawRecord], names_of: Callable[[Record], list[str]]) -> list[str]:
     names: dict[str, None] = {}
-    for kind, value in told:
+    for kind, value in records:
         for name in names_of(_decoded(kind, value)):
             names.pop(name, None)
             names[name] = None

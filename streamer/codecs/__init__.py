@@ -1,10 +1,10 @@
-"""Input formats, one file each, and the table of them: `CODECS[name]` is (settings class, codec class).
+"""Codecs of input formats, one file each. In the table `CODECS`, each has its settings class and its codec class.
 
-To add one: write `streamer/codecs/<name>_codec.py` with a frozen settings dataclass, whose `__post_init__` refuses bad
-settings with a ValueError, and a class that is made from those settings and is a `base.Codec`; then add a line to
-`_TABLE`. A format without columns of its own makes `canonical.Event`s and leaves the rest to `assemble.py`.
+To add one: write `streamer/codecs/<name>_codec.py` with a frozen settings dataclass, whose `__post_init__` rejects
+invalid settings with a ValueError, and a `base.Codec` that takes these settings. Then add a line to `_TABLE`. A format
+without columns of its own makes `event.Event`s and leaves the rest to `batch_builder.py`.
 
-The classes are imported when `CODECS` is first looked at, so importing this package costs nothing.
+The classes are imported at the first access to `CODECS`, so the import of this package is cheap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The port between bytes and columns: one codec a file, one table in `streamer/codecs/__init__.py`.
+"""The interface of codecs, which decode bytes into columns.
 
-A codec never raises on a record: what it can't read becomes a dead letter with a reason from the closed set below, and
-the records around it are decoded as if it were not there.
+A codec never raises on a record. An unreadable record becomes a dead letter with a reason from the closed set below,
+and the records around it decode as if it did not exist.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from streamer.events import EventBatch, Names
 
 
 class Reason(StrEnum):
-    """Why a record can't be folded. The values appear in dead-letter headers and metric labels."""
+    """The reason of a dead letter, as in its header and in metric labels."""
 
-    NULL_VALUE = "null_value"  # a tombstone: nothing to read
+    NULL_VALUE = "null_value"  # a tombstone
     TOO_LARGE = "too_large"  # longer than the codec's `value_bytes_max`
-    TOO_DEEP = "too_deep"  # nested deeper than a parser should follow
+    TOO_DEEP = "too_deep"  # nested deeper than the limit of the parser
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"  # valid JSON, but a list, text or number at the top
     MISSING_MODEL = "missing_model"  # neither model_id nor source
-    WRONG_TYPE = "wrong_type"  # a mapped field is of a type it can't be, e.g. features that are a list
-    MISSING_PREDICTION_ID = "missing_prediction_id"  # a label that names no prediction
+    WRONG_TYPE = "wrong_type"  # a mapped field has an invalid type, e.g. features that are a list
+    MISSING_PREDICTION_ID = "missing_prediction_id"  # a label without a prediction to join
     NOTHING_TO_WATCH = "nothing_to_watch"  # no feature, no prediction, no label
     BAD_EVENT_TIME = "bad_event_time"  # unreadable, before 1970 or after 9999
-    TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the record's own time by more than `skew_max_s`
+    TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the time of the record by more than `skew_max_s`
     TOO_MANY_COLUMNS = "too_many_columns"  # one event with more values than `values_max`
-    TOO_MANY_MODELS = "too_many_models"  # the unit's table of models or versions is full
-    DEADLY = "deadly"  # the process died of it, every time
+    TOO_MANY_MODELS = "too_many_models"  # the table of models or versions is full
+    POISON_RECORD = "poison_record"  # the record ends the process each time it is folded
 
 
 @dataclass(slots=True)
 class DeadLetters:
-    """Which records of a stretch could not be read, in order: index into the Records, reason, a detail for people."""
+    """The unreadable records of a stretch, in order: index into the Records, reason, and a detail for people."""
 
     index: list[int] = field(default_factory=list)
     reason: list[Reason] = field(default_factory=list)
@@ -52,8 +52,8 @@ class DeadLetters:
 
 
 class Codec(Protocol):
-    """Bytes to columns for one input format."""
+    """Decodes one input format."""
 
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
-        """Decode a stretch. Names are given ids in record order, so any cut of the stretch gives the same ids."""
+        """Decode a stretch. Names get ids in record order, so any cut of the stretch gives the same ids."""
         ...

@@ -1,6 +1,6 @@
-"""Events to an `EventBatch`: whether each event can be folded, and its names as ids.
+"""Builds an `EventBatch` from events: validates each event and replaces names by ids.
 
-Everything is checked before any name is given an id, so a refused record leaves no trace in the tables.
+All checks precede the first new id, so a rejected record leaves no trace in the tables.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.class_labels import outcomes
+from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX, Event, Refused
-from streamer.codecs.event_columns import Draft, are_empty
+from streamer.codecs.event_columns import EventColumns, are_empty
 from streamer.codecs.join_ids import join_ids
 from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
@@ -28,25 +28,25 @@ Refusals = dict[int, Refused]  # by index of the record
 
 @dataclass(frozen=True, slots=True)
 class TimeBounds:
-    """What a single event may be."""
+    """Limits of a single event: its time in relation to its record, and its number of values."""
 
     event_time_unit: Unit = "auto"
     skew_max_s: float = 3600
     values_max: int = 10_000
 
 
-def assemble(
+def build_batch(
     records: Records, index: I64, events: Sequence[Event], names: Names, bounds: TimeBounds, refused: Refusals
 ) -> EventBatch:
-    """The batch of `events`, event `i` from record `index[i]`. Records that can't be folded are added to `refused`."""
-    draft = Draft.of(events)
+    """The batch of `events`, event `i` from record `index[i]`. Adds records that can't be folded to `refused`."""
+    draft = EventColumns.of(events)
     record_ms = records.timestamp_ms[index]
     time_ms = times_ms([event.event_time for event in events], bounds.event_time_unit, record_ms)
     for bad, reason, detail in _faults(draft, time_ms, record_ms, bounds):
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, detail(i)))
     model, version = _name_ids(draft, index, names, refused)
-    away, strangers = _models_turned_away(records, draft, index, time_ms, names, refused)
+    away, strangers = _rejected_models(records, draft, index, time_ms, names, refused)
     if refused:
         keep = np.fromiter((i not in refused for i in index.tolist()), bool, len(index))
         draft, index, time_ms, model, version = draft.only(keep), index[keep], time_ms[keep], model[keep], version[keep]
@@ -54,7 +54,7 @@ def assemble(
 
 
 def dead_letters(refused: Refusals) -> DeadLetters:
-    """The refused records, in record order."""
+    """The rejected records, in record order."""
     dead = DeadLetters()
     for i in sorted(refused):
         dead.add(i, refused[i].reason, refused[i].detail)
@@ -62,9 +62,9 @@ def dead_letters(refused: Refusals) -> DeadLetters:
 
 
 def _faults(
-    draft: Draft, time_ms: I64, record_ms: I64, bounds: TimeBounds
+    draft: EventColumns, time_ms: I64, record_ms: I64, bounds: TimeBounds
 ) -> list[tuple[Bools, Reason, Callable[[int], str]]]:
-    """What can be wrong with an event, the weightiest first: where, why, and a sentence for the event at an index."""
+    """The faults of events, by decreasing weight: a mask, the reason, and the message for the event at an index."""
     is_label = draft.kind == EventKind.LABEL
     ahead_ms = time_ms - record_ms
     return [
@@ -86,8 +86,8 @@ def _about_time(event: Event) -> str:
     return f"event_time is {event.event_time!r:.60}: neither RFC 3339 nor an epoch time in the years 1970 to 9999"
 
 
-def _name_ids(draft: Draft, index: I64, names: Names, refused: Refusals) -> tuple[I32, I32]:
-    """Ids of the models and versions of all events that are not refused, given in record order at first sight."""
+def _name_ids(draft: EventColumns, index: I64, names: Names, refused: Refusals) -> tuple[I32, I32]:
+    """Ids of the models and versions of all valid events; new names get theirs in record order."""
     model, version = _ids(names.models, draft.owner), _ids(names.versions, draft.version)
     unknown = np.flatnonzero((model < 0) | ((version < 0) & ~are_empty(draft.version)))
     unknown = unknown[np.array([i not in refused for i in index[unknown].tolist()], bool)]
@@ -103,7 +103,7 @@ def _name_ids(draft: Draft, index: I64, names: Names, refused: Refusals) -> tupl
 
 
 def _admit(model: str, version: str, names: Names) -> Refused | None:
-    """Give ids to a model and its version (if it has one), or say why not; then neither gets one."""
+    """Add a model and its version, if any, to the tables, or return the reason why neither is added."""
     new = [(names.models, model)] + ([(names.versions, version)] if version else [])
     for table, name in new:
         if name in table.ids:
@@ -113,16 +113,18 @@ def _admit(model: str, version: str, names: Names) -> Refused | None:
                 Reason.WRONG_TYPE, f"a name of {len(name):,} characters, over {NAME_CHARS_MAX}: {name!r:.60}"
             )
         if len(table) >= table.limit:
-            return Refused(Reason.TOO_MANY_MODELS, f"no room for {name!r:.60}: {table.limit:,} names are known already")
+            return Refused(
+                Reason.TOO_MANY_MODELS, f"{name!r:.60} is rejected: the table holds {table.limit:,} names already"
+            )
     for table, name in new:
         table.id_of(name)
     return None
 
 
-def _models_turned_away(
-    records: Records, draft: Draft, index: I64, time_ms: I64, names: Names, refused: Refusals
+def _rejected_models(
+    records: Records, draft: EventColumns, index: I64, time_ms: I64, names: Names, refused: Refusals
 ) -> tuple[list[Overflow], UntrackedEvents | None]:
-    """The first event that was refused as its model, or version, had no room, if there is one; and when all were."""
+    """The first event rejected by a full table of models or versions, if any, and the times of all of these events."""
     lost = sorted(i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS)
     if not lost:
         return [], None
@@ -136,12 +138,12 @@ def _models_turned_away(
 
 
 def _ids(table: NameTable, texts: Sequence[str]) -> I32:
-    """The texts' ids in the table; -1 where it has none."""
+    """The ids of the texts; -1 for unknown ones."""
     return np.fromiter(map(table.ids.get, texts, repeat(-1)), np.int32, len(texts))
 
 
 def _batch(
-    records: Records, draft: Draft, index: I64, time_ms: I64, model: I32, version: I32, names: Names,
+    records: Records, draft: EventColumns, index: I64, time_ms: I64, model: I32, version: I32, names: Names,
     away: list[Overflow],
 ) -> EventBatch:  # fmt: skip
     predictions = [event.prediction for event in draft.events]
@@ -150,7 +152,7 @@ def _batch(
     first = values.start[:-1][draft.predicted]
     prediction[draft.predicted] = values.number[first]
     if (values.category[first] != NUMBER).any():
-        prediction[draft.predicted] = outcomes(chosen(predictions, draft.predicted))
+        prediction[draft.predicted] = encode_labels(chosen(predictions, draft.predicted))
         prediction[np.isinf(prediction)] = NAN
     offset = records.offset[index]
     away += [
@@ -177,7 +179,7 @@ def _batch(
     )
 
 
-def _join_ids(draft: Draft) -> NDArray[np.uint64]:
+def _join_ids(draft: EventColumns) -> NDArray[np.uint64]:
     out = np.zeros(len(draft.events), np.uint64)
     joins = (draft.kind != EventKind.SOURCE) & ~are_empty(draft.prediction_id)
     if joins.any():
@@ -185,8 +187,8 @@ def _join_ids(draft: Draft) -> NDArray[np.uint64]:
     return out
 
 
-def _labels(draft: Draft) -> F64:
+def _labels(draft: EventColumns) -> F64:
     out = np.full(len(draft.events), NAN)
     labelled = (draft.kind & EventKind.LABEL) != 0
-    out[labelled] = outcomes([event.label for event in chosen(draft.events, labelled)])
+    out[labelled] = encode_labels([event.label for event in chosen(draft.events, labelled)])
     return out

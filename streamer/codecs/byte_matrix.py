@@ -1,4 +1,4 @@
-"""Texts as matrices of bytes, so that numpy can work on all texts of one length at once."""
+"""Texts as matrices of bytes, for array operations on all texts of one length."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Predictions and labels as doubles: numbers as they are, and names of classes as doubles that are no numbers.
+"""Predictions and labels as doubles: numbers unchanged, and names of classes as NaNs with a payload.
 
-Whether two classes are the same is all that is asked of them, and they may come in different records. So the name of a
-class becomes a NaN that carries 48 bits of its hash, and needs no table. Whoever knows nothing of it sees a missing
-number.
+Classes are only compared for equality, across records. So the name of a class becomes a NaN that carries 48 bits of its
+hash, which needs no table. Other code sees a missing number.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ QUIET_NAN: Final = 0x7FF8 << 48
 CLASS_BYTES: Final = 6
 
 
-def outcomes(values: Sequence[Any]) -> F64:
-    """Each value as a double; what is neither number nor text is NaN."""
+def encode_labels(values: Sequence[Any]) -> F64:
+    """Each value as a double; NaN for values that are neither number nor text."""
     numbers = as_numbers(values)
     if numbers is not None:
         return numbers

@@ -1,6 +1,6 @@
-"""One event as Python holds it for a moment, between the bytes of a record and the columns of an `EventBatch`.
+"""One event as a Python object, between the bytes of a record and the columns of an `EventBatch`.
 
-Codecs of formats that have no columns of their own make `Event`s; `assemble.py` makes columns of them.
+Codecs of formats without columns of their own make `Event`s; `batch_builder.py` turns them into columns.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Identifier = str | int | None
 Scalar = float | bool | str | None
 
 DETAIL_CHARS_MAX = 200
-NAME_CHARS_MAX = 256  # of a model, a version, a column or a category: beyond it, it is not a name but a text
+NAME_CHARS_MAX = 256  # of a model, a version, a column or a category; a longer text is no name
 
 
 class Event(msgspec.Struct, gc=False):
-    """A canonical event. Every field may be absent; what else is in the record is skipped unread.
+    """A canonical event. Every field may be absent; other members of the record are skipped.
 
-    The types are those that the fast parser accepts at once. Events that are made field by field may hold whatever JSON
-    holds as `prediction` and in `features`.
+    The types are those of the fast parser. Events that are read field by field may hold any JSON value as `prediction`
+    and in `features`.
     """
 
     model_id: Identifier = None
@@ -36,8 +36,8 @@ class Event(msgspec.Struct, gc=False):
     source: Identifier = None
 
 
-class Refused(Exception):  # noqa: N818 -- what happened to the record, not an error of ours
-    """A record that can't be folded: the reason, and a sentence for people."""
+class Refused(Exception):  # noqa: N818 -- a state of the record, not an error of ours
+    """A record that can't be folded, with the reason and a message for people."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -46,6 +46,6 @@ class Refused(Exception):  # noqa: N818 -- what happened to the record, not an e
 
 
 def json_type(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """The type of a JSON value, in words."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", int: "an integer", float: "a number"}
     return names.get(type(value), "null")

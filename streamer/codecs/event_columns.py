@@ -1,4 +1,4 @@
-"""What many events carry, as columns, while names are still texts."""
+"""The content of many events as columns, before names become ids."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from streamer.events import EventKind
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What `n` events carry, before names are ids. "" stands for a name that is absent."""
+class EventColumns:
+    """The content of `n` events, before names become ids. "" stands for an absent name."""
 
     events: Sequence[Event]  # [n]
     owner: Sequence[str]  # [n] the model, or `source:<name>`
@@ -28,11 +28,11 @@ class Draft:
     features: Sequence[dict[str, Any]]  # [n]
     kind: NDArray[np.uint8]  # [n] 0: nothing to watch
     predicted: Bools  # [n]
-    size: I64  # [n] how many values
+    size: I64  # [n] number of values
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
-        """What parsed events carry: an event may be a prediction or of a source, and a label besides."""
+        """The columns of parsed events. An event is a prediction or of a source, and may carry a label."""
         owner, is_source = _owners(events)
         features = [event.features or {} for event in events]
         widths = np.fromiter(map(len, features), np.int64, len(events))
@@ -62,14 +62,14 @@ class Draft:
 
 
 def are_empty(texts: Sequence[str]) -> Bools:
-    """Which of the texts are "", which stands for a name that is absent."""
+    """A mask of the texts that are "", which stands for an absent name."""
     if "" not in texts:
         return np.zeros(len(texts), bool)
     return np.fromiter((not text for text in texts), bool, len(texts))
 
 
 def _owners(events: Sequence[Event]) -> tuple[Sequence[str], Bools]:
-    """Whose event each is, "" if nobody's, and whether that is a source. The model wins over the source."""
+    """The owner of each event, "" for none, and whether it is a source. The model precedes the source."""
     owners: list[Any] = [event.model_id for event in events]
     if set(map(type, owners)) <= {str} and "" not in owners:
         return owners, np.zeros(len(events), bool)
@@ -80,7 +80,7 @@ def _owners(events: Sequence[Event]) -> tuple[Sequence[str], Bools]:
 
 
 def _are(values: Sequence[Any], kind: type) -> Bools:
-    """Which of the values are of exactly this type."""
+    """A mask of the values of exactly this type."""
     if kind not in set(map(type, values)):
         return np.zeros(len(values), bool)
     return np.fromiter((type(value) is kind for value in values), bool, len(values))

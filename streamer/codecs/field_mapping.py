@@ -1,6 +1,6 @@
-"""Events out of parsed JSON documents of any shape, field by field, with an explanation for each that can't be one.
+"""Reads events from parsed JSON documents field by field, with an explanation for each invalid one.
 
-It reads what a `FieldMap` maps, and, with the canonical map, whatever the fast parser would not take at once.
+It follows a `FieldMap`. With the canonical map, it reads the documents that the fast parser rejects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IDENTIFIERS = ("model_id", "model_version", "prediction_id", "source")
 
 
 class EventReader:
-    """Makes an `Event` of a document; compiled once from a `FieldMap`."""
+    """Reads an `Event` from a document; compiled once from a `FieldMap`."""
 
     def __init__(self, fields: FieldMap) -> None:
         paths = fields.paths()
@@ -55,7 +55,7 @@ class EventReader:
         )
 
     def _all_features(self, document: dict[str, Any]) -> dict[str, Any] | None:
-        """The features, and the segment among them where it is mapped; a label alone has none."""
+        """The features, including the segment where it is mapped; a label alone has none."""
         features = self._features(document)
         if self._segment is None or (features is None and self._prediction(document) in ABSENT):
             return features
@@ -83,7 +83,7 @@ def _features_reader(fields: FieldMap, mapped: Mapping[str, Path]) -> Features:
 
 
 def _named_features(document: dict[str, Any], *, paths: Mapping[str, Path]) -> dict[str, Any] | None:
-    """The features that were named one by one. An absent one is a missing value, unless all are, as in labels."""
+    """The features of a mapping. An absent one is a missing value, unless all are absent, as in labels."""
     found = {name: follow(document, path) for name, path in paths.items()}
     if all(value is UNSET for value in found.values()):
         return None
@@ -91,7 +91,7 @@ def _named_features(document: dict[str, Any], *, paths: Mapping[str, Path]) -> d
 
 
 def _member_features(document: dict[str, Any], *, at: Path, taken: frozenset[str | int]) -> dict[str, Any] | None:
-    """The members of the object at a path, without those that are other fields."""
+    """The members of the object at a path, without other mapped fields."""
     members = follow(document, at)
     if members in ABSENT:
         return None
@@ -131,7 +131,7 @@ def _label(value: Any) -> float | str | None:
 
 
 def _finite(value: Any) -> float | None:
-    """A number or boolean as a double; None where it is missing, not finite, or beyond any double."""
+    """A number or boolean as a double; None where it is missing, not finite, or beyond the range of doubles."""
     if value is None or value is UNSET:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Where the fields of an event are in a producer's own JSON, so that producers stay as they are.
+"""Paths of event fields in the JSON of a producer, whose format need not change.
 
-A path begins with `$`, the whole value of the record, and goes on with `.name`, `['a name with dots']` or `[index]`:
-`$.payload.model`, `$.rows[0].x`. A path that leads nowhere in a record means that the field is absent there.
+A path begins with `$`, the whole value of the record, and continues with `.name`, `['a name with dots']` or `[index]`:
+`$.payload.model`, `$.rows[0].x`. If a record has no value at the path, the field is absent.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _STEP = re.compile(r"\.([^.\[\]'\"\s]+)|\[(\d{1,6})\]|\['([^']+)'\]")
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """A path for each field of an event. The defaults are the canonical names; None means that there is no such field.
+    """A path for each field of an event. The defaults are the canonical names; null: no such field.
 
-    `features` is the path of an object whose members are the features, or a mapping of feature names to paths. If that
-    object also holds fields mapped here (`features: $` for flat producers), those members and all nested objects and
-    lists are no features. `model_id`, `model_version` and `source` may be constants: `=bus` is the text `bus`.
+    `features` is the path of an object whose members are the features, or a mapping of feature names to paths. If the
+    object also holds other mapped fields (`features: $` for flat producers), those members, nested objects and lists
+    are no features. `model_id`, `model_version` and `source` may be constants: `=bus` is the text `bus`.
 
-    Raises ValueError, with a sentence that names the path, for a path that can't be read.
+    Raises ValueError, with the path, for an invalid path.
     """
 
-    model_id: str | None = "$.model_id"  # whose event it is
-    model_version: str | None = "$.model_version"  # of the model; each version is watched apart
-    prediction_id: str | None = "$.prediction_id"  # by which a label finds its prediction
+    model_id: str | None = "$.model_id"  # model of the event
+    model_version: str | None = "$.model_version"  # version of the model; each is monitored separately
+    prediction_id: str | None = "$.prediction_id"  # key that joins a label to its prediction
     event_time: str | None = "$.event_time"  # RFC 3339, or seconds or milliseconds since 1970
-    features: str | Mapping[str, str] | None = "$.features"  # what the model was given
-    prediction: str | None = "$.prediction"  # what the model said
-    label: str | None = "$.label"  # what came true, now or in a later event
-    source: str | None = "$.source"  # the feature source that models share, beside or instead of a model
-    segment: str | None = None  # what `segments` may tell events apart by: becomes the feature `segment`
+    features: str | Mapping[str, str] | None = "$.features"  # inputs of the model
+    prediction: str | None = "$.prediction"  # output of the model
+    label: str | None = "$.label"  # true value, in the same or a later event
+    source: str | None = "$.source"  # feature source shared by models, beside or instead of a model
+    segment: str | None = None  # value that `segments` can group events by; becomes the feature `segment`
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,7 +60,7 @@ class FieldMap:
                 f"{field}: {value!r} is a constant, which only {', '.join(CONSTANT_FIELDS)} can be; give a path"
             )
         if value == "=":
-            raise ValueError(f"{field}: {value!r} is a constant without a text; write it after the equals sign")
+            raise ValueError(f"{field}: {value!r} is a constant without a text; write the text after the equals sign")
         return True
 
     def paths(self) -> dict[str, Path]:
@@ -69,7 +69,7 @@ class FieldMap:
         return {name: parse_path(path, name) for name, path in given.items() if path and not path.startswith("=")}
 
     def constants(self) -> dict[str, str]:
-        """The texts of the fields that are the same for all records."""
+        """The texts of the constant fields."""
         given = {name: getattr(self, name) for name in CONSTANT_FIELDS}
         return {name: text[1:] for name, text in given.items() if text and text.startswith("=")}
 
@@ -84,7 +84,7 @@ def parse_path(path: Any, field: str) -> Path:
         step = _STEP.match(path, at)
         if step is None:
             raise ValueError(
-                f"{field}: the path {path!r} can't be read from {path[at:]!r} on; write .name, [0] or ['a name']"
+                f"{field}: the path {path!r} is invalid from {path[at:]!r} on; write .name, [0] or ['a name']"
             )
         name, index, quoted = step.groups()
         steps.append(int(index) if index is not None else name or quoted)
@@ -95,7 +95,7 @@ def parse_path(path: Any, field: str) -> Path:
 
 
 def getter(path: Path) -> Getter:
-    """`follow` for one path in documents that are objects; quicker for the members of the object itself."""
+    """`follow` for one path in documents that are objects; faster for the members of the object itself."""
     name = path[0]
     if len(path) > 1 or not isinstance(name, str):
         return lambda document: follow(document, path)
@@ -103,7 +103,7 @@ def getter(path: Path) -> Getter:
 
 
 def follow(document: Any, path: Path) -> Any:
-    """What is at the end of the path; `UNSET` if it leads nowhere."""
+    """The value at the path; `UNSET` if there is none."""
     for step in path:
         if isinstance(step, str):
             document = document.get(step, UNSET) if isinstance(document, dict) else UNSET

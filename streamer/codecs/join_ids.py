@@ -1,7 +1,7 @@
-"""What a label and its prediction have in common, as one number: a hash of (model, prediction id).
+"""Join keys of labels and predictions: a hash of (model, prediction id).
 
 The hash is MurmurHash64A (A. Appleby, 2008, public domain) over the id's UTF-8 bytes, seeded with BLAKE2b-64 of the
-model's name. It is the same in every process, and is computed for all ids of one length at once.
+model's name. It is the same in every process. All ids of one length are hashed at once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from streamer.codecs.byte_matrix import by_length
 
 _M = np.uint64(0xC6A4A7935BD1E995)
 _R = np.uint64(47)
-_MURMUR_BYTES_MAX = 256  # longer ids are rare, and BLAKE2b is the faster one for a single text
+_MURMUR_BYTES_MAX = 256  # longer ids are rare, and BLAKE2b is faster for a single text
 
 
 def join_ids(models: Sequence[str], prediction_ids: Sequence[str]) -> U64:
-    """A hash for each pair, never 0; pairs that are equal have equal hashes."""
+    """A hash for each pair, never 0. Equal pairs have equal hashes."""
     seeds = np.fromiter(map(_seed, models), np.uint64, len(models))
     out = np.zeros(len(models), np.uint64)
     for index, matrix in by_length(prediction_ids):

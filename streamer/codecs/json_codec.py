@@ -1,8 +1,8 @@
-"""The codec `json`: one JSON object a record, of the fields in `canonical.py` or mapped onto them by a `FieldMap`.
+"""The codec `json`: each record is one JSON object with the fields of `event.py`, or with others by a `FieldMap`.
 
-Records go through one call of the msgspec parser each, in a tight loop; all other work is done on whole columns. What
-the parser refuses is read again by the explaining path, which finds either an event or the reason why there is none.
-Members that no field reads are skipped without a look, so they may be of any type, and even of broken UTF-8.
+Each record takes one call of the msgspec parser, in a tight loop; all other work is on whole columns. A slower, lenient
+parser reads the rejected records again, and finds an event or the reason why there is none. Members that no field reads
+are skipped, so they may be of any type, and even of invalid UTF-8.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.batch_builder import Refusals, TimeBounds, assemble, dead_letters
+from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
 from streamer.codecs.event import Event, Refused
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap
@@ -29,14 +29,14 @@ from streamer.events import EventBatch, Names
 
 @dataclass(frozen=True, slots=True)
 class JsonSettings:
-    """What a topic's events look like, and what is too much. Raises ValueError with a sentence.
+    """Format and limits of the events of a topic. Raises ValueError for a value out of range.
 
     Args:
-        fields: where the fields of an event are.
-        event_time_unit: of numbers: "s" or "ms" since 1970, or "auto" to tell by magnitude.
-        skew_max_s: how far an event time may lie ahead of its record's own time.
-        value_bytes_max: longer values are refused unread.
-        values_max: most values (features and prediction) of one event.
+        fields: paths of the fields of an event.
+        event_time_unit: unit of numeric times since 1970: "s", "ms", or "auto" for a choice by magnitude.
+        skew_max_s: longest time in s by which an event time may be ahead of its record.
+        value_bytes_max: largest size of a record value; larger ones become dead letters.
+        values_max: largest number of values (features and prediction) of one event.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -58,7 +58,7 @@ class JsonSettings:
 
 
 class JsonCodec:
-    """JSON to columns. Keeps nothing between calls but its settings."""
+    """Decodes JSON. Keeps no state besides its settings."""
 
     def __init__(self, settings: JsonSettings) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class JsonCodec:
         refused: Refusals = {}
         index = self._readable(records, refused)
         index, events = self._parse(records, index, refused)
-        return assemble(records, index, events, names, self._bounds, refused), dead_letters(refused)
+        return build_batch(records, index, events, names, self._bounds, refused), dead_letters(refused)
 
     def _reader(self) -> Callable[[memoryview], Event]:
         if self.settings.fields == FieldMap():
@@ -80,7 +80,7 @@ class JsonCodec:
         return lambda value: self._event_of(plain(value))
 
     def _readable(self, records: Records, refused: Refusals) -> I64:
-        """The records a parser may be given: not null, not too large, not too deep."""
+        """The records that are not null, too large or too deep."""
         size = records.value[:, 1] - records.value[:, 0]
         null = records.value[:, 0] < 0
         large = ~null & (size > self.settings.value_bytes_max)
@@ -99,7 +99,7 @@ class JsonCodec:
         return np.setdiff1d(np.arange(len(records)), list(refused), assume_unique=True)
 
     def _parse(self, records: Records, index: I64, refused: Refusals) -> tuple[I64, list[Event]]:
-        """The events of these records, and the records they are of."""
+        """The indices of the readable records, and their events."""
         values = map(records.data.data.__getitem__, map(slice, *records.value[index].T.tolist()))
         parsed = map(self._read, values)
         events: list[Event] = []

@@ -1,7 +1,7 @@
-"""Reading JSON with an explanation: slower than the fast parser, and kinder.
+"""A lenient JSON parser with explanations, slower than the fast parser.
 
-It takes what the fast parser refuses but producers do write: a byte-order mark, and the NaN and Infinity of Python's
-`json` (no JSON by RFC 8259, section 6, but common). For everything else it says what is wrong and where.
+It accepts common deviations: a byte-order mark, and the NaN and Infinity of Python's `json` (no JSON by RFC 8259,
+section 6). For all else it reports the fault and its place.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from streamer.codecs.base import Reason
 from streamer.codecs.event import Refused
 
-DEPTH_MAX = 400  # below what parsers can follow on any stack, so that the same records are refused in every process
-INTEGER_DIGITS_MAX = 400  # longer integers are beyond any double
+DEPTH_MAX = 400  # below the limit of any parser's stack, so that every process rejects the same records
+INTEGER_DIGITS_MAX = 400  # longer integers exceed any double
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -36,7 +36,7 @@ def parse(value: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Refused(Reason.NOT_UTF8, f"byte {error.start} of the value is not UTF-8: {error.reason}") from None
     except UnicodeEncodeError:
-        raise Refused(Reason.NOT_UTF8, "a text holds half of a surrogate pair, which UTF-8 has no bytes for") from None
+        raise Refused(Reason.NOT_UTF8, "a text holds half of a surrogate pair, which UTF-8 can't encode") from None
     except json.JSONDecodeError as error:
         raise Refused(Reason.NOT_JSON, f"{error.msg} at character {error.pos} of the value") from None
     except RecursionError:

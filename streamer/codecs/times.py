@@ -1,7 +1,7 @@
-"""Event times of all shapes as milliseconds since 1970: RFC 3339 texts, epoch seconds, epoch milliseconds.
+"""Event times as milliseconds since 1970, from RFC 3339 texts, epoch seconds or epoch milliseconds.
 
-Texts are read by arithmetic on whole columns of bytes. `plain_ms` reads one text with the standard library: it defines
-what is right, and has the last word on every text that the columns could not read.
+Arithmetic on whole columns of bytes parses texts. `plain_ms` parses one text with the standard library. It defines the
+correct result, and parses every text that the columns reject.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MILLISECONDS_FROM = (
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TEXT_BYTES_MAX = 64  # longer ones are left to the plain path
+_TEXT_BYTES_MAX = 64  # longer ones take the plain path
 _DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
@@ -48,7 +48,7 @@ def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64) -> I64:
 
 
 def plain_ms(text: str) -> int:
-    """One RFC 3339 text by the standard library. Without an offset it is in UTC; what is finer than 1 ms is cut off."""
+    """One RFC 3339 text by the standard library. Without an offset it is in UTC; fractions of 1 ms are cut off."""
     if not _RFC3339.fullmatch(text):
         return UNREADABLE
     try:
@@ -83,7 +83,7 @@ def _from_texts(texts: Sequence[str]) -> I64:
 def _from_bytes(text: U8) -> I64:
     """The times of [n, length] bytes; `UNREADABLE` where a text is not of the form, or out of range."""
     length = text.shape[1]
-    digit = (text - np.uint8(48)).astype(np.int64)  # what is not a digit wraps around to more than 9
+    digit = (text - np.uint8(48)).astype(np.int64)  # other characters wrap around to more than 9
     zulu = (text[:, -1] | 32) == ord("z")
     signed = ((text[:, -6] == ord("+")) | (text[:, -6] == ord("-"))) & (text[:, -3] == ord(":"))
     suffix = np.where(zulu, 1, np.where(signed, 6, 0))

@@ -1,9 +1,8 @@
 """The values of many events as columns.
 
 Events with the same feature names in the same order share a *layout*. All values of a layout are converted at once if
-they are numbers, else feature by feature, and only a feature that mixes texts with other things is looked at value by
-value. Whichever way a value goes, it comes out the same, and new names get their ids in record order, within an event
-in the event's order.
+they are numbers, else feature by feature. Only a feature that mixes texts with other types is converted value by value.
+Each path gives the same result. New names get ids in record order, within an event in its own order.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from streamer.codecs.event import NAME_CHARS_MAX
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, Limit, NameTable
 
 Layout = tuple[str, ...]
-Refused = tuple[Limit, int, str]  # the limit, the index of the event, and the name that had no room
+Refused = tuple[Limit, int, str]  # the limit, the index of the event, and the rejected name
 T = TypeVar("T")
 
 NAN = float("nan")
 NO_COLUMN = -1
 _TAKEN = {
     name: f"features.{name}" for name in ("prediction", "error", LAG_COLUMN)
-}  # what a feature is called whose name is ours
+}  # features with reserved names are renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def values_of(
     features: Sequence[dict[str, Any]], predictions: Sequence[Any], predicted: NDArray[np.bool_],
     columns: NameTable, categories: NameTable,
 ) -> ValueColumns:  # fmt: skip
-    """Columns of each event's prediction, where it has one, followed by its features."""
+    """The prediction of each event, where it has one, followed by its features."""
     keys: list[Layout] = list(map(tuple, features))
     layouts = list(dict.fromkeys(keys))  # in order of first sight, so new columns get their ids in record order
     columns_of = [_column_ids(layout, columns) for layout in layouts]
@@ -66,7 +65,7 @@ def values_of(
         kept = ids >= 0
         if not kept.all():
             dropped += len(events) * int(np.count_nonzero(~kept))
-            refused += [] if refused else _without_room(names, ids, int(events[0]))
+            refused += [] if refused else _first_rejected(names, ids, int(events[0]))
             flat = list(compress(flat, cycle(kept.tolist())))
         where = (start[events] + predicted[events])[:, None] + np.arange(np.count_nonzero(kept))
         column[where] = ids[kept]
@@ -82,7 +81,7 @@ def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
 
 
 def as_numbers(values: Sequence[Any]) -> F64 | None:
-    """The values as doubles if they are numbers, booleans or null (NaN) without exception, else None."""
+    """The values as doubles if all are numbers, booleans or null (NaN), else None."""
     try:
         return np.asarray(array("d", values), np.float64)  # array() converts like float(), but refuses texts
     except (TypeError, OverflowError):
@@ -94,7 +93,7 @@ def as_numbers(values: Sequence[Any]) -> F64 | None:
 
 
 def as_number(value: Any) -> float:
-    """One value as a double: NaN for what is no number, and for integers beyond any double."""
+    """One value as a double: NaN for other types, and for integers beyond the range of doubles."""
     try:
         return float(value) if isinstance(value, float | int) else NAN
     except OverflowError:
@@ -102,7 +101,7 @@ def as_number(value: Any) -> float:
 
 
 def _numbered(keys: Sequence[Layout], layouts: Sequence[Layout]) -> I64:
-    """Each event's layout as an index into `layouts`."""
+    """The layout of each event as an index into `layouts`."""
     if len(layouts) == 1:
         return np.zeros(len(keys), np.int64)
     number_of = {layout: i for i, layout in enumerate(layouts)}
@@ -110,35 +109,35 @@ def _numbered(keys: Sequence[Layout], layouts: Sequence[Layout]) -> I64:
 
 
 def _groups(group: I64, groups: int) -> list[I64]:
-    """The indices of each group's members, in order."""
+    """The indices of the members of each group, in order."""
     ends = np.cumsum(np.bincount(group, minlength=groups))
     return np.split(np.argsort(group, kind="stable"), ends[:-1]) if groups else []
 
 
 def _column_ids(keys: Layout, columns: NameTable) -> I64:
-    """The columns of a layout's features; `NO_COLUMN` where the table is full or the name is no name."""
+    """The columns of the features of a layout; `NO_COLUMN` where the table is full or the name is too long."""
     names = [_TAKEN.get(key, key) for key in keys]
     return np.array([columns.id_of(n) if len(n) <= NAME_CHARS_MAX else NO_COLUMN for n in names], np.int64)
 
 
-def _without_room(layout: Layout, ids: I64, event: int) -> list[Refused]:
-    """The first feature of an event's layout that the table of columns had no room for, if there is one."""
+def _first_rejected(layout: Layout, ids: I64, event: int) -> list[Refused]:
+    """The first feature of a layout that the full table of columns rejected, if any."""
     names = [_TAKEN.get(key, key) for key in layout]
     lost = (name for name, i in zip(names, ids.tolist(), strict=True) if i < 0 and len(name) <= NAME_CHARS_MAX)
     return [(Limit.COLUMNS, event, name) for name in islice(lost, 1)]
 
 
 class _Writer:
-    """Puts values to their places among `m`; every place is a missing number until then."""
+    """Writes values to their places among `m`; unwritten places are missing numbers."""
 
     def __init__(self, m: int, categories: NameTable) -> None:
         self.number = np.full(m, NAN)
         self.category = np.full(m, NUMBER, np.int32)
         self._categories = categories
-        self._unknown: list[tuple[int, str]] = []  # places of texts without an id so far
+        self._unknown: list[tuple[int, str]] = []  # places of texts without an id
 
     def put_rows(self, flat: Sequence[Any], where: I64) -> None:
-        """The values of `n` events of one layout, event by event, to their places [n, features]."""
+        """Write the values of `n` events of one layout, event by event, to their places [n, features]."""
         numbers = as_numbers(flat)
         if numbers is not None:
             self.number[where.ravel()] = numbers
@@ -148,9 +147,9 @@ class _Writer:
             self._put_column(flat[i::width], where[:, i])
 
     def settle(self) -> list[tuple[int, str]]:
-        """Give ids to the new texts, in record order; and what is not finite is missing.
+        """Give ids to new texts, in record order, and make infinite values missing.
 
-        Returns the place and the text of the first that the table had no room for, if there is one.
+        Returns the place and the text of the first that the full table rejected, if any.
         """
         table = self._categories
         lost: list[tuple[int, str]] = []

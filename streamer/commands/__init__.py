@@ -1,1 +1,1 @@
-"""The commands of `driftline`, one a file. Each imports what it needs when it is called, never before."""
+"""The commands of `driftline`, related ones in one file. Each imports its dependencies when it is called."""

@@ -1,4 +1,4 @@
-"""`driftline check-config`: is the configuration right, and what would it do?"""
+"""`driftline check-config`: the problems of a configuration, or a summary of it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ The smallest configuration:
 @click.command("check-config", epilog=EXAMPLE)
 @config_option("The file to check.")
 def check_config(config_file: str) -> None:
-    """Say what a configuration does, or what is wrong with it.
+    """Check a configuration: print what it does, or every problem.
 
-    One line a problem, with file, line, setting and the name that was probably meant; exit code 2. No broker is needed.
+    A problem is one line with file, line, setting and a similar name that exists; the exit code is 2. No broker is
+    needed.
     """
     from streamer.config import load_config
 
     config = load_config(config_file)
     click.echo(f"{config_file}: ok; {description(config)}")
-    for line in promise(config):
+    for line in false_alarm_lines(config):
         click.echo(line)
 
 
 def description(config: Config) -> str:
-    """What a configuration does, on one line."""
+    """A configuration on one line."""
     outputs = config.outputs
-    reference = f"training data in {config.references.file}" if config.references.file else "each column's own past"
+    reference = (
+        f"training data in {config.references.file}" if config.references.file else "the first values of each column"
+    )
     by_model = config.retrain.rules_by_model.items()
     rules = "".join(f", retrains {name} for {' or '.join(of_model.when)}" for name, of_model in by_model)
     return (
@@ -47,8 +50,8 @@ def description(config: Config) -> str:
     )
 
 
-def promise(config: Config) -> Iterator[str]:
-    """What `false_alarms` comes to: the rate that each detector keeps, and what can be seen at that rate."""
+def false_alarm_lines(config: Config) -> Iterator[str]:
+    """The effect of `false_alarms`: the rate of each detector, and the shift that it detects at that rate."""
     from detectors.power import seen
     from streamer.config.false_alarms import keeping
 
@@ -63,7 +66,7 @@ def promise(config: Config) -> Iterator[str]:
     )
     others = [name for name in config.detectors if name not in asked]
     if others:
-        yield f"  outside of that, as they keep no rate or one of their own: {_listed(others)}"
+        yield f"  not included, as they have no stated rate or their own: {_listed(others)}"
     for name, settings in config.watching.items():
         yield from seen(name, settings, allowed.columns)
 

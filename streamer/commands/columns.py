@@ -1,4 +1,4 @@
-"""`driftline columns`: what is watched of a model, and what stands in the way of watching it."""
+"""`driftline columns`: the columns of a model, their detectors, and what keeps these from deciding."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 HEAD: Final = ("column", "kind", "values", "missing", "faults", "last value", "detectors", "compared with", "state")
 
 EPILOG = """\b
-What the last column says:
+The states in the last column:
     starved    fewer values so far than a detector needs for its first decision
-    learning   a detector judges nothing for now: it learns how values depend on each
-               other, or what is usual since its last alarm
+    learning   a detector does not decide for now: it learns how values depend on
+               each other, or its baseline after an alarm
     constant   all values so far are the same
-    silent     the model's last 100 events and more lack it, and that is not its way
-    all_null   nothing but missing or unusable values so far
-    unwatched  no detector that runs takes values of this kind
+    silent     at least the last 100 events of the model lack it, unlike before
+    all_null   only missing or unusable values so far
+    unwatched  no running detector takes values of this kind
     small_reference
                the training data hold fewer than 500 values: drift by less than a
-               Kolmogorov-Smirnov distance of 0.1 may never be seen
+               Kolmogorov-Smirnov distance of 0.1 may stay undetected
 
 \b
 Examples:
@@ -45,12 +45,12 @@ Examples:
     help=f"The configuration.  [default: {DEFAULT_CONFIG}; with recordings, none: all topics hold canonical events]",
 )  # fmt: skip
 @click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a column instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each column instead of a table.")
 def columns(model: str, recordings: tuple[str, ...], config_file: str | None, topic: str | None, as_json: bool) -> None:
-    """Show what is watched of MODEL (or of source:NAME).
+    """Show the columns of MODEL (or of source:NAME), their detectors and their states.
 
-    Without recordings, as of the newest checkpoints of the service, which may run on meanwhile: no broker is asked.
-    With recordings, as of their end.
+    Without recordings, this is the state in the newest checkpoints of the service, which may keep running. No broker is
+    needed. With recordings, it is the state at their end.
     """
     from streamer.config import Config, load_config
 
@@ -65,13 +65,13 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
 
         found = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
     if not found:
-        raise UsageError(f"nothing has been seen of a model {model}; models are named as in their events")
+        raise UsageError(f"there are no events of a model {model}; use the name in its events")
     for line in json_lines(found) if as_json else table(found):
         click.echo(line)
 
 
 def table(found: Sequence[WatchedColumn]) -> list[str]:
-    """The columns for people; a heading for each version, segment, topic and partition."""
+    """The columns as a table, with a heading for each version, segment, topic and partition."""
     rows = [_row(one) for one in found]
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     lines, before = [], ("", "", "", "")
@@ -105,7 +105,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def json_lines(found: Sequence[WatchedColumn]) -> list[str]:
-    """The same as JSON, a line a column."""
+    """The columns as JSON, one line each."""
     import msgspec
 
     return [msgspec.json.encode(asdict(one)).decode() for one in found]

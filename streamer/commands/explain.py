@@ -1,4 +1,4 @@
-"""`driftline explain` and `driftline history`: what was decided, and why, with the numbers."""
+"""`driftline explain` and `driftline history`: the audit trail of an id or a model, with its numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from streamer.console.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from streamer.audit.related import Wanted
+    from streamer.audit.related import RecordFilter
     from streamer.audit.source import Source
     from streamer.audit.trail import Trail
 
@@ -25,7 +25,7 @@ CONFIG = click.option(
     "--config", "config_file", metavar="FILE",
     help=f"The configuration.  [default: {DEFAULT_CONFIG}; with REPLAYED, none: topics have their default names]",
 )  # fmt: skip
-JSON = click.option("--json", "as_json", is_flag=True, help="The records themselves, a JSON object a line.")
+JSON = click.option("--json", "as_json", is_flag=True, help="The records themselves, one JSON object on each line.")
 
 
 @click.command(epilog=EXAMPLE)
@@ -34,17 +34,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="The records themsel
 @CONFIG
 @JSON
 def explain(name: str, replayed: str | None, config_file: str | None, as_json: bool) -> None:
-    """Say what led to an alert, incident, request or silence, and what came of it.
+    """Explain an alert, incident, request or silence: its causes and its effects.
 
-    That is what moved, since when, by which detector and against what; what was decided on each alert, by name, also
-    that nothing is to be done; the request with its data; and what became of it. Read from the topics of the service,
-    or from REPLAYED: what `driftline replay` wrote, or a recording of these topics.
+    The output shows each shift with its onset, detector and baseline, the named decision on each alert, the request
+    with its training data, and its later states. The records come from the topics of the service, or from REPLAYED: the
+    output of `driftline replay`, or a recording of these topics.
     """
-    from streamer.audit.related import chain_of
+    from streamer.audit.related import related_to
     from streamer.audit.trail import trail_of_id
 
     trail = trail_of_id(_source(replayed, config_file), name)
-    _tell(trail, chain_of(trail, name), as_json)
+    _show(trail, related_to(trail, name), as_json)
 
 
 @click.command()
@@ -53,15 +53,16 @@ def explain(name: str, replayed: str | None, config_file: str | None, as_json: b
 @CONFIG
 @JSON
 def history(model: str, replayed: str | None, config_file: str | None, as_json: bool) -> None:
-    """Tell the story of MODEL in order of time: alerts, incidents, requests and decisions.
+    """Show the alerts, incidents, requests and decisions of MODEL in order of time.
 
-    Storms and silences that its alerts fell into belong to it. Read as by `driftline explain`.
+    The storms and silences of its alerts are included. The records come from the same places as for `driftline
+    explain`.
     """
-    from streamer.audit.related import story_of
+    from streamer.audit.related import history_of
     from streamer.audit.trail import trail_of_model
 
     trail = trail_of_model(_source(replayed, config_file), model)
-    _tell(trail, story_of(trail, model), as_json)
+    _show(trail, history_of(trail, model), as_json)
 
 
 def _source(replayed: str | None, config_file: str | None) -> Source:
@@ -74,19 +75,19 @@ def _source(replayed: str | None, config_file: str | None) -> Source:
     return of_file(replayed, (Config() if config_file is None else load_config(config_file, needs=())).outputs)
 
 
-def _tell(trail: Trail, wanted: Wanted, as_json: bool) -> None:
+def _show(trail: Trail, wanted: RecordFilter, as_json: bool) -> None:
     import msgspec
 
     from streamer.audit.timeline import entries, text_of
     from streamer.audit.trail import kind_of
 
-    story = entries(trail, wanted)
+    timeline = entries(trail, wanted)
     if as_json:
-        for entry in story:
+        for entry in timeline:
             record = msgspec.to_builtins(entry.record)
             click.echo(msgspec.json.encode({"type": kind_of(entry.record), **record}).decode())
     else:
-        for line in text_of(story):
+        for line in text_of(timeline):
             click.echo(line)
     if trail.is_cut:
-        click.echo("there is more of it than is told; what is oldest was left out", err=True)
+        click.echo("the oldest records are left out", err=True)

@@ -1,4 +1,4 @@
-"""`driftline record`: topics into a Parquet file, to replay them later."""
+"""`driftline record`: topics to a Parquet file, for replay."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Example:
 
 @click.command(epilog=EXAMPLE)
 @click.argument("topics", metavar="[TOPIC]...", nargs=-1)
-@config_option("Where the brokers are, and the topics if none are named here.", default=None)
-@click.option("--bootstrap", metavar="ADDR", help="Brokers as host:port[,host:port]; instead of --config.")
-@click.option("--out", metavar="FILE", required=True, help="The Parquet file to write; it appears when it is whole.")
-@click.option("--until-end", is_flag=True, help="Stop at what are the ends of the topics now.")
+@config_option("The configuration with the brokers, and with the topics unless TOPIC names them.", default=None)
+@click.option("--bootstrap", metavar="ADDR", help="The brokers as host:port[,host:port], instead of --config.")
+@click.option("--out", metavar="FILE", required=True, help="The Parquet file to write; it appears when it is complete.")
+@click.option("--until-end", is_flag=True, help="Stop at the current ends of the topics.")
 @click.option("--records", "records_max", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
 @click.option(
     "--from",
@@ -32,7 +32,7 @@ Example:
     type=click.Choice(["earliest", "latest"]),
     default="earliest",
     show_default=True,
-    help="Where to begin.",
+    help="The offset to begin at.",
 )
 def record(
     topics: tuple[str, ...],
@@ -45,8 +45,8 @@ def record(
 ) -> None:
     """Record topics to a Parquet file.
 
-    Records are kept byte for byte, with offsets, times and headers. Ends with --until-end, after --records, or when
-    told to stop (Ctrl-C, SIGTERM); the file is whole in each case. No consumer group is touched.
+    The file keeps records byte for byte, with offsets, times and headers. The command ends with --until-end, after
+    --records, or on Ctrl-C or SIGTERM. The file is complete in each case. No consumer group changes.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
     from streamer.app import record as app
@@ -69,9 +69,9 @@ def record(
 def _what(
     config_file: str | None, bootstrap: str | None, topics: tuple[str, ...]
 ) -> tuple[KafkaConnection, tuple[str, ...]]:
-    """The connection and the topics that the options ask for."""
+    """The connection and the topics from the options."""
     if (config_file is None) == (bootstrap is None):
-        raise click.UsageError("Say where the brokers are with one of --config and --bootstrap.")
+        raise click.UsageError("Give the brokers with either --config or --bootstrap.")
     if bootstrap is not None:
         if not topics:
             raise click.UsageError("Name at least one topic to record.")

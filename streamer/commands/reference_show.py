@@ -1,4 +1,4 @@
-"""`driftline reference show`: what a file of training references holds, and how small a shift it lets be seen."""
+"""`driftline reference show`: the content of a reference file, and the smallest shift that detectors find with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streamer.references.table import AnyReference, Key
 
 SIZE_MAX: Final = 100_000  # values kept of a column
-TRIED_MAX: Final = 50  # columns: trials take about a second for each and detector
+TRIED_MAX: Final = 50  # columns: a trial takes about a second for each column and detector
 HEAD: Final = ("model", "version", "column", "values", "missing", "5 %", "median", "95 %")
 
 EXAMPLE = """\b
@@ -26,18 +26,23 @@ Examples:
 
 @click.command(epilog=EXAMPLE)
 @click.argument("file", metavar="FILE")
-@click.option("--model", metavar="ID", help="Of this model only.")
-@click.option("--column", metavar="NAME", help="Of this column only.")
+@click.option("--model", metavar="ID", help="Show this model only.")
+@click.option("--column", metavar="NAME", help="Show this column only.")
 @click.option(
     "--per-day", metavar="N", type=click.IntRange(1),
-    help="Tell also, by trial, the smallest shift that is seen in a day of so many values of a column.",
+    help="Also find, by trial, the smallest shift that is detected in a day of N values of a column.",
 )  # fmt: skip
-@click.option("--config", "config_file", metavar="FILE", help="Whose detectors try.  [default: the default ones]")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="The configuration with the detectors.  [default: the default detectors]",
+)
 def show(file: str, model: str | None, column: str | None, per_day: int | None, config_file: str | None) -> None:
-    """Show what FILE holds: a line a column, in its units; of categories, the most frequent.
+    """Show the references in FILE: one line for each column, in its units; of categories, the most frequent.
 
-    A shift is seen if 8 of 10 series with such values alarm within a day. Small training data let only great ones be
-    seen, and so does a low rate of false alarms.
+    A shift counts as detected if 8 of 10 series with such values alarm within a day. With small training data, or a low
+    rate of false alarms, only large shifts are detected.
     """
     from detectors.reference import Reference
     from streamer.config import Config, load_config
@@ -48,7 +53,7 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
     there = load_references(file, SIZE_MAX).by_series
     found = {key: there[key] for key in sorted(there) if model in (None, key[0]) and column in (None, key[2])}
     if not found:
-        raise UsageError(f"{file}: holds no such column; without --model and --column, all are shown")
+        raise UsageError(f"{file}: holds no such column; leave out --model and --column to show all")
     if per_day and len(found) > TRIED_MAX:
         raise UsageError(f"{file}: {len(found):,} columns take too long to try: name --model or --column")
     columns = Counter(key[:2] for key, one in there.items() if isinstance(one, Reference))
@@ -62,7 +67,7 @@ def _rows(
     watching: Mapping[str, Any],
     per_day: int | None,
 ) -> Iterator[list[str]]:
-    """The table; so many `columns` of a version of a model share the rate of false alarms."""
+    """The table. The `columns` of a version of a model share the rate of false alarms."""
     from detectors.power import watches_numbers
 
     trying = [name for name in watching if per_day and watches_numbers(name, watching[name])]
@@ -70,10 +75,10 @@ def _rows(
     for (model, version, column), one in found.items():
         missing = f"{one.n_missing / (one.n_seen + one.n_missing):.1%}"
         row = [model, version or "any", column, f"{one.n_seen:,}", missing]
-        yield row + _told(one, {name: watching[name] for name in trying}, per_day or 0, columns[model, version])
+        yield row + _details(one, {name: watching[name] for name in trying}, per_day or 0, columns[model, version])
 
 
-def _told(one: AnyReference, trying: Mapping[str, Any], per_day: int, columns: int) -> list[str]:
+def _details(one: AnyReference, trying: Mapping[str, Any], per_day: int, columns: int) -> list[str]:
     import numpy as np
 
     from detectors.power import shift_seen

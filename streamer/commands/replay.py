@@ -1,4 +1,4 @@
-"""`driftline replay`: the same folds over recorded topics, without a broker."""
+"""`driftline replay`: the folds of the service over recorded topics, without a broker."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Example:
 @click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
 @click.option("--requests-dir", metavar="DIR", help="Also write each retrain request to DIR/<request_id>.json.")
 def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | None, requests_dir: str | None) -> None:
-    """Fold recorded topics as the service would.
+    """Fold recorded topics as the service does.
 
-    Recordings are Parquet (from `driftline record`), JSON lines of events, or what `kcat -C -J` writes. Standard output
-    gets one JSON object a line, with a type of alert, incident, request or dead_letter, and nothing else; progress and
-    a summary go to standard error.
+    Recordings are Parquet (from `driftline record`), JSON lines of events, or the output of `kcat -C -J`. Standard
+    output holds one JSON object on each line, with `type` alert, incident, request, decision or dead_letter. Progress
+    and a summary go to standard error.
     """
     from streamer.app import replay as app
     from streamer.config import Config, load_config
@@ -47,23 +47,23 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
     with quiet_pipe() as out, progress("replay") as report:
         publish = _publisher(out, config.outputs, None if requests_dir is None else _folder(requests_dir))
 
-        def tell(done: int, total: int | None) -> None:
+        def flush_and_report(done: int, total: int | None) -> None:
             out.flush()
             report(done, total)
 
-        summary = app.replay(config, recordings, topic, publish, tell)
+        summary = app.replay(config, recordings, topic, publish, flush_and_report)
     click.echo(summary_text(summary), err=True)
 
 
 @contextmanager
 def quiet_pipe() -> Iterator[BinaryIO]:
-    """Standard output as bytes. When its reader goes away (`| head`), the command ends without a word."""
+    """Standard output as bytes. When its reader goes away (`| head`), the command ends silently."""
     out = sys.stdout.buffer
     try:
         yield out
         out.flush()
     except BrokenPipeError:
-        # The interpreter flushes standard output once more at its end, and would complain then.
+        # The interpreter flushes standard output once more at its end, which would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(PIPE_BROKEN) from None
 
@@ -96,7 +96,7 @@ def _folder(path: str) -> Path:
 
 
 def summary_text(summary: Summary) -> str:
-    """What a replay saw and what came of it, for people."""
+    """The input and output of a replay in three lines."""
     span = ""
     if summary.first_event_time and summary.last_event_time:
         span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
@@ -104,7 +104,7 @@ def summary_text(summary: Summary) -> str:
     return "\n".join(
         (
             f"{_many(summary.records, 'record')} of {_many(summary.models, 'model')} "
-            f"with {_many(summary.series, 'column')} in all{span}",
+            f"with {_many(summary.series, 'column')} in total{span}",
             f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
             f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
             f"{_many(summary.dead_letters, 'dead letter')}",

@@ -1,4 +1,4 @@
-"""`driftline requests`: how retrain requests stand."""
+"""`driftline requests`: the states of retrain requests."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ HEAD = ("state", "since", "until", "model", "request", "by")
 
 @click.command()
 @config_option("The configuration of the service.")
-@click.option("--all", "show_all", is_flag=True, help="Also those that are over.")
-@click.option("--model", metavar="NAME", help="Of this model only.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+@click.option("--all", "show_all", is_flag=True, help="Also list requests that have ended.")
+@click.option("--model", metavar="NAME", help="List this model only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
 def requests(config_file: str, show_all: bool, model: str | None, as_json: bool) -> None:
-    """List retrain requests with their state, the one that changed last at the end.
+    """List retrain requests with their states, the latest change last.
 
-    A storm that is held, or a source, stands among them under the id of its incident: `approve` releases it, `reject`
-    dismisses it.
-    `until` is the event time at which the state ends by itself.
+    Held storms and sources are included under the id of their incident: `approve` releases them, `reject` dismisses
+    them. `until` is the event time at which the state ends without a command.
     """
     import msgspec
 
@@ -35,30 +34,30 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
     from streamer.console.text_table import table
 
     config = load_config(config_file)
-    wanted = [one for one in _standings(config) if (show_all or not one.is_over) and model in {None, one.model_id}]
+    wanted = [one for one in _statuses(config) if (show_all or not one.is_over) and model in {None, one.model_id}]
     if as_json:
         for one in wanted:
             click.echo(msgspec.json.encode(one).decode())
     elif wanted:
         click.echo("\n".join(table(list(rows(wanted)))))
     else:
-        click.echo("no request; --all shows those that are over", err=True)
+        click.echo("no open request; --all also lists those that have ended", err=True)
 
 
-def _standings(config: Config) -> Sequence[RequestStatus]:
+def _statuses(config: Config) -> Sequence[RequestStatus]:
     from streamer.audit.requests import RequestLedger
     from streamer.eventlog.kafka.reader import read_to_end
 
     ledger = RequestLedger(config.outputs)
     topics = (config.outputs.requests, config.outputs.incidents, config.outputs.decisions)
     ledger.read(read_to_end(config.kafka.connection(), topics))
-    return ledger.standings()
+    return ledger.statuses()
 
 
-def rows(standings: Sequence[RequestStatus]) -> Iterator[tuple[str, ...]]:
-    """The list, with a head."""
+def rows(statuses: Sequence[RequestStatus]) -> Iterator[tuple[str, ...]]:
+    """The rows of the list, the head first."""
     yield HEAD
-    for one in standings:
+    for one in statuses:
         until = f"{one.answer_by:%Y-%m-%d %H:%M}" if one.answer_by else "-"
         since = f"{one.since:%Y-%m-%d %H:%M}"
         yield one.state.value, since, until, one.model_id, one.request_id, one.actor or "-"

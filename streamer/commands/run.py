@@ -1,4 +1,4 @@
-"""`driftline run`: the service, as workers and their parent, or as one worker for a supervisor of your own."""
+"""`driftline run`: the service, as workers with a parent process, or as one worker under another supervisor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STDERR: Final = 2
     "--workers",
     type=click.IntRange(1, WORKERS_MAX),
     metavar="N",
-    help="So many worker processes, with the ordinals 0 to N-1.  [default: 1]",
+    help="The number of worker processes, with the ordinals 0 to N-1.  [default: 1]",
 )
 @click.option(
     "--grace-s",
@@ -34,12 +34,12 @@ STDERR: Final = 2
     metavar="SECONDS",
     default=GRACE_S,
     show_default=True,
-    help="How long workers may take to finish before they are killed.",
+    help="The time for workers to finish before they are killed.",
 )
 @click.option(
     "--no-supervise",
     is_flag=True,
-    help="Be a worker, for systemd, Kubernetes or another supervisor that starts it again.",
+    help="Run one worker, for systemd, Kubernetes or another supervisor that restarts it.",
 )
 @click.option(
     "--worker",
@@ -56,25 +56,26 @@ def run(
     worker: int | None,
     progress_fd: int | None,
 ) -> None:
-    """Watch the configured topics until told to stop.
+    """Monitor the configured topics until a signal.
 
-    A small parent process starts a worker, which does the work, and starts it again when it ends without having been
-    told to: at once if it had committed anything, else after a delay that grows to 30 s. It gives up after ten starts
-    in a row that committed nothing, and at once when a new start can't help: exit codes 2 and 4, and 3 before anything
-    was ever committed.
+    A small parent process starts the workers and restarts one that ends without a signal: at once if it had committed
+    anything, else after a delay that grows to 30 s. It gives up after ten starts in a row without a commit, and at once
+    when a restart can't help: at exit codes 2 and 4, and at 3 before the first commit.
 
-    SIGTERM and Ctrl-C let workers finish and commit, and end with exit code 0; Ctrl-C after that ends at once. Workers
-    never outlive their parent, whatever ends it.
+    On SIGTERM or Ctrl-C, workers finish and commit, and the exit code is 0. A second Ctrl-C ends them at once. Workers
+    never outlive their parent.
 
-    Metrics of worker K are served at metrics.port + K, so with N workers that many ports are taken; with port 0, each
-    takes a free one. A worker on its own (--no-supervise) serves them at metrics.port.
+    Worker K serves metrics at metrics.port + K, so N workers take N ports; with port 0, each takes a free one. A worker
+    on its own (--no-supervise) serves them at metrics.port.
     """
     if no_supervise:
         if workers is not None:
-            raise click.UsageError("--workers is for the parent; --no-supervise is one worker, named by --worker.")
+            raise click.UsageError(
+                "--workers is for the parent. With --no-supervise there is one worker; --worker sets its ordinal."
+            )
         _work(config_file, worker or 0, progress_fd, grace_s)
     elif worker is not None or progress_fd is not None:
-        raise click.UsageError("--worker is for one worker alone, with --no-supervise; the parent takes --workers.")
+        raise click.UsageError("--worker needs --no-supervise. The parent takes --workers.")
     else:
         raise click.exceptions.Exit(_supervise(config_file, workers or 1, grace_s))
 
@@ -100,9 +101,9 @@ def _supervise(config_file: str, workers: int, grace_s: int) -> int:
 
 
 def worker_command(config_file: str, ordinal: int, progress_fd: int, grace_s: int) -> Sequence[str]:
-    """The command line of one worker. It looks for modules where this process does."""
-    # `python -m` looks in the working directory first, an installed `driftline` does not: there may lie other
-    # packages of our names.
+    """The command line of one worker, with the module path of this process."""
+    # `python -m` looks in the working directory first, which may hold other packages of our names; an installed
+    # `driftline` does not.
     safe_path = [] if str(Path.cwd()) in sys.path or "" in sys.path else ["-P"]
     return [
         *(sys.executable, *safe_path, "-m", "streamer.cli", "run", "--no-supervise"),
@@ -134,7 +135,7 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
 
 
 def _alone() -> None:
-    """Nobody asks how far a worker is that has no parent."""
+    """A worker without a parent reports no progress."""
 
 
 def _linked(progress_fd: int, stop: threading.Event, grace_s: int) -> Callable[[], None]:

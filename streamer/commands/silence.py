@@ -1,11 +1,11 @@
-"""`driftline silence` and `driftline unsilence`: alerts that are known, and of which nothing shall come."""
+"""`driftline silence`, `unsilence` and `silences`: the suppression of known alerts."""
 
 from __future__ import annotations
 
 import click
 
 from streamer.clock import seconds_of
-from streamer.console.control_options import rfc3339, say, speaking
+from streamer.console.control_options import control_options, rfc3339, send_control
 from streamer.console.options import config_option
 
 EXAMPLE = """\b
@@ -22,12 +22,14 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 
 
 @click.command(epilog=EXAMPLE)
-@speaking
-@click.option("--model", default="*", show_default=True, metavar="PATTERN", help="Of models whose name fits.")
-@click.option("--column", default="*", show_default=True, metavar="PATTERN", help="Of columns whose name fits.")
-@click.option("--kind", metavar="KIND", help="Of alerts of this kind: drift, missing, unseen, ...; by default all.")
-@click.option("--for", "for_s", callback=_duration, metavar="TIME", help="How long, as in 30m, 4h or 2d.")
-@click.option("--until", metavar="TIME", help="Until when instead, RFC 3339 in UTC, on the clock of the events.")
+@control_options
+@click.option("--model", default="*", show_default=True, metavar="PATTERN", help="Pattern of the models.")
+@click.option("--column", default="*", show_default=True, metavar="PATTERN", help="Pattern of the columns.")
+@click.option(
+    "--kind", metavar="KIND", help="The kind of the alerts, such as drift, missing or unseen; the default is all kinds."
+)
+@click.option("--for", "for_s", callback=_duration, metavar="TIME", help="The duration, such as 30m, 4h or 2d.")
+@click.option("--until", metavar="TIME", help="The end instead of a duration: event time, RFC 3339 in UTC.")
 def silence(
     config_file: str,
     actor: str,
@@ -39,22 +41,24 @@ def silence(
     for_s: int | None,
     until: str | None,
 ) -> None:
-    """Let nothing come of alerts that fit: no incident, no retrain, no storm.
+    """Suppress alerts that match: no incident, no retrain, no storm.
 
-    They are published and counted all the same. What still holds when the silence ends opens its incident then. The id
-    of the silence is written to standard output.
+    These alerts are still published and counted. Those that still hold at the end of the silence open their incidents
+    then. The id of the silence goes to standard output.
     """
     from retrain.messages.ids import derived_id
     from streamer.clock import SystemClock
 
     if (for_s is None) == (until is None):
-        raise click.UsageError("Say until when: --for 4h, or --until 2026-11-24T16:00:00Z.")
+        raise click.UsageError("Give the end: --for 4h, or --until 2026-11-24T16:00:00Z.")
     at = at or rfc3339(SystemClock().now_s())
     until = until or _later(at, for_s or 0)
     name = model if model != "*" else column
     silence_id = derived_id("silence", model, column, kind or "", at, until, actor, name=name)
     matcher = {"model": model, "column": column, "kind": kind}
-    say("silence", config_file, silence_id, at, "silences", actor=actor, comment=comment, matcher=matcher, until=until)
+    send_control(
+        "silence", config_file, silence_id, at, "silences", actor=actor, comment=comment, matcher=matcher, until=until
+    )
     click.echo(silence_id)
 
 
@@ -64,23 +68,23 @@ def _later(at: str, seconds: int) -> str:
     try:
         return (datetime.fromisoformat(at) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        raise click.UsageError(f"--at {at} and --for give no time; --at is RFC 3339 in UTC.") from None
+        raise click.UsageError(f"--at {at} and --for give no valid time; --at is RFC 3339 in UTC.") from None
 
 
 @click.command()
-@speaking
+@control_options
 @click.argument("silence_id", metavar="SILENCE_ID")
 def unsilence(config_file: str, silence_id: str, actor: str, comment: str, at: str | None) -> None:
-    """End a silence now; what it has kept and still holds opens its incidents."""
-    say("unsilence", config_file, silence_id, at, "silences", actor=actor, comment=comment)
+    """End a silence now. Suppressed alerts that still hold open their incidents."""
+    send_control("unsilence", config_file, silence_id, at, "silences", actor=actor, comment=comment)
 
 
 @click.command()
 @config_option("The configuration of the service.")
-@click.option("--all", "show_all", is_flag=True, help="Also those that are over.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+@click.option("--all", "show_all", is_flag=True, help="Also list silences that have ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
 def silences(config_file: str, show_all: bool, as_json: bool) -> None:
-    """List silences, in the order in which they began. `until` is event time."""
+    """List silences in order of their beginning. `until` is event time."""
     import msgspec
 
     from streamer.audit.silences import HEAD, row_of, silences_in
@@ -97,4 +101,4 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
     elif wanted:
         click.echo("\n".join(table([HEAD, *map(row_of, wanted)])))
     else:
-        click.echo("no silence; --all shows those that are over", err=True)
+        click.echo("no active silence; --all also lists those that have ended", err=True)

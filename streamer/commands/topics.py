@@ -1,4 +1,4 @@
-"""`driftline topics`: which topics a configuration needs, and whether they exist."""
+"""`driftline topics`: the topics of a configuration, and whether they exist."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from streamer.console.options import config_option
 
 @click.command()
 @config_option("The configuration.")
-@click.option("--create", is_flag=True, help="Create the output topics that are missing; event topics never.")
+@click.option("--create", is_flag=True, help="Create missing output topics. Event topics are never created.")
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
     metavar="N",
-    help="Of incidents, requests and dead letters; alerts have one, and epochs one for each unit.",
+    help="Partitions of incidents, requests, decisions and dead letters; the other outputs have fixed numbers.",
 )
 def topics(config_file: str, create: bool, partitions: int) -> None:
-    """List the topics that a configuration needs. Ends with exit code 3 while one is missing or does not fit."""
-    from streamer.app.provisioning import check_needed, grown, needed_topics
+    """List the topics that a configuration needs. The exit code is 3 while one is missing or does not fit."""
+    from streamer.app.provisioning import check_needed, needed_topics, with_unit_partitions
     from streamer.config import load_config
     from streamer.eventlog.kafka import admin as kafka_admin
 
@@ -29,7 +29,7 @@ def topics(config_file: str, create: bool, partitions: int) -> None:
     kafka_admin.preflight(connection)
     needed = list(needed_topics(config, partitions))
     known = kafka_admin.describe_topics(connection, [topic.name for topic in needed])
-    needed = grown(needed, known)
+    needed = with_unit_partitions(needed, known)
     for topic in needed:
         if not create or topic.partitions is None:
             continue
@@ -43,7 +43,7 @@ def topics(config_file: str, create: bool, partitions: int) -> None:
         found = after.get(topic.name)
         before = known.get(topic.name)
         state = (
-            "missing" if found is None else "created" if before is None else "exists" if before == found else "grown"
+            "missing" if found is None else "created" if before is None else "exists" if before == found else "extended"
         )
         count = "" if found is None else f", {found.partitions} partition{'s' * (found.partitions != 1)}"
         click.echo(f"{topic.name:{width}}  {topic.use:12}  {state}{count}")

@@ -1,4 +1,4 @@
-"""`driftline verify`: whether the log, folded again, gives what was published."""
+"""`driftline verify`: the comparison of published outputs with a second fold of the log."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option("The configuration of the service.")
-@click.option("--unit", "names", multiple=True, metavar="NAME", help="Only this unit, such as decide or detect-3.")
+@click.option(
+    "--unit", "names", multiple=True, metavar="NAME", help="Verify this unit only, such as decide or detect-3."
+)
 def verify(config_file: str, names: tuple[str, ...]) -> None:
-    """Fold the log again and compare with what the service has published.
+    """Fold the log again and compare with the published outputs.
 
-    Every epoch in the history holds a digest of its outputs. A line for each unit; exit code 5 when an epoch gives
-    something else than it gave. Nothing is written, and the service may go on running.
+    Every epoch in the history holds a digest of its outputs. The command prints one line for each unit, and the exit
+    code is 5 when an epoch gives other outputs. It writes nothing, and the service may keep running.
     """
     from streamer.app.offline import open_archive
     from streamer.config import load_config
@@ -37,13 +39,13 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
             differing += len(verdict.differing)
     if differing:
         raise DivergenceError(
-            f"{differing} epochs give other outputs than were published: the training reference is another one, the "
-            "records were changed, or this version folds them otherwise than the one that published"
+            f"{differing} epochs give other outputs than were published: the training reference has changed, the "
+            "records have changed, or another version of Driftline published them"
         )
 
 
 def chosen(names: tuple[str, ...], units: list[str]) -> list[str]:
-    """The units that were asked for; all of them, if none was. Raises `UsageError` for one that is not there."""
+    """The named units, or all without names. Raises `UsageError` for one that does not exist."""
     from streamer.config.problems import near
     from streamer.errors import UsageError
 
@@ -55,7 +57,7 @@ def chosen(names: tuple[str, ...], units: list[str]) -> list[str]:
 
 
 def line(verdict: UnitReport) -> str:
-    """What came of one unit, for people."""
+    """The result of one unit on one line."""
     n = verdict.last - verdict.first + 1
     if not n:
         return f"{verdict.unit}: no epoch to fold again"

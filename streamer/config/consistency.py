@@ -1,4 +1,4 @@
-"""What no single setting can know: whether the settings go together."""
+"""Checks of the configuration that concern several settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.va
 
 
 def contradictions(config: Config, document: Document) -> list[Problem]:
-    """Everything that is right by itself and wrong together."""
+    """The contradictions between settings that are valid alone."""
     return [
         document.problem(*found)
         for rule in (_topic_names, _distinct_topics, _detectors, _watch, _false_alarms, _files)
@@ -35,7 +35,7 @@ def _topic_names(config: Config) -> _Found:
     written[("outputs", "dead_letter_suffix")] = "x" + config.outputs.dead_letter_suffix
     for path, topic in {**{("topics", topic): topic for topic in config.topics}, **written}.items():
         if topic in {".", ".."} or not _TOPIC.fullmatch(topic):
-            yield path, "is no name for a topic: Kafka wants 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"
+            yield path, "is no valid topic name: Kafka takes 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'"
 
 
 def _distinct_topics(config: Config) -> _Found:
@@ -43,7 +43,7 @@ def _distinct_topics(config: Config) -> _Found:
         yield ("outputs", "dead_letter_suffix"), "must not be empty, or dead letters would be read as events again"
     taken: dict[str, str] = dict.fromkeys(config.topics, "an event topic")
     outputs = config.outputs
-    for name in ("alerts", "incidents", "requests", "control", "decisions", "epochs"):
+    for name in ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "epochs"):
         topic = getattr(outputs, name)
         if topic in taken:
             yield ("outputs", name), f"is {topic!r}, which is {taken[topic]} already; every topic has one use"
@@ -55,7 +55,10 @@ def _distinct_topics(config: Config) -> _Found:
 
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
-        yield ("detectors",), "names no detector, so nothing would be watched; leave the section out for the usual ones"
+        yield (
+            ("detectors",),
+            "names no detector, so nothing would be monitored; leave the section out for the default ones",
+        )
 
 
 def _watch(config: Config) -> _Found:
@@ -66,14 +69,14 @@ def _watch(config: Config) -> _Found:
             for i, name in enumerate(names):
                 if name not in able:
                     where = ("watch", models, column, i)
-                    yield where, f"{name!r} is none of the detectors that run and take values of a column: {of}"
+                    yield where, f"{name!r} is not a running detector that takes values of a column; these are {of}"
 
 
 def _false_alarms(config: Config) -> _Found:
     if config.false_alarms and not keeping(config.detectors):
-        yield ("false_alarms",), "asks nothing of the detectors: they keep no rate, or have an arl0 of their own"
+        yield ("false_alarms",), "has no effect: the detectors have no stated rate, or their own arl0"
     try:
-        config.watching  # noqa: B018 -- asked for what it raises
+        config.watching  # noqa: B018 -- for what it raises
     except ValueError as problem:
         yield ("false_alarms",), f"can't be kept: {problem}"
 

@@ -1,4 +1,4 @@
-"""The reference page of all settings, `docs/configuration.md`, and the schema for editors, made from the models."""
+"""The reference page of all settings, `docs/configuration.md`, and the schema for editors, from the models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from streamer.config.environment import variable_of
 from streamer.config.problems import SettingPath
 from streamer.config.schema import ANY_NAME, Setting, branches, config_schema, schema_at, settings
+from streamer.contracts.field_docs import sentence
 
 SCHEMA_FILE: Final = "schemas/config.v1.json"
 
@@ -17,8 +18,8 @@ _HEAD: Final = f"""\
 # Configuration
 
 Generated from the settings in the code by `make docs`. `driftline check-config` names every problem of a file with its
-line. Editors complete and check it by [`{SCHEMA_FILE}`]({SCHEMA_FILE}): begin the file with
-`# yaml-language-server: $schema=<where that file is>`.
+line. Editors complete and check it with [`{SCHEMA_FILE}`]({SCHEMA_FILE}): begin the file with
+`# yaml-language-server: $schema=<path of the schema>`.
 
 The smallest configuration; everything else has a default:
 
@@ -31,7 +32,7 @@ Unknown settings are errors. Durations are seconds, of event time except in `com
 to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
 underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
 """
-_CHOSEN: Final = {  # what the keys a user chooses are
+_CHOSEN: Final = {  # the meaning of keys that a user chooses
     "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern",
 }  # fmt: skip
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -52,13 +53,13 @@ def schema_text() -> str:
 
 def _section(name: str, members: list[Setting]) -> Iterator[str]:
     yield f"## {name}\n"
-    yield f"{_sentence(_text((name,)))}\n"
+    yield f"{sentence(_text((name,)))}\n"
     members = sorted(members, key=lambda s: s.path[:-1])
     for path, group in groupby(members, key=lambda s: s.path[:-1]):
         if len(path) > 1:
             yield f"### {_title(path)}\n"
-            yield f"{_sentence(_text(path))}\n"
-        yield "| setting | type | default | what it is |"
+            yield f"{sentence(_text(path))}\n"
+        yield "| setting | type | default | meaning |"
         yield "|---|---|---|---|"
         for setting in group:
             text = setting.schema.get("description", "")
@@ -74,11 +75,6 @@ def _title(path: SettingPath) -> str:
 def _text(path: SettingPath) -> str:
     texts = (branch.get("description", "") for branch in reversed([*branches(schema_at(path) or {})]))
     return next((text for text in texts if text), "")
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if not text or text.endswith(".") else f"{text}."
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -111,4 +107,4 @@ def _default(setting: Setting) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|")

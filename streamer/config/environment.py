@@ -1,8 +1,8 @@
 """Environment variables that override the file: `DRIFTLINE_METRICS__HOST=0.0.0.0` is `metrics: {host: 0.0.0.0}`.
 
-Two underscores stand between levels. Names with the prefix but without two underscores are left alone: Kubernetes
-itself sets `DRIFTLINE_METRICS_PORT` and the like beside a Service of that name. Topics can't be named this way
-and have no variables. An empty variable counts as not set.
+Two underscores separate levels. Names with the prefix but without two underscores are ignored: Kubernetes sets
+`DRIFTLINE_METRICS_PORT` and similar variables for a Service of that name. Settings below a topic have no variable. An
+empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def variable_of(path: tuple[str, ...]) -> str:
 
 
 def override(document: Document, environ: Mapping[str, str]) -> None:
-    """Put the variables' values into the document's data, in order of name; wrong names become problems of it."""
+    """Put the values of variables into the document, in order of name; unknown names become problems."""
     known = {variable_of(s.path): s for s in settings() if ANY_NAME not in s.path}
     for name in sorted(environ):
         if not name.startswith(PREFIX) or BETWEEN_LEVELS not in name or not environ[name].strip():
@@ -37,7 +37,7 @@ def override(document: Document, environ: Mapping[str, str]) -> None:
 
 def _unknown(name: str, known: Collection[str]) -> Problem:
     own = name.removeprefix(PREFIX)
-    meant = near(own, [each.removeprefix(PREFIX) for each in known])  # the prefix alone makes all names alike
+    meant = near(own, [each.removeprefix(PREFIX) for each in known])  # the common prefix would make all names similar
     path = tuple(own.lower().split(BETWEEN_LEVELS))
     return Problem(f"${name}", path, None, None, "no setting has this name", meant and PREFIX + meant)
 
@@ -50,6 +50,6 @@ def _put(document: Document, setting: Setting, name: str, text: str) -> None:
             at[section] = {}
         at = at[section]
         if not isinstance(at, dict):
-            return  # the file is wrong there, and will be told so
+            return  # a later check reports the fault of the file there
     at[last] = text.strip() if "string" in setting.types else plain_scalar(text)
     document.variables[setting.path] = name

@@ -1,9 +1,8 @@
-"""How many false alarms all models together may raise, and the rate that each detector is asked for because of it.
+"""The false-alarm budget of all models together, and the rate of each detector that follows from it.
 
-A detector with a setting `arl0` lets on average so many events of an unchanged model, or values of an unchanged series,
-pass before an alarm. Expected numbers of alarms add up, whatever depends on what: N events, of however many models,
-raise N / arl0. So a number of alarms in a period, and the traffic of the period, give one arl0 for all; no series needs
-to know of another, and no unit of another unit.
+`arl0` is the mean number of events of an unchanged model, or values of an unchanged series, before an alarm. Expected
+numbers of alarms add up, also under dependence: N events, of any number of models, raise N / arl0. So the number of
+alarms in a period and its traffic give one arl0 for all, and series and units need not coordinate.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from detectors.base import shares_rate
 from detectors.registry import bank
 from streamer.clock import seconds_of
 
-MARKS: Final = 4  # series of zeros and ones that `rate` keeps of a column: missing, type fault, out of range, unseen
+MARKS: Final = 4  # fault series that `rate` keeps of a column: missing, type fault, out of range, unseen
 EVENTS_PER_S_MAX: Final = 1e7
 COLUMNS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarmSettings:
-    """How many false alarms all models together may raise, on average, and the traffic that is expected.
+    """The mean number of false alarms of all models together, and the expected traffic.
 
-    events_per_s: events of all models together, averaged over days; twice as many where segments are watched.
-    at_most: alarms in a period; shared alike by the detectors that keep a rate and are not given their own `arl0`.
-    per: the period of event time: a number and s, m, h, d or w.
-    columns: what is watched in an event: its features, the prediction and the error.
+    events_per_s: mean events/s of all models together, over days; twice as many with segments.
+    at_most: false alarms in a period, shared equally by detectors that have a stated rate and no `arl0` of their own.
+    per: the period, in event time: a number and s, m, h, d or w.
+    columns: monitored columns of an event: its features, the prediction and the error.
     """
 
     events_per_s: float
@@ -50,12 +49,12 @@ class FalseAlarmSettings:
 
     @property
     def events(self) -> float:
-        """In a period, of all models together."""
+        """Events in a period, of all models together."""
         return self.events_per_s * seconds_of(self.per)
 
 
 def keeping(detectors: Mapping[str, Any]) -> list[str]:
-    """Those of the detectors that share the allowance: they keep a rate, and theirs is the default one."""
+    """The detectors that share the budget: they have a stated rate, at its default."""
     return [
         name
         for name, settings in detectors.items()
@@ -65,36 +64,36 @@ def keeping(detectors: Mapping[str, Any]) -> list[str]:
 
 
 def allotted(detectors: Mapping[str, Any], allowed: FalseAlarmSettings | None) -> dict[str, Any]:
-    """The settings of all detectors, each `arl0` such that the allowance holds.
+    """The settings of all detectors, with each shared `arl0` derived from the budget.
 
-    ValueError where a detector can't keep so low a rate, with what could be changed. One that can keep no rate as high
-    as allowed stays with its default, so that there are fewer alarms.
+    Raises ValueError where a detector has no rate so low, with what to change. One that has no rate so high keeps its
+    default, which gives fewer alarms.
     """
     if allowed is None:
         return dict(detectors)
     sharing = keeping(detectors)
     return {
-        name: _asked(name, settings, allowed, len(sharing)) if name in sharing else settings
+        name: _with_rate(name, settings, allowed, len(sharing)) if name in sharing else settings
         for name, settings in detectors.items()
     }
 
 
-def _asked(name: str, settings: Any, allowed: FalseAlarmSettings, sharers: int) -> Any:
+def _with_rate(name: str, settings: Any, allowed: FalseAlarmSettings, sharers: int) -> Any:
     judged = allowed.events * _judged_of_an_event(name, settings, allowed.columns)
-    arl0 = float(f"{judged * sharers / allowed.at_most:.3g}")  # as people would write it
+    arl0 = float(f"{judged * sharers / allowed.at_most:.3g}")  # three digits
     try:
         return replace(settings, arl0=arl0)
     except ValueError as problem:
         if arl0 < settings.arl0:
             return settings
         raise ValueError(
-            f"{allowed.at_most:g} in {allowed.per}, of {allowed.events:.3g} events, is less than can be kept "
-            f"({problem}): allow more, or a shorter period"
+            f"{allowed.at_most:g} in {allowed.per}, of {allowed.events:.3g} events, is below the lowest rate "
+            f"({problem}): allow more, or in a shorter period"
         ) from None
 
 
 def _judged_of_an_event(name: str, settings: Any, columns: int) -> int:
-    """How many of what its `arl0` counts a detector sees in an event of so many columns."""
+    """How many of the units of its `arl0` a detector takes from an event with so many columns."""
     one = bank(name, settings, 0)
     if shares_rate(one) or one.takes == "rows":
         return 1

@@ -1,4 +1,4 @@
-"""The `kafka` section: where the brokers are and how they know us. A password never stands in the file itself."""
+"""The section `kafka`: brokers, consumer group and security. The file itself never holds a password."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PORT_MAX: Final = 65_535
 
 
 def _as_tuple(value: Any) -> Any:
-    """`host:9092,host:9093` as Kafka's own tools write it, or a list."""
+    """Addresses from a list, or from text as in Kafka's own tools: `host:9092,host:9093`."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return tuple(value) if isinstance(value, list) else value
 
 
 class SecuritySection(BaseModel):
-    """How the connection is protected and how the broker knows us."""
+    """Encryption and authentication of the connection."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"  # what the listener speaks
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None  # with SASL: how we prove who we are
-    username: str | None = None  # with SASL: who we are
-    password_file: Path | None = None  # with SASL: a file that holds the password; or use password_env
-    password_env: str | None = None  # with SASL: the environment variable that holds the password
-    ca_file: Path | None = None  # with TLS: certificates (PEM) to trust; without it, those of the system
-    cert_file: Path | None = None  # with TLS: our certificate (PEM), if the broker asks for one
-    key_file: Path | None = None  # with TLS: the key (PEM) of cert_file
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"  # protocol of the listener
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None  # with SASL: authentication mechanism
+    username: str | None = None  # with SASL: user name
+    password_file: Path | None = None  # with SASL: file with the password; or use password_env
+    password_env: str | None = None  # with SASL: environment variable with the password
+    ca_file: Path | None = None  # with TLS: trusted certificates (PEM); the default is those of the system
+    cert_file: Path | None = None  # with TLS: client certificate (PEM), if the broker requires one
+    key_file: Path | None = None  # with TLS: private key (PEM) of cert_file
 
     @model_validator(mode="after")
     def _fits_together(self) -> SecuritySection:
@@ -54,14 +54,16 @@ class SecuritySection(BaseModel):
                 raise ValueError(f"{name} has no use with protocol {self.protocol}; set SSL or SASL_SSL")
         if (self.cert_file is None) != (self.key_file is None):
             given, other = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
-            raise ValueError(f"{given} needs {other} beside it")
+            raise ValueError(f"{given} needs {other} as well")
         return self
 
     def password(self, environ: Mapping[str, str]) -> str | None:
-        """The password, read now. Raises `UsageError` when it is not where the configuration says."""
+        """The password, read at the call. Raises `UsageError` when it is not where the configuration names it."""
         if self.password_env is not None:
             if self.password_env not in environ:
-                raise UsageError(f"the variable {self.password_env} that kafka.security.password_env names is not set")
+                raise UsageError(
+                    f"kafka.security.password_env: the variable {self.password_env} is not set; set it to the password"
+                )
             return environ[self.password_env]
         if self.password_file is None:
             return None
@@ -72,22 +74,24 @@ class SecuritySection(BaseModel):
 
 
 class KafkaSection(BaseModel):
-    """Where the brokers are, and as whom to read."""
+    """The brokers, the consumer group and the connection."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     bootstrap: Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])] = (
         "localhost:9092",
     )  # host:port of one or more brokers: a list, or text with commas
-    group: Annotated[str, MinLen(1)] = "driftline"  # consumer group; two services with other settings need two groups
-    start: Literal["earliest", "latest"] = "earliest"  # where to begin when the group has never read a topic
+    group: Annotated[str, MinLen(1)] = (
+        "driftline"  # consumer group; services with different settings need different groups
+    )
+    start: Literal["earliest", "latest"] = "earliest"  # first offset of a topic that the group has not read yet
     delivery: Literal["exactly_once", "at_least_once"] = (
         "exactly_once"  # at_least_once: for brokers without transactions; a crash may then repeat a record
     )
     session_timeout_s: Annotated[float, Ge(1), Le(1800)] = (
-        30.0  # a worker that is silent for so long is dead to the group; the broker has limits of its own
+        30.0  # time in s without a heartbeat after which a worker leaves the group; brokers limit it too
     )
-    security: SecuritySection = SecuritySection()  # how the connection is protected
+    security: SecuritySection = SecuritySection()  # encryption and authentication
 
     @field_validator("bootstrap")
     @classmethod
@@ -103,7 +107,7 @@ class KafkaSection(BaseModel):
         return addresses
 
     def connection(self, environ: Mapping[str, str] = os.environ) -> KafkaConnection:
-        """How to reach the brokers, the password included. Raises `UsageError` when it is not where it should be."""
+        """The connection, including the password. Raises `UsageError` when the password is missing."""
         security = self.security
         files = {name: getattr(security, name) for name in ("ca_file", "cert_file", "key_file")}
         return KafkaConnection(

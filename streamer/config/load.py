@@ -1,4 +1,4 @@
-"""From a file and the environment to a `Config`, or to a list of everything that is wrong with them."""
+"""Loads a `Config` from a file and the environment, or reports every problem of them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DEFAULT_PATH: Final = "driftline.yaml"
 NEEDED_TO_RUN: Final = ("kafka.bootstrap", "topics")
 
 _HOW_TO: Final = {
-    "kafka.bootstrap": "say where the brokers are, as in `kafka: {bootstrap: localhost:9092}`",
+    "kafka.bootstrap": "give the brokers, as in `kafka: {bootstrap: localhost:9092}`",
     "topics": "name the topics to read, as in `topics: {my.predictions: {codec: json}}`",
 }
 
 
 def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read, override, check. Settings in `needs` must be given; a replay needs none.
+    """Read the file, apply variables and check the result. Settings in `needs` are required; a replay needs none.
 
-    Relative files in it are meant relative to the file itself. Raises `ConfigError` with every problem found.
+    Relative paths are relative to the file itself. Raises `ConfigError` with every problem.
     """
     document = read_document(path)
     names_detectors = document.data.get("detectors") is not None
     if not names_detectors:
-        # The defaults run then, and a variable for one of them must not switch the others off.
+        # The default detectors run then, and a variable for one must not remove the others.
         document.data["detectors"] = {name: dict(options) for name, options in DEFAULT.items()}
     override(document, environ)
     if not names_detectors and document.data.get("false_alarms"):
@@ -57,7 +57,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
 
 
 def _leave_rates(detectors: dict[str, Any]) -> None:
-    """Leave the rates of false alarms of the detectors that run by default to `false_alarms`."""
+    """Let `false_alarms` set the rates of the default detectors."""
     for name, options in DEFAULT.items():
         if detectors[name].get("arl0") == options.get("arl0"):
             detectors[name].pop("arl0", None)
@@ -74,7 +74,7 @@ def _missing(document: Document, name: str) -> Problem:
 
 
 def _drop_nulls(section: dict[str, Any], path: SettingPath) -> None:
-    """A key without a value is as if it were not there, except where null has a meaning of its own."""
+    """Remove keys without a value, except where null has a meaning of its own."""
     for key in list(section):
         value = section[key]
         if isinstance(value, dict):
@@ -86,7 +86,7 @@ def _drop_nulls(section: dict[str, Any], path: SettingPath) -> None:
 
 
 def _anchor_checkpoints(document: Document) -> None:
-    """A folder of checkpoints, the default one too, is meant relative to the configuration; a URL is as it is."""
+    """Make a folder of checkpoints, also the default one, relative to the configuration. URLs stay unchanged."""
     section = document.data.setdefault("checkpoints", {})
     if isinstance(section, dict):
         where = section.setdefault("url", CheckpointSettings().url)
@@ -95,7 +95,7 @@ def _anchor_checkpoints(document: Document) -> None:
 
 
 def _anchor_files(document: Document) -> None:
-    """Relative files are meant relative to the configuration, so that it works from any working directory."""
+    """Make relative files relative to the configuration, so that it works from any working directory."""
     folder = Path(document.source).parent
     for setting in settings():
         *sections, last = setting.path

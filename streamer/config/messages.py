@@ -1,6 +1,6 @@
-"""What pydantic found, in plain words.
+"""Plain messages for the errors of pydantic.
 
-Each kind of error has one sentence here; a kind nobody thought of falls back on pydantic's own words.
+Each kind of error has one message here; other kinds keep the message of pydantic.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from streamer.config.problems import Problem, SettingPath, near
 from streamer.config.schema import names_at, schema_at
 from streamer.config.yaml_file import Document
 
-SHOWN_MAX: Final = 40  # characters of a wrong value that a message repeats
+SHOWN_MAX: Final = 40  # characters of a wrong value in a message
 
 _SECRETS: Final = {"password", "sasl_plain_password", "ssl_password", "secret", "token"}
 _Words = Callable[[Mapping[str, Any], str], str]
@@ -31,7 +31,7 @@ _WORDS: Final[dict[str, _Words]] = {
     "float_type": lambda _, got: f"must be a number, not {got}",
     "finite_number": lambda _, got: f"must be a finite number, not {got}",
     "bool_type": lambda _, got: f"must be true or false, not {got}",
-    "string_type": lambda _, got: f"must be text, not {got}; quote it if it is meant so",
+    "string_type": lambda _, got: f"must be text, not {got}; quote it if text is intended",
     "greater_than": lambda ctx, got: f"must be above {ctx['gt']:g}, not {got}",
     "greater_than_equal": lambda ctx, got: f"must be at least {ctx['ge']:g}, not {got}",
     "less_than": lambda ctx, got: f"must be below {ctx['lt']:g}, not {got}",
@@ -52,9 +52,9 @@ _UNKNOWN: Final = {"extra_forbidden", "unexpected_keyword_argument"}
 
 
 def problems_of(error: ValidationError, document: Document) -> list[Problem]:
-    """Pydantic's findings as problems of the document.
+    """The errors of pydantic as problems of the document.
 
-    Where a value may be of several kinds, pydantic reports each of them; only the finding that lies deepest is told.
+    For a value of several possible kinds, pydantic reports each; only the deepest error remains.
     """
     found: dict[SettingPath, Problem] = {}
     for detail in error.errors(include_url=False):
@@ -78,7 +78,7 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
 
 
 def _path(loc: tuple[str | int, ...], document: Document, absent: bool) -> SettingPath:
-    """Where in the file an error is. Pydantic also names the alternative it tried (a codec), which is in no file."""
+    """The path of an error in the file, without the alternatives (a codec) that pydantic adds."""
     path: SettingPath = ()
     at: Any = document.data
     for i, part in enumerate(loc):
@@ -104,7 +104,7 @@ def _unknown(path: SettingPath) -> tuple[str, str | None]:
 
 
 def _own_words(path: SettingPath, message: str) -> tuple[SettingPath, str]:
-    """A component's own check begins with the setting's name, or its own and then that; the path takes it over."""
+    """Move the setting that begins the message of a component, perhaps behind its own name, to the path."""
     message = message.rstrip(".")
     if match := re.match(r"(?:\w+: )?(\w+(?:\.\w+)*):? +(.*)", message, re.DOTALL):
         names = match[1].split(".")
@@ -120,7 +120,7 @@ def _choices(path: SettingPath) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A wrong value as a message repeats it: short, and like YAML rather than like Python."""
+    """A wrong value in a message: short, and in the form of YAML rather than Python."""
     match value:
         case None:
             return "nothing"

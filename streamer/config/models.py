@@ -1,8 +1,8 @@
-"""The configuration as one frozen tree that mirrors the YAML.
+"""The configuration as one frozen tree with the structure of the YAML file.
 
-Settings of a component are the component's own dataclass, so that they are defined, checked and explained beside the
-code that obeys them; this file only says where each of them stands. Unknown keys are rejected everywhere: pydantic
-hands the `extra="forbid"` of a section down to the dataclasses below it.
+The settings of a component are its own dataclass, defined, checked and documented beside its code; this file only
+arranges them. Unknown keys are rejected everywhere: pydantic applies the `extra="forbid"` of a section to the
+dataclasses below it.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
-WatchedBy = Annotated[list[str], Field(description="its detectors, by name; []: none. Else all of them")]
+WatchedBy = Annotated[list[str], Field(description="names of its detectors; []: none")]
 WatchedColumns = Annotated[
-    dict[str, WatchedBy], Field(description="by pattern of columns, the first that fits; for models that fit")
+    dict[str, WatchedBy],
+    Field(description="detectors by pattern of columns, for the models of this pattern; the first match counts"),
 ]
 WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics", "false_alarms"}
 
 
 class Section(BaseModel):
-    """What all sections have in common."""
+    """The common options of all sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainSection(RetrainSettings):
-    """The decide fold's settings, and when the detect fold calls an alert ready."""
+    """The settings of the decide fold, and the condition for the state `ready` of an alert."""
 
-    min_events_after_onset: int = 500  # events of the new regime that it takes to retrain on; 1 or more
+    min_events_after_onset: int = 500  # events of the new regime that a retrain needs; 1 or more
 
     def __post_init__(self) -> None:
         RetrainSettings.__post_init__(self)
@@ -56,65 +57,70 @@ class RetrainSection(RetrainSettings):
 
 
 class ReferencesSection(Section):
-    """Training-time distributions: a file of `driftline reference build`, or Parquet of training data with a column
-    model_id, optionally model_version, and one column of numbers or text a feature. A path, or a URL of s3, gs or abfs.
+    """Training references: a file of `driftline reference build`, or training data in Parquet with a column model_id,
+    optionally model_version, and a column of numbers or text for each feature. A path, or a URL of s3, gs or abfs.
     """
 
-    file: FileOrUrl | None = None  # what to compare with; without it, the first events of each column
+    file: FileOrUrl | None = None  # the file; without it, the first values of each column are its baseline
 
 
 class MetricsSection(Section):
-    """Where Prometheus and health checks find us."""
+    """The address of metrics and health checks."""
 
-    host: Annotated[str, MinLen(1)] = "127.0.0.1"  # address to listen on; 0.0.0.0 in a container
-    port: Annotated[int, Ge(0), Le(PORT_MAX)] = 9464  # 0 picks a free one
+    host: Annotated[str, MinLen(1)] = "127.0.0.1"  # listening address; 0.0.0.0 in a container
+    port: Annotated[int, Ge(0), Le(PORT_MAX)] = 9464  # listening port; 0: any free port
 
 
 class Config(Section):
-    """A whole `driftline.yaml`. Every section has defaults; `load_config` insists on those a command needs."""
+    """A whole `driftline.yaml`. Every section has defaults; `load_config` requires those that a command needs."""
 
-    kafka: KafkaSection = KafkaSection()  # the brokers; needed by all that talks to Kafka
-    topics: Topics = Field(default_factory=dict)  # event topics, in the order of folding
-    outputs: OutputTopics = OutputTopics()  # the topics Driftline writes
-    detectors: Detectors = Field(default_factory=default_detectors)  # those that run; else shiryaev_roberts and rate
-    watch: WatchTable = Field(default_factory=dict)  # which detectors watch which column; without it, all of them do
-    false_alarms: FalseAlarmSettings | None = None  # how many all models together may raise; without it, `arl0` says
-    references: ReferencesSection = ReferencesSection()  # training data to compare with; without it, the first events
-    sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and the models that use them
-    segments: dict[str, SegmentSettings] = Field(default_factory=dict)  # by pattern of model names; the first that fits
-    retrain: RetrainSection = RetrainSection()  # when drift is worth a retrain request
-    labels: LabelSettings = LabelSettings()  # how long predictions wait for their labels
-    flows: FlowSettings = FlowSettings()  # when it is told that events stop coming, or come at another rate
-    absence: AbsenceSettings = AbsenceSettings()  # when it is told that events no longer carry a column
-    limits: Limits = Limits()  # bounds on what producers can make us remember
-    commit: CommitSettings = CommitSettings()  # how often outputs and progress are made durable
-    checkpoints: CheckpointSettings = CheckpointSettings()  # where state is kept, for a restart
-    metrics: MetricsSection = MetricsSection()  # where Prometheus and health checks find us
+    kafka: KafkaSection = KafkaSection()  # the brokers; required by commands that use Kafka
+    topics: Topics = Field(default_factory=dict)  # event topics, in fold order
+    outputs: OutputTopics = OutputTopics()  # the topics that Driftline writes
+    detectors: Detectors = Field(
+        default_factory=default_detectors
+    )  # the detectors that run; without it, the default ones
+    watch: WatchTable = Field(
+        default_factory=dict
+    )  # detector assignment: patterns of models, then of columns; without a match, all detectors
+    false_alarms: FalseAlarmSettings | None = None  # budget of all models together; without it, `arl0` counts
+    references: ReferencesSection = ReferencesSection()  # training references; without it, first values
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and their models
+    segments: dict[str, SegmentSettings] = Field(
+        default_factory=dict
+    )  # segments by pattern of model names; the first match counts
+    retrain: RetrainSection = RetrainSection()  # conditions of a retrain request
+    labels: LabelSettings = LabelSettings()  # label join and error metric
+    flows: FlowSettings = FlowSettings()  # detection of missing or irregular events
+    absence: AbsenceSettings = AbsenceSettings()  # detection of missing columns
+    limits: Limits = Limits()  # bounds on names from producers
+    commit: CommitSettings = CommitSettings()  # commits of outputs and offsets
+    checkpoints: CheckpointSettings = CheckpointSettings()  # stored state for restarts
+    metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 
     @property
     def watching(self) -> dict[str, Any]:
-        """The detectors that run with their settings, the rates of false alarms among them as `false_alarms` has it.
+        """The running detectors with their settings, and the rates from `false_alarms`.
 
-        ValueError where a detector can't keep the rate.
+        Raises ValueError where a detector has no rate so low.
         """
         return allotted(self.detectors, self.false_alarms)
 
     def as_json(self) -> dict[str, Any]:
-        """The configuration as plain JSON data. It holds no secret: passwords are named by file or variable only."""
+        """The configuration as plain JSON data. It holds no secret, as passwords are in files or variables."""
         return self.model_dump(mode="json")
 
     def with_metrics_port_of(self, worker: int) -> Config:
-        """The same for one of several workers on this machine: each serves metrics at a port of its own."""
+        """The configuration of one of several workers on a machine: each has its own port for metrics."""
         port = self.metrics.port + worker if self.metrics.port else 0
         return self.model_copy(update={"metrics": self.metrics.model_copy(update={"port": port})})
 
     @property
     def settings_text(self) -> str:
-        """All that decides what the folds make of the same records, as JSON that makes the same settings again.
+        """The settings that determine the outputs of the folds, as JSON that loads to the same settings.
 
-        Where the brokers, the metrics and the reference file are changes nothing, nor does how often we commit;
-        references are known by the digest of their content. The order of topics is the order of folding, and that of
-        detectors the order of alerts, so both count.
+        Addresses, paths and commit intervals have no effect on outputs; references are identified by the digest of
+        their content. The order of topics is the fold order, and that of detectors the order of alerts, so both count.
         """
         resolved = self.model_copy(update={"detectors": self.watching})
         return json.dumps(resolved.model_dump(mode="json", exclude=_WITHOUT_EFFECT), separators=(",", ":"))

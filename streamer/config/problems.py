@@ -1,7 +1,7 @@
-"""What can be wrong with a configuration, as lines a person can act on.
+"""Problems of a configuration, one line each.
 
-A `Problem` is one line: where it is (file and line, or the environment variable), which setting, what is wrong, and the
-near name that was probably meant. `ConfigError` carries all of them, so that one `check-config` shows everything.
+A `Problem` has its place (file and line, or environment variable), its setting, the fault, and a similar name that
+exists. `ConfigError` holds all of them, so that one `check-config` shows everything.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where."""
+    """One fault and its place."""
 
     source: str  # the file as the user named it, or `$VARIABLE`
     path_in_yaml: SettingPath
     line: int | None  # from 1; None when there is no line to point at
     column: int | None  # from 1
     message: str
-    suggestion: str | None = None  # the name that was probably meant
+    suggestion: str | None = None  # a similar name that exists
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"
@@ -37,19 +37,19 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """The configuration can't be used. `problems` holds every reason, in file order; `str()` is one line each."""
+    """An invalid configuration. `problems` holds every fault, in file order; `str()` is one line each."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.line is None, p.line or 0, p.column or 0)))
         super().__init__("\n".join(map(str, self.problems)))
 
     def report(self) -> str:
-        """One line a problem, each beginning with its place, so that editors can jump there."""
+        """One line for each problem. Each begins with its place, so that editors can open it."""
         return str(self)
 
 
 def dotted(path: SettingPath) -> str:
-    """`topics."bus.predictions".fields`, `kafka.bootstrap[0]`: a path as people write it."""
+    """A path as text: `topics."bus.predictions".fields`, `kafka.bootstrap[0]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -61,6 +61,6 @@ def dotted(path: SettingPath) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is probably a slip of, if any."""
+    """The known name that is most similar to `name`, if any is similar."""
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None

@@ -1,7 +1,7 @@
-"""The configuration as a JSON Schema: what editors complete, what the reference page lists, what near names come from.
+"""The configuration as a JSON Schema, for editors, the reference page and suggestions of names.
 
-Types, ranges and defaults come from the models; what a setting does is read where it is defined, so that a
-component's settings are explained in one place, its own file.
+Types, ranges and defaults come from the models. Descriptions come from the comments at the settings, so each setting is
+documented in one place, beside its code.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from streamer.config.field_docs import class_text, field_texts
 from streamer.config.models import Config
 from streamer.config.problems import SettingPath
+from streamer.contracts.field_docs import class_text, field_texts
 
 ANY_NAME: Final = "*"  # stands for a key the user chooses, such as a topic
 SCHEMA_ID: Final = "urn:driftline:schema:config.v1"
@@ -39,11 +39,11 @@ class Setting:
         return any(branch.get("format") == "path" for branch in branches(self.schema))
 
 
-_PLAIN: Final = {"number", "integer", "string", "boolean"}  # values that are described with the mapping they are in
+_PLAIN: Final = {"number", "integer", "string", "boolean"}  # values that share the description of their mapping
 
 
 class _Described(GenerateJsonSchema):
-    """Describes each field by what its source says of it; leaves out titles, which repeat the names."""
+    """Adds the description of each field from its source, and drops titles, which repeat the names."""
 
     def model_schema(self, schema: Any) -> JsonSchemaValue:
         return _describe(super().model_schema(schema), schema["cls"])
@@ -80,7 +80,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def schema_at(path: SettingPath) -> Mapping[str, Any] | None:
-    """What may stand at `path`, or None where nothing of that name may."""
+    """The schema of the value at `path`, or None for an unknown path."""
     node: Mapping[str, Any] = resolved(config_schema())
     for part in path:
         below = _below(node, part)
@@ -91,19 +91,19 @@ def schema_at(path: SettingPath) -> Mapping[str, Any] | None:
 
 
 def names_at(path: SettingPath) -> list[str]:
-    """The keys that the section at `path` knows."""
+    """The known keys of the section at `path`."""
     node = schema_at(path)
     return [] if node is None else list(_properties(node))
 
 
 def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
-    """The JSON types a value may have; choices are text."""
+    """The possible JSON types of a value; choices are text."""
     types = {b.get("type", "string" if b.keys() & {"enum", "const"} else None) for b in branches(schema)}
     return frozenset(t for t in types if t)
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting there is, in the order of the models."""
+    """All settings, in the order of the models."""
     yield from _settings(resolved(config_schema()), ())
 
 

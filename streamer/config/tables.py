@@ -1,7 +1,7 @@
 """Sections that are tables: event topics by name, each with its codec; detectors by name, each with its settings.
 
-Both walk the registries, so a new codec or detector can be configured by being listed there. `null` for an entry
-means its defaults.
+Both follow the registries, so a codec or detector in its registry can be configured. `null` for an entry means its
+defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_CODEC: Final = "json"
 
 @cache
 def topic_settings(codec: str) -> type:
-    """The codec's settings with `codec` among them: what stands below a topic's name."""
+    """The settings of a topic: those of its codec, and `codec` itself."""
     settings = CODECS[codec][0]
     return make_dataclass(
         f"{codec.capitalize()}Topic",
@@ -35,7 +35,7 @@ def topic_settings(codec: str) -> type:
 
 
 def default_detectors() -> dict[str, Any]:
-    """What an absent section means: those that run by default, with the settings they then have."""
+    """The default detectors with their default settings."""
     return {name: DETECTORS[name].settings(**options) for name, options in DEFAULT.items()}
 
 
@@ -50,7 +50,7 @@ class TopicTable:
 
 
 class DetectorTable:
-    """Detector name -> its settings, for those that are to run."""
+    """Detector name -> its settings, for the detectors that run."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         fields = {}

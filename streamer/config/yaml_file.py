@@ -1,8 +1,7 @@
-"""A YAML file as plain data that remembers its lines.
+"""A YAML file as plain data with line numbers.
 
-YAML 1.2 through ruamel's node tree, so that every key keeps its line and column, a key given twice is seen, and a
-number is what it looks like (`1e-5` is a number, `yes` is text). Anchors, aliases and merge keys (`<<`) work; tags do
-not.
+YAML 1.2 through the node tree of ruamel: every key has its line and column, duplicate keys are found, `1e-5` is a
+number, and `yes` is text. Anchors, aliases and merge keys (`<<`) work; tags do not.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from streamer.config.problems import ConfigError, Problem, SettingPath
 
 FILE_BYTES_MAX: Final = 1_000_000
 DEPTH_MAX: Final = 20
-NODES_MAX: Final = 100_000  # aliases multiply: a few lines can stand for billions of nodes
+NODES_MAX: Final = 100_000  # aliases multiply: a few lines can expand to billions of nodes
 
 _SCALARS: Final = {"str", "null", "bool", "int", "float", "timestamp"}
-_IN_OUR_WORDS: Final = (
+_MESSAGES: Final = (
     (
         r"mapping values are not allowed here",
         "a key can't start here; check the indentation, or quote a text that holds ': '",
@@ -34,13 +33,13 @@ _IN_OUR_WORDS: Final = (
     (r"expected ',' or '(.)', but got .*", r"expected ',' or '\1'; the bracket it belongs to opens on line {opened}"),
     (r"expected <block end>, but found .*", "this line does not fit the one before; check its indentation"),
     (r"could not find expected ':'", "expected 'key: value'; a ':' is missing here or on the line before"),
-    (r"found character '(.)' that cannot start any token", r"a text can't begin with \1; put it in quotes"),
+    (r"found character '(.)' that cannot start any token", r"text can't begin with \1; quote it"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class FilePosition:
-    """A place in the file, both counted from 1."""
+    """A place in the file; line and column count from 1."""
 
     line: int
     column: int
@@ -48,16 +47,16 @@ class FilePosition:
 
 @dataclass(slots=True)
 class Document:
-    """What a file says: plain data, where each key stands, and what is wrong with it as YAML."""
+    """The content of a file: plain data, the place of each key, and the problems of its YAML."""
 
     source: str
     data: dict[str, Any] = field(default_factory=dict)
     marks: dict[SettingPath, FilePosition] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    variables: dict[SettingPath, str] = field(default_factory=dict)  # settings that an environment variable gave
+    variables: dict[SettingPath, str] = field(default_factory=dict)  # settings from environment variables
 
     def mark_of(self, path: SettingPath) -> FilePosition | None:
-        """Where the setting stands, or the nearest thing around it that stands anywhere."""
+        """The place of the setting, or of the nearest section around it."""
         while path:
             if path in self.marks:
                 return self.marks[path]
@@ -65,7 +64,7 @@ class Document:
         return None
 
     def problem(self, path: SettingPath, message: str, suggestion: str | None = None) -> Problem:
-        """A problem of the setting at `path`, placed where its value came from."""
+        """A problem of the setting at `path`, at the place of its value."""
         if path in self.variables:
             return Problem(f"${self.variables[path]}", path, None, None, message, suggestion)
         mark = self.mark_of(path)
@@ -76,13 +75,13 @@ class Document:
 def read_document(path: str) -> Document:
     """Read a YAML file whose top level is a mapping.
 
-    Raises `ConfigError` where nothing can be read at all; what is wrong inside is left in `problems`.
+    Raises `ConfigError` when the file is unreadable; other faults go to `problems`.
     """
     document = Document(source=path)
     text = _read_text(document)
     node = _compose(document, text)
     if node is None:
-        raise _refusal(document, "the file is empty; `driftline check-config --help` names an example")
+        raise _refusal(document, "the file is empty; `driftline check-config --help` shows an example")
     if not isinstance(node, MappingNode):
         raise _refusal(document, f"expected sections (`kafka:`, `topics:`, …) at the top, got {_shape(node)}", 1)
     document.data = _Builder(document).build(node)
@@ -90,7 +89,7 @@ def read_document(path: str) -> Document:
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """What an unquoted YAML scalar means, so that a variable reads like the file; None for an empty one."""
+    """The value of an unquoted YAML scalar, so that variables have the syntax of the file; None if empty."""
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except YAMLError:
@@ -110,7 +109,7 @@ def _read_text(document: Document) -> str:
     except OSError as error:
         raise _refusal(document, f"can't be read: {error.strerror}") from None
     if len(raw) > FILE_BYTES_MAX:
-        raise _refusal(document, f"is larger than {FILE_BYTES_MAX:,} bytes; this is hardly a configuration")
+        raise _refusal(document, f"is larger than {FILE_BYTES_MAX:,} bytes; name a configuration file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,7 +136,7 @@ def _syntax_refusal(document: Document, text: str, error: MarkedYAMLError) -> Co
     lines = text.splitlines()
     here = lines[at.line] if at and at.line < len(lines) else ""
     message = f"is not YAML: {said}"
-    for pattern, words in _IN_OUR_WORDS:
+    for pattern, words in _MESSAGES:
         if match := re.search(pattern, said):
             message = match.expand(words).replace("{opened}", str(opened.line + 1 if opened else 1))
     if "\t" in here[: len(here) - len(here.lstrip())]:
@@ -150,7 +149,7 @@ def _refusal(document: Document, message: str, line: int | None = None, column: 
 
 
 class _Builder:
-    """Walks the node tree once, filling a document's marks and problems."""
+    """Walks the node tree once, and collects the marks and problems of a document."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -161,7 +160,7 @@ class _Builder:
         if len(path) > DEPTH_MAX:
             raise _refusal(self.document, f"is nested deeper than {DEPTH_MAX} levels", _mark(node).line)
         if self.nodes > NODES_MAX:
-            raise _refusal(self.document, f"stands for more than {NODES_MAX:,} values", _mark(node).line)
+            raise _refusal(self.document, f"expands to more than {NODES_MAX:,} values", _mark(node).line)
         tag = _kind(node)
         if isinstance(node, MappingNode) and tag == "map":
             return self._mapping(node, path)
@@ -169,7 +168,7 @@ class _Builder:
             return self._sequence(node, path)
         if isinstance(node, ScalarNode) and tag in _SCALARS:
             return _scalar(node)
-        self._complain(node, path, f"tags such as {_short(node)} are not understood")
+        self._complain(node, path, f"tags such as {_short(node)} are not supported")
         return None
 
     def _mapping(self, node: MappingNode, path: SettingPath) -> dict[str, Any]:
@@ -196,7 +195,7 @@ class _Builder:
         own[key] = self.build(value_node, place)
 
     def _merged(self, node: Node, path: SettingPath) -> dict[str, Any]:
-        """What `<<: *anchor` (or a list of them, the first winning) brings along."""
+        """The keys from `<<: *anchor`, or from a list of them, in which the first takes precedence."""
         sources = node.value if isinstance(node, SequenceNode) else [node]
         result: dict[str, Any] = {}
         for source in sources:
@@ -217,7 +216,7 @@ class _Builder:
         mark = _mark(node)
         problem = Problem(self.document.source, path, mark.line, mark.column, message)
         if all((known.line, known.column) != (mark.line, mark.column) for known in self.document.problems):
-            self.document.problems.append(problem)  # an alias shows the same fault again
+            self.document.problems.append(problem)  # an alias repeats the fault
 
 
 def _kind(node: Node) -> str:
@@ -242,7 +241,7 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
             case "float":
                 return float(re.sub(r"\.(?=inf|nan)", "", plain, flags=re.IGNORECASE))
     except ValueError:
-        pass  # `!!int x`, or thousands of digits: text then, which the setting's type refuses in its own words
+        pass  # `!!int x`, or thousands of digits: stays text, which the type check reports
     return text
 
 

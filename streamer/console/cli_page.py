@@ -1,4 +1,4 @@
-"""Reference page of the commands, `docs/cli.md`, generated from their own help."""
+"""The reference page of the commands, `docs/cli.md`, generated from their help texts."""
 
 from __future__ import annotations
 

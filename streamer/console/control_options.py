@@ -1,4 +1,4 @@
-"""What the commands have in common that say something: options, and a record of the control topic."""
+"""What commands for the control topic have in common: their options, and the record they send."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import click
 from streamer.console.options import config_option
 
 
-def saying(command: Callable[..., None]) -> Callable[..., None]:
-    """The argument REQUEST_ID and the options that go with every word."""
-    return speaking(click.argument("request_id", metavar="REQUEST_ID")(command))
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument REQUEST_ID, and the options of every control command."""
+    return control_options(click.argument("request_id", metavar="REQUEST_ID")(command))
 
 
-def speaking(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that go with every word."""
+def control_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every control command."""
     for option in (
-        click.option("--at", metavar="TIME", help="When it was said, RFC 3339 in UTC; by default now."),
-        click.option("--comment", default="", metavar="TEXT", help="Why; kept with the decision."),
+        click.option("--at", metavar="TIME", help="Time of the command, RFC 3339 in UTC; the default is now."),
+        click.option("--comment", default="", metavar="TEXT", help="The reason; kept with the decision."),
         click.option(
-            "--actor", envvar="DRIFTLINE_ACTOR", required=True, metavar="NAME", help="Who says it; or $DRIFTLINE_ACTOR."
+            "--actor", envvar="DRIFTLINE_ACTOR", required=True, metavar="NAME",
+            help="The author of the command; the default is $DRIFTLINE_ACTOR.",
         ),
         config_option("The configuration of the service."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command
 
 
-def say(kind: str, config_file: str, request_id: str, at: str | None, see: str = "requests", **fields: Any) -> None:
-    """Write a control record, once it is certain that it can be read; the command `see` shows what came of it.
+def send_control(
+    kind: str, config_file: str, request_id: str, at: str | None, result_in: str = "requests", **fields: Any
+) -> None:
+    """Write a control record after the check that the decide fold can read it.
 
-    Raises `UsageError` when something is wrong with it, and `BrokerError` when it can't be written.
+    The command `result_in` shows its effect. Raises `UsageError` when the record is invalid, and `BrokerError` when it
+    can't be written.
     """
     import msgspec
 
@@ -45,18 +49,18 @@ def say(kind: str, config_file: str, request_id: str, at: str | None, see: str =
     from streamer.eventlog.kafka.send import send
 
     now_s = SystemClock().now_s()
-    word = {"kind": kind, "request_id": request_id, "at": at or rfc3339(now_s), **fields}
-    value = msgspec.json.encode(word)
+    record = {"kind": kind, "request_id": request_id, "at": at or rfc3339(now_s), **fields}
+    value = msgspec.json.encode(record)
     control = read_control(value, int(now_s * 1000))
     if isinstance(control, Unreadable):
-        raise UsageError(f"this can't be said: {control.detail}")
+        raise UsageError(f"{kind} was not sent: {control.detail}")
     config = load_config(config_file)
     send(config.kafka.connection(), [Output(config.outputs.control, request_id.encode(), value)])
-    click.echo(f"said: {kind} {request_id}; `driftline {see}` shows what came of it", err=True)
+    click.echo(f"sent: {kind} {request_id}; `driftline {result_in}` shows the result", err=True)
 
 
 def rfc3339(now_s: float) -> str:
-    """The time as records tell it."""
+    """The time as in records, to the millisecond. `now_s` is in seconds since 1970."""
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

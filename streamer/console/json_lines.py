@@ -11,20 +11,20 @@ from streamer.eventlog.base import Output
 
 
 class OutputLines:
-    """Tells kinds of outputs apart by their topic."""
+    """The JSON line of each output; its kind follows from its topic."""
 
     def __init__(self, topics: OutputTopics) -> None:
         self._types = {topics.alerts: "alert", topics.incidents: "incident", topics.requests: "request"}
         self._types[topics.decisions] = "decision"
 
     def type_of(self, output: Output) -> str | None:
-        """The kind of an output; None for what is of no interest outside the service."""
+        """The kind of an output; None for internal ones, such as watermarks and epochs."""
         if any(name == PREFIX + "reason" for name, _ in output.headers):
             return "dead_letter"
         return self._types.get(output.topic)
 
     def line_of(self, output: Output) -> bytes | None:
-        """The output as one line with its line break, or None if it is of no interest outside the service."""
+        """The output as one line with its line break; None for internal ones."""
         kind = self.type_of(output)
         if kind is None or (kind != "dead_letter" and output.value is None):
             return None

@@ -1,4 +1,4 @@
-"""How far a long command is, on standard error: a bar on a terminal, else a line at every tenth of the way."""
+"""Progress of a long command on standard error: a bar on a terminal, else ten lines."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import click
 
 ProgressReport = Callable[[int, int | None], None]
 
-LINES: Final = 10  # in all, where the end is known
-EVERY: Final = 1_000_000  # a line, where the end is not known
+LINES: Final = 10  # lines in total, where the end is known
+EVERY: Final = 1_000_000  # records or bytes for each line, where the end is unknown
 
 
 @contextmanager
 def progress(what: str) -> Iterator[ProgressReport]:
-    """A function to call with (done, in all or None), in records or bytes.
+    """A function to call with (done, total or None), in records or bytes.
 
     There is no bar where standard output is a terminal too: the lines written there would tear it apart.
     """
@@ -46,10 +46,10 @@ def _bar(what: str) -> Iterator[ProgressReport]:
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
-        self._told = 0
+        self._reported = 0
 
     def __call__(self, done: int, total: int | None) -> None:
         step = done * LINES // total if total else done // EVERY
-        if step > self._told:
-            self._told = step
+        if step > self._reported:
+            self._reported = step
             click.echo(f"{self._what}: {f'{done * 100 // total} %' if total else f'{done:,}'}", err=True)

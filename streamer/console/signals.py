@@ -1,4 +1,4 @@
-"""How a command that goes on until it is stopped learns that it should."""
+"""Signals that stop a running command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stop_on_signal() -> threading.Event:
-    """An event that the first SIGTERM or Ctrl-C sets; a Ctrl-C after that interrupts whatever is under way.
+    """An event that the first SIGTERM or Ctrl-C sets; a second Ctrl-C interrupts the process.
 
-    A second SIGTERM does not: some supervisors send each signal twice, and the impatient ones have SIGKILL.
+    A second SIGTERM does not, as some supervisors send each signal twice.
     """
     stop = threading.Event()
 
@@ -32,8 +32,7 @@ def stop_on_signal() -> threading.Event:
 def signals_as_bytes(numbers: Iterable[signal.Signals]) -> Iterator[int]:
     """A file descriptor, not blocking, on which each signal arrives as a byte with its number, until the block ends.
 
-    So a loop can wait for signals and for whatever else it listens to in one place, and none is lost in between. For
-    the main thread alone.
+    A loop can so wait for signals and other input in one place, without losing any. For the main thread only.
     """
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     woken = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
@@ -49,4 +48,4 @@ def signals_as_bytes(numbers: Iterable[signal.Signals]) -> Iterator[int]:
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """A handler of our own is what makes Python write the byte."""
+    """Python writes the byte only for signals with a Python handler."""

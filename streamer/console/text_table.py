@@ -1,4 +1,4 @@
-"""Rows of text as a table for people."""
+"""Rows of text as an aligned table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A line a row, with columns as wide as they must be. The rows are equally long; the first one is the head."""
+    """One line for each row, with aligned columns. All rows have the same length; the first is the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()

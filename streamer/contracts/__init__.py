@@ -1,1 +1,1 @@
-"""The records of Driftline's own topics: names, schemas, readers, watermarks, dead letters."""
+"""Data contracts of Driftline's own topics: names, schemas, readers, watermarks, dead letters."""

@@ -1,7 +1,7 @@
-"""Records of the alerts topic, back to alerts. What can't be read gets a reason from the closed set, no exception.
+"""Reads records of the alerts topic. An unreadable one gets a reason from the closed set, not an exception.
 
-Alerts are written by the detect fold, but the topic is open to others, so nothing about a record is taken on trust:
-times must be UTC, and numbers must be what Kafka can count to, or comparing and publishing them later would fail.
+The detect fold writes alerts, but others may write to the topic, so every record is validated. Times must be UTC, and
+offsets in the range of Kafka, or later comparison and publication would fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from retrain.messages.alert import Alert, AlertState, Place
 from streamer.codecs.base import Reason
 from streamer.codecs.json_lenient import DEPTH_MAX, is_too_deep
 
-BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they must have a bound
+BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they need a bound
 OFFSET_MAX = 2**63 - 1
 PARTITION_MAX = 2**31 - 1
 
@@ -27,20 +27,20 @@ _decoder = msgspec.json.Decoder(Alert)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a record is no alert."""
+    """The reason why a record is unreadable."""
 
     reason: Reason
     detail: str
 
 
 def read_alert(value: bytes | None) -> Alert | Unreadable:
-    """The alert in a record's value. Fields that are not known are ignored, so that newer writers may add some."""
+    """The alert in the value of a record. Unknown fields are ignored, so newer writers may add some."""
     alert = decoded(value, _decoder)
     return alert if isinstance(alert, Unreadable) else _problem_of(alert) or alert
 
 
 def decoded(value: bytes | None, decoder: msgspec.json.Decoder[T]) -> T | Unreadable:
-    """A record's value as what the decoder makes, types checked and no more."""
+    """The decoded value of a record, with checked types only."""
     if value is None:
         return Unreadable(Reason.NULL_VALUE, "the record has no value")
     if len(value) > BYTES_MAX:
@@ -58,17 +58,17 @@ def decoded(value: bytes | None, decoder: msgspec.json.Decoder[T]) -> T | Unread
 
 
 def _reason_of(message: str) -> Reason:
-    """Tell a record that is no object from one with a field of the wrong type: only of fields is the path told."""
+    """Distinguish a record that is no object from a field of the wrong type; only for fields is there a path."""
     at_the_top = message.startswith("Expected `object`") and " - at " not in message
     return Reason.NOT_AN_OBJECT if at_the_top else Reason.WRONG_TYPE
 
 
 def _problem_of(alert: Alert) -> Unreadable | None:
-    """What is wrong with an alert whose types are right."""
+    """The fault of an alert with valid types, if any."""
     if not alert.model_id:
         return Unreadable(Reason.MISSING_MODEL, "model_id is empty")
     if alert.effect < 0:
-        return Unreadable(Reason.WRONG_TYPE, f"effect is {alert.effect}, but how much moved can't be negative")
+        return Unreadable(Reason.WRONG_TYPE, f"effect is {alert.effect}, but must not be negative")
     if alert.state is AlertState.READY and alert.ready_at is None:
         return Unreadable(Reason.WRONG_TYPE, "the state is ready, but ready_at is missing")
     if alert.state is AlertState.RESOLVED and (alert.resolved_at is None or alert.resolution is None):
@@ -82,7 +82,7 @@ def _problem_of(alert: Alert) -> Unreadable | None:
 
 
 def _problem_of_place(name: str, place: Place) -> Unreadable | None:
-    # The decoder gives every time at offset zero this very zone.
+    # The decoder gives exactly this zone to every time at offset zero.
     if place.event_time.tzinfo is not UTC:
         time = place.event_time.isoformat()
         return Unreadable(Reason.BAD_EVENT_TIME, f"{name}.event_time is {time}, which is not UTC")

@@ -1,7 +1,7 @@
 """CloudEvents 1.0 headers in the Kafka binding's binary mode: the value is the payload, the attributes are headers.
 
-Source: github.com/cloudevents/spec, cloudevents/bindings/kafka-protocol-binding.md, section 3.2. Consumers that know
-nothing of CloudEvents read the value as plain JSON.
+Source: github.com/cloudevents/spec, cloudevents/bindings/kafka-protocol-binding.md, section 3.2. Other
+consumers read the value as plain JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records of the control topic, back to what they say. What can't be read gets a reason from the closed set."""
+"""Reads commands from records of the control topic. An unreadable one gets a reason from the closed set."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from streamer.contracts.alert_reader import Unreadable, decoded
 TEXT_CHARS_MAX = 200  # of an actor, a request id and a version: they stay in the state
 COMMENT_CHARS_MAX = 10_000
 METRICS_MAX = 100  # of each of champion and challenger
-SILENCE_DAYS_MAX = 366  # what is to be silent for longer is better not watched at all
-SKEW_MAX_S = 3600.0  # how far `at` may be ahead of the record's own time
+SILENCE_DAYS_MAX = 366  # for longer, exclude the column from monitoring instead
+SKEW_MAX_S = 3600.0  # longest time by which `at` may be ahead of the time of the record
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decoder = msgspec.json.Decoder(Control)
 
 
 def read_control(value: bytes | None, timestamp_ms: int) -> Control | Unreadable:
-    """What the record says. Fields that are not known are ignored; `timestamp_ms` is the record's own time, or -1."""
+    """The command in a record. Unknown fields are ignored; `timestamp_ms` is the time of the record, or -1."""
     control = decoded(value, _decoder)
     return control if isinstance(control, Unreadable) else _problem_of(control, timestamp_ms) or control
 
 
 def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
-    """What is wrong with a control record whose types are right."""
-    if control.at.tzinfo is not UTC:  # the decoder gives every time at offset zero this very zone
+    """The fault of a command with valid types, if any."""
+    if control.at.tzinfo is not UTC:  # the decoder gives exactly this zone to every time at offset zero
         return Unreadable(Reason.BAD_EVENT_TIME, f"at is {control.at.isoformat()}, which is not UTC")
     if timestamp_ms >= 0 and (control.at - _EPOCH) - timedelta(milliseconds=timestamp_ms) > timedelta(
         seconds=SKEW_MAX_S
     ):
         return Unreadable(Reason.TIME_TOO_FAR_AHEAD, f"at is later than the record's time by more than {SKEW_MAX_S} s")
     if not control.actor.strip() or not control.request_id:
-        return Unreadable(Reason.WRONG_TYPE, "actor or request_id is empty, and somebody must say it of something")
+        return Unreadable(Reason.WRONG_TYPE, "actor or request_id is empty; give both")
     for name in ("actor", "request_id", "model_version"):
         if len(getattr(control, name)) > TEXT_CHARS_MAX:
             return Unreadable(Reason.TOO_LARGE, f"{name} has more than {TEXT_CHARS_MAX} characters")
@@ -49,11 +49,9 @@ def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
 def _problem_of_silence(control: Control) -> Unreadable | None:
     matcher, until = control.matcher, control.until
     if matcher is None or until is None:
-        return Unreadable(
-            Reason.WRONG_TYPE, "a silence needs a matcher, which says of what, and until, which says when"
-        )
+        return Unreadable(Reason.WRONG_TYPE, "a silence needs matcher, for its alerts, and until, for its end")
     if not matcher.model or not matcher.column:
-        return Unreadable(Reason.WRONG_TYPE, "matcher.model or matcher.column is empty, and * fits all")
+        return Unreadable(Reason.WRONG_TYPE, "matcher.model or matcher.column is empty; * matches all")
     if max(len(matcher.model), len(matcher.column)) > TEXT_CHARS_MAX:
         return Unreadable(
             Reason.TOO_LARGE, f"matcher.model or matcher.column has more than {TEXT_CHARS_MAX} characters"

@@ -1,8 +1,7 @@
-"""Records that can't be folded, kept byte for byte beside the reason.
+"""Dead letters: records that can't be folded, kept byte for byte with the reason.
 
-A dead letter has the key, value and headers of the record it stands for, plus headers that say where it was and what is
-wrong with it. Their names follow Kafka Connect's (`__connect.errors.topic`, ...), so that the same tools and habits
-serve.
+A dead letter has the key, value and headers of its record, plus headers with its place and its fault. Their names
+follow Kafka Connect (`__connect.errors.topic`, ...), so the same tools work.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from streamer.codecs.base import Reason
 from streamer.eventlog.base import Output, Records
 
 PREFIX = "__driftline.errors."
-BYTES_MAX = 900_000  # of key, headers and value: what fits a broker's default `message.max.bytes` with ours beside it
+BYTES_MAX = 900_000  # of key, headers and value; fits the default `message.max.bytes`, with our headers
 
-HEADER_BYTES = 10  # of a header besides its name and text: two lengths of up to five bytes
+HEADER_BYTES = 10  # of a header, besides name and text: two lengths of up to five bytes
 
 
 def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: str) -> Output:
     """Record `i` as a record of the dead-letter topic `topic`.
 
-    A record of more than `BYTES_MAX` would be refused there, and the fold could never go on: it loses the end of its
-    value, then all of its headers, then the end of its key, and a header of ours says how much there was of each.
+    The broker would reject a record of more than `BYTES_MAX`, and the fold could never continue. Such a record loses
+    the end of its value, then all of its headers, then the end of its key; our headers hold the original sizes.
     """
     about = {
         "topic": records.topic,
@@ -49,5 +48,7 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
 
 
 def poison_letter(records: Records, i: int, topic: str) -> Output:
-    """Record `i` as a dead letter, because processes have died of it."""
-    return dead_letter(records, i, Reason.DEADLY, "processes that folded this record died, even of it alone", topic)
+    """Record `i` as the dead letter of a poison record, which ended several processes."""
+    return dead_letter(
+        records, i, Reason.POISON_RECORD, "each process that folded this record died, even on this record alone", topic
+    )

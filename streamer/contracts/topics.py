@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OutputTopics:
-    """Where each kind of output goes. Input topics are the user's and are named by the config."""
+    """The topics of each kind of output. Event topics are in the section `topics`."""
 
-    alerts: str = "driftline.alerts"  # detect writes it, decide reads it; one partition, because decide needs one order
-    incidents: str = "driftline.incidents"  # compacted by incident_id
-    requests: str = "driftline.retrain-requests"  # for training pipelines, keyed by model
-    control: str = "driftline.control"  # what people and trainers say, by our commands or theirs; one partition
-    clock: str = "driftline.clock"  # detect writes how far event time has come, decide reads it; one partition
-    decisions: str = "driftline.decisions"  # what became of requests, keyed by request_id
-    epochs: str = "driftline.epochs"  # what has been folded; one partition, never deleted: recovery reads it all
-    dead_letter_suffix: str = "-dlt"  # behind the name of a topic: where its unreadable records go
+    alerts: str = "driftline.alerts"  # alerts of detect, read by decide; one partition, as decide needs one order
+    incidents: str = "driftline.incidents"  # incidents, compacted by incident_id
+    requests: str = "driftline.retrain-requests"  # retrain requests for training pipelines, keyed by model
+    control: str = "driftline.control"  # commands of people and trainers; one partition
+    watermarks: str = "driftline.watermarks"  # event time of each detect unit, read by decide; one partition
+    decisions: str = "driftline.decisions"  # changes of requests and silences, keyed by request_id
+    epochs: str = "driftline.epochs"  # offsets and digests of epochs; a partition for each unit, kept for recovery
+    dead_letter_suffix: str = "-dlt"  # suffix of the topics with unreadable records
 
     def dead_letters(self, topic: str) -> str:
-        """Where records of a topic go that can't be read."""
+        """The topic for unreadable records of a topic."""
         return topic + self.dead_letter_suffix

@@ -84,7 +84,7 @@ class DetectFold:
 
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.fold.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.DEADLY.value] += 1
+        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
         return poison_letter(records, i, self.settings.outputs.dead_letters(records.topic))
 
     def dump(self) -> Snapshot:

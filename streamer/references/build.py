@@ -1,6 +1,6 @@
-"""From training data to references: `pyarrow.dataset` in, one sample for each column of each version of each model out.
+"""Builds references from training data: one sample for each column of each version of each model.
 
-Columns are read one after the other, so that memory follows the rows and not the width: about 40 bytes a row.
+Columns are read one by one, so memory depends on the rows, not on the columns: about 40 bytes for each row.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from streamer.errors import UsageError
 from streamer.events import OTHERS
 from streamer.references.file import AnyReference, Key, place_of
 
-CATEGORIES_MAX: Final = 1000  # of one column of one model: the most frequent are kept, all others become one
+CATEGORIES_MAX: Final = 1000  # of one column of one model: the most frequent are kept, the others become one
 FORMATS: Final = ("parquet", "csv")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Where training data are, and whose they are."""
+    """The places of training data, and their models."""
 
     places: Sequence[str]  # files or folders, as paths or URLs
     format: str = "parquet"  # one of FORMATS
-    model_column: str = "model_id"  # names the model of a row ...
-    version_column: str = "model_version"  # ... and its version; there need be none
+    model_column: str = "model_id"  # the column with the model ...
+    version_column: str = "model_version"  # ... and the optional one with the version
     model: str | None = None  # the model of all rows, instead of a column
     version: str | None = None  # the version of all rows, instead of a column
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What came of training data."""
+    """The references built from training data."""
 
     by_series: dict[Key, AnyReference]
     rows: int
-    left_out: tuple[str, ...]  # columns that are neither numbers nor text
+    ignored: tuple[str, ...]  # columns that are neither numbers nor text
 
 
 def references_from(data: TrainingData, size_max: int) -> Built:
-    """The references of training data, samples thinned to `size_max` values. Raises `UsageError` if it can't."""
+    """The references of training data, samples thinned to `size_max` values. Raises `UsageError` for unusable data."""
     where = ", ".join(data.places)
     try:
         dataset = ds.dataset([_dataset(place, data) for place in data.places])
         return _built(where, dataset, data, size_max)
     except (OSError, ValueError, pa.ArrowException) as problem:
-        raise UsageError(f"{where}: the training reference can't be read: {problem}") from problem
+        raise UsageError(f"{where}: the training data can't be read: {problem}") from problem
 
 
 def _dataset(place: str, data: TrainingData) -> ds.Dataset:
     system, path = place_of(place)
     if data.format == "parquet":
         return ds.dataset(path, filesystem=system, format="parquet")
-    names = {data.model_column: pa.string(), data.version_column: pa.string()}  # 007 is a name, and not 7
+    names = {data.model_column: pa.string(), data.version_column: pa.string()}  # 007 is a name, not 7
     options = csv.ConvertOptions(column_types=names, strings_can_be_null=True)
     return ds.dataset(path, filesystem=system, format=ds.CsvFileFormat(convert_options=options))
 
@@ -86,7 +86,7 @@ def _built(where: str, dataset: ds.Dataset, data: TrainingData, size_max: int) -
 
 
 def _kind(type_: pa.DataType) -> str:
-    """`number`, `text`, or "" for what no event could hold."""
+    """`number`, `text`, or "" for types that events can't hold."""
     if pa.types.is_dictionary(type_):
         return _kind(type_.value_type)
     is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
@@ -96,7 +96,7 @@ def _kind(type_: pa.DataType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Owners:
-    """Whose each row is: rows `order[edges[k] : edges[k + 1]]` are those of `owners[k]`, in the order of the data."""
+    """The owner of each row: rows `order[edges[k] : edges[k + 1]]` belong to `owners[k]`, in the order of the data."""
 
     owners: list[tuple[str, str]]  # model, version; in order
     order: NDArray[np.int64]
@@ -131,7 +131,7 @@ class _Owners:
                 yield owner, Reference.of(values[start:end], size_max)
 
     def categories(self, column: pa.ChunkedArray) -> Iterator[tuple[tuple[str, str], CategoryReference]]:
-        """The references of a column of text; an owner whose values are all null has none."""
+        """The references of a column of text; an owner with only null values has none."""
         names, codes = _codes(column, null=None)
         codes = codes[self.order]
         for owner, start, end in self._runs():
@@ -145,7 +145,7 @@ class _Owners:
 
 
 def _kept(names: list[str], code: NDArray[Any], count: NDArray[Any]) -> dict[str, int]:
-    """The most frequent categories; of equally frequent ones, the first in order."""
+    """The most frequent categories; among equally frequent ones, the first in order."""
     order = np.lexsort((code, -count))
     kept, rest = order[:CATEGORIES_MAX], order[CATEGORIES_MAX:]
     counts = {names[code[i]]: int(count[i]) for i in kept.tolist()}
@@ -155,7 +155,7 @@ def _kept(names: list[str], code: NDArray[Any], count: NDArray[Any]) -> dict[str
 
 
 def _codes(column: pa.ChunkedArray, null: str | None = "") -> tuple[list[str], NDArray[np.int64]]:
-    """The texts there are, in order, and for each row which it is; -1 for null, unless a text stands for it."""
+    """The distinct texts in order, and the index of each row; -1 for null, unless `null` replaces it."""
     texts = _plain(column).cast(pa.string())
     coded = (texts if null is None else pc.fill_null(texts, null)).combine_chunks().dictionary_encode()
     names: list[str] = coded.dictionary.to_pylist()

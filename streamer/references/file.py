@@ -1,8 +1,8 @@
-"""The file of training references: what `driftline reference build` writes, and what `references.file` reads.
+"""The file of training references, written by `driftline reference build` and named by `references.file`.
 
-Parquet, one row a column of a version of a model, so that any tool can look into it. Numbers are kept as `values`, a
-sorted sample; categories as `names` and `counts`. Each row holds the digest that alerts name, and reading checks it.
-The key `driftline.reference` in the schema's metadata says which version of this layout it is.
+It is Parquet with one row for each column of a version of a model, so any tool can show it. Numbers are `values`, a
+sorted sample; categories are `names` and `counts`. Each row holds the digest that alerts name; reading checks it. The
+metadata of the schema holds the version of this layout under `driftline.reference`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS_PER_GROUP: Final = 4096
 SCHEMA: Final = pa.schema(
     [
         ("model_id", pa.string()),
-        ("model_version", pa.string()),  # "": of every version that has none of its own
+        ("model_version", pa.string()),  # "": for every version without its own reference
         ("column", pa.string()),
         ("n_missing", pa.int64()),
         ("digest", pa.string()),
@@ -48,11 +48,13 @@ def place_of(where: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(where) if "://" in where else (fs.LocalFileSystem(), where)
     except (ValueError, OSError, pa.ArrowException) as problem:
-        raise UsageError(f"{where} is no place for files: {problem}. Give a path, or a URL of s3, gs or abfs") from None
+        raise UsageError(
+            f"{where} is no valid path or URL: {problem}. Give a path, or a URL of s3, gs or abfs"
+        ) from None
 
 
 def is_reference_file(where: str) -> bool:
-    """Whether this is a file of ours. Raises `UsageError` if it is of another version, or no Parquet."""
+    """Whether this is a reference file. Raises `UsageError` for another version of the layout, or no Parquet."""
     system, path = place_of(where)
     try:
         with system.open_input_file(path) as file:
@@ -62,14 +64,14 @@ def is_reference_file(where: str) -> bool:
     version = metadata.get(FORMAT_KEY)
     if version not in (None, FORMAT):
         raise UsageError(
-            f"{where}: a training reference of format {version.decode(errors='replace')}, and this version reads "
-            f"{FORMAT.decode()}: build it again with this version of driftline"
+            f"{where}: the training reference has format {version.decode(errors='replace')}, but this version reads "
+            f"{FORMAT.decode()}; build it again with this version of driftline"
         )
     return version is not None
 
 
 def write_references(where: str, references: Mapping[Key, AnyReference]) -> None:
-    """Write a file that `read_references` gives back, in order of keys. Raises `UsageError` if it can't be written."""
+    """Write references in order of keys, for `read_references`. Raises `UsageError` when the write fails."""
     system, path = place_of(where)
     rows = iter(sorted(references.items(), key=lambda entry: entry[0]))
     try:
@@ -91,7 +93,7 @@ def write_references(where: str, references: Mapping[Key, AnyReference]) -> None
 
 
 def read_references(where: str, size_max: int) -> dict[Key, AnyReference]:
-    """All there is, samples thinned to `size_max` values. Raises `UsageError` if it is not as it was written."""
+    """All references, with samples thinned to `size_max` values. Raises `UsageError` for a damaged file."""
     system, path = place_of(where)
     try:
         with system.open_input_file(path) as file:
@@ -114,7 +116,7 @@ def _row(key: Key, one: AnyReference) -> dict[str, Any]:
 
 
 def _references(batch: pa.RecordBatch) -> Iterator[tuple[Key, AnyReference]]:
-    """The references of a batch. ValueError for one that does not give its digest."""
+    """The references of a batch. Raises ValueError for one that differs from its digest."""
     columns = {name: batch.column(name) for name in SCHEMA.names}
     keys = zip(*(columns[name].to_pylist() for name in ("model_id", "model_version", "column")), strict=True)
     lists = columns["values"]
@@ -131,5 +133,5 @@ def _references(batch: pa.RecordBatch) -> Iterator[tuple[Key, AnyReference]]:
         else:
             one = CategoryReference.of(dict(zip(names, counts, strict=True)), n_missing)
         if one.digest != digest:
-            raise ValueError(f"the digest of {' / '.join(key)} is {one.digest} and must be {digest}: it is damaged")
+            raise ValueError(f"the digest of {' / '.join(key)} is {one.digest}, not {digest}: the file is damaged")
         yield key, one

@@ -1,8 +1,8 @@
-"""Training-time distributions: what each column of each model looked like when the model was trained.
+"""Training references: the distribution of each column of each model in its training data.
 
-They come from the file of `driftline reference build` (`reference_file.py`), or straight from Parquet of training data:
-a text column `model_id`, optionally `model_version`, and one column a feature (`prediction` and `error` included, if
-they are to be compared), numbers or text. Rows of one model are its sample.
+They come from a reference file (`references/file.py`), or directly from training data in Parquet: a text column
+`model_id`, optionally `model_version`, and a column of numbers or text for each feature; `prediction` and `error` are
+compared too. The rows of a model are its sample.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ AnyReference = Reference | CategoryReference
 
 @dataclass(frozen=True)
 class References:
-    """References by (model, version, column); version "" stands for every version that has none of its own."""
+    """References by (model, version, column); version "" serves every version without its own."""
 
     by_series: Mapping[Key, AnyReference] = field(default_factory=dict)
 
     def of(self, model: str, version: str, column: str) -> Reference | None:
-        """The numbers to compare this column with, if there are any."""
+        """The numeric reference of this column, if any."""
         found = self._find(model, version, column)
         return found if isinstance(found, Reference) else None
 
     def categories_of(self, model: str, version: str, column: str) -> CategoryReference | None:
-        """The categories to compare this column with, if there are any."""
+        """The reference of this column of categories, if any."""
         found = self._find(model, version, column)
         return found if isinstance(found, CategoryReference) else None
 
@@ -48,9 +48,9 @@ class References:
 
 
 def load_references(where: str, size_max: int) -> References:
-    """Read a reference file, or training data in Parquet, thinning samples to `size_max` values.
+    """Read a reference file, or training data in Parquet, and thin samples to `size_max` values.
 
-    `where` is a path, or a URL of s3, gs or abfs. Raises `UsageError` if it can't.
+    `where` is a path, or a URL of s3, gs or abfs. Raises `UsageError` for an unusable file.
     """
     from streamer.references.build import TrainingData, references_from
     from streamer.references.file import is_reference_file, read_references

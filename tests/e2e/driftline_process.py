@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
 PATIENCE_S = 120
 SOON_S = 15.0
-OUTPUTS = ("alerts", "incidents", "requests", "control", "clock", "decisions", "epochs")
+OUTPUTS = ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "epochs")
 
 
 def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:

@@ -85,7 +85,7 @@ def _reaches(folded: int, end: int) -> bool:
 
 def outputs_of(place: Place) -> dict[str, Counter[tuple[bytes | None, bytes | None]]]:
     """What a read_committed reader sees in each output topic, with how often."""
-    topics = [place.outputs[what] for what in ("alerts", "clock", "incidents", "requests", "decisions")]
+    topics = [place.outputs[what] for what in ("alerts", "watermarks", "incidents", "requests", "decisions")]
     topics += [f"{place.events}-dlt", f"{place.labels}-dlt"]
     return {topic: Counter((key, value) for key, value, _ in place.read(topic)) for topic in topics}
 

@@ -144,7 +144,7 @@ CASES = {
         misspells, BROKER, ("lacks the event topic clear.events.", "did you mean clear.events.", "start the producers")
     ),
     "an output topic that does not exist": Case(
-        setting("outputs.clock", "clear.nowhere"),
+        setting("outputs.watermarks", "clear.nowhere"),
         BROKER,
         ("lacks the output topics clear.nowhere, clear.nowhere-dlt", "`driftline topics --config FILE --create`"),
     ),
@@ -181,7 +181,7 @@ CASES = {
             {"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "me", "password_env": "DRIFTLINE_NOT_SET"},
         ),
         USAGE,
-        ("the variable DRIFTLINE_NOT_SET that kafka.security.password_env names is not set",),
+        ("kafka.security.password_env: the variable DRIFTLINE_NOT_SET is not set",),
     ),
 }
 
@@ -227,7 +227,7 @@ def test_run_names_everything_that_is_missing(world):
     file = world.write(config)
     said = ends("run", "--config", file, exit_code=BROKER)
     assert "the event topic clear.none" in said
-    written = ", ".join(f"clear.none.{what}" for what in ("alerts", "control", "clock", "epochs", "incidents"))
+    written = ", ".join(f"clear.none.{what}" for what in ("alerts", "control", "watermarks", "epochs", "incidents"))
     assert f"the output topics {written}, " in said
     assert "clear.none-dlt" in said
     assert ends("topics", "--config", file, exit_code=BROKER) == said

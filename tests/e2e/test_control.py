@@ -37,7 +37,9 @@ def test_people_and_trainers_speak_to_a_running_service(kafka_broker, tmp_path):
     """What is said by command changes how the request stands, refusals included, and folded again it is the same."""
     place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, extra=ASK)
     config = str(place.config)
-    assert driftline("requests", "--config", config).stderr == "no request; --all shows those that are over\n"
+    assert (
+        driftline("requests", "--config", config).stderr == "no open request; --all also lists those that have ended\n"
+    )
     alert = msgspec.json.encode(ready("2h", fired="1h"))
     with running(place.config) as service:
         place.produce_at(place.outputs["alerts"], 0, [(START_MS, alert)])

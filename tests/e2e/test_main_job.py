@@ -97,7 +97,7 @@ def test_a_replay_of_the_recorded_topic_gives_what_the_service_published(done, r
 def test_batch_sizes_do_not_show_in_a_replay(done, recording, chunk_rows, epoch_records):
     """Read in chunks and folded in epochs of any size, the recording gives the alerts and requests of the live run."""
     config = load_config(done.config)
-    outputs = MemoryLog([config.outputs.alerts, config.outputs.clock])
+    outputs = MemoryLog([config.outputs.alerts, config.outputs.watermarks])
     outputs.end_input()
     with open_recording(str(recording)) as file:
         source = RecordedLog([file], outputs, tuple(config.topics), chunk_rows, epoch_records)

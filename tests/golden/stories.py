@@ -183,7 +183,7 @@ STORIES: dict[str, Callable[[], Story]] = {
     ),
     "fault-then-drift": lambda: Story(
         [Model("bus-1", DAY, {700: None, 900: 690.0}), Model("bus-2", DAY)],
-        settings={"detectors": {"ks_window": {"window": 100}, "rate": {"usual_size": 500}}},
+        settings={"detectors": {"ks_window": {"window": 100}, "rate": {"baseline_size": 500}}},
     ),
     "source-of-two-models": lambda: Story(
         [Model("source:gtfs", DAY, SHIFT), Model("bus-1", DAY, SHIFT), Model("bus-2", DAY), Model("tram-1", DAY)],

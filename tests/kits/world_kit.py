@@ -21,10 +21,10 @@ DETECTORS = {
     "ks_window": settings_of("ks_window", window=20, reference_size=20),
     "kswin": settings_of("kswin"),
     "category_window": settings_of("category_window", window=30, reference_size=30),
-    "category_rates": settings_of("category_rates", usual_size=40),
+    "category_rates": settings_of("category_rates", baseline_size=40),
     "joint": settings_of("joint"),
     "shiryaev_roberts": settings_of("shiryaev_roberts"),
-    "rate": settings_of("rate", usual_size=40),
+    "rate": settings_of("rate", baseline_size=40),
 }
 
 
@@ -36,7 +36,7 @@ def fold(limits=None, **changed):
         "labels": LabelSettings(watch_lag=True, timeout_s=3 * 86_400),
         "flows": FlowSettings(watch=False),
         "absence": AbsenceSettings(events_min=20),
-        "segments": {"*": SegmentSettings("depot", gap_usual=30)},
+        "segments": {"*": SegmentSettings("depot", gap_baseline=30)},
         "limits": limits or Limits(),
     }
     return DetectFold(DetectSettings(**(given | changed)))

@@ -15,7 +15,7 @@ import pytest
 from project_tree import ROOT, files
 from ruamel.yaml import YAML
 
-from streamer.app.provisioning import grown, needed_topics
+from streamer.app.provisioning import needed_topics, with_unit_partitions
 from streamer.config import load_config
 from streamer.eventlog.kafka.admin import Topic
 from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
@@ -98,7 +98,7 @@ def test_the_example_config_fits_the_container():
 def test_all_topics_are_created():
     """The script creates what `driftline topics` would ask for, alike, and event topics with equal partitions."""
     found = {name: Topic(name, UUID(int=0), count) for name, (count, _) in topics_created().items()}
-    needed = grown(list(needed_topics(load_config(EXAMPLE, environ={}), partitions=1)), found)
+    needed = with_unit_partitions(list(needed_topics(load_config(EXAMPLE, environ={}), partitions=1)), found)
     created = topics_created()
     assert {topic.name for topic in needed} == set(created)
     outputs = [topic for topic in needed if topic.partitions is not None]

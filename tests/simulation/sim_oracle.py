@@ -159,6 +159,6 @@ def check_uninterrupted(cluster: Cluster, config: Config, unit: str) -> None:
     found = [
         output
         for output in unfold(cluster, config, past)
-        if output.topic != PROBE_TOPIC and ("__driftline.errors.reason", b"deadly") not in output.headers
+        if output.topic != PROBE_TOPIC and ("__driftline.errors.reason", b"poison_record") not in output.headers
     ]
     assert found == golden, f"{unit} gives other outputs than one fold over everything"

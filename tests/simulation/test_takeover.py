@@ -23,7 +23,7 @@ def test_what_is_committed_while_a_past_is_read_is_no_gap(delivery):
     """One who was replaced without knowing it must not tell of lost records: it finds out at its next poll."""
     cluster = Cluster(Random(0), ManualClock())
     settings = config(Plan(0, delivery=delivery, labels=False))
-    for topic in ("predictions", "driftline.alerts", "driftline.control", "driftline.clock"):
+    for topic in ("predictions", "driftline.alerts", "driftline.control", "driftline.watermarks"):
         cluster.create(topic, 1)
     cluster.create("driftline.epochs", 2)
 

@@ -121,7 +121,7 @@ class SegmentGapMonitor(Monitor):
         settings = self._segments.settings_of(self._subjects.model_of(self._rows.key_of(row) >> 1))
         if settings is None:  # the settings have changed: no values arrive any more
             return np.array([0.0, 0.0, np.inf])
-        return np.array([settings.gap_usual, settings.gap_min, settings.gap_arl0])
+        return np.array([settings.gap_baseline, settings.gap_min, settings.gap_arl0])
 
     def _alarms(self, gaps: Gaps, values: Compared) -> Iterator[Alarm]:
         for k, at in enumerate(gaps.at.tolist()):

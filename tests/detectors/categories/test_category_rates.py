@@ -117,9 +117,9 @@ def test_cuts_show_nowhere_also_right_after_alarms(seed, cuts):
     rows = random.integers(0, 3, 3000)
     values = (random.integers(0, 4, 3000) + 10 * (np.arange(3000) // 800)).astype(np.float64)
     times = np.zeros(3000, np.int64)
-    whole = CategoryRatesBank(CategoryRatesSettings(usual_size=100, categories_max=3), 3)
+    whole = CategoryRatesBank(CategoryRatesSettings(baseline_size=100, categories_max=3), 3)
     alarms = whole.update(rows, values, times)
-    bank, at = CategoryRatesBank(CategoryRatesSettings(usual_size=100, categories_max=3), 3), []
+    bank, at = CategoryRatesBank(CategoryRatesSettings(baseline_size=100, categories_max=3), 3), []
     for part in np.split(np.arange(3000), sorted(cuts)):
         at += [int(part[one]) for one in bank.update(rows[part], values[part], times[part]).at]
     assert at == alarms.at.tolist()
@@ -131,7 +131,7 @@ def test_cuts_show_nowhere_also_right_after_alarms(seed, cuts):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"usual_size": 9},
+        {"baseline_size": 9},
         {"tolerance": 0.6},
         {"arl0": 10.0},
         {"categories_max": 0},

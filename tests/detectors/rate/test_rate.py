@@ -38,7 +38,7 @@ def in_runs(seed, n, rate, length):
 def test_ones_alone_give_what_all_values_give(seed, rate, told):
     """Alarms and, but for the zeros that came since, the state are the same bit for bit."""
     marks = marks_of(seed, (400, rate), (300, min(1.0, rate + 0.3)), (200, rate))
-    dense, sparse = (RateBank(RateSettings(usual_size=100, arl0=1e5), 1) for _ in range(2))
+    dense, sparse = (RateBank(RateSettings(baseline_size=100, arl0=1e5), 1) for _ in range(2))
     if told:
         dense.set_usual(0, 500, 3)
         sparse.set_usual(0, 500, 3)
@@ -109,7 +109,7 @@ def test_what_is_usual_may_be_told():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"usual_size": 9}, "usual_size must lie between 10"),
+        ({"baseline_size": 9}, "baseline_size must lie between 10"),
         ({"tolerance": 0.0}, "tolerance must lie between"),
         ({"arl0": 1.0}, "arl0 must lie between"),
     ],

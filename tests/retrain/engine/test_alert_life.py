@@ -81,7 +81,7 @@ def test_what_waits_for_room_is_withdrawn():
     """A drift that has ended by the time there is room triggers no request."""
     engine = Engine(RetrainSettings(requests_per_hour_max=1))
     reasons(engine, firing("1h", "a"), firing("1h", "b"), ready("2h", "1h", "a"))
-    assert reasons(engine, ready("2h", "1h", "b")).endswith("waiting_for_room")
+    assert reasons(engine, ready("2h", "1h", "b")).endswith("budget_exhausted")
     assert reasons(engine, resolved("2h 30m", "1h", "b", was_ready="2h")) == "withdrawn back_to_normal back_to_normal"
     assert "request_made" not in reasons(engine, firing("9h", "c"))
 

@@ -122,7 +122,7 @@ def test_a_silenced_fault_still_inhibits():
     engine = engine_of(storm_models_min=None)
     fault = firing("1h 1m", "a", kind=AlertKind.MISSING, detector="rate", effect_unit="rate")
     handle_all(engine, silence("1h", "9d", Matcher(kind=AlertKind.MISSING)))
-    assert reasons(engine.handle(fault)) == "silence_grew silenced"
+    assert reasons(engine.handle(fault)) == "silence_updated silenced"
     assert reasons(engine.handle(ready("1h 2m", "1h 2m", "a"))) == "incident_opened inhibited_by_data_fault"
 
 

@@ -123,7 +123,7 @@ def test_approved_twice_is_approved_once():
     engine, _ = tell(BOTH, (said("approve", ID, "1d 1h"), "approved"))
     life = life_of(engine)
     (answer,) = engine.handle(said("approve", ID, "1d 2h", "bob"))
-    assert (answer.reason, answer.decision.actor) == ("already_so", "bob")
+    assert (answer.reason, answer.decision.actor) == ("no_change", "bob")
     assert life_of(engine) == life
 
 

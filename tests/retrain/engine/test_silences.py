@@ -43,15 +43,15 @@ def test_what_is_silenced_opens_no_incident_and_asks_for_nothing():
     """Firing and ready of it are kept back by name; other columns, models and kinds go their way."""
     tell(
         (silence(), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
-        (ready("1d 2h", fired="1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
+        (ready("1d 2h", fired="1d 1h"), "silence_updated silenced"),
         (firing("1d 2h", column="dwell_s"), "incident_opened waiting_for_data"),
         (firing("1d 2h", model="tram-1"), "incident_opened waiting_for_data"),
     )
     tell(
         (silence(matcher=Matcher(kind=AlertKind.MISSING)), "silence_began"),
         (firing("1d 1h"), "incident_opened waiting_for_data"),
-        (firing("1d 2h", column="dwell_s", kind=AlertKind.MISSING), "silence_grew silenced"),
+        (firing("1d 2h", column="dwell_s", kind=AlertKind.MISSING), "silence_updated silenced"),
     )
 
 
@@ -59,7 +59,7 @@ def test_a_silence_that_expires_while_it_is_firing_hands_on_what_it_kept():
     """The first alert of any model after `until` shows that it is over; then the kept alert opens its incident."""
     engine, actions = tell(
         (silence(), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 23h 59m 59s", model="tram-1"), "incident_opened waiting_for_data"),
         (
             firing("2d", model="tram-1", column="dwell_s"),
@@ -75,8 +75,8 @@ def test_a_silence_that_is_ended_while_it_is_ready_lets_the_request_be_made():
     """An alert that became ready meanwhile triggers a request at once, with its own window, by the fleet's time."""
     _, actions = tell(
         (silence(), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
-        (ready("1d 2h", fired="1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
+        (ready("1d 2h", fired="1d 1h"), "silence_updated silenced"),
         (firing("1d 3h", model="tram-1"), "incident_opened waiting_for_data"),
         (unsilence("1d 3h"), "incident_opened request_made silence_ended"),
     )
@@ -92,7 +92,7 @@ def test_what_fired_before_the_silence_joins_its_incident_after_it():
     _, actions = tell(
         (firing("1d"), "incident_opened waiting_for_data"),
         (silence(), "silence_began"),
-        (ready("1d 2h", fired="1d"), "silence_grew silenced"),
+        (ready("1d 2h", fired="1d"), "silence_updated silenced"),
         (unsilence("1d 3h"), "absorbed request_made silence_ended"),
     )
     assert next(a.incident.alerts for a in actions if isinstance(a, PublishIncident)) == 1
@@ -103,7 +103,7 @@ def test_what_waits_for_room_waits_for_the_silence():
     settings = RetrainSettings(requests_per_hour_max=1)
     tell(
         (ready("1h", "1h", "tram-1"), "incident_opened request_made"),
-        (ready("1h 1s", "1h 1s"), "incident_opened waiting_for_room"),
+        (ready("1h 1s", "1h 1s"), "incident_opened budget_exhausted"),
         (silence("1h 2s", "5h"), "silence_began"),
         (firing("3h", "tram-2"), "incident_opened waiting_for_data"),
         (unsilence("3h"), "absorbed request_made silence_ended"),
@@ -130,7 +130,7 @@ def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
     """Kept alerts of a superseded version change nothing when the silence ends, and name why."""
     tell(
         (silence(), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 2h", column="dwell_s", version="8"), "incident_opened waiting_for_data"),
         (unsilence("1d 3h"), "older_version silence_ended"),
     )
@@ -138,7 +138,7 @@ def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
     request_id = actions[-1].request.request_id
     tell(
         (silence(), "silence_began"),
-        (firing("1d 1h", version=""), "silence_grew silenced"),
+        (firing("1d 1h", version=""), "silence_updated silenced"),
         (said("trained", request_id, "1d 2h"), "trained"),
         (said("promote", request_id, "1d 2h"), "promoted promoted"),
         (unsilence("1d 3h"), "before_promotion silence_ended"),
@@ -154,7 +154,7 @@ def test_drift_that_is_silenced_is_no_verdict():
         (said("trained", request_id, "1d"), "trained"),
         (said("promote", request_id, "1d"), "promoted promoted"),
         (silence("1d 1h"), "silence_began"),
-        (firing("1d 2h", version=""), "silence_grew silenced"),
+        (firing("1d 2h", version=""), "silence_updated silenced"),
         (unsilence("1d 3h"), "drifted_again incident_opened waiting_for_data silence_ended"),
         engine=engine,
     )
@@ -165,10 +165,10 @@ def test_said_twice_or_out_of_order_it_counts_once():
     tell(
         (unsilence("1d"), "unknown_silence"),
         (silence(), "silence_began"),
-        (silence(until="3d"), "already_so"),
+        (silence(until="3d"), "no_change"),
         (unsilence("1d 1h"), "silence_ended"),
-        (unsilence("1d 1h"), "already_so"),
-        (silence(), "already_so"),
+        (unsilence("1d 1h"), "no_change"),
+        (silence(), "no_change"),
         (firing("1d 2h"), "incident_opened waiting_for_data"),
         (firing("2d", column="dwell_s"), "absorbed waiting_for_data"),
         (silence(), "too_late"),
@@ -182,7 +182,7 @@ def test_of_two_silences_the_longer_one_holds():
     tell(
         (silence(), "silence_began"),
         (silence(name="s-2", until="3d", matcher=Matcher(column="headway_s")), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
         (firing("2d", model="tram-1", column="dwell_s"), "silence_expired incident_opened waiting_for_data"),
         (unsilence("2d 1h", "s-2"), "incident_opened waiting_for_data silence_ended"),
     )
@@ -192,7 +192,7 @@ def test_a_repeated_alert_is_silenced_once():
     """What the alerts topic repeats is known during the silence and after it; nothing is decided twice."""
     tell(
         (silence(), "silence_began"),
-        (firing("1d 1h"), "silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 1h"), "duplicate"),
         (unsilence("1d 3h"), "incident_opened waiting_for_data silence_ended"),
         (firing("1d 1h"), "duplicate"),
@@ -207,8 +207,8 @@ def test_silences_and_what_they_keep_are_bounded(monkeypatch):
         (silence(), "silence_began"),
         (silence(name="s-2"), "silence_began"),
         (silence(name="s-3"), "too_many_silences"),
-        (firing("1d 1h"), "silence_grew silenced"),
-        (firing("1d 2h", model="bus-1"), "silenced_dropped silence_grew silenced"),
+        (firing("1d 1h"), "silence_updated silenced"),
+        (firing("1d 2h", model="bus-1"), "silenced_dropped silence_updated silenced"),
         (unsilence("1d 3h", "s-2"), "silence_ended"),
         (silence(name="s-3"), "silence_began"),
         (unsilence("1d 3h", "s-3"), "silence_ended"),

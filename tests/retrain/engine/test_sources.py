@@ -64,7 +64,7 @@ def test_many_models_are_held_until_a_person_approves():
     assert requested(actions) == ["bus-1", "bus-2", "tram-7"]
     assert reasons(actions[-2:]) == "source_released source_released"
     assert (actions[-1].decision.state, actions[-1].decision.model_id) == ("approved", WEATHER)
-    assert reasons(engine.handle(said("approve", incident_id, "4h"))) == "already_so"
+    assert reasons(engine.handle(said("approve", incident_id, "4h"))) == "no_change"
     assert reasons(engine.handle(said("reject", incident_id, "4h"))) == "too_late"
     assert reasons(handle_all(engine, *drift(5, **BUSES))[-1:]) == "request_open"
 

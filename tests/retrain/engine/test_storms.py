@@ -100,7 +100,7 @@ def test_only_the_first_word_about_a_storm_counts():
     engine, incident_id, _ = storm()
     assert reasons(engine.handle(said("trained", incident_id, "2h"))) == "too_late"
     engine.handle(said("approve", incident_id, "2h"))
-    assert reasons(engine.handle(said("approve", incident_id, "2h", "bob"))) == "already_so"
+    assert reasons(engine.handle(said("approve", incident_id, "2h", "bob"))) == "no_change"
     assert reasons(engine.handle(said("reject", incident_id, "2h", "bob"))) == "too_late"
 
 

@@ -57,14 +57,14 @@ def test_the_budget_of_an_hour_is_spent_and_freed():
     engine = Engine(RetrainSettings(requests_per_hour_max=2))
     assert reasons(engine.handle(ready("1h", "1h", "a"))) == "incident_opened request_made"
     assert reasons(engine.handle(ready("1h 10m", "1h 10m", "b"))) == "incident_opened request_made"
-    assert reasons(engine.handle(ready("1h 20m", "1h 20m", "c"))) == "incident_opened waiting_for_room"
+    assert reasons(engine.handle(ready("1h 20m", "1h 20m", "c"))) == "incident_opened budget_exhausted"
     assert reasons(engine.handle(firing("1h 59m 59s", "x"))) == "incident_opened waiting_for_data"
     actions = engine.handle(firing("2h", "y"))
     assert reasons(actions) == "request_made request_made incident_opened waiting_for_data"
     incident, request = actions[0].incident, actions[1].request
     assert (incident.model_id, incident.request_id, incident.decision) == ("c", request.request_id, "request_made")
     assert request.requested_at == moment("2h")
-    assert reasons(engine.handle(ready("2h 5m", "2h 5m", "d"))) == "incident_opened waiting_for_room"
+    assert reasons(engine.handle(ready("2h 5m", "2h 5m", "d"))) == "incident_opened budget_exhausted"
 
 
 @pytest.mark.parametrize("word", ["failed", "trained", "reject"])
@@ -72,7 +72,7 @@ def test_the_budget_of_those_on_the_way_is_freed_by_a_word(word):
     """One at once: the next request is made when the trainer has finished or a person rejects, before the answer."""
     engine = Engine(RetrainSettings(running_max=1))
     request_id = id_in(engine.handle(ready("1h", "1h", "a")))
-    assert reasons(engine.handle(ready("2h", "2h", "b"))) == "incident_opened waiting_for_room"
+    assert reasons(engine.handle(ready("2h", "2h", "b"))) == "incident_opened budget_exhausted"
     engine.handle(said("started", request_id, "3h"))
     actions = engine.handle(said(word, request_id, "3h"))
     assert requested(actions) == ["b"]
@@ -100,7 +100,7 @@ def test_the_most_urgent_goes_first():
         "large": {"effect": 3.0},
     }
     for model, changes in waiting.items():
-        assert reasons(engine.handle(ready("2h", "2h", model, **changes))).endswith("waiting_for_room")
+        assert reasons(engine.handle(ready("2h", "2h", model, **changes))).endswith("budget_exhausted")
     order = []
     while request_id:
         actions = engine.handle(said("failed", request_id, "3h"))

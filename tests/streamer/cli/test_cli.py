@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
 from cli_kit import cli
 
 from streamer.app.garbage import OBJECTS
+from streamer.cli import main
 from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
 
 HEAVY = ("scipy", "river", "numba", "pyarrow", "kafka", "pydantic", "numpy", "msgspec", "rich", "ruamel")
@@ -99,3 +101,20 @@ def test_a_wrong_command_line_is_a_usage_error(arguments):
     ran = cli(*arguments)
     assert ran.exit_code == 2
     assert "Traceback" not in ran.stderr
+
+
+def options(group=main, path=""):
+    """Every visible option of every command, with the name of the command."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from options(command, f"{path}{name} ")
+        else:
+            mine = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+            yield from ((f"{path}{name}", one) for one in mine)
+
+
+def test_every_option_is_described():
+    """Each option of each command has a help text, which is a sentence."""
+    assert [(name, one.name) for name, one in options() if not (one.help or "").strip()] == []
+    texts = [(one.help or "").partition("  [default")[0] for _, one in options()]
+    assert [text for text in texts if not text.endswith(".")] == []

@@ -50,7 +50,7 @@ def test_what_is_typed_is_said(config, sent, arguments, word):
     (output,) = sent
     assert (output.topic, output.key) == ("driftline.control", b"r-1")
     assert msgspec.json.decode(output.value, type=Control) == word
-    assert ran.stderr == f"said: {word.kind} r-1; `driftline requests` shows what came of it\n"
+    assert ran.stderr == f"sent: {word.kind} r-1; `driftline requests` shows the result\n"
 
 
 def test_who_says_it_may_stand_in_a_variable(config, sent, monkeypatch):
@@ -66,11 +66,14 @@ def test_who_says_it_may_stand_in_a_variable(config, sent, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("approve", "r-1", "--actor", " "), "this can't be said: actor or request_id is empty"),
-        (("approve", "r-1", "--actor", "a", "--at", "yesterday"), "this can't be said: Invalid RFC3339"),
-        (("approve", "r-1", "--actor", "a", "--at", "9999-01-01T00:00:00Z"), "this can't be said: at is later than"),
-        (("result", "r-1", "started", "--actor", "a", "--version", "8"), "go with `trained` alone"),
-        (("result", "r-1", "trained", "--actor", "a", "--champion", "mae"), "'mae' is not like mae=48.5"),
+        (("approve", "r-1", "--actor", " "), "approve was not sent: actor or request_id is empty"),
+        (("approve", "r-1", "--actor", "a", "--at", "yesterday"), "approve was not sent: Invalid RFC3339"),
+        (("approve", "r-1", "--actor", "a", "--at", "9999-01-01T00:00:00Z"), "approve was not sent: at is later than"),
+        (("result", "r-1", "started", "--actor", "a", "--version", "8"), "go with `trained` only"),
+        (
+            ("result", "r-1", "trained", "--actor", "a", "--champion", "mae"),
+            "'mae' must have the form NAME=NUMBER",
+        ),
         (("result", "r-1", "done", "--actor", "a"), "'done' is not one of 'started', 'trained', 'failed'"),
     ],
 )
@@ -109,10 +112,10 @@ def test_requests_lists_how_they_stand(config, monkeypatch):
         firing("5h"),
         said("approve", "unknown", "5h"),
     )
-    approved, rejected = ledger.standings()
+    approved, rejected = ledger.statuses()
     assert (approved.state, approved.since, approved.actor) == ("approved", moment("3h"), "ann")
     assert (rejected.state, rejected.since, rejected.answer_by) == ("rejected", moment("5h"), None)
-    monkeypatch.setattr(requests, "_standings", lambda _config: ledger.standings())
+    monkeypatch.setattr(requests, "_statuses", lambda _config: ledger.statuses())
     assert cli("requests").stdout.splitlines() == [
         "state     since             until             model    request                           by",
         f"approved  2026-01-01 03:00  2026-01-08 03:00  bus-099  {ids[0]}  ann",
@@ -120,14 +123,18 @@ def test_requests_lists_how_they_stand(config, monkeypatch):
     assert len(cli("requests", "--all").stdout.splitlines()) == 3
     assert cli("requests", "--all", "--model", "tram-1", "--json").stdout.startswith(f'{{"request_id":"{ids[1]}"')
     ran = cli("requests", "--model", "nothing")
-    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "no request; --all shows those that are over\n")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (
+        0,
+        "",
+        "no open request; --all also lists those that have ended\n",
+    )
 
 
 def test_a_held_storm_stands_among_the_requests():
     """It waits for a person under the id of its incident, and is gone once somebody has spoken."""
     alerts = [firing("1h", name) for name in "abc"]
-    (held,) = ledger_of(*alerts).standings()
+    (held,) = ledger_of(*alerts).statuses()
     assert (held.model_id, held.state, held.comment) == ("fleet:headway_s", "requested", "3 models")
     assert not held.is_over
     for word in ("approve", "reject"):
-        assert ledger_of(*alerts, said(word, held.request_id, "2h")).standings() == []
+        assert ledger_of(*alerts, said(word, held.request_id, "2h")).statuses() == []

@@ -106,7 +106,7 @@ def test_an_explanation_names_every_step_and_its_numbers(service):
     assert f"=> request_open (an earlier request is open: {request['request_id']}, made 2026-01-01 02:00)" in told
     assert "train on bus.predictions[0] 3600 to 7201, 2026-01-01 01:00 to 2026-01-01 02:00" in told
     small = cli("explain", "bus-2:7:headway_s:3h").stdout
-    assert small.count("=> effect_too_small (it moved too little for a retrain: 0.1 sd)") == 2
+    assert small.count("=> effect_too_small (the effect is too small for a retrain: 0.1 sd)") == 2
     assert "request " not in small
 
 
@@ -129,7 +129,7 @@ def test_a_silence_is_explained_with_what_it_silenced(service):
     for name in ("silence-1", "bus-3:7:headway_s:6h"):
         told = cli("explain", name).stdout
         assert "decision  silence-1 silence_began by ann: known" in told
-        assert "=> silenced (a silence fits it, of ann until 2026-01-01 09:00), silence-1" in told
+        assert "=> silenced (a silence matches it: by ann, until 2026-01-01 09:00), silence-1" in told
         assert "bus-2" not in told
 
 
@@ -137,9 +137,9 @@ def test_an_unknown_name_is_answered_with_near_ones(service):
     """A slip of an id or of a model's name ends with 2 and what was probably meant."""
     ran = cli("explain", "silence-2")
     assert (ran.exit_code, ran.stdout) == (2, "")
-    assert "nothing is told of alert, incident, request or silence silence-2; did you mean silence-1?" in ran.stderr
-    assert "nothing is told of model bus-4; did you mean bus-" in cli("history", "bus-4").stderr
-    assert cli("history", "zzz").stderr.endswith("nothing is told of model zzz\n")
+    assert "no record of alert, incident, request or silence silence-2; did you mean silence-1?" in ran.stderr
+    assert "no record of model bus-4; did you mean bus-" in cli("history", "bus-4").stderr
+    assert cli("history", "zzz").stderr.endswith("no record of model zzz\n")
 
 
 def test_what_is_no_output_of_a_replay_is_refused(tmp_path):
@@ -148,7 +148,7 @@ def test_what_is_no_output_of_a_replay_is_refused(tmp_path):
     path.write_text('{"model_id": "bus-1", "prediction": 1}\n')
     ran = cli("explain", "x", str(path))
     assert ran.exit_code == 2
-    assert "line 1 is not of what `driftline replay` writes" in ran.stderr
+    assert "line 1 is no output of `driftline replay`" in ran.stderr
     assert cli("explain", "x", str(tmp_path / "none")).exit_code == 2
 
 
@@ -156,5 +156,5 @@ def test_what_is_kept_is_bounded(service, monkeypatch):
     """Of a very long story the newest part is told, and a sentence says so."""
     monkeypatch.setattr(audit, "RECORDS_MAX", 2)
     ran = cli("history", "bus-ü")
-    assert ran.stderr == "there is more of it than is told; what is oldest was left out\n"
+    assert ran.stderr == "the oldest records are left out\n"
     assert "dwell_s" in ran.stdout

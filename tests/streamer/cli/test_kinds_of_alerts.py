@@ -196,5 +196,5 @@ def test_a_limit_is_explained_in_words(tmp_path):
     )
     (tmp_path / "told.jsonl").write_text(ran.stdout)
     story = cli("explain", alert["alert_id"], str(tmp_path / "told.jsonl")).stdout
-    assert f"no room for {alert['category']!r}: (categories_max) is reached, 3 names" in story
+    assert f"rejected {alert['category']!r}: (categories_max) is reached, 3 names" in story
     assert "not_drift" in story

@@ -48,7 +48,7 @@ def test_what_is_not_there_is_said(reference):
     """With what to do."""
     said = run("reference", "show", reference, "--model", "bus-2")
     assert said.exit_code == 2
-    assert "holds no such column; without --model and --column, all are shown" in said.output
+    assert "holds no such column; leave out --model and --column to show all" in said.output
 
 
 def test_check_config_says_what_false_alarms_come_to(tmp_path):

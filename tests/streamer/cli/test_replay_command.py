@@ -63,7 +63,7 @@ def test_people_read_standard_error(outputs):
     """Progress and a summary with every count are there, and no JSON."""
     told = cli("replay", "a.parquet").stderr
     assert "replay: 100 %" in told
-    assert "1,234,567 records of 50 models with 600 columns in all, from 2026-11-23 07:16 to 2026-11-30 07:16" in told
+    assert "1,234,567 records of 50 models with 600 columns in total, from 2026-11-23 07:16 to 2026-11-30 07:16" in told
     assert "12 alarms, 5 alerts, 5 incidents, 1 retrain request, 567 dead letters" in told
     assert "{" not in told
 

@@ -72,7 +72,7 @@ def test_a_worker_has_an_ordinal(config, fake_live, arguments, ordinal):
     ("arguments", "about"),
     [
         (("--no-supervise", "--workers", "2"), "--workers is for the parent"),
-        (("--worker", "1"), "--worker is for one worker alone"),
+        (("--worker", "1"), "--worker needs --no-supervise"),
         (("--workers", "0"), "--workers"),
         (("--grace-s", "-1"), "--grace-s"),
         (("--no-supervise", "--progress-fd", "0"), "--progress-fd 0 is for `driftline run` itself"),

@@ -116,10 +116,13 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ["driftline.epochs", "epochs", "missing"] in lines
     assert len(lines) == 2 + 7 + 5
     assert ran.stderr.startswith(
-        "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (mend the names under "
+        "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (correct the names under "
     )
-    assert "the output topics driftline.control, driftline.clock, driftline.epochs, driftline.incidents, " in ran.stderr
-    assert "(`driftline topics --config FILE --create` makes what is missing)\n" in ran.stderr
+    assert (
+        "the output topics driftline.control, driftline.watermarks, driftline.epochs, driftline.incidents, "
+        in ran.stderr
+    )
+    assert "(`driftline topics --config FILE --create` creates them)\n" in ran.stderr
     assert known.made == {}
 
 
@@ -178,10 +181,10 @@ def test_topics_adds_the_partitions_that_epochs_lack(config, cluster):
     ran = cli("topics")
     assert ran.exit_code == 3
     assert "has 5 partitions for topic driftline.epochs" in ran.stderr
-    assert "--create` adds those that are missing" in ran.stderr
+    assert "--create` adds the missing ones" in ran.stderr
     ran = cli("topics", "--create")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert "grown, 7 partitions" in ran.stdout
+    assert "extended, 7 partitions" in ran.stdout
 
 
 def test_topics_says_why_the_broker_can_not_be_reached(config, monkeypatch):

@@ -34,7 +34,7 @@ def test_what_is_typed_is_said(config, sent):
     assert ran.exit_code == 0, ran.stderr
     name = ran.stdout.strip()
     assert name.startswith("silence-bus-")
-    assert ran.stderr == f"said: silence {name}; `driftline silences` shows what came of it\n"
+    assert ran.stderr == f"sent: silence {name}; `driftline silences` shows the result\n"
     matcher = Matcher("bus-*", "headway_s", "drift")
     expected = said("silence", name, "2h", matcher=matcher, until=moment("6h"), comment="known")
     assert msgspec.json.decode(sent[0].value, type=Control) == expected
@@ -47,13 +47,13 @@ def test_what_is_typed_is_said(config, sent):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((), "Say until when"),
-        (("--for", "4h", "--until", "2026-01-01T06:00:00Z"), "Say until when"),
+        ((), "Give the end"),
+        (("--for", "4h", "--until", "2026-01-01T06:00:00Z"), "Give the end"),
         (("--for", "soon"), "'soon' is not like 30m, 4h or 2d"),
         (("--for", "0h"), "'0h' is not like 30m, 4h or 2d"),
-        (("--for", "400d"), "this can't be said: until is 2027-02-05"),
-        (("--for", "1h", "--kind", "odd"), "this can't be said: Invalid enum value 'odd'"),
-        (("--for", "1h", "--at", "noon"), "--at noon and --for give no time"),
+        (("--for", "400d"), "silence was not sent: until is 2027-02-05"),
+        (("--for", "1h", "--kind", "odd"), "silence was not sent: Invalid enum value 'odd'"),
+        (("--for", "1h", "--at", "noon"), "--at noon and --for give no valid time"),
     ],
 )
 def test_what_can_not_be_said_is_not_sent(config, sent, arguments, complaint):
@@ -94,4 +94,4 @@ def test_silences_lists_how_they_stand(config, monkeypatch):
         "s-2"
     ]
     monkeypatch.setattr(kafka_reader, "read_to_end", lambda _connection, _names: [])
-    assert cli("silences").stderr == "no silence; --all shows those that are over\n"
+    assert cli("silences").stderr == "no active silence; --all also lists those that have ended\n"

@@ -59,3 +59,9 @@ def test_every_setting_is_on_the_page():
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) == len(list(settings())) > 50
     assert all(f"## {section}\n" in text for section in names_at(()))
+
+
+def test_every_row_is_one_line():
+    """No description breaks a table: each line that begins a row ends it."""
+    lines = page().splitlines()
+    assert [line for line in lines if line.startswith("|") != line.endswith("|")] == []

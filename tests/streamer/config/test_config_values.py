@@ -128,7 +128,7 @@ def test_a_password_comes_from_a_file_or_a_variable(load, tmp_path):
 
 def test_a_password_that_is_not_there_is_named(load):
     """The error says which setting names what is missing."""
-    with pytest.raises(UsageError, match=r"KAFKA_PASSWORD that kafka\.security\.password_env names is not set"):
+    with pytest.raises(UsageError, match=r"kafka\.security\.password_env: the variable KAFKA_PASSWORD is not set"):
         load(SECURITY % "password_env: KAFKA_PASSWORD").kafka.connection({})
     with pytest.raises(UsageError, match=r"kafka\.security\.password_file can't be read"):
         load(SECURITY % "password_file: nowhere").kafka.connection({})
@@ -208,7 +208,7 @@ def test_a_file_that_can_not_be_read_is_one_line(tmp_path):
         ": can't be read: Is a directory",
         "binary.yaml:2: is not UTF-8 text",
         "control.yaml:2: holds a control character that YAML does not allow",
-        "large.yaml: is larger than 1,000,000 bytes; this is hardly a configuration",
+        "large.yaml: is larger than 1,000,000 bytes; name a configuration file",
         "deep.yaml: is nested deeper than 20 levels",
     ]
 
@@ -219,7 +219,7 @@ def test_aliases_that_multiply_are_stopped(tmp_path):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     path = tmp_path / "laughs.yaml"
     path.write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match="stands for more than 100,000 values"):
+    with pytest.raises(ConfigError, match="expands to more than 100,000 values"):
         read_document(str(path))
 
 

@@ -80,8 +80,8 @@ def test_the_resolved_rates_are_written_into_the_settings_of_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("detectors", "allowed", "message"),
     [
-        ("{adwin: }", "{events_per_s: 1}", "asks nothing of the detectors"),
-        ("{shiryaev_roberts: {arl0: 1e6}}", "{events_per_s: 1}", "or have an arl0 of their own"),
+        ("{adwin: }", "{events_per_s: 1}", "has no effect: the detectors"),
+        ("{shiryaev_roberts: {arl0: 1e6}}", "{events_per_s: 1}", "or their own arl0"),
         ("{shiryaev_roberts: }", "{events_per_s: 900000}", "arl0 must lie between .* allow more"),
         ("{shiryaev_roberts: }", "{events_per_s: 0}", "false_alarms.events_per_s: must be above 0"),
         ("{shiryaev_roberts: }", "{events_per_s: 1, per: 30}", "per"),

@@ -9,7 +9,7 @@ import pytest
 
 from streamer.config.docs import SCHEMA_FILE
 from streamer.contracts.cloudevents import RETRAIN_REQUEST_SCHEMA
-from streamer.contracts.schemas import CONTRACTS, DESCRIPTIONS, LIMITS, schema_of, text_of
+from streamer.contracts.schemas import CONTRACTS, LIMITS, schema_of, text_of
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -55,8 +55,19 @@ def test_every_field_is_described(contract):
     """A reader finds a sentence for each field; no sentence or limit is about a field that does not exist."""
     for name, part in schema_of(contract)["$defs"].items():
         assert part["description"]
-        assert set(DESCRIPTIONS.get(name, {})) == set(part.get("properties", {}))
+        assert all(field["description"].endswith(".") for field in part.get("properties", {}).values())
         assert set(LIMITS.get(name, {})) <= set(part.get("properties", {}))
+
+
+def test_values_are_described():
+    """A reader finds what each value of a field means, and a description longer than a line is complete."""
+    (contract,) = (one for one in CONTRACTS if one.name == "alert.v1")
+    parts = schema_of(contract)["$defs"]
+    described = parts["AlertKind"]["description"]
+    assert all(f"`{kind}`: " in described for kind in parts["AlertKind"]["enum"])
+    unit = parts["Alert"]["properties"]["effect_unit"]["description"]
+    assert unit.startswith("`ks_distance`")
+    assert unit.endswith("`names` of `limit` alerts.")
 
 
 @contracts

@@ -52,7 +52,7 @@ def test_marks_depend_on_the_events_alone(times, cuts):
 def step(fold, *records):
     """Fold these in one epoch; returns the reasons and times of what is published."""
     stretches = []
-    for topic, type_ in ((TOPICS.alerts, Alert), (TOPICS.control, Control), (TOPICS.clock, Watermark)):
+    for topic, type_ in ((TOPICS.alerts, Alert), (TOPICS.control, Control), (TOPICS.watermarks, Watermark)):
         of = [one for one in records if isinstance(one, type_)]
         rows = [(i, -1, None, msgspec.json.encode(one), ()) for i, one in enumerate(of)]
         stretches += [Records.build(topic, 0, rows)] if rows else []
@@ -94,13 +94,13 @@ def test_a_mark_that_is_too_far_ahead_moves_no_time():
         fold = DecideFold(RetrainSettings(), skew_max_s=skew_max_s)
         step(fold, BEGUN)
         value = msgspec.json.encode(mark(at))
-        dead = fold.step([Records.build(TOPICS.clock, 0, [(0, recorded_ms, None, value, ())])])
-        assert len(dead) == letters == fold.tally["dead_letters", TOPICS.clock, Reason.TIME_TOO_FAR_AHEAD.value]
+        dead = fold.step([Records.build(TOPICS.watermarks, 0, [(0, recorded_ms, None, value, ())])])
+        assert len(dead) == letters == fold.tally["dead_letters", TOPICS.watermarks, Reason.TIME_TOO_FAR_AHEAD.value]
     fold = DecideFold(RetrainSettings())
     step(fold, BEGUN)
     value = b'{"unit":"detect-0","at":"2099-01-01T00:00:00Z"}'
-    (letter,) = fold.step([Records.build(TOPICS.clock, 0, [(0, recorded_ms, None, value, ())])])
-    assert letter.topic == "driftline.clock-dlt"
+    (letter,) = fold.step([Records.build(TOPICS.watermarks, 0, [(0, recorded_ms, None, value, ())])])
+    assert letter.topic == "driftline.watermarks-dlt"
     assert step(fold, mark("8d")) == [("expired", "2026-01-09T00:00:00Z")]
 
 
@@ -112,8 +112,10 @@ def test_an_event_of_2099_makes_no_mark():
     events = [b'{"model_id":"bus-1","event_time":"%s","prediction":1}' % time.encode() for time in times]
     rows = [(i, 1_767_225_600_000, None, event, ()) for i, event in enumerate(events)]
     outputs = fold.step([Records.build("bus", 0, rows)])
-    assert [output.topic for output in outputs] == ["driftline.clock", "bus-dlt", "driftline.clock"]
-    marked = [msgspec.json.decode(output.value, type=Watermark) for output in outputs if output.topic == TOPICS.clock]
+    assert [output.topic for output in outputs] == ["driftline.watermarks", "bus-dlt", "driftline.watermarks"]
+    marked = [
+        msgspec.json.decode(output.value, type=Watermark) for output in outputs if output.topic == TOPICS.watermarks
+    ]
     assert marked == [mark("0s"), mark("5m")]
 
 
@@ -123,7 +125,7 @@ def test_the_topic_says_how_far_its_events_may_be_ahead():
     config = Config.model_validate_json(msgspec.json.encode({"topics": topics}))
     value = msgspec.json.encode(mark("3h"))
     fold = ConfiguredFolds(config).fresh("decide", config.settings_text)
-    assert fold.step([Records.build(TOPICS.clock, 0, [(0, 1_767_225_600_000, None, value, ())])]) == []
+    assert fold.step([Records.build(TOPICS.watermarks, 0, [(0, 1_767_225_600_000, None, value, ())])]) == []
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,6 @@ def test_the_topic_says_how_far_its_events_may_be_ahead():
 def test_what_is_no_mark_is_a_dead_letter(value, reason):
     """The topic is open to others: what can't be read is kept, and moves no time."""
     fold = DecideFold(RetrainSettings())
-    (letter,) = fold.step([Records.build(TOPICS.clock, 0, [(0, 5, None, value, ())])])
-    assert (letter.topic, letter.value) == ("driftline.clock-dlt", value)
-    assert fold.tally["dead_letters", TOPICS.clock, reason.value] == 1
+    (letter,) = fold.step([Records.build(TOPICS.watermarks, 0, [(0, 5, None, value, ())])])
+    assert (letter.topic, letter.value) == ("driftline.watermarks-dlt", value)
+    assert fold.tally["dead_letters", TOPICS.watermarks, reason.value] == 1

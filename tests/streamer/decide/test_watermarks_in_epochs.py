@@ -24,7 +24,7 @@ from streamer.eventlog.base import Records
 from streamer.runtime.snapshot import Snapshot
 from streamer.testing.alerts import START, random_alerts
 
-TOPICS = (OutputTopics().alerts, OutputTopics().control, OutputTopics().clock)
+TOPICS = (OutputTopics().alerts, OutputTopics().control, OutputTopics().watermarks)
 DAY_S = 86_400.0
 SOURCES = {"weather": SourceSettings(["bus-*", "tram-7"])}
 HALF_DAY = timedelta(hours=12)

@@ -16,7 +16,7 @@ DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),
     "ks_window": settings_of("ks_window", window=40, reference_size=40, alpha=1e-4),
     "category_window": settings_of("category_window", window=40, reference_size=40, alpha=1e-4),
-    "rate": settings_of("rate", usual_size=40, arl0=1e5),
+    "rate": settings_of("rate", baseline_size=40, arl0=1e5),
 }
 JUNK = (
     b"",

@@ -16,7 +16,9 @@ DEPOTS = ("north", "south", "east", "west")
 
 def fold(**changes):
     """A fold that watches every model by depot, with small windows."""
-    detectors = {name: settings_of(name) for name in ("adwin", "joint")} | {"rate": settings_of("rate", usual_size=40)}
+    detectors = {name: settings_of(name) for name in ("adwin", "joint")} | {
+        "rate": settings_of("rate", baseline_size=40)
+    }
     codec = JsonCodec(JsonSettings())
     given = {
         "codecs": {"events": codec},

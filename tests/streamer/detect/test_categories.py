@@ -81,7 +81,7 @@ def test_numbers_in_a_category_column_are_faults_and_change_nothing(tmp_path):
     """Text and numbers in turn are judged as the text alone would be."""
     summary, told = replayed(tmp_path, lambda random, _, i: 3.5 if i % 3 == 0 else str(random.integers(3)))
     assert summary.alarms == 0
-    assert set(told) <= {"driftline.epochs", "driftline.clock"}
+    assert set(told) <= {"driftline.epochs", "driftline.watermarks"}
 
 
 def test_training_data_of_numbers_are_not_held_against_categories(tmp_path):

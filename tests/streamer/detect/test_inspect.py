@@ -114,4 +114,4 @@ def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
 def test_an_unknown_model_is_told(recording):
     """Nothing seen is an error with a sentence, not an empty table."""
     ran, _ = shown("bus", recording, "--topic", "p")
-    assert (ran.exit_code, "nothing has been seen of a model bus" in ran.output) == (2, True)
+    assert (ran.exit_code, "there are no events of a model bus" in ran.output) == (2, True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.codecs.class_labels import outcomes
+from streamer.codecs.class_labels import encode_labels
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_join_kernels import LEAVE_MAX
 from streamer.detect.settings import ErrorKind, LabelSettings
@@ -161,7 +161,7 @@ def error_of(prediction, label, kind, apart):
         else [(EventKind.PREDICTION | EventKind.LABEL, 0, 1, 0)]
     )
     batch = batch_of(events)
-    batch.prediction[0], batch.label[-1] = outcomes([prediction])[0], outcomes([label])[0]
+    batch.prediction[0], batch.label[-1] = encode_labels([prediction])[0], encode_labels([label])[0]
     batch.prediction[1:], batch.label[:-1] = np.nan, np.nan
     label_join = LabelJoin(LabelSettings(errors={"m": ErrorKind(kind)}))
     n = np.zeros(len(events), np.int64)

@@ -230,7 +230,7 @@ def ks():
     [
         ({"by": ""}, "by is empty"),
         ({"segments_max": 255}, "segments_max is 255"),
-        ({"gap_usual": 5}, "gap_usual is 5"),
+        ({"gap_baseline": 5}, "gap_baseline is 5"),
         ({"gap_min": 1.0}, "gap_min is 1.0"),
         ({"gap_arl0": 1.0}, "gap_arl0 is 1"),
     ],

@@ -103,10 +103,10 @@ def test_a_source_that_is_held_is_listed_until_somebody_judges_it():
     decide, ledger = DecideFold(RetrainSettings(storm_models_min=2), sources=sources), RequestLedger(OutputTopics())
     drift = ready("2h", "1h", "source:weather", version="")
     ledger.read(published(decide.step([told("driftline.alerts", drift)])))
-    (held,) = ledger.standings()
+    (held,) = ledger.statuses()
     assert (held.model_id, held.state, held.comment) == ("source:weather", "requested", "2 models")
     ledger.read(published(decide.step([told("driftline.control", said("approve", held.request_id, "3h"))])))
-    assert {one.model_id for one in ledger.standings()} == {"bus-1", "bus-2"}
+    assert {one.model_id for one in ledger.statuses()} == {"bus-1", "bus-2"}
 
 
 def told(topic, record):

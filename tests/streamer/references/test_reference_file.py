@@ -15,7 +15,7 @@ from pyarrow import fs
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DETECTORS
 from streamer.app import replay as app
-from streamer.app.folds import ConfiguredFolds
+from streamer.app.folds import ConfiguredFolds, reference_size_by_default
 from streamer.cli import main
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
@@ -74,7 +74,7 @@ def test_the_file_holds_what_the_training_data_say(tmp_path, kind):
     ran, out = built(tmp_path, given_in, "--format", kind)
     assert ran.exit_code == 0, ran.output
     assert "18 columns of 6 versions of 3 models, from 900 rows" in ran.output
-    assert ("left out, as neither numbers nor text: when" in ran.output) == (kind == "parquet")
+    assert ("ignored, as neither numbers nor text: when" in ran.output) == (kind == "parquet")
     found = load_references(str(out), 500)
     mine = [i for i in range(900) if i % 3 == 1 and i % 2 == 1]
     x = table["x"].to_numpy()[mine]
@@ -125,10 +125,10 @@ def test_damage_and_other_versions_are_told(tmp_path):
     field = table.schema.field("values")
     damaged = table.set_column(table.schema.get_field_index("values"), field, pa.array(values, field.type))
     pq.write_table(damaged, out)
-    with pytest.raises(UsageError, match="it is damaged"):
+    with pytest.raises(UsageError, match="the file is damaged"):
         load_references(str(out), 500)
     pq.write_table(table.replace_schema_metadata({FORMAT_KEY: b"9"}), out)
-    with pytest.raises(UsageError, match="format 9, and this version reads 1"):
+    with pytest.raises(UsageError, match="format 9, but this version reads 1"):
         load_references(str(out), 500)
 
 
@@ -193,3 +193,9 @@ def test_training_data_and_the_file_may_be_in_an_object_store(s3):
     config = Config(detectors=KINDS, references=ReferencesSection(file=file))
     fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
     assert len(fold.settings.references) == 18
+
+
+def test_the_help_states_the_size_in_use():
+    """The default of --size in the help is that of the default detectors."""
+    text = CliRunner().invoke(main, ["reference", "build", "--help"]).output
+    assert f"[default: {reference_size_by_default()}]" in " ".join(text.split())

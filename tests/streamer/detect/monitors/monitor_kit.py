@@ -15,14 +15,14 @@ DETECTORS = {
     "adwin": settings_of("adwin"),
     "category_window": settings_of("category_window", window=30, reference_size=30),
     "joint": settings_of("joint"),
-    "rate": settings_of("rate", usual_size=40),
+    "rate": settings_of("rate", baseline_size=40),
 }
 SETTINGS = {
     "detectors": DETECTORS,
     "labels": LabelSettings(watch_lag=True, timeout_s=86_400),
     "flows": FlowSettings(learn_s=20_000, arl0=1e3, window_s=20_000),
     "absence": AbsenceSettings(events_min=20),
-    "segments": {"m1": SegmentSettings("depot", gap_usual=30, gap_arl0=1e3)},
+    "segments": {"m1": SegmentSettings("depot", gap_baseline=30, gap_arl0=1e3)},
 }
 
 

@@ -128,7 +128,7 @@ CHANGED = {
         "detectors": SETTINGS["detectors"]
         | {"category_window": replace(SETTINGS["detectors"]["category_window"], window=31)}
     },
-    "rate": {"detectors": SETTINGS["detectors"] | {"rate": replace(SETTINGS["detectors"]["rate"], usual_size=41)}},
+    "rate": {"detectors": SETTINGS["detectors"] | {"rate": replace(SETTINGS["detectors"]["rate"], baseline_size=41)}},
     "joint": {"detectors": SETTINGS["detectors"] | {"joint": replace(SETTINGS["detectors"]["joint"], block=30)}},
     "flow": {"flows": replace(SETTINGS["flows"], factor=3.0)},
 }

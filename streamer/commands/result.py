@@ -1,0 +1,54 @@
+"""`driftline result`: the reports of the trainer."""
+
+from __future__ import annotations
+
+import click
+
+from streamer.console.control_options import request_options, send_control
+
+EXAMPLE = """\b
+Example:
+    driftline result retrain-bus-017-8648e6d60eda4886 trained --actor airflow --version 8 \\
+        --champion mae=61.0 --challenger mae=48.5
+"""
+
+
+def _metrics(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    metrics = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            metrics[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"{text!r} must have the form NAME=NUMBER, such as mae=48.5")
+    return metrics
+
+
+@click.command(epilog=EXAMPLE)
+@request_options
+@click.argument("outcome", type=click.Choice(["started", "trained", "failed"]))
+@click.option("--version", "model_version", default="", metavar="VERSION", help="The version of the challenger.")
+@click.option(
+    "--champion", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="A hold-out metric of the champion."
+)
+@click.option(
+    "--challenger", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="The same metric of the challenger."
+)
+def result(
+    config_file: str,
+    request_id: str,
+    outcome: str,
+    actor: str,
+    comment: str,
+    at: str | None,
+    model_version: str,
+    champion: dict[str, float],
+    challenger: dict[str, float],
+) -> None:
+    """Report the training for a request: that it has started, its result, or that it failed."""
+    if outcome != "trained" and (model_version or champion or challenger):
+        raise click.UsageError("--version, --champion and --challenger go with `trained` only.")
+    report = {"model_version": model_version, "champion": champion, "challenger": challenger}
+    send_control(outcome, config_file, request_id, at, "requests", actor=actor, comment=comment, **report)
