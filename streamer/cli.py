@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from streamer.app.garbage import look_for_cycles_less_often
+from streamer.app.garbage import collect_cycles_less_often
 from streamer.commands.approve import approve
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
@@ -62,7 +62,7 @@ class _Driftline(click.Group):
 @click.version_option(package_name="driftline", message="%(prog)s %(version)s")
 def main() -> None:
     """Watch what models see and say, straight off Kafka; ask for a retrain once, and only when it helps."""
-    look_for_cycles_less_often()
+    collect_cycles_less_often()
 
 
 for command in (
