@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from streamer.app.garbage import look_for_cycles_less_often
+from streamer.app.garbage import collect_cycles_less_often
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
 from streamer.commands.decisions import approve, promote, reject
@@ -60,7 +60,7 @@ class _Driftline(click.Group):
 @click.version_option(package_name="driftline", message="%(prog)s %(version)s")
 def main() -> None:
     """Detect drift of models on Kafka topics, and publish one retrain request when a retrain helps."""
-    look_for_cycles_less_often()
+    collect_cycles_less_often()
 
 
 for command in (

@@ -1,8 +1,7 @@
 """The only reader of the wall clock.
 
-What Driftline decides depends on the event time of records alone. The clock of the machine serves three purposes, all
-in the shell: when to commit, whether the loop still turns, and what the metrics say. Whoever needs it is given a
-`Clock`.
+All decisions depend on the event time of records alone. The machine's clock serves three purposes: when to commit,
+whether the loop still turns, and times in metrics. Code that needs it takes a `Clock`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """What the shell may ask of time."""
+    """The time, for the parts that may depend on it."""
 
     def now_s(self) -> float:
         """Seconds since 1970; may jump when the machine's clock is set."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds since some fixed point; never goes back, so differences are durations."""
+        """Seconds since a fixed point; never decreases, so differences are durations."""
         ...
 
 
@@ -37,7 +36,7 @@ class SystemClock:
 
 @dataclass(slots=True)
 class ManualClock:
-    """A clock that moves when told to, for tests and simulations."""
+    """A clock that only `advance` moves, for tests and simulations."""
 
     wall_s: float = 1_700_000_000.0
     elapsed_s: float = 0.0
@@ -49,7 +48,7 @@ class ManualClock:
         return self.elapsed_s
 
     def advance(self, seconds: float) -> None:
-        """Let this much time pass. Raises ValueError when it is negative: time does not go back here."""
+        """Advance by `seconds`. Raises ValueError when they are negative."""
         if seconds < 0:
             raise ValueError(f"a clock can't advance by {seconds} s")
         self.wall_s += seconds

@@ -14,7 +14,7 @@ import msgspec
 
 from retrain.messages.alert import Alert
 from retrain.policy.settings import RetrainSettings
-from streamer.app.garbage import look_for_cycles_less_often
+from streamer.app.garbage import collect_cycles_less_often
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records
@@ -28,7 +28,7 @@ CALM: Final = RetrainSettings(storm_models_min=None)
 
 def main() -> None:
     """Print a line a case: alerts a second, the best of five, from bytes to bytes."""
-    look_for_cycles_less_often()
+    collect_cycles_less_often()
     names = [f"bus-{i:05}" for i in range(MODELS)]
     fired = [firing("1h", name) for name in names]
     became_ready = [ready("2h", "1h", name) for name in names]

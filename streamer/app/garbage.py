@@ -1,8 +1,8 @@
-"""How often Python looks for cycles among objects: less often than it does by itself.
+"""Garbage collection of cycles: less often than by Python's default.
 
-What the folds remember holds no cycles, and counting references frees it. But a look that goes through everything takes
-the longer the more is remembered: by Python's own threshold, 700 new objects, such looks take a third of the time in
-which the decide fold makes requests.
+The state of the folds holds no cycles, so reference counts free it. But a full collection visits all of the state. By
+Python's default threshold, 700 new objects, collections take a third of the time in which the decide fold makes
+requests.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-OBJECTS: Final = 50_000  # new ones, until the next look; so many may be garbage that nothing has freed yet
+OBJECTS: Final = 50_000  # new objects until the next collection, and so the most that may be garbage in cycles
 
 
-def look_for_cycles_less_often() -> None:
-    """For this process, from now on."""
+def collect_cycles_less_often() -> None:
+    """Set the threshold of this process."""
     gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])

@@ -1,4 +1,4 @@
-"""The log, history and checkpoints of a configured service, opened to be folded again without touching anything."""
+"""Log, history and checkpoints of a configured service, opened read-only for verification."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from streamer.runtime.recovery import Checkpoints, NoCheckpoints, Recovery
 
 
 class OldestFirst:
-    """Checkpoints in the order in which as much as possible is folded again."""
+    """Checkpoints in the order that replays as many epochs as possible."""
 
     def __init__(self, store: CheckpointStore) -> None:
         self._store = store
 
     def newest_first(self, unit: str) -> Iterator[StoredCheckpoint]:
-        """The oldest first: from there on the log is to be folded again."""
+        """The oldest first: verification replays the log from there on."""
         return iter(list(self._store.newest_first(unit))[::-1])
 
 
 @contextmanager
 def open_archive(config: Config) -> Iterator[tuple[list[Recovery], list[str]]]:
-    """What makes units of it (from the beginning of the log, and from the oldest checkpoint), and the units there are.
+    """Recoveries (from the beginning of the log, and from the oldest checkpoint), and the names of the units.
 
     Raises `UsageError` when the reference file can't be used, and `BrokerError` when the cluster can't be read.
     """

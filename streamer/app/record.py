@@ -1,4 +1,4 @@
-"""Records topics to a file."""
+"""Records topics to a Parquet file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def record(
     stop: threading.Event,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Copy topics to a Parquet recording until their present end, so many records, or `stop`; returns how many.
+    """Copy topics to a Parquet recording; returns the number of records.
 
-    Raises `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
+    Ends at `stop`, after `records_max` records, or, with `until_end`, at the present end of the topics. Raises
+    `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
     """
     from streamer.eventlog.kafka.reader import KafkaReader
     from streamer.eventlog.recordings.recording import RecordingWriter

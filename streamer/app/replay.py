@@ -1,14 +1,12 @@
-"""What the commands do, as functions: replay recordings, run against Kafka, record topics."""
+"""Replay of recordings through the service's own loop, without Kafka."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import Clock, SystemClock
@@ -24,18 +22,13 @@ from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.observers import ReplayObserver
 
-if TYPE_CHECKING:
-    pass
-
 POLL_S = 0.2
 POLL_RECORDS_MAX = 100_000
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a replay saw, and what came of it."""
+    """Counts of a replay: its input and its outputs."""
 
     records: int
     events: int
@@ -59,10 +52,10 @@ def replay(
     publish: Callable[[Output], None],
     progress: Callable[[int, int | None], None],
 ) -> Summary:
-    """Fold recordings as the service would. `publish` gets every output, `progress` (done, total or None).
+    """Fold recordings as the service does. `publish` gets every output, `progress` gets (done, total or None).
 
-    Without configured topics, every topic in the recordings holds canonical JSON events. Raises `UsageError` when a
-    recording can't be read, or holds nothing of the configured topics.
+    Without configured topics, all topics of the recordings hold canonical JSON events. Raises `UsageError` when a
+    recording can't be read, or holds no record of a configured topic.
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
@@ -84,7 +77,7 @@ def folded(
     progress: Callable[[int, int | None], None],
     clock: Clock,
 ) -> Service:
-    """The service that has folded the recordings to their end."""
+    """The service after it has folded the recordings to their end."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
         outputs = MemoryLog([config.outputs.alerts, config.outputs.watermarks])
@@ -92,27 +85,27 @@ def folded(
         control = config.outputs.control
         source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])
 
-        def tell() -> None:
+        def report() -> None:
             at = source.progress()
             progress(at.done, at.total)
 
-        def hand_on(output: Output) -> None:
+        def pass_on(output: Output) -> None:
             publish(output)
-            if output.topic not in outputs.subscribed:  # nobody will read it back
+            if output.topic not in outputs.subscribed:  # no fold reads it back
                 outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
 
         def folded(epoch: Epoch) -> None:
-            for name in outputs.subscribed:  # read back and decided upon
+            for name in outputs.subscribed:  # read back and decided
                 if name in epoch.ends:
                     outputs.store.forget(name, 0, epoch.ends[name])
 
-        service = _service(config, source, clock, ReplayObserver(hand_on, folded, tell))
+        service = _service(config, source, clock, ReplayObserver(pass_on, folded, report))
         service.run(stopped=lambda: False)
     return service
 
 
 def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:
-    """What folds a recording: nothing is kept, and every poll ends an epoch."""
+    """A service over a recording: without checkpoints, and with an epoch for each poll."""
     nothing = NoCheckpoints()
     recovery = Recovery(source, ConfiguredFolds(config), nothing)
     return Service(units(config), recovery, CommitSettings(interval_s=0), clock, observer, nothing)
@@ -125,7 +118,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         for (what, *which), n in unit.fold.tally.items():
             tally[which[0] if what == "outcomes" else what] += n
             if what == "alerts" and which != ["firing"]:
-                tally["told again"] += n
+                tally["repeated"] += n
     for fold in detect:
         tally["read"] += sum(n for key, n in fold.tally.items() if key[0] == "records")
     seen = [fold for fold in detect if fold.newest_event_time_ms >= 0]
@@ -137,7 +130,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         models=len({name for fold in detect for name in fold.context.names.models.names}),
         series=sum(fold.series for fold in detect),
         alarms=tally["alarms"],
-        alerts=tally["alerts"] - tally["told again"],
+        alerts=tally["alerts"] - tally["repeated"],
         incidents=tally["incident_opened"],
         requests=tally["request_made"],
         first_event_time=min((time_of(fold.oldest_event_time_ms) for fold in seen), default=None),

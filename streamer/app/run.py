@@ -1,42 +1,42 @@
-"""The service on Kafka: what `driftline run` does in each of its workers."""
+"""The service on Kafka: one worker of `driftline run`."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
 from streamer.app.warm_up import warm_up
-from streamer.checkpoints.scheduler import Checkpointing
+from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.eventlog.kafka.settings import KafkaLogSettings
+from streamer.logs import log_of
 from streamer.runtime.loop import Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
+from streamer.telemetry.health import Watchdog
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
-from streamer.telemetry.watchdog import Watchdog
 
 POLL_RECORDS_MAX = 100_000
 
-log = logging.getLogger(__name__)
+log = log_of("app")
 
 
 def run(config: Config, stop: threading.Event, worker: int, progressed: Callable[[], None]) -> None:
-    """Attach to Kafka as one member of the group and fold until told to stop; `progressed` is called at every commit.
+    """Join the group and fold until `stop` is set; calls `progressed` at every commit.
 
-    Raises `UsageError` when a file or an address of the config can't be used, `BrokerError` when Kafka can't be reached
-    or a topic is missing or has a wrong number of partitions, `GapError` when the log no longer holds what the state is
-    made from, and `InDoubtError` when a commit's outcome is not certain.
+    Raises `UsageError` for a file or an address of the config that can't be used, `BrokerError` when Kafka is
+    unreachable or a topic is missing or has a wrong number of partitions, `GapError` when the log has lost records that
+    the state needs, and `InDoubtError` when the outcome of a commit is not certain.
     """
     from streamer.app.provisioning import check_needed, needed_topics
     from streamer.eventlog.kafka.admin import preflight
 
-    folds = ConfiguredFolds(config)  # first of all, because it needs no broker to find out that a file is wrong
+    folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
     warm_up(config.detectors)
     connection = config.kafka.connection()
     preflight(connection)
@@ -49,29 +49,28 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
-        watchdog = Watchdog(metrics.idle_s)
+        watchdog = Watchdog(metrics.health.idle_s)
         opened.callback(watchdog.stop)
-        # Closed at a normal end only: after an error nobody knows what its clients wait for, and the process ends.
+        # Closed at a normal end only: after an error its clients may block, and the process ends anyway.
         source = KafkaLog(connection, settings, units(config).of)
 
         def lag() -> Iterable[tuple[tuple[str, int], int]]:
             return source.lag().items()
 
         store = open_store(config)
-        keeper = NoCheckpoints() if store is None else Checkpointing(store, config.checkpoints, clock, metrics)
+        shown = MetricsObserver(metrics, lag)
+        scheduler = NoCheckpoints() if store is None else CheckpointScheduler(store, config.checkpoints, clock, shown)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
-        observer = Observers(
-            MetricsObserver(metrics, lag), ProgressLog(clock, lag), ProgressObserver(progressed, clock)
-        )
+        observer = Observers(shown, ProgressLog(clock, lag), ProgressObserver(progressed, clock))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
-        Service(units(config), recovery, config.commit, clock, observer, keeper).run(stop.is_set)
+        Service(units(config), recovery, config.commit, clock, observer, scheduler).run(stop.is_set)
         metrics.ready(False)
         source.close()
-        log.info("stopped; everything folded is committed")
+        log.info("stopped; all folded records are committed")
 
 
 def log_settings(config: Config, worker: int) -> KafkaLogSettings:
-    """How a worker reads and writes Kafka."""
+    """The settings by which a worker reads and writes Kafka."""
     from streamer.app.provisioning import needed_topics
 
     written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
@@ -90,5 +89,5 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
 
 
 def open_store(config: Config) -> CheckpointStore | None:
-    """Where checkpoints are kept, if anywhere. Raises `UsageError` when the URL can't be used."""
+    """The checkpoint store, if one is configured. Raises `UsageError` when its URL can't be used."""
     return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)

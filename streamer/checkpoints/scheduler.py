@@ -1,8 +1,7 @@
-"""When checkpoints are made: one at a time, each unit once an interval, and all that is new at the end."""
+"""The schedule of checkpoints: one at a time, each unit once an interval, and every changed unit at the end."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,20 +10,21 @@ from typing import Final, Protocol
 from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.checkpoints.writer import CheckpointWriter
 from streamer.clock import Clock
+from streamer.logs import log_of
 from streamer.runtime.unit import Unit
 
-FORKS_FROM_SERIES: Final = 2_000  # series or models of a unit: with fewer, copying is quicker than forking
-FINISH_S: Final = 45.0  # for all checkpoints at the end together
+FORKS_FROM_SERIES: Final = 2_000  # series or models of a unit; below, a copy is quicker than a fork
+FINISH_S: Final = 45.0  # for all checkpoints at the end
 
-log = logging.getLogger(__name__)
+log = log_of("checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSettings:
-    """Where state is kept, so that a restart need not fold the whole log again."""
+    """Where state is stored, so that a restart need not replay the whole log."""
 
     url: str | None = "checkpoints"  # a folder, relative to the configuration, or s3://, gs:// or abfs://; null: none
-    interval_s: float = 60.0  # between two checkpoints of a unit; what came since the last is folded again at a start
+    interval_s: float = 60.0  # between two checkpoints of a unit; a restart replays the records since the last
 
     def __post_init__(self) -> None:
         if not self.interval_s > 0:
@@ -32,23 +32,23 @@ class CheckpointSettings:
 
 
 class CheckpointObserver(Protocol):
-    """Who is told of checkpoints."""
+    """Hooks of the scheduler, for metrics."""
 
-    def kept(self, unit: str, number: int, seconds: float) -> None:
-        """The unit's state behind epoch `number` is kept; it took so long."""
+    def on_checkpoint(self, unit: str, number: int, seconds: float) -> None:
+        """A checkpoint of the unit after epoch `number` is stored; it took so many seconds."""
         ...
 
-    def failed(self, unit: str) -> None:
-        """A checkpoint could not be made; the older ones are still there."""
+    def on_checkpoint_failed(self, unit: str) -> None:
+        """A checkpoint failed; the older ones are still there."""
         ...
 
-    def paused(self, seconds: float) -> None:
-        """The fold has stood still for so long, for a checkpoint."""
+    def on_checkpoint_pause(self, seconds: float) -> None:
+        """A checkpoint has stopped the fold for so many seconds."""
         ...
 
 
-class Checkpointing:
-    """The service's keeper (see `streamer.runtime.loop.Keeper`)."""
+class CheckpointScheduler:
+    """Starts and finishes checkpoints at the loop's moments (a `streamer.runtime.loop.CheckpointHook`)."""
 
     def __init__(
         self, store: CheckpointStore, settings: CheckpointSettings, clock: Clock, observer: CheckpointObserver
@@ -59,12 +59,12 @@ class Checkpointing:
         self._observer = observer
         self._writer: CheckpointWriter | None = None
         self._started_s = 0.0
-        self._next_s: dict[str, float] = {}  # unit -> when its next checkpoint is due
-        self._kept: dict[str, int] = {}  # unit -> number of the last epoch that is kept, or was tried
+        self._next_s: dict[str, float] = {}  # unit -> time of its next checkpoint
+        self._kept: dict[str, int] = {}  # unit -> number of the last epoch with a checkpoint, or an attempt at one
 
-    def turned(self, units: Mapping[str, Unit]) -> None:
-        """See `Keeper`. Begins at most one checkpoint: of the unit that has waited longest."""
-        self._look()
+    def on_turn(self, units: Mapping[str, Unit]) -> None:
+        """See `CheckpointHook`. Starts at most one checkpoint: of the unit that has waited longest."""
+        self._check_writer()
         now_s = self._clock.monotonic_s()
         for name in self._next_s.keys() - units.keys():
             del self._next_s[name]
@@ -77,26 +77,26 @@ class Checkpointing:
                 self._begin(units[min(due, key=lambda name: (self._next_s[name], name))])
 
     def finish(self, units: Mapping[str, Unit]) -> None:
-        """See `Keeper`. Takes at most about `FINISH_S`."""
+        """See `CheckpointHook`. Takes at most about `FINISH_S`."""
         end_s = self._clock.monotonic_s() + FINISH_S
         for _, unit in sorted(units.items()):
             if not self._wait(end_s):
-                log.warning("no time is left for a last checkpoint of every unit; the next start folds more again")
+                log.warning("no time is left for a last checkpoint of every unit: the next start replays more records")
                 return
             if self._is_new(unit):
                 self._begin(unit)
         self._wait(end_s)
 
     def _wait(self, end_s: float) -> bool:
-        """Whether nothing is being written any more, before the end."""
+        """Wait for the checkpoint that is being written; whether it is done by `end_s`."""
         if self._writer is not None:
             self._writer.wait(end_s - self._clock.monotonic_s())
-        self._look()
+        self._check_writer()
         return self._writer is None
 
     def _is_new(self, unit: Unit) -> bool:
-        """Whether the unit is what its last epoch in the log says, and that is not kept yet."""
-        is_settled = unit.last is not None and unit.number == unit.last.number and not unit.script
+        """Whether the unit is in the state of its last epoch in the log, without a checkpoint of it."""
+        is_settled = unit.last is not None and unit.number == unit.last.number and not unit.replay_plan
         return is_settled and self._kept.get(unit.name, 0) < unit.number
 
     def _begin(self, unit: Unit) -> None:
@@ -107,31 +107,31 @@ class Checkpointing:
         large = max(unit.fold.series, unit.fold.models) >= FORKS_FROM_SERIES
         try:
             self._writer = CheckpointWriter(self._store, manifest_of(unit), unit.fold.dump, forks=large)
-        except Exception as problem:  # the service goes on without
-            self._say_failed(unit.name, unit.number, f"{type(problem).__name__}: {problem}")
-        self._observer.paused(self._clock.monotonic_s() - started_s)
+        except Exception as problem:  # the service continues without it
+            self._report_failure(unit.name, unit.number, f"{type(problem).__name__}: {problem}")
+        self._observer.on_checkpoint_pause(self._clock.monotonic_s() - started_s)
 
-    def _look(self) -> None:
-        """See whether what is being written is done."""
+    def _check_writer(self) -> None:
+        """Report the checkpoint that is being written, once it is done."""
         writer = self._writer
         if writer is None or not writer.done:
             return
         self._writer = None
         if writer.problem is None:
-            self._observer.kept(writer.unit, writer.number, self._clock.monotonic_s() - self._started_s)
+            self._observer.on_checkpoint(writer.unit, writer.number, self._clock.monotonic_s() - self._started_s)
         else:
-            self._say_failed(writer.unit, writer.number, writer.problem)
+            self._report_failure(writer.unit, writer.number, writer.problem)
 
-    def _say_failed(self, unit: str, number: int, problem: str) -> None:
+    def _report_failure(self, unit: str, number: int, problem: str) -> None:
         self._kept.pop(unit, None)
-        self._observer.failed(unit)
-        log.error("the checkpoint of %s at epoch %d failed, trying again later: %s", unit, number, problem)
+        self._observer.on_checkpoint_failed(unit)
+        log.error("the checkpoint of %s at epoch %d failed; the next one is due later: %s", unit, number, problem)
 
 
 def manifest_of(unit: Unit) -> Manifest:
-    """What a checkpoint of the unit is, as it stands behind its last epoch."""
+    """The manifest of a checkpoint of the unit after its last epoch. Raises ValueError if it has no epoch."""
     if unit.last is None:
-        raise ValueError(f"{unit.name} has no epoch to stand on")
+        raise ValueError(f"{unit.name} has no epoch, so it has no checkpoint")
     return Manifest(
         unit=unit.name,
         epoch=unit.last,

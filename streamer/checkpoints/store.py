@@ -1,23 +1,26 @@
-"""Checkpoints: states that were kept, and where they are kept.
+"""The checkpoint store: states as files.
 
-A checkpoint is two files below `<root>/<group>/<unit>/`: the state as an Arrow IPC stream, and then its *manifest*,
-JSON that says what it is and what the SHA-256 of each of its pieces must be. The manifest is written last, so what has
-one is whole; what has none is a piece of something that was interrupted. The files go through `pyarrow.fs`: a local
-folder by default, or `s3://`, `gs://` and `abfs://` by URL. Nothing in them is code.
+A checkpoint is two files below `<root>/<group>/<unit>/`: the state as an Arrow IPC stream, and its *manifest*, JSON
+with the epoch, the settings and the SHA-256 of each piece of the state. The manifest is written last, so a state with a
+manifest is complete. The files go through `pyarrow.fs`: a local folder by default, or `s3://`, `gs://` and `abfs://` by
+URL. They hold no code.
 
-Every state is written whole. With random traffic almost every series changes between two checkpoints, so that writing
-only what has changed would save nothing and tie each checkpoint to its predecessors.
+Every state is written whole. With random traffic almost every series changes between two checkpoints, so increments
+would save nothing and tie each checkpoint to its predecessors.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 import msgspec
@@ -26,33 +29,34 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from streamer.checkpoints.checksum import first_difference, sha256_of_file, sha256_of_pieces
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
+from streamer.logs import log_of
 from streamer.runtime.snapshot import Snapshot
 
 FORMAT: Final = 2
-SEMANTICS: Final = 15  # goes up when the same code would make something else of the same records
+SEMANTICS: Final = 15  # increases when the same records give another state or other outputs
 KEPT: Final = 3  # of each unit
 MANIFEST_BYTES_MAX: Final = 16 << 20
 STATE_BYTES_MAX: Final = 1 << 40
-PIECE_BYTES: Final = 8 << 20
+HASHED_BYTES: Final = 64 << 20  # hashed in one piece
+UPLOADED_BYTES: Final = 8 << 20  # uploaded in one piece
 NUMBER_DIGITS: Final = 12
 
-log = logging.getLogger(__name__)
+log = log_of("checkpoints")
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What a checkpoint is."""
+    """The description of a checkpoint, stored beside its state."""
 
     unit: str
-    epoch: Epoch  # with its place in the history
-    starts: dict[str, int]  # topic -> offset of the first record that the state was made from
+    epoch: Epoch  # with its offset in the history
+    starts: dict[str, int]  # topic -> offset of the first record in the state
     topic_ids: dict[str, str]
-    settings: str  # those of the fold, as canonical JSON
+    settings: str  # of the fold, as canonical JSON
     fingerprint: str  # of the settings
     written_by: str  # version
-    state: str = ""  # the name of the file beside this one
+    state: str = ""  # name of the state's file beside this one
     bytes: int = 0
     sha256: list[str] = []  # of each 64 MiB of the file
     format: int = FORMAT
@@ -88,15 +92,17 @@ class StoredCheckpoint:
         return self.manifest.fingerprint
 
     def read(self) -> Snapshot | None:
-        """The state, once every byte of it has been checked; None, with a line in the log, if it can't be had."""
+        """The state, after a check of every byte; None, with a log line, if it is missing or damaged."""
         path = f"{self.folder}/{self.manifest.state}"
         try:
             data = self.store.read(path, self.manifest.bytes)
             if (piece := first_difference(sha256_of_pieces(data.data), self.manifest.sha256)) is not None:
-                raise ValueError(f"piece {piece} of {len(self.manifest.sha256)} has another SHA-256 than it had once")
+                raise ValueError(
+                    f"piece {piece} of {len(self.manifest.sha256)} has another SHA-256 than its manifest states"
+                )
             return Snapshot.from_private(data)
         except (OSError, ValueError, pa.ArrowException, UsageError) as problem:
-            log.error("checkpoint %s can't be used, so an older one is: %s", path, problem)
+            log.error("checkpoint %s is rejected; trying an older one: %s", path, problem)
             return None
 
 
@@ -104,21 +110,21 @@ class CheckpointStore:
     """The checkpoints of one group."""
 
     def __init__(self, where: str, group: str) -> None:
-        """`where` is a folder or a URL. Raises `UsageError` when nobody can make anything of it."""
+        """`where` is a folder or a URL. Raises `UsageError` when it names no file system."""
         try:
             self._fs, root = fs.FileSystem.from_uri(where) if "://" in where else (fs.LocalFileSystem(), where)
         except (ValueError, OSError, pa.ArrowException) as problem:
-            raise UsageError(f"checkpoints.url: {where} can't be used: {problem}") from problem
+            raise UsageError(f"checkpoints.url: {where} names no usable folder or object store: {problem}") from problem
         self._root = f"{root}/{quote(group, safe='')}"
         self._is_local = isinstance(self._fs, fs.LocalFileSystem)
 
     def newest_first(self, unit: str) -> Iterator[StoredCheckpoint]:
-        """The unit's checkpoints whose manifests can be read. An unreachable store has none; the log says so."""
+        """The unit's checkpoints with readable manifests. An unreachable store has none, and a log line says why."""
         folder = self._folder(unit)
         try:
             names = self._manifests(folder)
         except (OSError, pa.ArrowException) as problem:
-            log.error("checkpoints of %s can't be listed, so none is used: %s", unit, problem)
+            log.error("checkpoints of %s can't be listed, so the unit replays its history: %s", unit, problem)
             return
         for name in reversed(names):
             try:
@@ -129,12 +135,12 @@ class CheckpointStore:
                         f"version reads format {FORMAT} and semantics {SEMANTICS} of {unit}"
                     )
             except (OSError, ValueError, pa.ArrowException) as problem:
-                log.error("checkpoint %s/%s can't be used, so an older one is: %s", folder, name, problem)
+                log.error("checkpoint %s/%s is rejected; trying an older one: %s", folder, name, problem)
                 continue
             yield StoredCheckpoint(self, folder, manifest)
 
     def units(self) -> list[str]:
-        """The units of which there is anything, by their numbers. Raises `UsageError` if nobody can tell."""
+        """The units with a folder here, by their numbers. Raises `UsageError` if the store can't be listed."""
         try:
             found = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         except (OSError, pa.ArrowException) as problem:
@@ -143,7 +149,7 @@ class CheckpointStore:
         return sorted(names, key=lambda name: (len(name), name))
 
     def spool(self, unit: str) -> Path:
-        """A fresh local file to write a state to; of a local store, where it can stay. Raises OSError."""
+        """A fresh local file for a state; for a local store, on its own file system. Raises OSError."""
         folder = Path(self._folder(unit)) if self._is_local else Path(tempfile.gettempdir())
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f"tmp-{os.getpid()}-", suffix=".arrow", dir=folder)
@@ -151,10 +157,9 @@ class CheckpointStore:
         return Path(name)
 
     def publish(self, spool: Path, manifest: Manifest) -> Manifest:
-        """Keep the state in this file, and of the unit's checkpoints the newest `KEPT`.
+        """Store the state in this file as a checkpoint, and keep the unit's newest `KEPT`.
 
-        Raises OSError and pa.ArrowException. Until the last step has succeeded the older checkpoints are all there is,
-        and none of them is touched.
+        Raises OSError and pa.ArrowException. The older checkpoints stay untouched until the last step has succeeded.
         """
         folder = self._folder(manifest.unit)
         with spool.open("rb") as file:
@@ -178,7 +183,7 @@ class CheckpointStore:
         return whole
 
     def read(self, path: str, size: int | None = None) -> NDArray[np.uint8]:
-        """A whole file, in memory of the caller's own: what happens to the file afterwards does not matter.
+        """A whole file, in the caller's own memory: later changes of the file have no effect.
 
         Raises OSError, ValueError and pa.ArrowException.
         """
@@ -196,25 +201,25 @@ class CheckpointStore:
 
     def _upload(self, spool: Path, path: str) -> None:
         with spool.open("rb") as source, self._fs.open_output_stream(path) as sink:
-            while piece := source.read(PIECE_BYTES):
+            while piece := source.read(UPLOADED_BYTES):
                 sink.write(piece)
         size = self._fs.get_file_info(path).size
         if size != spool.stat().st_size:
             raise OSError(f"{path} has {size} bytes after {spool.stat().st_size} were written to it")
 
     def _prune(self, folder: str) -> None:
-        """Let go of what nobody will read: a manifest first, as its state may be read only with it."""
+        """Delete old checkpoints and leftovers: each manifest before its state."""
         names = self._manifests(folder)
         for name in names[:-KEPT]:
             self._fs.delete_file(f"{folder}/{name}")
         kept = {name.removesuffix(".json") for name in names[-KEPT:]}
         for info in self._files(folder):
             stem = info.base_name.rsplit(".", 1)[0]
-            if stem not in kept and not self._is_anothers(info.base_name):
+            if stem not in kept and not self._is_in_progress(info.base_name):
                 self._fs.delete_file(info.path)
 
-    def _is_anothers(self, name: str) -> bool:
-        """Whether this is what another living process is writing."""
+    def _is_in_progress(self, name: str) -> bool:
+        """Whether another living process is writing this file."""
         if not name.startswith("tmp-"):
             return False
         pid = name.split("-")[1]
@@ -234,7 +239,7 @@ class CheckpointStore:
 
 
 def _keep_locally(path: Path, as_path: Path) -> None:
-    """Give a file its name, so that after a crash of the machine it has that name and all its bytes, or neither."""
+    """Rename a file so that after a crash of the machine it has the name and all its bytes, or neither."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
     path.replace(as_path)
@@ -243,3 +248,21 @@ def _keep_locally(path: Path, as_path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def sha256_of_file(file: BinaryIO) -> list[str]:
+    """The hexadecimal SHA-256 of each `HASHED_BYTES` of a file; the last piece is as long as it is. On one core."""
+    return [hashlib.sha256(piece).hexdigest() for piece in iter(partial(file.read, HASHED_BYTES), b"")]
+
+
+def sha256_of_pieces(data: memoryview) -> list[str]:
+    """The same of data in memory, on all cores."""
+    starts = range(0, len(data), HASHED_BYTES)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda start: hashlib.sha256(data[start : start + HASHED_BYTES]).hexdigest(), starts))
+
+
+def first_difference(found: Sequence[str], wanted: Sequence[str]) -> int | None:
+    """Number, from 1, of the first piece that differs or is missing; None if all are equal."""
+    pairs = enumerate(zip_longest(found, wanted), 1)
+    return next((number for number, (one, other) in pairs if one != other), None)

@@ -1,12 +1,12 @@
-"""Writing a checkpoint while the fold goes on.
+"""Writes a checkpoint while the fold continues.
 
-A large state is written by a child process: `fork` gives it a frozen view of all memory within milliseconds, however
-large, and pages are copied only as the fold changes them. A small state is copied at once, which takes less than a fork
-would cost. Either way a thread does the rest: it waits for the child, hashes the file and hands it to the store.
+A child process writes a large state: `fork` gives it a frozen view of all memory within milliseconds, and the kernel
+copies pages only as the fold changes them. A small state is copied at once, which is quicker than a fork. Either way a
+thread does the rest: it waits for the child, hashes the file and passes it to the store.
 
-Forking a process with threads is safe here because the child uses nothing that a thread could have held: it closes what
-it has inherited, makes the snapshot, writes one file through Arrow, and leaves by `_exit`. No log, no lock, no network.
-Arrow itself is used by the writer's thread alone, and that is idle then. A child that hangs all the same is killed.
+A fork of a process with threads is safe here, because the child uses nothing that a thread could hold. It closes its
+inherited descriptors, makes the snapshot, writes one file through Arrow and leaves by `_exit`: no log, no lock, no
+network. Only the writer's own thread uses Arrow, and it is idle then. A child that hangs all the same is killed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class CheckpointWriter:
         forks: bool,
         timeout_s: float = CHILD_TIMEOUT_S,
     ) -> None:
-        """Begin. When this returns, the fold may go on: nothing that it does from now on is in the checkpoint.
+        """Start. After this returns the fold may continue: the checkpoint holds none of its further changes.
 
-        `forks`: by a child process, for states that take long to copy. Raises OSError when it can't begin.
+        `forks`: use a child process, for states that take long to copy. Raises OSError when it can't start.
         """
         self.unit = manifest.unit
         self.number = manifest.epoch.number
@@ -64,11 +64,11 @@ class CheckpointWriter:
 
     @property
     def done(self) -> bool:
-        """Whether it has been kept or has failed."""
+        """Whether it is stored or has failed."""
         return not self._thread.is_alive()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it is done, at the latest after so long."""
+        """Wait at most `timeout_s`; whether it is done."""
         self._thread.join(max(timeout_s, 0))
         return self.done
 
@@ -76,7 +76,7 @@ class CheckpointWriter:
         try:
             finish()
             store.publish(spool, manifest)
-        except Exception as problem:  # whatever it is, the service goes on with the checkpoints it has
+        except Exception as problem:  # the service continues with its older checkpoints
             self.problem = f"{type(problem).__name__}: {problem}"
         finally:
             with suppress(OSError):
@@ -108,10 +108,10 @@ def _forked(spool: Path, dump: Callable[[], Snapshot], timeout_s: float) -> Call
 
 
 def _write_and_leave(spool: Path, dump: Callable[[], Snapshot]) -> Any:
-    """In the child: the whole of its life."""
+    """The whole life of the child."""
     code = 1
     try:
-        gc.disable()  # it would write to every object, and so copy all memory
+        gc.disable()  # a collection writes to every object, and so copies all memory
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.closerange(FIRST_OF_OURS, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], FDS_MAX))
@@ -123,7 +123,7 @@ def _write_and_leave(spool: Path, dump: Callable[[], Snapshot]) -> Any:
 
 
 def _end_of(child: int, timeout_s: float) -> int:
-    """The exit code of a child; one that takes too long is killed."""
+    """The exit code of the child; one that exceeds `timeout_s` is killed."""
     waited_s = 0.0
     while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
         time.sleep(LOOK_EVERY_S)

@@ -82,22 +82,22 @@ def run(
 
 def _supervise(config_file: str, workers: int, grace_s: int) -> int:
     from streamer.clock import SystemClock
-    from streamer.supervision.stderr_writer import Outlet
+    from streamer.supervision.stderr_writer import StderrWriter
     from streamer.supervision.supervisor import SIGNALS, Supervisor
 
-    outlet = Outlet(STDERR)
+    stderr = StderrWriter(STDERR)
     try:
         with signals_as_bytes(SIGNALS) as signals_fd:
             supervisor = Supervisor(
                 lambda ordinal, fd: worker_command(config_file, ordinal, fd, grace_s),
-                outlet,
+                stderr,
                 SystemClock(),
                 workers=workers,
                 grace_s=grace_s,
             )
             return supervisor.run(signals_fd)
     finally:
-        outlet.close()
+        stderr.close()
 
 
 def worker_command(config_file: str, ordinal: int, progress_fd: int, grace_s: int) -> Sequence[str]:
@@ -115,8 +115,10 @@ def worker_command(config_file: str, ordinal: int, progress_fd: int, grace_s: in
 def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) -> None:
     import logging
 
+    from streamer.logs import log_to_stderr
+
     stop = stop_on_signal()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     progressed = _alone if progress_fd is None else _linked(progress_fd, stop, grace_s)
 
     from streamer.app import run as live

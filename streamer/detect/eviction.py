@@ -6,7 +6,6 @@ table is more than half full, and only as much at once as is worth the work.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,8 +17,9 @@ from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.remap import Array, Arrays, Mask, Remaps, Survivors
 from streamer.events import UntrackedEvents
+from streamer.logs import log_of
 
-log = logging.getLogger(__name__)
+log = log_of("detect")
 
 RECORDS_MIN: Final = 4096  # between two checks, so that no chunk gets small because of them ...
 RECORDS_MAX: Final = 65_536

@@ -1,8 +1,8 @@
-"""The port to the log: what a log gives (`Records`) and takes (`Output`, `Epoch`).
+"""The port to the log: a log gives `Records` and takes `Output` and `Epoch`.
 
-A log is polled for stretches of records and given outputs to commit. `Records` is one partition's stretch as columns
-over one buffer, never a list of record objects, so that a million records a second can pass through. Three logs stand
-behind the port: `memory_log` (tests, and the output side of a replay), `recorded_log` (files), `kafka_log` (a broker).
+The loop polls a log for stretches of records and commits outputs to it. `Records` is one partition's stretch as columns
+over one buffer, never a list of record objects, so a million records a second can pass through. Three logs implement
+the port: `MemoryLog` (tests, and the output side of a replay), `RecordedLog` (files) and `KafkaLog` (a broker).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Records:
     key: I64  # [n, 2]; start -1: null
     value: I64  # [n, 2]; start -1: null
     headers: I64  # [n, 2], as `encode_headers` writes them; start -1: none
-    next_offset: int  # where a reader stands once this stretch is consumed
+    next_offset: int  # the position of a reader after this stretch
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -51,7 +51,7 @@ class Records:
         return None if start < 0 else self.data[start:end].tobytes()
 
     def split(self, offset: int) -> tuple[Self, Self]:
-        """The records before `offset`, and those from it on. Both share this stretch's buffer."""
+        """The records before `offset`, and those from `offset` on. Both share this stretch's buffer."""
         i = int(np.searchsorted(self.offset, offset))
         return self._cut(slice(0, i), min(offset, self.next_offset)), self._cut(slice(i, None), self.next_offset)
 
@@ -80,7 +80,7 @@ class Records:
         rows: Iterable[tuple[int, int, bytes | None, bytes | None, Headers]],
         next_offset: int | None = None,
     ) -> Self:
-        """Records from (offset, timestamp_ms, key, value, headers) rows: the slow, plain way, for small stretches."""
+        """Records from (offset, timestamp_ms, key, value, headers) rows; slow, for small stretches."""
         rows = list(rows)
         parts: list[bytes] = []
         spans = np.full((3, len(rows), 2), -1, np.int64)
@@ -114,46 +114,47 @@ class Output:
     headers: Headers = ()
 
 
-class RebalanceInProgress(Exception):  # noqa: N818 - not an error: it says when
-    """The group is being rearranged and nothing was done: poll, look at the assignment, and try again."""
+class RebalanceInProgress(Exception):  # noqa: N818 - no error: the caller retries
+    """The group rebalances and nothing was done: poll, check the assignment, and retry."""
 
 
 class Log(Protocol):
-    """Where records come from and outputs go.
+    """The source of records and the sink of outputs and progress.
 
-    Units come and go with `assignment`. Of a unit that is new here, `past` says what it has done, `resume` where
-    reading goes on, and `note` keeps what the log is to know of it before its next epoch.
+    `assignment` gives and takes units. For a unit that is new in this process, `past` returns its history, `resume`
+    starts reading, and `note` adds notes to the history before the next epoch.
     """
 
     def poll(self, timeout_s: float) -> list[Records]:
-        """Stretches of records, at most one a partition, waiting up to `timeout_s` if there are none."""
+        """Stretches of records, at most one a partition; waits up to `timeout_s` if there are none."""
         ...
 
     def assignment(self) -> Collection[str] | None:
-        """The units that are ours now, if that may have changed since this was last asked.
+        """The units of this process, if they may have changed since the last call; else None.
 
-        Nothing more is polled of a unit until it is resumed.
+        `poll` gives no records of a unit until `resume`.
         """
         ...
 
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
-        """What the unit has done, from its beginning or behind the epoch `since`; None if the log has no such epoch.
+        """The unit's history, from its beginning or after the epoch `since`; None if the log has no such epoch.
 
         Raises `RebalanceInProgress`.
         """
         ...
 
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
-        """Read the unit's topics from `ends` on; returns where the topics that `ends` lacks begin, for `note`.
+        """Read the unit's topics from `ends` on; returns the first offsets of the topics that `ends` lacks, for `note`.
 
-        Raises `GapError` where the log does not hold the records from `ends` on, or where a topic is not the one of
-        that id any more, and `RebalanceInProgress`.
+        Raises `GapError` if the log has lost records from `ends` on, or if a topic has another id than in `topic_ids`,
+        and `RebalanceInProgress`.
         """
         ...
 
     def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
-        """As `resume`, but what is gone is passed over; returns where each topic goes on. Raises
-        `RebalanceInProgress`.
+        """As `resume`, but skips lost records; returns the offset at which each topic continues.
+
+        Raises `RebalanceInProgress`.
         """
         ...
 
@@ -161,32 +162,32 @@ class Log(Protocol):
         """Add notes to the unit's history. Raises `RebalanceInProgress` and `InDoubtError`."""
         ...
 
-    def absolve(self, units: Collection[str]) -> None:
-        """Note, if that can still be done, that the attempts at these units end for another reason than their records.
+    def clear_attempts(self, units: Collection[str]) -> None:
+        """Clear the last attempt at each of these units from its history, if that is still possible.
 
-        For a process that is about to end because of a commit. Raises nothing.
+        For a process that ends because of a commit, and not because of its records. Raises nothing.
         """
         ...
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
-        """Make outputs and progress durable, in that order of visibility; returns the epochs with their places.
+        """Make outputs and progress durable, in that order of visibility; returns the epochs with their offsets.
 
-        Raises `InDoubtError` when that is not certain, and `RebalanceInProgress`.
+        Raises `InDoubtError` when the outcome is not certain, and `RebalanceInProgress`.
         """
         ...
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
-        """Stop (or go on) fetching a partition, because its unit has buffered enough."""
+        """Stop or continue fetching a partition: its unit has buffered enough."""
         ...
 
-    def behind(self) -> Collection[tuple[str, int]]:
-        """Topic-partitions that hold more than has been polled, or of which that is not known yet."""
+    def lagging(self) -> Collection[tuple[str, int]]:
+        """Topic-partitions with records that are not polled yet, or whose end is not known yet."""
         ...
 
     def exhausted(self) -> bool:
-        """Whether nothing will ever come again (recordings end; Kafka does not)."""
+        """Whether no further record can come (recordings end; Kafka does not)."""
         ...
 
     def close(self) -> None:
-        """Let go of everything; safe to call twice."""
+        """Release all resources; safe to call twice."""
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
-VARINT_BYTES_MAX = 10  # what 64 bits take
+VARINT_BYTES_MAX = 10  # of 64 bits
 
 
 def encode_headers(headers: Headers) -> bytes | None:

@@ -1,9 +1,9 @@
-"""What a unit has done before, as its history in the log tells it: epochs, and notes between them.
+"""The history of a unit in the log: its epochs, and the notes between them.
 
-A history is read in the order in which it was written, from its beginning or from an epoch that a checkpoint stands on.
-Notes say what epochs can't: where a topic's reading began (`Start`), under which settings the fold goes on
-(`SettingsNote`), that a fresh process is about to fold so many records (`Attempt`) and that it did not die of them
-(`AttemptSurvived`), and that records were lost, so that the state begins anew (`Gap`).
+A history is read in the order of its records, from its beginning or from the epoch of a checkpoint. The notes are: the
+first offsets of a topic (`Start`), the settings of the epochs that follow (`SettingsNote`), an attempt of a fresh
+process at some records (`Attempt`), its survival (`AttemptSurvived`), and a loss of records that resets the state
+(`Gap`).
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One committed step of one fold unit: everything up to `ends` has been folded, and this many outputs came of it.
+    """One committed step of one unit: it has folded all records up to `ends`, which gave `outputs` outputs.
 
-    A unit folds each epoch in one order (see `streamer/runtime/order.py`), so its epochs are the script by which
-    anyone can fold the same log again and get the same bytes.
+    A unit folds each epoch in one order (see `streamer/runtime/order.py`). So a replay of its epochs over the same log
+    gives the same bytes.
     """
 
     unit: str  # "detect-<partition>" or "decide"
     number: int  # 1, 2, ... within the unit
-    ends: Mapping[str, int]  # topic -> end offset of the unit's partition of it, for every topic seen so far
+    ends: Mapping[str, int]  # topic -> end offset in the unit's partition of it, for every topic read so far
     outputs: int = 0
     digest: str = ""  # blake2b-128 over the outputs, in order
-    settings: str = ""  # fingerprint of the settings it was folded under
+    settings: str = ""  # fingerprint of the fold's settings
     set_aside: Mapping[str, Sequence[int]] = field(default_factory=dict)  # topic -> offsets that are not folded
-    at: int = field(default=-1, compare=False)  # where it stands in the history; known once it is in the log
+    at: int = field(default=-1, compare=False)  # offset in the history; known once it is in the log
 
 
 class Start(msgspec.Struct, frozen=True, tag="start", tag_field="note"):
-    """Where a unit began to read some of its topics."""
+    """The offsets at which a unit began to read some of its topics."""
 
     unit: str
     starts: dict[str, int]  # topic -> offset of the first record to read
@@ -42,31 +42,31 @@ class Start(msgspec.Struct, frozen=True, tag="start", tag_field="note"):
 
 
 class SettingsNote(msgspec.Struct, frozen=True, tag="settings", tag_field="note"):
-    """Under which settings the epochs that follow are folded."""
+    """The settings of the epochs that follow."""
 
     unit: str
     fingerprint: str
     text: str  # canonical JSON
-    anew: list[str] = []  # detectors that begin anew with them, because their own settings changed
+    reset: list[str] = []  # detectors that they reset, because their own settings changed
 
 
 class Attempt(msgspec.Struct, frozen=True, tag="attempt", tag_field="note"):
-    """A fresh process is about to fold the next epoch; if none follows, it may have died of it."""
+    """A fresh process is about to fold the next epoch. If no epoch follows, the process may have died of it."""
 
     unit: str
     records: int  # of that epoch
-    cautious: bool = False  # whether it is that small because earlier attempts came to nothing
-    ends: dict[str, int] = {}  # topic -> offset up to which it goes
+    cautious: bool = False  # whether the epoch is small because earlier attempts failed
+    ends: dict[str, int] = {}  # topic -> end offset
 
 
 class AttemptSurvived(msgspec.Struct, frozen=True, tag="survived", tag_field="note"):
-    """The process of the last attempt has folded its records and ended for another reason."""
+    """The process of the last attempt folded its records and ended for another reason."""
 
     unit: str
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="note"):
-    """Records that the state needs are gone: it begins anew behind epoch `after`, reading from these offsets."""
+    """Records that the state needs are gone: it restarts empty after epoch `after`, reading from these offsets."""
 
     unit: str
     after: int
@@ -80,31 +80,30 @@ Note = Start | SettingsNote | Attempt | AttemptSurvived | Gap
 
 @dataclass(slots=True)
 class History:
-    """What has been read of a unit's history."""
+    """A unit's history, as far as it was read."""
 
-    base: int = 0  # the epochs after this number are here; those up to it are not needed
+    base: int = 0  # the epochs after this number are here
     epochs: list[Epoch] = field(default_factory=list)  # base + 1, base + 2, ... without gaps
-    committed: int = 0  # epochs up to this number have their outputs in the log; later ones must publish again
-    starts: dict[str, int] = field(default_factory=dict)  # topic -> offset of the first record that was read
+    committed: int = 0  # the outputs of epochs up to this number are in the log; later ones are published again
+    starts: dict[str, int] = field(default_factory=dict)  # topic -> offset of the first record
     topic_ids: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)  # fingerprint -> text
     attempts: list[Attempt] = field(default_factory=list)  # since the last epoch
-    begins_anew: bool = False  # whether a gap came: no state of before it counts
+    was_reset: bool = False  # whether a gap has reset the state: earlier checkpoints are void
 
     @property
     def last(self) -> int:
-        """The number of the last epoch there is."""
+        """The number of the last epoch."""
         return self.base + len(self.epochs)
 
     def positions(self) -> dict[str, int]:
-        """Where reading stands at its end, of each topic that it knows of."""
+        """The reading position at its end, by topic."""
         return self.starts | dict(self.epochs[-1].ends if self.epochs else {})
 
     def take(self, entry: Epoch | Note) -> bool:
-        """Take the next entry of the history; false when epochs are missing before it.
+        """Add the next entry of the history; false when epochs are missing before it.
 
-        Whatever number comes twice, the first counts: a second one was written by a process that had been replaced
-        without knowing it.
+        If a number occurs twice, the first epoch counts: a process that had been replaced wrote the second.
         """
         match entry:
             case Epoch():
@@ -123,7 +122,7 @@ class History:
             case AttemptSurvived():
                 del self.attempts[-1:]
             case Gap():
-                self.begins_anew, self.base = True, entry.after
+                self.was_reset, self.base = True, entry.after
                 self.epochs.clear()
                 self.attempts.clear()
                 self.starts, self.topic_ids = dict(entry.starts), dict(entry.topic_ids)
@@ -131,7 +130,7 @@ class History:
 
 
 def encode_entry(entry: Epoch | Note) -> bytes:
-    """JSON; an epoch's own place is not part of it."""
+    """An entry as JSON; without the epoch's own offset."""
     if not isinstance(entry, Epoch):
         return msgspec.json.encode(entry)
     fields = msgspec.to_builtins(entry)
@@ -142,7 +141,7 @@ def encode_entry(entry: Epoch | Note) -> bytes:
 
 
 def decode_entry(value: bytes, at: int = -1) -> Epoch | Note:
-    """The inverse of `encode_entry`, for the record at this place of the history.
+    """The inverse of `encode_entry`, for the record at offset `at` of the history.
 
     Raises `msgspec.DecodeError` for anything that `encode_entry` did not write.
     """

@@ -1,31 +1,21 @@
-"""A log in memory: for tests, for trying Driftline out, and as the output side of a replay.
+"""A log in memory: for tests, for notebooks, and as the output side of a replay.
 
-What a log holds outlives the session that wrote it, so the two are apart: a `MemoryStore` has the records and the
-committed epochs, a `MemoryLog` is one session on it. A crash is a session that is dropped; `reopen` starts the next.
+A `MemoryStore` holds the records and the committed epochs. A `MemoryLog` is one session on it, and the store outlives
+its sessions: a crash drops a session, and a restart opens the next one on the same store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
-from streamer.errors import GapError, InDoubtError, UsageError
+from streamer.errors import GapError, UsageError
 from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
 from streamer.eventlog.headers import Headers
 from streamer.eventlog.history import AttemptSurvived
 from streamer.eventlog.units import partition_of
 
 Row = tuple[int, int, bytes | None, bytes | None, Headers]  # offset, timestamp_ms, key, value, headers
-
-
-class AfterFailure(StrEnum):
-    """What is in the log after a commit that went wrong."""
-
-    NOTHING = "nothing"
-    EPOCHS = "epochs"  # their outputs are to be published again
-    OUTPUTS = "outputs"  # nobody will know that they are there
-    EVERYTHING = "everything"
 
 
 @dataclass(slots=True)
@@ -36,8 +26,10 @@ class MemoryStore:
     rows: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
     start: dict[tuple[str, int], int] = field(default_factory=dict)  # offset of the first row held
     epochs: dict[str, list[Epoch]] = field(default_factory=dict)
-    notes: dict[str, list[tuple[int, Note]]] = field(default_factory=dict)  # behind which epoch of the unit
-    committed: dict[str, int] = field(default_factory=dict)  # last epoch of each unit whose outputs are held
+    notes: dict[str, list[tuple[int, Note]]] = field(
+        default_factory=dict
+    )  # the number of the epoch before, and the note
+    committed: dict[str, int] = field(default_factory=dict)  # unit -> number of its last epoch whose outputs are held
     input_ended: bool = False
 
     def append(
@@ -49,7 +41,10 @@ class MemoryStore:
         timestamp_ms: int = -1,
         partition: int = 0,
     ) -> int:
-        """Append a record and return its offset. Raises `UsageError` when the partition holds `records_max` already."""
+        """Append a record as a producer would, and return its offset.
+
+        Raises `UsageError` when the partition holds `records_max` already.
+        """
         rows = self.rows.setdefault((topic, partition), [])
         if len(rows) >= self.records_max:
             raise UsageError(
@@ -60,8 +55,13 @@ class MemoryStore:
         rows.append((offset, timestamp_ms, key, value, headers))
         return offset
 
+    def publish(self, outputs: Sequence[Output]) -> None:
+        """Append outputs, each to partition 0 of its topic."""
+        for output in outputs:
+            self.append(output.topic, output.key, output.value, output.headers)
+
     def end(self, topic: str, partition: int = 0) -> int:
-        """The offset that the next record of the partition will get."""
+        """The offset of the partition's next record."""
         return self.start.get((topic, partition), 0) + len(self.rows.get((topic, partition), ()))
 
     def read(self, topic: str, partition: int = 0, start: int = 0, records_max: int | None = None) -> Records:
@@ -72,7 +72,7 @@ class MemoryStore:
         return Records.build(topic, partition, rows, None if rows else self.end(topic, partition))
 
     def forget(self, topic: str, partition: int, before: int) -> None:
-        """Drop the records before an offset, so that what is held stays bounded."""
+        """Drop the records before an offset, so that memory stays bounded."""
         dropped = before - self.start.get((topic, partition), 0)
         rows = self.rows.get((topic, partition), [])
         if not 0 <= dropped <= len(rows):
@@ -83,7 +83,7 @@ class MemoryStore:
         del rows[:dropped]
 
     def past(self, unit: str, since: int = 0) -> History:
-        """What the unit has done behind epoch `since`."""
+        """The unit's history after epoch `since`."""
         past = History(since)
         notes = self.notes.get(unit, [])
         for number in range(since, len(self.epochs.get(unit, [])) + 1):
@@ -96,7 +96,7 @@ class MemoryStore:
         return past
 
     def add_epoch(self, epoch: Epoch) -> None:
-        """Add a unit's next epoch, or the same again while its outputs are not yet held."""
+        """Add a unit's next epoch. The same epoch may come again until its outputs are held."""
         epochs = self.epochs.setdefault(epoch.unit, [])
         repeated = self.committed.get(epoch.unit, 0) < epoch.number <= len(epochs)
         if repeated and epochs[epoch.number - 1] == epoch:
@@ -117,38 +117,17 @@ class MemoryLog:
         self._poll_records_max = poll_records_max  # of one partition
         self._position: dict[tuple[str, int], int] = {}
         self._held: set[tuple[str, int]] = set()
-        self._doubt: AfterFailure | None = None
         self._unresumed = set(self.store.epochs)
         self._asked = False
 
-    def append(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers = (),
-        timestamp_ms: int = -1,
-        partition: int = 0,
-    ) -> int:
-        """Append a record, as a producer would, and return its offset."""
-        return self.store.append(topic, key, value, headers, timestamp_ms, partition)
-
     def end_input(self) -> None:
-        """Say that no producer will append again; what commits append is still read."""
+        """End the input: no producer appends again. Commits still append outputs, which are read."""
         self.store.input_ended = True
 
-    def reopen(self) -> MemoryLog:
-        """A fresh session on the same store, as after a restart."""
-        return MemoryLog(self.subscribed, self.store, self._poll_records_max)
-
-    def doubt_next_commit(self, kept: AfterFailure) -> None:
-        """Make the next commit raise `InDoubtError`, having kept no more than this. For tests of crash and recovery."""
-        self._doubt = kept
-
     def assignment(self) -> Collection[str] | None:
-        """The units that have a past; others come with their first records."""
-        asked, self._asked = self._asked, True
-        return None if asked or not self._unresumed else sorted(self._unresumed)
+        """The units with a history; others come with their first records."""
+        is_repeated, self._asked = self._asked, True
+        return None if is_repeated or not self._unresumed else sorted(self._unresumed)
 
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
         epochs = self.store.epochs.get(unit, [])
@@ -176,8 +155,8 @@ class MemoryLog:
         behind = len(self.store.epochs.get(unit, []))
         self.store.notes.setdefault(unit, []).extend((behind, note) for note in notes)
 
-    def poll(self, timeout_s: float = 0.0) -> list[Records]:  # noqa: ARG002 - nothing comes by waiting
-        """What is new, in order of topic as subscribed and of partition."""
+    def poll(self, timeout_s: float = 0.0) -> list[Records]:  # noqa: ARG002 - waiting brings nothing
+        """New records, in order of the subscribed topics and of partitions."""
         stretches: list[Records] = []
         if self._unresumed:
             return stretches
@@ -191,28 +170,21 @@ class MemoryLog:
         places = [p for topic in self.subscribed for p in sorted(self.store.rows) if p[0] == topic]
         return [p for p in places if p not in self._held and self._position.get(p, 0) < self.store.end(*p)]
 
-    def absolve(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Collection[str]) -> None:
         for unit in units:
             self.note(unit, [AttemptSurvived(unit)])
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
-        kept, self._doubt = self._doubt, None
-        if kept not in (AfterFailure.NOTHING, AfterFailure.OUTPUTS):
-            for epoch in epochs:
-                self.store.add_epoch(epoch)
-        if kept not in (AfterFailure.NOTHING, AfterFailure.EPOCHS):
-            for output in outputs:
-                self.store.append(output.topic, output.key, output.value, output.headers)
-        if kept in (None, AfterFailure.EVERYTHING):
-            self.store.committed.update({epoch.unit: epoch.number for epoch in epochs})
-        if kept is not None:
-            raise InDoubtError(f"The commit was interrupted as the test asked; kept: {kept}.")
+        for epoch in epochs:
+            self.store.add_epoch(epoch)
+        self.store.publish(outputs)
+        self.store.committed.update({epoch.unit: epoch.number for epoch in epochs})
         return [replace(epoch, at=epoch.number) for epoch in epochs]
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         (self._held.add if held else self._held.discard)((topic, partition))
 
-    def behind(self) -> list[tuple[str, int]]:
+    def lagging(self) -> list[tuple[str, int]]:
         return [
             place
             for place in self.store.rows
@@ -221,10 +193,10 @@ class MemoryLog:
 
     def drained(self) -> bool:
         """Whether everything subscribed to has been polled, held partitions included."""
-        return not self.behind()
+        return not self.lagging()
 
     def exhausted(self) -> bool:
         return self.store.input_ended and self.drained()
 
     def close(self) -> None:
-        """Nothing to let go of: the store belongs to whoever made it."""
+        """Nothing to release: the store belongs to the caller."""

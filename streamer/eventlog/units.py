@@ -1,4 +1,4 @@
-"""Which unit a topic-partition belongs to, and the fingerprint of what came of an epoch."""
+"""The unit of a topic-partition, and the digest of an epoch's outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DETECT = "detect-"
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Which fold unit a topic-partition belongs to: what decide reads to `decide`, events to `detect-<partition>`."""
+    """The unit of each topic-partition: `decide` for the topics it reads, `detect-<partition>` for events."""
 
     decide: frozenset[str]
 

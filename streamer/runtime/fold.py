@@ -1,4 +1,4 @@
-"""What the loop needs of a fold."""
+"""The interface of a fold, as the loop uses it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Tally = Counter[tuple[str, ...]]
 
 
 class Fold(Protocol):
-    """What both folds look like from outside; `step` gets one epoch."""
+    """A state that records change, one epoch a `step`, and that gives outputs."""
 
-    tally: Tally  # what has been folded since this process started, for metrics; not part of the state
+    tally: Tally  # counts since the start of this process, for metrics; not part of the state
     newest_event_time_ms: int  # -1: nothing yet
 
     @property
@@ -26,7 +26,7 @@ class Fold(Protocol):
     def series(self) -> int: ...
 
     def gauges(self) -> Mapping[str, int]:
-        """Sizes of the state by name, for metrics; those of several folds add up."""
+        """Sizes of the state by name, for metrics; the sizes of several folds add up."""
         ...
 
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...

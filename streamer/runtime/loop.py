@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -11,13 +10,14 @@ from streamer.clock import Clock
 from streamer.errors import BrokerError, GapError, InDoubtError
 from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records
 from streamer.eventlog.units import Units
+from streamer.logs import log_of
 from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
 from streamer.runtime.unit import Folded, Unit
 
-PATIENCE_S = 30.0  # for a topic that holds more records but gives none; then its unit goes on without it
+PATIENCE_S = 30.0  # wait for a topic that has unread records and delivers none; then its unit continues without it
 
-log = logging.getLogger(__name__)
+log = log_of("runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class CommitSettings:
     records_max: int = 200_000  # buffered records, of all partitions together, that end an epoch early
     deadline_s: float = 30.0  # a step of a commit that takes longer is in doubt
     on_gap: Literal["fail", "degrade"] = (
-        "fail"  # what to do when records are gone that the state needs: stop, or begin the state anew and say so
+        "fail"  # when records that a state needs are gone: end the service, or restart that state empty and note it
     )
 
     def __post_init__(self) -> None:
@@ -40,31 +40,28 @@ class CommitSettings:
             raise ValueError(f"deadline_s must be above 0, not {self.deadline_s}")
 
 
-class Observer(Protocol):
-    """Who is told of the loop's turns (metrics, a progress bar)."""
+class Observer:
+    """Hooks of the loop, for metrics, logs and progress. Each does nothing unless a subclass overrides it."""
 
-    def turned(self, service: Service) -> None:
+    def on_turn(self, service: Service) -> None:
         """The loop has turned once."""
-        ...
 
-    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
-        """These are in the log now."""
-        ...
+    def on_commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None:
+        """The log holds these outputs and epochs; the commit took so many seconds."""
 
-    def left(self, unit: Unit) -> None:
-        """A unit belongs to another process now."""
-        ...
+    def on_revoked(self, unit: Unit) -> None:
+        """Another process has taken over the unit."""
 
 
 class CheckpointHook(Protocol):
-    """Who keeps checkpoints."""
+    """Writes checkpoints at moments that the loop chooses."""
 
-    def turned(self, units: Mapping[str, Unit]) -> None:
-        """A moment at which these units are what their last epochs say, with nothing on the way to the log."""
+    def on_turn(self, units: Mapping[str, Unit]) -> None:
+        """Each unit is in the state of its last epoch, and no commit is under way: a checkpoint may begin."""
         ...
 
     def finish(self, units: Mapping[str, Unit]) -> None:
-        """The last such moment: keep what is not kept yet."""
+        """The loop ends: write a last checkpoint of each unit that has changed."""
         ...
 
 
@@ -78,7 +75,7 @@ class Service:
         settings: CommitSettings,
         clock: Clock,
         observer: Observer,
-        keeper: CheckpointHook,
+        checkpoint_hook: CheckpointHook,
     ) -> None:
         self.units: dict[str, Unit] = {}
         self._log = recovery.log
@@ -87,39 +84,39 @@ class Service:
         self._settings = settings
         self._clock = clock
         self._observer = observer
-        self._keeper = keeper
+        self._checkpoint_hook = checkpoint_hook
         self._folded: list[Folded] = []  # not in the log yet
-        self._unread: set[str] = set()  # units that are ours and are not taken over yet
+        self._unread: set[str] = set()  # units of this process that it has not taken over yet
         self._held: set[Spot] = set()
-        self._stuck_s: dict[str, float] = {}  # unit -> since when it waits for a topic that gives nothing
+        self._stuck_s: dict[str, float] = {}  # unit -> start of its wait for a topic that delivers nothing
         self._cut_s = clock.monotonic_s()
 
     @property
     def recovering(self) -> bool:
-        """Whether some unit is not taken over yet, or still folds what an earlier process has folded before."""
-        return bool(self._unread) or any(unit.script for unit in self.units.values())
+        """Whether some unit is not taken over yet, or still replays epochs of an earlier process."""
+        return bool(self._unread) or any(unit.replay_plan for unit in self.units.values())
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Turn until stopped, or until the log says that nothing will come any more."""
+        """Turn until `stopped`, or until the log is exhausted."""
         while not stopped() and not self._exhausted():
             self.turn()
-            self._observer.turned(self)
+            self._observer.on_turn(self)
         if not self._folded:
-            self._keeper.finish(self.units)
+            self._checkpoint_hook.finish(self.units)
 
     def turn(self, timeout_s: float = 0.2) -> None:
-        """Poll once, fold what is due, commit what came of it."""
+        """Poll once, fold the epochs that are due, commit their outputs."""
         for records in self._poll(timeout_s):
             self._unit(self._units.of(records.topic, records.partition)).add(records)
         try:
             self._regroup()
-            if not self._folded:  # what was folded before the group was rearranged goes first
+            if not self._folded:  # what was folded before the rebalance is committed first
                 self._fold()
             self._hold_back()
             self._commit()
         except RebalanceInProgress:
             return
-        self._keeper.turned(self.units)
+        self._checkpoint_hook.on_turn(self.units)
 
     def _poll(self, timeout_s: float) -> list[Records]:
         try:
@@ -134,16 +131,16 @@ class Service:
             raise self._about(gap) from gap
 
     def _about(self, gap: GapError) -> GapError | InDoubtError:
-        """What is to be raised of it: gaps are passed over, if at all, by a fresh process."""
+        """The error to raise for a gap: only a fresh process skips lost records."""
         if self._recovery.degrade:
-            return InDoubtError(f"{gap}. Started again, the service goes on behind what is lost")
+            return InDoubtError(f"{gap}. Restart the service: it continues behind the lost records")
         return gap
 
     def _exhausted(self) -> bool:
         return self._log.exhausted() and not self._folded and not any(u.buffer for u in self.units.values())
 
     def _regroup(self) -> None:
-        """Let go of the units that are another's now, and take over those that are ours, one new one a turn."""
+        """Release the units that another process owns now, and take over ours, one new unit a turn."""
         if (ours := self._log.assignment()) is not None:
             for name in sorted(self.units.keys() - set(ours)):
                 self._let_go(name)
@@ -159,7 +156,7 @@ class Service:
                 continue
             self.units[name] = self._recovery.unit(name)
             self._unread.remove(name)
-            return  # a state may take long to read, and the units that are there have work to do meanwhile
+            return  # a state may take long to read, and the other units have work to do meanwhile
 
     def _let_go(self, name: str) -> None:
         unit = self.units.pop(name)
@@ -168,51 +165,51 @@ class Service:
             self._log.hold(*of, False)
             self._held.remove(of)
         self._stuck_s.pop(name, None)
-        self._observer.left(unit)
+        self._observer.on_revoked(unit)
 
     def _moved_on(self, unit: Unit) -> bool:
-        """Whether another process has worked on the unit while it was not ours."""
+        """Whether another process has worked on the unit in the meantime."""
         past = self._log.past(unit.name, unit.last)
-        return past is None or bool(past.epochs) or past.begins_anew
+        return past is None or bool(past.epochs) or past.was_reset
 
     def _fold(self) -> None:
-        """Fold the epochs of scripts as far as they are buffered, and a live one of each unit where it is due."""
+        """Replay planned epochs as far as they are buffered; fold a live epoch of each unit where it is due."""
         due = self._due()
         for _, unit in sorted(self.units.items()):
-            while unit.script:
-                self._recovery.move(unit, unit.script[0].settings)
-                if (one := unit.next_scripted()) is None:
+            while unit.replay_plan:
+                self._recovery.move(unit, unit.replay_plan[0].settings)
+                if (one := unit.next_replayed()) is None:
                     break
                 if one.differs:
-                    log.error("epoch %d of %s gives other outputs than it once did", one.epoch.number, unit.name)
+                    log.error("epoch %d of %s gives other outputs than were published", one.epoch.number, unit.name)
                 if one.publish:
                     self._folded.append(one)
             if due:
                 self._fold_live(unit)
 
     def _fold_live(self, unit: Unit) -> None:
-        if unit.caution.suspect is not None:
-            cut = unit.cut_at(unit.caution.suspect)
+        if unit.isolation.suspect is not None:
+            cut = unit.cut_at(unit.isolation.suspect)
         else:
-            cut = unit.next_cut(self._behind(unit), unit.caution.records_max)
+            cut = unit.next_cut(self._lagging(unit), unit.isolation.records_max)
         if cut is None:
             return
         self._recovery.go_live(unit)
-        may_kill = unit.caution.announces
-        self._folded.append(unit.fold_live(self._announced(unit, replace(cut, settings=unit.settings))))
-        if may_kill:
-            self._commit()  # what was folded well must not look as if it had killed, should the next unit's do so
+        is_risky = unit.isolation.logs_attempts
+        self._folded.append(unit.fold_live(self._noted(unit, replace(cut, settings=unit.settings))))
+        if is_risky:
+            self._commit()  # else this epoch looks like the poison if the next unit's kills the process
 
-    def _announced(self, unit: Unit, cut: Epoch) -> Epoch:
-        """The epoch, once the history says that it is about to be folded, if processes may die of it."""
+    def _noted(self, unit: Unit, cut: Epoch) -> Epoch:
+        """The epoch, after the history holds an attempt at it, if the process may die of it."""
         records = sum(unit.records_in(cut).values())
-        if not unit.caution.announces or not records:
+        if not unit.isolation.logs_attempts or not records:
             return cut
-        if unit.caution.suspect is not None:
+        if unit.isolation.suspect is not None:
             cut = replace(cut, set_aside=unit.first_in(cut))
-            log.error("%s sets aside what processes have died of: %s", unit.name, dict(cut.set_aside))
-        self._log.note(unit.name, [unit.caution.attempt(unit.name, records, cut.ends)])
-        unit.caution = unit.caution.done(records)
+            log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
+        self._log.note(unit.name, [unit.isolation.attempt(unit.name, records, cut.ends)])
+        unit.isolation = unit.isolation.done(records)
         return cut
 
     def _commit(self) -> None:
@@ -223,23 +220,23 @@ class Service:
         try:
             epochs = self._log.commit(outputs, [one.epoch for one in self._folded])
         except (InDoubtError, BrokerError):
-            self._log.absolve(sorted({one.epoch.unit for one in self._folded}))
+            self._log.clear_attempts(sorted({one.epoch.unit for one in self._folded}))
             raise
         self._folded = []
         for epoch in epochs:
             self.units[epoch.unit].last = epoch
-        self._observer.committed(outputs, epochs, self._clock.monotonic_s() - started_s)
+        self._observer.on_commit(outputs, epochs, self._clock.monotonic_s() - started_s)
 
-    def _behind(self, unit: Unit) -> list[Spot]:
-        """The unit's topic-partitions that the others should wait for: not for long for those that give nothing."""
-        behind = [of for of in self._log.behind() if self._units.of(*of) == unit.name]
-        silent = unit.silent(behind)
+    def _lagging(self, unit: Unit) -> list[Spot]:
+        """The unit's topic-partitions that the others wait for: for `PATIENCE_S` also for one that delivers nothing."""
+        lagging = [of for of in self._log.lagging() if self._units.of(*of) == unit.name]
+        silent = unit.silent(lagging)
         if not silent or not unit.buffer:
             self._stuck_s.pop(unit.name, None)
-            return behind
+            return lagging
         since_s = self._stuck_s.setdefault(unit.name, self._clock.monotonic_s())
         is_patient = self._clock.monotonic_s() - since_s < PATIENCE_S
-        return behind if is_patient else [of for of in behind if of not in silent]
+        return lagging if is_patient else [of for of in lagging if of not in silent]
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()
@@ -250,7 +247,7 @@ class Service:
         return True
 
     def _hold_back(self) -> None:
-        """While the buffers are full, stop fetching what has more than its share and is beyond the next cut."""
+        """While the buffers are full, stop fetching partitions with more than their share, beyond the next cut."""
         buffered = {of: unit.buffered(of) for unit in self.units.values() for of in unit.buffer}
         is_full = sum(buffered.values()) >= self._settings.records_max
         share = max(self._settings.records_max // max(len(buffered), 1), 1)

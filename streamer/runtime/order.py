@@ -1,8 +1,8 @@
-"""Several topics in one order: how the records of an epoch follow one another.
+"""The order of an epoch's records across topics.
 
 A record comes before another if its time is earlier (its topic's running maximum within the epoch, so that offsets keep
 their order), then if its topic stands first in the canonical order, then by offset. So a label is folded after the
-predictions that were written before it, and before those that were written after it.
+predictions that were written before it, and before those written after it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ OF_VALUE = ("column", "number", "category")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Records of one topic within a chunk, and where in the chunk each of them stands."""
+    """Records of one topic within a chunk, and the place of each in the chunk."""
 
     records: Records
     at: I64  # increasing
 
 
 def chunks(stretch: Sequence[Records], rank: Callable[[str], int], size: Callable[[], int]) -> Iterator[list[Part]]:
-    """The epoch's records in order, as many at a time as `size` says by then, at least 1."""
+    """The epoch's records in order, in chunks of `size()` records, at least 1; `size` is called before each chunk."""
     ranked = sorted((records for records in stretch if len(records)), key=lambda records: rank(records.topic))
     if not ranked:
         return
@@ -64,7 +64,7 @@ def in_order(ranked: Sequence[Records]) -> Iterator[tuple[Records, int]]:
 
 
 def _times(ranked: Sequence[Records]) -> I64:
-    """The time by which each record takes its place, topic after topic."""
+    """The time that places each record: its topic's running maximum; topic after topic."""
     times = []
     for _, group in groupby(ranked, key=lambda records: records.topic):
         times.append(np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in group])))
@@ -72,7 +72,7 @@ def _times(ranked: Sequence[Records]) -> I64:
 
 
 def merged(batches: Sequence[EventBatch], places: Sequence[I64]) -> tuple[EventBatch, I64]:
-    """Batches of several topics as one, in order of the places of their events, and which batch each event is from."""
+    """Batches of several topics as one, in order of the places of their events, and the source batch of each event."""
     origin = np.repeat(np.arange(len(batches)), [len(batch) for batch in batches])
     if len(batches) == 1:
         return batches[0], origin

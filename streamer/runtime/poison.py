@@ -1,9 +1,9 @@
-"""How a unit gets past a record that kills the process: by ever smaller epochs, until that record stands alone.
+"""Isolation of a poison record, one that kills the process: epochs shrink until the record stands alone.
 
-A fresh process says in the unit's history that it is about to fold an epoch (`Attempt`). Where several such notes have
-no epoch behind them, their processes died on the way. The next ones fold less and less at a time, saying so before
-each epoch; what is folded well is committed, so that the suspicion narrows down to one record, and the one of which a
-process died alone is set aside.
+A fresh process notes an `Attempt` in the unit's history before it folds an epoch. If several attempts have no epoch
+behind them, their processes died in the fold. Later processes fold smaller epochs, with an attempt before each. What
+folds well is committed, so fewer and fewer records remain suspect. A single record that kills a process becomes a dead
+letter.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 
 from streamer.eventlog.history import Attempt
 
-TRIES = 3  # at an epoch as it comes, before it is made smaller: a process may die for other reasons
+TRIES = 3  # attempts at a whole epoch before it shrinks: a process may die for other reasons
 SHRINK = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PoisonIsolation:
-    """How a unit folds its next epoch; to begin with, all there is, and saying so."""
+    """How a unit folds its next epoch. The default takes all records, with an attempt before them."""
 
-    records_max: int | None = None  # of an epoch; None: whatever there is
-    left: int = 0  # records that may be the one
-    suspect: Mapping[str, int] | None = None  # topic -> end of the epoch of one record that is to be set aside
-    announces: bool = True  # whether the epoch is to be said beforehand
+    records_max: int | None = None  # of an epoch; None: all there are
+    left: int = 0  # records that are suspect
+    suspect: Mapping[str, int] | None = None  # topic -> end of the epoch whose single record is the poison
+    logs_attempts: bool = True  # whether the history gets an attempt before the epoch
 
     @classmethod
     def after(cls, attempts: Sequence[Attempt]) -> PoisonIsolation:
-        """How to go on when these attempts have come to nothing."""
+        """How to continue after attempts that no epoch followed."""
         if not attempts or (len(attempts) < TRIES and not attempts[-1].cautious):
             return cls()
         last = attempts[-1]
@@ -37,10 +37,10 @@ class PoisonIsolation:
         return cls(max(last.records // SHRINK, 1), last.records)
 
     def attempt(self, unit: str, records: int, ends: Mapping[str, int]) -> Attempt:
-        """What to note before an epoch of so many records that goes up to these ends."""
+        """The note before an epoch of `records` records that ends at `ends` (topic -> offset)."""
         return Attempt(unit, records, self.records_max is not None, dict(ends))
 
     def done(self, records: int) -> PoisonIsolation:
-        """How to go on behind an epoch of so many records."""
+        """How to continue after an epoch of `records` records was folded."""
         left = self.left - records
-        return PoisonIsolation(self.records_max, left) if left > 0 else PoisonIsolation(announces=False)
+        return PoisonIsolation(self.records_max, left) if left > 0 else PoisonIsolation(logs_attempts=False)

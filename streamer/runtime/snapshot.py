@@ -1,7 +1,7 @@
 """A fold's state as bytes: JSON for what is small, numeric arrays for what is large.
 
 The bytes are an Arrow IPC stream of one record batch: each array is one binary value under its name, with dtype and
-shape in the schema's metadata. There is no pickle, so nothing in it can run.
+shape in the schema's metadata. No pickle, so nothing in it can run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FORMAT = 1
 class Snapshot:
     """A state: JSON-able `meta`, and numeric arrays by name.
 
-    One that a fold has dumped shows the fold's own memory: it is good until the fold's next step.
+    A snapshot that a fold has dumped shows the fold's own memory and is valid until the fold's next step.
     """
 
     meta: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
-    is_private: bool = False  # whether whoever loads it may keep and change the arrays
+    is_private: bool = False  # whether the fold that loads it may keep and change the arrays
 
     def to_bytes(self) -> bytes:
         """An Arrow stream of one row, a column an array; equal snapshots give equal bytes."""
@@ -49,7 +49,7 @@ class Snapshot:
 
     @classmethod
     def from_private(cls, data: NDArray[np.uint8]) -> Self:
-        """As `from_bytes`, over bytes that are nobody else's: the arrays lie in them and may be changed."""
+        """As `from_bytes`, over bytes of which this is the only user: the arrays lie in them and may be changed."""
         snapshot = cls.from_bytes(data)
         start = data.ctypes.data
         arrays = {}
@@ -73,18 +73,18 @@ class Snapshot:
             arrays = {name: _array(batch.column(name), *form) for name, form in head["arrays"].items()}
             return cls(head["meta"], arrays)
         except (pa.ArrowException, KeyError, TypeError, ValueError, StopIteration, msgspec.DecodeError) as problem:
-            raise UsageError(f"this is not a state that Driftline has dumped: {problem}") from problem
+            raise UsageError(f"this is not a state that Driftline has written: {problem}") from problem
 
 
 def _one_binary(array: NDArray[Any]) -> Any:
-    """An Arrow array of one binary value: the bytes of this array, which are not copied."""
+    """An Arrow array of one binary value over the bytes of this array, without a copy."""
     ends = np.array([0, array.nbytes], np.int64)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(array.reshape(-1).view(np.uint8))]
     return pa.Array.from_buffers(pa.large_binary(), 1, buffers)
 
 
 def _array(column: Any, dtype: str, shape: list[int]) -> NDArray[Any]:
-    """The inverse, not copied either. Raises ValueError when there are fewer bytes than that takes."""
+    """The inverse, without a copy. Raises ValueError when there are too few bytes."""
     data = column.buffers()[2]
     count = int(np.prod(shape))
     return np.frombuffer(b"" if data is None else data, np.dtype(dtype), count if data is not None else 0).reshape(
@@ -93,10 +93,10 @@ def _array(column: Any, dtype: str, shape: list[int]) -> NDArray[Any]:
 
 
 def nested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a part, named as parts of a whole."""
+    """The arrays of a part under the prefix of that part."""
     return {f"{prefix}/{name}": a for name, a in arrays.items()}
 
 
 def unnested(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays of the part `prefix`, under their own names."""
+    """The inverse: the arrays of the part `prefix` under their own names."""
     return {name.removeprefix(prefix + "/"): a for name, a in arrays.items() if name.startswith(prefix + "/")}

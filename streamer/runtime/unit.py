@@ -1,9 +1,9 @@
-"""One fold with what it has buffered and how far it has come: the part of the loop that knows about epochs.
+"""A unit: one fold with its buffer and its position, folded epoch by epoch.
 
-A unit folds whole epochs. While it has a *script* (epochs that an earlier process committed), it cuts where the script
-says, so that it becomes exactly what that process was; afterwards it cuts when the loop asks it to. A live cut runs
-through all topics at one time of the log: while one topic is behind, what others hold of later times waits for it, so
-that labels meet their predictions also when a service catches up.
+A unit first replays the epochs of its *replay plan*, which an earlier process committed. It cuts where they were cut,
+so it reaches exactly the state of that process. Afterwards it cuts live, when the loop is due. A live cut runs through
+all topics at one time of the log: while one topic lags, later records of the others wait. So labels meet their
+predictions also while a service catches up.
 """
 
 from __future__ import annotations
@@ -24,76 +24,78 @@ from streamer.runtime.poison import PoisonIsolation
 
 @dataclass(slots=True)
 class Folded:
-    """An epoch that was folded, and what came of it."""
+    """A folded epoch and its outputs."""
 
     epoch: Epoch
     outputs: list[Output]
-    publish: bool = True  # false while a past is folded again whose outputs are in the log already
-    differs: bool = False  # whether, folded again, it gave other outputs than it did the first time
+    publish: bool = True  # false in a replay of epochs whose outputs are in the log already
+    differs: bool = False  # whether a replay gave other outputs than were published
 
 
 @dataclass(slots=True)
 class Unit:
-    """A fold, its buffer and its place in the log."""
+    """A fold, its buffer and its position in the log."""
 
     name: str
     fold: Fold
-    settings: str = ""  # fingerprint of those that the fold has
+    settings: str = ""  # fingerprint of the fold's settings
     number: int = 0
     ends: dict[str, int] = field(default_factory=dict)
-    last: Epoch | None = None  # the newest one that is known to be in the log, with its place there
-    starts: dict[str, int] = field(default_factory=dict)  # topic -> offset of the first record it ever read
+    last: Epoch | None = None  # the newest epoch in the log, with its offset there
+    starts: dict[str, int] = field(default_factory=dict)  # topic -> offset of the first record that the unit read
     topic_ids: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)  # fingerprint -> settings that its history knows
-    script: deque[Epoch] = field(default_factory=deque)
+    texts: dict[str, str] = field(default_factory=dict)  # fingerprint -> settings in its history
+    replay_plan: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
-    caution: PoisonIsolation = field(default_factory=PoisonIsolation)
+    isolation: PoisonIsolation = field(default_factory=PoisonIsolation)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
-    refolded: Tally = field(default_factory=Counter)  # what of the fold's tally came of outputs published before
+    refolded: Tally = field(
+        default_factory=Counter
+    )  # the part of the fold's tally that was published before this process
 
-    def follow(self, past: History) -> None:
-        """Fold this past again before anything else."""
-        self.script = deque(past.epochs)
+    def replay(self, past: History) -> None:
+        """Plan to replay this history before anything else."""
+        self.replay_plan = deque(past.epochs)
         self.committed = past.committed
         self.last = past.epochs[-1] if past.epochs else self.last
         self.starts = past.starts | self.starts
         self.topic_ids = past.topic_ids | self.topic_ids
         self.texts |= past.settings
-        self.caution = PoisonIsolation.after(past.attempts)
+        self.isolation = PoisonIsolation.after(past.attempts)
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)
 
     def buffered(self, of: Spot | None = None) -> int:
-        """Records waiting to be folded: of one topic-partition, or of all."""
+        """Number of records that wait to be folded, of one topic-partition or of all."""
         stretches = self.buffer.values() if of is None else [self.buffer.get(of, [])]
         return sum(len(records) for stretch in stretches for records in stretch)
 
-    def silent(self, behind: Collection[Spot]) -> list[Spot]:
-        """Those of which nothing is buffered; an empty stretch says nothing about the time its topic has reached."""
-        return [of for of in behind if not self.buffered(of)]
+    def silent(self, lagging: Collection[Spot]) -> list[Spot]:
+        """The topic-partitions of which no record is buffered; an empty stretch does not date its topic."""
+        return [of for of in lagging if not self.buffered(of)]
 
     def position(self, of: Spot) -> int:
-        """Up to which offset a topic-partition is buffered or folded."""
+        """The offset up to which a topic-partition is buffered or folded."""
         stretch = self.buffer.get(of)
         return stretch[-1].next_offset if stretch else self.ends.get(of[0], self.starts.get(of[0], 0))
 
     def positions(self) -> dict[str, int]:
-        """The same for every topic that was ever begun: where reading goes on."""
+        """The same of every topic that the unit has read: where reading continues."""
         return self.starts | self.ends | {of[0]: self.position(of) for of in self.buffer}
 
     def ahead(self, of: Spot) -> bool:
-        """Whether this topic-partition is buffered beyond what the next epoch of the script needs."""
-        return not self.script or self.position(of) >= self.script[0].ends.get(of[0], 0)
+        """Whether this topic-partition is buffered beyond the next epoch of the replay plan."""
+        return not self.replay_plan or self.position(of) >= self.replay_plan[0].ends.get(of[0], 0)
 
-    def next_scripted(self) -> Folded | None:
-        """Fold the script's next epoch, if all of it is buffered."""
-        if not self.script:
+    def next_replayed(self) -> Folded | None:
+        """Replay the next epoch of the plan, if all its records are buffered."""
+        if not self.replay_plan:
             return None
-        epoch = self.script[0]
+        epoch = self.replay_plan[0]
         if not self._has_all_up_to(epoch.ends):
             return None
-        self.script.popleft()
+        self.replay_plan.popleft()
         publish = epoch.number > self.committed
         before = self.fold.tally.copy()
         outputs = self._fold(epoch)
@@ -103,16 +105,16 @@ class Unit:
         self.fold.tally["diverged",] += differs
         return Folded(epoch, outputs, publish, differs)
 
-    def next_cut(self, behind: Collection[Spot], records_max: int | None = None) -> Epoch | None:
-        """Where the next live epoch would end, if there is anything to fold and the script is done.
+    def next_cut(self, lagging: Collection[Spot], records_max: int | None = None) -> Epoch | None:
+        """The end of the next live epoch, if there is anything to fold and the replay is done.
 
-        `behind` are the unit's topic-partitions of which the log holds more; nothing is folded that is later than what
-        is buffered of each of them. An epoch of at most `records_max` records holds the earliest ones.
+        `lagging` are the unit's topic-partitions with more records in the log. No record is folded that is later than
+        the newest buffered one of each of them. An epoch of at most `records_max` records takes the earliest ones.
         """
-        if self.script or not self.buffer or self.silent(behind):
+        if self.replay_plan or not self.buffer or self.silent(lagging):
             return None
         times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
-        horizon = min((int(times[of][-1]) for of in behind), default=-1)
+        horizon = min((int(times[of][-1]) for of in lagging), default=-1)
         counts = {of: _count(times[of], horizon) for of in self.buffer}
         if records_max is not None and sum(counts.values()) > records_max:
             counts = _earliest({of: times[of][:n] for of, n in counts.items()}, records_max)
@@ -120,13 +122,13 @@ class Unit:
         return Epoch(self.name, self.number + 1, ends, settings=self.settings)
 
     def cut_at(self, ends: Mapping[str, int]) -> Epoch | None:
-        """The next live epoch, going up to these ends, once the script is done and all of it is buffered."""
-        if self.script or not self._has_all_up_to(ends):
+        """The next live epoch up to `ends`, if the replay is done and all its records are buffered."""
+        if self.replay_plan or not self._has_all_up_to(ends):
             return None
         return Epoch(self.name, self.number + 1, dict(ends), settings=self.settings)
 
     def records_in(self, cut: Epoch) -> dict[Spot, int]:
-        """How many buffered records of each topic-partition an epoch covers."""
+        """Number of buffered records of each topic-partition in an epoch."""
         counts = {}
         for of, stretch in self.buffer.items():
             parts = [records.split(cut.ends.get(of[0], 0))[0] for records in stretch]
@@ -134,12 +136,12 @@ class Unit:
         return counts
 
     def first_in(self, cut: Epoch) -> dict[str, list[int]]:
-        """The offset of the first record that an epoch covers, by topic: of an epoch of one record, that record."""
+        """The offset of the first record in an epoch, by topic. Of an epoch of one record, that record."""
         counts = self.records_in(cut)
         return {of[0]: [_first_offset(self.buffer[of])] for of, n in counts.items() if n}
 
     def fold_live(self, cut: Epoch) -> Folded:
-        """Fold the epoch that `next_cut` gave."""
+        """Fold an epoch that `next_cut` or `cut_at` returned."""
         outputs = self._fold(cut)
         return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs)
 
@@ -160,7 +162,7 @@ class Unit:
         return letters + self.fold.step(stretch)
 
     def _take(self, epoch: Epoch) -> list[Records]:
-        """What the epoch covers, out of the buffer."""
+        """Take the epoch's records out of the buffer."""
         taken: list[Records] = []
         for of, stretch in list(self.buffer.items()):
             end = epoch.ends.get(of[0], 0)
@@ -181,17 +183,17 @@ class Unit:
 
 
 def _running_max(stretch: Sequence[Records]) -> I64:
-    """The time that has been reached at each record."""
+    """The newest time up to each record."""
     return np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in stretch]))
 
 
 def _count(times: I64, horizon: int) -> int:
-    """How many records are not later than the horizon (-1: none is)."""
+    """Number of records up to the horizon; -1: no horizon."""
     return len(times) if horizon < 0 else int(np.searchsorted(times, horizon, side="right"))
 
 
 def _earliest(times: Mapping[Spot, I64], records_max: int) -> dict[Spot, int]:
-    """How many records of each topic-partition are among the earliest."""
+    """Number of records of each topic-partition among the `records_max` earliest."""
     owner = np.repeat(np.arange(len(times)), [len(one) for one in times.values()])
     order = np.argsort(np.concatenate(list(times.values())), kind="stable")
     counts = np.bincount(owner[order[:records_max]], minlength=len(times))
@@ -209,6 +211,6 @@ def _first_offset(stretch: Sequence[Records]) -> int:
 
 
 def _without(records: Records, aside: NDArray[np.bool_]) -> list[Records]:
-    """The runs of records between those that are set aside."""
+    """The runs of records between those set aside."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], aside, [True]]).astype(np.int8)))
     return [records.part(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,7 +1,7 @@
-"""Folding the log again offline, to see whether it gives what was published.
+"""Offline check that a replay of the log gives the outputs that were published.
 
-State is a pure function of settings and records, and everything rests on that. Each epoch in a unit's history holds a
-digest of what came of it, so anyone can check: fold the same records along the same cuts and compare.
+State is a pure function of settings and records. Each epoch in a unit's history holds a digest of its outputs, so a
+replay of the same records along the same cuts must give the same digests.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ DIFFERING_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """What came of folding a unit's epochs again."""
+    """The result of a replay of one unit."""
 
     unit: str
-    first: int  # number of the first epoch that was folded again
+    first: int  # number of the first replayed epoch
     last: int
     outputs: int  # of those epochs
-    differing: Sequence[Epoch]  # those that gave something else than was published; at most `DIFFERING_MAX`
+    differing: Sequence[Epoch]  # epochs with other outputs than were published; at most `DIFFERING_MAX`
 
 
 def verify(recoveries: Sequence[Recovery], name: str, progress: Callable[[int, int | None], None]) -> UnitReport:
-    """Fold the unit's epochs again, as the first of these that can makes it; `progress` is told (done, all).
+    """Replay the unit's epochs from the first recovery that can make the unit; `progress` gets (done, total).
 
-    Raises as `Recovery.unit` does, `GapError` above all, if none can: records that are gone can't be folded again.
+    Raises as `Recovery.unit` does, `GapError` above all, if none can: lost records can't be replayed.
     """
     recovery, unit = _made(recoveries, name)
-    before, total, outputs = unit.number, len(unit.script), 0
+    before, total, outputs = unit.number, len(unit.replay_plan), 0
     differing: list[Epoch] = []
-    for folded in fold_again(recovery, unit):
+    for folded in replay_unit(recovery, unit):
         outputs += folded.epoch.outputs
         if folded.differs and len(differing) < DIFFERING_MAX:
             differing.append(folded.epoch)
@@ -55,24 +55,24 @@ def _made(recoveries: Sequence[Recovery], name: str) -> tuple[Recovery, Unit]:
     return last, last.unit(name)
 
 
-def fold_again(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
-    """Fold the unit's script, reading what it needs and no more.
+def replay_unit(recovery: Recovery, unit: Unit) -> Iterator[Folded]:
+    """Replay the unit's plan, reading the records it needs and no more.
 
-    Raises `BrokerError` when nothing comes any more of what the next epoch needs.
+    Raises `BrokerError` when the records of the next epoch do not arrive.
     """
     held: set[tuple[str, int]] = set()
     empty_polls = 0
-    while unit.script:
-        recovery.move(unit, unit.script[0].settings)
-        if (folded := unit.next_scripted()) is not None:
+    while unit.replay_plan:
+        recovery.move(unit, unit.replay_plan[0].settings)
+        if (folded := unit.next_replayed()) is not None:
             yield folded
             continue
         found = recovery.log.poll(POLL_S)
         empty_polls = 0 if found else empty_polls + 1
         if empty_polls > EMPTY_POLLS_MAX:
             raise BrokerError(
-                f"Nothing more comes of what epoch {unit.script[0].number} of {unit.name} needs: it ends at "
-                f"{dict(unit.script[0].ends)}, and reading stands at {unit.positions()}. See the brokers"
+                f"The records of epoch {unit.replay_plan[0].number} of {unit.name} do not arrive: it ends at "
+                f"{dict(unit.replay_plan[0].ends)}, and reading stands at {unit.positions()}. Check the brokers"
             )
         for records in found:
             unit.add(records)

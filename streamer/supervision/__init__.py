@@ -1,6 +1,6 @@
-"""`driftline run` as a small parent process that starts workers, passes on what they say and starts them again.
+"""The parent process of `driftline run`: it starts workers, forwards their log lines and restarts them.
 
-Read in this order: `restarts` (what to do when a worker ends; pure), `worker_process` (one worker as its parent sees
-it), `supervisor` (the parent's loop), `parent_link` (the parent as a worker sees it). Nothing here imports what the
-workers need, so the parent stays small.
+Read in this order: `restart_policy` (what to do when a worker ends; pure), `worker_process` (one worker, from the
+parent's side), `supervisor` (the parent's loop), `parent_link` (the parent, from the worker's side). Nothing here
+imports what the workers need, so the parent stays small.
 """

@@ -1,4 +1,4 @@
-"""What the parent says of its workers' ends: what happened, and what to do next."""
+"""The parent's messages about a worker's end: what happened, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Final
 from streamer.errors import BrokerError, InDoubtError
 
 _MEANING: Final = {
-    1: "an error nobody foresaw",
+    1: "an unexpected error",
     BrokerError.exit_code: "Kafka can't be reached, refuses us, or lacks a topic",
     InDoubtError.exit_code: "a commit in doubt",
 }
 
-_SAFE: Final = "What was committed is safe, and a new start goes on from there"
+_SAFE: Final = "Committed results are safe, and the next start continues from there"
 _NEXT: Final = {
-    1: f"The traceback is that of a bug: please report it. {_SAFE}",
+    1: f"The traceback shows a bug: please report it. {_SAFE}",
     InDoubtError.exit_code: (
-        "Look at Kafka: brokers that restart, a full disk, a network that drops packets; or another Driftline that "
-        f"works for the same kafka.group. {_SAFE}"
+        "Check Kafka: brokers that restart, a full disk, a network that drops packets; or another Driftline with the "
+        f"same kafka.group. {_SAFE}"
     ),
     -signal.SIGKILL: (
-        "If nobody killed it, the kernel did, for lack of memory (`dmesg` says so): give it more, or watch fewer "
+        "Unless a person killed it, the kernel did, for lack of memory (see `dmesg`): give it more, or watch fewer "
         f"columns. {_SAFE}"
     ),
 }
-_ELSE: Final = f"See what it said. {_SAFE}"
+_ELSE: Final = f"Check its last lines. {_SAFE}"
 
 
 def how_it_ended(returncode: int) -> str:
@@ -37,19 +37,19 @@ def how_it_ended(returncode: int) -> str:
     return f"ended with exit code {returncode}" + (f" ({meaning})" if meaning else "")
 
 
-def starting_again(who: str, returncode: int, after_s: float, fruitless: int) -> str:
-    """One sentence for each new start."""
+def restart_message(who: str, returncode: int, after_s: float, starts: int) -> str:
+    """One sentence for each restart."""
     when = f"in {after_s:g} s" if after_s else "at once"
-    row = f", after {fruitless} starts in a row without progress" if fruitless > 1 else ""
-    return f"{who} {how_it_ended(returncode)} and is started again {when}{row}"
+    row = f", after {starts} starts in a row without progress" if starts > 1 else ""
+    return f"{who} {how_it_ended(returncode)} and restarts {when}{row}"
 
 
-def last_word(who: str, returncode: int, fruitless: int, last_lines: Sequence[str]) -> str:
-    """Why the parent gives up: how often it tried, how the last try ended, what was said, what to do."""
-    said = ["It said last:", *(f"    {line}" for line in last_lines)] if last_lines else ["It said nothing."]
+def give_up_message(who: str, returncode: int, starts: int, last_lines: Sequence[str]) -> str:
+    """Why the parent gives up: the number of starts, the last end, the worker's last lines, what to do."""
+    said = ["Its last lines:", *(f"    {line}" for line in last_lines)] if last_lines else ["It logged nothing."]
     return "\n".join(
         [
-            f"gave up: {who} was started {fruitless} times in a row without committing anything, and the last time it "
+            f"gave up: {who} was started {starts} times in a row without committing anything, and the last time it "
             f"{how_it_ended(returncode)}.",
             *said,
             f"{_NEXT.get(returncode, _ELSE)}.",

@@ -1,11 +1,10 @@
-"""The parent as a worker sees it: one socket, on which the worker tells its progress and learns of the parent's end.
+"""The parent from the worker's side: one socket that carries progress to the parent and shows the parent's end.
 
-Only the parent holds the other end, so when it goes, by SIGKILL too, the worker reads an end of file here, and stops.
+Only the parent holds the other end. When the parent ends, by SIGKILL too, the worker reads an end of file and stops.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -14,18 +13,19 @@ from typing import Final
 
 from streamer.clock import Clock
 from streamer.errors import InDoubtError, UsageError
+from streamer.logs import log_of
 
-PULSE_S: Final = 1.0
-PULSE = b"."
+HEARTBEAT_S: Final = 1.0
+HEARTBEAT = b"."
 
-log = logging.getLogger(__name__)
+log = log_of("supervision")
 
 
 class ParentLink:
-    """Tells the parent of progress, and sets `stop` when the parent is gone.
+    """Reports progress to the parent, and sets `stop` when the parent is gone.
 
-    `fd` is the worker's end of the socket. A worker that can't stop within `grace_s` after its parent's end ends at
-    once, as a process that nobody looks after must not go on. Raises `UsageError` when `fd` is no socket.
+    `fd` is the worker's end of the socket. A worker that has not stopped `grace_s` after its parent's end exits at
+    once: it must not run unsupervised. Raises `UsageError` when `fd` is no socket.
     """
 
     def __init__(self, fd: int, stop: threading.Event, grace_s: float, clock: Clock) -> None:
@@ -37,20 +37,20 @@ class ParentLink:
         self._stop = stop
         self._grace_s = grace_s
         self._clock = clock
-        self._next_pulse_s = clock.monotonic_s()
+        self._next_heartbeat_s = clock.monotonic_s()
         threading.Thread(target=self._watch, name="parent-link", daemon=True).start()
 
     def progressed(self) -> None:
-        """Tell the parent, at most once in `PULSE_S`. Never waits: a parent that reads nothing has been told enough."""
+        """Send a heartbeat, at most once in `HEARTBEAT_S`. Never waits: a full socket drops it."""
         now_s = self._clock.monotonic_s()
-        if now_s < self._next_pulse_s:
+        if now_s < self._next_heartbeat_s:
             return
-        self._next_pulse_s = now_s + PULSE_S
+        self._next_heartbeat_s = now_s + HEARTBEAT_S
         with suppress(OSError):
-            self._socket.send(PULSE, socket.MSG_DONTWAIT)
+            self._socket.send(HEARTBEAT, socket.MSG_DONTWAIT)
 
     def _watch(self) -> None:
-        with suppress(OSError):  # the parent went without reading the last pulse
+        with suppress(OSError):  # the parent ended without reading the last heartbeat
             while self._socket.recv(1):
                 pass
         log.warning("the parent process is gone; stopping")

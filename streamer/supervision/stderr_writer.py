@@ -1,7 +1,7 @@
-"""Standard error, shared by all workers and their parent, without ever waiting for whoever reads it.
+"""Standard error, shared by all workers and their parent; writing to it never blocks.
 
-A terminal that was paused, or a full pipe, must not hold up the parent, and through it the workers. So a thread writes,
-and lines wait for it in a bounded queue. When the queue is full, whole lines are left out and counted.
+A paused terminal or a full pipe must not stop the parent, and through it the workers. So a thread writes, and lines
+wait for it in a bounded queue. A full queue drops whole lines and counts them.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ WRITE_BYTES_MAX: Final = 65_536
 LAST_WRITE_TIMEOUT_S: Final = 5.0
 
 
-class Outlet:
+class StderrWriter:
     """Writes lines to a file descriptor, each whole and in the order in which they came."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._left_out = 0
+        self._dropped = 0
         self._closing = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._write_all, name="outlet", daemon=True)
+        self._thread = threading.Thread(target=self._write_all, name="stderr-writer", daemon=True)
         self._thread.start()
 
     def write(self, line: bytes) -> None:
-        """Add a line, without its line break. Never waits for the reader; with too many lines waiting, drops it."""
+        """Add a line, without its line break. Never waits; drops the line if the queue is full."""
         with self._changed:
             if self._bytes + len(line) + 1 > WAITING_BYTES_MAX:
-                self._left_out += 1
+                self._dropped += 1
                 return
-            self._tell_what_was_left_out()
+            self._report_dropped()
             self._append(line)
             self._changed.notify()
 
-    def say(self, text: str) -> None:
-        """Add a text of our own, of one line or more."""
+    def write_message(self, text: str) -> None:
+        """Add a message of the parent, of one line or more."""
         for line in f"driftline: {text}".splitlines():
             self.write(line.encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Write what waits and end; gives up after `LAST_WRITE_TIMEOUT_S` if nobody reads."""
+        """Write the waiting lines and end; gives up after `LAST_WRITE_TIMEOUT_S` if the reader blocks."""
         with self._changed:
-            self._tell_what_was_left_out()
+            self._report_dropped()
             self._closing = True
             self._changed.notify()
         self._thread.join(LAST_WRITE_TIMEOUT_S)
@@ -57,19 +57,19 @@ class Outlet:
         self._waiting.append(line + b"\n")
         self._bytes += len(line) + 1
 
-    def _tell_what_was_left_out(self) -> None:
-        if self._left_out:
-            self._append(b"driftline: lines left out here, as nobody read them: %d" % self._left_out)
-            self._left_out = 0
+    def _report_dropped(self) -> None:
+        if self._dropped:
+            self._append(b"driftline: %d lines dropped here, because standard error was not read" % self._dropped)
+            self._dropped = 0
 
     def _write_all(self) -> None:
-        somebody_reads = True
+        is_open = True
         while (data := self._next()) is not None:
-            # Without a reader there is still a service to run: what is said is taken and forgotten.
-            somebody_reads = somebody_reads and _write(self._fd, data)
+            # The service runs on without a reader; its lines are discarded.
+            is_open = is_open and _write(self._fd, data)
 
     def _next(self) -> bytes | None:
-        """The next lines as one piece; waits for them. None when all is written and no more will come."""
+        """The next lines as one piece; waits for them. None when all lines are written after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             taken: list[bytes] = []
@@ -82,7 +82,7 @@ class Outlet:
 
 
 def _write(fd: int, data: bytes) -> bool:
-    """Write all of it, however long that takes; False when there is nobody to read it."""
+    """Write all of `data`, however long that takes; False when the descriptor is closed."""
     left = memoryview(data)
     while left:
         try:

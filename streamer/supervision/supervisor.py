@@ -1,7 +1,7 @@
-"""The parent of all workers: starts them, starts them again when they end, and ends them in order.
+"""The supervisor of all workers: starts them, restarts them when they end, and stops them in order.
 
-One thread and one place to wait in: what workers say, their progress, their ends (SIGCHLD) and signals for the parent
-all arrive at one selector. Nothing in the loop waits for anything else, so no worker waits for its parent.
+One thread waits in one place: the workers' log lines, their heartbeats, their ends (SIGCHLD) and the parent's signals
+all arrive at one selector. Nothing else in the loop waits, so no worker waits for its parent.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 
 from streamer.clock import Clock
 from streamer.errors import InDoubtError
-from streamer.supervision import messages as words
-from streamer.supervision.restart_policy import DONE, End, RestartLimits, Restarts, exit_code_of
-from streamer.supervision.stderr_writer import Outlet
+from streamer.supervision import messages
+from streamer.supervision.restart_policy import DONE, End, RestartLimits, RestartPolicy, exit_code_of
+from streamer.supervision.stderr_writer import StderrWriter
 from streamer.supervision.worker_process import CommandOf, WorkerProcess
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -27,25 +27,25 @@ SIGNAL_BYTES: Final = 4096
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker's place: the process that holds it, or when the next one is due (seconds of the clock)."""
+    """The slot of one worker: its process, or the time of its next start (`due_s`, seconds of the clock)."""
 
     ordinal: int
-    restarts: Restarts
+    restarts: RestartPolicy
     process: WorkerProcess | None = None
     due_s: float | None = None
-    exit_code: int = DONE  # of the last process that ended here
+    exit_code: int = DONE  # of the slot's last process
 
 
 class Supervisor:
-    """Runs `workers` processes of `command_of(ordinal, fd)` until they are done, told to stop, or hopeless.
+    """Runs `workers` processes of `command_of(ordinal, fd)` until they are done, stopped, or given up.
 
-    Told to stop, workers have `grace_s` for their last commit. `limits` says how patiently a worker is started again.
+    After a stop signal, workers have `grace_s` for their last commit. `limits` bounds the restarts of a worker.
     """
 
     def __init__(
         self,
         command_of: CommandOf,
-        outlet: Outlet,
+        stderr: StderrWriter,
         clock: Clock,
         *,
         workers: int,
@@ -54,10 +54,10 @@ class Supervisor:
         selector: BaseSelector | None = None,
     ) -> None:
         self._command_of = command_of
-        self._outlet = outlet
+        self._stderr = stderr
         self._clock = clock
         self._grace_s = grace_s
-        self._seats = [_Slot(ordinal, Restarts(limits or RestartLimits())) for ordinal in range(workers)]
+        self._slots = [_Slot(ordinal, RestartPolicy(limits or RestartLimits())) for ordinal in range(workers)]
         self._selector = selector or DefaultSelector()
         self._ever_progressed = False
         self._ending = False
@@ -65,111 +65,113 @@ class Supervisor:
         self._kill_at_s: float | None = None
 
     def run(self, signals_fd: int) -> int:
-        """Until all workers have ended; returns the exit code. Signals (`SIGNALS`) come as bytes on `signals_fd`."""
-        self._selector.register(signals_fd, EVENT_READ, lambda: self._obey(os.read(signals_fd, SIGNAL_BYTES)))
+        """Run until all workers have ended; returns the exit code. `SIGNALS` arrive as bytes on `signals_fd`."""
+        self._selector.register(signals_fd, EVENT_READ, lambda: self._on_signals(os.read(signals_fd, SIGNAL_BYTES)))
         try:
-            for seat in self._seats:
-                self._start(seat)
+            for slot in self._slots:
+                self._start(slot)
             while self._under_way():
                 for key, _ in self._selector.select(self._timeout_s()):
                     key.data()
-                self._look_after()
+                self._check_workers()
         finally:
             for process in self._processes():
                 process.kill()
             self._selector.close()
-        codes = [self._exit_code, *(seat.exit_code for seat in self._seats)]
+        codes = [self._exit_code, *(slot.exit_code for slot in self._slots)]
         return next((code for code in codes if code != DONE), DONE)
 
     def _under_way(self) -> bool:
-        return any(seat.process is not None or seat.due_s is not None for seat in self._seats)
+        return any(slot.process is not None or slot.due_s is not None for slot in self._slots)
 
     def _processes(self) -> list[WorkerProcess]:
-        return [seat.process for seat in self._seats if seat.process is not None]
+        return [slot.process for slot in self._slots if slot.process is not None]
 
     def _timeout_s(self) -> float | None:
-        """Until the next start or the end of the grace time; None when only news can change anything."""
-        due = [seat.due_s for seat in self._seats if seat.due_s is not None]
+        """Seconds to the next start or the end of the grace time; None if only events can change anything."""
+        due = [slot.due_s for slot in self._slots if slot.due_s is not None]
         if self._kill_at_s is not None:
             due.append(self._kill_at_s)
         return max(0.0, min(due) - self._clock.monotonic_s()) if due else None
 
-    def _look_after(self) -> None:
-        """See whose process has ended, and what is due."""
-        for seat in self._seats:
-            if seat.process is not None and (returncode := seat.process.ended()) is not None:
-                self._ended(seat, seat.process, returncode)
+    def _check_workers(self) -> None:
+        """Handle ended processes, and start those that are due."""
+        for slot in self._slots:
+            if slot.process is not None and (returncode := slot.process.ended()) is not None:
+                self._ended(slot, slot.process, returncode)
         now_s = self._clock.monotonic_s()
-        for seat in self._seats:
-            if seat.due_s is not None and seat.due_s <= now_s:
-                self._start(seat)
+        for slot in self._slots:
+            if slot.due_s is not None and slot.due_s <= now_s:
+                self._start(slot)
         if self._kill_at_s is not None and self._kill_at_s <= now_s:
             self._end_of_grace()
 
-    def _start(self, seat: _Slot) -> None:
-        seat.due_s = None
-        prefix = f"worker {seat.ordinal}: ".encode() if len(self._seats) > 1 else b""
+    def _start(self, slot: _Slot) -> None:
+        slot.due_s = None
+        prefix = f"worker {slot.ordinal}: ".encode() if len(self._slots) > 1 else b""
         try:
-            seat.process = WorkerProcess(
-                self._command_of, seat.ordinal, self._selector, lambda line: self._outlet.write(prefix + line)
+            slot.process = WorkerProcess(
+                self._command_of, slot.ordinal, self._selector, lambda line: self._stderr.write(prefix + line)
             )
         except OSError as error:
-            self._outlet.say(f"{self._name(seat)} can't be started: {error}")
-            self._go_on(seat, COULD_NOT_START, None)
+            self._stderr.write_message(f"{self._name(slot)} can't be started: {error}")
+            self._restart_or_end(slot, COULD_NOT_START, None)
 
-    def _ended(self, seat: _Slot, process: WorkerProcess, returncode: int) -> None:
-        seat.process = None
+    def _ended(self, slot: _Slot, process: WorkerProcess, returncode: int) -> None:
+        slot.process = None
         self._ever_progressed = self._ever_progressed or process.progressed
         if self._ending:
-            # One that was told before it could listen had nothing to finish.
-            seat.exit_code = DONE if returncode == -signal.SIGTERM else exit_code_of(returncode)
+            # A worker that got the signal before it could handle it had nothing to finish.
+            slot.exit_code = DONE if returncode == -signal.SIGTERM else exit_code_of(returncode)
         else:
-            self._go_on(seat, returncode, process)
+            self._restart_or_end(slot, returncode, process)
 
-    def _go_on(self, seat: _Slot, returncode: int, process: WorkerProcess | None) -> None:
-        """Start the worker again, or end everything. `process` is None where there was none to begin with."""
-        seat.exit_code = exit_code_of(returncode)
-        decision = seat.restarts.ended(
+    def _restart_or_end(self, slot: _Slot, returncode: int, process: WorkerProcess | None) -> None:
+        """Restart the worker or end all, by its policy. `process` is None if the worker could not start."""
+        slot.exit_code = exit_code_of(returncode)
+        decision = slot.restarts.ended(
             returncode,
             progressed=process is not None and process.progressed,
             ever_progressed=self._ever_progressed or any(other.progressed for other in self._processes()),
         )
-        name, fruitless = self._name(seat), seat.restarts.fruitless
+        name, starts = self._name(slot), slot.restarts.starts_without_progress
         if not isinstance(decision, End):
-            self._outlet.say(words.starting_again(name, returncode, decision.after_s, fruitless))
-            seat.due_s = self._clock.monotonic_s() + decision.after_s
+            self._stderr.write_message(messages.restart_message(name, returncode, decision.after_s, starts))
+            slot.due_s = self._clock.monotonic_s() + decision.after_s
             return
         if decision.hopeless:
-            self._outlet.say(words.last_word(name, returncode, fruitless, process.last_lines() if process else []))
-        elif len(self._seats) > 1:
-            self._outlet.say(f"{name} {words.how_it_ended(returncode)}, so all workers end")
+            self._stderr.write_message(
+                messages.give_up_message(name, returncode, starts, process.last_lines() if process else [])
+            )
+        elif len(self._slots) > 1:
+            self._stderr.write_message(f"{name} {messages.how_it_ended(returncode)}, so all workers end")
         self._end(decision.exit_code)
 
-    def _obey(self, numbers: bytes) -> None:
+    def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number == signal.SIGINT and self._ending:
                 self._exit_code = self._exit_code or INTERRUPTED
                 self._send(signal.SIGKILL)
             elif number != signal.SIGCHLD and not self._ending:
                 if number == signal.SIGINT:
-                    self._outlet.say("finishing what is under way; Ctrl-C again ends at once")
+                    self._stderr.write_message("finishing the last commit; press Ctrl-C again to end at once")
                 self._end(DONE)
 
     def _end(self, exit_code: int) -> None:
-        """Tell all workers to finish."""
+        """Ask all workers to finish."""
         self._ending, self._exit_code = True, exit_code
         self._kill_at_s = self._clock.monotonic_s() + self._grace_s
-        for seat in self._seats:
-            seat.due_s = None
+        for slot in self._slots:
+            slot.due_s = None
         self._send(signal.SIGTERM)
 
     def _end_of_grace(self) -> None:
         self._kill_at_s = None
-        for seat in self._seats:
-            if seat.process is not None:
-                self._outlet.say(
-                    f"{self._name(seat)} did not finish within {self._grace_s:g} s and is killed. Its last commit may "
-                    "be in doubt; the next start finds out. --grace-s gives it longer"
+        for slot in self._slots:
+            if slot.process is not None:
+                self._stderr.write_message(
+                    f"{self._name(slot)} did not finish within {self._grace_s:g} s and is killed. Its last commit may "
+                    "be in doubt; the next start resolves that. --grace-s sets a longer time"
                 )
         self._exit_code = self._exit_code or InDoubtError.exit_code
         self._send(signal.SIGKILL)
@@ -178,5 +180,5 @@ class Supervisor:
         for process in self._processes():
             process.send(number)
 
-    def _name(self, seat: _Slot) -> str:
-        return f"worker {seat.ordinal}" if len(self._seats) > 1 else "the worker"
+    def _name(self, slot: _Slot) -> str:
+        return f"worker {slot.ordinal}" if len(self._slots) > 1 else "the worker"

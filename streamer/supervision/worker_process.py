@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: started once, listened to, and cleared away when it has ended."""
+"""One worker process, from the parent's side: started once, read from, and cleaned up after its end."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ import os
 import signal
 import socket
 import subprocess
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from selectors import EVENT_READ, BaseSelector
 from typing import IO, Final
 
-from streamer.supervision.line_buffer import Lines
-
 READ_BYTES: Final = 65_536
 REST_BYTES_MAX: Final = 2**20  # what a pipe may still hold after the worker's end
+
+LINE_BYTES_MAX: Final = 65_536  # a longer line becomes several
+LAST_LINES: Final = 20
+LAST_LINE_BYTES_MAX: Final = 2_000  # of a line that is kept for the give-up message
 
 CommandOf = Callable[[int, int], Sequence[str]]
 """(ordinal, number of the worker's end of the socket) to the command that is the worker."""
 
 
 class WorkerProcess:
-    """A worker under way, in a session of its own, so that Ctrl-C in a terminal reaches its parent alone.
+    """A running worker, in a session of its own, so that Ctrl-C in a terminal reaches its parent alone.
 
-    `hear` gets each line that it says on standard error. What it listens to is registered with `selector`, each with a
+    `on_line` gets each line of its standard error. `selector` gets its standard error and its socket, each with the
     function to call when there is something to read. Raises OSError when the process can't be started.
     """
 
     def __init__(
-        self, command_of: CommandOf, ordinal: int, selector: BaseSelector, hear: Callable[[bytes], None]
+        self, command_of: CommandOf, ordinal: int, selector: BaseSelector, on_line: Callable[[bytes], None]
     ) -> None:
         self.progressed = False
-        self._hear = hear
-        self._lines = Lines()
+        self._on_line = on_line
+        self._lines = LineBuffer()
         self._selector = selector
         self._socket, theirs = socket.socketpair()
         try:
@@ -52,11 +55,11 @@ class WorkerProcess:
         assert self._process.stderr is not None  # noqa: S101 -- for the type checker
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
-        selector.register(self._stderr, EVENT_READ, self._listen)
-        selector.register(self._socket, EVENT_READ, self._feel_the_pulse)
+        selector.register(self._stderr, EVENT_READ, self._read_lines)
+        selector.register(self._socket, EVENT_READ, self._read_heartbeat)
 
     def last_lines(self) -> list[str]:
-        """The last lines that it said."""
+        """The last lines of its standard error."""
         return self._lines.last()
 
     def send(self, number: signal.Signals) -> None:
@@ -64,55 +67,88 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     def ended(self) -> int | None:
-        """None while it runs; else its end as `subprocess` has it, once all it said is heard and all is closed."""
+        """None while it runs; else its return code, after its output is read and its descriptors are closed."""
         returncode = self._process.poll()
         if returncode is not None:
-            self._clear_away()
+            self._clean_up()
         return returncode
 
     def kill(self) -> None:
-        """End it now and wait for that."""
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.wait()
-        self._clear_away()
+        self._clean_up()
 
-    def _listen(self) -> int:
-        """Read once; returns how many bytes there were."""
+    def _read_lines(self) -> int:
+        """Read standard error once; returns the number of bytes."""
         try:
             data = os.read(self._stderr.fileno(), READ_BYTES)
         except BlockingIOError:
             return 0
         if not data:
-            self._forget(self._stderr)
+            self._unregister(self._stderr)
         for line in self._lines.feed(data):
-            self._hear(line)
+            self._on_line(line)
         return len(data)
 
-    def _feel_the_pulse(self) -> int:
+    def _read_heartbeat(self) -> int:
         try:
             data = self._socket.recv(READ_BYTES)
         except OSError:
             data = b""
         if not data:
-            self._forget(self._socket)
+            self._unregister(self._socket)
         self.progressed = self.progressed or bool(data)
         return len(data)
 
-    def _clear_away(self) -> None:
-        """Hear what is left and close. A child of the worker may hold the other ends open: nothing waits for them."""
+    def _clean_up(self) -> None:
+        """Read the rest and close, without waiting: a child of the worker may hold the other ends open."""
         if self._socket.fileno() < 0:
             return
         rest = 0
-        while rest < REST_BYTES_MAX and (read := self._listen()):
+        while rest < REST_BYTES_MAX and (read := self._read_lines()):
             rest += read
         for line in self._lines.finish():
-            self._hear(line)
-        self._feel_the_pulse()
+            self._on_line(line)
+        self._read_heartbeat()
         for each in (self._stderr, self._socket):
-            self._forget(each)
+            self._unregister(each)
             each.close()
 
-    def _forget(self, what: IO[bytes] | socket.socket) -> None:
-        """An end that was reached would be reported for ever."""
+    def _unregister(self, what: IO[bytes] | socket.socket) -> None:
+        """Stop watching it: a selector reports an end of file for ever."""
         with suppress(KeyError):
             self._selector.unregister(what)
+
+
+class LineBuffer:
+    """Bytes in, whole lines out, without their line breaks. Holds one unfinished line and the last few finished."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` finishes, in order."""
+        *ended, rest = (self._begun + data).split(b"\n")
+        lines = [piece for line in ended for piece in _pieces(line)]
+        *too_much, self._begun = _pieces(rest)
+        return self._kept(lines + too_much)
+
+    def finish(self) -> list[bytes]:
+        """The unfinished last line, if there is one."""
+        rest, self._begun = self._begun, b""
+        return self._kept([rest] if rest else [])
+
+    def last(self) -> list[str]:
+        """The last `LAST_LINES` lines as text; long ones are cut short."""
+        return [line.decode("utf-8", "replace") for line in self._last]
+
+    def _kept(self, lines: list[bytes]) -> list[bytes]:
+        for line in lines[-LAST_LINES:]:
+            self._last.append(line if len(line) <= LAST_LINE_BYTES_MAX else line[:LAST_LINE_BYTES_MAX] + b" ...")
+        return lines
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    return [line[at : at + LINE_BYTES_MAX] for at in range(0, len(line) or 1, LINE_BYTES_MAX)]

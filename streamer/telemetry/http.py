@@ -1,7 +1,7 @@
 """A small HTTP server in a daemon thread: a table of paths, each with a WSGI application (PEP 3333).
 
-It serves what supervisors and Prometheus ask for and nothing else: no bodies are read, slow and surplus clients are cut
-off, and an unknown path is a 404 that lists the known ones.
+It serves supervisors and Prometheus. It reads no bodies, cuts off slow and surplus clients, and answers an unknown path
+with a 404 that lists the known ones.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CLIENT_TIMEOUT_S = 10.0
-CLIENTS_MAX = 32  # connections served at once; one more is closed unanswered
+CLIENTS_MAX = 32  # connections at once; further ones are closed without an answer
 
 
 class Endpoint:
-    """An HTTP server for `routes`, listening from the moment it is made until `stop`."""
+    """An HTTP server for `routes` that listens from its creation until `stop`."""
 
     def __init__(self, host: str, port: int, routes: Mapping[str, WSGIApplication]) -> None:
-        """Listen on `host` and `port` (0: any free one). Raises UsageError when the address can't be had."""
+        """Listen on `host` and `port` (0: any free one). Raises UsageError when the address is not available."""
         try:
             self._server = _server_class(host)((host, port), _Handler)
         except OSError as error:
@@ -42,7 +42,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where the server is reached, without a path."""
+        """The address of the server, without a path."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     def stop(self) -> None:
@@ -53,7 +53,7 @@ class Endpoint:
 
 
 def text_page(page: Callable[[], tuple[bool, str]]) -> WSGIApplication:
-    """An application that answers 200 or 503 with one line of text, as `page` says."""
+    """An application that answers with the line of `page`: status 200 if its first value is true, else 503."""
 
     def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         fine, line = page()
@@ -87,7 +87,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        # HTTPServer looks the host's name up in DNS here, which can take seconds and is of no use to us.
+        # HTTPServer looks up the host's name in DNS here, which can take seconds and has no use.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -117,4 +117,4 @@ class _Handler(WSGIRequestHandler):
     timeout = CLIENT_TIMEOUT_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a scrape every few seconds is not news."""
+        """Log nothing: a scrape every few seconds is no event."""

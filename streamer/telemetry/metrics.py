@@ -1,17 +1,19 @@
-"""What the service says about itself to Prometheus: one table of metrics, one method for each thing that happens.
+"""The metrics of the service for Prometheus. A metric is one line in `TABLE`.
 
-Labels are bounded by the config (topics, detectors), by the assignment (units, partitions) or by closed sets (reasons,
-states, outcomes); never models, columns or ids, so the page stays small however large the fleet is. The registry is our
-own, so a program that uses Driftline as a library keeps its metrics to itself. `docs/metrics.md` is generated from the
-table.
+A line names what the metric shows: a key of the folds' tally, one of their gauges, or nothing, where an observer sets
+it by name. Labels are bounded by the config (topics, detectors), by the assignment (units, partitions) or by closed
+sets (reasons, states, outcomes). No label holds a model, a column or an id, so the page stays small for any fleet.
+The registry is private: a program that uses Driftline as a library keeps its own metrics apart. `docs/metrics.md` is
+generated from the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import generate_latest, make_wsgi_app
@@ -20,16 +22,14 @@ from retrain.messages.alert import AlertState
 from retrain.messages.outcome import Outcome
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
-from streamer.eventlog.base import Epoch
+from streamer.telemetry.health import STALLED_AFTER_S, STUCK_AFTER_S, Health
 from streamer.telemetry.http import Endpoint, text_page
 
-STALLED_AFTER_S = 60.0  # the loop is called dead when it has not turned for so long ...
-STUCK_AFTER_S = 300.0  # ... and when it has turned for so long without folding anything, although records wait
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class MetricKind(StrEnum):
-    """What kind of number a metric is, in Prometheus' words."""
+    """The type of a metric, in Prometheus' words."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -38,80 +38,88 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One metric as it is documented and made."""
+    """One metric: its name, its documentation and its source."""
 
     name: str
     kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
+    shows: str = ""  # of the folds: a key of their tally (the labels follow in it), or one of their gauges
 
+
+COUNTER, GAUGE, HISTOGRAM = MetricKind
 
 TABLE = (
-    Spec("driftline_records_total", MetricKind.COUNTER, "Records folded, unreadable ones included.", ("topic",)),
-    Spec("driftline_values_total", MetricKind.COUNTER, "Values of columns found in those records.", ("topic",)),
+    Spec("driftline_records_total", COUNTER, "Records folded, unreadable ones included.", ("topic",), "records"),
+    Spec("driftline_values_total", COUNTER, "Values of columns found in those records.", ("topic",), "values"),
     Spec(
-        "driftline_dropped_values_total", MetricKind.COUNTER, "Values not watched because a table of `limits` is full."
+        "driftline_dropped_values_total",
+        COUNTER,
+        "Values not watched because a table of `limits` is full.",
+        shows="dropped",
     ),
     Spec(
-        "driftline_forgotten_models_total",
-        MetricKind.COUNTER,
+        "driftline_evicted_models_total",
+        COUNTER,
         "Models forgotten for others: see `limits.forget_after`.",
+        shows="forgotten",
     ),
     Spec(
         "driftline_segments_overflow_total",
-        MetricKind.COUNTER,
+        COUNTER,
         "Events of segments beyond `segments_max` of their model.",
+        shows="segments_overflow",
     ),
-    Spec("driftline_dead_letters_total", MetricKind.COUNTER, "Records that could not be read.", ("topic", "reason")),
-    Spec("driftline_alarms_total", MetricKind.COUNTER, "Raw alarms of the detectors.", ("detector",)),
-    Spec("driftline_alerts_total", MetricKind.COUNTER, "Alerts published.", ("state",)),
-    Spec("driftline_outcomes_total", MetricKind.COUNTER, "What decide made of alerts, by named reason.", ("outcome",)),
-    Spec("driftline_retrain_requests_total", MetricKind.COUNTER, "Retrain requests published."),
+    Spec(
+        "driftline_dead_letters_total", COUNTER, "Records that could not be read.", ("topic", "reason"), "dead_letters"
+    ),
+    Spec("driftline_alarms_total", COUNTER, "Raw alarms of the detectors.", ("detector",), "alarms"),
+    Spec("driftline_alerts_total", COUNTER, "Alerts published.", ("state",), "alerts"),
+    Spec("driftline_outcomes_total", COUNTER, "What decide made of alerts, by named reason.", ("outcome",), "outcomes"),
+    Spec("driftline_retrain_requests_total", COUNTER, "Retrain requests published.", shows="outcomes/request_made"),
     Spec(
         "driftline_diverged_epochs_total",
-        MetricKind.COUNTER,
+        COUNTER,
         "Epochs that, folded again at a start, gave other outputs than were published: a reason to run `verify`.",
+        shows="diverged",
     ),
-    Spec("driftline_commit_seconds", MetricKind.HISTOGRAM, "How long a commit took."),
-    Spec("driftline_checkpoints_total", MetricKind.COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
-    Spec("driftline_checkpoint_seconds", MetricKind.HISTOGRAM, "How long a checkpoint took, beside the folding."),
-    Spec("driftline_checkpoint_pause_seconds", MetricKind.HISTOGRAM, "How long folding stood still for a checkpoint."),
-    Spec(
-        "driftline_checkpoint_epoch", MetricKind.GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)
-    ),
+    Spec("driftline_commit_seconds", HISTOGRAM, "How long a commit took."),
+    Spec("driftline_checkpoints_total", COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
+    Spec("driftline_checkpoint_seconds", HISTOGRAM, "How long a checkpoint took, beside the folding."),
+    Spec("driftline_checkpoint_pause_seconds", HISTOGRAM, "How long folding stood still for a checkpoint."),
+    Spec("driftline_checkpoint_epoch", GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)),
     Spec(
         "driftline_checkpoint_timestamp_seconds",
-        MetricKind.GAUGE,
+        GAUGE,
         "When this process last kept a checkpoint of the unit, since 1970.",
         ("unit",),
     ),
-    Spec("driftline_epoch", MetricKind.GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
+    Spec("driftline_epoch", GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
+    Spec("driftline_commit_timestamp_seconds", GAUGE, "When the unit last committed, since 1970.", ("unit",)),
+    Spec("driftline_event_timestamp_seconds", GAUGE, "Newest event time the unit has folded.", ("unit",)),
+    Spec("driftline_lag_records", GAUGE, "Records between our position and the log's end.", ("topic", "partition")),
+    Spec("driftline_models", GAUGE, "Models this process holds state for.", shows="models"),
     Spec(
-        "driftline_commit_timestamp_seconds", MetricKind.GAUGE, "When the unit last committed, since 1970.", ("unit",)
+        "driftline_alerts_firing",
+        GAUGE,
+        "Alerts of this process whose way back to normal is watched.",
+        shows="alerts_firing",
     ),
-    Spec("driftline_event_timestamp_seconds", MetricKind.GAUGE, "Newest event time the unit has folded.", ("unit",)),
-    Spec(
-        "driftline_lag_records",
-        MetricKind.GAUGE,
-        "Records between our position and the log's end.",
-        ("topic", "partition"),
-    ),
-    Spec("driftline_models", MetricKind.GAUGE, "Models this process holds state for."),
-    Spec("driftline_alerts_firing", MetricKind.GAUGE, "Alerts of this process whose way back to normal is watched."),
-    Spec("driftline_series", MetricKind.GAUGE, "Series (columns of models) this process holds state for."),
-    Spec("driftline_ready", MetricKind.GAUGE, "1 once recovered and folding live, else 0."),
-    Spec("driftline_build_info", MetricKind.GAUGE, "Always 1; the version stands in the label.", ("version",)),
+    Spec("driftline_series", GAUGE, "Series (columns of models) this process holds state for.", shows="series"),
+    Spec("driftline_ready", GAUGE, "1 once recovered and folding live, else 0."),
+    Spec("driftline_build_info", GAUGE, "Always 1; the version stands in the label.", ("version",)),
 )
+
+_COUNTED = tuple((tuple(spec.shows.split("/")), spec) for spec in TABLE if spec.kind is COUNTER and spec.shows)
+_CLOSED_SETS = {"reason": tuple(Reason), "state": tuple(AlertState), "outcome": tuple(Outcome)}
 
 
 class Metrics:
-    """The metrics of one process, and whether its loop is alive and ready. Counters start at 0 with each process."""
+    """The metrics of one process. Counters start at 0 with each process."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._beat_s = self._clock.monotonic_s()
-        self._advance_s = self._beat_s
-        self._is_ready = False
+        self.health = Health(self._clock)
         self.registry = _Registry()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
@@ -119,142 +127,61 @@ class Metrics:
         for spec in TABLE:
             self._make(spec)
         ProcessCollector(registry=self.registry)
-        self._set("driftline_build_info", 1, _version())
+        self.set("driftline_build_info", 1, _version())
 
     def expect(self, topics: Iterable[str], detectors: Iterable[str]) -> None:
         """Show the counters of these at 0 from the start: Prometheus sees no increase in a counter that is new."""
-        for topic in topics:
-            self.folded(topic, 0, 0)
-            for reason in Reason:
-                self.dead_letters(topic, reason, 0)
-        for detector in detectors:
-            self.alarms(detector, 0)
-        for state in AlertState:
-            self.alerts(state, 0)
-        for outcome in Outcome:
-            self.outcome(outcome, 0)
-        for kept_or_failed in ("kept", "failed"):
-            self._add("driftline_checkpoints_total", 0, kept_or_failed)
+        values = {"topic": tuple(topics), "detector": tuple(detectors), **_CLOSED_SETS}
+        for _, spec in _COUNTED:
+            for labels in product(*(values[label] for label in spec.labels)):
+                self.add(spec.name, 0, *labels)
+        for result in ("kept", "failed"):
+            self.add("driftline_checkpoints_total", 0, result)
 
-    def folded(self, topic: str, records: int, values: int) -> None:
-        """A stretch of a topic was folded."""
-        self._add("driftline_records_total", records, topic)
-        self._add("driftline_values_total", values, topic)
+    def count(self, tally: Mapping[tuple[str, ...], int]) -> None:
+        """Add what folds have counted since the last call. Keys that no metric shows are ignored."""
+        for key, n in tally.items():
+            for begin, spec in _COUNTED:
+                labels = key[len(begin) :]
+                if key[: len(begin)] == begin and len(labels) == len(spec.labels):
+                    self.add(spec.name, n, *labels)
 
-    def dropped(self, n: int) -> None:
-        """Values found no room in the tables."""
-        self._add("driftline_dropped_values_total", n)
+    def show(self, gauges: Mapping[str, int]) -> None:
+        """Set the gauges that show a gauge of the folds; one that is missing is 0."""
+        for spec in TABLE:
+            if spec.kind is GAUGE and spec.shows:
+                self.set(spec.name, gauges.get(spec.shows, 0))
 
-    def forgotten(self, n: int) -> None:
-        """Models were forgotten."""
-        self._add("driftline_forgotten_models_total", n)
+    def add(self, name: str, n: float, *labels: str) -> None:
+        """Increase the counter `name`. Raises KeyError when `TABLE` has no such counter."""
+        counter = self._counters[name]
+        (counter.labels(*labels) if labels else counter).inc(n)
 
-    def overflowed(self, n: int) -> None:
-        """Events were of segments beyond their model's bound."""
-        self._add("driftline_segments_overflow_total", n)
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set the gauge `name`. Raises KeyError when `TABLE` has no such gauge."""
+        gauge = self._gauges[name]
+        (gauge.labels(*labels) if labels else gauge).set(value)
 
-    def dead_letters(self, topic: str, reason: str, n: int = 1) -> None:
-        """Records of a topic could not be read; `reason` is a `streamer.codecs.base.Reason`."""
-        self._add("driftline_dead_letters_total", n, topic, reason)
+    def set_to_now(self, name: str, *labels: str) -> None:
+        """Set the gauge `name` to the present time, in seconds since 1970."""
+        self.set(name, self._clock.now_s(), *labels)
 
-    def diverged(self, n: int) -> None:
-        """Epochs were folded again and gave something else than they had given."""
-        self._add("driftline_diverged_epochs_total", n)
+    def observe(self, name: str, seconds: float) -> None:
+        """Add a duration to the histogram `name`. Raises KeyError when `TABLE` has no such histogram."""
+        self._histograms[name].observe(seconds)
 
-    def alarms(self, detector: str, n: int = 1) -> None:
-        """A detector raised alarms."""
-        self._add("driftline_alarms_total", n, detector)
-
-    def alerts(self, state: str, n: int = 1) -> None:
-        """Alerts are published; `state` is a `retrain.messages.alert.AlertState`."""
-        self._add("driftline_alerts_total", n, state)
-
-    def outcome(self, name: str, n: int = 1) -> None:
-        """Decide made this of an alert or a control record; `name` is a `retrain.messages.outcome.Outcome`."""
-        self._add("driftline_outcomes_total", n, name)
-
-    def requests(self, n: int = 1) -> None:
-        """Retrain requests are published."""
-        self._add("driftline_retrain_requests_total", n)
-
-    def committed(self, epochs: Iterable[Epoch], seconds: float) -> None:
-        """These epochs are in the log; the commit that put them there took so long."""
-        self._histograms["driftline_commit_seconds"].observe(seconds)
-        for epoch in epochs:
-            self._set("driftline_epoch", epoch.number, epoch.unit)
-            self._set("driftline_commit_timestamp_seconds", self._clock.now_s(), epoch.unit)
-
-    def kept(self, unit: str, number: int, seconds: float) -> None:
-        """The unit's state behind epoch `number` is kept; it took so long."""
-        self._add("driftline_checkpoints_total", 1, "kept")
-        self._histograms["driftline_checkpoint_seconds"].observe(seconds)
-        self._set("driftline_checkpoint_epoch", number, unit)
-        self._set("driftline_checkpoint_timestamp_seconds", self._clock.now_s(), unit)
-
-    def failed(self, unit: str) -> None:  # noqa: ARG002
-        """A checkpoint could not be made."""
-        self._add("driftline_checkpoints_total", 1, "failed")
-
-    def paused(self, seconds: float) -> None:
-        """The fold has stood still for so long, for a checkpoint."""
-        self._histograms["driftline_checkpoint_pause_seconds"].observe(seconds)
-
-    def event_time(self, unit: str, event_time_ms: int) -> None:
-        """The newest event time a unit has folded."""
-        self._set("driftline_event_timestamp_seconds", event_time_ms / 1000, unit)
-
-    def lag(self, topic: str, partition: int, records: int) -> None:
-        """How many records of a partition are still to be read."""
-        self._set("driftline_lag_records", records, topic, str(partition))
-
-    def models(self, n: int) -> None:
-        """How many models this process holds."""
-        self._set("driftline_models", n)
-
-    def series(self, n: int) -> None:
-        """How many series this process holds."""
-        self._set("driftline_series", n)
-
-    def alerts_firing(self, n: int) -> None:
-        """How many alerts of this process are not over yet."""
-        self._set("driftline_alerts_firing", n)
+    def ready(self, is_ready: bool) -> None:
+        """Show whether state is recovered and live records are folded."""
+        self.health.is_ready = is_ready
+        self.set("driftline_ready", int(is_ready))
 
     def forget(self, unit: str, partitions: Iterable[tuple[str, int]] = ()) -> None:
-        """A unit has gone to another member: its gauges would say old things for ever, so they go too."""
+        """Remove the gauges of a unit that another member has taken over: they would show old values for ever."""
         for spec in TABLE:
             if spec.labels == ("unit",):
                 self._gauges[spec.name].remove(unit)
         for topic, partition in partitions:
             self._gauges["driftline_lag_records"].remove(topic, str(partition))
-
-    def beat(self) -> None:
-        """The loop has turned once more; to be called at least every few seconds, during recovery too."""
-        self._beat_s = self._clock.monotonic_s()
-
-    def advanced(self) -> None:
-        """Records were folded since the last beat, or none wait."""
-        self._advance_s = self._clock.monotonic_s()
-
-    def idle_s(self) -> float:
-        """For how long the loop has not turned."""
-        return self._clock.monotonic_s() - self._beat_s
-
-    def ready(self, is_ready: bool) -> None:
-        """Whether state is recovered and live records are folded."""
-        self._is_ready = is_ready
-        self._set("driftline_ready", int(is_ready))
-
-    def health(self) -> tuple[bool, str]:
-        """Whether the loop is alive, and a line that says so."""
-        if (idle_s := self.idle_s()) > STALLED_AFTER_S:
-            return False, f"stalled: the loop has not turned for {idle_s:.0f} s (limit {STALLED_AFTER_S:.0f} s)"
-        if (stuck_s := self._clock.monotonic_s() - self._advance_s) > STUCK_AFTER_S:
-            return False, f"stuck: records wait and none was folded for {stuck_s:.0f} s (limit {STUCK_AFTER_S:.0f} s)"
-        return True, "alive"
-
-    def readiness(self) -> tuple[bool, str]:
-        """Whether the service is ready, and a line that says so."""
-        return self._is_ready, "ready" if self._is_ready else "not ready: starting, recovering or stopping"
 
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -263,12 +190,12 @@ class Metrics:
     def serve(self, host: str = "127.0.0.1", port: int = 9464) -> Endpoint:
         """Serve `/metrics`, `/healthz` and `/readyz` from a daemon thread until the endpoint is stopped.
 
-        Port 0 takes a free one, see `Endpoint.port`. Raises UsageError when the address can't be had.
+        Port 0 takes a free one, see `Endpoint.port`. Raises UsageError when the address is not available.
         """
         routes = {
             "/metrics": make_wsgi_app(self.registry),
-            "/healthz": text_page(self.health),
-            "/readyz": text_page(self.readiness),
+            "/healthz": text_page(self.health.liveness),
+            "/readyz": text_page(self.health.readiness),
         }
         return Endpoint(host, port, routes)
 
@@ -281,14 +208,6 @@ class Metrics:
             self._histograms[spec.name] = Histogram(
                 spec.name, spec.help, spec.labels, registry=self.registry, buckets=BUCKETS_S
             )
-
-    def _add(self, name: str, n: float, *labels: str) -> None:
-        counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc(n)
-
-    def _set(self, name: str, value: float, *labels: str) -> None:
-        gauge = self._gauges[name]
-        (gauge.labels(*labels) if labels else gauge).set(value)
 
 
 class _Registry(CollectorRegistry):

@@ -1,1 +1,1 @@
-"""A test kit: a real Kafka broker from pip alone (`kafka`, `plugin`) and alerts to try pipelines with (`alerts`)."""
+"""A test kit: a real Kafka broker from pip alone (`kafka`, `plugin`) and alerts for tests of pipelines (`alerts`)."""

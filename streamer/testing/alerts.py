@@ -1,4 +1,4 @@
-"""Alerts and control records for tests, written as they would be told: "the alert that fired at 1d 2h".
+"""Alerts and control records for tests, with times like "1d 2h".
 
 Times count from 2026-01-01 UTC, and a model has one event a second, so the offset of an event is its time in seconds.
 """
@@ -24,7 +24,7 @@ def seconds(time: str) -> int:
     """`"1d 2h"` in seconds. Units: d, h, m, s. Raises `ValueError` for anything else."""
     parts = time.split()
     if not parts or not all(re.fullmatch(r"\d+[dhms]", part) for part in parts):
-        raise ValueError(f"{time!r} is no time like '1d 2h 30m'")
+        raise ValueError(f"{time!r} is not a time like '1d 2h 30m'")
     return sum(int(part[:-1]) * _UNITS_S[part[-1]] for part in parts)
 
 
@@ -62,12 +62,12 @@ def firing(time: str, model: str = "bus-099", column: str = "headway_s", version
 
 
 def ready(time: str, fired: str, *args: str, **changes: Any) -> Alert:
-    """The alert that fired at `fired`, become ready at `time`."""
+    """The alert that fired at `fired` and became ready at `time`."""
     return firing(fired, *args, **{"state": AlertState.READY, "ready_at": place(time), **changes})
 
 
 def said(kind: str, request_id: str, time: str, actor: str = "ann", **changes: Any) -> Control:
-    """What `actor` says at `time` of a request. `changes` are fields of `Control`."""
+    """The command of `actor` on a request at `time`. `changes` are fields of `Control`."""
     fields: dict[str, Any] = {"kind": ControlKind(kind), "request_id": request_id, "at": moment(time), "actor": actor}
     return Control(**fields | changes)
 

@@ -1,4 +1,4 @@
-"""A Kafka that somebody else runs, with as much of `Broker`'s face as tests of any broker may use."""
+"""An external Kafka, with the part of `Broker`'s interface that tests of any broker may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that hurts what passes through it, for tests of what clients make of a bad network.
+"""A TCP proxy on loopback that injects faults, for tests of clients on a bad network.
 
 `Broker(proxied=True)` puts one in front of a broker: clients that begin at its `proxied_bootstrap` are told to come
 back there, so they never go around it, while checks use `bootstrap`.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from streamer.testing.kafka_config import HOST, free_ports
 
 CHUNK_BYTES = 65_536
-CHUNKS_UNDER_WAY_MAX = 256  # each way of each connection; past it the sender has to wait, as with a full network
+CHUNKS_UNDER_WAY_MAX = 256  # each way of each connection; beyond it the sender waits, as on a full network
 PORT_ATTEMPTS = 5
 
 Chunks = asyncio.Queue[tuple[float, bytes] | None]  # when due, by the loop's clock; None is the end
@@ -50,16 +50,16 @@ class FaultProxy:
         return f"{HOST}:{self.port}"
 
     def heal(self) -> None:
-        """Turn every knob back; connections that were hurt stay so until somebody closes them."""
+        """Reset every knob; connections with faults keep them until they are closed."""
         self.refuse = self.black_hole = self.black_hole_answers = False
         self.delay_s = 0.0
 
     def cut(self) -> None:
-        """Drop all connections at both ends, with what was under way. Returns when it is done."""
+        """Drop all connections at both ends, with the bytes in flight. Returns when it is done."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def close(self) -> None:
-        """Drop everything and give the port back."""
+        """Drop all connections and release the port."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join()
@@ -89,7 +89,7 @@ class FaultProxy:
     async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """One connection, until either end closes it or it is cut."""
         writers = [to_client]
-        # Where nobody is upstream, all that the client sees is the end of its connection.
+        # Without an upstream, the client sees only the end of its connection.
         with suppress(OSError):
             try:
                 if not self.refuse:

@@ -1,4 +1,4 @@
-"""A process that never outlives this one: see `supervisor.py`, which is what is really started."""
+"""A process that never outlives this one; it runs under `process_guard.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Supervised:
         script = [sys.executable, "-I", "-S", supervisor.__file__, str(folder), *command]
         pipe = subprocess.PIPE
         with log_file.open("ab") as log:
-            # A session of its own, so that Ctrl-C in a terminal reaches us alone and we can stop in order.
+            # A session of its own, so that Ctrl-C in a terminal reaches this process alone, which stops it in order.
             self._process = subprocess.Popen(  # noqa: S603
                 script, stdin=pipe, stdout=pipe, stderr=log, text=True, start_new_session=True
             )

@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests, from pip alone: one KRaft node on loopback that never outlives the process that asked.
+"""A real Apache Kafka for tests, from pip alone: one KRaft node on loopback that never outlives its process.
 
     with Broker() as broker:
         broker.create_topics({"predictions": 4})
@@ -50,12 +50,12 @@ class Broker(Node):
 
     @property
     def secured_bootstrap(self) -> str:
-        """`host:port` of the listener that asks for a password, TLS or both."""
+        """`host:port` of the listener that requires a password, TLS or both."""
         return f"{HOST}:{self.home.ports[SECURED]}"
 
     @property
     def secured_protocol(self) -> str:
-        """What that listener speaks: SASL_PLAINTEXT, SSL or SASL_SSL."""
+        """The protocol of that listener: SASL_PLAINTEXT, SSL or SASL_SSL."""
         return self._plan.guard.protocol
 
     @property
@@ -75,7 +75,7 @@ class Broker(Node):
                 self.home.format()
                 start_together([self], PORT_ATTEMPTS)
         except BaseException:
-            # Also on Ctrl-C: whoever fails to enter a `with` never leaves it.
+            # Also on Ctrl-C: a `with` that was not entered has no exit.
             self.close()
             raise
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import logging
 import os
 import shutil
 import tempfile
@@ -23,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from streamer.errors import UsageError
+from streamer.logs import log_of
 
 INSTALL = "pip install 'driftline[broker]'"
 DOWNLOADS_AT_ONCE = 4
 DOWNLOAD_TIMEOUT_S = 60
 
-log = logging.getLogger(__name__)
+log = log_of("testing")
 
 
 @dataclass(frozen=True)

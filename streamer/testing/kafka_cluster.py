@@ -66,7 +66,7 @@ class Cluster:
                 start_together(down, PORT_ATTEMPTS if fresh else 1)
             self.wait_until_ready()
         except BaseException:
-            # Also on Ctrl-C: whoever fails to enter a `with` never leaves it.
+            # Also on Ctrl-C: a `with` that was not entered has no exit.
             if fresh:
                 self.close()
             raise
@@ -88,7 +88,7 @@ class Cluster:
     def create_topics(
         self, partitions: Mapping[str, int], settings: Mapping[str, str] | None = None, *, replication_factor: int = -1
     ) -> None:
-        """Create topics of so many partitions each, on three brokers unless told otherwise, with these `settings`."""
+        """Create topics of so many partitions each, on three brokers by default, with these `settings`."""
         kafka_admin.create_topics(
             KafkaConnection(bootstrap=tuple(self.bootstrap.split(","))),
             partitions,
@@ -97,16 +97,16 @@ class Cluster:
         )
 
     def stop(self) -> None:
-        """Stop one after the other, in order while controllers are left to agree to it; the data stays."""
+        """Stop one after the other, in order while the controllers have a majority; the data stays."""
         for left, broker in zip(range(len(self.brokers), 0, -1), self.brokers, strict=True):
-            # Without a majority there is nobody to take the broker's leave, and it would wait for that.
+            # Without a majority no controller confirms a broker's stop, and the broker would wait for that.
             if left > len(self.brokers) // 2:
                 broker.stop()
             else:
                 broker.kill()
 
     def close(self) -> None:
-        """Stop all at once and throw the data away."""
+        """Stop all at once and delete the data."""
         for broker in self.brokers:
             broker.close()
 
@@ -127,7 +127,7 @@ class Cluster:
             list(pool.map(lambda broker: broker.home.format(), self.brokers))
 
     def _missing(self) -> str:
-        """What the cluster lacks to be ready, as the brokers that run see it; empty if nothing."""
+        """The reason why the cluster is not ready, by its running brokers; empty if it is."""
         running = [broker for broker in self.brokers if broker.running]
         if len(running) < len(self.brokers):
             return f"{len(running)} of {len(self.brokers)} brokers run"

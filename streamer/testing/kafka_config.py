@@ -1,4 +1,4 @@
-"""What a test broker is told: its server.properties and its log4j2.properties."""
+"""The configuration of a test broker: its server.properties and its log4j2.properties."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ rootLogger.appenderRef.console.ref=console
 
 @dataclass(frozen=True)
 class Guard:
-    """What the secured listener asks of a client: a password, TLS, or both; neither means there is no such listener."""
+    """The requirements of the secured listener: a password, TLS, or both; neither means no such listener."""
 
     sasl: bool = False
     tls: bool = False
@@ -110,7 +110,7 @@ class Quorum:
 
     @property
     def voters(self) -> str:
-        """All controllers, as Kafka wants to be told of them."""
+        """All controllers, in Kafka's notation."""
         return ",".join(f"{node}@{HOST}:{port}" for node, port in sorted(self.controllers.items()))
 
 
@@ -132,7 +132,7 @@ class NodePlan:
 
 
 def free_ports(listeners: Iterable[str]) -> dict[str, int]:
-    """A loopback port for each listener, free when looked at; the start that follows may still find it taken."""
+    """A loopback port for each listener, free at this time; it may be taken before the start."""
     ports: dict[str, int] = {}
     for listener in listeners:
         ports[listener] = next(

@@ -1,4 +1,4 @@
-"""Where a test broker lives: its folder with settings, keys, formatted data and log, its ports, and its proxy."""
+"""The folder of a test broker, with settings, keys, formatted data and log, its ports, and its proxy."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Home:
         return self._java_command(log4j, "kafka.Kafka", str(self.properties))
 
     def choose_ports(self) -> None:
-        """Take other ports, and tell the quorum; formatted data stays valid. `write_settings` makes it count."""
+        """Take other ports in the quorum; formatted data stays valid. `write_settings` applies them."""
         self.ports = kafka_config.free_ports(self._plan.listeners)
         self._plan.quorum.controllers[self._plan.node_id] = self.ports[CONTROLLER]
         if self.proxy is not None:
             self.proxy.upstream_port = self.ports[PROXIED]
 
     def write_settings(self) -> None:
-        """Write what the next start goes by. All nodes of the quorum have ports by then."""
+        """Write the settings of the next start. All nodes of the quorum must have ports."""
         (self.folder / "log4j2.properties").write_text(kafka_config.LOG4J)
         advertised = self.ports | ({PROXIED: self.proxy.port} if self.proxy else {})
         text = kafka_config.server_properties(self.folder, self.ports, advertised, self._plan)
@@ -66,7 +66,7 @@ class Home:
         _run(self._java_command(*tool))
 
     def remove(self) -> None:
-        """Throw everything away; the node has ended."""
+        """Delete the folder; the node must have ended."""
         if self.proxy is not None:
             self.proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -76,7 +76,7 @@ class Home:
         return "\n".join(self.log_file.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def _java_command(self, *arguments: str) -> list[str]:
-        # What it unpacks for itself stays in its folder: a killed one takes nothing with it.
+        # Its temporary files stay in its folder, so a killed broker leaves none elsewhere.
         own = f"-Djava.io.tmpdir={self.folder}"
         return [str(self._java), *JVM, own, "-cp", self._class_path, *arguments]
 

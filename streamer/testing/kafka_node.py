@@ -1,4 +1,4 @@
-"""One Kafka process: how it is started, alone or with others, and the ways to stop and to hurt it."""
+"""One Kafka process: start, alone or with others, stop, kill and pause."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Node:
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` of the listener that asks for nothing; the same after every restart."""
+        """`host:port` of the plain listener; the same after every restart."""
         return f"{HOST}:{self.home.ports[PLAIN]}"
 
     @property
@@ -47,7 +47,7 @@ class Node:
 
     @property
     def proxied_bootstrap(self) -> str:
-        """`host:port` of the proxy; a client that starts here is told to come back here, so it never goes around."""
+        """`host:port` of the proxy; the proxied listener advertises it, so a client never bypasses it."""
         return self.proxy.address
 
     @property
@@ -64,7 +64,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process, be it frozen."""
+        """Whether there is a process, also a frozen one."""
         return self._process is not None and self._process.running
 
     @property
@@ -92,14 +92,14 @@ class Node:
             start_together([self])
 
     def launch(self) -> None:
-        """Start and return at once; `has_started` tells the rest."""
+        """Start and return at once; see `has_started`."""
         home = self.home
         home.write_settings()
         self._log_read, self._log_seen = (home.log_file.stat().st_size if home.log_file.exists() else 0), b""
         self._process = Supervised(home.command, home.folder, home.log_file)
 
     def has_started(self) -> bool:
-        """Whether Kafka has written since `launch` that it serves."""
+        """Whether Kafka has logged since `launch` that it serves clients."""
         with self.home.log_file.open("rb") as log:
             log.seek(self._log_read)
             text = log.read()
@@ -117,7 +117,7 @@ class Node:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop in order and start again at the same address with the same data."""
+        """Stop in order and restart at the same address with the same data."""
         self.stop()
         self.start()
 
@@ -127,19 +127,19 @@ class Node:
             self._process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         if self._process is not None:
             self._process.send(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop and throw the data away."""
+        """Stop and delete the data."""
         self.kill()
         if self._home is not None:
             self._home.remove()
             self._home = None
 
     def wait(self) -> None:
-        """Return when the broker has ended by itself."""
+        """Wait until the broker ends by itself."""
         if self._process is not None:
             self._process.wait()
 

@@ -1,13 +1,13 @@
-"""Runs one command and sees to it that it never outlives the process that asked for it.
+"""Runs one command that never outlives the process that requested it.
 
 Started as a script, with no imports of ours, by `streamer.testing.kafka`:
 
-    python -I -S supervisor.py FOLDER COMMAND…
+    python -I -S process_guard.py FOLDER COMMAND…
 
 It prints the pid of the command on its standard output, then reads signal numbers, one a line, from its standard input
-and passes them on. When that input ends (the asking process closed it or died, by SIGKILL too), the command is killed
-and FOLDER removed. Both outputs of the command go to standard error. The supervisor ends when the command ends. Should
-the supervisor itself be killed, Linux kills the command (PR_SET_PDEATHSIG).
+and passes them on. When that input ends (the requester closed it or died, by SIGKILL too), the command is killed
+and FOLDER removed. Both outputs of the command go to standard error. The guard ends when the command ends. If
+the guard itself is killed, Linux kills the command (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ the_end = threading.Lock()
 
 
 def main(folder: str, command: list[str]) -> int:
-    """Run `command` until it ends, is told to end or loses whoever asked for it; returns its exit code."""
+    """Run `command` until it ends, gets a stop signal or loses its requester; returns its exit code."""
     asker = os.getppid()
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -44,7 +44,7 @@ def main(folder: str, command: list[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    """In the child, before the command runs: undo what we ignore, and ask Linux to be killed with us."""
+    """In the child, before the command runs: restore signals, and let Linux kill it with its parent."""
     for default in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(default, signal.SIG_DFL)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -57,7 +57,7 @@ def _obey(child: subprocess.Popen[bytes], _asker: int, folder: str) -> None:
 
 
 def _watch_for_orphanhood(child: subprocess.Popen[bytes], asker: int, folder: str) -> None:
-    """A child forked by the asker holds our input open after the asker died; the parent's pid tells all the same."""
+    """A forked child of the requester keeps the input open after its death; the parent's pid changes all the same."""
     while os.getppid() == asker:
         threading.Event().wait(ORPHAN_CHECK_S)
     _end(child, folder)
@@ -72,5 +72,5 @@ def _end(child: subprocess.Popen[bytes], folder: str) -> None:
 
 
 if __name__ == "__main__":
-    # Not `sys.exit`: the thread that waits for input must not hold up the end.
+    # Not `sys.exit`: the thread that waits for input must not delay the end.
     os._exit(main(sys.argv[1], sys.argv[2:]) & 0xFF)

@@ -17,7 +17,7 @@ from driftline_process import Place, create_topic, driftline, messages
 
 from streamer.app.offline import open_archive
 from streamer.config import load_config
-from streamer.runtime.verify import fold_again
+from streamer.runtime.verify import replay_unit
 from streamer.testing.kafka_cluster import Cluster
 
 DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "120"))
@@ -95,7 +95,7 @@ def folded_offline(place: Place) -> dict[str, Counter[tuple[bytes | None, bytes 
     found: dict[str, Counter[tuple[bytes | None, bytes | None]]] = {}
     with open_archive(load_config(str(place.config))) as (recoveries, units):
         for name in units:
-            for one in fold_again(recoveries[0], recoveries[0].unit(name)):
+            for one in replay_unit(recoveries[0], recoveries[0].unit(name)):
                 for output in one.outputs:
                     found.setdefault(output.topic, Counter())[output.key, output.value] += 1
     return found

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from crash_kit import CrashingLog
 
 from detectors.registry import settings_of
 from retrain.policy.settings import RetrainSettings
@@ -11,9 +12,8 @@ from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.decide import DecideFold
 from streamer.detect.fold import DetectFold
 from streamer.detect.settings import DetectSettings
-from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.units import Units
-from streamer.runtime.loop import CommitSettings, Service
+from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 
 DETECTORS = {
@@ -27,32 +27,19 @@ PUBLISHED = ("driftline.alerts", "driftline.incidents", "driftline.retrain-reque
 def log_with_events(seed, events=600, partitions=2):
     """Predictions and labels of four models on two partitions; half of the models shift on the way."""
     rng = np.random.default_rng(seed)
-    log = MemoryLog(["predictions", "labels", "driftline.alerts"], poll_records_max=50)
+    log = CrashingLog(["predictions", "labels", "driftline.alerts"], poll_records_max=50)
     for i in range(events):
         m = int(rng.integers(4))
         x = float(rng.normal() + 4 * (m % 2 and i > events / 2))
         event = {"model_id": f"m{m}", "prediction_id": str(i), "event_time": START_MS + i, "prediction": x}
-        log.append("predictions", None, json.dumps(event).encode(), partition=m % partitions)
+        log.store.append("predictions", None, json.dumps(event).encode(), partition=m % partitions)
         if i % 3 == 0:
             late = {"model_id": f"m{m}", "prediction_id": str(max(i - 9, 0)), "event_time": START_MS + i, "label": x}
-            log.append("labels", None, json.dumps(late).encode(), partition=m % partitions)
+            log.store.append("labels", None, json.dumps(late).encode(), partition=m % partitions)
         if i % 50 == 7:
-            log.append("predictions", b"k", b"{broken", partition=m % partitions)
+            log.store.append("predictions", b"k", b"{broken", partition=m % partitions)
     log.end_input()
     return log
-
-
-class Nobody:
-    """An observer that looks away."""
-
-    def turned(self, service):
-        pass
-
-    def committed(self, outputs, epochs, seconds):
-        pass
-
-    def left(self, unit):
-        pass
 
 
 def service_over(log, **changes):
@@ -62,7 +49,7 @@ def service_over(log, **changes):
     settings = CommitSettings(**{"interval_s": 0} | changes)
     nothing = NoCheckpoints()
     recovery = Recovery(log, TestFolds(detect), nothing)
-    return Service(Units(frozenset({"driftline.alerts"})), recovery, settings, ManualClock(), Nobody(), nothing)
+    return Service(Units(frozenset({"driftline.alerts"})), recovery, settings, ManualClock(), Observer(), nothing)
 
 
 class TestFolds:

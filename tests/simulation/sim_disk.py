@@ -12,7 +12,7 @@ from unittest.mock import patch
 import msgspec
 from sim_host import Host
 
-from streamer.checkpoints.scheduler import Checkpointing, CheckpointSettings
+from streamer.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
 from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.clock import Clock
 
@@ -43,18 +43,18 @@ def no_waiting_for_disks() -> Iterator[None]:
 class Observer:
     """Looks away."""
 
-    def kept(self, unit, number, seconds):
+    def on_checkpoint(self, unit, number, seconds):
         pass
 
-    def failed(self, unit):
+    def on_checkpoint_failed(self, unit):
         pass
 
-    def paused(self, seconds):
+    def on_checkpoint_pause(self, seconds):
         pass
 
 
-class Keeper(Checkpointing):
-    """The service's own keeper, which may be interrupted before and after."""
+class InterruptibleScheduler(CheckpointScheduler):
+    """The service's own scheduler, which may be interrupted before and after."""
 
     host: Host
 
@@ -74,10 +74,12 @@ class Disk:
     def store(self) -> CheckpointStore:
         return CheckpointStore(str(self._folder), "group")
 
-    def keeper(self, store: CheckpointStore, host: Host, clock: Clock) -> Keeper:
-        keeper = Keeper(store, CheckpointSettings(interval_s=self._interval_s or 1e9), clock, Observer())
-        keeper.host = host
-        return keeper
+    def scheduler(self, store: CheckpointStore, host: Host, clock: Clock) -> InterruptibleScheduler:
+        scheduler = InterruptibleScheduler(
+            store, CheckpointSettings(interval_s=self._interval_s or 1e9), clock, Observer()
+        )
+        scheduler.host = host
+        return scheduler
 
     def damage(self) -> str:
         """Something happens to one of the files; says what."""

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from sim_folds import ProbedFolds
 
-from streamer.checkpoints.scheduler import Checkpointing
+from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.eventlog.kafka import unit_history as kafka_history
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce
 from streamer.eventlog.kafka.membership import Membership
@@ -50,13 +50,13 @@ def offsets_first_exactly_once():
 
 def cut_forgotten():
     """A past is folded again as one epoch, though it was cut into several."""
-    follow = Unit.follow
+    replay = Unit.replay
 
-    def follow_roughly(self, past):
-        follow(self, past)
-        self.script = deque(list(self.script)[-1:])
+    def replay_roughly(self, past):
+        replay(self, past)
+        self.replay_plan = deque(list(self.replay_plan)[-1:])
 
-    return patch.object(Unit, "follow", follow_roughly)
+    return patch.object(Unit, "replay", replay_roughly)
 
 
 @contextmanager
@@ -86,11 +86,11 @@ def kept_before_commit() -> Iterator[None]:
     commit = Service._commit
 
     def keep_and_commit(self):
-        self._keeper.turned(self.units)
+        self._checkpoint_hook.on_turn(self.units)
         commit(self)
 
     with (
-        patch.object(Checkpointing, "_is_new", lambda _self, unit: unit.last is not None),
+        patch.object(CheckpointScheduler, "_is_new", lambda _self, unit: unit.last is not None),
         patch.object(Service, "_commit", keep_and_commit),
     ):
         yield

@@ -18,23 +18,10 @@ from streamer.app.run import log_settings
 from streamer.clock import Clock
 from streamer.config import Config
 from streamer.eventlog.kafka import log as kafka_log
-from streamer.runtime.loop import Service
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 
 MODULES_WITH_DEADLINES = ("log", "commit", "unit_history", "positions")
-
-
-class Nobody:
-    """An observer that looks away."""
-
-    def turned(self, service):
-        pass
-
-    def committed(self, outputs, epochs, seconds):
-        pass
-
-    def left(self, unit):
-        pass
 
 
 @contextmanager
@@ -43,7 +30,7 @@ def simulated() -> Iterator[None]:
     patches = [patch(f"streamer.eventlog.kafka.{module}.within", within) for module in MODULES_WITH_DEADLINES]
     patches += [
         patch.object(kafka_log, "REST_S", 0.0),
-        patch.object(kafka_log, "abort_forgotten", lambda *_: None),  # brokers forget nothing here
+        patch.object(kafka_log, "abort_hanging", lambda *_: None),  # simulated brokers end every transaction
         patch.object(
             kafka_log, "new_consumer", lambda host, member, **_: SimConsumer(host, member and member.instance_id)
         ),
@@ -66,13 +53,13 @@ class Worker:
 
     def _work(self) -> None:
         log = kafka_log.KafkaLog(self.host, log_settings(self._config, self.number), units(self._config).of)
-        store = keeper = NoCheckpoints()
+        store = scheduler = NoCheckpoints()
         if self._disk is not None:
             store = self._disk.store()
-            keeper = self._disk.keeper(store, self.host, self._clock)
+            scheduler = self._disk.scheduler(store, self.host, self._clock)
         folds = ProbedFolds(self._config, deadly=True)
         recovery = Recovery(log, folds, store, self._config.commit.on_gap == "degrade")
-        Service(units(self._config), recovery, self._config.commit, self._clock, Nobody(), keeper).run(
+        Service(units(self._config), recovery, self._config.commit, self._clock, Observer(), scheduler).run(
             lambda: self.host.stopping
         )
         log.close()

@@ -1,1 +1,1 @@
-"""The log on Kafka: the only room that knows the Kafka client."""
+"""The log on Kafka: the only room that uses the Kafka client."""

@@ -1,4 +1,4 @@
-"""The questions and errands around a Kafka cluster that are not reading or writing records."""
+"""Administration of a Kafka cluster: preflight, and topics described, created and deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST_TIMEOUT_MS = 10_000
 
 @dataclass(frozen=True)
 class Topic:
-    """What the cluster says of a topic. A topic deleted and created anew keeps its name but gets another `topic_id`."""
+    """A topic as the cluster describes it. A topic that is deleted and created again gets another `topic_id`."""
 
     name: str
     topic_id: UUID
@@ -34,9 +34,9 @@ class Topic:
 def preflight(connection: KafkaConnection) -> None:
     """Return when at least one bootstrap server serves this connection.
 
-    Raises BrokerError that names the cause for each server, within about `PREFLIGHT_TIMEOUT_S`: name does not resolve,
-    refused, wrong protocol for the port, certificate refused, mechanism not offered, wrong password, advertised brokers
-    out of reach.
+    Else raises BrokerError within about `PREFLIGHT_TIMEOUT_S`, with the cause for each server: the name does not
+    resolve, connection refused, wrong protocol for the port, certificate refused, mechanism not offered, wrong
+    password, advertised brokers out of reach.
     """
     calm_kafka_logs()
     found: dict[int, str | None] = {}
@@ -49,7 +49,7 @@ def preflight(connection: KafkaConnection) -> None:
             changed.notify()
 
     servers = connection.bootstrap
-    # Daemons: a name server that does not answer can hold one of them up for half a minute, and nobody waits for that.
+    # Daemon threads: a name server that does not answer can block one for half a minute.
     for index in range(len(servers)):
         threading.Thread(target=try_one, args=(index,), daemon=True).start()
     with changed:
@@ -64,7 +64,7 @@ def preflight(connection: KafkaConnection) -> None:
 
 
 def describe_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str, Topic]:
-    """Those of the topics that exist, by name. Raises BrokerError when the cluster can't or won't tell."""
+    """Those of the topics that exist, by name. Raises BrokerError when the cluster is unreachable or refuses."""
     wanted = sorted(set(names))
     if not wanted:
         return {}
@@ -76,19 +76,19 @@ def describe_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[s
             if not answer["error_code"]:
                 name = answer["name"]
                 topics[name] = Topic(name, UUID(str(answer["topic_id"])), len(answer["partitions"]))
-            elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):  # a wrong name is no topic either
+            elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):  # an invalid name is no topic
                 raise error(answer["name"])
     return topics
 
 
 def topic_names(connection: KafkaConnection) -> set[str]:
-    """The topics that we may see, without Kafka's internal ones. Raises BrokerError."""
+    """The topics that this client may see, without Kafka's internal ones. Raises BrokerError."""
     with _admin(connection, "list its topics") as admin:
         return {name for name in admin.list_topics() if not name.startswith("__")}
 
 
 def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str, Topic]:
-    """All of the topics, by name. Raises BrokerError that names every missing one."""
+    """All of the topics, by name. Raises BrokerError with every missing one."""
     wanted = sorted(set(names))
     topics = describe_topics(connection, wanted)
     if missing := [name for name in wanted if name not in topics]:
@@ -96,13 +96,13 @@ def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str,
         what = f"topic {missing[0]} does" if len(missing) == 1 else f"topics {', '.join(missing)} do"
         raise BrokerError(
             f"The {what} not exist at {at}: create what is missing (`driftline topics --config FILE --create` "
-            "makes what a service writes), or mend the names in the config"
+            "creates the topics that a service writes), or correct the names in the config"
         )
     return topics
 
 
 def topic_ids(connection: KafkaConnection, names: Iterable[str]) -> dict[str, UUID]:
-    """The ids of all of the topics. Raises BrokerError that names every missing one."""
+    """The ids of all of the topics. Raises BrokerError with every missing one."""
     return {name: topic.topic_id for name, topic in check_topics(connection, names).items()}
 
 
@@ -115,7 +115,7 @@ def create_topics(
 ) -> None:
     """Create topics of so many partitions each, all with the same topic `settings`, and wait until they can be used.
 
-    A topic that exists is left as it is. A replication factor of -1 is the cluster's default. Raises BrokerError.
+    An existing topic stays as it is. A replication factor of -1 is the cluster's default. Raises BrokerError.
     """
     if not partitions:
         return
@@ -132,7 +132,7 @@ def create_topics(
 
 
 def add_partitions(connection: KafkaConnection, name: str, partitions: int) -> None:
-    """Let a topic have so many partitions, more than it has. Raises BrokerError."""
+    """Raise the number of a topic's partitions to `partitions`. Raises BrokerError."""
     with _admin(connection, f"add partitions to {name}") as admin:
         for answer in admin.create_partitions({name: partitions}, raise_errors=False).results:
             if answer.error_code:
@@ -153,7 +153,7 @@ def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:
 
 def open_transactions(connection: KafkaConnection, names: Iterable[str], producer_id: int) -> list[tuple[str, int]]:
     """Partitions of these topics in which a transaction of this producer is open. Raises BrokerError."""
-    with _admin(connection, "say which transactions are open") as admin:
+    with _admin(connection, "list open transactions") as admin:
         answers = admin.describe_topics(sorted(set(names)))
         partitions = [TopicPartition(a["name"], p["partition_index"]) for a in answers for p in a["partitions"]]
         return [
@@ -167,8 +167,8 @@ def open_transactions(connection: KafkaConnection, names: Iterable[str], produce
 
 
 @contextmanager
-def _admin(connection: KafkaConnection, errand: str) -> Iterator[Any]:
-    """An admin client for one errand. Every error of the client becomes a BrokerError that says what was not done."""
+def _admin(connection: KafkaConnection, task: str) -> Iterator[Any]:
+    """An admin client for one task. Every error of the client becomes a BrokerError with that task."""
     calm_kafka_logs()
     at = ", ".join(connection.bootstrap)
     try:
@@ -180,7 +180,7 @@ def _admin(connection: KafkaConnection, errand: str) -> Iterator[Any]:
         ) as admin:
             yield admin
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {at} could not {errand}: {error}") from error
+        raise BrokerError(f"Kafka at {at} could not {task}: {error}") from error
 
 
 def _new_sasl(connection: KafkaConnection) -> Any:

@@ -1,7 +1,7 @@
 """Kafka record batches (format v2) to `Records`, without an object per record.
 
-A fetch brings the bytes of whole batches, the last one perhaps cut. `read_stretches` walks over the batches, leaves out
-what a reader of committed data must not see, inflates the rest, and a kernel finds where each record's parts lie.
+A fetch brings the bytes of whole batches; the last one may be cut. `read_stretches` walks over the batches, skips the
+ones that a reader of committed data must not see and inflates the others. A kernel finds the parts of each record.
 
 Source of the format: https://kafka.apache.org/documentation/#recordbatch; of aborted transactions: KIP-98.
 """
@@ -30,7 +30,7 @@ _LENGTH_END = 12  # the length field counts the bytes from here on
 _CRC_START = 21  # the checksum covers the bytes from here on
 _RECORD_BYTES_MIN = 7
 _ABORT_MARKER = 0
-# The kernel looks ahead by a few varints before it sees that a record ends, so the buffer goes on behind the last one.
+# The kernel reads a few varints beyond the end of a record before it checks, so the buffer is padded.
 _PADDING = bytes(64)
 
 _Int = Any  # a machine integer: Python's to a reader, 64 bits to numba
@@ -41,7 +41,7 @@ class BatchError(ValueError):
 
 
 class BatchHeader(NamedTuple):
-    """The 61 bytes in front of a batch's records, in their order."""
+    """The 61 bytes before a batch's records, in their order."""
 
     base_offset: int
     length: int
@@ -79,7 +79,7 @@ class BatchHeader(NamedTuple):
 
 
 class BatchStretch(NamedTuple):
-    """Records that follow each other, and the leader epoch under which the last of them was written (KIP-320)."""
+    """Consecutive records, and the leader epoch of the last of them (KIP-320)."""
 
     records: Records
     leader_epoch: int
@@ -87,7 +87,7 @@ class BatchStretch(NamedTuple):
 
 class _Batch(NamedTuple):
     header: BatchHeader
-    body: bytes | memoryview  # inflated records; empty when the batch is to be passed over
+    body: bytes | memoryview  # inflated records; empty when the batch is skipped
     record_count: int
 
 
@@ -100,9 +100,9 @@ def read_stretches(
 ) -> Iterator[BatchStretch]:
     """The records of a fetch from `fetch_offset` on, in stretches of bounded size.
 
-    A stretch may be empty and still move on. `aborted` holds (first offset, producer id) of the aborted transactions
-    that the broker names with a fetch; None reads uncommitted data. Raises BatchError at the batch that can't be read,
-    once everything before it has been given.
+    An empty stretch may still advance the position. `aborted` holds (first offset, producer id) of the aborted
+    transactions, which the broker sends with a fetch; None reads uncommitted data. Raises BatchError at a batch that
+    can't be read, after it has yielded all records before it.
     """
     walk = _walk(fetched, fetch_offset, aborted)
     fault: BatchError | None = None
@@ -136,7 +136,7 @@ def _gather(walk: Iterator[_Batch]) -> tuple[list[_Batch], BatchError | None]:
 def _walk(
     fetched: bytes | memoryview, fetch_offset: int, aborted: Iterable[tuple[int, int]] | None
 ) -> Iterator[_Batch]:
-    """Every whole batch, those that are not for us without their records."""
+    """Every whole batch; skipped ones come without their records."""
     view = memoryview(fetched)
     begins = deque(sorted(aborted or ()))
     aborting: set[int] = set()
@@ -146,7 +146,7 @@ def _walk(
         end = at + _LENGTH_END + header.length
         _check_header(header)
         if end > len(view):
-            return  # the broker cuts a fetch anywhere; the rest comes with the next one
+            return  # the broker may cut a fetch anywhere; the rest comes with the next fetch
         _check_crc(header, view[at:end])
         wanted = not header.control and header.last_offset >= fetch_offset
         if aborted is not None and header.producer_id >= 0:
@@ -164,7 +164,8 @@ def _check_header(header: BatchHeader) -> None:
     where = f"the batch at offset {header.base_offset}"
     if header.magic != 2:
         raise BatchError(
-            f"{where} has format {header.magic}, from before Kafka 0.11: read this topic with `raw_batches: false`"
+            f"{where} has format {header.magic}, from before Kafka 0.11, and only format 2 can be read: copy the topic "
+            "with a current producer, or let its old records expire, then restart"
         )
     if header.length < _HEADER.size - _LENGTH_END or header.record_count < 0 or header.last_offset_delta < 0:
         raise BatchError(f"{where} has an impossible header")
@@ -189,14 +190,14 @@ def _open(header: BatchHeader, body: memoryview) -> _Batch:
 
 
 def _is_abort(header: BatchHeader, body: memoryview) -> bool:
-    """Whether a control batch ends its producer's transaction by an abort (and not by a commit)."""
+    """Whether a control batch ends its producer's transaction by an abort, not by a commit."""
     marker, _ = _columns("", 0, [_open(header, body)], header.base_offset)
     key = marker.key_of(0) if len(marker) else None
     return key is not None and len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT_MARKER
 
 
 def _columns(topic: str, partition: int, batches: Sequence[_Batch], fetch_offset: int) -> tuple[Records, int]:
-    """The records of the batches up to the first malformed one, and how many batches that are."""
+    """The records of the batches before the first malformed one, and the number of these batches."""
     data = np.frombuffer(b"".join([*(b.body for b in batches), _PADDING]), np.uint8)
     facts = np.array([_facts(b) for b in batches], np.int64).reshape(-1, 6)
     total = int(facts[:, 1].sum())
@@ -209,7 +210,7 @@ def _columns(topic: str, partition: int, batches: Sequence[_Batch], fetch_offset
 
 
 def _facts(batch: _Batch) -> tuple[int, int, int, int, int, int]:
-    """What the kernel needs of a batch: bytes, records, base offset, greatest delta, time, whether that is for all."""
+    """A batch for the kernel: bytes, records, base offset, greatest delta, time, 1 if all records have that time."""
     header = batch.header
     first_ms = header.max_timestamp_ms if header.append_time else header.first_timestamp_ms
     size = len(batch.body)
@@ -218,7 +219,7 @@ def _facts(batch: _Batch) -> tuple[int, int, int, int, int, int]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _read_varint(data: U8, at: int) -> tuple[_Int, _Int]:
-    """A zig-zag varint and the place behind it; that place is -1 when the number is longer than 64 bits."""
+    """A zig-zag varint and the position behind it; -1 when the number exceeds 64 bits."""
     bits = np.uint64(0)
     for i in range(10):
         byte = np.uint64(data[at + i])
@@ -230,7 +231,7 @@ def _read_varint(data: U8, at: int) -> tuple[_Int, _Int]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _read_span(data: U8, at: int, stop: int) -> tuple[_Int, _Int, _Int]:
-    """Start and end of a length-prefixed part (-1, -1: null) and the place behind it, -1 when it would pass `stop`."""
+    """Start and end of a length-prefixed part (-1, -1: null) and the position behind it; -1 when it exceeds `stop`."""
     size, at = _read_varint(data, at)
     if at < 0 or size < -1 or size > stop - at:
         return -1, -1, -1
@@ -241,7 +242,7 @@ def _read_span(data: U8, at: int, stop: int) -> tuple[_Int, _Int, _Int]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _skip_headers(data: U8, at: int, stop: int) -> tuple[_Int, _Int]:
-    """Number of headers and the place behind them, -1 when they are malformed."""
+    """Number of headers and the position behind them; -1 when they are malformed."""
     count, at = _read_varint(data, at)
     if at < 0 or count < 0:
         return count, -1
@@ -257,7 +258,7 @@ def _skip_headers(data: U8, at: int, stop: int) -> tuple[_Int, _Int]:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _parse(data: U8, facts: I64, offset: I64, timestamp_ms: I64, key: I64, value: I64, headers: I64) -> tuple[int, int]:
-    """Fill the columns from batches laid end to end in `data`; how many batches are well-formed, and their records."""
+    """Fill the columns from consecutive batches in `data`; the number of well-formed batches, and of their records."""
     row = 0
     end = 0
     for batch in range(len(facts)):

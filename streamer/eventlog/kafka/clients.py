@@ -1,4 +1,4 @@
-"""Clients of Kafka as Driftline needs them: nothing by itself, no offsets by guess, every call within a bound."""
+"""Kafka clients: without automatic commits or offset resets, and with a bound on every call."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kafka.serializer import Serializer
 
 from streamer.eventlog.kafka.commit import NULL_KEY
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.fetch import fetch_plain, fetch_raw
+from streamer.eventlog.kafka.fetch import fetch_records
 from streamer.eventlog.kafka.log_filter import calm_kafka_logs
 
 REQUEST_TIMEOUT_MS = 10_000
 RETRY_BACKOFF_MS = 20
-RECONNECT_BACKOFF_MAX_MS = 1000  # the client's own half a minute is how long we would stay away after an outage
+RECONNECT_BACKOFF_MAX_MS = 1000  # by its default of half a minute the client would stay away that long after an outage
 LINGER_MS = 5
 HEARTBEAT_MAX_MS = 3_000
-POLL_INTERVAL_MAX_MS = 120_000  # the loop polls many times a second; only reading a large state back takes longer
-TRANSACTION_TIMEOUT_MS = 15_000  # how long a transaction nobody ends holds up readers
+POLL_INTERVAL_MAX_MS = 120_000  # the loop polls many times a second; only loading a large state takes longer
+TRANSACTION_TIMEOUT_MS = 15_000  # how long an abandoned transaction blocks readers
 PRODUCE_BATCH_BYTES = 128 << 10
 FETCH_BYTES_MAX = 32 << 20
 PARTITION_FETCH_BYTES_MAX = 2 << 20
@@ -28,23 +28,22 @@ PARTITION_FETCH_BYTES_MAX = 2 << 20
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who we are in a group, the same after every restart: a member that comes back keeps its partitions."""
+    """A static group member: it has the same id after every restart, so it keeps its partitions."""
 
     group_id: str
     instance_id: str
-    session_timeout_s: float = 30.0  # silent for so long, it is dead to the group
+    session_timeout_s: float = 30.0  # without a heartbeat for so long, the group drops it
 
 
 def new_consumer(
     connection: KafkaConnection,
     member: Member | None,
     *,
-    raw_batches: bool = True,
     fetch_bytes_max: int = FETCH_BYTES_MAX,
     partition_fetch_bytes_max: int = PARTITION_FETCH_BYTES_MAX,
     metadata_age_s: float = 30.0,
 ) -> Any:
-    """A consumer of committed records that gives `Records` (see `kafka_fetch`) and moves only where it is told to."""
+    """A consumer of committed records that gives `Records` (see `fetch`) and moves only by `seek` and `poll`."""
     calm_kafka_logs()
     consumer = KafkaConsumer(
         **connection.client_arguments(),
@@ -61,7 +60,7 @@ def new_consumer(
         retry_backoff_ms=RETRY_BACKOFF_MS,
         reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
     )
-    (fetch_raw if raw_batches else fetch_plain)(consumer)
+    fetch_records(consumer)
     return consumer
 
 
@@ -76,7 +75,7 @@ def _membership(member: Member | None) -> dict[str, Any]:
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": max(min(session_ms // 5, HEARTBEAT_MAX_MS), 100),
         "max_poll_interval_ms": POLL_INTERVAL_MAX_MS,
-        # Of one number of partitions for all topics, it gives one member the same partitions of each.
+        # With equal partition counts, it gives a member the same partitions of every topic.
         "partition_assignment_strategy": (RangePartitionAssignor,),
     }
 
@@ -84,9 +83,9 @@ def _membership(member: Member | None) -> dict[str, Any]:
 def new_producer(
     connection: KafkaConnection, deadline_s: float, request_bytes_max: int, transactional_id: str | None = None
 ) -> Any:
-    """An idempotent producer that gives up on a record after `deadline_s`; its keys may be NULL_KEY.
+    """An idempotent producer that drops a record after `deadline_s`; its keys may be NULL_KEY.
 
-    With a transactional id it writes in transactions and fences whoever wrote under that id before.
+    With a transactional id it writes in transactions and fences earlier producers of that id.
     """
     calm_kafka_logs()
     deadline_ms = int(deadline_s * 1000)

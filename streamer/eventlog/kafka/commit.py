@@ -1,9 +1,8 @@
-"""Publishing outputs and progress: exactly once by transactions, or at least once where brokers have none.
+"""Commits of outputs and progress: exactly once by transactions, or at least once for brokers without them.
 
-Every call to the client has a deadline, because several of them have none of their own and block for ever when a broker
-dies at the wrong moment. Whatever is not certain is `InDoubtError`: the process ends, and a fresh one finds out what
-the log
-holds. Nothing is repaired in place.
+Every call of the client has a deadline, because several calls block for ever when a broker dies at the wrong moment. An
+outcome that is not certain raises `InDoubtError`: the process ends, and a fresh one reads the outcome from the log.
+Nothing is repaired in place.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.ep
 Spot = tuple[str, int]  # topic and partition
 Offsets = Mapping[Spot, int]
 
-# Error codes of the Kafka protocol by which a broker (or the client itself) refuses a record for good.
+# Error codes of the Kafka protocol by which a broker, or the client itself, refuses a record permanently.
 REFUSALS: Final[Mapping[int, str]] = {
     10: "it is too large: raise max.message.bytes of the topic, or make the output smaller",
-    17: "the topic's name is invalid: mend it in the config",
+    17: "the topic's name is invalid: correct it in the config",
     18: "its batch is too large: raise max.message.bytes of the topic",
-    29: "we are not allowed to write there: grant Write on the topic",
-    31: "we are not allowed to: grant IdempotentWrite on the cluster",
-    44: "the topic's policy forbids it: mend the topic's settings",
-    53: "we are not allowed to: grant Write and Describe on the transactional id",
+    29: "Write is not granted on the topic: grant it",
+    31: "IdempotentWrite is not granted on the cluster: grant it",
+    44: "the topic's policy forbids it: change the topic's settings",
+    53: "Write and Describe are not granted on the transactional id: grant them",
     87: "the topic takes records with a key only: choose another topic, or change its cleanup.policy",
 }
-# Stands for the null key of a record that has no value either, which the client refuses before it serializes the key.
+# The null key of a record without a value: the client refuses a plain None there before it serializes the key.
 NULL_KEY: Final = object()
 
 
@@ -50,43 +49,23 @@ class PendingSend:
 
 
 class Group(Protocol):
-    """What a committer needs of the consumer and its group."""
+    """The consumer and its group, as a committer uses them."""
 
     def fence(self) -> Any:
-        """The group's metadata. Raises `Unsettled` while the group is being rearranged."""
+        """The group's metadata. Raises `RebalanceInProgress` during a rebalance."""
         ...
 
     def commit_offsets(self, offsets: Offsets) -> None:
-        """Commit offsets outside a transaction, and return when that is certain."""
+        """Commit offsets outside a transaction; returns when that is certain."""
         ...
 
     def committed(self, spots: Sequence[Spot]) -> Offsets:
-        """What is committed, once no transaction has anything to say about it any more."""
-        ...
-
-
-class Committer(Protocol):
-    """A way to make outputs and progress durable."""
-
-    def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
-        """Say in `past` up to which epoch outputs are in the log; returns what offsets (by topic) prove that.
-
-        `end` is up to where the history was read in its partition. Raises GapError when offsets and history can't both
-        be true.
-        """
-        ...
-
-    def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
-        """Publish all; returns where in their partitions the entries stand.
-
-        Raises `Unsettled` before anything is done, `InDoubtError`, naming the step, when any of it is not certain, and
-        BrokerError when a record is refused for good.
-        """
+        """The committed offsets, after all transactions on them have ended."""
         ...
 
 
 class Sender:
-    """Sends records and looks at every single result; steps under a deadline."""
+    """Sends records and checks every result; each step has a deadline."""
 
     def __init__(self, producer: Any, epochs_topic: str, deadline_s: float) -> None:
         """`producer` is a client whose key serializer knows NULL_KEY."""
@@ -98,29 +77,29 @@ class Sender:
         self._settle([(output, self._send(output)) for output in outputs])
 
     def publish_entries(self, entries: Sequence[PendingSend]) -> list[int]:
-        """Where in their partitions they stand."""
+        """Returns the offsets of the entries in their partitions."""
         return self._settle([self._send_entry(entry) for entry in entries])
 
     def publish_all(self, entries: Sequence[PendingSend], outputs: Sequence[Output]) -> list[int]:
-        """Both in one flush; where the entries stand."""
+        """Both in one flush; returns the offsets of the entries."""
         sent = [(output, self._send(output)) for output in outputs]
         return self._settle([*sent, *(self._send_entry(entry) for entry in entries)])[len(sent) :]
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """What `work` returns. Raises `InDoubtError` when that fails or does not come in time."""
+        """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline."""
         try:
             return within(self.deadline_s, work)
         except (InDoubtError, BrokerError):
             raise
         except Exception as error:
             raise InDoubtError(
-                f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Start again: a "
-                "fresh process finds out what the log holds and goes on from there"
+                f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Restart: a fresh "
+                "process reads the outcome from the log and continues from there"
             ) from error
 
     def _settle(self, sent: Sequence[tuple[Output, Any]]) -> list[int]:
-        # A flush that returns does not say that all is in the log, and a record that expired in a transaction does not
-        # fail its commit: only the results tell.
+        # A flush may return although a record is not in the log, and a record that expired in a transaction does not
+        # fail its commit. Only the results are certain.
         self.producer.flush(self.deadline_s)
         for output, result in sent:
             if not result.succeeded():
@@ -145,34 +124,44 @@ class Sender:
 
 
 class ExactlyOnce:
-    """Commits in one transaction, and then reads back that it is there.
+    """Commits in one transaction, and reads the committed offsets back.
 
     No transaction is open across a poll, so none is open in a rebalance. All records are in the log before offsets are
-    sent, because a record that fails later would be left out of a transaction that commits; and what is committed is
-    read back, because the client reports success for a transaction that the broker has aborted.
+    sent, because a record that fails later would be missing from a transaction that commits. The offsets are read back,
+    because the client reports success for a transaction that the broker has aborted.
     """
 
     def __init__(self, sender: Sender, group: Group) -> None:
-        """Fences whoever has worked under the same transactional id, and waits until what that has begun is over.
+        """Fence earlier producers of the same transactional id, and wait for the end of their transactions.
 
-        Raises `InDoubtError` when the brokers don't answer in time.
+        Raises `InDoubtError` when the brokers do not answer in time.
         """
         self._sender = sender
         self._group = group
         sender.step("init_transactions", sender.producer.init_transactions)
 
     def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
+        """Set in `past` the last epoch whose outputs are in the log; returns the offsets (by topic) that prove it.
+
+        `end` is the offset up to which the history was read in its partition. Raises GapError when offsets and history
+        contradict each other.
+        """
         past.committed = past.last
         at = past.positions()
         for topic, offset in committed.items():
             if offset < at.get(topic, offset):
                 raise GapError(
-                    f"The group's offset of {topic} was set back to {offset} by somebody, and the epochs say that "
-                    f"{at[topic]} is folded and published. Set it to {at[topic]} again, {START_AFRESH}"
+                    f"The group's offset of {topic} was set back to {offset}, but by the epochs all records before "
+                    f"{at[topic]} are folded and published. Set it to {at[topic]} again, {START_AFRESH}"
                 )
-        return {**committed, **at}  # the brokers forget the offsets of a group that was away for long
+        return {**committed, **at}  # brokers delete the offsets of a group that was inactive for long
 
     def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
+        """Publish all; returns the offsets of the entries in their partitions.
+
+        Raises `RebalanceInProgress` before anything is done, `InDoubtError`, which names the step, when any of it is
+        not certain, and BrokerError when a broker refuses a record for good.
+        """
         fence, producer = self._group.fence(), self._sender.producer
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         step = self._sender.step
@@ -183,8 +172,8 @@ class ExactlyOnce:
         found = step("witness", partial(self._group.committed, list(offsets)))
         if dict(found) != dict(offsets):
             raise InDoubtError(
-                f"The commit is in doubt: offsets {dict(offsets)} were committed and {dict(found)} are there. Start "
-                "again: a fresh process finds out what the log holds and goes on from there"
+                f"The commit is in doubt: offsets {dict(offsets)} were committed and {dict(found)} are there. "
+                "Restart: a fresh process reads the outcome from the log and continues from there"
             )
         return places
 
@@ -192,8 +181,8 @@ class ExactlyOnce:
 class AtLeastOnce:
     """Commits in three steps: a crash may repeat an output, never change or lose one.
 
-    Order is everything. Epoch records go first, because they say how the log was cut; then the outputs, which a fresh
-    process that finds the epoch but not its committed offsets makes again, equal to the byte; then the offsets, which
+    The order matters. Epochs go first, because they state the cuts of the log. Then the outputs: a fresh process that
+    finds an epoch without its committed offsets makes its outputs again, equal to the byte. Then the offsets, which
     prove both.
     """
 
@@ -203,15 +192,17 @@ class AtLeastOnce:
         self._ends: dict[int, int] = {}
 
     def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:
-        self._ends[partition] = end  # the next record there must be ours
+        """See `ExactlyOnce`."""
+        self._ends[partition] = end  # the next record there must be from this process
         past.committed = published(past, committed)
         return committed
 
     def commit(self, entries: Sequence[PendingSend], outputs: Sequence[Output], offsets: Offsets) -> list[int]:
+        """See `ExactlyOnce`."""
         self._group.fence()
         step = self._sender.step
         places: list[int] = []
-        # One by one: a process that has been replaced learns by the first, and leaves no later numbers behind.
+        # One by one: a process that has been replaced fails at the first, and leaves no later numbers behind.
         for entry in entries:
             places += step("epochs", partial(self._publish_entry, entry))
         if outputs:
@@ -224,17 +215,16 @@ class AtLeastOnce:
         (offset,) = self._sender.publish_entries([entry])
         if offset != self._ends[entry.partition]:
             raise InDoubtError(
-                f"Our epoch of {entry.unit} went to offset {offset} of {self._sender.epochs_topic}-{entry.partition} "
+                f"The epoch of {entry.unit} went to offset {offset} of {self._sender.epochs_topic}-{entry.partition} "
                 f"and not to {self._ends[entry.partition]}, so another process works on the same unit. This one ends "
-                "and publishes nothing of that epoch: see that only one service runs for each kafka.group and worker, "
-                "then start it again"
+                "and publishes nothing of that epoch. Run one service for each kafka.group and worker, then restart it"
             )
         self._ends[entry.partition] = offset + 1
         return [offset]
 
 
 def published(past: History, committed: Mapping[str, int]) -> int:
-    """Up to which of these epochs the group's committed offsets (by topic) prove the outputs published."""
+    """Number of the last epoch whose outputs the group's committed offsets (by topic) prove published."""
     number = past.base
     for epoch in past.epochs:
         if any(end > committed.get(topic, 0) for topic, end in epoch.ends.items()):

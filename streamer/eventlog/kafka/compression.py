@@ -1,7 +1,7 @@
 """The four codecs of Kafka record batches, inflated under a bound.
 
-A batch of ten kilobytes may inflate to hundreds of megabytes, and the codecs' own one-call functions find that out only
-afterwards; here the bytes come in pieces and are counted as they come.
+A batch of ten kilobytes may inflate to hundreds of megabytes. The codecs' own one-call functions notice that only
+afterwards; here the bytes come in pieces, and each piece is counted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _snappy(data: bytes, bytes_max: int) -> Iterator[bytes]:
 
 def _snappy_block(block: bytes, bytes_max: int) -> bytes:
     size = shift = 0
-    for byte in block[:5]:  # a block says in front, as a varint, how large it becomes
+    for byte in block[:5]:  # a block begins with its inflated size as a varint
         size |= (byte & 127) << shift
         shift += 7
         if byte < 128:

@@ -1,4 +1,4 @@
-"""How to reach a Kafka cluster: addresses, transport and credentials, as one value that every client is made from."""
+"""Access to a Kafka cluster: addresses, transport and credentials, one value for all clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:\[\]/@]+)):
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaConnection:
-    """Addresses (`host:port`) of some brokers of a cluster, and what they ask of a client.
+    """Addresses (`host:port`) of some brokers of a cluster, and the client's protocol and credentials.
 
     `mechanism`, `username` and `password` go with the SASL protocols; the three files (PEM) with the SSL protocols,
     where without `ca_file` the system's certificates are trusted. The password is in no `repr`.

@@ -1,4 +1,4 @@
-"""Calls that may block for ever, given a limit."""
+"""Deadlines for calls that may block for ever."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class DeadlineExceeded(Exception):  # noqa: N818  it says what happened, and it is not always an error
-    """The call had not returned when its time was up; it may still go on in its thread."""
+class DeadlineExceeded(Exception):  # noqa: N818  it is not always an error
+    """The call did not return within its deadline; it may still run in its thread."""
 
 
 def within(deadline_s: float, call: Callable[[], T]) -> T:
-    """What `call` returns or raises, or Overrun after `deadline_s`.
+    """The result or error of `call`, or DeadlineExceeded after `deadline_s`.
 
-    The call runs in a thread of its own that the interpreter does not wait for at exit: a thread can't be stopped, so
-    whoever meets an Overrun should use nothing again that the call has touched.
+    The call runs in a daemon thread. A thread can't be stopped, so after DeadlineExceeded the caller must not use
+    anything again that the call has touched.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -25,7 +25,7 @@ def within(deadline_s: float, call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             results.append(call())
-        except BaseException as error:  # handed to whoever waits
+        except BaseException as error:  # raised in the caller's thread
             errors.append(error)
 
     thread = Thread(target=run, daemon=True)

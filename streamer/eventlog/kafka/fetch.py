@@ -1,8 +1,8 @@
 """Makes kafka-python's consumer hand out `Records`; the only file that reaches into the client's insides.
 
-Two ways give the same records. The raw one takes whole record batches before the client makes an object of each record;
-the plain one is the client's own, slower by a factor of seven, and serves as fallback and as the oracle of the raw one.
-Membership, seeking, pausing, positions and the list of aborted transactions stay the client's in both.
+Whole record batches are taken before the client makes an object of each record, which is seven times as fast. The
+client still does membership, seeking, pausing, positions and the list of aborted transactions. The tests hold both ways
+of reading against each other.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from streamer.eventlog.kafka.batches import BatchStretch, read_stretches
 Spot = tuple[str, int]  # topic and partition
 
 
-class _Counted(list[Records]):
-    """Stretches whose length is that of their records, because the client counts by it towards a poll's limit."""
+class CountedStretches(list[Records]):
+    """Stretches whose length is the number of their records: the client counts it towards a poll's limit."""
 
     def __len__(self) -> int:
         return sum(len(records) for records in self)
 
 
-def fetch_raw(consumer: Any) -> None:
-    """From now on `consumer.poll()` gives lists of `Records`, and raises BatchError where a batch can't be read."""
+def fetch_records(consumer: Any) -> None:
+    """Let `consumer.poll()` give lists of `Records`, and raise BatchError where a batch can't be read."""
     parent: Any = consumer._fetcher.PartitionRecords
 
-    class RawRecords(parent):  # type: ignore[misc]
+    class FetchedRecords(parent):  # type: ignore[misc]
         _rest: Records | None = None
 
         def _maybe_skip_record(self, _stretch: BatchStretch) -> bool:
-            return False  # read_stretches begins at the right offset by itself
+            return False  # read_stretches begins at the right offset
 
         def _unpack_records(self, tp: Any, fetched: Any, *_deserializers: Any) -> Iterator[BatchStretch]:
             aborted = [(gone.first_offset, gone.producer_id) for gone in self.aborted_transactions]
@@ -44,47 +44,32 @@ def fetch_raw(consumer: Any) -> None:
             try:
                 yield from read_stretches(tp.topic, tp.partition, fetched._buffer, self.fetch_offset, aborted)
             except Exception:
-                self.drain()  # a generator that has raised is over; unless drained, poll() would ask it for ever
+                self.drain()  # a generator that has raised is exhausted; without drain, poll() would ask it for ever
                 raise
             self.drain()
 
-        def take(self, n: int | None = None) -> _Counted:
+        def take(self, n: int | None = None) -> CountedStretches:
             if self._rest is None:
                 stretch = next(self.record_iterator, None)
                 if stretch is None:
-                    return _Counted()
+                    return CountedStretches()
                 self._rest, self.leader_epoch = stretch.records, stretch.leader_epoch
             taken, self._rest = self._rest, None
             if n is not None and len(taken) > n:
                 taken, self._rest = taken.split(int(taken.offset[n]))
             self.records_read += len(taken)
             self.next_fetch_offset = taken.next_offset
-            return _Counted([taken])
+            return CountedStretches([taken])
 
-    consumer._fetcher.PartitionRecords = RawRecords
-
-
-def fetch_plain(consumer: Any) -> None:
-    """Leave `consumer.poll()` as it is, but for the endless loop it falls into after an error in a fetch."""
-    parent: Any = consumer._fetcher.PartitionRecords
-
-    class PlainRecords(parent):  # type: ignore[misc]
-        def _unpack_records(self, *arguments: Any) -> Iterator[Any]:
-            try:
-                yield from super()._unpack_records(*arguments)
-            except Exception:
-                self.drain()
-                raise
-
-    consumer._fetcher.PartitionRecords = PlainRecords
+    consumer._fetcher.PartitionRecords = FetchedRecords
 
 
 def poll(consumer: Any, timeout_ms: int, records_max: int) -> Any:
-    """What `consumer.poll` gives, without a stall of the client's.
+    """`consumer.poll`, without a stall of the client.
 
-    It parks what it has fetched of a paused partition, and takes it up again only when its place for the partition in
-    hand is None. A fetch that was read to its end stays in that place, so that a partition which was paused and resumed
-    is never read again, unless the place is cleared.
+    The client parks the fetched records of a paused partition, and takes them up again only while its field for the
+    current fetch is None. A fetch that was read to its end stays in that field. So a partition that was paused and
+    resumed is never read again, unless the field is cleared.
     """
     fetcher = consumer._fetcher
     if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
@@ -93,24 +78,24 @@ def poll(consumer: Any, timeout_ms: int, records_max: int) -> Any:
 
 
 def positions(consumer: Any) -> dict[Spot, int]:
-    """Where each assigned partition stands: the offset of the record it gives next."""
+    """The position of each assigned partition: the offset of its next record."""
     states = consumer._subscription.assignment.items()
     return {(tp.topic, tp.partition): state.position.offset for tp, state in states if state.position is not None}
 
 
 def ends(consumer: Any) -> dict[Spot, int]:
-    """The end of each assigned partition as of its last fetch; partitions not fetched yet are left out."""
+    """The end of each assigned partition as of its last fetch; without partitions that are not fetched yet."""
     states = consumer._subscription.assignment.items()
     return {(tp.topic, tp.partition): state.highwater for tp, state in states if state.highwater is not None}
 
 
 def producer_id(producer: Any) -> int:
-    """The id that the brokers know the producer by, once its transactional id is initialized."""
+    """The producer id, after its transactional id is initialized."""
     return int(producer._transaction_manager.producer_id_and_epoch.producer_id)
 
 
 def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
-    """Ids of the topics as of the last metadata; "" where there is none (before Kafka 2.8, or no such topic)."""
+    """Ids of the topics as of the last metadata; "" for a topic without one (before Kafka 2.8, or no such topic)."""
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}
 
 
@@ -120,37 +105,29 @@ def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
 
 
 def committed_offsets(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
-    """What the group has committed, in one request; waits for commits of transactions that are under way."""
+    """The group's committed offsets, in one request; waits for transactions that are still committing."""
     wanted = [TopicPartition(*spot) for spot in spots]
     found = consumer._coordinator.fetch_committed_offsets(wanted, timeout_ms=int(timeout_s * 1000)) if wanted else {}
     return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
 
 
 def stretches(
-    fetched: Mapping[Any, Sequence[Any]], before: Mapping[Spot, int], now: Mapping[Spot, int]
+    fetched: Mapping[Any, Sequence[Records]], before: Mapping[Spot, int], now: Mapping[Spot, int]
 ) -> list[Records]:
-    """What a poll brought, one `Records` a partition.
+    """The records of a poll, one `Records` a partition.
 
-    `before` and `now` are the positions around the poll. A partition that moved without records (over transaction
-    markers, or over what was aborted or compacted) gives an empty stretch, so that whoever waits for an offset sees it
-    reached.
+    `before` and `now` are the positions around the poll. A partition that advanced without records (over transaction
+    markers, or over aborted or compacted records) gives an empty stretch, so that the reader sees its new position.
     """
     found = {(tp.topic, tp.partition): records for tp, records in fetched.items()}
     moved = [spot for spot, position in now.items() if spot in found or position != before.get(spot, position)]
-    return [_one(spot, found.get(spot, ()), now[spot]) for spot in moved]
+    return [_joined(spot, list(found.get(spot, ())), now[spot]) for spot in moved]
 
 
-def _one(spot: Spot, fetched: Sequence[Any], next_offset: int) -> Records:
-    topic, partition = spot
-    parts = list(fetched)
-    if parts and isinstance(parts[0], Records):
-        return _joined(parts, next_offset)
-    rows = ((r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in parts)
-    return Records.build(topic, partition, rows, next_offset)
-
-
-def _joined(parts: list[Records], next_offset: int) -> Records:
-    """Stretches of one partition that follow each other, as one."""
+def _joined(spot: Spot, parts: Sequence[Records], next_offset: int) -> Records:
+    """Consecutive stretches of one partition as one; an empty stretch if there are none."""
+    if not parts:
+        return Records.build(*spot, (), next_offset)
     if len(parts) == 1:
         return replace(parts[0], next_offset=next_offset)
     starts = np.cumsum([0, *(len(part.data) for part in parts[:-1])])

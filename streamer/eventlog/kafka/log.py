@@ -1,13 +1,11 @@
 """The log on a Kafka cluster: event topics in, outputs and progress out.
 
-A `KafkaLog` is one member of a consumer group. Its parts: `kafka_group` knows which partitions are ours, `kafka_fetch`
-turns what the client fetches into `Records`, `kafka_history` reads what a unit has done, and a committer of
-`kafka_commit` makes outputs and progress durable.
+A `KafkaLog` is one member of a consumer group. Its parts: `membership` tracks the assigned partitions, `fetch` turns
+fetched batches into `Records`, `unit_history` reads a unit's history, and `commit` makes outputs and progress durable.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,18 +33,19 @@ from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, Pe
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, poll, positions, stretches
-from streamer.eventlog.kafka.hanging_transactions import abort_forgotten
+from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import Places, pause, seek
 from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
+from streamer.logs import log_of
 
 CLOSE_TIMEOUT_S = 5.0
-ABSOLVE_DEADLINE_S = 5.0
-REST_S = 0.2  # after a failed poll; longer would starve the partitions that can be read
+CLEAR_DEADLINE_S = 5.0
+REST_S = 0.2  # pause after a failed poll; a longer one would starve the readable partitions
 CALM_POLLS = 50
 
-log = logging.getLogger(__name__)
+log = log_of("eventlog")
 
 
 class KafkaLog:
@@ -61,17 +60,17 @@ class KafkaLog:
         self, connection: KafkaConnection, settings: KafkaLogSettings, unit_of: Callable[[str, int], str]
     ) -> None:
         self._connection, self._settings, self._unit_of = connection, settings, unit_of
-        self._spots: dict[str, list[Spot]] = {}  # unit that is ours -> its topic-partitions
-        self._resumed: set[Spot] = set()  # of which records are handed out
-        self._held: set[Spot] = set()  # of which there is enough for now
-        self._at: dict[str, dict[Spot, int]] = {}  # unit -> what is committed of it
-        self._numbers: dict[str, int] = {}  # the last epoch of each unit that is in its history
+        self._spots: dict[str, list[Spot]] = {}  # assigned unit -> its topic-partitions
+        self._resumed: set[Spot] = set()  # whose records `poll` returns
+        self._held: set[Spot] = set()  # paused, because enough is buffered
+        self._at: dict[str, dict[Spot, int]] = {}  # unit -> its committed offsets
+        self._numbers: dict[str, int] = {}  # unit -> number of the last epoch in its history
         self._trouble = ""
         self._good_polls = 0
         self._closed = False
         member = settings.member
         exactly_once = settings.delivery == "exactly_once"
-        with self._asking("be reached"):
+        with self._errors_of("be reached"):
             self._producer = new_producer(
                 connection,
                 settings.commit_deadline_s,
@@ -79,11 +78,11 @@ class KafkaLog:
                 member.instance_id if exactly_once else None,
             )
             sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
-            # What an earlier self has begun is over before we ask what is committed.
+            # The transactions of an earlier process end before the committed offsets are read.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
                 written = [settings.epochs_topic, *settings.outputs]
-                abort_forgotten(connection, sender, written, settings.topics, settings.group_id)
+                abort_hanging(connection, sender, written, settings.topics, settings.group_id)
             self._consumer = self._new_consumer(member)
             self._reader = self._new_consumer(None)
             self._check_topics()
@@ -94,36 +93,35 @@ class KafkaLog:
         self._membership = Membership(self._consumer, settings.topics)
 
     def poll(self, timeout_s: float) -> list[Records]:
-        """See `Log`. A broker that is away gives nothing, for as long as it is away; so does a damaged batch.
+        """See `Log`. An unreachable broker gives no records until it is back; so does a damaged batch.
 
-        An empty stretch says that a partition moved on without records. Raises GapError when the records to read next
-        are gone or the topic is not the same any more, BrokerError when we are not allowed to read it, and
-        InDoubtError when
-        another process has our number.
+        An empty stretch: a partition advanced without records. Raises GapError when the next records are gone or the
+        topic was replaced, BrokerError when Read is not granted, and InDoubtError when another process has the same
+        worker number.
         """
         before = positions(self._consumer)
         try:
             fetched = poll(self._consumer, int(timeout_s * 1000), self._settings.records_max)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             if self._moved() or not self._resumed.issuperset(self._ours()):
-                return []  # of partitions that are placed only when they are resumed
+                return []  # a partition that `resume` has not placed yet
             self._places.check(refresh=True)
             raise self._places.gap(error) from error
         except FencedInstanceIdError as error:
             raise InDoubtError(
-                f"Another process is member {self._settings.member.instance_id} of the group, so this one ends: see "
-                "that each worker of a group has a number of its own"
+                f"Another process is member {self._settings.member.instance_id} of the group, so this one ends: give "
+                "each worker of a group a number of its own"
             ) from error
         except AuthorizationError as error:
-            raise BrokerError(f"Kafka does not let us read: {error}. Grant Read on the topics and the group") from error
+            raise BrokerError(f"Kafka refuses reading: {error}. Grant Read on the topics and the group") from error
         except (KafkaError, BatchError) as error:
-            self._note(f"{type(error).__name__}: {error}")
+            self._log_trouble(f"{type(error).__name__}: {error}")
             time.sleep(min(timeout_s, REST_S))
             return []
         if self._moved():
             return []
         self._places.check()
-        self._note("")
+        self._log_trouble("")
         rank = {topic: i for i, topic in enumerate(self._settings.topics)}
         found = stretches(fetched, before, positions(self._consumer))
         ours = [records for records in found if (records.topic, records.partition) in self._resumed]
@@ -146,17 +144,17 @@ class KafkaLog:
         return sorted(self._spots)
 
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
-        """See `Log`. What is committed and what the history says must agree.
+        """See `Log`. The committed offsets and the history must agree.
 
         Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
-        topic do not belong together, BrokerError when the cluster does not answer, and Unsettled.
+        topic do not belong together, BrokerError when the cluster does not answer, and RebalanceInProgress.
         """
         spots = self._spots_of(unit)
-        with self._asking(f"say what {unit} has done"):
+        with self._errors_of(f"read the history of {unit}"):
             at_first = self.committed(spots)
             committed = {topic: offset for (topic, _), offset in at_first.items()}
             past, end = self._histories.read(unit, since, committed)
-            if self.committed(spots) != at_first:  # offsets of before and a history of after are no past
+            if self.committed(spots) != at_first:  # old offsets do not fit a newer history
                 raise RebalanceInProgress(f"another process has committed epochs of {unit} meanwhile")
         if past is None:
             return None
@@ -169,20 +167,20 @@ class KafkaLog:
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
         """See `Log`."""
         spots = self._spots_of(unit)
-        with self._asking("say what its topics hold"):
+        with self._errors_of("list the offsets of its topics"):
             starts, ids = self._places.resume(spots, ends, topic_ids)
         self._read_from(unit, {**ends, **starts})
         return Start(unit, starts, ids, self._settings.group_id)
 
     def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
         """See `Log`."""
-        with self._asking("say what its topics hold"):
+        with self._errors_of("list the offsets of its topics"):
             starts, ids = self._places.skip(self._spots_of(unit), ends)
         self._read_from(unit, starts)
         return Start(unit, starts, ids, self._settings.group_id)
 
     def note(self, unit: str, notes: Sequence[Note]) -> None:
-        """See `Log`. The place of the unit's reading is committed with them, so that only its owner can note."""
+        """See `Log`. Commits the unit's position with the notes, so only the owner of the unit can add notes."""
         at = dict(self._at[unit])
         for note in notes:
             if isinstance(note, Start | Gap):
@@ -191,7 +189,7 @@ class KafkaLog:
         self._at[unit] = at
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
-        """See `Log`. Raises InDoubtError, naming the step, and BrokerError when an output is refused for good."""
+        """See `Log`. Raises InDoubtError with the step, and BrokerError when a broker refuses an output permanently."""
         at = {epoch.unit: self._offsets(epoch) for epoch in epochs}
         fresh = [epoch for epoch in epochs if epoch.number > self._numbers.get(epoch.unit, 0)]
         entries = [_entry(epoch.unit, epoch) for epoch in fresh]
@@ -201,23 +199,24 @@ class KafkaLog:
         placed = {(e.unit, e.number): place for e, place in zip(fresh, places, strict=True)}
         return [replace(epoch, at=placed.get((epoch.unit, epoch.number), epoch.at)) for epoch in epochs]
 
-    def absolve(self, units: Collection[str]) -> None:
-        """See `Log`. By a producer of its own, because nobody knows what ours is about."""
+    def clear_attempts(self, units: Collection[str]) -> None:
+        """See `Log`. Uses a producer of its own, because the state of the log's producer is unknown."""
         with suppress(Exception):
-            deadline_s = min(self._settings.commit_deadline_s, ABSOLVE_DEADLINE_S)
+            deadline_s = min(self._settings.commit_deadline_s, CLEAR_DEADLINE_S)
             producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
             sender = Sender(producer, self._settings.epochs_topic, deadline_s)
             sender.step(
-                "absolve", partial(sender.publish_entries, [_entry(unit, AttemptSurvived(unit)) for unit in units])
+                "clear attempts",
+                partial(sender.publish_entries, [_entry(unit, AttemptSurvived(unit)) for unit in units]),
             )
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
-        """See `Log`. What is held stays so when the group moves, as far as it stays ours."""
+        """See `Log`. A held partition stays held across a rebalance, while it stays assigned."""
         (self._held.add if held else self._held.discard)((topic, partition))
         if (topic, partition) in self._resumed & positions(self._consumer).keys():
             (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
-    def behind(self) -> list[Spot]:
+    def lagging(self) -> list[Spot]:
         at, end = positions(self._consumer), ends(self._consumer)
         return [spot for spot in self._ours() if spot not in end or at.get(spot, 0) < end[spot]]
 
@@ -230,7 +229,7 @@ class KafkaLog:
         return {spot: max(end - at.get(spot, end), 0) for spot, end in ends(self._consumer).items()}
 
     def close(self) -> None:
-        """Let go of the clients within a few seconds, whatever state they are in; safe to call twice."""
+        """Close the clients within a few seconds, whatever their state; safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -240,30 +239,30 @@ class KafkaLog:
             partial(self._consumer.close, autocommit=False, timeout_ms=timeout_ms),
             partial(self._reader.close, autocommit=False, timeout_ms=timeout_ms),
         ):
-            with suppress(DeadlineExceeded, KafkaError):  # all that had to be certain was certain when commit returned
+            with suppress(DeadlineExceeded, KafkaError):  # commit has returned, so nothing is pending
                 within(2 * CLOSE_TIMEOUT_S, close)
 
     def fence(self) -> Any:
-        """See `kafka_commit.Group`."""
+        """See `commit.Group`."""
         return self._membership.fence()
 
     def committed(self, spots: Collection[Spot]) -> Offsets:
-        """See `kafka_commit.Group`."""
+        """See `commit.Group`."""
         return committed_offsets(self._consumer, spots, self._settings.commit_deadline_s)
 
     def commit_offsets(self, offsets: Offsets) -> None:
-        """See `kafka_commit.Group`."""
+        """See `commit.Group`."""
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         self._consumer.commit(wanted, timeout_ms=int(self._settings.commit_deadline_s * 1000))
 
     def _check_topics(self) -> None:
-        """Raises BrokerError for a topic that is missing. What is known here, the group need not find out by and by."""
+        """Raises BrokerError for a missing topic; also loads the metadata that the group needs at its start."""
         for topic in self._settings.topics:
-            # The client waits without limit here, should the broker go away at the wrong moment.
+            # The client blocks without limit here if the broker goes away at the wrong moment.
             found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
             if not found:
                 raise BrokerError(
-                    f"Topic {topic} does not exist at {self._where}, or we may not describe it: create it, or grant "
+                    f"Topic {topic} does not exist at {self._where}, or Describe is not granted: create it, or grant "
                     "Describe on it"
                 )
 
@@ -271,36 +270,36 @@ class KafkaLog:
         return [spot for spots in self._spots.values() for spot in spots]
 
     def _moved(self) -> bool:
-        """Whether the assignment is to be looked at; until then nothing that was placed counts."""
+        """Whether the assignment must be read again; until then no partition counts as resumed."""
         if self._membership.moved:
             self._resumed.clear()
             return True
         return False
 
     def _spots_of(self, unit: str) -> list[Spot]:
-        """Raises `RebalanceInProgress` when the unit is no longer ours, as far as we know."""
+        """Raises `RebalanceInProgress` when the unit may belong to another process."""
         if self._membership.moved or unit not in self._spots:
-            raise RebalanceInProgress(f"{unit} may be another's now")
+            raise RebalanceInProgress(f"{unit} may belong to another process now")
         return self._spots[unit]
 
     def _read_from(self, unit: str, at: Mapping[str, int]) -> None:
         spots = self._spots_of(unit)
         if not seek(self._consumer, spots, at, self._held):
-            raise RebalanceInProgress(f"{unit} is another's now")
+            raise RebalanceInProgress(f"{unit} belongs to another process now")
         self._resumed.update(spots)
 
     def _offsets(self, epoch: Epoch) -> dict[Spot, int]:
-        """What to commit for an epoch: where it ends, of the topics that are still read."""
+        """The offsets to commit for an epoch: its ends, in the topics that are still read."""
         return {spot: epoch.ends[spot[0]] for spot in self._spots_of(epoch.unit) if spot[0] in epoch.ends}
 
-    def _note(self, trouble: str) -> None:
-        """Say once that reading is in trouble, and once that it is over.
+    def _log_trouble(self, trouble: str) -> None:
+        """Log once that reading fails, and once that it works again.
 
-        One damaged partition fails every other poll, so trouble is over only after many good ones.
+        One damaged partition fails every other poll, so only many good polls count as recovery.
         """
         self._good_polls = 0 if trouble else self._good_polls + 1
         if trouble and trouble != self._trouble:
-            log.warning("Kafka at %s can't be read at the moment, trying again: %s", self._where, trouble)
+            log.warning("Kafka at %s can't be read at the moment, retrying: %s", self._where, trouble)
             self._trouble = trouble
         elif self._trouble and self._good_polls >= CALM_POLLS:
             log.warning("Kafka at %s can be read again", self._where)
@@ -311,19 +310,18 @@ class KafkaLog:
         return ", ".join(self._connection.bootstrap)
 
     @contextmanager
-    def _asking(self, errand: str) -> Iterator[None]:
+    def _errors_of(self, task: str) -> Iterator[None]:
         try:
             yield
         except (KafkaError, BatchError, DeadlineExceeded) as error:
-            # A worker that has joined its group has reached the cluster, so it was the cluster that went away.
+            # A worker with partitions has reached the cluster before, so the cluster has gone away.
             kind = InDoubtError if self._spots and not isinstance(error, AuthorizationError) else BrokerError
-            raise kind(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
+            raise kind(f"Kafka at {self._where} could not {task}: {type(error).__name__}: {error}") from error
 
     def _new_consumer(self, member: Member | None) -> Any:
         return new_consumer(
             self._connection,
             member,
-            raw_batches=self._settings.raw_batches,
             fetch_bytes_max=self._settings.fetch_bytes_max,
             partition_fetch_bytes_max=self._settings.partition_fetch_bytes_max,
             metadata_age_s=self._settings.metadata_age_s,

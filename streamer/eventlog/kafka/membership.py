@@ -1,9 +1,8 @@
-"""Membership in a consumer group: which partitions are ours, and whether that still holds.
+"""Membership in a consumer group: the assigned partitions, and whether they are still valid.
 
-Rebalances happen in the client's own thread, between two polls or within one. Its listener only notes that one began
-or ended; the rest is asked for after a poll. A generation is *settled* once the group is stable under it and its
-assignment has been looked at: only then may anything be committed in its name, because during a rebalance the client
-already carries the new generation while it still has the old partitions.
+Rebalances happen in the client's own thread, between two polls or within one. Its listener only records that one began
+or ended; the assignment is read after a poll. A generation is *settled* once the group is stable and its assignment
+was read. Only then may a commit use it: during a rebalance the client has the new generation with the old partitions.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ NONE = -1
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One consumer's part in its group."""
+    """One consumer's membership."""
 
     def __init__(self, consumer: Any, topics: Sequence[str]) -> None:
         self._consumer = consumer
@@ -40,11 +39,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def moved(self) -> bool:
-        """Whether the assignment may be another one than was last looked at."""
+        """Whether the assignment may have changed since the last `look`."""
         return self._moved or self._consumer.group_metadata().generation_id != self._generation
 
     def look(self) -> list[Spot] | None:
-        """The partitions that are ours in a stable generation, which settles it; None while the group is not stable."""
+        """The assigned partitions, which settles a stable generation; None while the group is not stable."""
         self._moved = False
         before = self._consumer.group_metadata()
         spots = sorted((tp.topic, tp.partition) for tp in self._consumer.assignment())
@@ -56,10 +55,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         return spots
 
     def fence(self) -> Any:
-        """What proves to the broker that we are of the settled generation. Raises `RebalanceInProgress` if we are
-        not.
+        """The group metadata of the settled generation, by which the broker fences a commit.
+
+        Raises `RebalanceInProgress` if the generation is not settled.
         """
         metadata = self._consumer.group_metadata()
         if self._moved or metadata.state != MemberState.STABLE or metadata.generation_id != self._generation:
-            raise RebalanceInProgress("the group is being rearranged")
+            raise RebalanceInProgress("the group rebalances")
         return metadata

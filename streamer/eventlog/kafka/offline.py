@@ -1,4 +1,4 @@
-"""A group's log on Kafka, only read: by a client that is no member of the group and writes nothing."""
+"""A group's log on Kafka, read-only: by a client that is no member of the group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE_S = 30.0
 
 
 class KafkaArchive:
-    """What the units of a group have done, and the records they have done it with; one unit is read at a time."""
+    """The histories of a group's units and their records; one unit is read at a time."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class KafkaArchive:
         self._spots: dict[str, list[Spot]] = {}
         for spot in spots:
             self._spots.setdefault(unit_of(*spot), []).append(spot)
-        with self._asking("be reached"):
+        with self._errors_of("be reached"):
             self._consumer = new_consumer(connection, None)
             self._reader = new_consumer(connection, None)
         self._histories = HistoryReader(self._reader, epochs_topic, group_id, PATIENCE_S)
@@ -54,7 +54,7 @@ class KafkaArchive:
         return None
 
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
-        with self._asking(f"say what {unit} has done"):
+        with self._errors_of(f"read the history of {unit}"):
             past, _ = self._histories.read(unit, since, {})
         if past is not None:
             topics = {topic for topic, _ in self._spots[unit]}
@@ -64,27 +64,27 @@ class KafkaArchive:
 
     def resume(self, unit: str, ends: Mapping[str, int], topic_ids: Mapping[str, str]) -> Start:
         spots = [spot for spot in self._spots[unit] if spot[0] in ends]
-        with self._asking("say what its topics hold"):
+        with self._errors_of("list the offsets of its topics"):
             self._consumer.assign([TopicPartition(*spot) for spot in spots])
             self._places.resume(spots, ends, topic_ids)
             seek(self._consumer, spots, ends, ())
         return Start(unit, {}, {})
 
     def skip(self, unit: str, ends: Mapping[str, int]) -> Start:
-        raise NotImplementedError("what is gone can't be verified")
+        raise NotImplementedError("lost records can't be verified")
 
     def note(self, unit: str, notes: Sequence[Note]) -> None:
-        raise NotImplementedError("an archive is only read")
+        raise NotImplementedError("an archive is read-only")
 
-    def absolve(self, units: Collection[str]) -> None:
-        raise NotImplementedError("an archive is only read")
+    def clear_attempts(self, units: Collection[str]) -> None:
+        raise NotImplementedError("an archive is read-only")
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
-        raise NotImplementedError("an archive is only read")
+        raise NotImplementedError("an archive is read-only")
 
     def poll(self, timeout_s: float) -> list[Records]:
         before = positions(self._consumer)
-        with self._asking("be read"):
+        with self._errors_of("be read"):
             try:
                 fetched = poll(self._consumer, int(timeout_s * 1000), RECORDS_MAX)
             except OffsetOutOfRangeError as error:
@@ -94,7 +94,7 @@ class KafkaArchive:
     def hold(self, topic: str, partition: int, held: bool) -> None:
         (self._consumer.pause if held else self._consumer.resume)(TopicPartition(topic, partition))
 
-    def behind(self) -> Collection[Spot]:
+    def lagging(self) -> Collection[Spot]:
         return ()
 
     def exhausted(self) -> bool:
@@ -105,8 +105,8 @@ class KafkaArchive:
             consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
     @contextmanager
-    def _asking(self, errand: str) -> Iterator[Any]:
+    def _errors_of(self, task: str) -> Iterator[Any]:
         try:
             yield
         except (KafkaError, BatchError, DeadlineExceeded) as error:
-            raise BrokerError(f"Kafka at {self._where} could not {errand}: {type(error).__name__}: {error}") from error
+            raise BrokerError(f"Kafka at {self._where} could not {task}: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Where reading stands and may stand: what topic-partitions hold, and whether topics are still the ones we know."""
+"""Reading positions: the offsets that topic-partitions hold, and the ids of their topics."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ METADATA_TIMEOUT_S = 5.0
 
 
 class Places:
-    """The partitions that one consumer reads."""
+    """Positions of the partitions that one consumer reads."""
 
     def __init__(
         self, consumer: Any, starts_late: bool, committed: Callable[[Sequence[Spot]], Mapping[Spot, int]]
     ) -> None:
-        """`starts_late`: topics that were never read are read from their end on; `committed` asks for the group's."""
+        """`starts_late`: read new topics from their end on; `committed` returns the group's offsets."""
         self._consumer = consumer
         self._starts_late = starts_late
         self._committed = committed
@@ -33,9 +33,9 @@ class Places:
     def resume(
         self, spots: Sequence[Spot], ends: Mapping[str, int], known_ids: Mapping[str, str]
     ) -> tuple[dict[str, int], dict[str, str]]:
-        """Where to begin with the topics that `ends` lacks, and their ids.
+        """The first offsets of the topics that `ends` lacks, and their ids.
 
-        Raises GapError when a topic is not the known one or does not hold the records from `ends` on.
+        Raises GapError when a topic has another id than the known one or has lost records from `ends` on.
         """
         ids = self._note_ids(spots)
         for topic in ids.keys() & known_ids.keys():
@@ -48,7 +48,7 @@ class Places:
         return starts, {topic: ids[topic] for topic in starts}
 
     def skip(self, spots: Sequence[Spot], ends: Mapping[str, int]) -> tuple[dict[str, int], dict[str, str]]:
-        """Where there is something to read at or behind `ends`, and the topics' ids."""
+        """The first readable offsets at or after `ends`, and the topics' ids."""
         starts = {}
         for (topic, _), held in self._bounds(spots).items():
             end = ends.get(topic, held.begin)
@@ -56,7 +56,7 @@ class Places:
         return starts, self._note_ids(spots)
 
     def check(self, refresh: bool = False) -> None:
-        """Raises GapError when a topic is not the one we began with, as far as the client's metadata tells."""
+        """Raises GapError when a topic was replaced since the start, by the client's metadata."""
         known = [topic for topic, topic_id in self._topic_ids.items() if topic_id]
         now = topic_ids(self._consumer, known)
         if refresh or "" in now.values():
@@ -70,7 +70,7 @@ class Places:
             check_topic_id(topic, self._topic_ids[topic], now[topic])
 
     def gap(self, error: Exception) -> GapError:
-        """What is to be said when the records to read next are not there."""
+        """The error for next records that are not there."""
         at = positions(self._consumer)
         with suppress(KafkaError):
             for spot, bounds in self._bounds(list(at)).items():
@@ -94,10 +94,10 @@ class Places:
         return ids
 
     def _beginning(self, spot: Spot, bounds: HistoryBounds) -> int:
-        """Where to begin with a partition that was never read.
+        """The first offset to read of a partition that was never read.
 
-        A new partition of a topic that is read already starts at its beginning in any case: its records were written
-        while the service was in charge of the topic.
+        A new partition of a topic that is read already starts at its beginning in any case: its records arrived while
+        the service read the topic.
         """
         if not self._starts_late:
             return bounds.begin
@@ -108,7 +108,7 @@ class Places:
 
 
 def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Collection[Spot]) -> bool:
-    """Place each of these at the offset of its topic and read on, but for those that are held.
+    """Seek each partition to the offset of its topic and resume it, unless it is held.
 
     False when one of them is not assigned any more.
     """
@@ -123,7 +123,7 @@ def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Coll
 
 
 def pause(consumer: Any, spots: Sequence[Spot]) -> bool:
-    """Read none of these until they are placed; false when one of them is not assigned any more."""
+    """Pause these partitions until `seek`; false when one of them is not assigned any more."""
     try:
         for spot in spots:
             consumer.pause(TopicPartition(*spot))

@@ -1,7 +1,7 @@
-"""Why a Kafka address can't be used, found out by talking to it.
+"""Preflight: the reason why a Kafka address can't be used.
 
-kafka-python only says "unable to bootstrap" after half a minute, whatever the cause. This goes the same way on one
-blocking socket, step by step, and names the step that failed.
+kafka-python reports "unable to bootstrap" after half a minute, whatever the cause. The preflight takes the same steps
+on one blocking socket, and reports the step that failed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from streamer.eventlog.kafka.wire import STEP_TIMEOUT_S, Address, Misunderstandi
 # Error codes of the Kafka protocol.
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, SASL_AUTHENTICATION_FAILED = 33, 34, 58
 
-# Makes one of kafka-python's SASL mechanisms, which knows what to say to the broker and what to make of its answers.
+# Makes one of kafka-python's SASL mechanisms, which builds the messages and checks the broker's answers.
 NewSasl = Callable[[KafkaConnection], Any]
 
 
 def obstacle(address: Address, connection: KafkaConnection, new_sasl: NewSasl) -> str | None:
-    """Why `address` does not serve a client that connects as `connection` says; None when it does.
+    """The reason why `address` does not serve a client with this connection; None when it does.
 
     Takes at most a few times `STEP_TIMEOUT_S`.
     """
@@ -108,7 +108,7 @@ def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
         if code:
             cause = "wrong user name or password" if code == SASL_AUTHENTICATION_FAILED else f"error {code}"
             raise Obstacle(
-                f"refuses the user {connection.username!r}: {cause} ({words}). Mend kafka.security in the config"
+                f"refuses the user {connection.username!r}: {cause} ({words}). Correct kafka.security in the config"
             )
         try:
             sasl.receive(challenge)
@@ -117,7 +117,7 @@ def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
 
 
 def _require_reachable(advertised: list[Address]) -> None:
-    """Clients leave the bootstrap address at once for the advertised ones; behind Docker those often lead nowhere."""
+    """Clients switch from the bootstrap address to the advertised ones; with Docker those are often unreachable."""
     reasons = []
     for address in advertised:
         try:
@@ -133,20 +133,20 @@ def _require_reachable(advertised: list[Address]) -> None:
 
 
 def _explain(words: Misunderstanding, address: Address, connection: KafkaConnection) -> NoReturn:
-    """A broker hangs up on whoever speaks the wrong protocol; talk to it in the others to learn which it wants."""
+    """A broker closes connections of the wrong protocol; try the other protocols to find the right one."""
     if not connection.tls and _speaks_tls(address):
         raise Obstacle(f"speaks TLS, but the protocol is {connection.protocol}: use SSL or SASL_SSL")
     if not connection.sasl and (offered := _mechanisms_offered(address, connection.tls)):
         names = ", ".join(offered)
         raise Obstacle(
-            f"asks for a login (SASL, it offers {names}), but the protocol is {connection.protocol}: say who we are in "
-            "kafka.security of the config"
+            f"asks for a login (SASL, it offers {names}), but the protocol is {connection.protocol}: set "
+            "kafka.security in the config"
         )
     raise Obstacle(f"{words}: is this the port of a Kafka broker, and {connection.protocol} its protocol?")
 
 
 def _unverified() -> ssl.SSLContext:
-    """For questions only, never for credentials: the answer to "is this TLS" must not depend on the certificate."""
+    """For protocol checks only, never for credentials: the check for TLS must not depend on the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -161,11 +161,11 @@ def _speaks_tls(address: Address) -> bool:
 
 
 def _mechanisms_offered(address: Address, tls: bool) -> list[str] | None:
-    """What the port offers for a login, none if it asks for no login; None when it does not speak Kafka this way."""
+    """The SASL mechanisms of the port, none if it needs no login; None when it does not speak Kafka this way."""
     try:
         raw = _connected(address)
         with Wire(_unverified().wrap_socket(raw) if tls else raw) as wire:
-            # A mechanism that no broker has: the refusal lists what there is.
+            # No broker has this mechanism: the refusal lists the ones it has.
             return wire.sasl_handshake("NONE")[1]
     except (OSError, Obstacle, Misunderstanding):
         return None

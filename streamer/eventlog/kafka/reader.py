@@ -1,4 +1,4 @@
-"""Reading topics from one end to the other without a group: what `driftline record` does."""
+"""A reader of whole topics without a group, for `driftline record` and the audit commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_S = 0.2
 
 
 def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[Records]:
-    """All that the topics hold by now, from their beginning on. Raises `BrokerError` as `KafkaReader` does."""
+    """All records that the topics hold now, from their beginning on. Raises `BrokerError` as `KafkaReader` does."""
     reader = KafkaReader(connection, topics)
     try:
         while not reader.at_end():
@@ -34,7 +34,7 @@ def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[
 class KafkaReader:
     """All partitions of some topics, read from their beginning or from their end on.
 
-    Raises `BrokerError` when the cluster can't be reached, a topic is missing, or what it holds can't be read.
+    Raises `BrokerError` when the cluster is unreachable, a topic is missing, or its records can't be read.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class KafkaReader:
         self.waiting = sum(end[spot] - begin[spot] for spot in spots) if start == "earliest" else 0  # records, at most
 
     def poll(self, timeout_s: float) -> list[Records]:
-        """What has come, one stretch a partition."""
+        """New records, one stretch a partition."""
         before = positions(self._consumer)
         try:
             fetched = poll(self._consumer, int(timeout_s * 1000), RECORDS_MAX)
         except OffsetOutOfRangeError as error:
-            raise BrokerError(f"Records were deleted while they were being read ({error}): start again") from error
+            raise BrokerError(f"Kafka deleted records while they were read ({error}): restart the command") from error
         except (KafkaError, BatchError) as error:
             raise BrokerError(f"Kafka can't be read: {type(error).__name__}: {error}") from error
         return stretches(fetched, before, positions(self._consumer))
 
     def at_end(self) -> bool:
-        """Whether everything that was there at the start has been read."""
+        """Whether all records that were there at the start are read."""
         return all(at >= self._ends[spot] for spot, at in positions(self._consumer).items())
 
     def close(self) -> None:

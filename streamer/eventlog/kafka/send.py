@@ -1,4 +1,4 @@
-"""Writing a few records and being sure of it: what the commands do that speak to a running service."""
+"""Durable writes of a few records, for commands that control a running service."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REQUEST_BYTES_MAX = 1 << 20
 
 
 def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
-    """Append these records, and return when they are in the log.
+    """Append these records; returns when they are in the log.
 
-    Raises `BrokerError` when the cluster can't be reached, a topic is missing, or nobody knows whether they arrived.
+    Raises `BrokerError` when the cluster is unreachable, a topic is missing, or delivery is uncertain.
     """
     preflight(connection)
     check_topics(connection, sorted({output.topic for output in outputs}))
@@ -32,8 +32,7 @@ def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
         raise
     except Exception as error:
         raise BrokerError(
-            f"Nobody knows whether this has arrived ({type(error).__name__}: {error}). Say it again: twice said "
-            "counts once"
+            f"Delivery is uncertain ({type(error).__name__}: {error}). Retry: the command is idempotent"
         ) from error
     finally:
         producer.close(timeout=DEADLINE_S)

@@ -1,4 +1,4 @@
-"""How one worker reads and writes Kafka."""
+"""Settings by which one worker reads and writes Kafka."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from streamer.eventlog.kafka.clients import Member
 
 @dataclass(frozen=True, slots=True)
 class KafkaLogSettings:
-    """What to read, in whose name, and within which bounds."""
+    """Topics, group and bounds of a `KafkaLog`."""
 
     topics: tuple[str, ...]  # event topics in canonical order, then those that decide reads
-    group_id: str  # whose members share the partitions, and whose offsets are committed
-    worker: int = 0  # our number in the group; no two processes have the same
+    group_id: str  # consumer group: its members share the partitions
+    worker: int = 0  # number of this process in the group, unique
     # At least once is for brokers without transactions.
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    epochs_topic: str = "driftline.epochs"  # a partition for each unit; belongs to this group alone
-    outputs: tuple[str, ...] = ()  # the other topics that we write
-    start: Literal["earliest", "latest"] = "earliest"  # where to begin with a topic that was never read before
-    session_timeout_s: float = 30.0  # a member that is silent for so long is dead to the group
-    raw_batches: bool = True  # read whole record batches; false: record by record, slower by far
+    epochs_topic: str = "driftline.epochs"  # one partition a unit; used by this group alone
+    outputs: tuple[str, ...] = ()  # the other topics that the worker writes
+    start: Literal["earliest", "latest"] = "earliest"  # first offset of a topic that was never read
+    session_timeout_s: float = 30.0  # the group drops a member without a heartbeat for so long
     records_max: int = 100_000  # of one poll
-    fetch_bytes_max: int = 32 << 20  # of one answer of a broker, compressed
+    fetch_bytes_max: int = 32 << 20  # of one fetch response, compressed
     partition_fetch_bytes_max: int = 2 << 20  # of one partition in it
-    request_bytes_max: int = 16 << 20  # the largest output that is sent at all
+    request_bytes_max: int = 16 << 20  # the largest output
     commit_deadline_s: float = 30.0  # for each step of a commit; past it, the commit is in doubt
-    metadata_age_s: float = 30.0  # how late a topic that was deleted and created again is noticed
+    metadata_age_s: float = 30.0  # how late a replaced topic is noticed
 
     def __post_init__(self) -> None:
         if not self.topics or not self.group_id:

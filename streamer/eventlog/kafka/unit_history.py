@@ -1,7 +1,7 @@
 """A unit's history in the epochs topic, and whether the log still holds what its state is made from.
 
 The topic has one partition for each unit: 0 for `decide`, and `p + 1` for `detect-p`, so that the histories of units in
-different hands do not mix. What belongs to a transaction that nobody has ended is not there for us.
+different hands do not mix. Records of open transactions are not visible.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOST_AFTER_S = 3.0  # what is committed and in no transaction under way is there
 
 @dataclass(frozen=True, slots=True)
 class HistoryBounds:
-    """What a partition holds: offsets [begin, end)."""
+    """The offsets that a partition holds: [begin, end)."""
 
     begin: int
     end: int
@@ -44,7 +44,7 @@ def partition_of_history(unit: str) -> int:
 
 
 class HistoryReader:
-    """Reads histories of one group, by a client that is no member of it."""
+    """Reads the unit histories of one group, with a client that is no member of it."""
 
     def __init__(self, consumer: Any, topic: str, group_id: str, patience_s: float) -> None:
         self._consumer = consumer
@@ -53,13 +53,11 @@ class HistoryReader:
         self._patience_s = patience_s
 
     def read(self, unit: str, since: Epoch | None, committed: Mapping[str, int]) -> tuple[History | None, int]:
-        """What the unit has done behind `since`, and up to where it was read; None if that epoch is not where it was.
+        """The unit's history after `since`, and the offset up to which it was read; None if that epoch is not there.
 
-        Reads on until it reaches the offsets (by topic) that the group has committed, because the markers that end a
-        transaction do not come to all partitions at once. Raises InDoubtError when that takes too long, GapError when
-        the
-        beginning or the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for records
-        that are none of ours.
+        Reads on until it reaches the group's committed offsets (by topic), because the end markers of a transaction do
+        not reach all partitions at once. Raises InDoubtError when that takes too long, GapError when the beginning or
+        the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for foreign records.
         """
         tp = TopicPartition(self._topic, partition_of_history(unit))
         count = len(within(self._patience_s, partial(self._consumer.partitions_for_topic, tp.topic)) or ())
@@ -89,16 +87,16 @@ class HistoryReader:
         raise self._lag(unit, tp)
 
     def _is_pending(self, tp: TopicPartition) -> bool:
-        """Whether the partition holds records of transactions that have not ended."""
+        """Whether the partition holds records of open transactions."""
         spot = tp.topic, tp.partition
         return positions(self._consumer)[spot] < ends(self._consumer).get(spot, 0)
 
     def _lag(self, unit: str, tp: TopicPartition) -> Exception:
-        """What to raise when the history stays behind what is committed."""
+        """The error for a history that lags behind the committed offsets."""
         what = f"The history of {unit} in {tp.topic}-{tp.partition}"
         if self._is_pending(tp):
             return InDoubtError(
-                f"{what} holds a transaction that has not ended after {self._patience_s:g} s: start again"
+                f"{what} holds a transaction that has not ended after {self._patience_s:g} s: restart the worker"
             )
         return GapError(
             f"{what} ends before the offsets that group {self._group_id} has committed: epochs were lost, or another "
@@ -109,7 +107,7 @@ class HistoryReader:
         return int(self._consumer.end_offsets([tp], timeout_ms=REQUEST_TIMEOUT_MS)[tp])
 
     def _stands(self, since: Epoch, tp: TopicPartition) -> bool:
-        """Whether that epoch is where it is said to be: a checkpoint may be of another history."""
+        """Whether the epoch is at its offset: a checkpoint may be of another history."""
         self._consumer.seek(tp, since.at)
         patience_s = self._patience_s
         while positions(self._consumer)[tp.topic, tp.partition] <= since.at and patience_s > 0:
@@ -122,7 +120,7 @@ class HistoryReader:
         return False
 
     def _take_next(self, past: History, unit: str) -> bool:
-        """Take what a poll brings; whether it brought anything."""
+        """Add the entries of one poll; whether there were any."""
         before = positions(self._consumer)
         fetched = poll(self._consumer, POLL_MS, POLL_RECORDS_MAX)
         found = stretches(fetched, before, positions(self._consumer))
@@ -137,8 +135,8 @@ class HistoryReader:
                 entry = decode_entry(records.value_of(i) or b"", offset)
             except msgspec.DecodeError as error:
                 raise UsageError(
-                    f"{where} is no epoch ({error}): the topic belongs to this service alone, so name another one "
-                    "under outputs.epochs"
+                    f"{where} is no epoch ({error}): the topic belongs to this service alone; set outputs.epochs to "
+                    "another one"
                 ) from error
             if entry.unit != unit:
                 raise UsageError(f"{where} is of unit {entry.unit}, where those of {unit} stand, {START_AFRESH}")
@@ -167,8 +165,8 @@ def _lags(past: History, committed: Mapping[str, int]) -> bool:
 
 
 def _behind(past: History, since: Epoch | None) -> History | None:
-    """The past without the epoch it was read from."""
-    if since is None or past.begins_anew:
+    """The history without the epoch from which it was read."""
+    if since is None or past.was_reset:
         return past
     if not past.epochs:
         return None
@@ -178,7 +176,7 @@ def _behind(past: History, since: Epoch | None) -> History | None:
 
 
 def check_topics(unit: str, before: Mapping[str, int], past: History, topics: Collection[str]) -> None:
-    """Raises UsageError when these epochs have folded records of a topic that is not read any more."""
+    """Raises UsageError when these epochs have folded records of a topic that is no longer read."""
     for epoch in past.epochs:
         for topic, end in epoch.ends.items():
             if topic not in topics and end > before.get(topic, 0):
@@ -190,7 +188,7 @@ def check_topics(unit: str, before: Mapping[str, int], past: History, topics: Co
 
 
 def check_bounds(topic: str, partition: int, offset: int, bounds: HistoryBounds) -> None:
-    """Raises GapError unless the partition holds the records from `offset` on, and what is before was there once."""
+    """Raises GapError unless the partition holds the records from `offset` on and has not been truncated before it."""
     if offset < bounds.begin:
         raise GapError(
             f"{topic}-{partition} begins at offset {bounds.begin} now, and offset {offset} is to be read next: "

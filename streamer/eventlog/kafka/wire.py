@@ -1,7 +1,7 @@
-"""Single requests to a Kafka broker over a plain socket, as the preflight needs them.
+"""Single requests to a Kafka broker over a plain socket, for the preflight.
 
-The few parts of the Kafka protocol (https://kafka.apache.org/protocol) that are used are in old versions, which every
-broker since 1.0 answers.
+It uses a few requests of the Kafka protocol (https://kafka.apache.org/protocol) in old versions, which every broker
+since 1.0 answers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ CORRELATION_ID = 0
 Address = tuple[str, int]
 
 
-class Obstacle(Exception):  # noqa: N818 - not an error of ours: it is the answer
-    """Why an address can't be used, as the predicate of a sentence that begins with the address."""
+class Obstacle(Exception):  # noqa: N818 - the result of a check
+    """The reason why an address can't be used, as the predicate of a sentence about the address."""
 
 
 class Misunderstanding(Exception):  # noqa: N818
-    """The other side closed the connection or talks of something else: it may expect another protocol."""
+    """The peer closed the connection or sent no valid answer: it may expect another protocol."""
 
     def __init__(self, words: str = "closed the connection without an answer") -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ class Wire:
         self._socket = sock
 
     def advertised_brokers(self) -> list[Address]:
-        """The addresses under which the brokers of the cluster want to be known."""
+        """The advertised addresses of the cluster's brokers."""
         answer = self._call(METADATA, struct.pack(">i", 0))
         brokers = []
         for _ in range(answer.integer("i")):
@@ -49,17 +49,17 @@ class Wire:
         return brokers
 
     def sasl_handshake(self, mechanism: str) -> tuple[int, list[str]]:
-        """Ask to log in by `mechanism`: the error code, and the mechanisms there are."""
+        """Request a login by `mechanism`: the error code, and the mechanisms of the broker."""
         answer = self._call(SASL_HANDSHAKE, struct.pack(">h", len(mechanism)) + mechanism.encode())
         return answer.integer("h"), [answer.text() for _ in range(answer.integer("i"))]
 
     def sasl_authenticate(self, token: bytes) -> tuple[int, str, bytes]:
-        """Send the mechanism's next token: the error code, the broker's words on it, and its own token."""
+        """Send the mechanism's next token: the error code, the broker's message, and its own token."""
         answer = self._call(SASL_AUTHENTICATE, struct.pack(">i", len(token)) + token)
         return answer.integer("h"), answer.text(), answer.bytes("i")
 
     def _call(self, api: int, body: bytes) -> Answer:
-        """One request and its answer, both without their headers."""
+        """Send one request and return its answer, both without headers."""
         client_id = b"driftline-preflight"
         message = struct.pack(">hhih", api, VERSION, CORRELATION_ID, len(client_id)) + client_id + body
         try:
@@ -75,7 +75,7 @@ class Wire:
             ) from None
         except ssl.SSLError as error:
             if "CERTIFICATE_REQUIRED" in str(error):
-                raise Obstacle("asks for a client certificate: name cert_file and key_file") from error
+                raise Obstacle("requires a client certificate: set cert_file and key_file") from error
             raise Misunderstanding from error
         except OSError as error:
             raise Misunderstanding from error

@@ -1,4 +1,4 @@
-"""A file or standard input as a stream of bytes, unpacked on the way when it is compressed."""
+"""A file or standard input as a stream of bytes, decompressed while it is read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pyarrow as pa
 from streamer.errors import UsageError
 
 STANDARD_INPUT = "standard input"
-COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # told by the first bytes, whatever the name says
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes, not by the name
 HEAD_BYTES = 64 << 10
 
 
 class ByteStream:
-    """Bytes read once, front to back. `head` holds the first of them, and `read` gives them again."""
+    """Bytes read once, front to back. `head` holds the first of them; `read` returns them, too."""
 
     def __init__(self, name: str, file: BinaryIO, size_bytes: int | None) -> None:
         self.name = name
@@ -33,7 +33,7 @@ class ByteStream:
         self.head = self._put_back = self.read(HEAD_BYTES)
 
     def read(self, size: int) -> bytes:
-        """The next bytes, `size` of them unless the end is near; none at the end."""
+        """The next `size` bytes, fewer before the end, none at the end."""
         if self._put_back:
             given, self._put_back = self._put_back, b""
             return given
@@ -49,11 +49,11 @@ class ByteStream:
         return content
 
     def bytes_read(self) -> int:
-        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        """The bytes read so far, as stored; 0 when the size isn't known."""
         return self._bytes_read
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice. Standard input stays open."""
+        """Close the file; safe to call twice. Standard input stays open."""
         if self.name != STANDARD_INPUT:
             self._file.close()
 

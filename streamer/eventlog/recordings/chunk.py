@@ -38,7 +38,7 @@ class Chunk:
 
     @classmethod
     def none(cls) -> Self:
-        """No rows at all."""
+        """An empty chunk."""
         empty, spans = np.empty(0, np.int64), np.empty((0, 2), np.int64)
         return cls((), empty, np.empty(0, np.uint8), empty, empty, spans, spans, spans)
 
@@ -80,7 +80,7 @@ class Chunk:
 
 
 def runs(group: I64) -> tuple[I64 | None, list[int]]:
-    """A stable order that brings equal groups together (None: they are already), and the edges of the runs in it."""
+    """A stable order that joins equal groups (None: they are joined already), and the edges of its runs."""
     if len(group) == 0:
         return None, [0]
     order = None
@@ -113,7 +113,7 @@ def out_of_order(chunk: Chunk, reached: dict[Group, int]) -> tuple[int, int] | N
 
 
 def gather(columns: Sequence[tuple[U8, I64]]) -> tuple[U8, list[I64]]:
-    """One buffer out of several, each with the spans that point into it, and the spans moved accordingly.
+    """Several buffers as one, with the spans into each of them shifted accordingly.
 
     Of each buffer only the stretch that its spans reach is copied; a lone buffer is not copied at all.
     """

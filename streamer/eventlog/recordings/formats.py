@@ -1,4 +1,4 @@
-"""What a recording is, told by its first bytes; and if it is none, what it looks like and what to give instead."""
+"""The format of a recording, by its first bytes; for other files, the likely format and the accepted ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from streamer.eventlog.recordings.byte_stream import HEAD_BYTES
 from streamer.eventlog.recordings.lines import BYTE_ORDER_MARK, is_envelope
 
-LINES_TRIED = 10  # a few damaged lines at the top don't hide what a file is
+LINES_TRIED = 10  # a few damaged lines at the top do not hide the format
 
 ACCEPTED = (
     "A recording is Parquet as Driftline writes it, JSON lines (one event a line), or the output of `kcat -C -J`."
@@ -30,7 +30,7 @@ MAGIC = (
 
 
 class RecordingFormat(StrEnum):
-    """The kinds of recording that there are."""
+    """The formats of recordings."""
 
     PARQUET = "parquet"
     EVENTS = "events"
@@ -38,7 +38,7 @@ class RecordingFormat(StrEnum):
 
 
 def kind_of(head: bytes) -> RecordingFormat | None:
-    """The kind of recording that begins with these bytes (up to `HEAD_BYTES`); None when it is none."""
+    """The format of a recording that begins with these bytes (up to `HEAD_BYTES`); None for other files."""
     if head.startswith(b"PAR1"):
         return RecordingFormat.PARQUET
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
@@ -58,7 +58,7 @@ def kind_of(head: bytes) -> RecordingFormat | None:
 
 
 def refusal(name: str, head: bytes) -> str:
-    """A sentence on a file that is no recording."""
+    """The error message for a file that is no recording."""
     if not head.strip():
         return f"{name} is empty, so there is nothing to replay. {ACCEPTED}"
     return f"{name} looks like {_likeness(head)}. {ACCEPTED}"

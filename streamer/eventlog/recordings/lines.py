@@ -21,7 +21,7 @@ from streamer.eventlog.recordings.byte_stream import ByteStream
 from streamer.eventlog.recordings.chunk import Chunk, Group
 
 BLOCK_BYTES = 4 << 20  # read at a time
-LINE_BYTES_MAX = 256 << 20  # a longer line is a file of some other kind, and is not worth the memory
+LINE_BYTES_MAX = 256 << 20  # a longer line means a file of another kind
 NEWLINE, RETURN = 10, 13
 BLANKS = np.frombuffer(b" \t\r", np.uint8)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,7 +31,7 @@ Unpack = Callable[[U8, I64, I64], Chunk]  # a block, and the numbers and spans o
 
 
 class LineSource:
-    """The lines of a stream as chunks; `unpack` says what a line is."""
+    """The lines of a stream as chunks; `unpack` parses blocks of lines."""
 
     rows: int | None = None
 
@@ -49,11 +49,11 @@ class LineSource:
                 yield self._unpack(data, number[rows], spans[rows])
 
     def bytes_read(self) -> int:
-        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        """The bytes read so far, as stored; 0 when the size isn't known."""
         return self._stream.bytes_read()
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Close the file; safe to call twice."""
         self._stream.close()
 
 
@@ -91,7 +91,7 @@ def envelopes(name: str) -> Unpack:
 
 
 def is_envelope(fields: Any) -> bool:
-    """Whether a parsed line is one that `kcat -C -J` prints."""
+    """Whether a parsed line has the form of `kcat -C -J`."""
     return isinstance(fields, dict) and {"topic", "partition", "offset", "payload"} <= fields.keys()
 
 
@@ -139,7 +139,7 @@ def numbered_lines(name: str, read: Callable[[int], bytes]) -> Iterator[tuple[U8
 
 
 def _blocks(name: str, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """What `read` gives, cut after newlines only."""
+    """The bytes of `read`, cut after newlines only."""
     carried: list[bytes] = []
     carried_bytes = 0
     while block := read(BLOCK_BYTES):

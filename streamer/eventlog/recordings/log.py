@@ -36,9 +36,9 @@ class ReadProgress:
 
 
 class RecordedLog:
-    """A `Log` over recordings; what is committed goes to `outputs`, whose subscribed topics are read back from it.
+    """A `Log` over recordings; commits go to `outputs`, and its subscribed topics are read back from there.
 
-    `subscribe` names the topics to deliver (None: all). Topics that `outputs` subscribes to are made anew by a replay,
+    `subscribe` names the topics to deliver (None: all). Topics that `outputs` subscribes to are outputs of a replay,
     so what recordings hold of them is passed over. Records of the topics `aside` are delivered with what comes of the
     records before them (see `Aside`), so that a fold of both has them in order. `chunk_rows` bounds the rows in memory,
     over all files together, down to `CHUNK_ROWS_MIN` for each.
@@ -64,8 +64,8 @@ class RecordedLog:
         self._reached: dict[Group, int] = {}
         self._held: set[Group] = set()
         self._delivered = 0
-        self._stretches: deque[Stretch] = deque()  # of the merged order, not delivered yet
-        self._told: list[Records] = []  # to be delivered with what has come of the last ones
+        self._stretches: deque[Stretch] = deque()  # in the merged order, not delivered yet
+        self._side_input: list[Records] = []  # side inputs, to be delivered with the outputs of the last rows
 
     def _wanted(self, topic: str) -> bool:
         return (self._subscribed is None or topic in self._subscribed) and topic not in self._outputs.subscribed
@@ -86,16 +86,16 @@ class RecordedLog:
         self._outputs.note(unit, notes)
 
     def poll(self, timeout_s: float = 0.0) -> list[Records]:
-        """The next records of the merged order, and what commits have appended since the last poll.
+        """The next records of the merged order, and the outputs that commits have appended since the last poll.
 
-        While any recorded partition is held, recordings rest: to go on without it would change their order.
+        While any recorded partition is held, recordings wait: continuing without it would change their order.
         """
         read_back = self._outputs.poll(timeout_s)
         if self._held:
             return read_back
-        rows, told = self._next_stretch()
-        stretches = rows.split() + self._told
-        self._told = told
+        rows, side_input = self._next_stretch()
+        stretches = rows.split() + self._side_input
+        self._side_input = side_input
         if len(self._feeds) > 1:
             for records in stretches:
                 self._check_apart(records)
@@ -116,7 +116,7 @@ class RecordedLog:
         return self._stretches.popleft()
 
     def _check_apart(self, records: Records) -> None:
-        """Each recording has its offsets in order; two of one partition must also follow one another."""
+        """Raises UsageError where two recordings of one partition overlap."""
         place = records.topic, records.partition
         before = np.concatenate([[self._reached.get(place, -1)], records.offset[:-1]])
         wrong = np.flatnonzero(records.offset <= before)
@@ -130,8 +130,8 @@ class RecordedLog:
             )
         self._reached[place] = int(records.offset[-1])
 
-    def absolve(self, units: Collection[str]) -> None:
-        self._outputs.absolve(units)
+    def clear_attempts(self, units: Collection[str]) -> None:
+        self._outputs.clear_attempts(units)
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         return self._outputs.commit(outputs, epochs)
@@ -142,16 +142,16 @@ class RecordedLog:
         else:
             (self._held.add if held else self._held.discard)((topic, partition))
 
-    def behind(self) -> tuple[()]:
-        """None: what a poll gives is in one order already."""
+    def lagging(self) -> tuple[()]:
+        """None: the records of a poll are in one order already."""
         return ()
 
     def exhausted(self) -> bool:
-        waiting = any(feed.fill() for feed in self._feeds) or self._stretches or self._told or self._aside
+        waiting = any(feed.fill() for feed in self._feeds) or self._stretches or self._side_input or self._aside
         return not waiting and self._outputs.drained()
 
     def progress(self) -> ReadProgress:
-        """How far the replay has come, in records when every recording knows how many it has, else in bytes."""
+        """The progress of the replay, in records if all recordings know their number, else in bytes."""
         rows = [r.rows for r in self._recordings]
         sizes = [r.size_bytes for r in self._recordings]
         if None not in rows:
@@ -169,7 +169,7 @@ class RecordedLog:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows of one file that follow one another, and their place in the merged order."""
+    """Consecutive rows of one file, and their place in the merged order."""
 
     rank: int
     rows: Chunk
@@ -177,7 +177,7 @@ class _Part:
 
 
 class _Feed:
-    """One file's side of the merge: of its current chunk, the rows that have not been delivered."""
+    """One file in the merge: the rows of its current chunk that are not delivered yet."""
 
     def __init__(
         self, chunks: Iterator[Chunk], ids: dict[Group, int], wanted: Callable[[str], bool], aside: Aside
@@ -192,7 +192,7 @@ class _Feed:
         self._latest = -1
 
     def fill(self) -> bool:
-        """Have rows at hand; False when the file has no more."""
+        """Load rows if there are none; False at the end of the file."""
         while not len(self.rows):
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -208,12 +208,12 @@ class _Feed:
         ids = np.array([self._ids.setdefault(group, len(self._ids)) for group in chunk.groups], np.int64)
         self.groups.update(group for group, kept in zip(chunk.groups, keep, strict=True) if kept)
         self.rows = replace(chunk, group=ids[chunk.group])
-        own = np.where(self._aside.among(chunk), -1, chunk.timestamp_ms)  # what waits says nothing of the others' time
+        own = np.where(self._aside.among(chunk), -1, chunk.timestamp_ms)  # side inputs do not date the other rows
         self.time = np.maximum.accumulate(np.maximum(own, self._latest))
         self._latest = int(self.time[-1]) if len(self.time) else self._latest
 
     def take(self, rank: int, n: int) -> _Part:
-        """The next `n` rows, which must be at hand."""
+        """The next `n` rows, which must be loaded."""
         part = _Part(rank, self.rows.take(slice(0, n)), self.time[:n])
         self.rows, self.time = self.rows.take(slice(n, None)), self.time[n:]
         return part
@@ -234,14 +234,14 @@ def _next_rows(feeds: Sequence[_Feed], need: int) -> list[_Part]:
 
 
 def _shares(times: Sequence[I64], need: int) -> list[int]:
-    """How many rows of each file are certain to be among the next `need` of the merged order; at least one in all.
+    """Number of rows of each file that are certainly among the next `need` of the merged order; at least one in all.
 
-    `times` are what is at hand of each file, ascending. Rows after a file's last are not at hand, so nothing that comes
-    after this last row is certain.
+    `times` are the loaded rows of each file, ascending. Later rows of a file are not loaded, so no row after the last
+    loaded one is certain.
     """
     if len(times) == 1:
         return [min(need, len(times[0]))]
-    # Whatever is later than where any one file's window ends is not needed, or not certain.
+    # Rows later than the end of any file's window are not needed, or not certain.
     horizon = min(int(time[:need][-1]) for time in times)
     windows = [time[: min(need, int(np.searchsorted(time, horizon, side="right")))] for time in times]
     owner = np.repeat(np.arange(len(times)), [len(window) for window in windows])

@@ -21,7 +21,7 @@ from streamer.eventlog.recordings.chunk import Chunk, Group, gather
 from streamer.eventlog.recordings.parquet_writer import FORMAT, SCHEMA, VERSION
 
 REQUIRED = ("topic", "partition", "offset", "value")
-PAIRS_DENSE_MAX = 1 << 20  # (topic, partition) pairs that a chunk may span before they are told apart by sorting
+PAIRS_DENSE_MAX = 1 << 20  # (topic, partition) pairs that a chunk may span before a sort separates them
 
 
 class ParquetSource:

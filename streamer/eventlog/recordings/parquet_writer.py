@@ -9,7 +9,7 @@
     headers       list<struct<name: string, value: binary>>, null when there are none
 
 The order of the rows is the order in which the records were recorded, and the recording's total order. File metadata
-`driftline.format` and `driftline.version` say what it is.
+`driftline.format` and `driftline.version` name it.
 """
 
 from __future__ import annotations

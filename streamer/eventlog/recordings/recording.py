@@ -4,7 +4,7 @@
     JSON lines              one canonical event a line, also .gz or .zst, or `-` for standard input
     output of kcat -C -J    one envelope a line, also compressed
 
-What a file is, is told by its content and never by its name.
+The content decides the format, never the name.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ CHUNK_ROWS = 8192  # a few MB, so that a chunk is still in the processor's cache
 
 
 class Source(Protocol):
-    """What reads one kind of file, once, from its first row to its last."""
+    """A reader of one format, from the first row to the last, once."""
 
     name: str  # as the user gave it
-    rows: int | None  # how many there are; None: not known before the end
+    rows: int | None  # number of rows; None: not known before the end
     size_bytes: int | None  # as stored; None: not known (standard input)
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
@@ -38,11 +38,11 @@ class Source(Protocol):
         ...
 
     def bytes_read(self) -> int:
-        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        """The bytes read so far, as stored; 0 when the size isn't known."""
         ...
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Close the file; safe to call twice."""
         ...
 
 
@@ -77,11 +77,11 @@ class Recording:
             yield chunk
 
     def bytes_read(self) -> int:
-        """How far reading has come, in bytes as stored; 0 when the size isn't known."""
+        """The bytes read so far, as stored; 0 when the size isn't known."""
         return self._source.bytes_read()
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice. Standard input stays open."""
+        """Close the file; safe to call twice. Standard input stays open."""
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -94,9 +94,9 @@ class Recording:
 def open_recording(path: str | Path, topic: str | None = None) -> Recording:
     """Open a recording; `-` is standard input.
 
-    Plain events carry no topic: theirs is `topic`, else the file's name up to its first dot (`stdin` for `-`). Other
-    recordings know their topics, and `topic` says nothing about them. Raises `UsageError` when the file can't be read
-    or is of no kind listed above.
+    Plain events carry no topic: they get `topic`, else the file's name up to its first dot (`stdin` for `-`). Other
+    recordings hold their topics, and `topic` is ignored. Raises `UsageError` when the file can't be read or has another
+    format.
     """
     stream = open_stream(path)
     try:
@@ -113,7 +113,7 @@ def _source(stream: ByteStream, topic: str) -> Source:
         case RecordingFormat.ENVELOPES:
             return LineSource(stream, envelopes(stream.name))
         case RecordingFormat.PARQUET if stream.size_bytes is not None and stream.compression is None:
-            # Parquet is read from its end, so its reader opens the file anew.
+            # Parquet is read from its end, so its reader opens the file again.
             stream.close()
             return ParquetSource(stream.name, stream.size_bytes)
         case RecordingFormat.PARQUET:

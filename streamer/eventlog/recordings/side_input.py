@@ -1,7 +1,7 @@
-"""Records that are told to whoever has read the others: in a replay, what people said of requests while they came.
+"""Side input of a replay: records, such as commands of people, that follow the outputs of other records.
 
-Such a record takes its place by its own time: behind what came of all records up to that time, and ahead of what comes
-of later ones. So it does not matter where in a recording it stands, as long as that is not behind its time.
+The record time places a side input: after the outputs of all records up to that time, and before those of later ones.
+Its place in the recording does not matter, if it is not after that time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from streamer.eventlog.recordings.chunk import Chunk
 
 WAITING_MAX = 1_000_000  # records
 
-Stretch = tuple[Chunk, list[Records]]  # rows, and what is to be told once what comes of them is there
+Stretch = tuple[Chunk, list[Records]]  # rows, and the side inputs that follow their outputs
 
 
 class Aside:
-    """Takes records of some topics out of a merged order, and says where it is to be cut for them."""
+    """Takes the records of some topics out of a merged order, and cuts the order where they belong."""
 
     def __init__(self, topics: Collection[str]) -> None:
         self._topics = frozenset(topics)
@@ -34,7 +34,7 @@ class Aside:
         return len(self._waiting)
 
     def among(self, rows: Chunk) -> NDArray[np.bool_]:
-        """[n] Which rows are of these topics."""
+        """[n] Whether each row is of these topics."""
         return np.array([topic in self._topics for topic, _ in rows.groups], bool)[rows.group]
 
     def stretches(self, rows: Chunk, time: I64) -> Iterator[Stretch]:
@@ -56,7 +56,7 @@ class Aside:
         yield rows.take(slice(start, None)), []
 
     def rest(self) -> list[Records]:
-        """What still waits when nothing comes any more."""
+        """The records that still wait at the end of the recordings."""
         rest = [records for _, records in self._waiting]
         self._waiting.clear()
         return rest
@@ -68,7 +68,7 @@ class Aside:
                 self._waiting.append((self._latest, records.part(i, i + 1)))
         if len(self._waiting) > WAITING_MAX:
             names = ", ".join(sorted(self._topics))
-            raise UsageError(f"more than {WAITING_MAX:,} records of {names} stand ahead of their time: replay less")
+            raise UsageError(f"more than {WAITING_MAX:,} records of {names} wait for their time: replay fewer files")
 
     def _due(self, reached: int) -> list[Records]:
         due = []

@@ -116,7 +116,7 @@ def test_a_damaged_checkpoint_is_never_loaded(store, tmp_path, how, suffix, capl
         assert is_state(last.read())
         if suffix == ".arrow":
             assert next(store.newest_first("detect-0")).read() is None
-            assert "can't be used, so an older one is" in caplog.messages[-1]
+            assert "is rejected; trying an older one" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("field", ["format", "semantics"])
@@ -180,7 +180,7 @@ def test_a_store_that_is_away_has_no_checkpoints(store, tmp_path, caplog):
 
 def test_a_url_that_means_nothing_is_told():
     """By name, before anything is read."""
-    with pytest.raises(UsageError, match=r"checkpoints\.url: nowhere://x can't be used"):
+    with pytest.raises(UsageError, match=r"checkpoints\.url: nowhere://x names no usable folder or object store"):
         CheckpointStore("nowhere://x", "g")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.checkpoints.scheduler import FORKS_FROM_SERIES, Checkpointing, CheckpointSettings
+from streamer.checkpoints.scheduler import FORKS_FROM_SERIES, CheckpointScheduler, CheckpointSettings
 from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.checkpoints.writer import CheckpointWriter
 from streamer.clock import ManualClock
@@ -139,13 +139,13 @@ class Told:
     def __init__(self):
         self.said = []
 
-    def kept(self, unit, number, seconds):  # noqa: ARG002
+    def on_checkpoint(self, unit, number, seconds):  # noqa: ARG002
         self.said.append(("kept", unit, number))
 
-    def failed(self, unit):
+    def on_checkpoint_failed(self, unit):
         self.said.append(("failed", unit))
 
-    def paused(self, seconds):
+    def on_checkpoint_pause(self, seconds):
         assert seconds < 5
 
 
@@ -168,8 +168,8 @@ def unit_of(fold):
 @pytest.mark.parametrize(("series", "forks"), [(FORKS_FROM_SERIES - 1, False), (FORKS_FROM_SERIES, True)])
 def test_only_large_states_are_worth_a_fork(store, series, forks):
     """A small one is copied at once."""
-    keeper = Checkpointing(store, CheckpointSettings(), ManualClock(), Told())
-    keeper.finish(unit_of(Large(series)))
+    scheduler = CheckpointScheduler(store, CheckpointSettings(), ManualClock(), Told())
+    scheduler.finish(unit_of(Large(series)))
     (kept,) = store.newest_first("detect-0")
     assert (kept.read().meta["pid"] != os.getpid()) == forks
 
@@ -177,7 +177,7 @@ def test_only_large_states_are_worth_a_fork(store, series, forks):
 def test_a_checkpoint_that_failed_is_tried_again(store, tmp_path):
     """An interval later; the service goes on meanwhile, and is told of both."""
     told, clock = Told(), ManualClock()
-    keeper = Checkpointing(store, CheckpointSettings(interval_s=60), clock, told)
+    scheduler = CheckpointScheduler(store, CheckpointSettings(interval_s=60), clock, told)
     fails = [True]
 
     def dump():
@@ -186,24 +186,24 @@ def test_a_checkpoint_that_failed_is_tried_again(store, tmp_path):
         return Snapshot({}, {})
 
     units = unit_of(Large(1, dump))
-    keeper.turned(units)
+    scheduler.on_turn(units)
     clock.advance(61)
-    keeper.turned(units)
-    keeper.turned(units)
+    scheduler.on_turn(units)
+    scheduler.on_turn(units)
     assert told.said == [("failed", "detect-0")]
     fails[0] = False
     clock.advance(61)
-    keeper.turned(units)
-    keeper._writer.wait(60)
-    keeper.turned(units)
+    scheduler.on_turn(units)
+    scheduler._writer.wait(60)
+    scheduler.on_turn(units)
     assert told.said == [("failed", "detect-0"), ("kept", "detect-0", 3)]
 
 
 def test_a_unit_that_is_not_settled_is_not_kept(store):
     """While its script is not done, or its last epoch is not in the log, its state stands for nothing."""
-    for change in ({"script": [MANIFEST.epoch]}, {"number": 4}, {"last": None}):
+    for change in ({"replay_plan": [MANIFEST.epoch]}, {"number": 4}, {"last": None}):
         units = unit_of(Large(1))
         for name, value in change.items():
             setattr(units["detect-0"], name, value)
-        Checkpointing(store, CheckpointSettings(), ManualClock(), Told()).finish(units)
+        CheckpointScheduler(store, CheckpointSettings(), ManualClock(), Told()).finish(units)
         assert list(store.newest_first("detect-0")) == []

@@ -5,14 +5,14 @@ import io
 
 import pytest
 
-from streamer.checkpoints import checksum as digest
-from streamer.checkpoints.checksum import first_difference, sha256_of_file, sha256_of_pieces
+from streamer.checkpoints import store
+from streamer.checkpoints.store import first_difference, sha256_of_file, sha256_of_pieces
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 35])
 def test_file_and_memory_agree(monkeypatch, size):
     """Whether the data ends with a whole piece, with a part of one, or is none."""
-    monkeypatch.setattr(digest, "PIECE_BYTES", 10)
+    monkeypatch.setattr(store, "HASHED_BYTES", 10)
     data = bytes(range(size))
     wanted = [hashlib.sha256(data[at : at + 10]).hexdigest() for at in range(0, size, 10)]
     assert sha256_of_pieces(memoryview(data)) == wanted

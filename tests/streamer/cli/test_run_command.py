@@ -180,7 +180,7 @@ def run(config, stop, *, worker, progressed):
     assert process.returncode == 0
     assert told.splitlines() == [
         "driftline: a commit took too long",
-        "driftline: the worker ended with exit code 75 (a commit in doubt) and is started again at once",
+        "driftline: the worker ended with exit code 75 (a commit in doubt) and restarts at once",
     ]
 
 

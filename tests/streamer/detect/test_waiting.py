@@ -3,9 +3,8 @@
 import json
 
 import pytest
+from crash_kit import CrashingLog
 from loop_kit import START_MS, log_with_events, service_over
-
-from streamer.eventlog.memory import MemoryLog
 
 
 def test_a_unit_that_is_far_ahead_of_its_script_is_held():
@@ -27,7 +26,7 @@ def test_a_unit_that_is_far_ahead_of_its_script_is_held():
     assert all(sum(1 if is_held else -1 for t, is_held in held if t == topic) == 0 for topic, _ in held)
 
 
-class UnevenLog(MemoryLog):
+class UnevenLog(CrashingLog):
     """A log of which a poll brings only so many labels."""
 
     labels_a_poll = 0
@@ -48,8 +47,8 @@ def catching_up(labels_a_poll):
     for i in range(2000):
         time_ms = START_MS + 3_600_000 * i
         of = {"model_id": "m", "prediction_id": str(i), "event_time": time_ms}
-        log.append("predictions", None, json.dumps(of | {"prediction": 1.0}).encode(), timestamp_ms=time_ms)
-        log.append("labels", None, json.dumps(of | {"label": 2.0}).encode(), timestamp_ms=time_ms + 1000)
+        log.store.append("predictions", None, json.dumps(of | {"prediction": 1.0}).encode(), timestamp_ms=time_ms)
+        log.store.append("labels", None, json.dumps(of | {"label": 2.0}).encode(), timestamp_ms=time_ms + 1000)
     log.end_input()
     return log
 
@@ -114,7 +113,7 @@ def test_what_gives_nothing_is_left_behind_alone():
     """While one topic can't be read, the others still wait for each other, and no label runs ahead."""
     log = catching_up(7)
     log.subscribed = (*log.subscribed, "broken")
-    log.append("broken", None, b"{}", timestamp_ms=START_MS)
+    log.store.append("broken", None, b"{}", timestamp_ms=START_MS)
     log.hold("broken", 0, True)
     service = service_over(log)
     service.turn()
@@ -127,13 +126,13 @@ def test_what_gives_nothing_is_left_behind_alone():
 
 def test_all_partitions_together_are_buffered_within_the_bound():
     """With one partition of each unit unreadable, the others are held once their buffers add up to the bound."""
-    log = MemoryLog(["predictions", "labels"], poll_records_max=10)
+    log = CrashingLog(["predictions", "labels"], poll_records_max=10)
     event = {"model_id": "m", "event_time": START_MS, "prediction": 1.0}
     for partition in range(8):
-        log.append("labels", None, b"{}", partition=partition)
+        log.store.append("labels", None, b"{}", partition=partition)
         log.hold("labels", partition, True)
         for _ in range(100):
-            log.append("predictions", None, json.dumps(event).encode(), partition=partition)
+            log.store.append("predictions", None, json.dumps(event).encode(), partition=partition)
     service = service_over(log, records_max=200)
     for _ in range(20):
         service.turn()
@@ -143,10 +142,10 @@ def test_all_partitions_together_are_buffered_within_the_bound():
 def test_full_buffers_of_one_unit_do_not_stop_another():
     """While one unit waits with all the buffers there are, another catches up on its two topics."""
     log = catching_up(7)
-    log.append("labels", None, b"{}", partition=1)
+    log.store.append("labels", None, b"{}", partition=1)
     log.hold("labels", 1, True)
     for i in range(500):
-        log.append("predictions", None, b"{}", timestamp_ms=START_MS + i, partition=1)
+        log.store.append("predictions", None, b"{}", timestamp_ms=START_MS + i, partition=1)
     service = service_over(log, records_max=100)
     for _ in range(1000):
         service.turn()

@@ -83,7 +83,7 @@ def test_a_gap_ends_what_was_before():
     for entry in (Start("u", {"t": 0}, {}), SettingsNote("u", "f1", "{}"), epoch(1), epoch(2), Attempt("u", 3)):
         past.take(entry)
     past.take(Gap("u", 2, {"t": 50}, {"t": "new"}, "gone"))
-    assert (past.begins_anew, past.last, past.epochs, past.attempts) == (True, 2, [], [])
+    assert (past.was_reset, past.last, past.epochs, past.attempts) == (True, 2, [], [])
     assert (past.positions(), past.topic_ids, past.settings) == ({"t": 50}, {"t": "new"}, {"f1": "{}"})
     assert past.take(epoch(3, end=60))
     assert past.positions() == {"t": 60}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from crash_kit import AfterFailure, CrashingLog
 
 from streamer.errors import InDoubtError, UsageError
 from streamer.eventlog.base import Epoch, History, Log, Output, Records
-from streamer.eventlog.memory import AfterFailure, MemoryLog, MemoryStore
+from streamer.eventlog.memory import MemoryStore
 
 
 def values(stretches: list[Records]) -> dict[tuple[str, int], list[bytes | None]]:
@@ -15,21 +16,21 @@ def values(stretches: list[Records]) -> dict[tuple[str, int], list[bytes | None]
 
 def test_a_poll_returns_what_is_new_of_the_subscribed_topics() -> None:
     """Each record of a subscribed topic comes once, partition by partition; other topics don't come."""
-    log: Log = (memory := MemoryLog(subscribe=["b", "a"]))
-    memory.append("a", b"k", b"1")
-    memory.append("b", None, b"2", partition=1)
-    memory.append("b", None, None, partition=0)
-    memory.append("c", None, b"4")
+    log: Log = (memory := CrashingLog(subscribe=["b", "a"]))
+    memory.store.append("a", b"k", b"1")
+    memory.store.append("b", None, b"2", partition=1)
+    memory.store.append("b", None, None, partition=0)
+    memory.store.append("c", None, b"4")
     assert list(values(log.poll(0)).items()) == [(("b", 0), [None]), (("b", 1), [b"2"]), (("a", 0), [b"1"])]
     assert log.poll(0) == []
-    assert memory.append("a", None, b"5") == 1
+    assert memory.store.append("a", None, b"5") == 1
     assert values(log.poll(0)) == {("a", 0): [b"5"]}
 
 
 def test_a_record_reads_back_whole() -> None:
     """Key, value, headers, time and offset are those appended."""
-    log = MemoryLog(["t"])
-    log.append("t", b"k", b"v", (("h", None),), timestamp_ms=7, partition=2)
+    log = CrashingLog(["t"])
+    log.store.append("t", b"k", b"v", (("h", None),), timestamp_ms=7, partition=2)
     (records,) = log.poll()
     assert (records.key_of(0), records.value_of(0), records.headers_of(0)) == (b"k", b"v", (("h", None),))
     assert (records.offset[0], records.timestamp_ms[0], records.next_offset) == (0, 7, 1)
@@ -37,17 +38,17 @@ def test_a_record_reads_back_whole() -> None:
 
 def test_a_poll_is_bounded_in_each_partition() -> None:
     """No more than `poll_records_max` of a partition come at once; the rest comes next."""
-    log = MemoryLog(["t"], poll_records_max=2)
+    log = CrashingLog(["t"], poll_records_max=2)
     for value in (b"1", b"2", b"3"):
-        log.append("t", None, value)
+        log.store.append("t", None, value)
     assert [values(log.poll()) for _ in range(3)] == [{("t", 0): [b"1", b"2"]}, {("t", 0): [b"3"]}, {}]
 
 
 def test_a_held_partition_waits_and_loses_nothing() -> None:
     """While held nothing of it comes and the log is not exhausted; released, all of it comes."""
-    log = MemoryLog(["t"])
-    log.append("t", None, b"held")
-    log.append("t", None, b"free", partition=1)
+    log = CrashingLog(["t"])
+    log.store.append("t", None, b"held")
+    log.store.append("t", None, b"free", partition=1)
     log.end_input()
     log.hold("t", 0, True)
     assert values(log.poll()) == {("t", 1): [b"free"]}
@@ -59,7 +60,7 @@ def test_a_held_partition_waits_and_loses_nothing() -> None:
 
 def test_the_log_is_exhausted_once_input_ended_and_all_was_polled() -> None:
     """Outputs that come back as input count too."""
-    log = MemoryLog(["alerts"])
+    log = CrashingLog(["alerts"])
     assert not log.exhausted()
     log.end_input()
     assert log.exhausted()
@@ -71,7 +72,7 @@ def test_the_log_is_exhausted_once_input_ended_and_all_was_polled() -> None:
 
 def test_outputs_carry_no_time_of_their_own() -> None:
     """Committed records go to partition 0 with timestamp -1, so that their bytes depend on nothing else."""
-    log = MemoryLog()
+    log = CrashingLog()
     log.commit([Output("o", b"k", b"v", (("h", b"x"),))], [])
     records = log.store.read("o")
     assert (records.partition, records.timestamp_ms.tolist()) == (0, [-1])
@@ -80,8 +81,8 @@ def test_outputs_carry_no_time_of_their_own() -> None:
 
 def test_a_second_session_finds_what_was_committed() -> None:
     """After a restart the epochs are there, and reading begins again at the first record."""
-    log = MemoryLog(["t"])
-    log.append("t", None, b"1")
+    log = CrashingLog(["t"])
+    log.store.append("t", None, b"1")
     log.poll()
     epochs = [Epoch("detect-0", 1, {"t": 1}, 1, "d"), Epoch("decide", 1, {})]
     log.commit([Output("o", None, b"x")], epochs)
@@ -105,7 +106,7 @@ def test_a_second_session_finds_what_was_committed() -> None:
 )
 def test_a_doubtful_commit_keeps_what_was_asked(kept: AfterFailure, epochs: int, committed: int, outputs: int) -> None:
     """Each end that a commit may come to can be had; committing again then makes it whole."""
-    log = MemoryLog()
+    log = CrashingLog()
     log.doubt_next_commit(kept)
     epoch = Epoch("u", 1, {"t": 1}, 1)
     with pytest.raises(InDoubtError):
@@ -122,7 +123,7 @@ def test_a_doubtful_commit_keeps_what_was_asked(kept: AfterFailure, epochs: int,
 @pytest.mark.parametrize("number", [1, 3])
 def test_epochs_come_in_order(number: int) -> None:
     """An epoch that is skipped, or comes again after its outputs, is a broken promise of the caller."""
-    log = MemoryLog()
+    log = CrashingLog()
     log.commit([], [Epoch("u", 1, {})])
     with pytest.raises(ValueError, match=f"u commits epoch {number} after 1"):
         log.commit([], [Epoch("u", number, {})])
@@ -131,13 +132,13 @@ def test_epochs_come_in_order(number: int) -> None:
 def test_what_was_read_can_be_forgotten() -> None:
     """Offsets go on after forgetting, reading begins at what is left, and more can't be forgotten than there is."""
     store = MemoryStore(records_max=2)
-    log = MemoryLog(["t"], store)
-    log.append("t", None, b"0")
-    log.append("t", None, b"1")
+    log = CrashingLog(["t"], store)
+    log.store.append("t", None, b"0")
+    log.store.append("t", None, b"1")
     with pytest.raises(UsageError, match=r"t\[0\] holds 2 records in memory"):
-        log.append("t", None, b"2")
+        log.store.append("t", None, b"2")
     store.forget("t", 0, 1)
-    assert log.append("t", None, b"2") == 2
+    assert log.store.append("t", None, b"2") == 2
     (records,) = log.poll()
     assert (records.offset.tolist(), records.value_of(0)) == ([1, 2], b"1")
     with pytest.raises(ValueError, match="ends at 3"):

@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+from crash_kit import AfterFailure, CrashingLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_kit import PUBLISHED, START_MS, log_with_events, published, service_over
@@ -14,7 +15,6 @@ from test_unit import Nothing
 from retrain.policy.settings import RetrainSettings
 from streamer.decide import DecideFold
 from streamer.errors import InDoubtError
-from streamer.eventlog.memory import AfterFailure, MemoryLog
 from streamer.runtime.loop import CommitSettings
 
 
@@ -87,7 +87,7 @@ def test_one_topic_gives_the_same_outputs_however_commits_cut_it(poll_records, r
     for size, limit in ((50, 100), (poll_records, records_max)):
         log = log_with_events(2, partitions=1)
         log.store.rows.pop(("labels", 0))
-        log = MemoryLog(log.subscribed, log.store, size)
+        log = CrashingLog(log.subscribed, log.store, size)
         service_over(log, records_max=limit).run(lambda: False)
         found.append(published(log))
     assert found[0] == found[1]
@@ -95,16 +95,16 @@ def test_one_topic_gives_the_same_outputs_however_commits_cut_it(poll_records, r
 
 def test_units_commit_in_the_order_of_their_names():
     """Whichever partition gave its records first."""
-    log = MemoryLog(["predictions"])
+    log = CrashingLog(["predictions"])
     event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
     service = service_over(log)
     for partition in (2, 0, 1):
-        log.append("predictions", None, event, partition=partition)
+        log.store.append("predictions", None, event, partition=partition)
         service.turn()
     told = []
     log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs) or epochs  # noqa: ARG005
     for partition in range(3):
-        log.append("predictions", None, event, partition=partition)
+        log.store.append("predictions", None, event, partition=partition)
     service.turn()
     assert told == ["detect-0", "detect-1", "detect-2"]
 
@@ -114,7 +114,7 @@ def test_an_epoch_names_the_ends_of_all_topics_seen():
     log = log_with_events(0, events=10, partitions=1)
     service = service_over(log)
     service.turn()
-    log.append("predictions", None, b"{}")
+    log.store.append("predictions", None, b"{}")
     service.turn()
     first, second = log.store.epochs["detect-0"]
     assert second.ends == first.ends | {"predictions": first.ends["predictions"] + 1}
@@ -130,7 +130,7 @@ def test_an_epoch_that_comes_out_differently_is_told(caplog):
     again = service_over(log.reopen())
     again._recovery.folds.fresh = lambda unit, _: DecideFold(RetrainSettings()) if unit == "decide" else Nothing()
     again.run(lambda: False)
-    assert any(message.endswith("of detect-1 gives other outputs than it once did") for message in caplog.messages)
+    assert any(message.endswith("of detect-1 gives other outputs than were published") for message in caplog.messages)
 
 
 @pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])

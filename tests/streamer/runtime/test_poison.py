@@ -11,19 +11,19 @@ def starts_until_found(records, deadly):
     """Fold so many records, one of which kills; returns how many processes died, and what was set aside."""
     done, attempts, deaths = 0, [], 0
     while True:
-        caution = PoisonIsolation.after(attempts)
+        isolation = PoisonIsolation.after(attempts)
         while True:  # one process
-            size = min(caution.records_max or records, records - done)
-            if caution.suspect is not None:
-                return deaths, caution.suspect["t"] - 1
-            if caution.announces:
-                attempts.append(caution.attempt("detect-0", size, {"t": done + size}))
+            size = min(isolation.records_max or records, records - done)
+            if isolation.suspect is not None:
+                return deaths, isolation.suspect["t"] - 1
+            if isolation.logs_attempts:
+                attempts.append(isolation.attempt("detect-0", size, {"t": done + size}))
             if done <= deadly < done + size:
                 deaths += 1
                 break
             done += size
             attempts.clear()
-            caution = caution.done(size)
+            isolation = isolation.done(size)
 
 
 @given(st.integers(1, 200_000), st.data())
@@ -54,6 +54,6 @@ def test_a_small_epoch_that_kills_is_made_smaller_at_once():
 
 def test_once_the_suspicion_is_over_epochs_are_as_they_were():
     """What is folded well narrows the suspicion down; behind the last of it, nothing is said before an epoch."""
-    caution = PoisonIsolation.after([Attempt("u", 90)] * 3).done(11)
-    assert (caution.records_max, caution.left, caution.announces) == (11, 79, True)
-    assert caution.done(79) == PoisonIsolation(announces=False)
+    isolation = PoisonIsolation.after([Attempt("u", 90)] * 3).done(11)
+    assert (isolation.records_max, isolation.left, isolation.logs_attempts) == (11, 79, True)
+    assert isolation.done(79) == PoisonIsolation(logs_attempts=False)

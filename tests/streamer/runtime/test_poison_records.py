@@ -2,9 +2,8 @@
 
 import json
 
+from crash_kit import CrashingLog
 from loop_kit import START_MS, service_over
-
-from streamer.eventlog.memory import MemoryLog
 
 MAGIC = b"kills"
 
@@ -40,11 +39,11 @@ def started_until_done(log, starts_max=40):
 
 def test_a_record_that_kills_brings_no_record_of_another_unit_under_suspicion():
     """Whichever unit it is of, it alone is set aside, though the process dies with all units in it."""
-    log = MemoryLog(["predictions"], poll_records_max=200)
-    deadly = log.append("predictions", None, MAGIC, partition=1)
+    log = CrashingLog(["predictions"], poll_records_max=200)
+    deadly = log.store.append("predictions", None, MAGIC, partition=1)
     for i in range(300):
         event = {"model_id": f"m{i % 3}", "event_time": START_MS + i, "prediction": 1.0}
-        log.append("predictions", None, json.dumps(event).encode(), partition=i % 3)
+        log.store.append("predictions", None, json.dumps(event).encode(), partition=i % 3)
     log.end_input()
     started_until_done(log)
     aside = {

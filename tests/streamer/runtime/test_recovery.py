@@ -3,18 +3,18 @@
 import json
 
 import pytest
-from loop_kit import Nobody, log_with_events, published
+from crash_kit import CrashingLog
+from loop_kit import log_with_events, published
 
 from streamer.app.folds import ConfiguredFolds, units
-from streamer.checkpoints.scheduler import Checkpointing, CheckpointSettings
+from streamer.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import ManualClock
 from streamer.config import Config
 from streamer.errors import GapError, InDoubtError
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import Gap
-from streamer.eventlog.memory import MemoryLog
-from streamer.runtime.loop import CommitSettings, Service
+from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 
 CONFIG = {
@@ -28,28 +28,30 @@ def config(**changes):
     return Config.model_validate_json(json.dumps(CONFIG | changes))
 
 
-class Tell(Nobody):
+class Tell(Observer):
     """Hears of checkpoints."""
 
     def __init__(self):
         self.numbers = []
 
-    def kept(self, unit, number, seconds):  # noqa: ARG002
+    def on_checkpoint(self, unit, number, seconds):  # noqa: ARG002
         self.numbers.append((unit, number))
 
-    def failed(self, unit):
+    def on_checkpoint_failed(self, unit):
         raise AssertionError(unit)
 
-    def paused(self, seconds):
+    def on_checkpoint_pause(self, seconds):
         pass
 
 
 def service_with(log, store=None, degrade=False, told=None, **changes):
     conf = config(**changes)
     clock = ManualClock()
-    keeper = NoCheckpoints() if store is None else Checkpointing(store, CheckpointSettings(), clock, told or Tell())
+    scheduler = (
+        NoCheckpoints() if store is None else CheckpointScheduler(store, CheckpointSettings(), clock, told or Tell())
+    )
     recovery = Recovery(log, ConfiguredFolds(conf), store or NoCheckpoints(), degrade)
-    return Service(units(conf), recovery, CommitSettings(interval_s=0), clock, Nobody(), keeper)
+    return Service(units(conf), recovery, CommitSettings(interval_s=0), clock, Observer(), scheduler)
 
 
 def stop_after(turns):
@@ -88,7 +90,9 @@ def test_a_restart_folds_what_came_since_the_checkpoint(half_done, store):
     taken_over = {}
     while len(taken_over) < len(before):
         service.turn()
-        taken_over |= {u.name: (u.number, len(u.script)) for u in service.units.values() if u.name not in taken_over}
+        taken_over |= {
+            u.name: (u.number, len(u.replay_plan)) for u in service.units.values() if u.name not in taken_over
+        }
     assert taken_over == {name: (n, 0) for name, n in before.items()}
     service.run(lambda: False)
     assert published(half_done) == golden()
@@ -108,12 +112,12 @@ def test_units_are_taken_over_one_a_turn(half_done, store):
 def test_the_epochs_behind_a_checkpoint_are_folded_again(half_done, store):
     """A process that dies without a last checkpoint loses nothing: the next one follows the script from there on."""
     dies = service_with(half_done, store)
-    dies._keeper = NoCheckpoints()
+    dies._checkpoint_hook = NoCheckpoints()
     dies.run(stop_after(4))
     again = half_done.reopen()
     service = service_with(again, store)
     service.turn()
-    assert any(unit.script for unit in service.units.values())
+    assert any(unit.replay_plan for unit in service.units.values())
     service.run(lambda: False)
     assert published(again) == golden()
 
@@ -125,7 +129,7 @@ def test_a_checkpoint_that_the_log_does_not_bear_out_is_not_used(half_done, stor
     again = log.reopen()
     service = service_with(again, store)
     service.turn()
-    assert all(unit.script for unit in service.units.values())
+    assert all(unit.replay_plan for unit in service.units.values())
     service.run(lambda: False)
     other = log_with_events(2)
     service_with(other).run(lambda: False)
@@ -134,7 +138,7 @@ def test_a_checkpoint_that_the_log_does_not_bear_out_is_not_used(half_done, stor
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_settings_change_at_a_cut(half_done, store, kept):
-    """The past is folded under its own settings; then only the detectors whose settings changed begin anew."""
+    """The past is folded under its own settings; then only the detectors whose settings changed begin reset."""
     was = service_with(half_done, store)
     was.run(stop_after(3))
     log = half_done.reopen()
@@ -147,8 +151,8 @@ def test_settings_change_at_a_cut(half_done, store, kept):
     unit = service.units["detect-1"]
     assert published(log)["driftline.alerts"] == before
     service._recovery.go_live(unit)
-    (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "anew", None)]
-    assert note.anew == ["ks_window"]
+    (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "reset", None)]
+    assert note.reset == ["ks_window"]
     arrays = unit.fold.dump().arrays
     assert arrays["numbers/bank.adwin/since_look"].tolist() == adwin.tolist()
     assert unit.fold.settings.detectors["ks_window"].window == 30
@@ -170,8 +174,8 @@ def test_flows_begin_anew_under_other_settings(half_done, changed):
     while service.recovering or not service.units:
         service.turn()
     service._recovery.go_live(service.units["detect-1"])
-    (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "anew", None)]
-    assert note.anew == ["flow"]
+    (note,) = [note for _, note in log.store.notes["detect-1"] if getattr(note, "reset", None)]
+    assert note.reset == ["flow"]
     assert not any(
         len(array) for name, array in service.units["detect-1"].fold.dump().arrays.items() if "flow." in name
     )
@@ -217,11 +221,11 @@ def test_records_that_are_gone_are_passed_over_if_so_configured(half_done):
 def test_a_gap_while_running_asks_for_a_fresh_start():
     """If gaps are to be passed over, that is done at a start; if not, the gap is what ends the service."""
 
-    class Gone(MemoryLog):
+    class Gone(CrashingLog):
         def poll(self, timeout_s=0.0):  # noqa: ARG002
             raise GapError("the records are gone")
 
-    with pytest.raises(InDoubtError, match=r"the records are gone\. Started again"):
+    with pytest.raises(InDoubtError, match=r"the records are gone\. Restart the service"):
         service_with(Gone(["predictions"]), degrade=True).turn()
     with pytest.raises(GapError):
         service_with(Gone(["predictions"])).turn()
@@ -239,14 +243,14 @@ def test_checkpoints_are_made_one_at_a_time_once_an_interval(store):
     for _ in range(5):
         service._clock.advance(61)
         service.turn()
-        if service._keeper._writer is not None:
-            service._keeper._writer.wait(10)
+        if service._checkpoint_hook._writer is not None:
+            service._checkpoint_hook._writer.wait(10)
     service.turn()
     last = {name: unit.number for name, unit in service.units.items()}
     kept = dict(told.numbers)
     assert set(kept) == set(last)
     assert len(told.numbers) == len(set(told.numbers))
-    service._keeper.finish(service.units)
+    service._checkpoint_hook.finish(service.units)
     assert dict(told.numbers) == last
     for name, number in last.items():
         assert next(store.newest_first(name)).epoch == Epoch(**_fields(log.store.epochs[name][number - 1]))

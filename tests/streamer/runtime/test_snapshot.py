@@ -48,7 +48,7 @@ def test_what_is_no_state_is_refused_with_a_sentence(monkeypatch):
         pass
     good = Snapshot({}, {}).to_bytes()
     for bad in (b"", b"{}", good[: len(good) // 2], sink.getvalue().to_pybytes()):
-        with pytest.raises(UsageError, match="not a state that Driftline has dumped"):
+        with pytest.raises(UsageError, match="not a state that Driftline has written"):
             Snapshot.from_bytes(bad)
     monkeypatch.setattr(snapshot, "FORMAT", 2)
     with pytest.raises(UsageError, match="of format 1; this version reads format 2"):

@@ -29,7 +29,7 @@ def test_an_empty_stretch_says_nothing_about_time():
 def test_offsets_without_records_belong_to_the_epoch_that_ends_behind_them():
     """A stretch whose records one epoch needs is kept for the next one, which ends where it moved on to."""
     unit = Unit("detect-0", Nothing())
-    unit.follow(History(0, [Epoch("detect-0", 1, {"t": 1}), Epoch("detect-0", 2, {"t": 5})], 2))
+    unit.replay(History(0, [Epoch("detect-0", 1, {"t": 1}), Epoch("detect-0", 2, {"t": 5})], 2))
     unit.add(Records.build("t", 0, [(0, -1, None, b"", ())], next_offset=5))
-    assert [unit.next_scripted().epoch.number for _ in range(2)] == [1, 2]
-    assert (unit.next_scripted(), unit.number, unit.ends, unit.buffer) == (None, 2, {"t": 5}, {})
+    assert [unit.next_replayed().epoch.number for _ in range(2)] == [1, 2]
+    assert (unit.next_replayed(), unit.number, unit.ends, unit.buffer) == (None, 2, {"t": 5}, {})

@@ -13,7 +13,7 @@ from selectors import BaseSelector
 from streamer.clock import Clock, SystemClock
 from streamer.console.signals import signals_as_bytes
 from streamer.supervision.restart_policy import RestartLimits
-from streamer.supervision.stderr_writer import Outlet
+from streamer.supervision.stderr_writer import StderrWriter
 from streamer.supervision.supervisor import SIGNALS, Supervisor
 
 PATIENCE_S = 30
@@ -76,17 +76,17 @@ class Parent:
             return [sys.executable, "-I", "-S", "-c", PRELUDE + script, str(ordinal), str(fd), str(self.folder)]
 
         with listening() as (fd, heard):
-            outlet = Outlet(fd)
+            stderr = StderrWriter(fd)
             supervisor = Supervisor(
                 command_of,
-                outlet,
+                stderr,
                 self.clock,
                 workers=self.workers,
                 grace_s=self.grace_s,
                 limits=self.limits,
                 selector=self.selector,
             )
-            with closing(outlet), signals_as_bytes(SIGNALS) as signals_fd:
+            with closing(stderr), signals_as_bytes(SIGNALS) as signals_fd:
                 self.exit_code = supervisor.run(signals_fd)
         self.said = heard.decode().splitlines()
         return self

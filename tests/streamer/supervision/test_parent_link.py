@@ -13,7 +13,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.errors import UsageError
-from streamer.supervision.parent_link import PULSE_S, ParentLink
+from streamer.supervision.parent_link import HEARTBEAT_S, ParentLink
 
 FOREVER_S = 3600
 
@@ -32,7 +32,7 @@ def test_progress_is_told_once_a_second(ends):
     clock = ManualClock()
     link = ParentLink(fd, threading.Event(), FOREVER_S, clock)
     heard = []
-    for elapsed_s in (0.0, 0.4 * PULSE_S, 0.5 * PULSE_S, 0.1 * PULSE_S, 0.0):
+    for elapsed_s in (0.0, 0.4 * HEARTBEAT_S, 0.5 * HEARTBEAT_S, 0.1 * HEARTBEAT_S, 0.0):
         clock.advance(elapsed_s)
         link.progressed()
         parent.setblocking(False)
@@ -44,18 +44,18 @@ def test_progress_is_told_once_a_second(ends):
 
 
 def test_a_parent_that_does_not_listen_holds_up_nobody(ends):
-    """A hundred thousand pulses that nobody takes are sent or forgotten at once."""
+    """A hundred thousand heartbeats that nobody takes are sent or forgotten at once."""
     _, fd = ends
     clock = ManualClock()
     link = ParentLink(fd, threading.Event(), FOREVER_S, clock)
     for _ in range(100_000):
-        clock.advance(PULSE_S)
+        clock.advance(HEARTBEAT_S)
         link.progressed()
 
 
 @pytest.mark.parametrize("unread", [False, True])
 def test_the_parents_end_stops_the_worker(ends, unread):
-    """Also when it went without reading the last pulse."""
+    """Also when it went without reading the last heartbeat."""
     parent, fd = ends
     stop = threading.Event()
     link = ParentLink(fd, stop, FOREVER_S, ManualClock())

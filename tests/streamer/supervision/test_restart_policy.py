@@ -6,21 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.supervision.restart_policy import DELAY_MAX_S, FRUITLESS_MAX, End, Restart, RestartLimits, Restarts
+from streamer.supervision.restart_policy import (
+    DELAY_MAX_S,
+    STARTS_WITHOUT_PROGRESS_MAX,
+    End,
+    Restart,
+    RestartLimits,
+    RestartPolicy,
+)
 
 ends = st.tuples(st.sampled_from([-15, -9, 1, 3, 75, 130]), st.booleans())
 
 
 def decisions(*ends: tuple[int, bool], ever: bool = True) -> list[Restart | End]:
     """What each end in turn leads to; an end is (returncode, progressed)."""
-    restarts = Restarts(RestartLimits())
+    restarts = RestartPolicy(RestartLimits())
     return [restarts.ended(code, progressed=progressed, ever_progressed=ever) for code, progressed in ends]
 
 
 @pytest.mark.parametrize("code", [75, 1, -9, -11, 130])
 def test_delays_double_and_then_it_is_hopeless(code):
     """Without progress: 0, 0.5, 1, 2, ... 30 s, and after the tenth start the end, with 75 in place of a signal."""
-    *restarts, last = decisions(*[(code, False)] * FRUITLESS_MAX)
+    *restarts, last = decisions(*[(code, False)] * STARTS_WITHOUT_PROGRESS_MAX)
     assert [restart.after_s for restart in restarts] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
     assert last == End(75 if code < 0 else code, hopeless=True)
 
@@ -46,7 +53,7 @@ def test_an_outage_is_waited_out():
 
 def test_an_outage_does_not_count_against_a_worker():
     """Ends by other causes are counted across it."""
-    *before, last = decisions(*[(75, False), (3, False)] * (FRUITLESS_MAX - 1), (75, False))
+    *before, last = decisions(*[(75, False), (3, False)] * (STARTS_WITHOUT_PROGRESS_MAX - 1), (75, False))
     assert all(isinstance(decision, Restart) for decision in before)
     assert last == End(75, hopeless=True)
 
@@ -54,7 +61,7 @@ def test_an_outage_does_not_count_against_a_worker():
 @given(st.lists(ends, max_size=60))
 def test_progress_makes_all_good(before):
     """After a start with progress, whatever came before, the next is at once and delays begin anew."""
-    restarts = Restarts(RestartLimits())
+    restarts = RestartPolicy(RestartLimits())
     for code, progressed in before:
         restarts.ended(code, progressed=progressed, ever_progressed=True)
     after = [restarts.ended(75, progressed=p, ever_progressed=True) for p in (True, False, False)]
@@ -62,16 +69,16 @@ def test_progress_makes_all_good(before):
 
 
 @given(st.lists(ends, max_size=60), st.integers(1, 12))
-def test_the_laws_of_patience(story, fruitless_max):
+def test_the_laws_of_patience(story, starts_without_progress_max):
     """In a row without progress, delays grow up to the limit, and the last start allowed is the last."""
-    restarts = Restarts(RestartLimits(fruitless_max=fruitless_max))
+    restarts = RestartPolicy(RestartLimits(starts_without_progress_max=starts_without_progress_max))
     row = counted = 0
     longest_s = 0.0
     for code, progressed in story:
         decision = restarts.ended(code, progressed=progressed, ever_progressed=True)
         row, counted = (0, 0) if progressed else (row + 1, counted + (code != 3))
         longest_s = 0.0 if progressed else longest_s
-        assert isinstance(decision, End) == (counted == fruitless_max)
+        assert isinstance(decision, End) == (counted == starts_without_progress_max)
         if isinstance(decision, End):
             return
         assert longest_s <= decision.after_s <= DELAY_MAX_S

@@ -9,7 +9,7 @@ import pytest
 from supervision_kit import listening
 
 from streamer.supervision import stderr_writer as outlet_module
-from streamer.supervision.stderr_writer import WAITING_BYTES_MAX, Outlet
+from streamer.supervision.stderr_writer import WAITING_BYTES_MAX, StderrWriter
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def pipe():
 def test_lines_of_many_stay_whole():
     """Lines written by several threads at once arrive whole, each thread's in order."""
     with listening() as (fd, heard):
-        outlet = Outlet(fd)
+        stderr = StderrWriter(fd)
 
         def write(name: int) -> None:
             for i in range(2_000):
-                outlet.write(b"%d %d %s" % (name, i, b"x" * (i % 300)))
+                stderr.write(b"%d %d %s" % (name, i, b"x" * (i % 300)))
 
         writers = [threading.Thread(target=write, args=(name,)) for name in range(4)]
         for writer in writers:
             writer.start()
         for writer in writers:
             writer.join()
-        outlet.close()
+        stderr.close()
     said = [line.split(b" ") for line in bytes(heard).splitlines()]
     for name in range(4):
         mine = [(int(i), len(text)) for by, i, text in said if int(by) == name]
@@ -47,18 +47,18 @@ def test_a_reader_that_is_stuck_holds_up_nobody(pipe, monkeypatch):
     """With nobody reading, writing goes on at once and memory is bounded; later it is told how much was left out."""
     monkeypatch.setattr(outlet_module, "LAST_WRITE_TIMEOUT_S", 0.05)
     readable, writable = pipe
-    outlet = Outlet(writable)
+    stderr = StderrWriter(writable)
     lines = 2 * WAITING_BYTES_MAX // 1_000
     for i in range(lines):
-        outlet.write(b"%07d" % i + b"x" * 992)
-    outlet.close()  # gives up
+        stderr.write(b"%07d" % i + b"x" * 992)
+    stderr.close()  # gives up
 
     heard, seen, told = b"", 0, 0
     while seen < lines:
         *ended, heard = (heard + os.read(readable, 2**20)).split(b"\n")
         for line in ended:
-            if line.startswith(b"driftline: lines left out here, as nobody read them: "):
-                seen += int(line.split()[-1])
+            if line.endswith(b" lines dropped here, because standard error was not read"):
+                seen += int(line.split()[1])
             else:
                 assert int(line[:7]) == seen
                 assert len(line) == 999
@@ -70,45 +70,45 @@ def test_a_reader_that_is_stuck_holds_up_nobody(pipe, monkeypatch):
 def test_a_reader_that_is_gone_holds_up_nobody(pipe):
     """With the reading end closed, what is said is forgotten and the end comes at once."""
     os.close(pipe.pop(0))
-    outlet = Outlet(pipe[0])
+    stderr = StderrWriter(pipe[0])
     for _ in range(20_000):
-        outlet.write(b"x" * 1_000)
-    outlet.close()
+        stderr.write(b"x" * 1_000)
+    stderr.close()
 
 
 def test_a_reader_that_does_not_block_gets_all(pipe):
     """Where another program has made the terminal non-blocking, writing waits and goes on."""
     readable, writable = pipe
     os.set_blocking(writable, False)
-    outlet = Outlet(writable)
+    stderr = StderrWriter(writable)
     for i in range(1_000):
-        outlet.write(b"%07d" % i + b"x" * 992)
+        stderr.write(b"%07d" % i + b"x" * 992)
     heard = b""
     while heard.count(b"\n") < 1_000:
         heard += os.read(readable, 2**20)
-    outlet.close()
+    stderr.close()
     assert [int(line[:7]) for line in heard.splitlines()] == list(range(1_000))
 
 
 def test_what_the_parent_says_is_marked():
     """Its first line says who speaks; a text of several lines stays together."""
     with listening() as (fd, heard):
-        outlet = Outlet(fd)
-        outlet.say("gave up\n    a line")
-        outlet.close()
+        stderr = StderrWriter(fd)
+        stderr.write_message("gave up\n    a line")
+        stderr.close()
     assert bytes(heard) == b"driftline: gave up\n    a line\n"
 
 
 def test_the_bound_is_on_what_waits(pipe):
     """With somebody reading, much more than may wait is passed on, and nothing is left out."""
     readable, writable = pipe
-    outlet = Outlet(writable)
+    stderr = StderrWriter(writable)
     lines, at_once = 3 * WAITING_BYTES_MAX // 1_000, 1_000
     for start in range(0, lines, at_once):
         for i in range(start, start + at_once):
-            outlet.write(b"%07d" % i + b"x" * 992)
+            stderr.write(b"%07d" % i + b"x" * 992)
         heard = b""
         while heard.count(b"\n") < at_once:
             heard += os.read(readable, 2**20)
         assert [int(line[:7]) for line in heard.splitlines()] == list(range(start, start + at_once))
-    outlet.close()
+    stderr.close()

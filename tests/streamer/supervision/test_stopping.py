@@ -97,7 +97,7 @@ while True: time.sleep(30)
 """
     )
     assert parent.exit_code == 130
-    assert parent.said == ["driftline: finishing what is under way; Ctrl-C again ends at once"]
+    assert parent.said == ["driftline: finishing the last commit; press Ctrl-C again to end at once"]
 
 
 def test_a_second_sigterm_changes_nothing(parent):
@@ -134,7 +134,7 @@ def test_waiting_for_a_start_is_cut_short(parent):
     parent.selector = ToldWhileWaiting()
     parent.run("sys.exit(75)")
     assert (parent.exit_code, parent.starts()) == (75, 2)
-    assert "is started again in 1000 s" in parent.own_words()
+    assert "restarts in 1000 s" in parent.own_words()
 
 
 def test_signals_are_as_before(parent):

@@ -9,7 +9,7 @@ from selectors import DefaultSelector
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.supervision.restart_policy import FRUITLESS_MAX, RestartLimits
+from streamer.supervision.restart_policy import STARTS_WITHOUT_PROGRESS_MAX, RestartLimits
 from streamer.supervision.supervisor import Supervisor
 
 
@@ -18,7 +18,7 @@ def test_a_worker_is_started_again(parent, end):
     """After a commit in doubt, a bug or death by signal there is a new worker, until one is done."""
     parent.run(f"if starts < 4:\n    {end}")
     assert (parent.exit_code, parent.starts()) == (0, 4)
-    assert parent.own_words().count("is started again") == 3
+    assert parent.own_words().count("and restarts ") == 3
 
 
 @pytest.mark.parametrize("code", [0, 2, 4])
@@ -37,9 +37,11 @@ def test_a_wrong_address_is_told_at_once(parent):
 
 def test_an_outage_is_survived(parent):
     """Exit code 3 after progress is met with new starts, more of them than would be hopeless otherwise."""
-    parent.run(f"progress() if starts == 1 else None; sys.exit(0 if starts == {3 * FRUITLESS_MAX} else 3)")
-    assert (parent.exit_code, parent.starts()) == (0, 3 * FRUITLESS_MAX)
-    assert "(Kafka can't be reached, refuses us, or lacks a topic) and is started again" in parent.own_words()
+    parent.run(
+        f"progress() if starts == 1 else None; sys.exit(0 if starts == {3 * STARTS_WITHOUT_PROGRESS_MAX} else 3)"
+    )
+    assert (parent.exit_code, parent.starts()) == (0, 3 * STARTS_WITHOUT_PROGRESS_MAX)
+    assert "(Kafka can't be reached, refuses us, or lacks a topic) and restarts" in parent.own_words()
 
 
 def test_progress_of_another_worker_counts_for_the_address(parent):
@@ -64,34 +66,34 @@ sys.exit(3 if starts < 3 else 0)
 def test_the_last_word(parent):
     """After ten starts without progress: how often, how the last ended, what it said last, what to do; exit code 75."""
     parent.run("for i in range(30): say(f'start {starts} line {i}')\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert (parent.exit_code, parent.starts()) == (75, FRUITLESS_MAX)
-    word = parent.said[parent.said.index(f"start {FRUITLESS_MAX} line 29") + 1 :]
+    assert (parent.exit_code, parent.starts()) == (75, STARTS_WITHOUT_PROGRESS_MAX)
+    word = parent.said[parent.said.index(f"start {STARTS_WITHOUT_PROGRESS_MAX} line 29") + 1 :]
     assert word[0] == (
         "driftline: gave up: the worker was started 10 times in a row without committing anything, and the last time "
         "it was ended by SIGKILL."
     )
-    assert word[1:-1] == ["It said last:", *(f"    start 10 line {i}" for i in range(10, 30))]
+    assert word[1:-1] == ["Its last lines:", *(f"    start 10 line {i}" for i in range(10, 30))]
     assert "lack of memory" in word[-1]
-    assert "What was committed is safe" in word[-1]
+    assert "Committed results are safe" in word[-1]
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"), [(75, "Look at Kafka"), (1, "please report it"), (130, "See what it said")]
+    ("code", "advice"), [(75, "Check Kafka"), (1, "please report it"), (130, "Check its last lines")]
 )
 def test_the_last_word_has_advice_for_each_end(parent, code, advice):
     """The parent gives up with the worker's exit code, and says what to do about just that."""
     parent.run(f"sys.exit({code})")
     assert parent.exit_code == code
     assert f"ended with exit code {code}" in parent.said[-3]
-    assert parent.said[-2] == "It said nothing."
+    assert parent.said[-2] == "It logged nothing."
     assert advice in parent.said[-1]
 
 
 def test_progress_begins_the_row_anew(parent):
-    """A worker with progress in each start is started again without end, at once each time."""
-    parent.run(f"progress(); sys.exit(0 if starts == {2 * FRUITLESS_MAX} else 75)")
-    assert (parent.exit_code, parent.starts()) == (0, 2 * FRUITLESS_MAX)
-    assert parent.own_words().count("is started again at once") == 2 * FRUITLESS_MAX - 1
+    """A worker with progress in each start restarts without end, at once each time."""
+    parent.run(f"progress(); sys.exit(0 if starts == {2 * STARTS_WITHOUT_PROGRESS_MAX} else 75)")
+    assert (parent.exit_code, parent.starts()) == (0, 2 * STARTS_WITHOUT_PROGRESS_MAX)
+    assert parent.own_words().count("restarts at once") == 2 * STARTS_WITHOUT_PROGRESS_MAX - 1
     assert "in a row" not in parent.own_words()
 
 
@@ -116,7 +118,7 @@ def test_delays_are_kept(parent):
     parent.selector = PatientSelector(parent.clock)
     parent.run("sys.exit(75)")
     assert parent.selector.waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert "is started again in 30 s, after 9 starts in a row without progress" in parent.own_words()
+    assert "restarts in 30 s, after 9 starts in a row without progress" in parent.own_words()
 
 
 def test_a_worker_that_can_not_be_started_is_tried_again(parent, monkeypatch):
@@ -124,7 +126,9 @@ def test_a_worker_that_can_not_be_started_is_tried_again(parent, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(parent.folder / "missing"))
     parent.run("")
     assert parent.exit_code == 1
-    assert parent.own_words().count("the worker can't be started: [Errno 2] No such file") == FRUITLESS_MAX
+    assert (
+        parent.own_words().count("the worker can't be started: [Errno 2] No such file") == STARTS_WITHOUT_PROGRESS_MAX
+    )
 
 
 def test_one_worker_s_end_is_the_end_of_all(parent):
@@ -156,7 +160,7 @@ def test_a_bug_in_the_parent_leaves_no_worker(parent, monkeypatch):
     def look_after(self):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Supervisor, "_look_after", look_after)
+    monkeypatch.setattr(Supervisor, "_check_workers", look_after)
     with pytest.raises(ZeroDivisionError):
         parent.run("import time; open(f'{folder}/pid', 'w').write(str(os.getpid())); say('begun'); time.sleep(30)")
     with pytest.raises(ProcessLookupError):

@@ -10,8 +10,7 @@ from selectors import DefaultSelector
 
 from supervision_kit import HASTY
 
-from streamer.supervision.line_buffer import LAST_LINES
-from streamer.supervision.worker_process import WorkerProcess
+from streamer.supervision.worker_process import LAST_LINES, WorkerProcess
 
 RESTARTS = 200
 
@@ -102,7 +101,7 @@ for i in range(100):
 sys.exit(75)
 """
     )
-    word = parent.said.index("It said last:")
+    word = parent.said.index("Its last lines:")
     assert parent.said[word + 1 : word + 1 + LAST_LINES] == ["    from one"] * LAST_LINES
 
 

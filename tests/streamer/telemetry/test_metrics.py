@@ -9,14 +9,18 @@ from http.client import HTTPConnection
 from time import sleep
 
 import pytest
+from loop_kit import service_over
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.clock import ManualClock
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
+from streamer.eventlog.memory import MemoryLog
 from streamer.telemetry import http
+from streamer.telemetry.health import STALLED_AFTER_S
 from streamer.telemetry.http import Endpoint
-from streamer.telemetry.metrics import STALLED_AFTER_S, TABLE, MetricKind, Metrics
+from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
+from streamer.telemetry.observers import MetricsObserver
 
 BOUNDED_LABELS = {"topic", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
 
@@ -58,32 +62,38 @@ def get(endpoint: Endpoint, path: str, method: str = "GET", **headers: str) -> t
     return response.status, response.headers["Content-Type"], body
 
 
+COUNTED = {
+    ("records", "rides"): 3,
+    ("values", "rides"): 36,
+    ("dropped",): 6,
+    ("forgotten",): 9,
+    ("segments_overflow",): 5,
+    ("dead_letters", "rides", "not_json"): 2,
+    ("alarms", "adwin"): 5,
+    ("diverged",): 2,
+    ("alerts", "firing"): 1,
+    ("outcomes", "cooldown"): 3,
+    ("outcomes", "request_made"): 1,
+    ("events",): 4,
+}
+
+
 def let_everything_happen(metrics: Metrics) -> None:
-    metrics.folded("rides", 3, 36)
-    metrics.folded("rides", 1, 12)
-    metrics.dropped(6)
-    metrics.forgotten(9)
-    metrics.overflowed(5)
-    metrics.dead_letters("rides", "not_json", 2)
-    metrics.alarms("adwin", 5)
-    metrics.diverged(2)
-    metrics.kept("detect-0", 7, 0.3)
-    metrics.failed("detect-0")
-    metrics.paused(0.006)
-    metrics.alerts("firing")
-    metrics.alerts_firing(3)
-    metrics.outcome("cooldown")
-    metrics.requests()
-    metrics.committed([Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
-    metrics.event_time("detect-0", 1_500)
-    metrics.lag("rides", 0, 9)
-    metrics.models(4)
-    metrics.series(48)
+    observer = MetricsObserver(metrics, lambda: [(("rides", 0), 9)])
+    observer.on_turn(service_over(MemoryLog()))
+    metrics.count(COUNTED)
+    metrics.count({("records", "rides"): 1, ("values", "rides"): 12})
+    metrics.show({"models": 4, "series": 48, "alerts_firing": 3, "colours": 7})
+    observer.on_checkpoint("detect-0", 7, 0.3)
+    observer.on_checkpoint_failed("detect-0")
+    observer.on_checkpoint_pause(0.006)
+    observer.on_commit([], [Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
+    metrics.set("driftline_event_timestamp_seconds", 1.5, "detect-0")
     metrics.ready(True)
 
 
 def test_everything_that_happens_moves_its_metric(metrics):
-    """Each method moves the metric of its name, and adds up over calls."""
+    """Each metric of the table shows what its line names, and adds up over calls; keys of no metric are ignored."""
     let_everything_happen(metrics)
     samples = samples_of(metrics)
     assert samples.pop(("driftline_commit_seconds_sum",)) == pytest.approx(0.02)
@@ -93,7 +103,7 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_records_total", "rides"): 4,
         ("driftline_values_total", "rides"): 48,
         ("driftline_dropped_values_total",): 6,
-        ("driftline_forgotten_models_total",): 9,
+        ("driftline_evicted_models_total",): 9,
         ("driftline_segments_overflow_total",): 5,
         ("driftline_dead_letters_total", "not_json", "rides"): 2,
         ("driftline_alarms_total", "adwin"): 5,
@@ -108,7 +118,8 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
         ("driftline_alerts_total", "firing"): 1,
         ("driftline_alerts_firing",): 3,
-        ("driftline_outcomes_total", "cooldown"): 1,
+        ("driftline_outcomes_total", "cooldown"): 3,
+        ("driftline_outcomes_total", "request_made"): 1,
         ("driftline_retrain_requests_total",): 1,
         ("driftline_commit_seconds_count",): 1,
         ("driftline_epoch", "detect-0"): 7,
@@ -121,6 +132,15 @@ def test_everything_that_happens_moves_its_metric(metrics):
         ("driftline_series",): 48,
         ("driftline_ready",): 1,
     }
+
+
+def test_a_number_of_no_metric_is_refused(metrics):
+    """A name that the table lacks is an error of the code, so it is not passed over."""
+    for use in (metrics.add, metrics.set):
+        with pytest.raises(KeyError):
+            use("driftline_colours", 1)
+    with pytest.raises(KeyError):
+        metrics.observe("driftline_colours_seconds", 1)
 
 
 def test_expected_counters_stand_at_zero(metrics):
@@ -137,9 +157,10 @@ def test_expected_counters_stand_at_zero(metrics):
 def test_a_unit_that_went_away_leaves_the_page(metrics):
     """After `forget` neither the unit's gauges nor the lag of its partitions are shown; the others stay."""
     for unit, partition in (("detect-0", 0), ("detect-1", 1)):
-        metrics.committed([Epoch(unit, 1, {})], 0.1)
-        metrics.event_time(unit, 1)
-        metrics.lag("rides", partition, 5)
+        metrics.set("driftline_epoch", 1, unit)
+        metrics.set_to_now("driftline_commit_timestamp_seconds", unit)
+        metrics.set("driftline_event_timestamp_seconds", 1, unit)
+        metrics.set("driftline_lag_records", 5, "rides", str(partition))
     metrics.forget("detect-1", [("rides", 1)])
     gone = {key for key in samples_of(metrics) if key[1:] in {("detect-1",), ("1", "rides")}}
     assert not gone
@@ -162,14 +183,14 @@ def test_names_follow_the_conventions():
 
 def test_no_created_lines_and_no_neighbours(metrics):
     """The page has no `_created` lines, and two Metrics share nothing."""
-    metrics.requests()
+    metrics.add("driftline_retrain_requests_total", 1)
     assert b"_created" not in metrics.expose()
     assert samples_of(Metrics())["driftline_retrain_requests_total",] == 0
 
 
 def test_metrics_are_served(metrics, endpoint):
     """GET /metrics gives the page in the text format, also gzipped, also as OpenMetrics."""
-    metrics.requests(3)
+    metrics.add("driftline_retrain_requests_total", 3)
     status, kind, body = get(endpoint, "/metrics")
     assert (status, kind.split(";")[0]) == (200, "text/plain")
     assert b"driftline_retrain_requests_total 3.0" in body
@@ -186,7 +207,7 @@ def test_healthz_tells_whether_the_loop_turns(metrics, endpoint, clock):
     clock.advance(STALLED_AFTER_S + 1)
     status, _, body = get(endpoint, "/healthz")
     assert (status, body) == (503, b"stalled: the loop has not turned for 61 s (limit 60 s)\n")
-    metrics.beat()
+    metrics.health.turned()
     assert get(endpoint, "/healthz")[0] == 200
 
 

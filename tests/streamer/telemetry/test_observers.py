@@ -2,10 +2,10 @@
 
 import logging
 
+from crash_kit import CrashingLog
 from loop_kit import log_with_events, service_over
 
 from streamer.clock import ManualClock
-from streamer.eventlog.memory import MemoryLog
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import STEADY_S, MetricsObserver, Observers, ProgressLog, ProgressObserver
 
@@ -43,11 +43,11 @@ def test_metrics_count_what_the_folds_count():
 def test_no_time_is_told_before_the_first_event():
     """A topic of nothing but dead letters has no newest event."""
     metrics = Metrics()
-    log = MemoryLog(["predictions"])
-    log.append("predictions", None, b"junk")
+    log = CrashingLog(["predictions"])
+    log.store.append("predictions", None, b"junk")
     service = watched(log, ManualClock(), metrics)
     service.turn()
-    service._observer.turned(service)
+    service._observer.on_turn(service)
     assert b"driftline_event_timestamp_seconds{" not in metrics.expose()
     assert b'driftline_records_total{topic="predictions"} 1.0' in metrics.expose()
 
@@ -97,8 +97,8 @@ def test_a_service_that_folds_nothing_while_records_wait_is_called_stuck():
     def idle(seconds):
         clock.advance(seconds)
         for _ in range(10):
-            observer.turned(service)
-        return metrics.health()
+            observer.on_turn(service)
+        return metrics.health.liveness()
 
     idle(0)
     assert idle(299) == (True, "alive")
@@ -130,12 +130,12 @@ def test_a_worker_with_nothing_to_do_has_got_something_done_after_a_minute():
     """So its parent waits an outage out, though nothing was ever committed; afterwards only commits count."""
     told, clock = [], ManualClock()
     progress = ProgressObserver(lambda: told.append(clock.monotonic_s()), clock)
-    service = service_over(MemoryLog())
-    progress.turned(service)
+    service = service_over(CrashingLog())
+    progress.on_turn(service)
     assert told == []
     clock.advance(STEADY_S)
-    progress.turned(service)
-    progress.turned(service)
+    progress.on_turn(service)
+    progress.on_turn(service)
     assert len(told) == 1
-    progress.committed([], [], 0.1)
+    progress.on_commit([], [], 0.1)
     assert len(told) == 2

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streamer.eventlog.base import Epoch, History, Output, Records
 from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.fetch import CountedStretches
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.eventlog.kafka.settings import KafkaLogSettings
 
@@ -201,3 +203,35 @@ def drain(
         for records in found:
             rows.setdefault((records.topic, records.partition), []).extend(rows_of(records))
     return rows
+
+
+@contextmanager
+def read_by(raw: bool) -> Iterator[None]:
+    """Within it, new consumers read whole batches as the service does (raw), or record by record as the client does."""
+    with nullcontext() if raw else patch("streamer.eventlog.kafka.clients.fetch_records", fetch_one_by_one):
+        yield
+
+
+def fetch_one_by_one(consumer: Any) -> None:
+    """The oracle of `fetch_records`: the client's own way, but for the endless loop after an error in a fetch."""
+    parent: Any = consumer._fetcher.PartitionRecords
+
+    class OneByOne(parent):  # type: ignore[misc]
+        def _unpack_records(self, *arguments: Any) -> Iterator[Any]:
+            try:
+                yield from super()._unpack_records(*arguments)
+            except Exception:
+                self.drain()
+                raise
+
+        def take(self, n: int | None = None) -> CountedStretches:
+            taken = super().take(n)
+            return CountedStretches([as_records(self.topic_partition, taken)] if taken else [])
+
+    consumer._fetcher.PartitionRecords = OneByOne
+
+
+def as_records(tp: TopicPartition, taken: Sequence[Any]) -> Records:
+    """The client's objects of some records as columns."""
+    rows = ((one.offset, one.timestamp, one.key, one.value, tuple(one.headers)) for one in taken)
+    return Records.build(tp.topic, tp.partition, rows)

@@ -39,7 +39,7 @@ def test_what_was_left_open_never_comes_out(credulous_broker: Any, caplog: pytes
         log.commit([place.output("one")], [place.epoch(1, 0)])
         leave_behind(log, place)
     with place.log() as log:
-        assert f"left transactions of ours open, which are aborted now: [('{place.out}', 0)]" in caplog.text
+        assert f"aborting transactions that the brokers have left open: [('{place.out}', 0)]" in caplog.text
         begin(log)
         log.commit([place.output("two")], [place.epoch(2, 0)])
     assert place.outputs() == ["one", "two"]

@@ -90,7 +90,7 @@ def test_a_client_log_line_comes_once_an_interval(caplog):
         speak(100.0, line=2)
     assert [record.getMessage() for record in caplog.records] == [
         "broker b1 is down",
-        "broker b1 is down (3 more like it were left out)",
+        "broker b1 is down (3 similar lines dropped)",
         "broker b1 is down",
     ]
     assert {record.name for record in caplog.records} == {"kafka.net"}

@@ -212,7 +212,10 @@ def test_leader_epoch_is_that_of_the_last_batch() -> None:
         (patched(simple(2), 23, ">i", 0), "malformed record"),
         (patched(simple(2), 8, ">i", 0), "impossible header"),
         (patched(simple(2), 8, ">i", -100), "impossible header"),
-        (patched(simple(2), 16, ">b", 1), "raw_batches: false"),
+        (
+            patched(simple(2), 16, ">b", 1),
+            "has format 1, from before Kafka 0.11, and only format 2",
+        ),
         (patched(simple(2), 21, ">h", 5), "codec 5 is unknown"),
         (patched(simple(2), 21, ">h", 3), "lz4 data is damaged"),
     ],

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.broker
 DOUBTFUL = """
 import sys
 from kafka_kit import Place, begin
-from streamer.errors import Doubt
+from streamer.errors import InDoubtError
 from streamer.eventlog.base import Epoch, Output
 from streamer.testing.kafka import Broker
 
@@ -30,7 +30,7 @@ with Broker() as broker:
         assert [found for _ in range(10) for found in log.poll(0.2)] == []
         try:
             log.commit([Output(place.out, b"k", b"2")], [Epoch("detect-0", 2, {place.events: 0})])
-        except Doubt as doubt:
+        except InDoubtError as doubt:
             print(doubt, flush=True)
         broker.resume()
 print("closed", flush=True)
@@ -79,7 +79,7 @@ def run(script: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_commit_without_a_broker_is_in_doubt_in_time(fault: str) -> None:
-    """Without a broker poll goes on empty, commit raises Doubt at its deadline, and the process can end."""
+    """Without a broker poll goes on empty, commit raises InDoubtError at its deadline, and the process can end."""
     assert "step 'outputs' failed" in run(DOUBTFUL, fault)
 
 

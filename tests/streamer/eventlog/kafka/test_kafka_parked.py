@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
+from kafka_kit import read_by
 
 from streamer.eventlog.kafka.clients import new_consumer
 from streamer.eventlog.kafka.connection import KafkaConnection
@@ -35,7 +36,8 @@ def topic(kafka_broker: Any) -> str:
 def test_what_was_parked_is_taken_up_again(kafka_broker: Any, topic: str) -> None:
     """The client alone leaves it parked for ever, once another partition was read to its end meanwhile."""
     for heals in (False, True):
-        consumer = new_consumer(KafkaConnection(bootstrap=(kafka_broker.bootstrap,)), None, raw_batches=False)
+        with read_by(raw=False):
+            consumer = new_consumer(KafkaConnection(bootstrap=(kafka_broker.bootstrap,)), None)
         try:
             one, other = (TopicPartition(topic, partition) for partition in (ONE, OTHER))
             consumer.assign([one, other])
@@ -46,7 +48,7 @@ def test_what_was_parked_is_taken_up_again(kafka_broker: Any, topic: str) -> Non
             def turn(most: int, consumer: Any = consumer, read: Any = read, heals: bool = heals) -> None:
                 found = poll(consumer, 500, most) if heals else consumer.poll(500, most)
                 for tp, records in found.items():
-                    read[tp] += len(records)
+                    read[tp] += sum(map(len, records))
 
             while not any(read.values()):
                 turn(1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, polls, rows_of, settle, take_over
+from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, polls, read_by, rows_of, settle, take_over
 
 from streamer.errors import BrokerError, GapError
 from streamer.eventlog.base import RebalanceInProgress
@@ -79,7 +79,8 @@ def test_raw_and_plain_reading_are_equal(kafka_broker: Any, codec: str | None) -
     offsets = (0, *random.Random(1).sample(range(1, end), 25), end - 1)
     read = {}
     for raw in (True, False):
-        consumer, tp = new_consumer(place.connection, None, raw_batches=raw), TopicPartition(place.events, 0)
+        with read_by(raw):
+            consumer, tp = new_consumer(place.connection, None), TopicPartition(place.events, 0)
         try:
             consumer.assign([tp])
             read[raw] = [read_from(consumer, tp, offset, end) for offset in offsets]
@@ -97,7 +98,7 @@ def test_poll_is_bounded(kafka_broker: Any) -> None:
     for partition in range(2):
         place.write([b"v%d" % i for i in range(1000)], partition=partition)
     for raw in (True, False):
-        with place.log(records_max=70, raw_batches=raw) as log:
+        with read_by(raw), place.log(records_max=70) as log:
             begin(log)
             seen: dict[int, list[int]] = {0: [], 1: []}
             for found in polls(log, {(place.events, p): 1000 for p in range(2)}):
@@ -153,7 +154,7 @@ def test_markers_alone_move_a_partition(kafka_broker: Any) -> None:
         producer.flush(10)
         producer.abort_transaction()
     for raw in (True, False):
-        with place.log(raw_batches=raw) as log:
+        with read_by(raw), place.log() as log:
             begin(log)
             assert drain(log, {(place.events, 0): 2}) == {(place.events, 0): []}
             assert log.lag()[place.events, 0] == 0
@@ -176,7 +177,7 @@ def test_damaged_batch_stops_its_partition_only(
         from kafka.record.default_records import DefaultRecordBatch
 
         monkeypatch.setattr(DefaultRecordBatch, "validate_crc", lambda self: b"bad" not in bytes(self._buffer))
-    with place.log(raw_batches=raw) as log:
+    with read_by(raw), place.log() as log:
         begin(log)
         rows = drain(log, {(place.events, 1): 5}, 20)
         assert [row[3] for row in rows[place.events, 1]] == [b"good"] * 5

@@ -9,16 +9,15 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from kafka_kit import Place
+from kafka_kit import Place, read_by
 
 from streamer.clock import SystemClock
 from streamer.errors import InDoubtError
-from streamer.eventlog.base import Epoch, Output, Records
+from streamer.eventlog.base import Output, Records
 from streamer.eventlog.units import Units
-from streamer.runtime.loop import CommitSettings, Service
+from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.runtime.snapshot import Snapshot
-from streamer.runtime.unit import Unit
 
 pytestmark = pytest.mark.broker
 
@@ -50,20 +49,16 @@ class Chain:
     def load(self, snapshot: Snapshot) -> None: ...
 
 
-class Watch:
+class Watch(Observer):
     """Stops the loop once the units have folded everything."""
 
     def __init__(self, ends: dict[str, int]) -> None:
         self._ends = ends
         self.done = False
 
-    def turned(self, service: Service) -> None:
+    def on_turn(self, service: Service) -> None:
         reached = {name: sum(unit.ends.values()) for name, unit in service.units.items()}
         self.done = not service.recovering and all(reached.get(name, 0) >= end for name, end in self._ends.items())
-
-    def committed(self, outputs: Sequence[Output], epochs: Sequence[Epoch], seconds: float) -> None: ...
-
-    def left(self, unit: Unit) -> None: ...
 
 
 class Chains:
@@ -91,8 +86,8 @@ def flaky(call: Any, fuse: Iterator[bool]) -> Any:
 
 def attempt(place: Place, rng: random.Random, watch: Watch, delivery: str) -> bool:
     """Run a fresh process until all is folded, or until a step of a commit fails; whether it failed."""
-    reading = {"records_max": 60, "raw_batches": bool(rng.getrandbits(1)), "delivery": delivery}
-    with place.log(**reading) as log, pytest.MonkeyPatch.context() as patch:
+    raw = bool(rng.getrandbits(1))
+    with read_by(raw), place.log(records_max=60, delivery=delivery) as log, pytest.MonkeyPatch.context() as patch:
         fuse = chain(repeat(False, rng.randrange(20, 120)), repeat(True))
         for owner, name in ((log._committer._sender, "_send"), (log._producer, "flush"), (log, "commit_offsets")):
             patch.setattr(owner, name, flaky(getattr(owner, name), fuse))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crash_kit import CrashingLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Log, Output, Records
-from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings import log as recorded_log
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import RecordingWriter, open_recording
@@ -88,7 +88,7 @@ def test_polls_depend_on_the_data_alone(
     paths = [write(folder / f"{rank}", rows) for rank, rows in enumerate(files)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorded_log, "CHUNK_ROWS_MIN", 1)
-        log = RecordedLog([open_recording(p) for p in paths], MemoryLog(), ["a", "b"], chunk_rows, epoch_records)
+        log = RecordedLog([open_recording(p) for p in paths], CrashingLog(), ["a", "b"], chunk_rows, epoch_records)
         polls = replay(log)
     assert polls == expected_polls(files, "ab", epoch_records)
     assert [list(poll) for poll in polls] == [sorted(poll) for poll in polls]
@@ -97,7 +97,7 @@ def test_polls_depend_on_the_data_alone(
 def test_one_file_keeps_its_own_order(tmp_path: Path) -> None:
     """Record times that step back don't move a record within its file."""
     rows = [("t", 0, 0, 50, b""), ("u", 0, 0, 10, b""), ("t", 0, 1, 20, b"")]
-    polls = replay(RecordedLog([open_recording(write(tmp_path / "r", rows))], MemoryLog(), epoch_records=1))
+    polls = replay(RecordedLog([open_recording(write(tmp_path / "r", rows))], CrashingLog(), epoch_records=1))
     assert [list(poll) for poll in polls] == [[("t", 0)], [("u", 0)], [("t", 0)]]
 
 
@@ -106,7 +106,7 @@ def test_ties_go_to_the_earlier_file_even_beyond_its_chunk(tmp_path: Path) -> No
     paths = [write(tmp_path / topic, [(topic, 0, i, 5, b"") for i in range(2)]) for topic in "ab"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorded_log, "CHUNK_ROWS_MIN", 1)
-        log = RecordedLog([open_recording(p) for p in paths], MemoryLog(), chunk_rows=2, epoch_records=2)
+        log = RecordedLog([open_recording(p) for p in paths], CrashingLog(), chunk_rows=2, epoch_records=2)
         assert [list(poll) for poll in replay(log)] == [[("a", 0)], [("b", 0)]]
 
 
@@ -114,7 +114,7 @@ def test_a_partition_may_go_on_in_the_next_file(tmp_path: Path) -> None:
     """Files that follow one another in time are one stretch, within a poll too."""
     first = write(tmp_path / "1", [("t", 0, i, i, b"%d" % i) for i in range(5)])
     second = write(tmp_path / "2", [("t", 0, i, i, b"%d" % i) for i in range(5, 9)])
-    polls = replay(RecordedLog([open_recording(second), open_recording(first)], MemoryLog(), epoch_records=7))
+    polls = replay(RecordedLog([open_recording(second), open_recording(first)], CrashingLog(), epoch_records=7))
     assert polls == [
         {("t", 0): [(i, i, b"%d" % i) for i in range(7)]},
         {("t", 0): [(i, i, b"%d" % i) for i in range(7, 9)]},
@@ -127,7 +127,7 @@ def test_overlapping_recordings_are_refused(tmp_path: Path, epoch_records: int) 
     paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for path in paths:
         path.write_bytes(b"{}\n{}\n")
-    log = RecordedLog([open_recording(p, "t") for p in paths], MemoryLog(), epoch_records=epoch_records)
+    log = RecordedLog([open_recording(p, "t") for p in paths], CrashingLog(), epoch_records=epoch_records)
     with pytest.raises(UsageError, match=r"one\.jsonl and .*two\.jsonl overlap: offset 0 of t\[0\] comes after 1"):
         replay(log)
     log.close()
@@ -136,7 +136,7 @@ def test_overlapping_recordings_are_refused(tmp_path: Path, epoch_records: int) 
 def test_alerts_come_back_in_the_poll_after_their_commit(tmp_path: Path) -> None:
     """What a commit appends to a subscribed topic comes with the next records, and before the log is exhausted."""
     path = write(tmp_path / "r", [("t", 0, 0, -1, b"0"), ("t", 0, 1, -1, b"1")])
-    outputs = MemoryLog(subscribe=["alerts"])
+    outputs = CrashingLog(subscribe=["alerts"])
     log: Log = RecordedLog([open_recording(path)], outputs, epoch_records=1)
     assert content(log.poll(0)) == {("t", 0): [(0, -1, b"0")]}
     epoch = Epoch("detect-0", 1, {"t": 1}, 2)
@@ -156,13 +156,13 @@ def test_alerts_come_back_in_the_poll_after_their_commit(tmp_path: Path) -> None
 def test_recorded_alerts_give_way_to_those_made_anew(tmp_path: Path) -> None:
     """A recording of everything can be replayed: topics that the replay itself writes and reads are passed over."""
     path = write(tmp_path / "r", [("alerts", 0, 0, -1, b"old"), ("t", 0, 0, -1, b"0"), ("alerts", 0, 1, -1, b"old")])
-    assert replay(RecordedLog([open_recording(path)], MemoryLog(["alerts"]))) == [{("t", 0): [(0, -1, b"0")]}]
+    assert replay(RecordedLog([open_recording(path)], CrashingLog(["alerts"]))) == [{("t", 0): [(0, -1, b"0")]}]
 
 
 def test_recordings_rest_while_a_partition_is_held(tmp_path: Path) -> None:
     """Holding delays the merged order and never changes it; outputs are held on their own."""
     path = write(tmp_path / "r", [("t", p, 0, -1, b"%d" % p) for p in (0, 1)])
-    outputs = MemoryLog(["alerts"])
+    outputs = CrashingLog(["alerts"])
     log = RecordedLog([open_recording(path)], outputs)
     log.hold("t", 1, True)
     log.commit([Output("alerts", None, b"A")], [])
@@ -181,7 +181,7 @@ def test_recordings_rest_while_a_partition_is_held(tmp_path: Path) -> None:
 def test_progress_counts_records_where_their_number_is_known(tmp_path: Path) -> None:
     """Parquet knows its rows; records of other topics are passed but not delivered."""
     path = write(tmp_path / "r", [("t" if i % 2 else "other", 0, i, -1, b"") for i in range(10)])
-    log = RecordedLog([open_recording(path)], MemoryLog(), ["t"], epoch_records=3)
+    log = RecordedLog([open_recording(path)], CrashingLog(), ["t"], epoch_records=3)
     assert log.progress() == recorded_log.ReadProgress(0, 0, 10, "records")
     log.poll()
     assert log.progress() == recorded_log.ReadProgress(3, 8, 10, "records")
@@ -195,7 +195,7 @@ def test_progress_counts_bytes_otherwise(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_bytes(b"{}\n{}\n")
     paths = [tmp_path / "l.jsonl", write(tmp_path / "r", [("t", 0, 0, -1, b"")])]
     size = sum(path.stat().st_size for path in paths)
-    log = RecordedLog([open_recording(p) for p in paths], MemoryLog())
+    log = RecordedLog([open_recording(p) for p in paths], CrashingLog())
     assert log.progress() == recorded_log.ReadProgress(0, 6, size, "bytes")
     replay(log)
     assert log.progress() == recorded_log.ReadProgress(3, size, size, "bytes")
@@ -208,7 +208,7 @@ def test_the_rows_in_memory_are_shared_among_the_files(tmp_path: Path) -> None:
         with RecordingWriter(tmp_path / topic) as writer:
             writer.write(Records.build(topic, 0, [(i, i, None, b"", ()) for i in range(3000)]))
         recordings.append(open_recording(tmp_path / topic))
-    log = RecordedLog(recordings, MemoryLog(), chunk_rows=4096, epoch_records=5)
+    log = RecordedLog(recordings, CrashingLog(), chunk_rows=4096, epoch_records=5)
     log.poll()
     assert [recording.rows_read for recording in recordings] == [1024] * 4
     log.close()

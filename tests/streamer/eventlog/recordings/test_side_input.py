@@ -73,5 +73,5 @@ def test_what_waits_is_bounded(tmp_path, monkeypatch):
     """A recording of nothing but words of the future is refused with a sentence."""
     monkeypatch.setattr(aside, "WAITING_MAX", 2)
     path = write(tmp_path / "said.parquet", [("said", i, 50) for i in range(3)])
-    with pytest.raises(UsageError, match="more than 2 records of said stand ahead of their time"):
+    with pytest.raises(UsageError, match="more than 2 records of said wait for their time"):
         read([path], 9, 9)
