@@ -12,6 +12,8 @@ from graphlib import TopologicalSorter
 import grimp
 from project_tree import PACKAGES
 
+TABLES = {"streamer.detect.monitors.table"}
+
 
 @cache
 def graph() -> grimp.ImportGraph:
@@ -57,11 +59,12 @@ def splinters() -> dict[str, str]:
     """Those whose only importer lies in the same folder: candidates to be joined with it.
 
     An only importer in another folder means an interface: a command that the command group lists, a composition root.
+    The files of a table stand alone on purpose, so that a new one is one file and one line.
     """
     return {
         module: importer
         for module, importer in single_importers().items()
-        if module.rpartition(".")[0] == importer.rpartition(".")[0]
+        if module.rpartition(".")[0] == importer.rpartition(".")[0] and importer not in TABLES
     }
 
 
