@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
+import numpy as np
+
+from detectors.registry import bank
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
-from streamer.app.warm_up import warm_up
 from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
@@ -91,3 +94,20 @@ def log_settings(config: Config, worker: int) -> KafkaLogSettings:
 def open_store(config: Config) -> CheckpointStore | None:
     """The checkpoint store, if one is configured. Raises `UsageError` when its URL can't be used."""
     return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
+
+
+def warm_up(detectors: Mapping[str, Any]) -> threading.Thread:
+    """Start a thread that feeds one value to each of these detectors (name -> settings).
+
+    So kernels compile and modules load while the worker joins its group, not at the first record.
+    """
+
+    def feed_a_value() -> None:
+        first = np.zeros(1, np.int64)
+        for name, settings in detectors.items():
+            one = bank(name, settings, 1)
+            one.update(first, np.zeros((1, settings.columns) if one.takes == "rows" else 1), first)
+
+    thread = threading.Thread(target=feed_a_value, name="warm-up", daemon=True)
+    thread.start()
+    return thread

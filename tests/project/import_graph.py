@@ -12,7 +12,7 @@ from graphlib import TopologicalSorter
 import grimp
 from project_tree import PACKAGES
 
-TABLES = ("streamer.detect.monitors.table", "detectors.registry")  # what they list is found there, and only there
+TABLES = {"streamer.detect.monitors.table"}
 
 
 @cache
@@ -59,7 +59,7 @@ def splinters() -> dict[str, str]:
     """Those whose only importer lies in the same folder: candidates to be joined with it.
 
     An only importer in another folder means an interface: a command that the command group lists, a composition root.
-    Neither is an entry of a table a splinter: each kind of monitor is one file and one line.
+    The files of a table stand alone on purpose, so that a new one is one file and one line.
     """
     return {
         module: importer
