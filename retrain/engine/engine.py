@@ -107,8 +107,9 @@ class Engine:
 
     def _handle_control(self, control: Control) -> list[Action]:
         answers = (handler.handle_control(control) for handler in self._handlers)
-        unknown = [answer(control, Outcome.UNKNOWN_REQUEST)]
-        actions = next((actions for actions in answers if actions is not None), unknown)
+        actions = next((actions for actions in answers if actions is not None), None)
+        if actions is None:
+            actions = [answer(control, Outcome.UNKNOWN_REQUEST)]
         return [*self._queue.make_requests(), *self._judge_freed(), *actions]
 
     def _handle_watermark(self, mark: Watermark) -> list[Action]:
