@@ -41,5 +41,5 @@ def test_figures_are_of_the_graph():
     assert longest_chain({}) == []
     assert set(rooms("retrain")["engine"]) >= {"messages", "state"}
     assert splinters().items() <= single_importers().items()
-    assert single_importers()["streamer.commands.approve"] == "streamer.cli"
-    assert "streamer.commands.approve" not in splinters()
+    assert single_importers()["streamer.commands.decisions"] == "streamer.cli"
+    assert "streamer.commands.decisions" not in splinters()
