@@ -22,13 +22,13 @@ from driftline_process import (
     DRIFTLINE,
     OUTPUTS,
     PATIENCE_S,
-    SOON_S,
     Place,
     create_topic,
     driftline,
     ends,
     events,
     running,
+    soon_s,
 )
 
 from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
@@ -200,7 +200,7 @@ def begun(world):
         service.wait_until_done()
         started_s = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - started_s < SOON_S
+        assert time.monotonic() - started_s < soon_s()
     return "".join(service.said)
 
 

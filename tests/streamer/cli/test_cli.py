@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
+import resource
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -45,12 +45,16 @@ print(sorted(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)
 
 
 def test_help_answers_at_once():
-    """`driftline --help` takes less than 0.3 s, interpreter included (the best of five, as others use the machine)."""
+    """`driftline --help` takes less than 0.3 s of a processor, interpreter included, the best of five.
+
+    Time of the processor, as other work on the machine adds to that of the clock.
+    """
     took_s = []
     for _ in range(5):
-        started_s = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "streamer.cli", "--help"], capture_output=True, check=True)
-        took_s.append(time.monotonic() - started_s)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took_s) < 0.3
 
 
