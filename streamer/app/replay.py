@@ -40,6 +40,7 @@ class Summary:
     alerts: int
     incidents: int
     requests: int
+    ahead: int  # events and alerts that were too far ahead to move time
     first_event_time: datetime | None
     last_event_time: datetime | None
     seconds: float
@@ -133,7 +134,8 @@ def _summary(service: Service, seconds: float) -> Summary:
         alerts=tally["alerts"] - tally["repeated"],
         incidents=tally["incident_opened"],
         requests=tally["request_made"],
-        first_event_time=min((time_of(fold.oldest_event_time_ms) for fold in seen), default=None),
-        last_event_time=max((time_of(fold.newest_event_time_ms) for fold in seen), default=None),
+        ahead=tally["ahead"],
+        first_event_time=min((time_of(fold.event_times_ms[0]) for fold in seen), default=None),
+        last_event_time=max((time_of(fold.event_times_ms[1]) for fold in seen), default=None),
         seconds=seconds,
     )

@@ -101,13 +101,14 @@ def summary_text(summary: Summary) -> str:
     if summary.first_event_time and summary.last_event_time:
         span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
     speed = f", {summary.records / summary.seconds:,.0f} records/s" if summary.seconds > 0 else ""
+    ahead = f", {_many(summary.ahead, 'record')} dated too far ahead to move time" if summary.ahead else ""
     return "\n".join(
         (
             f"{_many(summary.records, 'record')} of {_many(summary.models, 'model')} "
             f"with {_many(summary.series, 'column')} in total{span}",
             f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
             f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
-            f"{_many(summary.dead_letters, 'dead letter')}",
+            f"{_many(summary.dead_letters, 'dead letter')}{ahead}",
             f"{_many(summary.values, 'value')} in {summary.seconds:.1f} s{speed}",
         )
     )

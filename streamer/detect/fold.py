@@ -18,7 +18,9 @@ import numpy as np
 from detectors.arrays.types import I64
 from retrain.messages.alert import Alert
 from streamer.codecs.base import Reason
+from streamer.contracts.alert_time import clock_header
 from streamer.contracts.dead_letters import poison_letter
+from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Stretch
 from streamer.detect.alert_book import AlertBook, Placed
@@ -34,10 +36,13 @@ from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
 from streamer.detect.source_models import SourceModels
 from streamer.eventlog.base import Output, Records
-from streamer.events import EventBatch
+from streamer.events import EventBatch, time_of
+from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.order import Part, chunks, merged
 from streamer.runtime.snapshot import Snapshot, nested, unnested
+
+log = log_of("detect")
 
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
@@ -49,8 +54,9 @@ class DetectFold:
         """Raises `UsageError` when there are too many topics."""
         self.settings = settings
         self.tally: Tally = Counter()
-        self.newest_event_time_ms = -1
-        self.oldest_event_time_ms = 1 << 62  # since this process started; not part of the state
+        self.clock = EventClock()
+        self.event_times_ms = (1 << 62, -1)  # oldest and newest since this process started; not part of the state
+        self._has_logged_ahead = False  # once for each process, so not part of the state
         self.context = Context.create(settings)
         self.monitors = list(monitors_of(self.context))
         self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
@@ -68,6 +74,11 @@ class DetectFold:
     def series(self) -> int:
         """How many columns of models have been seen."""
         return len(self.context.series)
+
+    @property
+    def newest_event_time_ms(self) -> int:
+        """The unit's clock; -1: nothing yet."""
+        return self.clock.now_ms
 
     def gauges(self) -> Mapping[str, int]:
         return {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.active)}
@@ -91,8 +102,8 @@ class DetectFold:
         """The whole state; it shows this fold's own memory until the next step."""
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
-        meta |= {"newest_event_time_ms": self.newest_event_time_ms}
         arrays |= nested("labels", self._labels.dump()) | nested("idle", self._eviction.dump())
+        arrays |= nested("clock", self.clock.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -112,14 +123,15 @@ class DetectFold:
         self.alerts.load(meta["alerts"])
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
-        self.newest_event_time_ms = meta["newest_event_time_ms"]
+        self.clock.load(unnested("clock", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
         self.tally["forgotten",] += int(np.count_nonzero(~survivors.models))
         fold = DetectFold(self.settings)
         fold.load(self._remapped(survivors))
-        fold.tally, fold.oldest_event_time_ms = self.tally, self.oldest_event_time_ms
+        fold.tally, fold.event_times_ms = self.tally, self.event_times_ms
+        fold._has_logged_ahead = self._has_logged_ahead
         vars(self).update(vars(fold))
 
     def _remapped(self, survivors: Survivors) -> Snapshot:
@@ -129,7 +141,7 @@ class DetectFold:
         meta, arrays = self.context.remap(remaps)
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
-        meta |= {"newest_event_time_ms": self.newest_event_time_ms}
+        arrays |= nested("clock", EventClock.remap(self.clock.dump(), remaps.models.kept, remaps.models.place))
         arrays |= nested("labels", LabelJoin.remap(self._labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:
@@ -139,25 +151,45 @@ class DetectFold:
     def _fold(self, parts: Sequence[Part]) -> list[Output]:
         """Fold a chunk; its outputs stand in the order of the records that gave them."""
         outputs: list[tuple[int, Output]] = []
-        batches, places, before_ms = [], [], self.newest_event_time_ms
+        batches, places, before_ms = [], [], self.clock.now_ms
         for part in parts:
             batch, dead = self.settings.codecs[part.records.topic].decode(part.records, self.context.names)
             outputs += letters(part, dead, self.settings.outputs, self.tally)
             count(part.records, batch, self.tally)
             self._eviction.touch_untracked(batch.strangers)
-            self.oldest_event_time_ms = int(batch.event_time_ms.min(initial=self.oldest_event_time_ms))
-            self.newest_event_time_ms = int(batch.event_time_ms.max(initial=self.newest_event_time_ms))
             batches.append(batch)
             places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
         events, origin = merged(batches, places)
         place = np.sort(np.concatenate(places))
         topic = np.array([self.context.rank_of(part.records.topic) for part in parts])[origin]
+        clock_ms = self._advance_clock(events, topic)
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, batches))
         alerts += self._observe(events, topic, place)
-        outputs += [(at, self._output(alert)) for at, alert in alerts]
-        outputs += marked(events, place, before_ms, self.settings.outputs) if self.settings.tells_time else []
+        shown_ms = np.concatenate([[before_ms], clock_ms])[np.searchsorted(place, [at for at, _ in alerts], "right")]
+        outputs += [(at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, shown_ms, strict=True)]
+        if self.settings.tells_time:
+            outputs += marked(events.partition, clock_ms, place, before_ms, self.settings.outputs)
         outputs.sort(key=lambda entry: entry[0])
         return [output for _, output in outputs]
+
+    def _advance_clock(self, events: EventBatch, topic: I64) -> I64:
+        """The unit's clock after each event [n]. Events that are ahead of it are counted, and the first is logged."""
+        times, (oldest, newest) = events.event_time_ms, self.event_times_ms
+        self.event_times_ms = int(times.min(initial=oldest)), int(times.max(initial=newest))
+        clock_ms = self.clock.advance(events.model, times)
+        ahead = np.flatnonzero(is_ahead(times, clock_ms))
+        for rank, n in zip(*np.unique(topic[ahead], return_counts=True), strict=True):
+            self.tally["ahead", self.context.topics.names[rank]] += int(n)
+        if len(ahead) and not self._has_logged_ahead:
+            self._has_logged_ahead, i = True, int(ahead[0])
+            log.warning(
+                "%s[%d] at offset %d: an event of %.60r is dated %s, ahead of %s, the time of its unit. It is folded "
+                "and moves no time unless most other models agree. Check the clock of the producer. Further ones are "
+                "only counted",
+                self.context.topics.names[topic[i]], events.partition, events.offset[i],
+                self.context.names.models.names[events.model[i]], time_of(int(times[i])), time_of(int(clock_ms[i])),
+            )  # fmt: skip
+        return clock_ms
 
     def _observe(self, events: EventBatch, topic: I64, place: I64) -> list[Placed]:
         """The alerts of events on topics of these ranks, each with the place of its event in the chunk."""
@@ -175,6 +207,7 @@ class DetectFold:
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)
         return alerts + [(int(place[event]), alert) for event, alert in alerted]
 
-    def _output(self, alert: Alert) -> Output:
+    def _output(self, alert: Alert, clock_ms: int) -> Output:
         self.tally["alerts", alert.state.value] += 1
-        return Output(self.settings.outputs.alerts, alert.model_id.encode(), msgspec.json.encode(alert))
+        key, headers = alert.model_id.encode(), clock_header(alert, clock_ms)
+        return Output(self.settings.outputs.alerts, key, msgspec.json.encode(alert), headers)

@@ -17,7 +17,11 @@ class Fold(Protocol):
     """A state that records change, one epoch a `step`, and that gives outputs."""
 
     tally: Tally  # counts since the start of this process, for metrics; not part of the state
-    newest_event_time_ms: int  # -1: nothing yet
+
+    @property
+    def newest_event_time_ms(self) -> int:
+        """The event time that the fold has reached, in ms since 1970; -1: nothing yet."""
+        ...
 
     @property
     def models(self) -> int: ...

@@ -73,6 +73,13 @@ TABLE = (
     Spec(
         "driftline_dead_letters_total", COUNTER, "Records that could not be read.", ("topic", "reason"), "dead_letters"
     ),
+    Spec(
+        "driftline_ahead_total",
+        COUNTER,
+        "Events and alerts dated too far ahead to move time: a producer's clock is wrong.",
+        ("topic",),
+        "ahead",
+    ),
     Spec("driftline_alarms_total", COUNTER, "Raw alarms of the detectors.", ("detector",), "alarms"),
     Spec("driftline_alerts_total", COUNTER, "Alerts published.", ("state",), "alerts"),
     Spec("driftline_outcomes_total", COUNTER, "What decide made of alerts, by named reason.", ("outcome",), "outcomes"),
@@ -96,7 +103,12 @@ TABLE = (
     ),
     Spec("driftline_epoch", GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
     Spec("driftline_commit_timestamp_seconds", GAUGE, "When the unit last committed, since 1970.", ("unit",)),
-    Spec("driftline_event_timestamp_seconds", GAUGE, "Newest event time the unit has folded.", ("unit",)),
+    Spec(
+        "driftline_event_timestamp_seconds",
+        GAUGE,
+        "The unit's clock: the newest event time that is believed.",
+        ("unit",),
+    ),
     Spec("driftline_lag_records", GAUGE, "Records between our position and the log's end.", ("topic", "partition")),
     Spec("driftline_models", GAUGE, "Models this process holds state for.", shows="models"),
     Spec(

@@ -20,6 +20,7 @@ class FakeApp:
 
     outputs: list[Output] = field(default_factory=list)
     fails_with: Exception | None = None
+    ahead: int = 0  # of the summary
     calls: dict[str, object] = field(default_factory=dict)
 
     def replay(self, config, recordings, topic, publish, progress):
@@ -41,6 +42,7 @@ class FakeApp:
             alerts=5,
             incidents=5,
             requests=1,
+            ahead=self.ahead,
             first_event_time=first,
             last_event_time=first.replace(day=30),
             seconds=2.0,

@@ -68,6 +68,14 @@ def test_people_read_standard_error(outputs):
     assert "{" not in told
 
 
+def test_the_summary_names_times_that_are_ahead(outputs, fake_app):
+    """Only where there are any."""
+    assert "567 dead letters\n" in cli("replay", "a.parquet").stderr
+    fake_app.ahead = 1234
+    told = cli("replay", "a.parquet").stderr
+    assert "567 dead letters, 1,234 records dated too far ahead to move time\n" in told
+
+
 def test_requests_are_written_as_files(outputs, tmp_path):
     """Each request is a file of its own name with the record's bytes."""
     cli("replay", "a.parquet", "--requests-dir", str(tmp_path / "new" / "requests"))

@@ -19,6 +19,7 @@ from streamer.app.folds import ConfiguredFolds
 from streamer.codecs.base import Reason
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config import Config
+from streamer.contracts.event_clock import EventClock
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import EVERY_MS, marks
 from streamer.decide import DecideFold
@@ -39,13 +40,12 @@ def test_marks_depend_on_the_events_alone(times, cuts):
         if time // EVERY_MS > newest // EVERY_MS:
             expected.append((i, time // EVERY_MS * EVERY_MS))
         newest = max(newest, time)
-    found, newest, bounds = [], -1, [0, *sorted(min(cut, len(times)) for cut in cuts), len(times)]
+    found, clock, bounds = [], EventClock(), [0, *sorted(min(cut, len(times)) for cut in cuts), len(times)]
     for start, end in pairwise(bounds):
-        part = np.array(times[start:end], np.int64)
-        for i, value in marks("detect-0", part, newest):
+        before_ms, part = clock.now_ms, np.array(times[start:end], np.int64)
+        for i, value in marks("detect-0", clock.advance(np.zeros(len(part), np.int64), part), before_ms):
             at = msgspec.json.decode(value, type=Watermark).at
             found.append((start + i, round(at.timestamp() * 1000)))
-        newest = max([newest, *times[start:end]])
     assert found == expected
 
 

@@ -1,0 +1,78 @@
+"""When an alert counts: as of its event times, unless they lie further ahead than the fleet's time may move for them.
+
+What is ahead is known three ways, of which the strictest counts: the detect unit's clock does not believe the event
+(`CLOCK_HEADER`), the alert is dated behind the moment at which its own record was written, or it is days ahead of all
+marks. Such an alert is folded as of the fleet's time, and moves none. See `docs/adr/0025-who-may-move-time.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from retrain.messages.alert import Alert, Place
+from streamer.codecs.times import END_MS
+from streamer.contracts.event_clock import NEVER, STEP_MS
+from streamer.contracts.watermarks import AHEAD_MAX_S
+from streamer.eventlog.headers import Headers
+
+CLOCK_HEADER: Final = (
+    "driftline_clock"  # what the unit's clock showed, in ms since 1970; on alerts that it is behind of
+)
+ALERT_STEP_MS: Final = 7 * 86_400_000  # beyond the fleet's time, once marks tell it
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_PLACES = ("onset", "at", "ready_at", "resolved_at")
+
+
+def clock_header(alert: Alert, clock_ms: int) -> Headers:
+    """The header of an alert of which some time is ahead of its unit's clock by more than a step; else none."""
+    if clock_ms == NEVER or _newest_ms(alert) <= clock_ms + STEP_MS:
+        return ()
+    return ((CLOCK_HEADER, str(clock_ms).encode()),)
+
+
+def held_back(
+    alert: Alert, record_ms: int, headers: Headers, fleet: datetime | None, has_marks: bool, skew_max_s: float
+) -> Alert:
+    """The alert with all times that are too far ahead set to the fleet's; the same object where none is.
+
+    `record_ms` is the record's own time, or -1; `fleet` the fleet's time, if there is one yet, and `has_marks` whether
+    marks have told it; `skew_max_s` is how far events may be ahead of their records.
+    """
+    own_ms = record_ms if 0 <= record_ms < END_MS else NEVER
+    unit_ms, fleet_ms = _clock_of(headers), NEVER if fleet is None else (fleet - _EPOCH) // _MS
+    steps = (
+        (own_ms, int((skew_max_s + AHEAD_MAX_S) * 1000)),
+        (unit_ms, STEP_MS),
+        (fleet_ms if has_marks else NEVER, ALERT_STEP_MS),
+    )
+    limits = [at_ms + step_ms for at_ms, step_ms in steps if at_ms != NEVER]
+    if not limits or _newest_ms(alert) <= min(limits):
+        return alert
+    known = [at_ms for at_ms in (own_ms, unit_ms) if at_ms != NEVER]
+    at = _EPOCH + timedelta(milliseconds=fleet_ms if fleet_ms != NEVER else min(known))
+    late = [(name, place) for name, place in _places(alert) if _ms(place) > min(limits)]
+    held: dict[str, Any] = {name: replace(place, event_time=at) for name, place in late}
+    return replace(alert, **held)
+
+
+def _clock_of(headers: Headers) -> int:
+    """The time in the header; -1 where there is none, or none that can be read."""
+    text = dict(headers).get(CLOCK_HEADER) or b""
+    return int(text) if text.isdigit() and len(text) <= len(str(END_MS)) else NEVER
+
+
+def _newest_ms(alert: Alert) -> int:
+    return max(_ms(place) for _, place in _places(alert))
+
+
+def _places(alert: Alert) -> Iterator[tuple[str, Place]]:
+    return ((name, place) for name in _PLACES if (place := getattr(alert, name)) is not None)
+
+
+def _ms(place: Place) -> int:
+    return (place.event_time - _EPOCH) // _MS
