@@ -27,15 +27,20 @@ from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
 from streamer.codecs.base import Reason
 from streamer.contracts.alert_reader import Unreadable, read_alert
+from streamer.contracts.alert_time import held_back
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.dead_letters import dead_letter, poison_letter
+from streamer.contracts.event_clock import NEVER
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
 from streamer.errors import UsageError
 from streamer.eventlog.base import Output, Records
+from streamer.logs import log_of
 from streamer.runtime.order import in_order
 from streamer.runtime.snapshot import Snapshot
+
+log = log_of("decide")
 
 Read = Alert | Control | Watermark | Unreadable
 Item = tuple[Records, int, Read]  # a record, as an index into its records, and what it holds
@@ -64,6 +69,8 @@ class DecideFold:
         self.topics = topics or OutputTopics()
         self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
         self.newest_event_time_ms = -1
+        self._newest_mark_ms = NEVER
+        self._has_logged_ahead = False  # once for each process, so not part of the state
         self._engine = Engine(settings, None, self._sources)
         self._skew_max_s = skew_max_s
 
@@ -107,7 +114,7 @@ class DecideFold:
 
     def dump(self) -> Snapshot:
         """The whole state. It refers to the memory of this fold, so it is valid until the next step."""
-        return Snapshot({"decide": _Dumped(self.newest_event_time_ms, self._engine.state)}, {})
+        return Snapshot({"decide": _Dumped(self.newest_event_time_ms, self._newest_mark_ms, self._engine.state)}, {})
 
     def load(self, snapshot: Snapshot) -> None:
         """Take over a state. Raises `UsageError` if another kind of fold has dumped it."""
@@ -116,6 +123,7 @@ class DecideFold:
         except (msgspec.ValidationError, KeyError) as problem:
             raise UsageError(f"this is not a state that the decide fold has dumped: {problem}") from problem
         self.newest_event_time_ms = dumped.newest_event_time_ms
+        self._newest_mark_ms = dumped.newest_mark_ms
         self._engine = Engine(self._engine.settings, dumped.engine, self._sources)
 
     def _fold(self, records: Records, i: int, record: Read) -> list[Output]:
@@ -124,12 +132,32 @@ class DecideFold:
             self.tally["dead_letters", records.topic, record.reason.value] += 1
             return [dead_letter(records, i, record.reason, record.detail, self.topics.dead_letters(records.topic))]
         if isinstance(record, Alert):
+            record = self._held_back(record, records, i)
             event_time_ms = (record.event_time - _EPOCH) // _MS
             self.newest_event_time_ms = max(self.newest_event_time_ms, event_time_ms)
+        elif isinstance(record, Watermark):
+            self._newest_mark_ms = max(self._newest_mark_ms, (record.at - _EPOCH) // _MS)
         actions = self._engine.handle(record)
         for action in actions:
             self.tally["outcomes", action.reason.value] += 1
         return [output for action in actions if (output := self._output_of(action))]
+
+    def _held_back(self, alert: Alert, records: Records, i: int) -> Alert:
+        """The alert as of the fleet's time, counted and logged, if it is ahead of it; else as it is."""
+        now, has_marks = self._engine.state.now, self._newest_mark_ms != NEVER
+        headers, record_ms = records.headers_of(i), int(records.timestamp_ms[i])
+        held = held_back(alert, record_ms, headers, now, has_marks, self._skew_max_s)
+        if held is not alert:
+            self.tally["ahead", records.topic] += 1
+            if not self._has_logged_ahead:
+                self._has_logged_ahead = True
+                log.warning(
+                    "%s[%d] at offset %d: an alert of %.60r is dated %s, too far ahead to move the time of the fleet. "
+                    "It is folded as of %s. Check the clock of the producer. Further ones are only counted",
+                    records.topic, records.partition, records.offset[i], alert.model_id, alert.event_time,
+                    held.event_time,
+                )  # fmt: skip
+        return held
 
     def _read_mark(self, records: Records, i: int) -> Watermark | Unreadable:
         return read_mark(records.value_of(i), int(records.timestamp_ms[i]), self._skew_max_s)
@@ -155,6 +183,7 @@ class DecideFold:
 
 class _Dumped(msgspec.Struct):
     newest_event_time_ms: int
+    newest_mark_ms: int
     engine: EngineState
 
 

@@ -7,7 +7,7 @@ offsets in the range of Kafka, or later comparison and publication would fail.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +21,8 @@ OFFSET_MAX = 2**63 - 1
 PARTITION_MAX = 2**31 - 1
 
 T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _decoder = msgspec.json.Decoder(Alert)
 
@@ -86,6 +88,9 @@ def _problem_of_place(name: str, place: Place) -> Unreadable | None:
     if place.event_time.tzinfo is not UTC:
         time = place.event_time.isoformat()
         return Unreadable(Reason.BAD_EVENT_TIME, f"{name}.event_time is {time}, which is not UTC")
+    if place.event_time < _EPOCH:
+        time = place.event_time.isoformat()
+        return Unreadable(Reason.BAD_EVENT_TIME, f"{name}.event_time is {time}, which is before 1970")
     if not 0 <= place.offset <= OFFSET_MAX:
         return Unreadable(Reason.WRONG_TYPE, f"{name}.offset is out of range")
     if not 0 <= place.partition <= PARTITION_MAX:

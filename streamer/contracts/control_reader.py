@@ -30,9 +30,10 @@ def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
     """The fault of a command with valid types, if any."""
     if control.at.tzinfo is not UTC:  # the decoder gives exactly this zone to every time at offset zero
         return Unreadable(Reason.BAD_EVENT_TIME, f"at is {control.at.isoformat()}, which is not UTC")
-    if timestamp_ms >= 0 and (control.at - _EPOCH) - timedelta(milliseconds=timestamp_ms) > timedelta(
-        seconds=SKEW_MAX_S
-    ):
+    if control.at < _EPOCH:
+        return Unreadable(Reason.BAD_EVENT_TIME, f"at is {control.at.isoformat()}, which is before 1970")
+    ahead_s = (control.at - _EPOCH).total_seconds() - timestamp_ms / 1000  # a timestamp may be any 64-bit integer
+    if timestamp_ms >= 0 and ahead_s > SKEW_MAX_S:
         return Unreadable(Reason.TIME_TOO_FAR_AHEAD, f"at is later than the record's time by more than {SKEW_MAX_S} s")
     if not control.actor.strip() or not control.request_id:
         return Unreadable(Reason.WRONG_TYPE, "actor or request_id is empty; give both")

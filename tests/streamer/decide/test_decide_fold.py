@@ -20,12 +20,15 @@ from streamer.runtime.snapshot import Snapshot
 from streamer.testing.alerts import firing, random_alerts, ready, said
 
 SETTINGS = RetrainSettings(cooldown_s=0, expires_after_s=5 * 86_400)
+WRITTEN_MS = 1_798_761_600_000  # 2027-01-01: when the first alert was written, behind all event times
 STORY = [firing("1h"), ready("2h", fired="1h"), firing("3h", column="dwell_s")]
 
 
 def records_of(values, start=0, topic="driftline.alerts"):
     """These values as a stretch of the alerts topic."""
-    rows = [(start + i, 1000 + start + i, b"bus-099", value, (("trace", b"x"),)) for i, value in enumerate(values)]
+    rows = [
+        (start + i, WRITTEN_MS + start + i, b"bus-099", value, (("trace", b"x"),)) for i, value in enumerate(values)
+    ]
     return Records.build(topic, 0, rows)
 
 
@@ -150,17 +153,21 @@ def test_what_is_said_becomes_decisions(conforms):
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-@pytest.mark.parametrize(("written_ms", "reason"), [(1000, "unknown_request"), (1001, "training"), (1002, "training")])
-def test_both_topics_are_folded_in_order_of_time(swapped, written_ms, reason):
+@pytest.mark.parametrize(("late_ms", "reason"), [(0, "unknown_request"), (1, "training"), (2, "training")])
+def test_both_topics_are_folded_in_order_of_time(swapped, late_ms, reason):
     """A word is folded behind the alerts written before it or with it, however stretches are handed over."""
-    alerts = records_of(encoded(STORY))  # written at 1000, 1001 and 1002 ms; the second makes the request
-    word = words(said("started", the_request(), "0s", at=datetime(1970, 1, 1, tzinfo=UTC)), timestamps=[written_ms])
+    alerts = records_of(encoded(STORY))  # written 0, 1 and 2 ms late; the second makes the request
+    word = words(
+        said("started", the_request(), "0s", at=datetime(1970, 1, 1, tzinfo=UTC)), timestamps=[WRITTEN_MS + late_ms]
+    )
     outputs = DecideFold(SETTINGS).step([word, alerts] if swapped else [alerts, word])
     (answer,) = by_topic(outputs)["driftline.decisions"]
     assert msgspec.json.decode(answer.value)["reason"] == reason
 
 
-@pytest.mark.parametrize("meta", [{}, {"decide": []}, {"decide": {"newest_event_time_ms": 1, "engine": {"models": 2}}}])
+@pytest.mark.parametrize(
+    "meta", [{}, {"decide": []}, {"decide": {"newest_event_time_ms": 1, "newest_mark_ms": 1, "engine": {"models": 2}}}]
+)
 def test_a_state_of_something_else_is_refused(meta):
     """What is no dumped state raises an error for the user, and the fold stays as it was."""
     fold = DecideFold(SETTINGS)

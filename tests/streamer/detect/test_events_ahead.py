@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from itertools import pairwise
 
 import msgspec
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.watermark import Watermark
+from retrain.policy.settings import RetrainSettings
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.contracts.alert_time import CLOCK_HEADER
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import EVERY_MS
+from streamer.decide import DecideFold
 from streamer.detect.eviction import RECORDS_MIN
 from streamer.detect.settings import LabelSettings, Limits
 from streamer.eventlog.base import Records
@@ -102,7 +105,7 @@ def drifting(time_of):
 
 
 def test_alerts_of_a_wrong_clock_carry_the_units_time():
-    """The bad model's drift is found, and told with its own times."""
+    """The bad model's drift is found, and told with its own times; decide folds it as of the fleet's."""
     one = telling()
     outputs = one.step([records("predictions", drifting(lambda i: START_MS + 3650 * DAY + 1000 * i))])
     alerts = [o for o in outputs if o.topic == OutputTopics().alerts]
@@ -113,6 +116,15 @@ def test_alerts_of_a_wrong_clock_carry_the_units_time():
         assert name == CLOCK_HEADER
         assert START_MS <= int(text) <= START_MS + 1200 * 60_000
         assert json.loads(output.value)["at"]["event_time"].startswith("2036-")
+    decide, stretches = DecideFold(RetrainSettings()), []
+    for topic in (OutputTopics().alerts, OutputTopics().watermarks):
+        rows = [(i, -1, o.key, o.value, o.headers) for i, o in enumerate(o for o in outputs if o.topic == topic)]
+        stretches.append(Records.build(topic, 0, rows))
+    published = decide.step(stretches)
+    requests = [json.loads(o.value) for o in published if o.topic == OutputTopics().requests]
+    assert [one["model_id"] for one in requests] == ["bad"]
+    assert all(datetime.fromisoformat(one["requested_at"]).year == 2026 for one in requests)
+    assert decide.newest_event_time_ms < START_MS + 1200 * 60_000
 
 
 def test_alerts_of_right_clocks_have_no_header():
