@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from sim_cluster import Cluster, Spot
@@ -12,10 +14,13 @@ from sim_folds import PROBE_TOPIC, ProbedFolds
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.config import Config
+from streamer.contracts.event_clock import STEP_MS
 from streamer.eventlog.base import Epoch, Output, Records, Start
 from streamer.eventlog.headers import Headers
 from streamer.eventlog.history import Gap, SettingsNote, decode_entry
 from streamer.eventlog.units import digest, partition_of
+
+FLEET_AHEAD_MS = 2 * 3_600_000 + 600_000  # what skew grants events and records, and the input's own pace
 
 Row = tuple[str, bytes | None, bytes | None, Headers]  # topic, key, value, headers
 
@@ -133,6 +138,24 @@ def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequen
     assert not set(counted) - set(expected), f"nobody's: {set(counted) - set(expected)}"
     assert not (exactly_once and counted - expected), f"repeated: {counted - expected}"
     return Counter(row[0] for row in found)
+
+
+def check_times(cluster: Cluster, config: Config, partitions: int) -> None:
+    """No output is of a time that has not come, give or take what clocks may differ by: one producer's moves nobody's.
+
+    Where a unit has one model alone, its watermarks are that model's. Decide does not take those for the time.
+    """
+    for topic, fields, ahead_ms in (
+        (config.outputs.requests, ("requested_at",), FLEET_AHEAD_MS),
+        (config.outputs.incidents, ("opened_at", "last_alert_at"), FLEET_AHEAD_MS),
+        (config.outputs.decisions, ("at",), FLEET_AHEAD_MS),
+        (config.outputs.watermarks, ("at",) if partitions == 1 else (), STEP_MS + FLEET_AHEAD_MS),
+    ):
+        for _, entry in cluster.partitions[topic, 0].visible(0):
+            found = json.loads(entry.value or b"{}")
+            for name in fields:
+                ms = datetime.fromisoformat(found[name]).timestamp() * 1000
+                assert ms <= cluster.now_ms() + ahead_ms, f"{topic} is {found[name]}, which has not come yet"
 
 
 def set_aside(cluster: Cluster, config: Config, units: Sequence[str]) -> list[bytes | None]:

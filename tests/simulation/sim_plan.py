@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+DAY_MS = 86_400_000
+JUMPS_MS = (3_600_000, 3 * DAY_MS, 30 * DAY_MS, 3650 * DAY_MS, -10_000 * DAY_MS)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -27,6 +30,8 @@ class Plan:
     damage: float = 0.0  # to checkpoints
     changes: float = 0.0  # the share of starts with other settings than before
     forgets: float = 0.0  # how often records are deleted
+    jump_ms: int = 0  # by which the clock of one model's producer jumps, for a while
+    jump_has_time: bool = True  # whether it dates its records as well; else they have no time
 
     @classmethod
     def of(cls, seed: int) -> Plan:
@@ -45,6 +50,9 @@ class Plan:
             checkpoint_s=random.choice([None, 0.1, 5.0]),
             damage=random.choice([0.0, 0.3]),
         )
+        clock = Random(f"{seed} clock")
+        jump_ms = clock.choice([0, 0, 0, *JUMPS_MS])
+        plan = replace(plan, jump_ms=jump_ms, jump_has_time=clock.random() < 0.5)
         return replace(plan, **KINDS[plan.kind](random))
 
 

@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from unittest.mock import patch
 
+import numpy as np
 from sim_folds import ProbedFolds
 
+from streamer import decide
 from streamer.checkpoints.scheduler import CheckpointScheduler
+from streamer.contracts.event_clock import EventClock
 from streamer.eventlog.kafka import unit_history as kafka_history
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce
 from streamer.eventlog.kafka.membership import Membership
@@ -131,6 +134,28 @@ def twin_unnoticed() -> Iterator[None]:
         yield
 
 
+def clock_believes_all():
+    """The time of a unit is the newest of any event."""
+
+    def advance(self, _model, event_time_ms):
+        shown = np.maximum.accumulate(np.concatenate([[self.now_ms], event_time_ms]))
+        self._head[0] = shown[-1]
+        return shown[1:]
+
+    return patch.object(EventClock, "advance", advance)
+
+
+def alerts_move_time():
+    """The fleet's time is the newest of any alert."""
+    return patch.object(decide, "held_back", lambda alert, *_: alert)
+
+
+def witnesses_forgotten():
+    """A restart keeps what a unit's clock shows, and not who has said so."""
+    load = EventClock.load
+    return patch.object(EventClock, "load", lambda self, arrays: load(self, {**arrays, "jurors": arrays["jurors"][:0]}))
+
+
 # The kinds of worlds in which to look for each; without any, all are searched.
 PLANTED: dict[Planted, frozenset[str]] = {
     offsets_first_at_least_once: frozenset(),
@@ -144,4 +169,7 @@ PLANTED: dict[Planted, frozenset[str]] = {
     state_of_before: frozenset({"group"}),
     checkpoint_not_compared: frozenset(),
     twin_unnoticed: frozenset({"group"}),
+    clock_believes_all: frozenset(),
+    alerts_move_time: frozenset(),
+    witnesses_forgotten: frozenset(),
 }

@@ -14,7 +14,7 @@ from sim_folds import MAGIC, PROBE_TOPIC
 from sim_group import Group
 from sim_host import Host
 from sim_input import START_MS, config, events
-from sim_oracle import check, check_uninterrupted, set_aside
+from sim_oracle import check, check_times, check_uninterrupted, set_aside
 from sim_plan import Plan
 from sim_worker import Worker, simulated
 
@@ -68,6 +68,8 @@ class World:
     def _checked(self) -> Counter[str]:
         plan, inputs = self.plan, (*self.config.topics, self.config.outputs.epochs)
         found = check(self.cluster, self.config, self.units, [t for t in self.cluster.counts if t not in inputs])
+        check_times(self.cluster, self.config, plan.partitions)
+        self.happened["clocks that jump"] += plan.jump_ms != 0
         aside = set_aside(self.cluster, self.config, self.units)
         innocent = [value for value in aside if MAGIC not in (value or b"")]
         self.happened["set aside"] += len(aside)
@@ -75,7 +77,8 @@ class World:
         assert len(aside) - len(innocent) == plan.deadly
         assert not innocent or plan.kind != "deadly", f"set aside though they kill nobody: {innocent}"
         if not (plan.labels or plan.changes or plan.forgets):
-            for unit in self.units:
+            # An alert that is ahead counts as of the fleet's time, which depends on the watermarks read by then.
+            for unit in self.units[bool(plan.jump_ms) :]:
                 check_uninterrupted(self.cluster, self.config, unit)
         return found
 
@@ -127,7 +130,8 @@ class World:
         for _ in range(min(count, len(self.input))):
             one = self.input.pop()
             self.clock.advance(0.001)
-            self.cluster.append((one.topic, one.partition), one.key, one.value, self.cluster.now_ms() + one.skew_ms)
+            time_ms = self.cluster.now_ms() + one.skew_ms if one.has_time else -1
+            self.cluster.append((one.topic, one.partition), one.key, one.value, time_ms)
 
     def _start(self, number: int) -> None:
         plan = self.plan
