@@ -12,9 +12,9 @@ import numpy as np
 from detectors.rank_onset import onset_ago
 from detectors.rank_state import Series
 from detectors.rank_tables import Tables
+from detectors.rank_trust import STILL
 
 ALIKE = 0.0  # cosine between what two drifts did to the ranks, from which on they went the same way
-STILL = 6.0  # times as long as it drifts a series has stood still before, or it has not
 SOON = 0.2  # of the asked values between alarms
 
 
