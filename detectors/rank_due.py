@@ -30,6 +30,7 @@ from detectors.rank_given import (
 from detectors.rank_state import Series
 from detectors.rank_temper import revise, temper
 
+OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
 
 
@@ -123,6 +124,7 @@ def _chain(series: Series, row: int, last: I64) -> None:
 
 def _begin(series: Series, row: int) -> None:
     one = series[row]
-    way, alarms = one["way"], one["alarms"]
+    kept = {name: one[name] for name in OUTLIVES}
     series[row] = np.zeros((), series.dtype)
-    one["way"], one["alarms"] = way, alarms
+    for name, value in kept.items():
+        one[name] = value

@@ -27,6 +27,7 @@ from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
 from detectors.rank_due import do_what_is_due
 from detectors.rank_evidence import BLIND, advance
+from detectors.rank_first_day import HELD
 from detectors.rank_given import ALARM, Fed, Rules, work_space
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of
@@ -147,7 +148,8 @@ class ShiryaevRobertsBank(RowBank):
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these series gather no evidence at present, as they learn what is usual."""
         series = self._series()[: self.rows][rows]
-        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]), np.bool_)
+        is_held = (series["day"] == HELD) & (series["whitened"] == 0)
+        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]) | is_held, np.bool_)
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])
