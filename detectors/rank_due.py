@@ -16,7 +16,7 @@ from detectors import rank_chain as chain
 from detectors import rank_gate as gate
 from detectors import rank_whitening as whitening
 from detectors.base import I64
-from detectors.rank_evidence import BLIND, BLIND_AGAIN, follow_all
+from detectors.rank_evidence import BLIND, EARLY, follow_all
 from detectors.rank_given import (
     ALARM,
     CELLS_DUE,
@@ -27,7 +27,7 @@ from detectors.rank_given import (
     REVISION_DUE,
     WEEK_DUE,
 )
-from detectors.rank_state import Series
+from detectors.rank_state import WAITING, WAITING_EARLY, Series
 from detectors.rank_temper import revise, temper
 
 OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
@@ -39,8 +39,10 @@ def do_what_is_due(series: Series, rows: I64) -> None:
     due = series["due"][rows]
     series["due"][rows] = NOTHING
     ready = rows[due == CELLS_DUE]
-    for first in range(0, len(ready), TOGETHER):
-        _make_cells(series, ready[first : first + TOGETHER])
+    is_early = series["blind"][ready] == EARLY
+    for waited, of in ((WAITING, ready[~is_early]), (WAITING_EARLY, ready[is_early])):
+        for first in range(0, len(of), TOGETHER):
+            _make_cells(series, of[first : first + TOGETHER], waited)
     _look(series, rows[due == LOOK_DUE])
     revise(series, rows[due == REVISION_DUE])
     for row in calendar.decide(series, rows[due == WEEK_DUE]).tolist():
@@ -50,9 +52,9 @@ def do_what_is_due(series: Series, rows: I64) -> None:
             do(series, row)
 
 
-def _make_cells(series: Series, rows: I64) -> None:
-    samples = series["waiting"][rows]  # a copy, as cells take its place
-    cells.settle(series, rows, np.sort(samples, axis=1))
+def _make_cells(series: Series, rows: I64, waited: int) -> None:
+    samples = series["waiting"][rows, :waited]  # a copy, as cells take its place
+    cells.settle(series, rows, np.sort(samples, axis=1), carry_over=waited == WAITING_EARLY)
     series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
     gate.forget(series, rows)
     follow_all(series, rows, cells.scores(samples))
@@ -61,6 +63,20 @@ def _make_cells(series: Series, rows: I64) -> None:
         one["chained"] = 0
         if chain.fits(one):
             _chain(series, int(rows[k]), np.searchsorted(one["edges"][: one["used"]], samples[k], side="right"))
+
+
+def settle_early(series: Series, row: int) -> None:
+    """Make the cells of a series that alarms while it waits, as its evidence is told by them."""
+    one = series[row]
+    if one["settled"]:
+        return
+    values = one["waiting"][: one["filled"]].copy()
+    cells.settle(series, np.array([row]), np.sort(values)[np.newaxis], carry_over=True)
+    last = values[-len(one["recent"]) :]
+    one["recent"][: len(last)] = np.searchsorted(one["edges"][: one["used"]], last, side="right")
+    one["recent_n"] = len(last)
+    newest = last[-len(one["latest"]) :]
+    one["latest"][np.arange(len(last) - len(newest), len(last)) % len(one["latest"])] = newest
 
 
 def _look(series: Series, rows: I64) -> None:
@@ -100,9 +116,9 @@ def _begin_anew(series: Series, row: int) -> None:
     elif one["alarms"] >= gate.TOO_MANY:
         _learn_dependence(series, row)
     else:
-        proven = one["n"] >= BLIND and one["power"] == 1.0
+        is_plain = (one["n"] >= BLIND or one["blind"] == EARLY) and one["power"] == 1.0
         _begin(series, row)
-        one["blind"] = BLIND_AGAIN if proven else BLIND
+        one["blind"], one["power"] = EARLY if is_plain else BLIND, 1.0
 
 
 def _learn_dependence(series: Series, row: int) -> None:
