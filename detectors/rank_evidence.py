@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from detectors import rank_given as due
 from detectors.base import F64, I64
 from detectors.jit import lean_kernel, prefetch
-from detectors.rank_calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.rank_first_day import HELD, OVER, follow_first_day
+from detectors.rank_calendar import DAY_MS, HELD, HOUR_MS, MEMORY_MS, OVER, WEEK_MS, follow_first_day
 from detectors.rank_gate import SLOW
 from detectors.rank_given import Fed, Ranks, Rules, Work
 from detectors.rank_state import CHAINED, WAITING, WAITING_EARLY, Record, Series

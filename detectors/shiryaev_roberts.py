@@ -25,9 +25,9 @@ from detectors import rank_cells as cells
 from detectors.alarm_list import AlarmList
 from detectors.base import F64, I64, Alarms
 from detectors.rank_arming import is_news
+from detectors.rank_calendar import HELD
 from detectors.rank_due import do_what_is_due, settle_early
 from detectors.rank_evidence import BLIND, advance
-from detectors.rank_first_day import HELD
 from detectors.rank_given import ALARM, Fed, Rules, work_space
 from detectors.rank_onset import evidence_of
 from detectors.rank_state import WORDS, Series, records_of

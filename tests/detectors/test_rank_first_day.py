@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.dependent_laws import cycle
-from detectors.rank_first_day import FIRST, HELD, OVER
+from detectors.rank_calendar import FIRST, HELD, OVER
 from detectors.registry import bank, settings_of
 
 MINUTE_MS, DAY = 60_000, 1440
