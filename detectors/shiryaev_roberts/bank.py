@@ -1,7 +1,7 @@
 """Shiryaev-Roberts on ranks: any drift of one column's law, with the false-alarm rate that was asked for.
 
 The rank of a value among those before it is uniform as long as nothing changes, whatever the column's law and unit. At
-each value, for each of 32 generic alternatives (`rank_tables.py`: location, scale, skew, tails, ...), the likelihood
+each value, for each of 32 generic alternatives (`alternatives.py`: location, scale, skew, tails, ...), the likelihood
 ratio "drifted like this" against "nothing changed" is taken, and the sums of its products over all possible onsets are
 kept. Their weighted sum is the evidence; an alarm comes when it reaches the asked mean number of values between false
 alarms. Sources: A. N. Shiryaev, "On optimum methods in quickest detection problems", 1963; S. W. Roberts, "A comparison
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList
 from detectors.arrays.rows import RowBank
-from detectors.arrays.types import F64, I64
-from detectors.base import Alarms
+from detectors.base import F64, I64, Alarms
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import tables
+from detectors.shiryaev_roberts.calendar import HELD
 from detectors.shiryaev_roberts.evidence import BLIND, advance
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.novelty import is_news
 from detectors.shiryaev_roberts.onset import evidence_of
-from detectors.shiryaev_roberts.phases import do_what_is_due
+from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early
 from detectors.shiryaev_roberts.state import WORDS, Series, records_of
 
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
@@ -47,8 +47,8 @@ class ShiryaevRobertsSettings:
         k times so many values. On 10 laws, with and without ties, 0.6 to 0.9 times as many alarms as asked were raised.
     reference_size: values of a training sample that are counted, 2 to 524,288; a larger one is thinned to so many.
     tolerance: how far the distribution function may move anywhere and be fine (a Kolmogorov-Smirnov distance), 0 to
-        0.4. A normal that moves by a tenth of its standard deviation moves by 0.04. Evidence is then gathered against
-        "within the tolerance" in place of "as before".
+        0.4. A normal that moves by a tenth of its standard deviation moves by 0.04. An alarm needs the asked evidence
+        for a change, and evidence of 10,000, or of a tenth of `arl0`, that it is larger than that.
     """
 
     arl0: float = 1e5
@@ -71,15 +71,16 @@ class ShiryaevRobertsBank(RowBank):
     """Shiryaev-Roberts on ranks for many series.
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
-    it learns for 256 values; after an alarm it begins anew, from the next 128 values on. One drift is one alarm, also
-    where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of their own. A reference
-    is taken as the finite sample it is: a small one makes the detector slower, not noisier.
+    it learns for 256 values; after an alarm it begins anew, and is judged from the 21st value on if it was plain. One
+    drift is one alarm, also where it takes its time (`novelty.py`); the way back, and a second drift, are alarms of
+    their own. A reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
-    upon alarm, the series learns over 1,024 values how, and watches what is left. Of such a series event times tell
-    what the day and the week do to it (`rank_calendar.py`), once that is proven; times that stand still tell nothing.
-    `learning` tells of both. Of a series of few distinct values that depend on the one before, such as errors that come
-    in runs, a value is ranked among those that followed the same value (`rank_chain.py`).
+    upon alarm, the series learns over 1,024 values how, and watches what is left; where jumps between levels are all
+    there was, it is plain. Of a series that depends event times tell what the day and the week do to it
+    (`calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
+    series of few distinct values that depend on the one before, such as errors that come in runs, a value is ranked
+    among those that followed the same value (`markov_chain.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
@@ -130,6 +131,7 @@ class ShiryaevRobertsBank(RowBank):
         stopped = stopped[:stops]
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
+            settle_early(series, row)
             if is_news(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
         do_what_is_due(series, fed.rows[stopped])
@@ -148,7 +150,8 @@ class ShiryaevRobertsBank(RowBank):
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these series gather no evidence at present, as they learn what is usual."""
         series = self._series()[: self.rows][rows]
-        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]), np.bool_)
+        is_held = (series["day"] == HELD) & (series["whitened"] == 0)
+        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]) | is_held, np.bool_)
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])

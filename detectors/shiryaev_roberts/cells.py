@@ -13,16 +13,18 @@ from sys import float_info
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import F64, I64
+from detectors.base import F64, I64
 from detectors.shiryaev_roberts.state import Record, Series
+from detectors.shiryaev_roberts.sums import clear
 
 # Which quantiles are edges, in 256ths.
 QUANTILES = np.array([1, 2, 4, *np.rint(np.linspace(8, 248, 54)).astype(np.int64).tolist(), 252, 254, 255])
 COUNTED_MAX = 1 << 20  # values counted, at most; then all counts are halved
 
 
-def settle(series: Series, rows: I64, ordered: F64) -> None:
-    """Give series the cells of their sorted samples, with the samples counted in them and no evidence.
+def settle(series: Series, rows: I64, ordered: F64, carry_over: bool = False) -> None:
+    """Give series the cells of their sorted samples, with the samples counted in them, and no evidence, unless what
+    there is so far is carried over.
 
     `ordered` is [rows, values of a sample].
     """
@@ -31,19 +33,19 @@ def settle(series: Series, rows: I64, ordered: F64) -> None:
     at = at[(at >= 1) & (at < n)]
     above = np.nextafter(ordered[:, np.append(at[2 * at <= n], n) - 1], np.inf)
     wanted = np.sort(np.concatenate([ordered[:, :1], above, ordered[:, at[2 * at >= n]]], axis=1), axis=1)
-    _settle(series, rows, ordered, wanted)
+    _settle(series, rows, ordered, wanted, carry_over)
 
 
 @kernel
-def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
+def _settle(series: Series, rows: I64, ordered: F64, wanted: F64, carry_over: bool) -> None:
     """`settle`, given edges in order, of which equal ones are one."""
     n = ordered.shape[1]
     for k in range(len(rows)):
         one = series[rows[k]]
         one.edges[:] = 0.0
         one.counts[:] = 0
-        one.sums[:] = 0.0
-        one.aged[:] = 0.0
+        if not carry_over:
+            clear(one)
         used, counted, largest = 0, 0, 0
         for edge in wanted[k]:
             if used > 0 and edge == one.edges[used - 1]:
@@ -57,7 +59,7 @@ def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
         one.used, one.total, one.largest = used, n, largest  # no value lies at the last edge or beyond
         one.middle = 0.5 * ordered[k, (n - 1) // 2] + 0.5 * ordered[k, n // 2]
         one.settled, one.learning, one.filled, one.recent_n = 1, 0, 0, 0
-        one.evidence, one.power = 0.0, 1.0
+        one.power = 1.0
 
 
 def quantile(one: Record, share: float) -> float:

@@ -3,7 +3,7 @@
     value ─► [residual, where the series is whitened] ─► cell ─► ranks a to b ─► likelihood ratios ─► sums
 
 What is rare is not done here. A series stops behind the value that calls for it, with the reason in `due`, and
-`rank_due.py` has it done, for all that have stopped, before these go on.
+`phases.py` has it done, for all that have stopped, before these go on.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import lean_kernel, prefetch
-from detectors.arrays.types import F64, I64
+from detectors.base import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
-from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.shiryaev_roberts.kernel_types import LANES, EvidenceRules, Fed, Ranks, Work
-from detectors.shiryaev_roberts.state import CHAINED, Record, Series
+from detectors.shiryaev_roberts.calendar import DAY_MS, HELD, HOUR_MS, MEMORY_MS, OVER, WEEK_MS, follow_first_day
+from detectors.shiryaev_roberts.dependence import SLOW
+from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
+from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
+from detectors.shiryaev_roberts.sums import clear, reaches, weigh
+from detectors.shiryaev_roberts.trust import count_alarm, stood_still
 
 BLIND = 256  # values without a reference before evidence is gathered
-BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
+EARLY = 20  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 LOOKED = 64  # a look at dependence comes after a multiple of so many values
-SLOW = 16.0  # values over which the slow averages of ranks reach
 THIN, PRIOR = 64, 8.0  # of fewer values that followed the same one, as many as the latter are taken from all values
 STEP = 0.0625  # of a stored value, in standard units
 REVISED = 256  # a whitened series' coefficients are revised at every so many values
 BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
-SOON, LATE = 8192, 65_536  # values after which an alarm is one too many at the most, and one too few at the least
-ALARMS_MAX = 16
 LINE = 64  # bytes in a cache line
 
 
@@ -67,17 +67,12 @@ def advance(
 def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
+    if one.day != OVER:
+        follow_first_day(one, time_ms)
     if one.learning:
-        y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
-        one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
-        one.filled += 1
-        if one.filled == len(one.stored):
-            return due.FIT_DUE
-        return due.WEEK_DUE if a_week else due.NOTHING
+        return _store(one, tables, value, time_ms)
     if not one.settled:
-        one.waiting[one.filled] = value
-        one.filled += 1
-        return due.CELLS_DUE if one.filled == len(one.waiting) else due.NOTHING
+        return _wait(one, tables, arl0, value, time_ms, work)
     at = one.recent_n % len(one.recent)
     x, a_week = value, False
     if one.whitened:
@@ -89,32 +84,90 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     one.recent[at] = cell
     one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
     ranks = _count(one, cell)
-    if one.n > one.blind:
-        _weigh(one, tables, ranks, work)
-        if one.evidence >= max(arl0 - one.blind, 50.0):
-            _count_alarm(one, arl0)
+    q = (2.0 * ranks.below + ranks.here) / ranks.total - 1.0
+    if one.day == HELD and one.blind == 0:
+        _keep_reference(one, cell, q)
+    elif one.n > one.blind and (one.day != HELD or one.whitened):
+        weigh(one, tables, ranks, work)
+        if reaches(one, tables, arl0, work) and _stands(one, tables, arl0, time_ms, work):
             return due.ALARM
     elif not one.chained:
         _widen(one, x, cell, at)
-    _follow(one, (2.0 * ranks.below + ranks.here) / ranks.total - 1.0)
+    _follow(one, q - one.q_mean)
+    return _due(one, arl0, counted_max, a_week)
+
+
+@lean_kernel
+def _store(one: Record, tables: Tables, value: float, time_ms: int) -> int:
+    """A value from which dependence is to be learnt; returns what is due."""
+    y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
+    one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
+    one.filled += 1
+    if one.filled == len(one.stored):
+        return due.FIT_DUE
+    return due.WEEK_DUE if a_week else due.NOTHING
+
+
+@lean_kernel
+def _wait(one: Record, tables: Tables, arl0: float, value: float, time_ms: int, work: Work) -> int:
+    """A value of which cells are to be made; returns what is due. After an alarm a plain series is judged meanwhile, by
+    ranks among the values that wait.
+    """
+    one.waiting[one.filled] = value
+    one.filled += 1
+    if one.blind != EARLY:
+        return due.CELLS_DUE if one.filled == WAITING else due.NOTHING
+    below, here = 0.0, 0.0
+    for k in range(one.filled):
+        below += one.waiting[k] < value
+        here += one.waiting[k] == value
+    one.largest = max(one.largest, np.int32(here))
+    if one.n > EARLY and one.day != HELD:
+        weigh(one, tables, Ranks(below, here, float(one.filled), float(one.largest)), work)
+        if reaches(one, tables, arl0, work) and _stands(one, tables, arl0, time_ms, work):
+            return due.ALARM
+    return due.CELLS_DUE if one.filled == WAITING_EARLY else due.NOTHING
+
+
+@lean_kernel
+def _due(one: Record, arl0: float, counted_max: int, a_week: bool) -> int:
+    """What is due after a value that has been judged and raised no alarm; `a_week`: a week of following is over."""
     if one.total >= counted_max:
         return due.HALVING_DUE
     if a_week:
         return due.WEEK_DUE
     if one.whitened:
         return due.REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else due.NOTHING
-    if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
+    if one.n < BLIND or one.n % LOOKED != 0 or (one.evidence >= 0.01 * arl0 and one.day == OVER):
         return due.NOTHING
     return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
 
 
 @lean_kernel
-def _count_alarm(one: Record, arl0: float) -> None:
-    """Alarms that come much sooner than was asked are too many, until others come late."""
-    if one.n < min(SOON, 0.1 * arl0):
-        one.alarms = min(ALARMS_MAX, one.alarms + 1)
-    elif one.n > min(LATE, 0.5 * arl0):
-        one.alarms = max(0, one.alarms - 1)
+def _keep_reference(one: Record, cell: int, q: float) -> None:
+    """What a series that was given a reference is held for does not become usual meanwhile: it is not counted. Nor is
+    it dependence if all ranks lie high, or low: they are followed about their mean.
+    """
+    one.counts[cell] -= 1
+    one.total -= 1
+    one.q_mean += (q - one.q_mean) / (one.pairs + 1)
+
+
+@lean_kernel
+def _stands(one: Record, tables: Tables, arl0: float, time_ms: int, work: Work) -> bool:
+    """Whether evidence that has reached what was asked is an alarm, which then counts for or against the series.
+
+    On the first day, slow drift of a plain series is none: the series is held until the day is over.
+    """
+    still = stood_still(one, tables, work)
+    if one.day != OVER and time_ms > one.first_ms and not (one.whitened or still):
+        clear(one)
+        one.day = HELD
+        if one.blind == 0:
+            _forget_ranks(one)
+        return False
+    count_alarm(one, arl0, still)
+    return True
 
 
 @lean_kernel
@@ -241,54 +294,6 @@ def _widen(one: Record, x: float, cell: int, at: int) -> None:
 
 
 @lean_kernel
-def _weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
-    """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
-
-    The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. It is
-    that to the uniform or, where a change may be so large and be fine, to what is as large and goes the same way. A
-    start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
-    """
-    distribution, density, weight, fine = tables.distribution, tables.density, tables.weight, tables.fine
-    sums, aged, ratio = one.sums, one.aged, work.ratio
-    steps, alternatives = density.shape
-    a, b = ranks.below * steps / ranks.total, (ranks.below + ranks.here) * steps / ranks.total
-    ia, ib = min(int(a), steps - 1), min(int(b), steps - 1)
-    if ia == ib:
-        for d in range(alternatives):
-            ratio[d] = density[ia, d]
-    else:
-        fa, fb, wide = np.float32(a - ia), np.float32(b - ib), np.float32(steps / (b - a))
-        scale = np.float32(1.0 / steps)
-        for d in range(alternatives):
-            upper = distribution[ib, d] + fb * scale * density[ib, d]
-            lower = distribution[ia, d] + fa * scale * density[ia, d]
-            ratio[d] = (upper - lower) * wide
-    if fine[0] > 0.0:
-        for d in range(alternatives):
-            ratio[d] /= np.float32(1.0) + fine[d] * (ratio[d] - np.float32(1.0))
-    if one.power < 1.0:
-        power = np.float32(one.power)
-        for d in range(alternatives):
-            ratio[d] = ratio[d] ** power
-    start = np.float32(min(1.0, 50.0 * (1.0 - ranks.largest / ranks.total)))
-    for d in range(alternatives):
-        aged[d] = (aged[d] + sums[d]) * ratio[d]
-        sums[d] = (sums[d] + start) * ratio[d]
-    one.evidence = weighted(weight, sums, work.part)
-
-
-@lean_kernel
-def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArray[np.float32]) -> float:
-    """The weighted sum, added up in a fixed order."""
-    for lane in range(LANES):
-        part[lane] = 0.0
-    for first in range(0, len(weight), LANES):
-        for lane in range(LANES):
-            part[lane] += weight[first + lane] * sums[first + lane]
-    return float(((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7])))
-
-
-@lean_kernel
 def _follow(one: Record, q: float) -> None:
     """Running products that show dependence: of a rank with the one before and with earlier ones; of its square too."""
     one.pairs += 1
@@ -301,6 +306,14 @@ def _follow(one: Record, q: float) -> None:
     one.q_last = q
     one.q_slow += (q - one.q_slow) / SLOW
     one.p_slow += (p - one.p_slow) / SLOW
+
+
+@lean_kernel
+def _forget_ranks(one: Record) -> None:
+    """Begin these products again."""
+    one.pairs = 0
+    one.qq, one.qq_last, one.qq_slow, one.pp, one.pp_slow = 0.0, 0.0, 0.0, 0.0, 0.0
+    one.q_last, one.q_slow, one.p_slow = 0.0, 0.0, 0.0
 
 
 @lean_kernel

@@ -2,7 +2,7 @@
 
 A series goes through phases, and what one phase needs the others don't, so their arrays share bytes:
 
-    waiting    128 values ─► cells
+    waiting    128 values ─► cells; judged from the 21st on where the series was found plain before, then 96
     watching   cells, counts and evidence; no evidence is gathered before the 256th value without a reference
     learning   1,024 values, coarse: where values depend on earlier ones, it is learnt how; then watching again
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 Series = NDArray[Any]  # [rows] of RECORD
 Record = Any  # one of them
 
-WAITING = 128  # values from which the cells are made
+WAITING = 128  # values from which the cells are made ...
+WAITING_EARLY = 96  # ... of a series that is judged meanwhile: they leave room for `sums` and `aged`
 CELLS = 64
 ALTERNATIVES = 32
 CHAINED = 8  # cells at most of a series that is chained: its counts are those of pairs
@@ -38,7 +39,7 @@ _OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape,
     ("sums", np.float32, (ALTERNATIVES,), 12 * CELLS),  # Shiryaev-Roberts: of likelihood ratios, over all onsets
     ("aged", np.float32, (ALTERNATIVES,), 12 * CELLS + 4 * ALTERNATIVES),  # the same, times the age of the onset
     ("latest", np.float64, (LATEST,), PLAIN_OR_NOT),  # plain series: in turn with `recent`
-    ("calendar", np.float32, (CALENDAR,), PLAIN_OR_NOT),  # others: the coefficients of `rank_calendar.py`
+    ("calendar", np.float32, (CALENDAR,), PLAIN_OR_NOT),  # others: the coefficients of `calendar.py`
 ]
 _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # how far it is
@@ -49,8 +50,10 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
+    ("day", np.int8, ()),  # of `calendar.py`: how far the first day is
+    ("first_ms", np.int64, ()),  # event time of the first value, until its first day is over
     ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
-    ("alarms", np.int8, ()),  # that came much sooner than asked, less those that came late
+    ("alarms", np.int8, ()),  # of `trust.py`: those too many, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),
     ("chained", np.int8, ()),  # 1: a value is ranked among those that followed the same one
@@ -66,9 +69,11 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # evidence
     ("blind", np.int16, ()),  # values before the first that counted as evidence
     ("evidence", np.float32, ()),  # weighted sum of `sums`
+    ("beyond", np.float32, (ALTERNATIVES,)),  # `sums`, against "within the tolerance" in place of "as before"
     ("power", np.float32, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
     # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
     ("pairs", np.int32, ()),  # ranks in the sums below
+    ("q_mean", np.float32, ()),  # taken off q on a held first day; else 0
     ("q_last", np.float32, ()),
     ("q_slow", np.float32, ()),  # moving average of q
     ("p_slow", np.float32, ()),

@@ -1,8 +1,8 @@
 """Whitening: what is left of a series when its level, its cycles, its inertia and its scale are taken away.
 
 Where the gate finds that values depend on earlier ones, the next 1,024 values are stored, and from them is learnt: up
-to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`rank_arma.py`) of the
-rest; and how its scale clusters (`rank_scale.py`). From then on what is left is watched, and level, height and phase of
+to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`arma.py`) of the
+rest; and how its scale clusters (`garch.py`). From then on what is left is watched, and level, height and phase of
 the waves, and the coefficients of inertia follow the series.
 
 Units come from the values up to then: a shifted logarithm where they are skewed, then the middle two thirds.
@@ -16,11 +16,12 @@ from collections.abc import Callable
 import numpy as np
 
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import F64
+from detectors.base import F64
 from detectors.shiryaev_roberts import arma
 from detectors.shiryaev_roberts import garch as scale
 from detectors.shiryaev_roberts.dependence import TOO_MANY
 from detectors.shiryaev_roberts.state import STORED, Record, Series
+from detectors.shiryaev_roberts.steps import without_jumps
 
 KEPT = 256  # residuals of the stored values from which cells are made
 STANDS_OUT = 14.0  # height over the spectrum that makes a wave: some 1 in 3,000 where there is none
@@ -79,6 +80,10 @@ def fit(series: Series, row: int) -> F64 | None:
     """Learn from the stored values; the last residuals, of which cells are to be made, or None if it was chance."""
     one = series[row]
     d = one["stored"] * STEP
+    left = without_jumps(d)
+    if left is not None and not one["calendar_used"] and not scale.fit(left)[2]:
+        one["alarms"] = 0  # none was too many
+        return None
     found = _take_out_waves(series, row, d, COSINE, SINE)
     inertia = arma.fit(d, wanders=one["alarms"] >= TOO_MANY)
     e = d if inertia is None else inertia.innovations
