@@ -85,7 +85,7 @@ class KsSlidingBank(ScanBank):
         self._scale = scale_of(settings.reference_size, settings.window, settings.alpha)
 
     def set_reference(self, row: int, values: F64) -> None:
-        raise NotImplementedError("ks_window with sliding=True takes no reference: it compares with the past")
+        raise NotImplementedError("ks_window with sliding=True takes no reference: it compares with its own past")
 
     def drifted(self, row: int) -> bool:
         """The current decision: whether the two windows of a series differ."""
