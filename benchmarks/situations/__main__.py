@@ -1,6 +1,6 @@
 """How `shiryaev_roberts` does in situations in which detectors fail, beside river's ADWIN.
 
-python -m benchmarks.situation_page    writes docs/detectors/situations.md, as `make bench-detection` does
+python -m benchmarks.situations    writes docs/detectors/situations.md, as `make bench-detection` does
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.dependent_laws import HOUR_MS, clustered, cycle, inert
-from benchmarks.drifts import normal
+from benchmarks.detection.dependent_laws import HOUR_MS, clustered, cycle, inert
+from benchmarks.detection.drifts import normal
 from benchmarks.situations.streams import (
     MINUTE_MS,
     Situation,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from river.drift import ADWIN
 
-from benchmarks.dependence import BEGUN_MS
-from benchmarks.drifts import Stream
+from benchmarks.detection.dependence import BEGUN_MS
+from benchmarks.detection.drifts import Stream
 from benchmarks.situations.streams import Random, Situation
 from detectors.base import F64, I64
 from detectors.registry import bank, settings_of

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.dependent_laws import HOUR_MS
-from benchmarks.drifts import Draw, Stream
+from benchmarks.detection.dependent_laws import HOUR_MS
+from benchmarks.detection.drifts import Draw, Stream
 from detectors.base import F64
 
 MINUTE_MS, DAY_MS = HOUR_MS // 60, 24 * HOUR_MS

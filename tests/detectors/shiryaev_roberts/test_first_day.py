@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from benchmarks.dependent_laws import cycle
 
+from benchmarks.detection.dependent_laws import cycle
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.calendar import FIRST, HELD, OVER
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from benchmarks.dependent_laws import LAWS, cycle, inert
 
+from benchmarks.detection.dependent_laws import LAWS, cycle, inert
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.state import STORED
 from detectors.shiryaev_roberts.steps import without_jumps

@@ -7,7 +7,7 @@ from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.alternatives import tables
 from detectors.shiryaev_roberts.cells import COUNTED_MAX, settle
 from detectors.shiryaev_roberts.evidence import advance
-from detectors.shiryaev_roberts.kernel_types import ALARM, Fed, Rules, work_space
+from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.state import WORDS, records_of
 
 SERIES, LEVELS = 10, 14
@@ -21,7 +21,7 @@ def alarmed(**fields):
         series[0][name] = value
     zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
     fed = Fed(zero, np.zeros(1), zero, one)
-    advance(series, tables(), Rules(1e5, COUNTED_MAX), fed, zero.copy(), zero.copy(), work_space())
+    advance(series, tables(), EvidenceRules(1e5, COUNTED_MAX), fed, zero.copy(), zero.copy(), work_space())
     assert series[0]["due"] == ALARM
     return series[0]
 
