@@ -35,4 +35,4 @@ def test_there_is_one_logger():
         source = path.read_text()
         assert "getLogger(__name__)" not in source, path
         for component in re.findall(r'^log = log_of\("(\w+)"\)', source, re.MULTILINE):
-            assert component == path.relative_to(root).parts[0], path
+            assert component == path.relative_to(root).with_suffix("").parts[0], path
