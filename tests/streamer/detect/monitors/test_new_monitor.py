@@ -7,7 +7,7 @@ import pytest
 from monitor_kit import alone, fold_with, stream
 from world_kit import bytes_of, kept_models, owner, records
 
-from detectors.arrays.growth import longer
+from detectors.arrays.growth import ensure_length
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
 from streamer.detect.inspect import columns_of
@@ -43,7 +43,7 @@ class Milestones(Monitor):
         return {"milestones": settings.min_events_after_onset}
 
     def observe(self, batch):
-        self._events = longer(self._events, int(batch.subject.max(initial=-1)) + 1, 0)
+        self._events = ensure_length(self._events, int(batch.subject.max(initial=-1)) + 1, 0)
         counted = batch.subject[batch.subject >= 0]
         event = np.nonzero(batch.subject >= 0)[0]
         alarms = []
