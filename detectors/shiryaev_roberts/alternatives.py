@@ -32,13 +32,14 @@ class Tables(NamedTuple):
     distribution: NDArray[np.float32]  # [STEPS + 1, alternatives] of the rank, at the steps
     density: NDArray[np.float32]  # [STEPS, alternatives] its mean over each step
     weight: NDArray[np.float32]  # [alternatives] sums to 1
+    weight_beyond: NDArray[np.float32]  # [alternatives] the same, but 0 for those within the tolerance
     fine: NDArray[np.float32]  # [alternatives] the share of it that may be mixed into the uniform and is no drift yet
     waves: NDArray[np.float32]  # [places of a week, CALENDAR]
 
 
 @cache
 def tables(tolerance: float = 0.0) -> Tables:
-    """The table of alternatives, of which those that lie within a distance of distribution functions have no weight.
+    """The table of alternatives, some of which lie within the tolerance, a distance of distribution functions.
 
     A weight is proportional to 1 / Kullback-Leibler divergence from the uniform, the time an alternative takes to be
     seen: so each of them pays the same share of its delay for the company of the others.
@@ -49,8 +50,9 @@ def tables(tolerance: float = 0.0) -> Tables:
     density = fine.reshape(len(fine), STEPS, _FINE).mean(axis=2).T
     distribution = np.concatenate([np.zeros((1, len(fine))), np.cumsum(density, axis=0) / STEPS])
     apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
-    weight[apart <= tolerance] = 0.0
-    made = (distribution, density, weight / weight.sum(), np.minimum(tolerance / apart, 1.0), waves())
+    beyond = np.where(apart <= tolerance, 0.0, weight)
+    weights = (weight / weight.sum(), beyond / beyond.sum())
+    made = (distribution, density, *weights, np.minimum(tolerance / apart, 1.0), waves())
     return Tables(*(np.ascontiguousarray(a, np.float32) for a in made))
 
 

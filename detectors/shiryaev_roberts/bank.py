@@ -47,8 +47,8 @@ class ShiryaevRobertsSettings:
         k times so many values. On 10 laws, with and without ties, 0.6 to 0.9 times as many alarms as asked were raised.
     reference_size: values of a training sample that are counted, 2 to 524,288; a larger one is thinned to so many.
     tolerance: how far the distribution function may move anywhere and be fine (a Kolmogorov-Smirnov distance), 0 to
-        0.4. A normal that moves by a tenth of its standard deviation moves by 0.04. Evidence is then gathered against
-        "within the tolerance" in place of "as before".
+        0.4. A normal that moves by a tenth of its standard deviation moves by 0.04. An alarm needs the asked evidence
+        for a change, and evidence of 10,000, or of a tenth of `arl0`, that it is larger than that.
     """
 
     arl0: float = 1e5

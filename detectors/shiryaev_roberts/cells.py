@@ -15,6 +15,7 @@ import numpy as np
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import Record, Series
+from detectors.shiryaev_roberts.sums import clear
 
 # Which quantiles are edges, in 256ths.
 QUANTILES = np.array([1, 2, 4, *np.rint(np.linspace(8, 248, 54)).astype(np.int64).tolist(), 252, 254, 255])
@@ -42,8 +43,7 @@ def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
         one = series[rows[k]]
         one.edges[:] = 0.0
         one.counts[:] = 0
-        one.sums[:] = 0.0
-        one.aged[:] = 0.0
+        clear(one)
         used, counted, largest = 0, 0, 0
         for edge in wanted[k]:
             if used > 0 and edge == one.edges[used - 1]:
@@ -57,7 +57,7 @@ def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
         one.used, one.total, one.largest = used, n, largest  # no value lies at the last edge or beyond
         one.middle = 0.5 * ordered[k, (n - 1) // 2] + 0.5 * ordered[k, n // 2]
         one.settled, one.learning, one.filled, one.recent_n = 1, 0, 0, 0
-        one.evidence, one.power = 0.0, 1.0
+        one.power = 1.0
 
 
 def quantile(one: Record, share: float) -> float:

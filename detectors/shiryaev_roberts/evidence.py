@@ -18,8 +18,9 @@ from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
-from detectors.shiryaev_roberts.kernel_types import LANES, EvidenceRules, Fed, Ranks, Work
+from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
+from detectors.shiryaev_roberts.sums import reaches, weigh
 
 BLIND = 256  # values without a reference before evidence is gathered
 BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
@@ -90,8 +91,8 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
     ranks = _count(one, cell)
     if one.n > one.blind:
-        _weigh(one, tables, ranks, work)
-        if one.evidence >= max(arl0 - one.blind, 50.0):
+        weigh(one, tables, ranks, work)
+        if reaches(one, tables, arl0, work):
             _count_alarm(one, arl0)
             return due.ALARM
     elif not one.chained:
@@ -238,54 +239,6 @@ def _widen(one: Record, x: float, cell: int, at: int) -> None:
     one.counts[cell] = 0
     one.largest = max(one.largest, one.counts[inner])
     one.recent[at] = inner
-
-
-@lean_kernel
-def _weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
-    """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
-
-    The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. It is
-    that to the uniform or, where a change may be so large and be fine, to what is as large and goes the same way. A
-    start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
-    """
-    distribution, density, weight, fine = tables.distribution, tables.density, tables.weight, tables.fine
-    sums, aged, ratio = one.sums, one.aged, work.ratio
-    steps, alternatives = density.shape
-    a, b = ranks.below * steps / ranks.total, (ranks.below + ranks.here) * steps / ranks.total
-    ia, ib = min(int(a), steps - 1), min(int(b), steps - 1)
-    if ia == ib:
-        for d in range(alternatives):
-            ratio[d] = density[ia, d]
-    else:
-        fa, fb, wide = np.float32(a - ia), np.float32(b - ib), np.float32(steps / (b - a))
-        scale = np.float32(1.0 / steps)
-        for d in range(alternatives):
-            upper = distribution[ib, d] + fb * scale * density[ib, d]
-            lower = distribution[ia, d] + fa * scale * density[ia, d]
-            ratio[d] = (upper - lower) * wide
-    if fine[0] > 0.0:
-        for d in range(alternatives):
-            ratio[d] /= np.float32(1.0) + fine[d] * (ratio[d] - np.float32(1.0))
-    if one.power < 1.0:
-        power = np.float32(one.power)
-        for d in range(alternatives):
-            ratio[d] = ratio[d] ** power
-    start = np.float32(min(1.0, 50.0 * (1.0 - ranks.largest / ranks.total)))
-    for d in range(alternatives):
-        aged[d] = (aged[d] + sums[d]) * ratio[d]
-        sums[d] = (sums[d] + start) * ratio[d]
-    one.evidence = weighted(weight, sums, work.part)
-
-
-@lean_kernel
-def weighted(weight: NDArray[np.float32], sums: NDArray[np.float32], part: NDArray[np.float32]) -> float:
-    """The weighted sum, added up in a fixed order."""
-    for lane in range(LANES):
-        part[lane] = 0.0
-    for first in range(0, len(weight), LANES):
-        for lane in range(LANES):
-            part[lane] += weight[first + lane] * sums[first + lane]
-    return float(((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7])))
 
 
 @lean_kernel

@@ -29,7 +29,9 @@ def begin(one: Record, cells: I64) -> None:
     np.add.at(one["counts"], CHAINED * after[:-1] + after[1:], 1)
     one["used"], one["total"], one["n"] = len(edges), len(after) - 1, len(after) - 1
     one["chained"], one["state"], one["recent_n"] = 1, after[-1], 0
-    one["sums"], one["aged"], one["evidence"], one["power"] = 0.0, 0.0, 0.0, 1.0
+    for evidence in ("sums", "aged", "beyond", "evidence"):
+        one[evidence] = 0.0
+    one["power"] = 1.0
 
 
 def _edges(one: Record) -> F64:

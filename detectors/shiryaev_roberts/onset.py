@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
+from detectors.shiryaev_roberts.sums import EVIDENCE_MIN
 from detectors.shiryaev_roberts.whitening import in_units
 
 MOST_OF_TWO = 4  # edges of a series of two values
@@ -30,7 +31,7 @@ def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: flo
     distance = np.abs(np.cumsum(before) / max(before.sum(), 1) - np.cumsum(now) / newest).max()
     return Evidence(
         statistic=float(one["evidence"]),
-        threshold=max(arl0 - int(one["blind"]), 50.0),
+        threshold=max(arl0 - int(one["blind"]), EVIDENCE_MIN),
         effect=float(distance),
         before=location[0],
         after=location[1],

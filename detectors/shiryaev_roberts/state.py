@@ -66,6 +66,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # evidence
     ("blind", np.int16, ()),  # values before the first that counted as evidence
     ("evidence", np.float32, ()),  # weighted sum of `sums`
+    ("beyond", np.float32, (ALTERNATIVES,)),  # `sums`, against "within the tolerance" in place of "as before"
     ("power", np.float32, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
     # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
     ("pairs", np.int32, ()),  # ranks in the sums below

@@ -35,7 +35,7 @@ from streamer.logs import log_of
 from streamer.runtime.snapshot import Snapshot
 
 FORMAT: Final = 2
-SEMANTICS: Final = 15  # increases when the same records give another state or other outputs
+SEMANTICS: Final = 16  # increases when the same records give another state or other outputs
 KEPT: Final = 3  # of each unit
 MANIFEST_BYTES_MAX: Final = 16 << 20
 STATE_BYTES_MAX: Final = 1 << 40

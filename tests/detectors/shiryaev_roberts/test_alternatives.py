@@ -10,7 +10,7 @@ from detectors.shiryaev_roberts.state import ALTERNATIVES
 
 def test_each_alternative_is_a_law():
     """Densities are positive with mean 1, and distributions run from 0 to 1."""
-    distribution, density, weight, _, _ = tables()
+    distribution, density, weight, *_ = tables()
     assert density.shape == (STEPS, ALTERNATIVES)
     assert weight.shape == (ALTERNATIVES,)
     assert density.min() >= 0.05
@@ -22,7 +22,7 @@ def test_each_alternative_is_a_law():
 
 def test_weights_are_inverse_divergences():
     """The clearer an alternative, the less it weighs."""
-    _, density, weight, _, _ = tables()
+    _, density, weight, *_ = tables()
     divergence = (density * np.log(density.astype(np.float64))).mean(axis=0)
     assert weight.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(
@@ -52,12 +52,18 @@ def test_the_law_of_wide_tails_is_students():
     np.testing.assert_allclose(steps, 0.05 * 0.1 + 0.95 * shares, rtol=0.05)
 
 
-def test_alternatives_within_the_tolerance_weigh_nothing():
+def test_alternatives_within_the_tolerance_weigh_nothing_beyond_it():
     """And of the others as much is fine as brings them to that distance of distribution functions."""
-    distribution, _, weight, fine, _ = tables(0.2)
-    apart = np.abs(distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
-    assert (weight[apart < 0.2] == 0.0).all()
-    assert (weight[apart > 0.2] > 0.0).all()
-    assert weight.sum() == pytest.approx(1.0)
-    np.testing.assert_allclose((fine * apart)[apart > 0.2], 0.2, rtol=1e-5)
+    made = tables(0.2)
+    apart = np.abs(made.distribution - np.linspace(0.0, 1.0, STEPS + 1)[:, np.newaxis]).max(axis=0)
+    assert (made.weight_beyond[apart < 0.2] == 0.0).all()
+    assert (made.weight_beyond[apart > 0.2] > 0.0).all()
+    assert made.weight_beyond.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose((made.fine * apart)[apart > 0.2], 0.2, rtol=1e-5)
     assert not tables().fine.any()
+
+
+def test_a_tolerance_changes_no_weight_against_as_before():
+    """Alternatives within it speak for a change like all others."""
+    assert (tables(0.2).weight == tables().weight).all()
+    assert (tables().weight_beyond == tables().weight).all()

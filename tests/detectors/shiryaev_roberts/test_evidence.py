@@ -28,8 +28,10 @@ def feed(series, rules, values, tolerance=0.0):
     return int(stopped[0]) if stops else len(values)
 
 
-def slow_sums(sample, values, start, tolerance):
-    """The sums over all onsets, one onset at a time, and the same times the age of the onset."""
+def slow_sums(sample, values, start, tolerance=0.0):
+    """The sums over all onsets, one onset at a time, and the same times the age of the onset, against "within the
+    tolerance".
+    """
     distribution = tables(tolerance).distribution.astype(np.float64)
     at = np.linspace(0.0, 1.0, STEPS + 1)
     fine = np.minimum(tolerance / np.abs(distribution - at[:, np.newaxis]).max(axis=0), 1.0)
@@ -48,14 +50,18 @@ def slow_sums(sample, values, start, tolerance):
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_the_sums_are_those_of_the_definition(tolerance):
-    """Of whole numbers, each of which has a cell: a value's ranks are those of its equals."""
+    """Of whole numbers, each of which has a cell: a value's ranks are those of its equals. Against "as before", and
+    where there is a tolerance against "within" it too.
+    """
     random = np.random.default_rng(3)
     sample, values = random.integers(0, 6, 200), random.integers(0, 6, 60)
     series, rules = settled(sample.astype(np.float64))
     assert feed(series, rules, values, tolerance) == len(values)
-    sums, aged = slow_sums(sample, values, 1.0, tolerance)
+    sums, aged = slow_sums(sample, values, 1.0)
     np.testing.assert_allclose(series[0]["sums"], sums, rtol=2e-3)
     np.testing.assert_allclose(series[0]["aged"], aged, rtol=2e-3)
+    beyond = slow_sums(sample, values, 1.0, tolerance)[0] if tolerance else np.zeros(len(sums))
+    np.testing.assert_allclose(series[0]["beyond"], beyond, rtol=2e-3)
     assert series[0]["evidence"] == pytest.approx(float(tables(tolerance).weight @ series[0]["sums"]), rel=1e-5)
 
 
@@ -88,6 +94,16 @@ def test_an_alarm_comes_when_the_evidence_reaches_what_was_asked():
     assert feed(again, rules, np.full(at, 2.5)) == at
     assert again[0]["due"] == NOTHING
     assert again[0]["evidence"] < 1e4
+
+
+@pytest.mark.parametrize(("arl0", "second"), [(1e6, 1e4), (1e4, 1e3)])
+def test_a_tolerated_change_needs_evidence_twice(arl0, second):
+    """That there is a change, as much as asked, and that it is beyond the tolerance, 10,000 or a tenth of the asked."""
+    for beyond, is_alarm in ((0.5 * second, False), (2.0 * second, True)):
+        series, rules = settled(np.random.default_rng(5).normal(size=500), arl0)
+        series[0]["sums"], series[0]["beyond"] = 2.0 * arl0, beyond
+        feed(series, rules, [0.0], tolerance=0.01)
+        assert (series[0]["due"] == ALARM) == is_alarm
 
 
 def test_a_constant_is_no_evidence():
