@@ -18,20 +18,19 @@ from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
+from detectors.shiryaev_roberts.dependence import SLOW
 from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.sums import reaches, weigh
+from detectors.shiryaev_roberts.trust import count_alarm, stood_still
 
 BLIND = 256  # values without a reference before evidence is gathered
 BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 LOOKED = 64  # a look at dependence comes after a multiple of so many values
-SLOW = 16.0  # values over which the slow averages of ranks reach
 THIN, PRIOR = 64, 8.0  # of fewer values that followed the same one, as many as the latter are taken from all values
 STEP = 0.0625  # of a stored value, in standard units
 REVISED = 256  # a whitened series' coefficients are revised at every so many values
 BOUND = 16.0  # of a squared innovation, in variances, as it counts for the scale of the next
-SOON, LATE = 8192, 65_536  # values after which an alarm is one too many at the most, and one too few at the least
-ALARMS_MAX = 16
 LINE = 64  # bytes in a cache line
 
 
@@ -93,7 +92,7 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     if one.n > one.blind:
         weigh(one, tables, ranks, work)
         if reaches(one, tables, arl0, work):
-            _count_alarm(one, arl0)
+            count_alarm(one, arl0, stood_still(one, tables, work))
             return due.ALARM
     elif not one.chained:
         _widen(one, x, cell, at)
@@ -107,15 +106,6 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
         return due.NOTHING
     return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
-
-
-@lean_kernel
-def _count_alarm(one: Record, arl0: float) -> None:
-    """Alarms that come much sooner than was asked are too many, until others come late."""
-    if one.n < min(SOON, 0.1 * arl0):
-        one.alarms = min(ALARMS_MAX, one.alarms + 1)
-    elif one.n > min(LATE, 0.5 * arl0):
-        one.alarms = max(0, one.alarms - 1)
 
 
 @lean_kernel

@@ -12,9 +12,9 @@ import numpy as np
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.onset import onset_ago
 from detectors.shiryaev_roberts.state import Series
+from detectors.shiryaev_roberts.trust import STILL
 
 ALIKE = 0.0  # cosine between what two drifts did to the ranks, from which on they went the same way
-STILL = 6.0  # times as long as it drifts a series has stood still before, or it has not
 SOON = 0.2  # of the asked values between alarms
 
 

@@ -50,7 +50,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
     ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
-    ("alarms", np.int8, ()),  # that came much sooner than asked, less those that came late
+    ("alarms", np.int8, ()),  # of `rank_trust.py`: those too many, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),
     ("chained", np.int8, ()),  # 1: a value is ranked among those that followed the same one

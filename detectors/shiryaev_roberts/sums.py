@@ -78,6 +78,12 @@ def reaches(one: Record, tables: Tables, arl0: float, work: Work) -> bool:
 
 
 @lean_kernel
+def onset_age(one: Record, tables: Tables, work: Work) -> float:
+    """Values since the onset: the mean over all possible ones, weighted by the evidence for each."""
+    return float(weighted(tables.weight, one.aged, work.part) / one.evidence)
+
+
+@lean_kernel
 def clear(one: Record) -> None:
     """Forget all evidence."""
     one.sums[:] = 0.0

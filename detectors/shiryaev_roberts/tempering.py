@@ -14,6 +14,7 @@ from detectors.shiryaev_roberts.dependence import SLOW, TOO_MANY
 from detectors.shiryaev_roberts.state import Record, Series
 
 DOUBT = 1.5  # by which each alarm too many divides the power
+QUIET = 65_536  # values of a whitened series without an alarm, after which one too many is forgotten
 LEAST = 256.0  # ranks for which the error of a long-run variance is taken, at least
 
 
@@ -21,8 +22,11 @@ LEAST = 256.0  # ranks for which the error of a long-run variance is taken, at l
 def revise(series: Series, rows: I64) -> None:
     """Move the coefficients of these whitened series by what the values since the last time say, and temper anew."""
     for k in range(len(rows)):
-        _revise(series[rows[k]])
-        _temper(series[rows[k]])
+        one = series[rows[k]]
+        if one.n % QUIET == 0:
+            one.alarms = max(0, one.alarms - 1)
+        _revise(one)
+        _temper(one)
 
 
 @kernel

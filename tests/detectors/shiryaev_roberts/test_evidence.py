@@ -137,15 +137,3 @@ def test_a_series_that_stops_leaves_its_later_values_for_later():
     assert stopped[:stops].tolist() == [254, 255]
     assert turn[:put_off].tolist() == [256, 257, 258, 259]
     assert series["filled"].tolist() == [128, 128]
-
-
-@pytest.mark.parametrize(
-    ("n", "before", "after"), [(2000, 3, 4), (2000, 16, 16), (20_000, 3, 3), (80_000, 3, 2), (80_000, 0, 0)]
-)
-def test_alarms_too_many_are_counted(n, before, after):
-    """One that comes soon is one more, one that comes late is one less, between 0 and the most that are counted."""
-    series, rules = settled(np.random.default_rng(9).normal(size=1000), 1e5)
-    series[0]["n"], series[0]["alarms"], series[0]["sums"] = n, before, 1e8
-    feed(series, rules, [0.0])
-    assert series[0]["due"] == ALARM
-    assert series[0]["alarms"] == after

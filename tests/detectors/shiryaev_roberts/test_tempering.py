@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 from detectors.registry import bank, settings_of
 from detectors.shiryaev_roberts.dependence import TOO_MANY
 from detectors.shiryaev_roberts.state import WORDS, records_of
-from detectors.shiryaev_roberts.tempering import DOUBT, revise, temper
+from detectors.shiryaev_roberts.tempering import DOUBT, QUIET, revise, temper
 
 ROW = np.array([0])
 
@@ -72,6 +72,14 @@ def test_alarms_too_many_are_believed_less():
         temper(series, ROW)
         powers.append(float(series[0]["power"]))
     assert powers == pytest.approx([1.0, 1.0, 1.0 / DOUBT, 1.0 / DOUBT**3])
+
+
+@pytest.mark.parametrize(("n", "after"), [(QUIET, 4), (2 * QUIET, 4), (QUIET + 256, 5)])
+def test_quiet_brings_trust_back(n, after):
+    """A whitened series forgets one alarm too many for each 65,536 values without one."""
+    one = whitened(n=n, alarms=5, known=(400.0, 100.0, 300.0))
+    revise(one, ROW)
+    assert one[0]["alarms"] == after
 
 
 def test_weeks_that_differ_by_chance_become_quiet():
