@@ -29,6 +29,7 @@ from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import tables
 from detectors.shiryaev_roberts.evidence import BLIND, advance
+from detectors.shiryaev_roberts.first_day import HELD
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.novelty import is_news
 from detectors.shiryaev_roberts.onset import evidence_of
@@ -148,7 +149,8 @@ class ShiryaevRobertsBank(RowBank):
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these series gather no evidence at present, as they learn what is usual."""
         series = self._series()[: self.rows][rows]
-        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]), np.bool_)
+        is_held = (series["day"] == HELD) & (series["whitened"] == 0)
+        return np.asarray((series["settled"] == 0) | (series["n"] < series["blind"]) | is_held, np.bool_)
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])

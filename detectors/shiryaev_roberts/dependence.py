@@ -35,11 +35,11 @@ def depends(series: Series, rows: I64) -> NDArray[np.bool_]:
 
     What was not half as clear at the look before has come since then, so it is drift. Remembers what showed.
     """
-    n, qq = series["n"][rows], np.maximum(series["qq"][rows], 1e-9)
-    pp = np.maximum(series["pp"][rows], 1e-9)
-    last = np.abs(series["qq_last"][rows]) / qq * np.sqrt(n)
-    slow = series["qq_slow"][rows] / qq * np.sqrt((2.0 * SLOW - 1.0) * n)
-    scale = np.where(pp > SPREAD_MIN * n, series["pp_slow"][rows] / pp * np.sqrt((2.0 * SLOW - 1.0) * n) - MORE_Z, 0.0)
+    n, pairs, qq = series["n"][rows], series["pairs"][rows], np.maximum(series["qq"][rows], 1e-9)
+    pp, root = np.maximum(series["pp"][rows], 1e-9), np.sqrt((2.0 * SLOW - 1.0) * pairs)
+    last = np.abs(series["qq_last"][rows]) / qq * np.sqrt(pairs)
+    slow = series["qq_slow"][rows] / qq * root
+    scale = np.where(pp > SPREAD_MIN * pairs, series["pp_slow"][rows] / pp * root - MORE_Z, 0.0)
     shows = np.stack([last, slow, scale], axis=1)
     z = np.where(n == FIRST_LOOK, FIRST_Z, LATER_Z)
     z = np.maximum(z - 0.5 * series["alarms"][rows], LEAST_Z)

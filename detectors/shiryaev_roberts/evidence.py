@@ -19,9 +19,10 @@ from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
 from detectors.shiryaev_roberts.dependence import SLOW
+from detectors.shiryaev_roberts.first_day import HELD, OVER, follow_first_day
 from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
-from detectors.shiryaev_roberts.sums import reaches, weigh
+from detectors.shiryaev_roberts.sums import clear, reaches, weigh
 from detectors.shiryaev_roberts.trust import count_alarm, stood_still
 
 BLIND = 256  # values without a reference before evidence is gathered
@@ -67,13 +68,10 @@ def advance(
 def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
+    if one.day != OVER:
+        follow_first_day(one, time_ms)
     if one.learning:
-        y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
-        one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
-        one.filled += 1
-        if one.filled == len(one.stored):
-            return due.FIT_DUE
-        return due.WEEK_DUE if a_week else due.NOTHING
+        return _store(one, tables, value, time_ms)
     if not one.settled:
         one.waiting[one.filled] = value
         one.filled += 1
@@ -89,23 +87,69 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     one.recent[at] = cell
     one.recent_n = one.recent_n + 1 if one.recent_n < 1 << 30 else at + 1 + len(one.recent)
     ranks = _count(one, cell)
-    if one.n > one.blind:
+    q = (2.0 * ranks.below + ranks.here) / ranks.total - 1.0
+    if one.day == HELD and one.blind == 0:
+        _keep_reference(one, cell, q)
+    elif one.n > one.blind and (one.day != HELD or one.whitened):
         weigh(one, tables, ranks, work)
-        if reaches(one, tables, arl0, work):
-            count_alarm(one, arl0, stood_still(one, tables, work))
+        if reaches(one, tables, arl0, work) and _stands(one, tables, arl0, time_ms, work):
             return due.ALARM
     elif not one.chained:
         _widen(one, x, cell, at)
-    _follow(one, (2.0 * ranks.below + ranks.here) / ranks.total - 1.0)
+    _follow(one, q - one.q_mean)
+    return _due(one, arl0, counted_max, a_week)
+
+
+@lean_kernel
+def _store(one: Record, tables: Tables, value: float, time_ms: int) -> int:
+    """A value from which dependence is to be learnt; returns what is due."""
+    y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
+    one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
+    one.filled += 1
+    if one.filled == len(one.stored):
+        return due.FIT_DUE
+    return due.WEEK_DUE if a_week else due.NOTHING
+
+
+@lean_kernel
+def _due(one: Record, arl0: float, counted_max: int, a_week: bool) -> int:
+    """What is due after a value that has been judged and raised no alarm; `a_week`: a week of following is over."""
     if one.total >= counted_max:
         return due.HALVING_DUE
     if a_week:
         return due.WEEK_DUE
     if one.whitened:
         return due.REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else due.NOTHING
-    if one.n < BLIND or one.n % LOOKED != 0 or one.evidence >= 0.01 * arl0:
+    if one.n < BLIND or one.n % LOOKED != 0 or (one.evidence >= 0.01 * arl0 and one.day == OVER):
         return due.NOTHING
     return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
+
+
+@lean_kernel
+def _keep_reference(one: Record, cell: int, q: float) -> None:
+    """What a series that was given a reference is held for does not become usual meanwhile: it is not counted. Nor is
+    it dependence if all ranks lie high, or low: they are followed about their mean.
+    """
+    one.counts[cell] -= 1
+    one.total -= 1
+    one.q_mean += (q - one.q_mean) / (one.pairs + 1)
+
+
+@lean_kernel
+def _stands(one: Record, tables: Tables, arl0: float, time_ms: int, work: Work) -> bool:
+    """Whether evidence that has reached what was asked is an alarm, which then counts for or against the series.
+
+    On the first day, slow drift of a plain series is none: the series is held until the day is over.
+    """
+    still = stood_still(one, tables, work)
+    if one.day != OVER and time_ms > one.first_ms and not (one.whitened or still):
+        clear(one)
+        one.day = HELD
+        if one.blind == 0:
+            _forget_ranks(one)
+        return False
+    count_alarm(one, arl0, still)
+    return True
 
 
 @lean_kernel
@@ -244,6 +288,14 @@ def _follow(one: Record, q: float) -> None:
     one.q_last = q
     one.q_slow += (q - one.q_slow) / SLOW
     one.p_slow += (p - one.p_slow) / SLOW
+
+
+@lean_kernel
+def _forget_ranks(one: Record) -> None:
+    """Begin these products again."""
+    one.pairs = 0
+    one.qq, one.qq_last, one.qq_slow, one.pp, one.pp_slow = 0.0, 0.0, 0.0, 0.0, 0.0
+    one.q_last, one.q_slow, one.p_slow = 0.0, 0.0, 0.0
 
 
 @lean_kernel

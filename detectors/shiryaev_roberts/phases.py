@@ -28,6 +28,7 @@ from detectors.shiryaev_roberts.kernel_types import (
 from detectors.shiryaev_roberts.state import Series
 from detectors.shiryaev_roberts.tempering import revise, temper
 
+OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
 
 
@@ -121,6 +122,7 @@ def _chain(series: Series, row: int, last: I64) -> None:
 
 def _begin(series: Series, row: int) -> None:
     one = series[row]
-    way, alarms = one["way"], one["alarms"]
+    kept = {name: one[name] for name in OUTLIVES}
     series[row] = np.zeros((), series.dtype)
-    one["way"], one["alarms"] = way, alarms
+    for name, value in kept.items():
+        one[name] = value

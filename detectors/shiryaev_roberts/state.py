@@ -49,6 +49,8 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
+    ("day", np.int8, ()),  # of `rank_first_day.py`
+    ("first_ms", np.int64, ()),  # event time of the first value, until its first day is over
     ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
     ("alarms", np.int8, ()),  # of `rank_trust.py`: those too many, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
@@ -70,6 +72,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("power", np.float32, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
     # dependence of the ranks q in (-1, 1), and of p = q * q - its mean
     ("pairs", np.int32, ()),  # ranks in the sums below
+    ("q_mean", np.float32, ()),  # taken off q on a held first day; else 0
     ("q_last", np.float32, ()),
     ("q_slow", np.float32, ()),  # moving average of q
     ("p_slow", np.float32, ()),
