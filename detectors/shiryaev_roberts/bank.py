@@ -33,7 +33,7 @@ from detectors.shiryaev_roberts.first_day import HELD
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.novelty import is_news
 from detectors.shiryaev_roberts.onset import evidence_of
-from detectors.shiryaev_roberts.phases import do_what_is_due
+from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early
 from detectors.shiryaev_roberts.state import WORDS, Series, records_of
 
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
@@ -72,15 +72,16 @@ class ShiryaevRobertsBank(RowBank):
     """Shiryaev-Roberts on ranks for many series.
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
-    it learns for 256 values; after an alarm it begins anew, from the next 128 values on. One drift is one alarm, also
-    where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of their own. A reference
-    is taken as the finite sample it is: a small one makes the detector slower, not noisier.
+    it learns for 256 values; after an alarm it begins anew, and is judged from the 21st value on if it was plain. One
+    drift is one alarm, also where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of
+    their own. A reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
-    upon alarm, the series learns over 1,024 values how, and watches what is left. Of such a series event times tell
-    what the day and the week do to it (`rank_calendar.py`), once that is proven; times that stand still tell nothing.
-    `learning` tells of both. Of a series of few distinct values that depend on the one before, such as errors that come
-    in runs, a value is ranked among those that followed the same value (`rank_chain.py`).
+    upon alarm, the series learns over 1,024 values how, and watches what is left; where jumps between levels are all
+    there was, it is plain. Of a series that depends event times tell what the day and the week do to it
+    (`rank_calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
+    series of few distinct values that depend on the one before, such as errors that come in runs, a value is ranked
+    among those that followed the same value (`rank_chain.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
@@ -131,6 +132,7 @@ class ShiryaevRobertsBank(RowBank):
         stopped = stopped[:stops]
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
+            settle_early(series, row)
             if is_news(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
         do_what_is_due(series, fed.rows[stopped])

@@ -22,8 +22,9 @@ QUANTILES = np.array([1, 2, 4, *np.rint(np.linspace(8, 248, 54)).astype(np.int64
 COUNTED_MAX = 1 << 20  # values counted, at most; then all counts are halved
 
 
-def settle(series: Series, rows: I64, ordered: F64) -> None:
-    """Give series the cells of their sorted samples, with the samples counted in them and no evidence.
+def settle(series: Series, rows: I64, ordered: F64, carry_over: bool = False) -> None:
+    """Give series the cells of their sorted samples, with the samples counted in them, and no evidence, unless what
+    there is so far is carried over.
 
     `ordered` is [rows, values of a sample].
     """
@@ -32,18 +33,19 @@ def settle(series: Series, rows: I64, ordered: F64) -> None:
     at = at[(at >= 1) & (at < n)]
     above = np.nextafter(ordered[:, np.append(at[2 * at <= n], n) - 1], np.inf)
     wanted = np.sort(np.concatenate([ordered[:, :1], above, ordered[:, at[2 * at >= n]]], axis=1), axis=1)
-    _settle(series, rows, ordered, wanted)
+    _settle(series, rows, ordered, wanted, carry_over)
 
 
 @kernel
-def _settle(series: Series, rows: I64, ordered: F64, wanted: F64) -> None:
+def _settle(series: Series, rows: I64, ordered: F64, wanted: F64, carry_over: bool) -> None:
     """`settle`, given edges in order, of which equal ones are one."""
     n = ordered.shape[1]
     for k in range(len(rows)):
         one = series[rows[k]]
         one.edges[:] = 0.0
         one.counts[:] = 0
-        clear(one)
+        if not carry_over:
+            clear(one)
         used, counted, largest = 0, 0, 0
         for edge in wanted[k]:
             if used > 0 and edge == one.edges[used - 1]:

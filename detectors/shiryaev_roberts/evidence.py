@@ -21,12 +21,12 @@ from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK
 from detectors.shiryaev_roberts.dependence import SLOW
 from detectors.shiryaev_roberts.first_day import HELD, OVER, follow_first_day
 from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
-from detectors.shiryaev_roberts.state import CHAINED, Record, Series
+from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 from detectors.shiryaev_roberts.sums import clear, reaches, weigh
 from detectors.shiryaev_roberts.trust import count_alarm, stood_still
 
 BLIND = 256  # values without a reference before evidence is gathered
-BLIND_AGAIN = 128  # the same after an alarm, of a series whose values were found not to depend on earlier ones
+EARLY = 20  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 LOOKED = 64  # a look at dependence comes after a multiple of so many values
 THIN, PRIOR = 64, 8.0  # of fewer values that followed the same one, as many as the latter are taken from all values
 STEP = 0.0625  # of a stored value, in standard units
@@ -73,9 +73,7 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
     if one.learning:
         return _store(one, tables, value, time_ms)
     if not one.settled:
-        one.waiting[one.filled] = value
-        one.filled += 1
-        return due.CELLS_DUE if one.filled == len(one.waiting) else due.NOTHING
+        return _wait(one, tables, arl0, value, time_ms, work)
     at = one.recent_n % len(one.recent)
     x, a_week = value, False
     if one.whitened:
@@ -109,6 +107,27 @@ def _store(one: Record, tables: Tables, value: float, time_ms: int) -> int:
     if one.filled == len(one.stored):
         return due.FIT_DUE
     return due.WEEK_DUE if a_week else due.NOTHING
+
+
+@lean_kernel
+def _wait(one: Record, tables: Tables, arl0: float, value: float, time_ms: int, work: Work) -> int:
+    """A value of which cells are to be made; returns what is due. After an alarm a plain series is judged meanwhile, by
+    ranks among the values that wait.
+    """
+    one.waiting[one.filled] = value
+    one.filled += 1
+    if one.blind != EARLY:
+        return due.CELLS_DUE if one.filled == WAITING else due.NOTHING
+    below, here = 0.0, 0.0
+    for k in range(one.filled):
+        below += one.waiting[k] < value
+        here += one.waiting[k] == value
+    one.largest = max(one.largest, np.int32(here))
+    if one.n > EARLY and one.day != HELD:
+        weigh(one, tables, Ranks(below, here, float(one.filled), float(one.largest)), work)
+        if reaches(one, tables, arl0, work) and _stands(one, tables, arl0, time_ms, work):
+            return due.ALARM
+    return due.CELLS_DUE if one.filled == WAITING_EARLY else due.NOTHING
 
 
 @lean_kernel

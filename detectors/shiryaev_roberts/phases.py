@@ -14,7 +14,7 @@ from detectors.arrays.types import I64
 from detectors.shiryaev_roberts import calendar, cells, whitening
 from detectors.shiryaev_roberts import dependence as gate
 from detectors.shiryaev_roberts import markov_chain as chain
-from detectors.shiryaev_roberts.evidence import BLIND, BLIND_AGAIN, follow_all
+from detectors.shiryaev_roberts.evidence import BLIND, EARLY, follow_all
 from detectors.shiryaev_roberts.kernel_types import (
     ALARM,
     CELLS_DUE,
@@ -25,7 +25,7 @@ from detectors.shiryaev_roberts.kernel_types import (
     REVISION_DUE,
     WEEK_DUE,
 )
-from detectors.shiryaev_roberts.state import Series
+from detectors.shiryaev_roberts.state import WAITING, WAITING_EARLY, Series
 from detectors.shiryaev_roberts.tempering import revise, temper
 
 OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
@@ -37,8 +37,10 @@ def do_what_is_due(series: Series, rows: I64) -> None:
     due = series["due"][rows]
     series["due"][rows] = NOTHING
     ready = rows[due == CELLS_DUE]
-    for first in range(0, len(ready), TOGETHER):
-        _make_cells(series, ready[first : first + TOGETHER])
+    is_early = series["blind"][ready] == EARLY
+    for waited, of in ((WAITING, ready[~is_early]), (WAITING_EARLY, ready[is_early])):
+        for first in range(0, len(of), TOGETHER):
+            _make_cells(series, of[first : first + TOGETHER], waited)
     _look(series, rows[due == LOOK_DUE])
     revise(series, rows[due == REVISION_DUE])
     for row in calendar.decide(series, rows[due == WEEK_DUE]).tolist():
@@ -48,9 +50,9 @@ def do_what_is_due(series: Series, rows: I64) -> None:
             do(series, row)
 
 
-def _make_cells(series: Series, rows: I64) -> None:
-    samples = series["waiting"][rows]  # a copy, as cells take its place
-    cells.settle(series, rows, np.sort(samples, axis=1))
+def _make_cells(series: Series, rows: I64, waited: int) -> None:
+    samples = series["waiting"][rows, :waited]  # a copy, as cells take its place
+    cells.settle(series, rows, np.sort(samples, axis=1), carry_over=waited == WAITING_EARLY)
     series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
     gate.forget(series, rows)
     follow_all(series, rows, cells.scores(samples))
@@ -59,6 +61,20 @@ def _make_cells(series: Series, rows: I64) -> None:
         one["chained"] = 0
         if chain.fits(one):
             _chain(series, int(rows[k]), np.searchsorted(one["edges"][: one["used"]], samples[k], side="right"))
+
+
+def settle_early(series: Series, row: int) -> None:
+    """Make the cells of a series that alarms while it waits, as its evidence is told by them."""
+    one = series[row]
+    if one["settled"]:
+        return
+    values = one["waiting"][: one["filled"]].copy()
+    cells.settle(series, np.array([row]), np.sort(values)[np.newaxis], carry_over=True)
+    last = values[-len(one["recent"]) :]
+    one["recent"][: len(last)] = np.searchsorted(one["edges"][: one["used"]], last, side="right")
+    one["recent_n"] = len(last)
+    newest = last[-len(one["latest"]) :]
+    one["latest"][np.arange(len(last) - len(newest), len(last)) % len(one["latest"])] = newest
 
 
 def _look(series: Series, rows: I64) -> None:
@@ -98,9 +114,9 @@ def _begin_anew(series: Series, row: int) -> None:
     elif one["alarms"] >= gate.TOO_MANY:
         _learn_dependence(series, row)
     else:
-        proven = one["n"] >= BLIND and one["power"] == 1.0
+        is_plain = (one["n"] >= BLIND or one["blind"] == EARLY) and one["power"] == 1.0
         _begin(series, row)
-        one["blind"] = BLIND_AGAIN if proven else BLIND
+        one["blind"], one["power"] = EARLY if is_plain else BLIND, 1.0
 
 
 def _learn_dependence(series: Series, row: int) -> None:

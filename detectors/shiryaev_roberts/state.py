@@ -2,7 +2,7 @@
 
 A series goes through phases, and what one phase needs the others don't, so their arrays share bytes:
 
-    waiting    128 values ─► cells
+    waiting    128 values ─► cells; judged from the 21st on where the series was found plain before, then 96
     watching   cells, counts and evidence; no evidence is gathered before the 256th value without a reference
     learning   1,024 values, coarse: where values depend on earlier ones, it is learnt how; then watching again
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 Series = NDArray[Any]  # [rows] of RECORD
 Record = Any  # one of them
 
-WAITING = 128  # values from which the cells are made
+WAITING = 128  # values from which the cells are made ...
+WAITING_EARLY = 96  # ... of a series that is judged meanwhile: they leave room for `sums` and `aged`
 CELLS = 64
 ALTERNATIVES = 32
 CHAINED = 8  # cells at most of a series that is chained: its counts are those of pairs

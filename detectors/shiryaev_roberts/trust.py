@@ -21,7 +21,8 @@ from detectors.shiryaev_roberts.sums import onset_age
 SOON, LATE = 8192, 65_536  # values within which an alarm may be one too many, and after which it is one too few
 ALARMS_MAX = 16
 DEPENDS_Z = 4.0  # standard errors of dependence since the last alarm that make one too many of an alarm that comes soon
-STILL = 6.0  # times as long as it has drifted since a series has stood still, or it has not
+STILL = 6.0  # times as long as it has drifted since a series has stood still, or it has not ...
+STILL_SHORT, SHORT = 1.0, 128  # ... but of a series of fewer values, in which a slow cycle hardly moves
 
 
 @lean_kernel
@@ -42,7 +43,7 @@ def count_alarm(one: Record, arl0: float, still: bool) -> None:
 def stood_still(one: Record, tables: Tables, work: Work) -> bool:
     """Whether a series with evidence had stood still before the onset for long enough."""
     age = onset_age(one, tables, work)
-    return bool(one.n - age > STILL * age)
+    return bool(one.n - age > (STILL if one.n >= SHORT else STILL_SHORT) * age)
 
 
 @lean_kernel

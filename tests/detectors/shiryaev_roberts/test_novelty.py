@@ -65,6 +65,28 @@ def test_a_short_drift_is_followed_back():
     assert share(alarms, BEGIN + 100, BEGIN + 1100)[0] >= 0.95
 
 
+def test_a_short_small_drift_is_followed_back():
+    """After 100 values by one standard deviation, of which hardly more than 60 came after the alarm."""
+    alarms = alarms_of(moved((1, 100, ""), (0, 1000, "")))
+    assert share(alarms, BEGIN + 100, BEGIN + 1100)[0] >= 0.9
+
+
+def test_an_alarm_of_values_that_wait_says_as_much_as_any():
+    """Back after 60 values of three deviations: since when, how far, from where to where; then it goes on."""
+    values = moved((3, 60, ""), (0, 1000, ""), (3, 100, ""))
+    one = bank("shiryaev_roberts", settings_of("shiryaev_roberts"), ROWS)
+    rows = np.repeat(np.arange(ROWS), values.shape[1])
+    alarms = one.update(rows, values.reshape(-1), np.zeros(values.size, np.int64))
+    at = alarms.at % values.shape[1]
+    back = (at >= BEGIN + 60) & (at < BEGIN + 96)
+    assert len(np.unique(alarms.row[back])) >= 0.9 * ROWS
+    assert np.median(np.abs(at - alarms.onset_ago - BEGIN - 60)[back]) <= 3
+    assert np.median(alarms.before[back]) == pytest.approx(3.0, abs=0.3)
+    assert np.median(alarms.after[back]) == pytest.approx(0.0, abs=0.6)
+    assert (alarms.effect[back] > 0.5).all()
+    assert len(np.unique(alarms.row[at >= BEGIN + 1060])) >= 0.95 * ROWS
+
+
 def test_another_drift_on_top_is_news():
     """A column that moved, and then widens, has drifted twice."""
     random = np.random.default_rng(3)

@@ -33,6 +33,8 @@ def alarmed(**fields):
         (2000, 1000, 16, 16),
         (2000, 400, 3, 4),
         (2000, 100, 3, 3),  # soon, but it had stood still for 19 times as long
+        (120, 40, 3, 3),  # in so few values twice as long is long
+        (120, 80, 3, 4),
         (20_000, 1000, 3, 3),  # neither soon nor late
         (80_000, 40_000, 3, 2),  # late
         (80_000, 100, 0, 0),
