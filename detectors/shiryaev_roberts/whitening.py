@@ -21,6 +21,7 @@ from detectors.shiryaev_roberts import arma
 from detectors.shiryaev_roberts import garch as scale
 from detectors.shiryaev_roberts.dependence import TOO_MANY
 from detectors.shiryaev_roberts.state import STORED, Record, Series
+from detectors.shiryaev_roberts.steps import without_jumps
 
 KEPT = 256  # residuals of the stored values from which cells are made
 STANDS_OUT = 14.0  # height over the spectrum that makes a wave: some 1 in 3,000 where there is none
@@ -79,6 +80,10 @@ def fit(series: Series, row: int) -> F64 | None:
     """Learn from the stored values; the last residuals, of which cells are to be made, or None if it was chance."""
     one = series[row]
     d = one["stored"] * STEP
+    left = without_jumps(d)
+    if left is not None and not one["calendar_used"] and not scale.fit(left)[2]:
+        one["alarms"] = 0  # none was too many
+        return None
     found = _take_out_waves(series, row, d, COSINE, SINE)
     inertia = arma.fit(d, wanders=one["alarms"] >= TOO_MANY)
     e = d if inertia is None else inertia.innovations
