@@ -28,8 +28,8 @@ from detectors.base import Alarms
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import tables
+from detectors.shiryaev_roberts.calendar import HELD
 from detectors.shiryaev_roberts.evidence import BLIND, advance
-from detectors.shiryaev_roberts.first_day import HELD
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.novelty import is_news
 from detectors.shiryaev_roberts.onset import evidence_of

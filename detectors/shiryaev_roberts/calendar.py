@@ -7,6 +7,13 @@ differ. Being waves of the week as a whole, they need not know where in the worl
 followed by gradient steps (B. Widrow and M. E. Hoff, "Adaptive switching circuits", 1960), each value in proportion to
 the time since the one before, so that busy hours don't count for more; each error is taken before the step, so it is
 that of a forecast.
+
+Before any of that is known there is the first day. A plain series whose event times have not yet spanned a day does not
+know what a day does to it. What the hours do looks like drift, and the dependence gate needs hundreds of values to see
+it; of a model with many events a day they lie within the first morning. So until then an alarm stands only if the
+series had stood still before the onset: what the hours do is slow. The first slow drift is no alarm, its evidence is
+forgotten, and no more is gathered until the day is over. An abrupt drift is an alarm as ever. Whitened series have
+learnt what slow changes do to them, and are judged as on other days; times that stand still know of no day.
 """
 
 from __future__ import annotations
@@ -15,9 +22,9 @@ import math
 
 import numpy as np
 
-from detectors.arrays.jit import kernel
+from detectors.arrays.jit import kernel, lean_kernel
 from detectors.arrays.types import F64, I64
-from detectors.shiryaev_roberts.state import Series
+from detectors.shiryaev_roberts.state import Record, Series
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -28,6 +35,14 @@ MEMORY_MS = 4 * WEEK_MS  # time over which the calendar is averaged, once so muc
 PROVEN_Z, REFUTED_Z = 4.0, -1.0  # standard errors of what it saves a day, from which on it is used, and no longer
 DAYS_MIN = 7.0
 FADES = 0.75  # what the days before still count for, a week on
+
+# one.day
+BEFORE_FIRST = 0  # no value yet
+FIRST = 1  # event times have not yet spanned a day
+HELD = 2  # neither have they, and the series drifts slowly
+OVER = 3
+
+STANDS_STILL = 32  # values after which times that are still the same will not move
 
 
 def waves() -> F64:
@@ -57,3 +72,13 @@ def decide(series: Series, rows: I64) -> I64:
         one.gains *= FADES
         one.gains_squared *= FADES
     return changed[:n]
+
+
+@lean_kernel
+def follow_first_day(one: Record, time_ms: int) -> None:
+    """Note the event time of the first value, and when a day has passed since."""
+    if one.day == BEFORE_FIRST:
+        one.day, one.first_ms = FIRST, time_ms
+    span = time_ms - one.first_ms
+    if span >= DAY_MS or (span <= 0 and one.n >= STANDS_STILL):
+        one.day, one.first_ms, one.q_mean = OVER, 0, 0.0

@@ -17,9 +17,8 @@ from detectors.arrays.jit import lean_kernel, prefetch
 from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
-from detectors.shiryaev_roberts.calendar import DAY_MS, HOUR_MS, MEMORY_MS, WEEK_MS
+from detectors.shiryaev_roberts.calendar import DAY_MS, HELD, HOUR_MS, MEMORY_MS, OVER, WEEK_MS, follow_first_day
 from detectors.shiryaev_roberts.dependence import SLOW
-from detectors.shiryaev_roberts.first_day import HELD, OVER, follow_first_day
 from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 from detectors.shiryaev_roberts.sums import clear, reaches, weigh

@@ -50,7 +50,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
-    ("day", np.int8, ()),  # of `rank_first_day.py`
+    ("day", np.int8, ()),  # of `rank_calendar.py`: how far the first day is
     ("first_ms", np.int64, ()),  # event time of the first value, until its first day is over
     ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
     ("alarms", np.int8, ()),  # of `rank_trust.py`: those too many, less those that came late

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.detection.dependent_laws import cycle
 from detectors.registry import bank, settings_of
-from detectors.shiryaev_roberts.first_day import FIRST, HELD, OVER
+from detectors.shiryaev_roberts.calendar import FIRST, HELD, OVER
 
 MINUTE_MS, DAY = 60_000, 1440
 BEGUN_MS = 1_767_571_200_000
