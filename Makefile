@@ -61,8 +61,9 @@ check: $(STAMP) ## Lint, format, types and the direction of imports
 bench: $(STAMP) ## Throughput beside plain loops over the same file
 	$(PYTHON) -m benchmarks
 
-bench-detection: $(STAMP) ## Measure detection quality: rewrites tables of docs/detectors/measurements.md
+bench-detection: $(STAMP) ## Measure detection quality: rewrites measurements.md and situations.md in docs/detectors
 	$(PYTHON) -m benchmarks.detection
+	$(PYTHON) -m benchmarks.situations
 
 docs: $(STAMP) ## Rewrite the schemas and the pages that are generated from code
 	$(PYTHON) -m docs.generate
