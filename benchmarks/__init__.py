@@ -3,5 +3,5 @@
 `throughput` (`make bench`, with `__main__`): time and memory a value, a record, an alert. `detection` (`make
 bench-detection`): delays and false alarms on generated streams. `joint`: drift of dependence, beside other methods.
 `recorded`: recorded streams, with marked changes or by weeks. `operation`: checkpoints and recovery of the service.
-`page` writes measured tables into docs/detectors/measurements.md.
+`situations`: where detectors fail. `page` writes measured tables into docs/detectors/measurements.md.
 """

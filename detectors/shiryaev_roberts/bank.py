@@ -1,7 +1,7 @@
 """Shiryaev-Roberts on ranks: any drift of one column's law, with the false-alarm rate that was asked for.
 
 The rank of a value among those before it is uniform as long as nothing changes, whatever the column's law and unit. At
-each value, for each of 32 generic alternatives (`rank_tables.py`: location, scale, skew, tails, ...), the likelihood
+each value, for each of 32 generic alternatives (`alternatives.py`: location, scale, skew, tails, ...), the likelihood
 ratio "drifted like this" against "nothing changed" is taken, and the sums of its products over all possible onsets are
 kept. Their weighted sum is the evidence; an alarm comes when it reaches the asked mean number of values between false
 alarms. Sources: A. N. Shiryaev, "On optimum methods in quickest detection problems", 1963; S. W. Roberts, "A comparison
@@ -73,15 +73,15 @@ class ShiryaevRobertsBank(RowBank):
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
     it learns for 256 values; after an alarm it begins anew, and is judged from the 21st value on if it was plain. One
-    drift is one alarm, also where it takes its time (`rank_arming.py`); the way back, and a second drift, are alarms of
+    drift is one alarm, also where it takes its time (`novelty.py`); the way back, and a second drift, are alarms of
     their own. A reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
     upon alarm, the series learns over 1,024 values how, and watches what is left; where jumps between levels are all
     there was, it is plain. Of a series that depends event times tell what the day and the week do to it
-    (`rank_calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
+    (`calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
     series of few distinct values that depend on the one before, such as errors that come in runs, a value is ranked
-    among those that followed the same value (`rank_chain.py`).
+    among those that followed the same value (`markov_chain.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made

@@ -3,7 +3,7 @@
     value ─► [residual, where the series is whitened] ─► cell ─► ranks a to b ─► likelihood ratios ─► sums
 
 What is rare is not done here. A series stops behind the value that calls for it, with the reason in `due`, and
-`rank_due.py` has it done, for all that have stopped, before these go on.
+`phases.py` has it done, for all that have stopped, before these go on.
 """
 
 from __future__ import annotations

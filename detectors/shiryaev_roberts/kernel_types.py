@@ -1,4 +1,4 @@
-"""What the kernels of `rank_evidence.py` are given, and the reasons for which they stop a series."""
+"""What the kernels of `evidence.py` are given, and the reasons for which they stop a series."""
 
 from __future__ import annotations
 

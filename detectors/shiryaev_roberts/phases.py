@@ -33,7 +33,7 @@ TOGETHER = 4096  # series that get their cells at once: bounds the memory it tak
 
 
 def do_what_is_due(series: Series, rows: I64) -> None:
-    """What the last values of these series called for, each row once; see `rank_evidence.py`."""
+    """What the last values of these series called for, each row once; see `evidence.py`."""
     due = series["due"][rows]
     series["due"][rows] = NOTHING
     ready = rows[due == CELLS_DUE]

@@ -39,7 +39,7 @@ _OVERLAID: list[tuple[str, Any, tuple[int, ...], int]] = [  # name, type, shape,
     ("sums", np.float32, (ALTERNATIVES,), 12 * CELLS),  # Shiryaev-Roberts: of likelihood ratios, over all onsets
     ("aged", np.float32, (ALTERNATIVES,), 12 * CELLS + 4 * ALTERNATIVES),  # the same, times the age of the onset
     ("latest", np.float64, (LATEST,), PLAIN_OR_NOT),  # plain series: in turn with `recent`
-    ("calendar", np.float32, (CALENDAR,), PLAIN_OR_NOT),  # others: the coefficients of `rank_calendar.py`
+    ("calendar", np.float32, (CALENDAR,), PLAIN_OR_NOT),  # others: the coefficients of `calendar.py`
 ]
 _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     # how far it is
@@ -50,10 +50,10 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("learning", np.int8, ()),  # 1: values go to `stored`
     ("whitened", np.int8, ()),  # 1: cells are those of residuals
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
-    ("day", np.int8, ()),  # of `rank_calendar.py`: how far the first day is
+    ("day", np.int8, ()),  # of `calendar.py`: how far the first day is
     ("first_ms", np.int64, ()),  # event time of the first value, until its first day is over
     ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
-    ("alarms", np.int8, ()),  # of `rank_trust.py`: those too many, less those that came late
+    ("alarms", np.int8, ()),  # of `trust.py`: those too many, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),
     ("chained", np.int8, ()),  # 1: a value is ranked among those that followed the same one

@@ -1,8 +1,8 @@
 """Whitening: what is left of a series when its level, its cycles, its inertia and its scale are taken away.
 
 Where the gate finds that values depend on earlier ones, the next 1,024 values are stored, and from them is learnt: up
-to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`rank_arma.py`) of the
-rest; and how its scale clusters (`rank_scale.py`). From then on what is left is watched, and level, height and phase of
+to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`arma.py`) of the
+rest; and how its scale clusters (`garch.py`). From then on what is left is watched, and level, height and phase of
 the waves, and the coefficients of inertia follow the series.
 
 Units come from the values up to then: a shifted logarithm where they are skewed, then the middle two thirds.
