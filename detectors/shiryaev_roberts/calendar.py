@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from detectors.arrays.jit import kernel, lean_kernel
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.state import Record, Series
 
 HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ from sys import float_info
 import numpy as np
 
 from detectors.arrays.alarm_list import Evidence
-from detectors.base import F64, I64
+from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts.alternatives import STEPS, Tables
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.sums import EVIDENCE_MIN

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from detectors.base import F64
+from detectors.arrays.types import F64
 from detectors.shiryaev_roberts import arma
 
 JUMPS_MAX = 16
