@@ -16,7 +16,7 @@ HEADER_BYTES = 10  # of a header, besides name and text: two lengths of up to fi
 
 
 def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: str) -> Output:
-    """Record `i` as a record of the dead-letter topic `topic`.
+    """Record `i` as a record of the dead-letter topic `topic`; a batch that is not opened, with its bytes as value.
 
     The broker would reject a record of more than `BYTES_MAX`, and the fold could never continue. Such a record loses
     the end of its value, then all of its headers, then the end of its key; our headers hold the original sizes.
@@ -31,6 +31,9 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
     }
     room = BYTES_MAX
     key, headers, value = records.key_of(i), records.headers_of(i), records.value_of(i)
+    if (batch := records.oversize.get(int(records.offset[i]))) is not None:
+        about |= {"batch.last.offset": str(batch.last_offset), "batch.records": str(batch.records)}
+        value = batch.data
     if key is not None and len(key) > room:
         about["key.cut.from.bytes"] = str(len(key))
         key = key[:room]
@@ -47,8 +50,9 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
     return Output(topic, key, value, headers + ours)
 
 
-def poison_letter(records: Records, i: int, topic: str) -> Output:
-    """Record `i` as the dead letter of a poison record, which ended several processes."""
-    return dead_letter(
-        records, i, Reason.POISON_RECORD, "each process that folded this record died, even on this record alone", topic
-    )
+def set_aside_letter(records: Records, i: int, topic: str) -> tuple[Reason, Output]:
+    """The reason and the dead letter of record `i`: a poison record, or the stand-in for a batch that is not opened."""
+    reason, detail = Reason.POISON_RECORD, "each process that folded this record died, even on this record alone"
+    if (batch := records.oversize.get(int(records.offset[i]))) is not None:
+        reason, detail = Reason.BATCH_TOO_LARGE, batch.detail
+    return reason, dead_letter(records, i, reason, detail, topic)

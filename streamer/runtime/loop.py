@@ -15,6 +15,7 @@ from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
 from streamer.runtime.unit import Folded, Unit
 
+BUFFER_BYTES_MAX = 128 << 20  # buffered records of this size end an epoch early, as `records_max` does
 PATIENCE_S = 30.0  # wait for a topic that has unread records and delivers none; then its unit continues without it
 
 log = log_of("runtime")
@@ -240,17 +241,23 @@ class Service:
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()
-        full = sum(unit.buffered() for unit in self.units.values()) >= self._settings.records_max
-        if not full and now_s - self._cut_s < self._settings.interval_s:
+        if not self._full() and now_s - self._cut_s < self._settings.interval_s:
             return False
         self._cut_s = now_s
         return True
 
+    def _full(self) -> bool:
+        """Whether as much is buffered as may be, of all partitions together."""
+        units = self.units.values()
+        records = sum(unit.buffered() for unit in units)
+        return records >= self._settings.records_max or sum(unit.buffered_bytes for unit in units) >= BUFFER_BYTES_MAX
+
     def _hold_back(self) -> None:
         """While the buffers are full, stop fetching partitions with more than their share, beyond the next cut."""
         buffered = {of: unit.buffered(of) for unit in self.units.values() for of in unit.buffer}
-        is_full = sum(buffered.values()) >= self._settings.records_max
-        share = max(self._settings.records_max // max(len(buffered), 1), 1)
+        is_full = self._full()
+        records_max = min(self._settings.records_max, sum(buffered.values()))  # fewer, where they are large
+        share = max(records_max // max(len(buffered), 1), 1)
         for of in sorted(buffered.keys() | self._held):
             hold = is_full and buffered.get(of, 0) >= share and self.units[self._units.of(*of)].ahead(of)
             if hold != (of in self._held):

@@ -21,6 +21,8 @@ from streamer.eventlog.units import digest
 from streamer.runtime.fold import Fold, Spot, Tally
 from streamer.runtime.poison import PoisonIsolation
 
+EPOCH_BYTES_MAX = 64 << 20  # of a live epoch's records in memory, by their mean size
+
 
 @dataclass(slots=True)
 class Folded:
@@ -49,6 +51,7 @@ class Unit:
     committed: int = 0
     isolation: PoisonIsolation = field(default_factory=PoisonIsolation)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
+    buffered_bytes: int = 0  # in memory
     refolded: Tally = field(
         default_factory=Counter
     )  # the part of the fold's tally that was published before this process
@@ -65,6 +68,7 @@ class Unit:
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)
+        self.buffered_bytes += records.size_bytes
 
     def buffered(self, of: Spot | None = None) -> int:
         """Number of records that wait to be folded, of one topic-partition or of all."""
@@ -109,13 +113,17 @@ class Unit:
         """The end of the next live epoch, if there is anything to fold and the replay is done.
 
         `lagging` are the unit's topic-partitions with more records in the log. No record is folded that is later than
-        the newest buffered one of each of them. An epoch of at most `records_max` records takes the earliest ones.
+        the newest buffered one of each of them. An epoch of at most `records_max` records, and about `EPOCH_BYTES_MAX`,
+        takes the earliest ones.
         """
         if self.replay_plan or not self.buffer or self.silent(lagging):
             return None
         times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
         horizon = min((int(times[of][-1]) for of in lagging), default=-1)
         counts = {of: _count(times[of], horizon) for of in self.buffer}
+        if self.buffered_bytes > EPOCH_BYTES_MAX:
+            affordable = max(self.buffered() * EPOCH_BYTES_MAX // self.buffered_bytes, 1)
+            records_max = min(records_max or affordable, affordable)
         if records_max is not None and sum(counts.values()) > records_max:
             counts = _earliest({of: times[of][:n] for of, n in counts.items()}, records_max)
         ends = self.ends | {of[0]: _end(self.buffer[of], n) for of, n in counts.items()}
@@ -156,7 +164,7 @@ class Unit:
         letters: list[Output] = []
         stretch = []
         for records in self._take(epoch):
-            aside = np.isin(records.offset, epoch.set_aside.get(records.topic, ()))
+            aside = np.isin(records.offset, [*epoch.set_aside.get(records.topic, ()), *records.oversize])
             letters += [self.fold.to_dead_letter(records, i) for i in np.flatnonzero(aside).tolist()]
             stretch += [records] if not aside.any() else _without(records, aside)
         return letters + self.fold.step(stretch)
@@ -177,6 +185,7 @@ class Unit:
                 self.buffer[of] = kept
             else:
                 del self.buffer[of]
+        self.buffered_bytes = sum(records.size_bytes for stretch in self.buffer.values() for records in stretch)
         self.number = epoch.number
         self.ends = dict(epoch.ends)
         return taken

@@ -20,12 +20,16 @@ from streamer.eventlog.kafka.batches import BatchStretch, read_stretches
 
 Spot = tuple[str, int]  # topic and partition
 
+RECORD_BYTES = 640  # a larger record counts as several towards the limit of a poll, so that bytes are limited as well
+
 
 class CountedStretches(list[Records]):
-    """Stretches whose length is the number of their records: the client counts it towards a poll's limit."""
+    """Stretches whose length the client counts towards a poll's limit: the number of their records, more if large."""
+
+    weight = 0
 
     def __len__(self) -> int:
-        return sum(len(records) for records in self)
+        return self.weight
 
 
 def fetch_records(consumer: Any) -> None:
@@ -34,6 +38,7 @@ def fetch_records(consumer: Any) -> None:
 
     class FetchedRecords(parent):  # type: ignore[misc]
         _rest: Records | None = None
+        _record_weight = 1.0  # of each record of the stretch in hand
 
         def _maybe_skip_record(self, _stretch: BatchStretch) -> bool:
             return False  # read_stretches begins at the right offset
@@ -54,12 +59,15 @@ def fetch_records(consumer: Any) -> None:
                 if stretch is None:
                     return CountedStretches()
                 self._rest, self.leader_epoch = stretch.records, stretch.leader_epoch
+                self._record_weight = max(stretch.cost_bytes / RECORD_BYTES / max(len(stretch.records), 1), 1.0)
             taken, self._rest = self._rest, None
             if n is not None and len(taken) > n:
                 taken, self._rest = taken.split(int(taken.offset[n]))
             self.records_read += len(taken)
             self.next_fetch_offset = taken.next_offset
-            return CountedStretches([taken])
+            counted = CountedStretches([taken])
+            counted.weight = int(len(taken) * self._record_weight)
+            return counted
 
     consumer._fetcher.PartitionRecords = FetchedRecords
 
@@ -145,4 +153,5 @@ def _joined(spot: Spot, parts: Sequence[Records], next_offset: int) -> Records:
         spans([part.value for part in parts]),
         spans([part.headers for part in parts]),
         next_offset,
+        {offset: batch for part in parts for offset, batch in part.oversize.items()},
     )

@@ -1,10 +1,12 @@
 """A dead letter is its record byte for byte, as far as a broker takes it."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamer.codecs.base import Reason
-from streamer.contracts.dead_letters import BYTES_MAX, PREFIX, dead_letter
-from streamer.eventlog.base import Records
+from streamer.contracts.dead_letters import BYTES_MAX, PREFIX, dead_letter, set_aside_letter
+from streamer.eventlog.base import OversizeBatch, Records
 
 
 def letter(key, value, headers=()):
@@ -52,3 +54,15 @@ def test_many_small_headers_are_no_small_record():
     output, ours = letter(b"k", b"v", ((("", None),) * (BYTES_MAX // 10)))
     assert [name for name, _ in output.headers if not name.startswith(PREFIX)] == []
     assert ours == {"headers.dropped.bytes": b"0"}
+
+
+def test_a_batch_that_is_not_opened_is_one_dead_letter():
+    """With the bytes of the batch as its value, and the offsets that it stands for."""
+    records = Records.build("bus", 3, [(41, 1000, None, None, ())])
+    records = replace(records, oversize={41: OversizeBatch(240, 200, b"batch", "it inflates too far")})
+    reason, output = set_aside_letter(records, 0, "bus-dlt")
+    said = {name.removeprefix(PREFIX): text for name, text in output.headers}
+    assert reason == Reason.BATCH_TOO_LARGE
+    assert (output.key, output.value) == (None, b"batch")
+    assert (said["offset"], said["batch.last.offset"], said["batch.records"]) == (b"41", b"240", b"200")
+    assert (said["reason"], said["message"]) == (b"batch_too_large", b"it inflates too far")
