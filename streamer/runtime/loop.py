@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from streamer.clock import Clock
@@ -13,6 +14,7 @@ from streamer.eventlog.units import Units
 from streamer.logs import log_of
 from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
+from streamer.runtime.trial import dies_of
 from streamer.runtime.unit import Folded, Unit
 
 BUFFER_BYTES_MAX = 128 << 20  # buffered records of this size end an epoch early, as `records_max` does
@@ -207,8 +209,11 @@ class Service:
         if not unit.isolation.logs_attempts or not records:
             return cut
         if unit.isolation.suspect is not None:
-            cut = replace(cut, set_aside=unit.first_in(cut))
-            log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
+            if dies_of(partial(unit.fold_live, cut)):
+                cut = replace(cut, set_aside=unit.first_in(cut))
+                log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
+            else:
+                log.warning("%s folds a suspect record that kills no process: %s", unit.name, unit.first_in(cut))
         self._log.note(unit.name, [unit.isolation.attempt(unit.name, records, cut.ends)])
         unit.isolation = unit.isolation.done(records)
         return cut
