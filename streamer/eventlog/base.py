@@ -187,10 +187,11 @@ class Log(Protocol):
         """Add notes to the unit's history. Raises `RebalanceInProgress` and `InDoubtError`."""
         ...
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         """Clear the last attempt at each of these units from its history, if that is still possible.
 
-        For a process that ends because of a commit, and not because of its records. Raises nothing.
+        For a process that ends because of a commit, and not because of its records. `units`: unit -> records of its
+        epoch, if too many outputs exceeded the deadline of the commit; else 0. Raises nothing.
         """
         ...
 

@@ -63,6 +63,7 @@ class AttemptSurvived(msgspec.Struct, frozen=True, tag="survived", tag_field="no
     """The process of the last attempt folded its records and ended for another reason."""
 
     unit: str
+    records: int = 0  # of the epoch, if its outputs did not get into the log in time
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="note"):
@@ -89,6 +90,7 @@ class History:
     topic_ids: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)  # fingerprint -> text
     attempts: list[Attempt] = field(default_factory=list)  # since the last epoch
+    records_max: int | None = None  # of the next epoch, because the outputs of a larger one exceeded the deadline
     was_reset: bool = False  # whether a gap has reset the state: earlier checkpoints are void
 
     @property
@@ -112,6 +114,7 @@ class History:
                 if entry.number == self.last + 1:
                     self.epochs.append(entry)
                     self.attempts.clear()
+                    self.records_max = None
             case Start():
                 self.starts = entry.starts | self.starts
                 self.topic_ids = entry.topic_ids | self.topic_ids
@@ -121,6 +124,8 @@ class History:
                 self.attempts.append(entry)
             case AttemptSurvived():
                 del self.attempts[-1:]
+                if entry.records:
+                    self.records_max = max(entry.records // 2, 1)
             case Gap():
                 self.was_reset, self.base = True, entry.after
                 self.epochs.clear()

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Literal, Protocol
 
 from streamer.clock import Clock
-from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records
 from streamer.eventlog.units import Units
 from streamer.logs import log_of
+from streamer.runtime.epoch_size import OUTPUTS_MAX
 from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
 from streamer.runtime.trial import dies_of
@@ -194,7 +195,7 @@ class Service:
         if unit.isolation.suspect is not None:
             cut = unit.cut_at(unit.isolation.suspect)
         else:
-            cut = unit.next_cut(self._lagging(unit), unit.isolation.records_max)
+            cut = unit.next_cut(self._lagging(unit), unit.size.within(unit.isolation.records_max))
         if cut is None:
             return
         self._recovery.go_live(unit)
@@ -219,19 +220,26 @@ class Service:
         return cut
 
     def _commit(self) -> None:
-        if not self._folded:
-            return
+        while self._folded:
+            count = _affordable(self._folded)
+            self._commit_together(self._folded[:count])
+            del self._folded[:count]
+
+    def _commit_together(self, folded: Sequence[Folded]) -> None:
         started_s = self._clock.monotonic_s()
-        outputs = [output for one in self._folded for output in one.outputs]
+        outputs = [output for one in folded for output in one.outputs]
         try:
-            epochs = self._log.commit(outputs, [one.epoch for one in self._folded])
-        except (InDoubtError, BrokerError):
-            self._log.clear_attempts(sorted({one.epoch.unit for one in self._folded}))
+            epochs = self._log.commit(outputs, [one.epoch for one in folded])
+        except (InDoubtError, BrokerError) as error:
+            too_many = {one.epoch.unit for one in folded if isinstance(error, OutputsInDoubtError)}
+            live = {one.epoch.unit: one.records * (one.epoch.unit in too_many) for one in self._folded}
+            self._log.clear_attempts(dict(sorted(live.items())))
             raise
-        self._folded = []
-        for epoch in epochs:
+        seconds = self._clock.monotonic_s() - started_s
+        for one, epoch in zip(folded, epochs, strict=True):
             self.units[epoch.unit].last = epoch
-        self._observer.on_commit(outputs, epochs, self._clock.monotonic_s() - started_s)
+            self.units[epoch.unit].size.published(one.records, len(one.outputs), seconds / self._settings.deadline_s)
+        self._observer.on_commit(outputs, epochs, seconds)
 
     def _lagging(self, unit: Unit) -> list[Spot]:
         """The unit's topic-partitions that the others wait for: for `PATIENCE_S` also for one that delivers nothing."""
@@ -273,3 +281,13 @@ class Service:
         if name not in self.units:
             self.units[name] = self._recovery.unit(name)
         return self.units[name]
+
+
+def _affordable(folded: Sequence[Folded]) -> int:
+    """How many of these, from the first on, go into one transaction: at least one."""
+    outputs = 0
+    for count, one in enumerate(folded):
+        outputs += len(one.outputs)
+        if count and outputs > OUTPUTS_MAX:
+            return count
+    return len(folded)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Epoch, History, Output, Records
 from streamer.eventlog.units import digest
+from streamer.runtime.epoch_size import EpochSize
 from streamer.runtime.fold import Fold, Spot, Tally
 from streamer.runtime.poison import PoisonIsolation
 
@@ -30,6 +31,7 @@ class Folded:
 
     epoch: Epoch
     outputs: list[Output]
+    records: int = 0  # of a live epoch
     publish: bool = True  # false in a replay of epochs whose outputs are in the log already
     differs: bool = False  # whether a replay gave other outputs than were published
 
@@ -50,6 +52,7 @@ class Unit:
     replay_plan: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
     isolation: PoisonIsolation = field(default_factory=PoisonIsolation)
+    size: EpochSize = field(default_factory=EpochSize)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
     buffered_bytes: int = 0  # in memory
     refolded: Tally = field(
@@ -65,6 +68,7 @@ class Unit:
         self.topic_ids = past.topic_ids | self.topic_ids
         self.texts |= past.settings
         self.isolation = PoisonIsolation.after(past.attempts)
+        self.size = EpochSize(past.records_max)
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)
@@ -107,7 +111,7 @@ class Unit:
             self.refolded += self.fold.tally - before
         differs = digest(outputs) != epoch.digest
         self.fold.tally["diverged",] += differs
-        return Folded(epoch, outputs, publish, differs)
+        return Folded(epoch, outputs, publish=publish, differs=differs)
 
     def next_cut(self, lagging: Collection[Spot], records_max: int | None = None) -> Epoch | None:
         """The end of the next live epoch, if there is anything to fold and the replay is done.
@@ -150,8 +154,9 @@ class Unit:
 
     def fold_live(self, cut: Epoch) -> Folded:
         """Fold an epoch that `next_cut` or `cut_at` returned."""
+        records = sum(self.records_in(cut).values())
         outputs = self._fold(cut)
-        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs)
+        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs, records)
 
     def _has_all_up_to(self, ends: Mapping[str, int]) -> bool:
         here = {of[0]: of for of in self.buffer}

@@ -15,11 +15,14 @@ from typing import Any, Final, Protocol
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import History, Output
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+
+OUTPUTS: Final = "outputs"  # the step of a commit that takes the longer the more outputs there are
+PORTION: Final = 1_000  # outputs that get a deadline of their own, at least once
 
 Spot = tuple[str, int]  # topic and partition
 Offsets = Mapping[Spot, int]
@@ -86,13 +89,17 @@ class Sender:
         return self._settle([*sent, *(self._send_entry(entry) for entry in entries)])[len(sent) :]
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline."""
+        """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline.
+
+        For the step `OUTPUTS`, that is an `OutputsInDoubtError`.
+        """
         try:
             return within(self.deadline_s, work)
         except (InDoubtError, BrokerError):
             raise
         except Exception as error:
-            raise InDoubtError(
+            kind = OutputsInDoubtError if name == OUTPUTS else InDoubtError
+            raise kind(
                 f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Restart: a fresh "
                 "process reads the outcome from the log and continues from there"
             ) from error
@@ -166,7 +173,7 @@ class ExactlyOnce:
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         step = self._sender.step
         step("begin", producer.begin_transaction)
-        places: list[int] = step("outputs", partial(self._sender.publish_all, entries, outputs))
+        places: list[int] = step(OUTPUTS, partial(self._sender.publish_all, entries, outputs))
         step("offsets", partial(producer.send_offsets_to_transaction, wanted, fence))
         step("commit", producer.commit_transaction)
         found = step("witness", partial(self._group.committed, list(offsets)))
@@ -205,8 +212,8 @@ class AtLeastOnce:
         # One by one: a process that has been replaced fails at the first, and leaves no later numbers behind.
         for entry in entries:
             places += step("epochs", partial(self._publish_entry, entry))
-        if outputs:
-            step("outputs", partial(self._sender.publish, outputs))
+        for start in range(0, len(outputs), PORTION):  # the epochs are fixed by now: no other can be smaller
+            step(OUTPUTS, partial(self._sender.publish, outputs[start : start + PORTION]))
         if offsets:
             step("offsets", partial(self._group.commit_offsets, offsets))
         return places

@@ -28,7 +28,7 @@ from streamer.errors import BrokerError, InDoubtError
 from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProgress, Records, Start
 from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
 from streamer.eventlog.kafka.batches import BatchError
-from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer
+from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, transaction_timeout_s
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
@@ -87,7 +87,7 @@ class KafkaLog:
             self._reader = self._new_consumer(None)
             self._check_topics()
         self._histories = HistoryReader(
-            self._reader, settings.epochs_topic, settings.group_id, settings.commit_deadline_s
+            self._reader, settings.epochs_topic, settings.group_id, transaction_timeout_s(settings.commit_deadline_s)
         )
         self._places = Places(self._consumer, settings.start == "latest", self.committed)
         self._membership = Membership(self._consumer, settings.topics)
@@ -199,16 +199,14 @@ class KafkaLog:
         placed = {(e.unit, e.number): place for e, place in zip(fresh, places, strict=True)}
         return [replace(epoch, at=placed.get((epoch.unit, epoch.number), epoch.at)) for epoch in epochs]
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         """See `Log`. Uses a producer of its own, because the state of the log's producer is unknown."""
         with suppress(Exception):
             deadline_s = min(self._settings.commit_deadline_s, CLEAR_DEADLINE_S)
             producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
             sender = Sender(producer, self._settings.epochs_topic, deadline_s)
-            sender.step(
-                "clear attempts",
-                partial(sender.publish_entries, [_entry(unit, AttemptSurvived(unit)) for unit in units]),
-            )
+            notes = [_entry(unit, AttemptSurvived(unit, records)) for unit, records in units.items()]
+            sender.step("clear attempts", partial(sender.publish_entries, notes))
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         """See `Log`. A held partition stays held across a rebalance, while it stays assigned."""

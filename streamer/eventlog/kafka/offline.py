@@ -76,7 +76,7 @@ class KafkaArchive:
     def note(self, unit: str, notes: Sequence[Note]) -> None:
         raise NotImplementedError("an archive is read-only")
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         raise NotImplementedError("an archive is read-only")
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:

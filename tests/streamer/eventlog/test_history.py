@@ -20,6 +20,7 @@ NOTES = (
     SettingsNote("detect-3", "f1", "{}", ["adwin"]),
     Attempt("detect-3", 12, True, {"t": 9}),
     AttemptSurvived("detect-3"),
+    AttemptSurvived("detect-3", 200),
     Gap("detect-3", 4, {"t": 9}, {"t": "id"}, "gone"),
 )
 
@@ -75,6 +76,19 @@ def test_attempts_are_those_since_the_last_epoch_that_were_not_survived():
     assert past.attempts == []
     past.take(AttemptSurvived("u"))
     assert past.attempts == []
+
+
+def test_an_epoch_whose_outputs_were_too_many_is_halved():
+    """Time after time, until an epoch is there; the attempt is taken back as any that was survived."""
+    past = History()
+    for records in (9, 4, 2, 1):
+        past.take(Attempt("u", records))
+        past.take(AttemptSurvived("u", records))
+        assert (past.records_max, past.attempts) == (max(records // 2, 1), [])
+    past.take(AttemptSurvived("u"))
+    assert past.records_max == 1
+    past.take(epoch(1))
+    assert past.records_max is None
 
 
 def test_a_gap_ends_what_was_before():

@@ -198,7 +198,7 @@ def test_notes_are_kept_between_epochs(kafka_broker: Any, delivery: str) -> None
         past = past_of(log)
         assert (past.settings, past.starts) == ({"f1": "{}"}, {place.events: 0})
         assert [attempt.records for attempt in past.attempts] == [7]
-        log.clear_attempts(["detect-0"])
+        log.clear_attempts({"detect-0": 0})
     with place.log(delivery=delivery) as log:
         assert past_of(log).attempts == []
 
@@ -256,3 +256,11 @@ def test_output_too_large_is_named(kafka_broker: Any, size: int) -> None:
         pytest.raises(BrokerError, match=rf"An output of {size:,} bytes for topic {place.out} .*max.message.bytes"),
     ):
         log.commit([Output(place.out, None, noise)], [place.epoch(1, 0)])
+
+
+@pytest.mark.parametrize("deadline_s", [0.5, 30.0, 120.0, 600.0])
+def test_a_transaction_outlives_the_deadline_of_its_outputs(kafka_broker: Any, deadline_s: float) -> None:
+    """Else the broker would end it while the outputs are on their way, whatever the deadline says."""
+    place = Place(kafka_broker)
+    with place.log(commit_deadline_s=deadline_s) as log:
+        assert log._producer.config["transaction_timeout_ms"] > deadline_s * 1000
