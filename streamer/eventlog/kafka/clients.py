@@ -82,11 +82,16 @@ def _membership(member: Member | None) -> dict[str, Any]:
 
 
 def new_producer(
-    connection: KafkaConnection, deadline_s: float, request_bytes_max: int, transactional_id: str | None = None
+    connection: KafkaConnection,
+    deadline_s: float,
+    request_bytes_max: int,
+    transactional_id: str | None = None,
+    batch_bytes_max: int = PRODUCE_BATCH_BYTES,
 ) -> Any:
     """An idempotent producer that drops a record after `deadline_s`; its keys may be NULL_KEY.
 
-    With a transactional id it writes in transactions and fences earlier producers of that id.
+    A batch of several records has `batch_bytes_max` bytes at most. With a transactional id it writes in transactions
+    and fences earlier producers of that id.
     """
     calm_kafka_logs()
     deadline_ms = int(deadline_s * 1000)
@@ -101,7 +106,7 @@ def new_producer(
         allow_auto_create_topics=False,
         compression_type="lz4",
         linger_ms=LINGER_MS,
-        batch_size=PRODUCE_BATCH_BYTES,
+        batch_size=min(batch_bytes_max, PRODUCE_BATCH_BYTES),
         max_request_size=request_bytes_max,
         max_block_ms=deadline_ms,
         delivery_timeout_ms=deadline_ms,

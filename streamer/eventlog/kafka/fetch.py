@@ -102,6 +102,13 @@ def producer_id(producer: Any) -> int:
     return int(producer._transaction_manager.producer_id_and_epoch.producer_id)
 
 
+def abandon(producer: Any) -> None:
+    """Let a producer go that can't be closed, because it waits for what never comes."""
+    producer._closed = True  # else it would try to close when it is collected
+    producer._unregister_cleanup()
+    producer._sender.force_close()
+
+
 def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
     """Ids of the topics as of the last metadata; "" for a topic without one (before Kafka 2.8, or no such topic)."""
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}

@@ -27,6 +27,7 @@ from kafka.structs import OffsetAndMetadata
 from streamer.errors import BrokerError, InDoubtError
 from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProgress, Records, Start
 from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
+from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, transaction_timeout_s
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
@@ -37,6 +38,7 @@ from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import Places, pause, seek
 from streamer.eventlog.kafka.settings import KafkaLogSettings
+from streamer.eventlog.kafka.size_limits import Cut, SizeLimits, uncut
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
 from streamer.logs import log_of
 
@@ -51,13 +53,17 @@ log = log_of("eventlog")
 class KafkaLog:
     """A `Log` on Kafka, as one member of a group.
 
-    `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. All methods
-    belong to one thread. Raises BrokerError when the cluster can't be reached, and InDoubtError when it does not
-    answer.
+    `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. `cut` makes
+    an output smaller that its topic would not take. All methods belong to one thread. Raises BrokerError when the
+    cluster can't be reached, and InDoubtError when it does not answer.
     """
 
     def __init__(
-        self, connection: KafkaConnection, settings: KafkaLogSettings, unit_of: Callable[[str, int], str]
+        self,
+        connection: KafkaConnection,
+        settings: KafkaLogSettings,
+        unit_of: Callable[[str, int], str],
+        cut: Cut = uncut,
     ) -> None:
         self._connection, self._settings, self._unit_of = connection, settings, unit_of
         self._spots: dict[str, list[Spot]] = {}  # assigned unit -> its topic-partitions
@@ -71,13 +77,12 @@ class KafkaLog:
         member = settings.member
         exactly_once = settings.delivery == "exactly_once"
         with self._errors_of("be reached"):
-            self._producer = new_producer(
-                connection,
-                settings.commit_deadline_s,
-                settings.request_bytes_max,
-                member.instance_id if exactly_once else None,
+            limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut)
+            new = partial(new_producer, connection, settings.commit_deadline_s, settings.request_bytes_max)
+            name = member.instance_id if exactly_once else None
+            self._sender = sender = Sender(
+                lambda: new(name, limits.batch_bytes_max), settings.epochs_topic, settings.commit_deadline_s, limits
             )
-            sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
             # The transactions of an earlier process end before the committed offsets are read.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
@@ -203,7 +208,7 @@ class KafkaLog:
         """See `Log`. Uses a producer of its own, because the state of the log's producer is unknown."""
         with suppress(Exception):
             deadline_s = min(self._settings.commit_deadline_s, CLEAR_DEADLINE_S)
-            producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
+            producer = partial(new_producer, self._connection, deadline_s, self._settings.request_bytes_max)
             sender = Sender(producer, self._settings.epochs_topic, deadline_s)
             notes = [_entry(unit, AttemptSurvived(unit, records)) for unit, records in units.items()]
             sender.step("clear attempts", partial(sender.publish_entries, notes))
@@ -233,7 +238,7 @@ class KafkaLog:
         self._closed = True
         timeout_ms = int(CLOSE_TIMEOUT_S * 1000)
         for close in (
-            partial(self._producer.close, CLOSE_TIMEOUT_S),
+            partial(self._sender.producer.close, CLOSE_TIMEOUT_S),
             partial(self._consumer.close, autocommit=False, timeout_ms=timeout_ms),
             partial(self._reader.close, autocommit=False, timeout_ms=timeout_ms),
         ):
@@ -302,6 +307,10 @@ class KafkaLog:
         elif self._trouble and self._good_polls >= CALM_POLLS:
             log.warning("Kafka at %s can be read again", self._where)
             self._trouble = ""
+
+    @property
+    def _producer(self) -> Any:
+        return self._sender.producer
 
     @property
     def _where(self) -> str:
