@@ -17,7 +17,18 @@ from detectors.arrays.types import I64, U8
 from streamer.eventlog.headers import Headers, decode_headers, encode_headers
 from streamer.eventlog.history import Epoch, History, Note, Start
 
-__all__ = ["Epoch", "History", "Log", "Note", "Output", "OversizeBatch", "RebalanceInProgress", "Records", "Start"]
+__all__ = [
+    "Epoch",
+    "History",
+    "Log",
+    "Note",
+    "Output",
+    "OversizeBatch",
+    "RebalanceInProgress",
+    "Records",
+    "Start",
+    "UnitNotReady",
+]
 
 
 ROW_BYTES = 64  # of a record in the columns
@@ -143,6 +154,10 @@ class RebalanceInProgress(Exception):  # noqa: N818 - no error: the caller retri
     """The group rebalances and nothing was done: poll, check the assignment, and retry."""
 
 
+class UnitNotReady(RebalanceInProgress):
+    """One unit can't be taken over yet, for a reason outside this process: others can; try again later."""
+
+
 class Log(Protocol):
     """The source of records and the sink of outputs and progress.
 
@@ -164,7 +179,7 @@ class Log(Protocol):
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
         """The unit's history, from its beginning or after the epoch `since`; None if the log has no such epoch.
 
-        Raises `RebalanceInProgress`.
+        Raises `RebalanceInProgress` and `UnitNotReady`.
         """
         ...
 
@@ -172,7 +187,7 @@ class Log(Protocol):
         """Read the unit's topics from `ends` on; returns the first offsets of the topics that `ends` lacks, for `note`.
 
         Raises `GapError` if the log has lost records from `ends` on, or if a topic has another id than in `topic_ids`,
-        and `RebalanceInProgress`.
+        `RebalanceInProgress`, and `UnitNotReady`.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from streamer.clock import Clock
 from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
-from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records
+from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records, UnitNotReady
 from streamer.eventlog.units import Units
 from streamer.logs import log_of
 from streamer.runtime.epoch_size import OUTPUTS_MAX
@@ -19,6 +19,7 @@ from streamer.runtime.trial import dies_of
 from streamer.runtime.unit import Folded, Unit
 
 BUFFER_BYTES_MAX = 128 << 20  # buffered records of this size end an epoch early, as `records_max` does
+RETRY_S = 2.0  # between attempts to take over a unit that is not ready
 PATIENCE_S = 30.0  # wait for a topic that has unread records and delivers none; then its unit continues without it
 
 log = log_of("runtime")
@@ -91,6 +92,7 @@ class Service:
         self._checkpoint_hook = checkpoint_hook
         self._folded: list[Folded] = []  # not in the log yet
         self._unread: set[str] = set()  # units of this process that it has not taken over yet
+        self._waiting: dict[str, tuple[float, str]] = {}  # those that are not ready: time of the next attempt, reason
         self._held: set[Spot] = set()
         self._stuck_s: dict[str, float] = {}  # unit -> start of its wait for a topic that delivers nothing
         self._cut_s = clock.monotonic_s()
@@ -149,18 +151,35 @@ class Service:
             for name in sorted(self.units.keys() - set(ours)):
                 self._let_go(name)
             self._unread = set(ours)
+            self._waiting = {}
         for name in sorted(self._unread):
-            unit = self.units.get(name)
-            if unit is not None and self._moved_on(unit):
-                self._let_go(name)
-                unit = None
-            if unit is not None:
-                self._resume(unit)
-                self._unread.remove(name)
-                continue
+            try:
+                if self._take_over(name):
+                    return  # a state may take long to read, and the units that are there have work to do meanwhile
+            except UnitNotReady as reason:
+                self._wait(name, str(reason))
+
+    def _take_over(self, name: str) -> bool:
+        """Go on with a unit that is ours; whether it is a new one. Raises `UnitNotReady`."""
+        if self._clock.monotonic_s() < self._waiting.get(name, (0.0, ""))[0]:
+            return False
+        unit = self.units.get(name)
+        if unit is not None and self._moved_on(unit):
+            self._let_go(name)
+            unit = None
+        if unit is not None:
+            self._resume(unit)
+        else:
             self.units[name] = self._recovery.unit(name)
-            self._unread.remove(name)
-            return  # a state may take long to read, and the other units have work to do meanwhile
+        self._unread.remove(name)
+        self._waiting.pop(name, None)
+        return unit is None
+
+    def _wait(self, name: str, reason: str) -> None:
+        """Try this unit again later; the others continue."""
+        if self._waiting.get(name, (0.0, ""))[1] != reason:
+            log.warning("%s is not ready: %s", name, reason)
+        self._waiting[name] = self._clock.monotonic_s() + RETRY_S, reason
 
     def _let_go(self, name: str) -> None:
         unit = self.units.pop(name)

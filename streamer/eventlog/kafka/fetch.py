@@ -20,6 +20,7 @@ from streamer.eventlog.kafka.batches import BatchStretch, read_stretches
 
 Spot = tuple[str, int]  # topic and partition
 
+START_MARK = "driftline: begin here"  # metadata of an offset that says where to begin, and not what is done
 RECORD_BYTES = 640  # a larger record counts as several towards the limit of a poll, so that bytes are limited as well
 
 
@@ -121,9 +122,20 @@ def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
 
 def committed_offsets(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
     """The group's committed offsets, in one request; waits for transactions that are still committing."""
+    found = _committed(consumer, spots, timeout_s)
+    return {spot: offset.offset for spot, offset in found.items() if offset.metadata != START_MARK}
+
+
+def start_marks(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
+    """The offsets at which the group is to begin, where that is decided and nothing is committed yet."""
+    found = _committed(consumer, spots, timeout_s)
+    return {spot: offset.offset for spot, offset in found.items() if offset.metadata == START_MARK}
+
+
+def _committed(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, Any]:
     wanted = [TopicPartition(*spot) for spot in spots]
     found = consumer._coordinator.fetch_committed_offsets(wanted, timeout_ms=int(timeout_s * 1000)) if wanted else {}
-    return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
+    return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 def stretches(

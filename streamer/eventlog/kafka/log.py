@@ -34,6 +34,7 @@ from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, Pe
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, poll, positions, stretches
+from streamer.eventlog.kafka.first_start import LatestStart
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import Places, pause, seek
@@ -94,7 +95,8 @@ class KafkaLog:
         self._histories = HistoryReader(
             self._reader, settings.epochs_topic, settings.group_id, transaction_timeout_s(settings.commit_deadline_s)
         )
-        self._places = Places(self._consumer, settings.start == "latest", self.committed)
+        latest = LatestStart(self._consumer, settings.commit_deadline_s) if settings.start == "latest" else None
+        self._places = Places(self._consumer, latest)
         self._membership = Membership(self._consumer, settings.topics)
 
     def poll(self, timeout_s: float) -> list[Records]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +12,8 @@ from kafka.errors import KafkaError
 from streamer.errors import GapError
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
-from streamer.eventlog.kafka.fetch import Spot, partition_counts, positions, topic_ids
+from streamer.eventlog.kafka.fetch import Spot, positions, topic_ids
+from streamer.eventlog.kafka.first_start import LatestStart
 from streamer.eventlog.kafka.unit_history import START_AFRESH, HistoryBounds, check_bounds, check_topic_id
 
 METADATA_TIMEOUT_S = 5.0
@@ -21,13 +22,10 @@ METADATA_TIMEOUT_S = 5.0
 class Places:
     """Positions of the partitions that one consumer reads."""
 
-    def __init__(
-        self, consumer: Any, starts_late: bool, committed: Callable[[Sequence[Spot]], Mapping[Spot, int]]
-    ) -> None:
-        """`starts_late`: read new topics from their end on; `committed` returns the group's offsets."""
+    def __init__(self, consumer: Any, latest: LatestStart | None = None) -> None:
+        """`latest`: read new topics from their end on."""
         self._consumer = consumer
-        self._starts_late = starts_late
-        self._committed = committed
+        self._latest = latest
         self._topic_ids: dict[str, str] = {}
 
     def resume(
@@ -35,7 +33,8 @@ class Places:
     ) -> tuple[dict[str, int], dict[str, str]]:
         """The first offsets of the topics that `ends` lacks, and their ids.
 
-        Raises GapError when a topic has another id than the known one or has lost records from `ends` on.
+        Raises GapError when a topic has another id than the known one or has lost records from `ends` on, and
+        UnitNotReady.
         """
         ids = self._note_ids(spots)
         for topic in ids.keys() & known_ids.keys():
@@ -94,17 +93,8 @@ class Places:
         return ids
 
     def _beginning(self, spot: Spot, bounds: HistoryBounds) -> int:
-        """The first offset to read of a partition that was never read.
-
-        A new partition of a topic that is read already starts at its beginning in any case: its records arrived while
-        the service read the topic.
-        """
-        if not self._starts_late:
-            return bounds.begin
-        topic, _ = spot
-        count = partition_counts(self._consumer, [topic])[topic]
-        is_read = bool(self._committed([(topic, partition) for partition in range(count)]))
-        return bounds.begin if is_read else bounds.end
+        """The first offset to read of a partition that was never read."""
+        return bounds.begin if self._latest is None else self._latest.begin(spot, bounds.begin)
 
 
 def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Collection[Spot]) -> bool:
