@@ -44,7 +44,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     warm_up(config.detectors)
     connection = config.kafka.connection()
     preflight(connection)
-    check_needed(connection, list(needed_topics(config)))
+    check_needed(connection, list(needed_topics(config)), grows=True)
     clock = SystemClock()
     metrics = Metrics()
     settings = log_settings(config, worker)

@@ -155,12 +155,12 @@ class Service:
         for name in sorted(self._unread):
             try:
                 if self._take_over(name):
-                    return  # a state may take long to read, and the units that are there have work to do meanwhile
+                    return  # a state may take long to read, and the other units have work to do meanwhile
             except UnitNotReady as reason:
                 self._wait(name, str(reason))
 
     def _take_over(self, name: str) -> bool:
-        """Go on with a unit that is ours; whether it is a new one. Raises `UnitNotReady`."""
+        """Continue with an assigned unit; whether it is new here. Raises `UnitNotReady`."""
         if self._clock.monotonic_s() < self._waiting.get(name, (0.0, ""))[0]:
             return False
         unit = self.units.get(name)

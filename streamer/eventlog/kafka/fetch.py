@@ -110,6 +110,11 @@ def abandon(producer: Any) -> None:
     producer._sender.force_close()
 
 
+def refresh_metadata(producer: Any) -> None:
+    """Let the producer ask for its topics' partitions again, without waiting for the answer."""
+    producer._metadata.request_update()
+
+
 def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
     """Ids of the topics as of the last metadata; "" for a topic without one (before Kafka 2.8, or no such topic)."""
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}

@@ -33,7 +33,8 @@ from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, 
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
-from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, poll, positions, stretches
+from streamer.eventlog.kafka.epochs_topic import EpochsTopic
+from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches
 from streamer.eventlog.kafka.first_start import LatestStart
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
@@ -95,6 +96,7 @@ class KafkaLog:
         self._histories = HistoryReader(
             self._reader, settings.epochs_topic, settings.group_id, transaction_timeout_s(settings.commit_deadline_s)
         )
+        self._epochs = EpochsTopic(connection, settings.epochs_topic, self._histories, settings.commit_deadline_s)
         latest = LatestStart(self._consumer, settings.commit_deadline_s) if settings.start == "latest" else None
         self._places = Places(self._consumer, latest)
         self._membership = Membership(self._consumer, settings.topics)
@@ -154,10 +156,12 @@ class KafkaLog:
         """See `Log`. The committed offsets and the history must agree.
 
         Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
-        topic do not belong together, BrokerError when the cluster does not answer, and RebalanceInProgress.
+        topic do not belong together, BrokerError when the cluster does not answer, RebalanceInProgress, and
+        UnitNotReady.
         """
         spots = self._spots_of(unit)
         with self._errors_of(f"read the history of {unit}"):
+            self._epochs.require(unit, self._unit_count, self._producer)
             at_first = self.committed(spots)
             committed = {topic: offset for (topic, _), offset in at_first.items()}
             past, end = self._histories.read(unit, since, committed)
@@ -270,6 +274,9 @@ class KafkaLog:
                     f"Topic {topic} does not exist at {self._where}, or Describe is not granted: create it, or grant "
                     "Describe on it"
                 )
+
+    def _unit_count(self) -> int:
+        return max(partition_counts(self._consumer, self._settings.topics).values()) + 1
 
     def _ours(self) -> list[Spot]:
         return [spot for spots in self._spots.values() for spot in spots]
