@@ -204,7 +204,7 @@ def _behind(past: History, since: Epoch | None) -> History | None:
     if not past.epochs:
         return None
     past.epochs.pop(0)
-    past.base = since.number
+    past.base, past.reached = since.number, dict(since.ends)
     return past
 
 

@@ -101,3 +101,29 @@ def test_a_gap_ends_what_was_before():
     assert (past.positions(), past.topic_ids, past.settings) == ({"t": 50}, {"t": "new"}, {"f1": "{}"})
     assert past.take(epoch(3, end=60))
     assert past.positions() == {"t": 60}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"unit": "\xff", "number": 1, "ends": {}}',
+        b'{"note": "gap", "unit": "\xed\xa0\x80"}',
+        b'{"x": ' + b"[" * 100_000,
+        b'{"x": ' + b'{"a":' * 100_000,
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=["text", "surrogate", "lists", "objects", "bytes", "nothing"],
+)
+def test_what_is_no_entry_is_refused_in_one_way(value):
+    """Text that is none and nesting without end are what any other garbage is."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_entry(value)
+
+
+def test_a_history_read_from_an_epoch_stands_where_that_ends():
+    """Also when nothing came after it."""
+    past = History(4, reached={"t": 40})
+    assert past.positions() == {"t": 40}
+    past.take(epoch(5, end=50))
+    assert past.positions() == {"t": 50}

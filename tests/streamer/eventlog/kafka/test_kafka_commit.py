@@ -231,6 +231,19 @@ def test_offsets_that_were_set_back_are_refused(kafka_broker: Any) -> None:
         past_of(log)
 
 
+def test_offsets_set_back_are_noticed_by_a_process_that_has_a_checkpoint(kafka_broker: Any) -> None:
+    """An orderly stop leaves nothing behind its last checkpoint; that epoch itself says what is folded."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 5)
+    with running(place) as log:
+        (last,) = log.commit([], [place.epoch(1, 5)])
+        log.commit_offsets({(place.events, 0): 2})
+    with place.log() as log:
+        settle(log)
+        with pytest.raises(GapError, match=rf"offset of {place.events} was set back to 2 .* 5 is"):
+            log.past("detect-0", last)
+
+
 @BOTH
 def test_outputs_of_every_shape(kafka_broker: Any, delivery: str) -> None:
     """Null keys, null values, both at once, empty bytes and headers are published as they are."""
