@@ -21,7 +21,7 @@ from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtE
 from streamer.eventlog.base import History, Output
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import abandon
-from streamer.eventlog.kafka.size_limits import SizeLimits, TooLargeError, size_of
+from streamer.eventlog.size_limits import SizeLimits, TooLargeError, size_of
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
 

@@ -35,13 +35,12 @@ from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.epochs_topic import EpochsTopic
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches
-from streamer.eventlog.kafka.first_start import LatestStart
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
-from streamer.eventlog.kafka.positions import Places, pause, seek
+from streamer.eventlog.kafka.positions import LatestStart, Places, pause, seek
 from streamer.eventlog.kafka.settings import KafkaLogSettings
-from streamer.eventlog.kafka.size_limits import Cut, SizeLimits, uncut
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
+from streamer.eventlog.size_limits import Cut, SizeLimits, uncut
 from streamer.logs import log_of
 
 CLOSE_TIMEOUT_S = 5.0
