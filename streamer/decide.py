@@ -25,12 +25,11 @@ from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
-from streamer.codecs.base import Reason
 from streamer.contracts.alert_reader import Unreadable, read_alert
 from streamer.contracts.alert_time import held_back
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
-from streamer.contracts.dead_letters import dead_letter, poison_letter
+from streamer.contracts.dead_letters import dead_letter, set_aside_letter
 from streamer.contracts.event_clock import NEVER
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
@@ -109,8 +108,9 @@ class DecideFold:
 
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
-        return poison_letter(records, i, self.topics.dead_letters(records.topic))
+        reason, letter = set_aside_letter(records, i, self.topics.dead_letters(records.topic))
+        self.tally["dead_letters", records.topic, reason.value] += 1
+        return letter
 
     def dump(self) -> Snapshot:
         """The whole state. It refers to the memory of this fold, so it is valid until the next step."""

@@ -54,3 +54,7 @@ class InDoubtError(DriftlineError):
     """A commit failed or exceeded its deadline, so its outcome is unknown. A fresh process reads it from the log."""
 
     exit_code = 75
+
+
+class OutputsInDoubtError(InDoubtError):
+    """Outputs did not get into the log in time, and fewer of them might."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # for restarts and the audit trail
 MONTH_MS: Final = 30 * 86_400_000  # time for which every step of an incident is kept
 LATEST_OF_EACH: Final = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(MONTH_MS)}
+UNITS_MIN: Final = 2  # decide, and partition 0 of the event topics
 CREATE: Final = "`driftline topics --config FILE --create`"
 
 
@@ -41,7 +42,7 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic
     yield RequiredTopic(outputs.alerts, "alerts", 1, FOREVER)
     yield RequiredTopic(outputs.control, "control", 1, FOREVER)
     yield RequiredTopic(outputs.watermarks, "watermarks", 1, FOREVER)
-    yield RequiredTopic(outputs.epochs, "epochs", 1, FOREVER)
+    yield RequiredTopic(outputs.epochs, "epochs", UNITS_MIN, FOREVER)
     yield RequiredTopic(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
     yield RequiredTopic(outputs.requests, "requests", partitions, FOREVER)
     yield RequiredTopic(outputs.decisions, "decisions", partitions, FOREVER)
@@ -57,15 +58,16 @@ def with_unit_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, To
     return [replace(topic, partitions=events + 1) if topic.use == "epochs" else topic for topic in needed]
 
 
-def check_needed(connection: KafkaConnection, needed: Sequence[RequiredTopic]) -> None:
+def check_needed(connection: KafkaConnection, needed: Sequence[RequiredTopic], *, grows: bool = False) -> None:
     """Check that the cluster has all of these topics, with their partitions.
 
-    Raises `BrokerError` with the missing or unfit topics and the remedy.
+    `grows`: a running service adds partitions of the epochs topic beyond the first units, or waits for them. Raises
+    `BrokerError` with the missing or unfit topics and the remedy.
     """
     from streamer.eventlog.kafka.admin import describe_topics, topic_names
 
     found = describe_topics(connection, [topic.name for topic in needed])
-    needed = with_unit_partitions(needed, found)
+    needed = needed if grows else with_unit_partitions(needed, found)
     missing = [topic for topic in needed if topic.name not in found]
     if missing:
         others = topic_names(connection) - {topic.name for topic in needed}

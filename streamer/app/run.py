@@ -15,6 +15,7 @@ from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
+from streamer.contracts.dead_letters import fitted
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.logs import log_of
@@ -43,7 +44,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     warm_up(config.detectors)
     connection = config.kafka.connection()
     preflight(connection)
-    check_needed(connection, list(needed_topics(config)))
+    check_needed(connection, list(needed_topics(config)), grows=True)
     clock = SystemClock()
     metrics = Metrics()
     settings = log_settings(config, worker)
@@ -55,7 +56,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         watchdog = Watchdog(metrics.health.idle_s)
         opened.callback(watchdog.stop)
         # Closed at a normal end only: after an error its clients may block, and the process ends anyway.
-        source = KafkaLog(connection, settings, units(config).of)
+        source = KafkaLog(connection, settings, units(config).of, fitted)
 
         def lag() -> Iterable[tuple[tuple[str, int], int]]:
             return source.lag().items()

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the time of the record by more than `skew_max_s`
     TOO_MANY_COLUMNS = "too_many_columns"  # one event with more values than `values_max`
     TOO_MANY_MODELS = "too_many_models"  # the table of models or versions is full
+    BATCH_TOO_LARGE = "batch_too_large"  # one dead letter for all records of a batch that is not opened
     POISON_RECORD = "poison_record"  # the record ends the process each time it is folded
 
 

@@ -17,9 +17,8 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from retrain.messages.alert import Alert
-from streamer.codecs.base import Reason
 from streamer.contracts.alert_time import clock_header
-from streamer.contracts.dead_letters import poison_letter
+from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Stretch
@@ -95,8 +94,9 @@ class DetectFold:
 
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.fold.Fold`."""
-        self.tally["dead_letters", records.topic, Reason.POISON_RECORD.value] += 1
-        return poison_letter(records, i, self.settings.outputs.dead_letters(records.topic))
+        reason, letter = set_aside_letter(records, i, self.settings.outputs.dead_letters(records.topic))
+        self.tally["dead_letters", records.topic, reason.value] += 1
+        return letter
 
     def dump(self) -> Snapshot:
         """The whole state; it shows this fold's own memory until the next step."""

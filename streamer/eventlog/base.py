@@ -8,7 +8,7 @@ the port: `MemoryLog` (tests, and the output side of a replay), `RecordedLog` (f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -17,12 +17,40 @@ from detectors.arrays.types import I64, U8
 from streamer.eventlog.headers import Headers, decode_headers, encode_headers
 from streamer.eventlog.history import Epoch, History, Note, Start
 
-__all__ = ["Epoch", "History", "Log", "Note", "Output", "RebalanceInProgress", "Records", "Start"]
+__all__ = [
+    "Epoch",
+    "History",
+    "Log",
+    "Note",
+    "Output",
+    "OversizeBatch",
+    "RebalanceInProgress",
+    "Records",
+    "Start",
+    "UnitNotReady",
+]
+
+
+ROW_BYTES = 64  # of a record in the columns
+
+
+@dataclass(frozen=True, slots=True)
+class OversizeBatch:
+    """A batch of records that is kept closed, because its records would take too much memory."""
+
+    last_offset: int
+    records: int
+    data: bytes  # as the broker holds it: header, then compressed records
+    detail: str  # why it is closed, for people
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A stretch of one topic-partition in offset order, as columns. `n` records; spans are [start, end) in `data`."""
+    """A stretch of one topic-partition in offset order, as columns. `n` records; spans are [start, end) in `data`.
+
+    A record with null key and value whose offset is in `oversize` stands for that batch. Parts of a stretch share the
+    mapping, so it may name offsets of other parts.
+    """
 
     topic: str
     partition: int
@@ -33,9 +61,16 @@ class Records:
     value: I64  # [n, 2]; start -1: null
     headers: I64  # [n, 2], as `encode_headers` writes them; start -1: none
     next_offset: int  # the position of a reader after this stretch
+    oversize: Mapping[int, OversizeBatch] = field(default_factory=dict)  # offset of a stand-in -> its batch
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of memory: the bytes of all records and their places in the columns."""
+        places = (self.key, self.value, self.headers)
+        return len(self) * ROW_BYTES + sum(int((spans[:, 1] - spans[:, 0]).sum()) for spans in places)
 
     def key_of(self, i: int) -> bytes | None:
         return self._bytes(self.key, i)
@@ -70,6 +105,7 @@ class Records:
             self.value[s],
             self.headers[s],
             next_offset,
+            self.oversize,
         )
 
     @classmethod
@@ -118,6 +154,10 @@ class RebalanceInProgress(Exception):  # noqa: N818 - no error: the caller retri
     """The group rebalances and nothing was done: poll, check the assignment, and retry."""
 
 
+class UnitNotReady(RebalanceInProgress):
+    """One unit can't be taken over yet, for a reason outside this process: others can; try again later."""
+
+
 class Log(Protocol):
     """The source of records and the sink of outputs and progress.
 
@@ -139,7 +179,7 @@ class Log(Protocol):
     def past(self, unit: str, since: Epoch | None = None) -> History | None:
         """The unit's history, from its beginning or after the epoch `since`; None if the log has no such epoch.
 
-        Raises `RebalanceInProgress`.
+        Raises `RebalanceInProgress` and `UnitNotReady`.
         """
         ...
 
@@ -147,7 +187,7 @@ class Log(Protocol):
         """Read the unit's topics from `ends` on; returns the first offsets of the topics that `ends` lacks, for `note`.
 
         Raises `GapError` if the log has lost records from `ends` on, or if a topic has another id than in `topic_ids`,
-        and `RebalanceInProgress`.
+        `RebalanceInProgress`, and `UnitNotReady`.
         """
         ...
 
@@ -162,10 +202,11 @@ class Log(Protocol):
         """Add notes to the unit's history. Raises `RebalanceInProgress` and `InDoubtError`."""
         ...
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         """Clear the last attempt at each of these units from its history, if that is still possible.
 
-        For a process that ends because of a commit, and not because of its records. Raises nothing.
+        For a process that ends because of a commit, and not because of its records. `units`: unit -> records of its
+        epoch, if too many outputs exceeded the deadline of the commit; else 0. Raises nothing.
         """
         ...
 

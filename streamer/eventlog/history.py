@@ -63,6 +63,7 @@ class AttemptSurvived(msgspec.Struct, frozen=True, tag="survived", tag_field="no
     """The process of the last attempt folded its records and ended for another reason."""
 
     unit: str
+    records: int = 0  # of the epoch, if its outputs did not get into the log in time
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="note"):
@@ -89,6 +90,8 @@ class History:
     topic_ids: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)  # fingerprint -> text
     attempts: list[Attempt] = field(default_factory=list)  # since the last epoch
+    reached: dict[str, int] = field(default_factory=dict)  # where epoch `base` ends, if the history was read from there
+    records_max: int | None = None  # of the next epoch, because the outputs of a larger one exceeded the deadline
     was_reset: bool = False  # whether a gap has reset the state: earlier checkpoints are void
 
     @property
@@ -98,7 +101,7 @@ class History:
 
     def positions(self) -> dict[str, int]:
         """The reading position at its end, by topic."""
-        return self.starts | dict(self.epochs[-1].ends if self.epochs else {})
+        return self.starts | dict(self.epochs[-1].ends if self.epochs else self.reached)
 
     def take(self, entry: Epoch | Note) -> bool:
         """Add the next entry of the history; false when epochs are missing before it.
@@ -112,6 +115,7 @@ class History:
                 if entry.number == self.last + 1:
                     self.epochs.append(entry)
                     self.attempts.clear()
+                    self.records_max = None
             case Start():
                 self.starts = entry.starts | self.starts
                 self.topic_ids = entry.topic_ids | self.topic_ids
@@ -121,11 +125,13 @@ class History:
                 self.attempts.append(entry)
             case AttemptSurvived():
                 del self.attempts[-1:]
+                if entry.records:
+                    self.records_max = max(entry.records // 2, 1)
             case Gap():
                 self.was_reset, self.base = True, entry.after
                 self.epochs.clear()
                 self.attempts.clear()
-                self.starts, self.topic_ids = dict(entry.starts), dict(entry.topic_ids)
+                self.starts, self.topic_ids, self.reached = dict(entry.starts), dict(entry.topic_ids), {}
         return True
 
 
@@ -145,10 +151,13 @@ def decode_entry(value: bytes, at: int = -1) -> Epoch | Note:
 
     Raises `msgspec.DecodeError` for anything that `encode_entry` did not write.
     """
-    if msgspec.json.decode(value, type=_Peek).note:
-        note: Note = msgspec.json.decode(value, type=Note)
-        return note
-    return replace(msgspec.json.decode(value, type=Epoch), at=at)
+    try:
+        if msgspec.json.decode(value, type=_Peek).note:
+            note: Note = msgspec.json.decode(value, type=Note)
+            return note
+        return replace(msgspec.json.decode(value, type=Epoch), at=at)
+    except (UnicodeDecodeError, RecursionError) as error:  # of the decoder, in what it passes over
+        raise msgspec.DecodeError(f"{type(error).__name__}: {error}") from error
 
 
 class _Peek(msgspec.Struct):

@@ -170,9 +170,9 @@ class MemoryLog:
         places = [p for topic in self.subscribed for p in sorted(self.store.rows) if p[0] == topic]
         return [p for p in places if p not in self._held and self._position.get(p, 0) < self.store.end(*p)]
 
-    def clear_attempts(self, units: Collection[str]) -> None:
-        for unit in units:
-            self.note(unit, [AttemptSurvived(unit)])
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
+        for unit, records in units.items():
+            self.note(unit, [AttemptSurvived(unit, records)])
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:
         for epoch in epochs:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from streamer.clock import Clock
-from streamer.errors import BrokerError, GapError, InDoubtError
-from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records
+from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
+from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records, UnitNotReady
 from streamer.eventlog.units import Units
 from streamer.logs import log_of
+from streamer.runtime.epoch_size import OUTPUTS_MAX
 from streamer.runtime.fold import Spot
 from streamer.runtime.recovery import Recovery
+from streamer.runtime.trial import dies_of
 from streamer.runtime.unit import Folded, Unit
 
+BUFFER_BYTES_MAX = 128 << 20  # buffered records of this size end an epoch early, as `records_max` does
+RETRY_S = 2.0  # between attempts to take over a unit that is not ready
 PATIENCE_S = 30.0  # wait for a topic that has unread records and delivers none; then its unit continues without it
 
 log = log_of("runtime")
@@ -87,6 +92,7 @@ class Service:
         self._checkpoint_hook = checkpoint_hook
         self._folded: list[Folded] = []  # not in the log yet
         self._unread: set[str] = set()  # units of this process that it has not taken over yet
+        self._waiting: dict[str, tuple[float, str]] = {}  # those that are not ready: time of the next attempt, reason
         self._held: set[Spot] = set()
         self._stuck_s: dict[str, float] = {}  # unit -> start of its wait for a topic that delivers nothing
         self._cut_s = clock.monotonic_s()
@@ -145,18 +151,35 @@ class Service:
             for name in sorted(self.units.keys() - set(ours)):
                 self._let_go(name)
             self._unread = set(ours)
+            self._waiting = {}
         for name in sorted(self._unread):
-            unit = self.units.get(name)
-            if unit is not None and self._moved_on(unit):
-                self._let_go(name)
-                unit = None
-            if unit is not None:
-                self._resume(unit)
-                self._unread.remove(name)
-                continue
+            try:
+                if self._take_over(name):
+                    return  # a state may take long to read, and the other units have work to do meanwhile
+            except UnitNotReady as reason:
+                self._wait(name, str(reason))
+
+    def _take_over(self, name: str) -> bool:
+        """Continue with an assigned unit; whether it is new here. Raises `UnitNotReady`."""
+        if self._clock.monotonic_s() < self._waiting.get(name, (0.0, ""))[0]:
+            return False
+        unit = self.units.get(name)
+        if unit is not None and self._moved_on(unit):
+            self._let_go(name)
+            unit = None
+        if unit is not None:
+            self._resume(unit)
+        else:
             self.units[name] = self._recovery.unit(name)
-            self._unread.remove(name)
-            return  # a state may take long to read, and the other units have work to do meanwhile
+        self._unread.remove(name)
+        self._waiting.pop(name, None)
+        return unit is None
+
+    def _wait(self, name: str, reason: str) -> None:
+        """Try this unit again later; the others continue."""
+        if self._waiting.get(name, (0.0, ""))[1] != reason:
+            log.warning("%s is not ready: %s", name, reason)
+        self._waiting[name] = self._clock.monotonic_s() + RETRY_S, reason
 
     def _let_go(self, name: str) -> None:
         unit = self.units.pop(name)
@@ -191,7 +214,7 @@ class Service:
         if unit.isolation.suspect is not None:
             cut = unit.cut_at(unit.isolation.suspect)
         else:
-            cut = unit.next_cut(self._lagging(unit), unit.isolation.records_max)
+            cut = unit.next_cut(self._lagging(unit), unit.size.within(unit.isolation.records_max))
         if cut is None:
             return
         self._recovery.go_live(unit)
@@ -206,26 +229,36 @@ class Service:
         if not unit.isolation.logs_attempts or not records:
             return cut
         if unit.isolation.suspect is not None:
-            cut = replace(cut, set_aside=unit.first_in(cut))
-            log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
+            if dies_of(partial(unit.fold_live, cut)):
+                cut = replace(cut, set_aside=unit.first_in(cut))
+                log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
+            else:
+                log.warning("%s folds a suspect record that kills no process: %s", unit.name, unit.first_in(cut))
         self._log.note(unit.name, [unit.isolation.attempt(unit.name, records, cut.ends)])
         unit.isolation = unit.isolation.done(records)
         return cut
 
     def _commit(self) -> None:
-        if not self._folded:
-            return
+        while self._folded:
+            count = _affordable(self._folded)
+            self._commit_together(self._folded[:count])
+            del self._folded[:count]
+
+    def _commit_together(self, folded: Sequence[Folded]) -> None:
         started_s = self._clock.monotonic_s()
-        outputs = [output for one in self._folded for output in one.outputs]
+        outputs = [output for one in folded for output in one.outputs]
         try:
-            epochs = self._log.commit(outputs, [one.epoch for one in self._folded])
-        except (InDoubtError, BrokerError):
-            self._log.clear_attempts(sorted({one.epoch.unit for one in self._folded}))
+            epochs = self._log.commit(outputs, [one.epoch for one in folded])
+        except (InDoubtError, BrokerError) as error:
+            too_many = {one.epoch.unit for one in folded if isinstance(error, OutputsInDoubtError)}
+            live = {one.epoch.unit: one.records * (one.epoch.unit in too_many) for one in self._folded}
+            self._log.clear_attempts(dict(sorted(live.items())))
             raise
-        self._folded = []
-        for epoch in epochs:
+        seconds = self._clock.monotonic_s() - started_s
+        for one, epoch in zip(folded, epochs, strict=True):
             self.units[epoch.unit].last = epoch
-        self._observer.on_commit(outputs, epochs, self._clock.monotonic_s() - started_s)
+            self.units[epoch.unit].size.published(one.records, len(one.outputs), seconds / self._settings.deadline_s)
+        self._observer.on_commit(outputs, epochs, seconds)
 
     def _lagging(self, unit: Unit) -> list[Spot]:
         """The unit's topic-partitions that the others wait for: for `PATIENCE_S` also for one that delivers nothing."""
@@ -240,17 +273,23 @@ class Service:
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()
-        full = sum(unit.buffered() for unit in self.units.values()) >= self._settings.records_max
-        if not full and now_s - self._cut_s < self._settings.interval_s:
+        if not self._full() and now_s - self._cut_s < self._settings.interval_s:
             return False
         self._cut_s = now_s
         return True
 
+    def _full(self) -> bool:
+        """Whether as much is buffered as may be, of all partitions together."""
+        units = self.units.values()
+        records = sum(unit.buffered() for unit in units)
+        return records >= self._settings.records_max or sum(unit.buffered_bytes for unit in units) >= BUFFER_BYTES_MAX
+
     def _hold_back(self) -> None:
         """While the buffers are full, stop fetching partitions with more than their share, beyond the next cut."""
         buffered = {of: unit.buffered(of) for unit in self.units.values() for of in unit.buffer}
-        is_full = sum(buffered.values()) >= self._settings.records_max
-        share = max(self._settings.records_max // max(len(buffered), 1), 1)
+        is_full = self._full()
+        records_max = min(self._settings.records_max, sum(buffered.values()))  # fewer, where they are large
+        share = max(records_max // max(len(buffered), 1), 1)
         for of in sorted(buffered.keys() | self._held):
             hold = is_full and buffered.get(of, 0) >= share and self.units[self._units.of(*of)].ahead(of)
             if hold != (of in self._held):
@@ -261,3 +300,13 @@ class Service:
         if name not in self.units:
             self.units[name] = self._recovery.unit(name)
         return self.units[name]
+
+
+def _affordable(folded: Sequence[Folded]) -> int:
+    """How many of these, from the first on, go into one transaction: at least one."""
+    outputs = 0
+    for count, one in enumerate(folded):
+        outputs += len(one.outputs)
+        if count and outputs > OUTPUTS_MAX:
+            return count
+    return len(folded)

@@ -1,9 +1,9 @@
 """Isolation of a poison record, one that kills the process: epochs shrink until the record stands alone.
 
 A fresh process notes an `Attempt` in the unit's history before it folds an epoch. If several attempts have no epoch
-behind them, their processes died in the fold. Later processes fold smaller epochs, with an attempt before each. What
-folds well is committed, so fewer and fewer records remain suspect. A single record that kills a process becomes a dead
-letter.
+behind them, their processes died in the fold, or were killed from outside. Later processes fold smaller epochs, with an
+attempt before each. What folds well is committed, so fewer and fewer records remain suspect. A copy of the process
+tries the last one (`trial.py`). If the copy dies too, the record becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class PoisonIsolation:
 
     records_max: int | None = None  # of an epoch; None: all there are
     left: int = 0  # records that are suspect
-    suspect: Mapping[str, int] | None = None  # topic -> end of the epoch whose single record is the poison
+    suspect: Mapping[str, int] | None = None  # topic -> end of the epoch whose single record may be the poison
     logs_attempts: bool = True  # whether the history gets an attempt before the epoch
 
     @classmethod

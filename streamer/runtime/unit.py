@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Epoch, History, Output, Records
 from streamer.eventlog.units import digest
+from streamer.runtime.epoch_size import EpochSize
 from streamer.runtime.fold import Fold, Spot, Tally
 from streamer.runtime.poison import PoisonIsolation
+
+EPOCH_BYTES_MAX = 64 << 20  # of a live epoch's records in memory, by their mean size
 
 
 @dataclass(slots=True)
@@ -28,6 +31,7 @@ class Folded:
 
     epoch: Epoch
     outputs: list[Output]
+    records: int = 0  # of a live epoch
     publish: bool = True  # false in a replay of epochs whose outputs are in the log already
     differs: bool = False  # whether a replay gave other outputs than were published
 
@@ -48,7 +52,9 @@ class Unit:
     replay_plan: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
     isolation: PoisonIsolation = field(default_factory=PoisonIsolation)
+    size: EpochSize = field(default_factory=EpochSize)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
+    buffered_bytes: int = 0  # in memory
     refolded: Tally = field(
         default_factory=Counter
     )  # the part of the fold's tally that was published before this process
@@ -62,9 +68,11 @@ class Unit:
         self.topic_ids = past.topic_ids | self.topic_ids
         self.texts |= past.settings
         self.isolation = PoisonIsolation.after(past.attempts)
+        self.size = EpochSize(past.records_max)
 
     def add(self, records: Records) -> None:
         self.buffer.setdefault((records.topic, records.partition), []).append(records)
+        self.buffered_bytes += records.size_bytes
 
     def buffered(self, of: Spot | None = None) -> int:
         """Number of records that wait to be folded, of one topic-partition or of all."""
@@ -103,19 +111,23 @@ class Unit:
             self.refolded += self.fold.tally - before
         differs = digest(outputs) != epoch.digest
         self.fold.tally["diverged",] += differs
-        return Folded(epoch, outputs, publish, differs)
+        return Folded(epoch, outputs, publish=publish, differs=differs)
 
     def next_cut(self, lagging: Collection[Spot], records_max: int | None = None) -> Epoch | None:
         """The end of the next live epoch, if there is anything to fold and the replay is done.
 
         `lagging` are the unit's topic-partitions with more records in the log. No record is folded that is later than
-        the newest buffered one of each of them. An epoch of at most `records_max` records takes the earliest ones.
+        the newest buffered one of each of them. An epoch of at most `records_max` records, and about `EPOCH_BYTES_MAX`,
+        takes the earliest ones.
         """
         if self.replay_plan or not self.buffer or self.silent(lagging):
             return None
         times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
         horizon = min((int(times[of][-1]) for of in lagging), default=-1)
         counts = {of: _count(times[of], horizon) for of in self.buffer}
+        if self.buffered_bytes > EPOCH_BYTES_MAX:
+            affordable = max(self.buffered() * EPOCH_BYTES_MAX // self.buffered_bytes, 1)
+            records_max = min(records_max or affordable, affordable)
         if records_max is not None and sum(counts.values()) > records_max:
             counts = _earliest({of: times[of][:n] for of, n in counts.items()}, records_max)
         ends = self.ends | {of[0]: _end(self.buffer[of], n) for of, n in counts.items()}
@@ -142,8 +154,9 @@ class Unit:
 
     def fold_live(self, cut: Epoch) -> Folded:
         """Fold an epoch that `next_cut` or `cut_at` returned."""
+        records = sum(self.records_in(cut).values())
         outputs = self._fold(cut)
-        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs)
+        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs, records)
 
     def _has_all_up_to(self, ends: Mapping[str, int]) -> bool:
         here = {of[0]: of for of in self.buffer}
@@ -156,7 +169,7 @@ class Unit:
         letters: list[Output] = []
         stretch = []
         for records in self._take(epoch):
-            aside = np.isin(records.offset, epoch.set_aside.get(records.topic, ()))
+            aside = np.isin(records.offset, [*epoch.set_aside.get(records.topic, ()), *records.oversize])
             letters += [self.fold.to_dead_letter(records, i) for i in np.flatnonzero(aside).tolist()]
             stretch += [records] if not aside.any() else _without(records, aside)
         return letters + self.fold.step(stretch)
@@ -177,6 +190,7 @@ class Unit:
                 self.buffer[of] = kept
             else:
                 del self.buffer[of]
+        self.buffered_bytes = sum(records.size_bytes for stretch in self.buffer.values() for records in stretch)
         self.number = epoch.number
         self.ends = dict(epoch.ends)
         return taken

@@ -15,7 +15,7 @@ from kafka.errors import InvalidProducerEpochError, ProducerFencedError
 from streamer.clock import ManualClock
 
 Spot = tuple[str, int]  # topic and partition
-TRANSACTION_TIMEOUT_S = 15.0
+TRANSACTION_TIMEOUT_S = 40.0
 MARKER_LAG_MAX_S = 10.0  # of brokers that have much to do; most of the time there is none
 OFFSETS = ("__consumer_offsets", 0)
 

@@ -75,7 +75,7 @@ class World:
         self.happened["set aside"] += len(aside)
         self.happened["set aside, innocent"] += len(innocent)
         assert len(aside) - len(innocent) == plan.deadly
-        assert not innocent or plan.kind != "deadly", f"set aside though they kill nobody: {innocent}"
+        assert not innocent, f"set aside though they kill nobody: {innocent}"
         if not (plan.labels or plan.changes or plan.forgets):
             # An alert that is ahead counts as of the fleet's time, which depends on the watermarks read by then.
             for unit in self.units[bool(plan.jump_ms) :]:

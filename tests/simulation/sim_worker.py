@@ -30,11 +30,12 @@ def simulated() -> Iterator[None]:
     patches = [patch(f"streamer.eventlog.kafka.{module}.within", within) for module in MODULES_WITH_DEADLINES]
     patches += [
         patch.object(kafka_log, "REST_S", 0.0),
+        patch.object(kafka_log, "message_bytes_max", lambda *_: {}),
         patch.object(kafka_log, "abort_hanging", lambda *_: None),  # simulated brokers end every transaction
         patch.object(
             kafka_log, "new_consumer", lambda host, member, **_: SimConsumer(host, member and member.instance_id)
         ),
-        patch.object(kafka_log, "new_producer", lambda host, _s, _bytes, name=None: SimProducer(host, name)),
+        patch.object(kafka_log, "new_producer", lambda host, _s, _bytes, name=None, _batch=0: SimProducer(host, name)),
     ]
     with ExitStack() as entered:
         for one in (*patches, no_waiting_for_disks()):

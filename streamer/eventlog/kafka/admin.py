@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from kafka.net.sasl import get_sasl_mechanism
 
@@ -104,6 +105,18 @@ def check_topics(connection: KafkaConnection, names: Iterable[str]) -> dict[str,
 def topic_ids(connection: KafkaConnection, names: Iterable[str]) -> dict[str, UUID]:
     """The ids of all of the topics. Raises BrokerError with every missing one."""
     return {name: topic.topic_id for name, topic in check_topics(connection, names).items()}
+
+
+def message_bytes_max(connection: KafkaConnection, names: Iterable[str]) -> dict[str, int]:
+    """The largest message of each of these topics, as far as we may know: that needs DescribeConfigs on a topic."""
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name, ["max.message.bytes"]) for name in sorted(set(names))]
+    if not wanted:
+        return {}
+    with suppress(BrokerError), _admin(connection, "say how large messages may be") as admin:
+        answers = admin.describe_configs(wanted, config_filter="all").get("topic", {})
+        found = {name: settings.get("max.message.bytes", {}).get("value") for name, settings in answers.items()}
+        return {name: int(value) for name, value in found.items() if value is not None}
+    return {}
 
 
 def create_topics(

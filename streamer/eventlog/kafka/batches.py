@@ -19,10 +19,10 @@ from crc32c import crc32c
 from numba import njit
 
 from detectors.arrays.types import I64, U8
-from streamer.eventlog.base import Records
-from streamer.eventlog.kafka.compression import InflateError, inflate
+from streamer.eventlog.base import ROW_BYTES, OversizeBatch, Records
+from streamer.eventlog.kafka.compression import InflateError, OversizeError, inflate
 
-BATCH_BYTES_MAX = 128 << 20  # a batch that inflates to more is refused
+BATCH_BYTES_MAX = 64 << 20  # a batch whose records and their places take more memory is kept closed
 STRETCH_BYTES_MAX = 16 << 20  # a stretch ends with the batch that reaches this size, inflated
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -37,7 +37,7 @@ _Int = Any  # a machine integer: Python's to a reader, 64 bits to numba
 
 
 class BatchError(ValueError):
-    """A batch that can't be read: damaged, malformed, too large, or of an old format."""
+    """A batch that can't be read: damaged, malformed, or of an old format."""
 
 
 class BatchHeader(NamedTuple):
@@ -83,12 +83,18 @@ class BatchStretch(NamedTuple):
 
     records: Records
     leader_epoch: int
+    cost_bytes: int  # of memory that it took to read
 
 
 class _Batch(NamedTuple):
     header: BatchHeader
-    body: bytes | memoryview  # inflated records; empty when the batch is skipped
+    body: bytes | bytearray | memoryview  # inflated records; empty when the batch is skipped
     record_count: int
+    oversize: OversizeBatch | None = None  # the body is then one record that stands for the batch
+
+    @property
+    def cost_bytes(self) -> int:
+        return len(self.body) if self.oversize is None else BATCH_BYTES_MAX
 
 
 def read_stretches(
@@ -101,8 +107,9 @@ def read_stretches(
     """The records of a fetch from `fetch_offset` on, in stretches of bounded size.
 
     An empty stretch may still advance the position. `aborted` holds (first offset, producer id) of the aborted
-    transactions, which the broker sends with a fetch; None reads uncommitted data. Raises BatchError at a batch that
-    can't be read, after it has yielded all records before it.
+    transactions, which the broker sends with a fetch; None reads uncommitted data. One record stands in for a batch of
+    more than `BATCH_BYTES_MAX` (see `Records.oversize`). Raises BatchError at a batch that can't be read, after it has
+    yielded all records before it.
     """
     walk = _walk(fetched, fetch_offset, aborted)
     fault: BatchError | None = None
@@ -110,12 +117,14 @@ def read_stretches(
         batches, fault = _gather(walk)
         if not batches and fault is None:
             return
+        cost_bytes = sum(batch.cost_bytes for batch in batches)
         records, whole = _columns(topic, partition, batches, fetch_offset)
         if whole < len(batches):
             fault = BatchError(f"the batch at offset {batches[whole].header.base_offset} holds a malformed record")
         if whole:
             fetch_offset = max(fetch_offset, batches[whole - 1].header.last_offset + 1)
-            yield BatchStretch(replace(records, next_offset=fetch_offset), batches[whole - 1].header.leader_epoch)
+            records = replace(records, next_offset=fetch_offset)
+            yield BatchStretch(records, batches[whole - 1].header.leader_epoch, cost_bytes)
     raise BatchError(f"{topic}-{partition}: {fault}") from fault
 
 
@@ -125,7 +134,7 @@ def _gather(walk: Iterator[_Batch]) -> tuple[list[_Batch], BatchError | None]:
     try:
         for batch in walk:
             batches.append(batch)
-            size += len(batch.body)
+            size += batch.cost_bytes
             if size >= STRETCH_BYTES_MAX:
                 break
     except BatchError as error:
@@ -152,11 +161,11 @@ def _walk(
         if aborted is not None and header.producer_id >= 0:
             while begins and begins[0][0] <= header.last_offset:
                 aborting.add(begins.popleft()[1])
-            if header.control and _is_abort(header, view[at + _HEADER.size : end]):
+            if header.control and _is_abort(header, view[at:end]):
                 aborting.discard(header.producer_id)
             elif header.transactional and header.producer_id in aborting:
                 wanted = False
-        yield _open(header, view[at + _HEADER.size : end]) if wanted else _Batch(header, b"", 0)
+        yield _open(header, view[at:end], fetch_offset) if wanted else _Batch(header, b"", 0)
         at = end
 
 
@@ -176,37 +185,71 @@ def _check_crc(header: BatchHeader, batch: memoryview) -> None:
         raise BatchError(f"the batch at offset {header.base_offset} does not match its checksum")
 
 
-def _open(header: BatchHeader, body: memoryview) -> _Batch:
-    records: bytes | memoryview = body
+def _open(header: BatchHeader, batch: memoryview, fetch_offset: int) -> _Batch:
+    records: bytes | bytearray | memoryview = batch[_HEADER.size :]
     if header.codec:
         try:
-            records = inflate(header.codec, bytes(body), BATCH_BYTES_MAX)
+            records = inflate(header.codec, bytes(records), BATCH_BYTES_MAX)
+        except OversizeError as error:
+            return _closed(header, batch, fetch_offset, str(error))
         except InflateError as error:
             raise BatchError(f"the batch at offset {header.base_offset} can't be inflated: {error}") from error
     # The count is checked before anything is allocated by it.
     if header.record_count * _RECORD_BYTES_MIN > len(records):
         raise BatchError(f"the batch at offset {header.base_offset} is too short for its {header.record_count} records")
+    if len(records) + header.record_count * ROW_BYTES > BATCH_BYTES_MAX:
+        return _closed(header, batch, fetch_offset, f"there are {header.record_count:,} of them")
     return _Batch(header, records, header.record_count)
 
 
-def _is_abort(header: BatchHeader, body: memoryview) -> bool:
-    """Whether a control batch ends its producer's transaction by an abort, not by a commit."""
-    marker, _ = _columns("", 0, [_open(header, body)], header.base_offset)
+def _closed(header: BatchHeader, batch: memoryview, fetch_offset: int, reason: str) -> _Batch:
+    """One record with null key and value in place of all, at the first offset that is to be read."""
+    delta = max(fetch_offset - header.base_offset, 0)
+    rest = b"\x00\x00" + _varint(delta) + b"\x01\x01\x00"  # attributes, time, offset, key, value, headers
+    detail = f"the batch is not opened, because its records would take too much memory: {reason}"
+    oversize = OversizeBatch(header.last_offset, header.record_count, bytes(batch), detail)
+    return _Batch(header, _varint(len(rest)) + rest, 1, oversize)
+
+
+def _varint(number: int) -> bytes:
+    """A number from 0 on, zig-zag encoded."""
+    number <<= 1
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _is_abort(header: BatchHeader, batch: memoryview) -> bool:
+    """Whether a control batch ends its producer's transaction by an abort (and not by a commit)."""
+    marker, _ = _columns("", 0, [_open(header, batch, header.base_offset)], header.base_offset)
     key = marker.key_of(0) if len(marker) else None
     return key is not None and len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT_MARKER
 
 
 def _columns(topic: str, partition: int, batches: Sequence[_Batch], fetch_offset: int) -> tuple[Records, int]:
     """The records of the batches before the first malformed one, and the number of these batches."""
-    data = np.frombuffer(b"".join([*(b.body for b in batches), _PADDING]), np.uint8)
     facts = np.array([_facts(b) for b in batches], np.int64).reshape(-1, 6)
+    data = _in_one(batches)
     total = int(facts[:, 1].sum())
     offset, timestamp_ms = np.empty((2, total), np.int64)
     key, value, headers = np.empty((3, total, 2), np.int64)
     whole, rows = _parse(data, facts, offset, timestamp_ms, key, value, headers)
     wanted = slice(int(np.searchsorted(offset[:rows], fetch_offset)), rows)  # a fetch may begin inside a batch
     offset, timestamp_ms, key = offset[wanted], timestamp_ms[wanted], key[wanted]
-    return Records(topic, partition, data, offset, timestamp_ms, key, value[wanted], headers[wanted], 0), whole
+    value, headers = value[wanted], headers[wanted]
+    oversize = {max(b.header.base_offset, fetch_offset): b.oversize for b in batches if b.oversize is not None}
+    return Records(topic, partition, data, offset, timestamp_ms, key, value, headers, 0, oversize), whole
+
+
+def _in_one(batches: Sequence[_Batch]) -> U8:
+    """The bodies end to end with padding behind them; one large body is not copied."""
+    body = batches[0].body if len(batches) == 1 else b""
+    if not isinstance(body, bytearray):
+        return np.frombuffer(b"".join([*(b.body for b in batches), _PADDING]), np.uint8)
+    body += _PADDING
+    return np.frombuffer(body, np.uint8)
 
 
 def _facts(batch: _Batch) -> tuple[int, int, int, int, int, int]:

@@ -20,7 +20,8 @@ RECONNECT_BACKOFF_MAX_MS = 1000  # by its default of half a minute the client wo
 LINGER_MS = 5
 HEARTBEAT_MAX_MS = 3_000
 POLL_INTERVAL_MAX_MS = 120_000  # the loop polls many times a second; only loading a large state takes longer
-TRANSACTION_TIMEOUT_MS = 15_000  # how long an abandoned transaction blocks readers
+TRANSACTION_GRACE_S = 10.0  # for offsets and markers, after outputs that took their whole deadline
+TRANSACTION_TIMEOUT_MAX_S = 900.0  # the default limit of brokers
 PRODUCE_BATCH_BYTES = 128 << 10
 FETCH_BYTES_MAX = 32 << 20
 PARTITION_FETCH_BYTES_MAX = 2 << 20
@@ -81,11 +82,16 @@ def _membership(member: Member | None) -> dict[str, Any]:
 
 
 def new_producer(
-    connection: KafkaConnection, deadline_s: float, request_bytes_max: int, transactional_id: str | None = None
+    connection: KafkaConnection,
+    deadline_s: float,
+    request_bytes_max: int,
+    transactional_id: str | None = None,
+    batch_bytes_max: int = PRODUCE_BATCH_BYTES,
 ) -> Any:
     """An idempotent producer that drops a record after `deadline_s`; its keys may be NULL_KEY.
 
-    With a transactional id it writes in transactions and fences earlier producers of that id.
+    A batch of several records has `batch_bytes_max` bytes at most. With a transactional id it writes in transactions
+    and fences earlier producers of that id.
     """
     calm_kafka_logs()
     deadline_ms = int(deadline_s * 1000)
@@ -93,14 +99,14 @@ def new_producer(
         **connection.client_arguments(),
         client_id=transactional_id or "driftline",
         transactional_id=transactional_id,
-        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        transaction_timeout_ms=int(transaction_timeout_s(deadline_s) * 1000),
         key_serializer=_Keys(),
         acks="all",
         enable_idempotence=True,
         allow_auto_create_topics=False,
         compression_type="lz4",
         linger_ms=LINGER_MS,
-        batch_size=PRODUCE_BATCH_BYTES,
+        batch_size=min(batch_bytes_max, PRODUCE_BATCH_BYTES),
         max_request_size=request_bytes_max,
         max_block_ms=deadline_ms,
         delivery_timeout_ms=deadline_ms,
@@ -109,6 +115,11 @@ def new_producer(
         retry_backoff_ms=RETRY_BACKOFF_MS,
         reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
     )
+
+
+def transaction_timeout_s(deadline_s: float) -> float:
+    """How long a transaction that nobody ends holds up readers: longer than publishing outputs may take."""
+    return min(deadline_s + TRANSACTION_GRACE_S, TRANSACTION_TIMEOUT_MAX_S)
 
 
 class _Keys(Serializer):  # type: ignore[misc]

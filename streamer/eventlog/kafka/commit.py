@@ -8,18 +8,25 @@ Nothing is repaired in place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from kafka import TopicPartition
+from kafka.errors import UnknownError
 from kafka.structs import OffsetAndMetadata
 
-from streamer.errors import BrokerError, GapError, InDoubtError
+from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import History, Output
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
+from streamer.eventlog.kafka.fetch import abandon
+from streamer.eventlog.size_limits import SizeLimits, TooLargeError, size_of
 
 START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+
+OUTPUTS: Final = "outputs"  # the step of a commit that takes the longer the more outputs there are
+PORTION: Final = 1_000  # outputs that get a deadline of their own, at least once
 
 Spot = tuple[str, int]  # topic and partition
 Offsets = Mapping[Spot, int]
@@ -35,6 +42,7 @@ REFUSALS: Final[Mapping[int, str]] = {
     53: "Write and Describe are not granted on the transactional id: grant them",
     87: "the topic takes records with a key only: choose another topic, or change its cleanup.policy",
 }
+TOO_LARGE: Final = frozenset({10, 18})
 # The null key of a record without a value: the client refuses a plain None there before it serializes the key.
 NULL_KEY: Final = object()
 
@@ -67,14 +75,27 @@ class Group(Protocol):
 class Sender:
     """Sends records and checks every result; each step has a deadline."""
 
-    def __init__(self, producer: Any, epochs_topic: str, deadline_s: float) -> None:
-        """`producer` is a client whose key serializer knows NULL_KEY."""
-        self.producer = producer
+    def __init__(
+        self,
+        new_producer: Callable[[], Any],
+        epochs_topic: str,
+        deadline_s: float,
+        limits: SizeLimits | None = None,
+    ) -> None:
+        """`new_producer` makes a client whose key serializer knows NULL_KEY; outputs are cut to `limits`."""
+        self._new_producer = new_producer
+        self.limits = limits or SizeLimits({})
+        self.producer = new_producer()
         self.epochs_topic = epochs_topic
         self.deadline_s = deadline_s
 
+    def renew(self) -> None:
+        """Go on with another client, because the state of one is unknown once a record was refused."""
+        abandon(self.producer)
+        self.producer = self._new_producer()
+
     def publish(self, outputs: Sequence[Output]) -> None:
-        self._settle([(output, self._send(output)) for output in outputs])
+        self._settle([(output, self._send(output)) for output in map(self.limits.fitted, outputs)])
 
     def publish_entries(self, entries: Sequence[PendingSend]) -> list[int]:
         """Returns the offsets of the entries in their partitions."""
@@ -82,17 +103,21 @@ class Sender:
 
     def publish_all(self, entries: Sequence[PendingSend], outputs: Sequence[Output]) -> list[int]:
         """Both in one flush; returns the offsets of the entries."""
-        sent = [(output, self._send(output)) for output in outputs]
+        sent = [(output, self._send(output)) for output in map(self.limits.fitted, outputs)]
         return self._settle([*sent, *(self._send_entry(entry) for entry in entries)])[len(sent) :]
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline."""
+        """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline.
+
+        For the step `OUTPUTS`, that is an `OutputsInDoubtError`.
+        """
         try:
             return within(self.deadline_s, work)
         except (InDoubtError, BrokerError):
             raise
         except Exception as error:
-            raise InDoubtError(
+            kind = OutputsInDoubtError if name == OUTPUTS else InDoubtError
+            raise kind(
                 f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Restart: a fresh "
                 "process reads the outcome from the log and continues from there"
             ) from error
@@ -100,14 +125,18 @@ class Sender:
     def _settle(self, sent: Sequence[tuple[Output, Any]]) -> list[int]:
         # A flush may return although a record is not in the log, and a record that expired in a transaction does not
         # fail its commit. Only the results are certain.
-        self.producer.flush(self.deadline_s)
-        for output, result in sent:
-            if not result.succeeded():
-                raise (
-                    _refusal(output, result.exception)
-                    or result.exception
-                    or DeadlineExceeded("no acknowledgement came")
-                )
+        with suppress(UnknownError):  # the client splits a batch that is too large, and its flush fails on that
+            self.producer.flush(self.deadline_s)
+        for _, result in sent:
+            if not result.is_done:  # a part of a split batch
+                with suppress(Exception):
+                    result.get(self.deadline_s)
+        failed = [(output, result.exception) for output, result in sent if not result.succeeded()]
+        for output, error in failed:  # after one refusal, other records fail for other reasons
+            if refusal := _refusal(output, error):
+                raise refusal
+        if failed:
+            raise failed[0][1] or DeadlineExceeded("no acknowledgement came")
         return [result.value.offset for _, result in sent]
 
     def _send_entry(self, entry: PendingSend) -> tuple[Output, Any]:
@@ -140,6 +169,10 @@ class ExactlyOnce:
         self._group = group
         sender.step("init_transactions", sender.producer.init_transactions)
 
+    def _renew(self) -> None:
+        self._sender.step("renew", self._sender.renew)
+        self._sender.step("init_transactions", self._sender.producer.init_transactions)
+
     def proven(self, partition: int, past: History, end: int, committed: Mapping[str, int]) -> Mapping[str, int]:  # noqa: ARG002
         """Set in `past` the last epoch whose outputs are in the log; returns the offsets (by topic) that prove it.
 
@@ -162,11 +195,10 @@ class ExactlyOnce:
         Raises `RebalanceInProgress` before anything is done, `InDoubtError`, which names the step, when any of it is
         not certain, and BrokerError when a broker refuses a record for good.
         """
-        fence, producer = self._group.fence(), self._sender.producer
+        fence, step = self._group.fence(), self._sender.step
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
-        step = self._sender.step
-        step("begin", producer.begin_transaction)
-        places: list[int] = step("outputs", partial(self._sender.publish_all, entries, outputs))
+        places = self._publish(entries, outputs)
+        producer = self._sender.producer
         step("offsets", partial(producer.send_offsets_to_transaction, wanted, fence))
         step("commit", producer.commit_transaction)
         found = step("witness", partial(self._group.committed, list(offsets)))
@@ -176,6 +208,19 @@ class ExactlyOnce:
                 "Restart: a fresh process reads the outcome from the log and continues from there"
             )
         return places
+
+    def _publish(self, entries: Sequence[PendingSend], outputs: Sequence[Output]) -> list[int]:
+        """All of it within a transaction, which stays open; where the entries stand."""
+        step = self._sender.step
+        while True:
+            step("begin", self._sender.producer.begin_transaction)
+            try:
+                places: list[int] = step(OUTPUTS, partial(self._sender.publish_all, entries, outputs))
+                return places
+            except TooLargeError as refusal:
+                if not self._sender.limits.lower(refusal.output):
+                    raise
+                self._renew()  # which ends the transaction
 
 
 class AtLeastOnce:
@@ -205,11 +250,21 @@ class AtLeastOnce:
         # One by one: a process that has been replaced fails at the first, and leaves no later numbers behind.
         for entry in entries:
             places += step("epochs", partial(self._publish_entry, entry))
-        if outputs:
-            step("outputs", partial(self._sender.publish, outputs))
+        for start in range(0, len(outputs), PORTION):  # the epochs are fixed by now: no other can be smaller
+            self._publish(outputs[start : start + PORTION])
         if offsets:
             step("offsets", partial(self._group.commit_offsets, offsets))
         return places
+
+    def _publish(self, outputs: Sequence[Output]) -> None:
+        while True:
+            try:
+                self._sender.step(OUTPUTS, partial(self._sender.publish, outputs))
+                return
+            except TooLargeError as refusal:
+                if not self._sender.limits.lower(refusal.output):
+                    raise
+                self._sender.step("renew", self._sender.renew)
 
     def _publish_entry(self, entry: PendingSend) -> list[int]:
         (offset,) = self._sender.publish_entries([entry])
@@ -234,8 +289,8 @@ def published(past: History, committed: Mapping[str, int]) -> int:
 
 
 def _refusal(output: Output, error: Exception | None) -> BrokerError | None:
-    reason = REFUSALS.get(getattr(error, "errno", 0))
-    if reason is None:
+    number = getattr(error, "errno", 0)
+    if (reason := REFUSALS.get(number)) is None:
         return None
-    size = len(output.key or b"") + len(output.value or b"") + sum(len(v or b"") for _, v in output.headers)
-    return BrokerError(f"An output of {size:,} bytes for topic {output.topic} is refused, because {reason}")
+    said = f"An output of {size_of(output):,} bytes for topic {output.topic} is refused, because {reason}"
+    return TooLargeError(said, output) if number in TOO_LARGE else BrokerError(said)

@@ -16,45 +16,55 @@ import snappy  # type: ignore[import-untyped]
 import zstandard
 
 _PIECE_BYTES = 1 << 20
+_SLICE_BYTES = 1 << 14
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"  # framing of snappy-java, which all Kafka clients write
 _XERIAL_HEADER_BYTES = 16
 
 
 class InflateError(ValueError):
-    """The bytes are not what their codec says, or inflate to more than the bound."""
+    """The bytes are not what their codec says."""
 
 
-def inflate(codec: int, data: bytes, bytes_max: int) -> bytes:
+class OversizeError(InflateError):
+    """The bytes inflate to more than the bound."""
+
+
+def inflate(codec: int, data: bytes, bytes_max: int) -> bytearray:
     """`data` without its compression; `codec` is the number in a batch's attributes (1 gzip, 2 snappy, 3 lz4, 4 zstd).
 
-    Raises InflateError when the codec is unknown, the data damaged, or the result larger than `bytes_max`.
+    Raises InflateError when the codec is unknown or the data damaged, and OversizeError when the result would be larger
+    than `bytes_max`; no more than that is inflated.
     """
     if codec not in _CODECS:
         raise InflateError(f"compression codec {codec} is unknown")
     name, pieces_of = _CODECS[codec]
-    pieces: list[bytes] = []
-    size = 0
+    inflated = bytearray()
     try:
         for piece in pieces_of(data, bytes_max):
-            size += len(piece)
-            if size > bytes_max:
-                break
-            pieces.append(piece)
+            if len(inflated) + len(piece) > bytes_max:
+                raise OversizeError(f"the {name} data inflates to more than {bytes_max:,} bytes")
+            inflated += piece
+    except OversizeError:
+        inflated.clear()  # whoever keeps the error must not keep this
+        raise
     except Exception as error:  # each codec has errors of its own, and none shares a base with the others
-        raise InflateError(f"the {name} data is damaged: {error}") from error
-    if size > bytes_max:
-        raise InflateError(f"the {name} data inflates to more than {bytes_max:,} bytes")
-    return b"".join(pieces)
+        raise InflateError(f"the {name} data is damaged: {error}") from None
+    return inflated
 
 
 def _gzip(data: bytes, _bytes_max: int) -> Iterator[bytes]:
-    while data:  # gzip files may be several members in a row
+    at = 0
+    rest = b""
+    while rest or at < len(data):  # gzip files may be several members in a row
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
-            piece = member.decompress(data, _PIECE_BYTES)
-            if not piece and not member.eof and not member.unconsumed_tail:
+            if not rest:  # fed in slices, because each call copies what it leaves
+                rest, at = data[at : at + _SLICE_BYTES], at + _SLICE_BYTES
+            is_last = not rest
+            piece = member.decompress(rest, _PIECE_BYTES)
+            if is_last and not piece and not member.eof:
                 raise EOFError("it ends early")
-            data = member.unused_data if member.eof else member.unconsumed_tail
+            rest = member.unused_data if member.eof else member.unconsumed_tail
             yield piece
 
 
@@ -95,7 +105,7 @@ def _snappy_block(block: bytes, bytes_max: int) -> bytes:
         if byte < 128:
             break
     if size > bytes_max:
-        raise ValueError(f"a block wants {size:,} bytes")
+        raise OversizeError(f"a block of the snappy data wants {size:,} bytes")
     inflated: bytes = snappy.decompress(block)
     return inflated
 

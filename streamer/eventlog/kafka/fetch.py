@@ -20,12 +20,17 @@ from streamer.eventlog.kafka.batches import BatchStretch, read_stretches
 
 Spot = tuple[str, int]  # topic and partition
 
+START_MARK = "driftline: begin here"  # metadata of an offset that says where to begin, and not what is done
+RECORD_BYTES = 640  # a larger record counts as several towards the limit of a poll, so that bytes are limited as well
+
 
 class CountedStretches(list[Records]):
-    """Stretches whose length is the number of their records: the client counts it towards a poll's limit."""
+    """Stretches whose length the client counts towards a poll's limit: the number of their records, more if large."""
+
+    weight = 0
 
     def __len__(self) -> int:
-        return sum(len(records) for records in self)
+        return self.weight
 
 
 def fetch_records(consumer: Any) -> None:
@@ -34,6 +39,7 @@ def fetch_records(consumer: Any) -> None:
 
     class FetchedRecords(parent):  # type: ignore[misc]
         _rest: Records | None = None
+        _record_weight = 1.0  # of each record of the stretch in hand
 
         def _maybe_skip_record(self, _stretch: BatchStretch) -> bool:
             return False  # read_stretches begins at the right offset
@@ -54,12 +60,15 @@ def fetch_records(consumer: Any) -> None:
                 if stretch is None:
                     return CountedStretches()
                 self._rest, self.leader_epoch = stretch.records, stretch.leader_epoch
+                self._record_weight = max(stretch.cost_bytes / RECORD_BYTES / max(len(stretch.records), 1), 1.0)
             taken, self._rest = self._rest, None
             if n is not None and len(taken) > n:
                 taken, self._rest = taken.split(int(taken.offset[n]))
             self.records_read += len(taken)
             self.next_fetch_offset = taken.next_offset
-            return CountedStretches([taken])
+            counted = CountedStretches([taken])
+            counted.weight = int(len(taken) * self._record_weight)
+            return counted
 
     consumer._fetcher.PartitionRecords = FetchedRecords
 
@@ -94,6 +103,18 @@ def producer_id(producer: Any) -> int:
     return int(producer._transaction_manager.producer_id_and_epoch.producer_id)
 
 
+def abandon(producer: Any) -> None:
+    """Let a producer go that can't be closed, because it waits for what never comes."""
+    producer._closed = True  # else it would try to close when it is collected
+    producer._unregister_cleanup()
+    producer._sender.force_close()
+
+
+def refresh_metadata(producer: Any) -> None:
+    """Let the producer ask for its topics' partitions again, without waiting for the answer."""
+    producer._metadata.request_update()
+
+
 def topic_ids(consumer: Any, topics: Iterable[str]) -> dict[str, str]:
     """Ids of the topics as of the last metadata; "" for a topic without one (before Kafka 2.8, or no such topic)."""
     return {topic: str(consumer._cluster.topic_id(topic) or "") for topic in topics}
@@ -106,9 +127,20 @@ def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
 
 def committed_offsets(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
     """The group's committed offsets, in one request; waits for transactions that are still committing."""
+    found = _committed(consumer, spots, timeout_s)
+    return {spot: offset.offset for spot, offset in found.items() if offset.metadata != START_MARK}
+
+
+def start_marks(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, int]:
+    """The offsets at which the group is to begin, where that is decided and nothing is committed yet."""
+    found = _committed(consumer, spots, timeout_s)
+    return {spot: offset.offset for spot, offset in found.items() if offset.metadata == START_MARK}
+
+
+def _committed(consumer: Any, spots: Iterable[Spot], timeout_s: float) -> dict[Spot, Any]:
     wanted = [TopicPartition(*spot) for spot in spots]
     found = consumer._coordinator.fetch_committed_offsets(wanted, timeout_ms=int(timeout_s * 1000)) if wanted else {}
-    return {(tp.topic, tp.partition): offset.offset for tp, offset in found.items()}
+    return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 def stretches(
@@ -145,4 +177,5 @@ def _joined(spot: Spot, parts: Sequence[Records], next_offset: int) -> Records:
         spans([part.value for part in parts]),
         spans([part.headers for part in parts]),
         next_offset,
+        {offset: batch for part in parts for offset, batch in part.oversize.items()},
     )

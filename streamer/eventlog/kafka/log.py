@@ -27,17 +27,20 @@ from kafka.structs import OffsetAndMetadata
 from streamer.errors import BrokerError, InDoubtError
 from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProgress, Records, Start
 from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
+from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
-from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer
+from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, transaction_timeout_s
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
-from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, poll, positions, stretches
+from streamer.eventlog.kafka.epochs_topic import EpochsTopic
+from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
-from streamer.eventlog.kafka.positions import Places, pause, seek
+from streamer.eventlog.kafka.positions import LatestStart, Places, pause, seek
 from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
+from streamer.eventlog.size_limits import Cut, SizeLimits, uncut
 from streamer.logs import log_of
 
 CLOSE_TIMEOUT_S = 5.0
@@ -51,13 +54,17 @@ log = log_of("eventlog")
 class KafkaLog:
     """A `Log` on Kafka, as one member of a group.
 
-    `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. All methods
-    belong to one thread. Raises BrokerError when the cluster can't be reached, and InDoubtError when it does not
-    answer.
+    `unit_of` maps a topic and partition to its fold unit; a unit has at most one partition of each topic. `cut` makes
+    an output smaller that its topic would not take. All methods belong to one thread. Raises BrokerError when the
+    cluster can't be reached, and InDoubtError when it does not answer.
     """
 
     def __init__(
-        self, connection: KafkaConnection, settings: KafkaLogSettings, unit_of: Callable[[str, int], str]
+        self,
+        connection: KafkaConnection,
+        settings: KafkaLogSettings,
+        unit_of: Callable[[str, int], str],
+        cut: Cut = uncut,
     ) -> None:
         self._connection, self._settings, self._unit_of = connection, settings, unit_of
         self._spots: dict[str, list[Spot]] = {}  # assigned unit -> its topic-partitions
@@ -71,13 +78,12 @@ class KafkaLog:
         member = settings.member
         exactly_once = settings.delivery == "exactly_once"
         with self._errors_of("be reached"):
-            self._producer = new_producer(
-                connection,
-                settings.commit_deadline_s,
-                settings.request_bytes_max,
-                member.instance_id if exactly_once else None,
+            limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut)
+            new = partial(new_producer, connection, settings.commit_deadline_s, settings.request_bytes_max)
+            name = member.instance_id if exactly_once else None
+            self._sender = sender = Sender(
+                lambda: new(name, limits.batch_bytes_max), settings.epochs_topic, settings.commit_deadline_s, limits
             )
-            sender = Sender(self._producer, settings.epochs_topic, settings.commit_deadline_s)
             # The transactions of an earlier process end before the committed offsets are read.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
@@ -87,9 +93,11 @@ class KafkaLog:
             self._reader = self._new_consumer(None)
             self._check_topics()
         self._histories = HistoryReader(
-            self._reader, settings.epochs_topic, settings.group_id, settings.commit_deadline_s
+            self._reader, settings.epochs_topic, settings.group_id, transaction_timeout_s(settings.commit_deadline_s)
         )
-        self._places = Places(self._consumer, settings.start == "latest", self.committed)
+        self._epochs = EpochsTopic(connection, settings.epochs_topic, self._histories, settings.commit_deadline_s)
+        latest = LatestStart(self._consumer, settings.commit_deadline_s) if settings.start == "latest" else None
+        self._places = Places(self._consumer, latest)
         self._membership = Membership(self._consumer, settings.topics)
 
     def poll(self, timeout_s: float) -> list[Records]:
@@ -147,10 +155,12 @@ class KafkaLog:
         """See `Log`. The committed offsets and the history must agree.
 
         Raises GapError when they don't or the history's beginning is missing, UsageError when topics, group and epochs
-        topic do not belong together, BrokerError when the cluster does not answer, and RebalanceInProgress.
+        topic do not belong together, BrokerError when the cluster does not answer, RebalanceInProgress, and
+        UnitNotReady.
         """
         spots = self._spots_of(unit)
         with self._errors_of(f"read the history of {unit}"):
+            self._epochs.require(unit, self._unit_count, self._producer)
             at_first = self.committed(spots)
             committed = {topic: offset for (topic, _), offset in at_first.items()}
             past, end = self._histories.read(unit, since, committed)
@@ -199,16 +209,14 @@ class KafkaLog:
         placed = {(e.unit, e.number): place for e, place in zip(fresh, places, strict=True)}
         return [replace(epoch, at=placed.get((epoch.unit, epoch.number), epoch.at)) for epoch in epochs]
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         """See `Log`. Uses a producer of its own, because the state of the log's producer is unknown."""
         with suppress(Exception):
             deadline_s = min(self._settings.commit_deadline_s, CLEAR_DEADLINE_S)
-            producer = new_producer(self._connection, deadline_s, self._settings.request_bytes_max)
+            producer = partial(new_producer, self._connection, deadline_s, self._settings.request_bytes_max)
             sender = Sender(producer, self._settings.epochs_topic, deadline_s)
-            sender.step(
-                "clear attempts",
-                partial(sender.publish_entries, [_entry(unit, AttemptSurvived(unit)) for unit in units]),
-            )
+            notes = [_entry(unit, AttemptSurvived(unit, records)) for unit, records in units.items()]
+            sender.step("clear attempts", partial(sender.publish_entries, notes))
 
     def hold(self, topic: str, partition: int, held: bool) -> None:
         """See `Log`. A held partition stays held across a rebalance, while it stays assigned."""
@@ -235,7 +243,7 @@ class KafkaLog:
         self._closed = True
         timeout_ms = int(CLOSE_TIMEOUT_S * 1000)
         for close in (
-            partial(self._producer.close, CLOSE_TIMEOUT_S),
+            partial(self._sender.producer.close, CLOSE_TIMEOUT_S),
             partial(self._consumer.close, autocommit=False, timeout_ms=timeout_ms),
             partial(self._reader.close, autocommit=False, timeout_ms=timeout_ms),
         ):
@@ -265,6 +273,9 @@ class KafkaLog:
                     f"Topic {topic} does not exist at {self._where}, or Describe is not granted: create it, or grant "
                     "Describe on it"
                 )
+
+    def _unit_count(self) -> int:
+        return max(partition_counts(self._consumer, self._settings.topics).values()) + 1
 
     def _ours(self) -> list[Spot]:
         return [spot for spots in self._spots.values() for spot in spots]
@@ -304,6 +315,10 @@ class KafkaLog:
         elif self._trouble and self._good_polls >= CALM_POLLS:
             log.warning("Kafka at %s can be read again", self._where)
             self._trouble = ""
+
+    @property
+    def _producer(self) -> Any:
+        return self._sender.producer
 
     @property
     def _where(self) -> str:

@@ -44,7 +44,7 @@ class KafkaArchive:
             self._consumer = new_consumer(connection, None)
             self._reader = new_consumer(connection, None)
         self._histories = HistoryReader(self._reader, epochs_topic, group_id, PATIENCE_S)
-        self._places = Places(self._consumer, starts_late=False, committed=lambda _: {})
+        self._places = Places(self._consumer)
 
     def units(self) -> Sequence[str]:
         """The units that the topics make, `decide` last: it folds what the others publish."""
@@ -76,7 +76,7 @@ class KafkaArchive:
     def note(self, unit: str, notes: Sequence[Note]) -> None:
         raise NotImplementedError("an archive is read-only")
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         raise NotImplementedError("an archive is read-only")
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:

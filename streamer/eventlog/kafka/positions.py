@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import GapError
+from streamer.eventlog.base import RebalanceInProgress, UnitNotReady
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
-from streamer.eventlog.kafka.fetch import Spot, partition_counts, positions, topic_ids
+from streamer.eventlog.kafka.fetch import (
+    START_MARK,
+    Spot,
+    committed_offsets,
+    partition_counts,
+    positions,
+    start_marks,
+    topic_ids,
+)
 from streamer.eventlog.kafka.unit_history import START_AFRESH, HistoryBounds, check_bounds, check_topic_id
 
 METADATA_TIMEOUT_S = 5.0
+DECIDES: Final = 0  # the partition whose worker decides where a topic begins
 
 
 class Places:
     """Positions of the partitions that one consumer reads."""
 
-    def __init__(
-        self, consumer: Any, starts_late: bool, committed: Callable[[Sequence[Spot]], Mapping[Spot, int]]
-    ) -> None:
-        """`starts_late`: read new topics from their end on; `committed` returns the group's offsets."""
+    def __init__(self, consumer: Any, latest: LatestStart | None = None) -> None:
+        """`latest`: read new topics from their end on."""
         self._consumer = consumer
-        self._starts_late = starts_late
-        self._committed = committed
+        self._latest = latest
         self._topic_ids: dict[str, str] = {}
 
     def resume(
@@ -35,7 +43,8 @@ class Places:
     ) -> tuple[dict[str, int], dict[str, str]]:
         """The first offsets of the topics that `ends` lacks, and their ids.
 
-        Raises GapError when a topic has another id than the known one or has lost records from `ends` on.
+        Raises GapError when a topic has another id than the known one or has lost records from `ends` on, and
+        UnitNotReady.
         """
         ids = self._note_ids(spots)
         for topic in ids.keys() & known_ids.keys():
@@ -94,17 +103,8 @@ class Places:
         return ids
 
     def _beginning(self, spot: Spot, bounds: HistoryBounds) -> int:
-        """The first offset to read of a partition that was never read.
-
-        A new partition of a topic that is read already starts at its beginning in any case: its records arrived while
-        the service read the topic.
-        """
-        if not self._starts_late:
-            return bounds.begin
-        topic, _ = spot
-        count = partition_counts(self._consumer, [topic])[topic]
-        is_read = bool(self._committed([(topic, partition) for partition in range(count)]))
-        return bounds.begin if is_read else bounds.end
+        """The first offset to read of a partition that was never read."""
+        return bounds.begin if self._latest is None else self._latest.begin(spot, bounds.begin)
 
 
 def seek(consumer: Any, spots: Sequence[Spot], at: Mapping[str, int], held: Collection[Spot]) -> bool:
@@ -130,3 +130,43 @@ def pause(consumer: Any, spots: Sequence[Spot]) -> bool:
     except (KeyError, KafkaError):
         return False
     return True
+
+
+class LatestStart:
+    """Where a group with `kafka.start: latest` begins: decided once for all partitions of a topic.
+
+    The worker with partition 0 of a topic that the group never read commits the ends of all partitions, marked as
+    places to begin. Workers that join later begin there, whenever they take their partitions over. A partition without
+    a mark was added later: it is read from its beginning, because its records arrived while the service read the topic.
+    """
+
+    def __init__(self, consumer: Any, deadline_s: float) -> None:
+        """`consumer` is a member of the group."""
+        self._consumer = consumer
+        self._deadline_s = deadline_s
+
+    def begin(self, spot: Spot, beginning: int) -> int:
+        """Where to begin with a partition that was never read; `beginning` is its first offset.
+
+        Raises `UnitNotReady` while the worker of partition 0 has not decided, and `RebalanceInProgress`.
+        """
+        topic, partition = spot
+        spots = [(topic, p) for p in range(partition_counts(self._consumer, [topic])[topic])]
+        marks = start_marks(self._consumer, spots, self._deadline_s)
+        if spot in marks:
+            return max(marks[spot], beginning)
+        if marks or committed_offsets(self._consumer, spots, self._deadline_s):
+            return beginning
+        if partition != DECIDES:
+            raise UnitNotReady(f"the worker of {topic}-{DECIDES} has not said yet where {topic} begins")
+        return self._decide(spots)[spot]
+
+    def _decide(self, spots: list[Spot]) -> dict[Spot, int]:
+        partitions = [TopicPartition(*spot) for spot in spots]
+        ends = self._consumer.end_offsets(partitions, timeout_ms=REQUEST_TIMEOUT_MS)
+        marks = {tp: OffsetAndMetadata(end, START_MARK, -1) for tp, end in ends.items()}
+        try:
+            self._consumer.commit(marks, timeout_ms=int(self._deadline_s * 1000))
+        except KafkaError as error:  # of a generation that is over, as a rule
+            raise RebalanceInProgress(f"where {spots[0][0]} begins could not be committed: {error}") from error
+        return {(tp.topic, tp.partition): end for tp, end in ends.items()}

@@ -24,8 +24,7 @@ def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
     """
     preflight(connection)
     check_topics(connection, sorted({output.topic for output in outputs}))
-    producer = new_producer(connection, DEADLINE_S, REQUEST_BYTES_MAX)
-    sender = Sender(producer, "", DEADLINE_S)
+    sender = Sender(partial(new_producer, connection, DEADLINE_S, REQUEST_BYTES_MAX), "", DEADLINE_S)
     try:
         within(2 * DEADLINE_S, partial(sender.publish, outputs))
     except BrokerError:
@@ -35,4 +34,4 @@ def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
             f"Delivery is uncertain ({type(error).__name__}: {error}). Retry: the command is idempotent"
         ) from error
     finally:
-        producer.close(timeout=DEADLINE_S)
+        sender.producer.close(timeout=DEADLINE_S)

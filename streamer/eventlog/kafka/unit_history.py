@@ -7,6 +7,7 @@ different hands do not mix. Records of open transactions are not visible.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 from kafka import TopicPartition
 
 from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
-from streamer.eventlog.base import Epoch, History, Records, Start
+from streamer.eventlog.base import Epoch, History, Note, Records, Start
 from streamer.eventlog.history import decode_entry
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS
 from streamer.eventlog.kafka.deadline import within
@@ -60,7 +61,7 @@ class HistoryReader:
         the end is lost, BrokerError when the topic lacks the unit's partition, and UsageError for foreign records.
         """
         tp = TopicPartition(self._topic, partition_of_history(unit))
-        count = len(within(self._patience_s, partial(self._consumer.partitions_for_topic, tp.topic)) or ())
+        count = self.partitions()
         if tp.partition >= count:
             raise BrokerError(
                 f"Topic {tp.topic} has {count} partitions and {unit} needs partition {tp.partition}: "
@@ -85,6 +86,38 @@ class HistoryReader:
             if not self._is_pending(tp):
                 patience_s = min(patience_s, LOST_AFTER_S)
         raise self._lag(unit, tp)
+
+    def partitions(self, refresh: bool = False) -> int:
+        """How many the topic has, as of the client's last metadata or by asking again."""
+        if refresh:
+            within(self._patience_s, self._consumer.topics)
+        return len(within(self._patience_s, partial(self._consumer.partitions_for_topic, self._topic)) or ())
+
+    def are_ours(self) -> bool:
+        """Whether some partition of the topic begins with a note of this group."""
+        tps = [TopicPartition(self._topic, partition) for partition in range(self.partitions())]
+        begin = self._consumer.beginning_offsets(tps, timeout_ms=REQUEST_TIMEOUT_MS)
+        for tp in tps:
+            self._consumer.assign([tp])
+            entry = self._entry_at(tp, begin[tp])
+            if isinstance(entry, Start) and entry.group == self._group_id:
+                return True
+        return False
+
+    def _entry_at(self, tp: TopicPartition, offset: int) -> Epoch | Note | None:
+        """The first entry from this offset on; None if there is none, or something else."""
+        self._consumer.seek(tp, offset)
+        patience_s = self._patience_s
+        while positions(self._consumer)[tp.topic, tp.partition] < self._end(tp) and patience_s > 0:
+            before = positions(self._consumer)
+            fetched = poll(self._consumer, POLL_MS, 1)
+            for records in stretches(fetched, before, positions(self._consumer)):
+                if len(records):
+                    with suppress(ValueError):
+                        return decode_entry(records.value_of(0) or b"")
+                    return None
+            patience_s -= POLL_MS / 1000
+        return None
 
     def _is_pending(self, tp: TopicPartition) -> bool:
         """Whether the partition holds records of open transactions."""
@@ -171,7 +204,7 @@ def _behind(past: History, since: Epoch | None) -> History | None:
     if not past.epochs:
         return None
     past.epochs.pop(0)
-    past.base = since.number
+    past.base, past.reached = since.number, dict(since.ends)
     return past
 
 

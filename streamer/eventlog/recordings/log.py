@@ -130,7 +130,7 @@ class RecordedLog:
             )
         self._reached[place] = int(records.offset[-1])
 
-    def clear_attempts(self, units: Collection[str]) -> None:
+    def clear_attempts(self, units: Mapping[str, int]) -> None:
         self._outputs.clear_attempts(units)
 
     def commit(self, outputs: Sequence[Output], epochs: Sequence[Epoch]) -> list[Epoch]:

@@ -21,6 +21,8 @@ from streamer.eventlog.recordings.chunk import Chunk, Group, gather
 from streamer.eventlog.recordings.parquet_writer import FORMAT, SCHEMA, VERSION
 
 REQUIRED = ("topic", "partition", "offset", "value")
+# Errors that damaged files cause: in Arrow, in text and in numbers.
+DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
 PAIRS_DENSE_MAX = 1 << 20  # (topic, partition) pairs that a chunk may span before a sort separates them
 
 
@@ -33,7 +35,7 @@ class ParquetSource:
         self._rows_read = 0
         try:
             self._file = pq.ParquetFile(path)
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGE as error:
             raise UsageError(
                 f"{path} begins as a Parquet file does, but its footer can't be read ({_first_line(error)}): it was "
                 "cut short or is still being written. Copy or record it again."
@@ -43,6 +45,9 @@ class ParquetSource:
         except UsageError:
             self.close()
             raise
+        except DAMAGE as error:
+            self.close()
+            raise self._damaged(error) from error
         self.rows: int | None = self._file.metadata.num_rows
 
     def _check_schema(self) -> None:
@@ -69,10 +74,13 @@ class ParquetSource:
                 chunk = self._chunk(batch)
                 self._rows_read += len(chunk)
                 yield chunk
-        except (pa.ArrowException, OSError) as error:
-            raise UsageError(
-                f"{self.name} is damaged after row {self._rows_read}: {_first_line(error)}. Copy or record it again."
-            ) from error
+        except DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: BaseException) -> UsageError:
+        return UsageError(
+            f"{self.name} is damaged after row {self._rows_read}: {_first_line(error)}. Copy or record it again."
+        )
 
     def _chunk(self, batch: Any) -> Chunk:
         topic = self._column(batch, "topic")

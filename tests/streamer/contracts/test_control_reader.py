@@ -100,3 +100,9 @@ def test_a_silence_comes_back_as_it_was_said(conforms):
     conforms("control.v1", msgspec.json.encode(word))
     assert read_control(msgspec.json.encode(word), -1) == word
     assert read_control(changed(kind="silence", matcher={}, until=LATER), -1).matcher == Matcher()
+
+
+@pytest.mark.parametrize("timestamp_ms", [2**62, 2**63 - 1, 10**15])
+def test_a_record_of_any_time_is_read(timestamp_ms):
+    """Producers write what they like as a record's own time; a word that is older than it is good."""
+    assert read_control(GOOD, timestamp_ms) == WORD

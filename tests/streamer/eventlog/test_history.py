@@ -20,6 +20,7 @@ NOTES = (
     SettingsNote("detect-3", "f1", "{}", ["adwin"]),
     Attempt("detect-3", 12, True, {"t": 9}),
     AttemptSurvived("detect-3"),
+    AttemptSurvived("detect-3", 200),
     Gap("detect-3", 4, {"t": 9}, {"t": "id"}, "gone"),
 )
 
@@ -77,6 +78,19 @@ def test_attempts_are_those_since_the_last_epoch_that_were_not_survived():
     assert past.attempts == []
 
 
+def test_an_epoch_whose_outputs_were_too_many_is_halved():
+    """Time after time, until an epoch is there; the attempt is taken back as any that was survived."""
+    past = History()
+    for records in (9, 4, 2, 1):
+        past.take(Attempt("u", records))
+        past.take(AttemptSurvived("u", records))
+        assert (past.records_max, past.attempts) == (max(records // 2, 1), [])
+    past.take(AttemptSurvived("u"))
+    assert past.records_max == 1
+    past.take(epoch(1))
+    assert past.records_max is None
+
+
 def test_a_gap_ends_what_was_before():
     """The unit goes on behind it from nothing, at the places that the note names; settings stay known."""
     past = History()
@@ -87,3 +101,29 @@ def test_a_gap_ends_what_was_before():
     assert (past.positions(), past.topic_ids, past.settings) == ({"t": 50}, {"t": "new"}, {"f1": "{}"})
     assert past.take(epoch(3, end=60))
     assert past.positions() == {"t": 60}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"unit": "\xff", "number": 1, "ends": {}}',
+        b'{"note": "gap", "unit": "\xed\xa0\x80"}',
+        b'{"x": ' + b"[" * 100_000,
+        b'{"x": ' + b'{"a":' * 100_000,
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=["text", "surrogate", "lists", "objects", "bytes", "nothing"],
+)
+def test_what_is_no_entry_is_refused_in_one_way(value):
+    """Text that is none and nesting without end are what any other garbage is."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_entry(value)
+
+
+def test_a_history_read_from_an_epoch_stands_where_that_ends():
+    """Also when nothing came after it."""
+    past = History(4, reached={"t": 40})
+    assert past.positions() == {"t": 40}
+    past.take(epoch(5, end=50))
+    assert past.positions() == {"t": 50}

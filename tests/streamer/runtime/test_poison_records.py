@@ -1,7 +1,9 @@
 """Records that kill the process that folds them, in one unit of several."""
 
 import json
+import os
 
+import pytest
 from crash_kit import CrashingLog
 from loop_kit import START_MS, service_over
 
@@ -54,3 +56,47 @@ def test_a_record_that_kills_brings_no_record_of_another_unit_under_suspicion():
         for offset in offsets
     }
     assert aside == {("detect-1", "predictions", deadly)}
+
+
+class Attempted(BaseException):
+    """Somebody outside kills the process while it folds."""
+
+
+def killed_while_folding(log, kills):
+    """Start service after service; each is killed at its first epoch but for the last."""
+    for left in range(kills, -1, -1):
+        service, log = service_over(log), log.reopen()
+        if not left:
+            return service.run(lambda: False)
+        fresh = service._recovery.folds.fresh
+        service._recovery.folds.fresh = lambda unit, text, fresh=fresh: stopped_from_outside(fresh(unit, text))
+        with pytest.raises(Attempted):
+            service.run(lambda: False)
+    return None
+
+
+def stopped_from_outside(fold):
+    """The fold in this very process is broken off; a copy of the process is not."""
+    here, step = os.getpid(), fold.step
+
+    def step_or_stop(stretch):
+        if os.getpid() == here:
+            raise Attempted
+        return step(stretch)
+
+    fold.step = step_or_stop
+    return fold
+
+
+@pytest.mark.parametrize("kills", [3, 8, 14])
+def test_kills_from_outside_convict_no_record(kills):
+    """However often processes are killed while they fold, all records are folded in the end."""
+    log = CrashingLog(["predictions"], poll_records_max=200)
+    for i in range(300):
+        event = {"model_id": f"m{i % 3}", "event_time": START_MS + i, "prediction": 1.0}
+        log.store.append("predictions", None, json.dumps(event).encode(), partition=0)
+    log.end_input()
+    killed_while_folding(log, kills)
+    (epochs,) = log.store.epochs.values()
+    assert not any(epoch.set_aside for epoch in epochs)
+    assert epochs[-1].ends == {"predictions": 300}

@@ -123,7 +123,7 @@ def play(broker: Broker, arm: Fault) -> dict[str, Any]:
 
 
 def main() -> None:
-    kafka_clients.TRANSACTION_TIMEOUT_MS = TRANSACTION_TIMEOUT_MS
+    kafka_clients.transaction_timeout_s = lambda _deadline_s: TRANSACTION_TIMEOUT_MS / 1000
     with Broker() as broker:
         print(json.dumps({name: play(broker, arm) for name, arm in FAULTS.items()}))
 

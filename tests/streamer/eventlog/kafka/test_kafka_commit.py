@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka_kit import POLL_S, POLLS_MAX, Place, begin, drain, settle, take_over
 
+from streamer.codecs.base import Reason
+from streamer.contracts.dead_letters import PREFIX, dead_letter, fitted
 from streamer.errors import BrokerError, GapError, InDoubtError
-from streamer.eventlog.base import Output, RebalanceInProgress
+from streamer.eventlog.base import Output, RebalanceInProgress, Records
 from streamer.eventlog.history import Attempt, SettingsNote
+from streamer.eventlog.kafka import log as kafka_log
 from streamer.eventlog.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.broker
@@ -198,7 +203,7 @@ def test_notes_are_kept_between_epochs(kafka_broker: Any, delivery: str) -> None
         past = past_of(log)
         assert (past.settings, past.starts) == ({"f1": "{}"}, {place.events: 0})
         assert [attempt.records for attempt in past.attempts] == [7]
-        log.clear_attempts(["detect-0"])
+        log.clear_attempts({"detect-0": 0})
     with place.log(delivery=delivery) as log:
         assert past_of(log).attempts == []
 
@@ -231,6 +236,19 @@ def test_offsets_that_were_set_back_are_refused(kafka_broker: Any) -> None:
         past_of(log)
 
 
+def test_offsets_set_back_are_noticed_by_a_process_that_has_a_checkpoint(kafka_broker: Any) -> None:
+    """An orderly stop leaves nothing behind its last checkpoint; that epoch itself says what is folded."""
+    place = Place(kafka_broker)
+    place.write([b"v"] * 5)
+    with running(place) as log:
+        (last,) = log.commit([], [place.epoch(1, 5)])
+        log.commit_offsets({(place.events, 0): 2})
+    with place.log() as log:
+        settle(log)
+        with pytest.raises(GapError, match=rf"offset of {place.events} was set back to 2 .* 5 is"):
+            log.past("detect-0", last)
+
+
 @BOTH
 def test_outputs_of_every_shape(kafka_broker: Any, delivery: str) -> None:
     """Null keys, null values, both at once, empty bytes and headers are published as they are."""
@@ -256,3 +274,73 @@ def test_output_too_large_is_named(kafka_broker: Any, size: int) -> None:
         pytest.raises(BrokerError, match=rf"An output of {size:,} bytes for topic {place.out} .*max.message.bytes"),
     ):
         log.commit([Output(place.out, None, noise)], [place.epoch(1, 0)])
+
+
+@pytest.mark.parametrize("deadline_s", [0.5, 30.0, 120.0, 600.0])
+def test_a_transaction_outlives_the_deadline_of_its_outputs(kafka_broker: Any, deadline_s: float) -> None:
+    """Else the broker would end it while the outputs are on their way, whatever the deadline says."""
+    place = Place(kafka_broker)
+    with place.log(commit_deadline_s=deadline_s) as log:
+        assert log._producer.config["transaction_timeout_ms"] > deadline_s * 1000
+
+
+LIMIT = 50_000
+
+
+class CutLog(KafkaLog):
+    """The log as the service makes it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, fitted)
+
+
+def letter(place: Place, value: bytes, key: bytes = b"key") -> Output:
+    records = Records.build(place.events, 0, [(7, 1000, key, value, (("trace", b"1"),))])
+    return dead_letter(records, 0, Reason.NOT_JSON, "no JSON", place.out)
+
+
+def limit(place: Place, bytes_max: int) -> None:
+    topic = ConfigResource(ConfigResourceType.TOPIC, place.out, {"max.message.bytes": str(bytes_max)})
+    with place.admin() as admin:
+        admin.alter_configs([topic])
+
+
+def said(headers: Any) -> dict[str, bytes]:
+    return {name.removeprefix(PREFIX): text for name, text in headers if name.startswith(PREFIX)}
+
+
+@pytest.mark.parametrize("may_describe", [True, False])
+@BOTH
+def test_a_dead_letter_is_cut_to_what_its_topic_takes(
+    kafka_broker: Any, delivery: str, may_describe: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the broker says what that is, or refuses what is larger; what was not too large is whole."""
+    if not may_describe:
+        monkeypatch.setattr(kafka_log, "message_bytes_max", lambda *_: {})
+    place = Place(kafka_broker)
+    limit(place, LIMIT)
+    values = [b"small", os.urandom(LIMIT - 200), os.urandom(800_000), b"small again"]
+    with place.log(CutLog, delivery=delivery) as log:
+        begin(log)
+        log.commit([letter(place, value) for value in values], [place.epoch(1, 4)])
+        log.commit([letter(place, b"later")], [place.epoch(2, 5)])
+    found = [(record.value, said(record.headers)) for record in place.read(place.out)]
+    if delivery == "at_least_once" and not may_describe:  # what went with the refused one may have been written before
+        found = [one for i, one in enumerate(found) if one not in found[:i]]
+    assert [value for value, _ in found if value.startswith((b"small", b"later"))] == [values[0], values[3], b"later"]
+    cut = [(value, ours) for value, ours in found if "cut.from.bytes" in ours]
+    assert [int(ours["cut.from.bytes"]) for _, ours in cut] == [len(values[1]), len(values[2])]
+    for (value, ours), whole in zip(cut, values[1:3], strict=True):
+        assert whole.startswith(value)
+        assert len(value) > LIMIT / 2
+        assert (ours["offset"], ours["reason"]) == (b"7", b"not_json")
+
+
+def test_what_can_not_be_cut_is_refused_in_a_sentence(kafka_broker: Any) -> None:
+    """An alert is no dead letter: a topic that does not take it is to be mended."""
+    place = Place(kafka_broker)
+    limit(place, LIMIT)
+    with place.log(CutLog) as log:
+        begin(log)
+        with pytest.raises(BrokerError, match="is refused, because it is too large"):
+            log.commit([Output(place.out, b"k", os.urandom(LIMIT))], [place.epoch(1, 4)])

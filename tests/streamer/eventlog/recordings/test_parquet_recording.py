@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from pathlib import Path
 
@@ -236,3 +237,39 @@ def test_damage_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
     with pytest.raises(UsageError, match=r"r\.parquet is damaged after row 0"):
         read(path)
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """A few bits, bytes or the end changed."""
+    found = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 5, 20])):
+        at = rng.randrange(len(found))
+        match rng.randrange(10):
+            case 0:
+                del found[at : at + rng.randrange(1, 9)]
+            case 1:
+                found[at:at] = rng.randbytes(3)
+            case 2:
+                del found[max(at, 100) :]
+            case _:
+                found[at] ^= 1 << rng.randrange(8)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_whatever_is_damaged_is_told_in_a_sentence(tmp_path: Path, compression: str) -> None:
+    """A damaged file is read, or refused; nothing else is raised, wherever the damage is."""
+    rows = [
+        {"topic": "t", "partition": 0, "offset": i, "timestamp_ms": i, "key": None, "value": b"v", "headers": None}
+        for i in range(30)
+    ]
+    path, rng = tmp_path / "r.parquet", random.Random(3)
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression=compression)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(1000):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            read(path)
+        except UsageError:
+            refused += 1
+    assert refused > 500

@@ -1,0 +1,82 @@
+"""A trial: whether a process dies of something, found out by a copy of this process.
+
+That processes died while they folded a record proves nothing: they may have been killed from outside, all of them. So a
+forked copy folds the record while this process watches. What ends both proves nothing either, and the next process
+tries again.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from streamer.logs import log_of
+
+CPU_S: Final = 45  # of processor time; one record takes milliseconds, and kernels that are compiled first take seconds
+DEADLINE_S: Final = 90.0
+MEMORY_BYTES: Final = 2 << 30  # beyond what this process has; one record takes megabytes
+KILLS_MIN: Final = 3  # SIGKILL comes from the kernel for lack of memory, or from outside: once is no proof
+FAILED: Final = 1
+FATAL: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGXCPU})
+
+log = log_of("runtime")
+
+
+def dies_of(work: Callable[[], object]) -> bool:
+    """Whether a copy of this process that does `work` fails, crashes, or needs far too much time or memory.
+
+    False too when that stays unknown. Nothing that the copy changes is seen here.
+    """
+    for _ in range(KILLS_MIN):
+        status = _tried(work)
+        if status is None:
+            log.warning("a trial gave no result within %.0f s", DEADLINE_S)
+            return False
+        if status != -signal.SIGKILL:
+            return status == FAILED or -status in FATAL
+    return True
+
+
+def _tried(work: Callable[[], object]) -> int | None:
+    """The end of a copy that does `work`, as `subprocess` has it; None when it does not end in time."""
+    ours, theirs = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the copy does not need
+        pid = os.fork()
+    if not pid:
+        _end_of(work)
+    os.close(theirs)
+    ended = bool(select.select([ours], [], [], DEADLINE_S)[0])  # the end of the pipe, when the copy has ended
+    os.close(ours)
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _end_of(work: Callable[[], object]) -> None:
+    """Do it in the copy, within bounds; never returns."""
+    code = FAILED
+    try:
+        _bound()
+        work()
+        code = 0
+    finally:
+        os._exit(code)  # whatever was raised: nothing of this process may run on
+
+
+def _bound() -> None:
+    """Let the copy fail by itself before it takes all memory, and let the kernel take it before any other process."""
+    with suppress(OSError, ValueError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))

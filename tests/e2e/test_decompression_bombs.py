@@ -1,0 +1,74 @@
+"""Batches of a few kilobytes that want all the memory there is, through the real service on a real broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from driftline_process import PATIENCE_S, Place, create_topic, events, running
+
+from streamer.contracts.dead_letters import PREFIX
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+RSS_BYTES_MAX = 900 << 20
+BATCH_BYTES = 200 * 990_000  # inflated
+
+
+def produce_batch(place: Place, values: list[bytes | None], codec: str) -> None:
+    """All values in one batch, however large it is before compression."""
+    producer = Producer(
+        {
+            "bootstrap.servers": place.bootstrap,
+            "compression.type": codec,
+            "batch.size": 1_000_000_000,
+            "batch.num.messages": len(values),
+            "linger.ms": 60_000,
+            "message.max.bytes": 900_000_000,
+            "queue.buffering.max.kbytes": 2_000_000,
+            "queue.buffering.max.messages": 2_000_000,
+        }
+    )
+    for value in values:
+        producer.produce(place.events, value, None, 0)
+    assert producer.flush(PATIENCE_S) == 0
+
+
+def resident_bytes(pid: int) -> int:
+    """The most that the process has ever held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
+def test_no_batch_takes_more_memory_than_there_is(kafka_broker: Any, tmp_path: Path) -> None:
+    """Each bomb is one dead letter with its offsets; events around them are folded; memory stays bounded."""
+    name = f"bus.bombs.{tmp_path.name}"
+    create_topic(kafka_broker.bootstrap, name, 1, **{"max.message.bytes": "20000000"})
+    place = Place(kafka_broker.bootstrap, tmp_path, name, partitions=1)
+    event = b'{"model_id": "bus", "event_time": 1000, "prediction": 1, "pad": "%s"}' % (b"0" * 990_000)
+    place.produce({0: events(100)})
+    with running(place.config) as service:
+        service.wait_for_records(place.events, 100)
+        before = resident_bytes(service.process.pid)
+        for codec in ("gzip", "snappy", "lz4", "zstd"):
+            produce_batch(place, [event] * 200, codec)
+        for _ in range(12):
+            produce_batch(place, [event] * 60, "zstd")  # just small enough to be opened
+        produce_batch(place, [None] * 1_000_000, "zstd")
+        place.produce({0: events(100)})
+        service.wait_for_records(place.events, 200 + 12 * 60)
+        service.wait_until_done()
+        after = resident_bytes(service.process.pid)
+        letters = [(dict(m), v) for _, v, m in place.read(f"{place.events}-dlt")]
+        counted = service.metrics()[f'driftline_dead_letters_total{{reason="batch_too_large",topic="{place.events}"}}']
+        assert service.stop() == 0
+    print(f"resident before {before >> 20} MB, after {after >> 20} MB")
+    said = [{k.removeprefix(PREFIX): v.decode() for k, v in headers.items()} for headers, _ in letters]
+    assert [one["reason"] for one in said] == ["batch_too_large"] * 5
+    spans = [(int(one["offset"]), int(one["batch.last.offset"]), int(one["batch.records"])) for one in said]
+    assert spans == [(100, 299, 200), (300, 499, 200), (500, 699, 200), (700, 899, 200), (1620, 1_001_619, 1_000_000)]
+    assert counted == 5
+    assert after < RSS_BYTES_MAX
