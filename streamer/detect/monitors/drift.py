@@ -16,16 +16,16 @@ from detectors.reference import Reference
 from detectors.registry import bank
 from detectors.series.table import WATCHED, SeriesFacts, ValueKind
 from retrain.messages.alert import AlertKind
+from retrain.messages.patterns import first_match, matches
 from streamer.detect.alarm import Alarm, Verdict, Watching
 from streamer.detect.batch import TAKES, Batch, KindValues, later
 from streamer.detect.context import Context
 from streamer.detect.evidence import evidence_of
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
-from streamer.detect.monitors.assignment import DetectorAssignment
 from streamer.detect.monitors.detector_set import DetectorSet, reference_size
 from streamer.detect.monitors.recovery import RowRecovery
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
-from streamer.detect.settings import DetectSettings
+from streamer.detect.settings import DetectSettings, WatchSettings
 from streamer.references.table import AnyReference
 from streamer.runtime.snapshot import nested, unnested
 
@@ -177,3 +177,30 @@ def _learns(of: Any, row: int) -> bool:
     """Whether a detector raises no alarm now because it learns a baseline; False if it does not state that."""
     learning = getattr(of, "learning", None)
     return learning is not None and bool(learning(slice(row, row + 1))[0])
+
+
+class DetectorAssignment:
+    """The detectors of each column: those of the first patterns that fit model and column, else all there are."""
+
+    def __init__(self, settings: WatchSettings, detectors: Collection[str]) -> None:
+        self._settings = settings
+        self._all = frozenset(detectors)
+        self._known: dict[str, Mapping[str, frozenset[str]]] = {}  # model -> pattern of columns -> detectors
+
+    def __bool__(self) -> bool:
+        """Whether settings tell any columns apart."""
+        return bool(self._settings)
+
+    def of(self, model: str, column: str) -> frozenset[str]:
+        """The detectors of a column of a model, or of `source:<name>`."""
+        if model not in self._known:
+            self._known[model] = self._of_model(model)
+        found = first_match(self._known[model], column)
+        return self._all if found is None else found
+
+    def _of_model(self, model: str) -> Mapping[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for pattern, columns in self._settings.items():
+            if matches(model, pattern):
+                found |= {column: frozenset(names) for column, names in columns.items() if column not in found}
+        return found

@@ -11,7 +11,7 @@ from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
-from streamer.detect.monitors.assignment import DetectorAssignment
+from streamer.detect.monitors.drift import DetectorAssignment
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
 from streamer.references.table import References
