@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from streamer import cli
+from streamer.commands.console import cli_page
 from streamer.config import docs as config_docs
-from streamer.console import cli_page
 from streamer.contracts import schemas
 from streamer.telemetry import metrics
 

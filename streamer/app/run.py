@@ -16,8 +16,8 @@ from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.contracts.dead_letters import fitted
+from streamer.eventlog.kafka.connection import KafkaLogSettings
 from streamer.eventlog.kafka.log import KafkaLog
-from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.logs import log_of
 from streamer.runtime.loop import Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery

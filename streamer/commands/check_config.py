@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.console.options import config_option
+from streamer.commands.console.options import config_option
 
 if TYPE_CHECKING:
     from streamer.config import Config

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from streamer.console.options import DEFAULT_CONFIG
-from streamer.console.progress import progress
+from streamer.commands.console.options import DEFAULT_CONFIG
+from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:

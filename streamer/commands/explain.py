@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.console.options import DEFAULT_CONFIG
+from streamer.commands.console.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from streamer.audit.related import RecordFilter

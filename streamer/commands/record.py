@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from streamer.console.options import config_option
-from streamer.console.progress import progress
-from streamer.console.signals import stop_on_signal
+from streamer.commands.console.options import config_option
+from streamer.commands.console.progress import progress
+from streamer.commands.console.signals import stop_on_signal
 
 if TYPE_CHECKING:
     from streamer.eventlog.kafka.connection import KafkaConnection

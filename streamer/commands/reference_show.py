@@ -45,8 +45,8 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
     rate of false alarms, only large shifts are detected.
     """
     from detectors.reference import Reference
+    from streamer.commands.console.text_table import table
     from streamer.config import Config, load_config
-    from streamer.console.text_table import table
     from streamer.references.table import load_references
 
     config = Config() if config_file is None else load_config(config_file, needs=())

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from streamer.console.options import config_option
-from streamer.console.progress import progress
+from streamer.commands.console.options import config_option
+from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def quiet_pipe() -> Iterator[BinaryIO]:
 def _publisher(out: BinaryIO, topics: OutputTopics, requests_dir: Path | None) -> Callable[[Output], None]:
     import json
 
-    from streamer.console.json_lines import OutputLines
+    from streamer.commands.console.json_lines import OutputLines
 
     lines = OutputLines(topics)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.console.options import config_option
+from streamer.commands.console.options import config_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +30,8 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
     """
     import msgspec
 
+    from streamer.commands.console.text_table import table
     from streamer.config import load_config
-    from streamer.console.text_table import table
 
     config = load_config(config_file)
     wanted = [one for one in _statuses(config) if (show_all or not one.is_over) and model in {None, one.model_id}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamer.console.control_options import request_options, send_control
+from streamer.commands.console.control_options import request_options, send_control
 
 EXAMPLE = """\b
 Example:

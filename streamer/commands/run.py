@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
-from streamer.console.options import config_option
-from streamer.console.signals import signals_as_bytes, stop_on_signal
+from streamer.commands.console.options import config_option
+from streamer.commands.console.signals import signals_as_bytes, stop_on_signal
 
 WORKERS_MAX: Final = 64
 GRACE_S: Final = 60

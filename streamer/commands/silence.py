@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from streamer.clock import seconds_of
-from streamer.console.control_options import control_options, rfc3339, send_control
-from streamer.console.options import config_option
+from streamer.commands.console.control_options import control_options, rfc3339, send_control
+from streamer.commands.console.options import config_option
 
 EXAMPLE = """\b
 Example:
@@ -88,8 +88,8 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
     import msgspec
 
     from streamer.audit.silences import HEAD, row_of, silences_in
+    from streamer.commands.console.text_table import table
     from streamer.config import load_config
-    from streamer.console.text_table import table
     from streamer.eventlog.kafka.reader import read_to_end
 
     config = load_config(config_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamer.console.options import config_option
+from streamer.commands.console.options import config_option
 
 
 @click.command()

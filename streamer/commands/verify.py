@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streamer.console.options import config_option
-from streamer.console.progress import progress
+from streamer.commands.console.options import config_option
+from streamer.commands.console.progress import progress
 
 if TYPE_CHECKING:
     from streamer.runtime.verify import UnitReport

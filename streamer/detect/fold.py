@@ -21,13 +21,12 @@ from streamer.contracts.alert_time import clock_header
 from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.contracts.watermarks import marked
-from streamer.detect.alarm import Stretch
+from streamer.detect.alarm import Stretch, with_segment
 from streamer.detect.alert_book import AlertBook, Placed
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.decode import count, letters
 from streamer.detect.eviction import EvictionPolicy
-from streamer.detect.evidence import with_segment
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of

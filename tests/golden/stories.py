@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from streamer.app import replay as app
+from streamer.commands.console.json_lines import OutputLines
 from streamer.config import Config
-from streamer.console.json_lines import OutputLines
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Output, Records
 from streamer.eventlog.recordings.parquet_writer import RecordingWriter

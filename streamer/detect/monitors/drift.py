@@ -17,10 +17,9 @@ from detectors.registry import bank
 from detectors.series.table import WATCHED, SeriesFacts, ValueKind
 from retrain.messages.alert import AlertKind
 from retrain.messages.patterns import first_match, matches
-from streamer.detect.alarm import Alarm, Verdict, Watching
+from streamer.detect.alarm import Alarm, Verdict, Watching, evidence_of
 from streamer.detect.batch import TAKES, Batch, KindValues, later
 from streamer.detect.context import Context
-from streamer.detect.evidence import evidence_of
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
 from streamer.detect.monitors.detector_set import DetectorSet, reference_size
 from streamer.detect.monitors.recovery import RowRecovery

@@ -18,10 +18,9 @@ from detectors.joint.bank import JointBank, Score, moved
 from detectors.registry import bank
 from detectors.series.id_table import UNSEEN, IdTable
 from detectors.series.table import ValueKind
-from streamer.detect.alarm import Alarm
+from streamer.detect.alarm import Alarm, evidence_of
 from streamer.detect.batch import Batch, KindValues, later
 from streamer.detect.context import Context
-from streamer.detect.evidence import evidence_of
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings

@@ -22,10 +22,9 @@ from detectors.registry import bank
 from detectors.series.id_table import IdTable
 from detectors.series.table import NO_ROW, WATCHED, ValueKind
 from retrain.messages.alert import AlertKind
-from streamer.detect.alarm import Alarm
+from streamer.detect.alarm import Alarm, evidence_of
 from streamer.detect.batch import Batch, KindValues, RoutedValues
 from streamer.detect.context import Context
-from streamer.detect.evidence import evidence_of
 from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings

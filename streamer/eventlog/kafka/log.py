@@ -31,14 +31,13 @@ from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, transaction_timeout_s
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
-from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.connection import KafkaConnection, KafkaLogSettings
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.epochs_topic import EpochsTopic
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import LatestStart, Places, pause, seek
-from streamer.eventlog.kafka.settings import KafkaLogSettings
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
 from streamer.eventlog.size_limits import Cut, SizeLimits, uncut
 from streamer.logs import log_of

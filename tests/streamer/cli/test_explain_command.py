@@ -13,7 +13,7 @@ from retrain.messages.silence import Matcher
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from streamer.audit import trail as audit
-from streamer.console.json_lines import OutputLines
+from streamer.commands.console.json_lines import OutputLines
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records

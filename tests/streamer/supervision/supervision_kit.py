@@ -11,7 +11,7 @@ from pathlib import Path
 from selectors import BaseSelector
 
 from streamer.clock import Clock, SystemClock
-from streamer.console.signals import signals_as_bytes
+from streamer.commands.console.signals import signals_as_bytes
 from streamer.supervision.restart_policy import RestartLimits
 from streamer.supervision.stderr_writer import StderrWriter
 from streamer.supervision.supervisor import SIGNALS, Supervisor

@@ -1,18 +1,12 @@
-"""How long files and functions may be, and how many names a folder may hold.
-
-The limits are fixed. `ratchet.json` lists the folders that still hold more names than the limit, with the number that
-each holds: it may fall and never rise. `python tests/project/length_ratchet.py` (part of `make golden`) lowers it.
-"""
+"""How long files and functions may be, and how many names a folder may hold. The limits are fixed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from project_tree import ROOT, functions_of, lines_of, python_files, text_of
+from project_tree import functions_of, lines_of, text_of
 
-RATCHET = ROOT / "tests" / "ratchet.json"
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 45
 FUNCTION_LINES_P90_MAX = 20  # nine of ten functions of a top folder are no longer
@@ -55,31 +49,10 @@ def names_per_folder(paths: Iterable[Path]) -> NamesPerFolder:
     }
 
 
-def too_full(present: NamesPerFolder, ratchet: NamesPerFolder) -> list[str]:
-    """One line for each folder with more names than the limit, or than the ratchet grants it."""
+def too_full(present: NamesPerFolder) -> list[str]:
+    """One line for each folder with more names than the limit."""
     return [
-        f"{folder}: {count} names, limit {ratchet.get(folder, FOLDER_NAMES_MAX)}"
+        f"{folder}: {count} names, limit {FOLDER_NAMES_MAX}"
         for folder, count in sorted(present.items())
-        if count > ratchet.get(folder, FOLDER_NAMES_MAX)
+        if count > FOLDER_NAMES_MAX
     ]
-
-
-def tightened(ratchet: NamesPerFolder, present: NamesPerFolder) -> NamesPerFolder:
-    """The ratchet lowered to what is there, without the folders that keep the limit or are gone."""
-    lowered = {folder: min(granted, present.get(folder, 0)) for folder, granted in ratchet.items()}
-    return {folder: count for folder, count in sorted(lowered.items()) if count > FOLDER_NAMES_MAX}
-
-
-def read(path: Path = RATCHET) -> NamesPerFolder:
-    ratchet: NamesPerFolder = json.loads(path.read_text())
-    return ratchet
-
-
-def main() -> None:
-    """Tighten `ratchet.json`."""
-    ratchet = tightened(read(), names_per_folder(python_files()))
-    RATCHET.write_text(json.dumps(ratchet, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

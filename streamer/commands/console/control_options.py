@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from streamer.console.options import config_option
+from streamer.commands.console.options import config_option
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
