@@ -16,7 +16,7 @@ from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.contracts.dead_letters import fitted
-from streamer.eventlog.kafka.connection import KafkaLogSettings
+from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.logs import log_of
 from streamer.runtime.loop import Service

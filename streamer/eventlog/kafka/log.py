@@ -29,9 +29,9 @@ from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProg
 from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
 from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
-from streamer.eventlog.kafka.clients import Member, new_consumer, new_producer, transaction_timeout_s
+from streamer.eventlog.kafka.clients import KafkaLogSettings, Member, new_consumer, new_producer, transaction_timeout_s
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
-from streamer.eventlog.kafka.connection import KafkaConnection, KafkaLogSettings
+from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.epochs_topic import EpochsTopic
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches

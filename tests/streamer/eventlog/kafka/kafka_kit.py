@@ -12,7 +12,8 @@ from unittest.mock import patch
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from streamer.eventlog.base import Epoch, History, Output, Records
-from streamer.eventlog.kafka.connection import KafkaConnection, KafkaLogSettings
+from streamer.eventlog.kafka.clients import KafkaLogSettings
+from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.fetch import CountedStretches
 from streamer.eventlog.kafka.log import KafkaLog
 
