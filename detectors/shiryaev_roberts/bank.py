@@ -86,8 +86,7 @@ class ShiryaevRobertsBank(RowBank):
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
     of (of a whitened series its level), after that of the last values, exact to the spacing of the cells; of series of
     two values, such as errors of 0 and 1, both are means. The onset is
-    the mean of all possible ones, weighted by the evidence for each; of a great change, which fewer than 16 values
-    show, it is where the alternative with most evidence begins to gain.
+    the mean of all possible ones, weighted by the evidence for each.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -134,7 +133,7 @@ class ShiryaevRobertsBank(RowBank):
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
             settle_early(series, row)
             if is_news(series, row, self._tables, arl0):
-                found.append(at, row, evidence_of(series, row, self._tables, arl0))
+                found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
         do_what_is_due(series, fed.rows[stopped])
         return turn[:put_off]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.shiryaev_roberts.alternatives import Tables
-from detectors.shiryaev_roberts.onset import mean_age
+from detectors.shiryaev_roberts.onset import onset_ago
 from detectors.shiryaev_roberts.state import Series
 from detectors.shiryaev_roberts.trust import STILL
 
@@ -32,5 +32,5 @@ def is_news(series: Series, row: int, tables: Tables, arl0: float) -> bool:
         return True
     went, before = density @ likely, density[:, last]
     cosine = went @ before / np.sqrt((went @ went) * (before @ before))
-    ago, n = mean_age(one, tables), int(one["n"])
+    ago, n = onset_ago(one, tables.weight), int(one["n"])
     return bool(cosine < ALIKE or n - ago > STILL * ago or n > SOON * arl0)

@@ -6,24 +6,24 @@ import math
 from sys import float_info
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.types import F64, I64
-from detectors.shiryaev_roberts.alternatives import STEPS, Tables
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.sums import EVIDENCE_MIN
 from detectors.shiryaev_roberts.whitening import in_units
 
-GREAT = 16  # last values within which a great change begins
 MOST_OF_TWO = 4  # edges of a series of two values
 
 
-def evidence_of(series: Series, row: int, tables: Tables, arl0: float) -> Evidence:
+def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: float) -> Evidence:
     """The evidence of an alarm that has just come; every number is finite."""
     one = series[row]
-    ago = onset_ago(one, tables)
+    ago = onset_ago(one, weight)
     newest = min(ago + 1, int(one["recent_n"]), len(one["recent"]))
-    recent = _newest_cells(one, newest)
+    last = (int(one["recent_n"]) - 1 - np.arange(newest)) % len(one["recent"])
+    recent = one["recent"][last].astype(np.int64)
     used = int(one["used"])
     now = np.bincount(recent, minlength=used + 1)
     before = _counts(one)[: used + 1] - now
@@ -41,35 +41,10 @@ def evidence_of(series: Series, row: int, tables: Tables, arl0: float) -> Eviden
     )
 
 
-def onset_ago(one: Record, tables: Tables) -> int:
-    """How many values ago the change began: the mean age of the onset, or less where the change is great.
-
-    Few values bring the alarm then, and the mean still counts what lies before them. If the alternative that has most
-    evidence begins to gain within the last values (E. S. Page, "Continuous inspection schemes", 1954), it begins there.
-    """
-    age, kept = mean_age(one, tables), min(int(one["recent_n"]), len(one["recent"]))
-    if one["chained"] or kept == 0:
-        return age
-    shares = _counts(one) / int(one["total"])
-    ends = np.concatenate([[0.0], np.cumsum(shares)])
-    spoken_for = int(np.argmax(tables.weight * one["sums"]))
-    held = np.diff(np.interp(ends, np.linspace(0.0, 1.0, STEPS + 1), tables.distribution[:, spoken_for]))
-    gains = np.log(np.maximum(held, 1e-12) / np.maximum(shares, 1e-12))
-    best = int(np.argmax(np.cumsum(gains[_newest_cells(one, kept)])))
-    return min(age, best) if best < GREAT else age
-
-
-def _newest_cells(one: Record, many: int) -> I64:
-    """The cells of the last values, the newest first."""
-    last = (int(one["recent_n"]) - 1 - np.arange(many)) % len(one["recent"])
-    found: I64 = one["recent"][last].astype(np.int64)
-    return found
-
-
-def mean_age(one: Record, tables: Tables) -> int:
+def onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
     """The mean age of the onset, weighted by the evidence for each possible one."""
-    likely = tables.weight.astype(np.float64) * one["sums"]
-    aged = tables.weight.astype(np.float64) * one["aged"]
+    likely = weight.astype(np.float64) * one["sums"]
+    aged = weight.astype(np.float64) * one["aged"]
     seen = int(one["n"]) - int(one["blind"])
     return min(max(round(float(aged.sum() / likely.sum())), 0), max(seen - 1, 0))
 
