@@ -135,7 +135,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         incidents=tally["incident_opened"],
         requests=tally["request_made"],
         ahead=tally["ahead"],
-        first_event_time=min((time_of(fold.event_times_ms[0]) for fold in seen), default=None),
-        last_event_time=max((time_of(fold.event_times_ms[1]) for fold in seen), default=None),
+        first_event_time=min((time_of(fold.intake.event_times_ms[0]) for fold in seen), default=None),
+        last_event_time=max((time_of(fold.intake.event_times_ms[1]) for fold in seen), default=None),
         seconds=seconds,
     )

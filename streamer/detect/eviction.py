@@ -6,7 +6,7 @@ table is more than half full, and only as much at once as is worth the work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from detectors.arrays.types import I64
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.remap import Array, Arrays, Mask, Remaps, Survivors
-from streamer.events import UntrackedEvents
+from streamer.events import EventBatch, UntrackedEvents
 from streamer.logs import log_of
 
 log = log_of("detect")
@@ -57,9 +57,9 @@ class EvictionPolicy:
         for subjects in batch.subject.T:
             self._subjects.touch(subjects, time_ms)
 
-    def touch_untracked(self, strangers: UntrackedEvents | None) -> None:
+    def touch_untracked(self, batches: Sequence[EventBatch]) -> None:
         """Store when models beyond the limit were seen: if all tracked models are gone, only those give the time."""
-        if strangers is not None:
+        for strangers in (batch.strangers for batch in batches if batch.strangers is not None):
             keys, which = np.unique(np.concatenate([self._untracked.key, strangers.key]), return_inverse=True)
             newest = np.full(len(keys), NEVER, np.int64)
             np.maximum.at(newest, which, np.concatenate([self._untracked.event_time_ms, strangers.event_time_ms]))

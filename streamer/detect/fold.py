@@ -15,18 +15,17 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from detectors.arrays.types import I64
 from retrain.messages.alert import Alert
 from streamer.contracts.alert_time import clock_header
 from streamer.contracts.dead_letters import set_aside_letter
-from streamer.contracts.event_clock import EventClock, is_ahead
+from streamer.contracts.event_clock import EventClock
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Stretch, with_segment
 from streamer.detect.alert_book import AlertBook, Placed
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
-from streamer.detect.decode import count, letters
 from streamer.detect.eviction import EvictionPolicy
+from streamer.detect.intake import DecodedChunk, Intake
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of
@@ -34,10 +33,9 @@ from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
 from streamer.detect.source_models import SourceModels
 from streamer.eventlog.base import Output, Records
-from streamer.events import EventBatch, time_of
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally
-from streamer.runtime.order import Part, chunks, merged
+from streamer.runtime.order import Part, chunks
 from streamer.runtime.snapshot import Snapshot, nested, unnested
 
 log = log_of("detect")
@@ -52,10 +50,8 @@ class DetectFold:
         """Raises `UsageError` when there are too many topics."""
         self.settings = settings
         self.tally: Tally = Counter()
-        self.clock = EventClock()
-        self.event_times_ms = (1 << 62, -1)  # oldest and newest since this process started; not part of the state
-        self._has_logged_ahead = False  # once for each process, so not part of the state
         self.context = Context.create(settings)
+        self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
         self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
         self._labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
@@ -76,7 +72,7 @@ class DetectFold:
     @property
     def newest_event_time_ms(self) -> int:
         """The unit's clock; -1: nothing yet."""
-        return self.clock.now_ms
+        return self.intake.clock.now_ms
 
     def gauges(self) -> Mapping[str, int]:
         return {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.active)}
@@ -102,7 +98,7 @@ class DetectFold:
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
         arrays |= nested("labels", self._labels.dump()) | nested("idle", self._eviction.dump())
-        arrays |= nested("clock", self.clock.dump())
+        arrays |= nested("clock", self.intake.clock.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -122,15 +118,15 @@ class DetectFold:
         self.alerts.load(meta["alerts"])
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
-        self.clock.load(unnested("clock", arrays))
+        self.intake.clock.load(unnested("clock", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
         self.tally["forgotten",] += int(np.count_nonzero(~survivors.models))
         fold = DetectFold(self.settings)
         fold.load(self._remapped(survivors))
-        fold.tally, fold.event_times_ms = self.tally, self.event_times_ms
-        fold._has_logged_ahead = self._has_logged_ahead
+        fold.tally = self.tally
+        fold.intake.succeed(self.intake)
         vars(self).update(vars(fold))
 
     def _remapped(self, survivors: Survivors) -> Snapshot:
@@ -140,7 +136,7 @@ class DetectFold:
         meta, arrays = self.context.remap(remaps)
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
-        arrays |= nested("clock", EventClock.remap(self.clock.dump(), remaps.models.kept, remaps.models.place))
+        arrays |= nested("clock", EventClock.remap(self.intake.clock.dump(), remaps.models.kept, remaps.models.place))
         arrays |= nested("labels", LabelJoin.remap(self._labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:
@@ -149,50 +145,22 @@ class DetectFold:
 
     def _fold(self, parts: Sequence[Part]) -> list[Output]:
         """Fold a chunk; its outputs stand in the order of the records that gave them."""
-        outputs: list[tuple[int, Output]] = []
-        batches, places, before_ms = [], [], self.clock.now_ms
-        for part in parts:
-            batch, dead = self.settings.codecs[part.records.topic].decode(part.records, self.context.names)
-            outputs += letters(part, dead, self.settings.outputs, self.tally)
-            count(part.records, batch, self.tally)
-            self._eviction.touch_untracked(batch.strangers)
-            batches.append(batch)
-            places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
-        events, origin = merged(batches, places)
-        place = np.sort(np.concatenate(places))
-        topic = np.array([self.context.rank_of(part.records.topic) for part in parts])[origin]
-        clock_ms = self._advance_clock(events, topic)
-        alerts = self._cardinality.alerts(self._cardinality.of_names(parts, batches))
-        alerts += self._observe(events, topic, place)
-        shown_ms = np.concatenate([[before_ms], clock_ms])[np.searchsorted(place, [at for at, _ in alerts], "right")]
-        outputs += [(at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, shown_ms, strict=True)]
+        chunk = self.intake.decode(parts, self.tally)
+        self._eviction.touch_untracked(chunk.batches)
+        alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
+        alerts += self._observe(chunk)
+        times_ms = chunk.time_at([at for at, _ in alerts])
+        outputs = chunk.dead_letters
+        outputs += [(at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)]
         if self.settings.tells_time:
-            outputs += marked(events.partition, clock_ms, place, before_ms, self.settings.outputs)
+            partition, topics = chunk.events.partition, self.settings.outputs
+            outputs += marked(partition, chunk.clock_ms, chunk.place, chunk.before_ms, topics)
         outputs.sort(key=lambda entry: entry[0])
         return [output for _, output in outputs]
 
-    def _advance_clock(self, events: EventBatch, topic: I64) -> I64:
-        """The unit's clock after each event [n]. Events that are ahead of it are counted, and the first is logged."""
-        times, (oldest, newest) = events.event_time_ms, self.event_times_ms
-        self.event_times_ms = int(times.min(initial=oldest)), int(times.max(initial=newest))
-        clock_ms = self.clock.advance(events.model, times)
-        ahead = np.flatnonzero(is_ahead(times, clock_ms))
-        for rank, n in zip(*np.unique(topic[ahead], return_counts=True), strict=True):
-            self.tally["ahead", self.context.topics.names[rank]] += int(n)
-        if len(ahead) and not self._has_logged_ahead:
-            self._has_logged_ahead, i = True, int(ahead[0])
-            log.warning(
-                "%s[%d] at offset %d: an event of %.60r is dated %s, ahead of %s, the time of its unit. It is folded "
-                "and moves no time unless most other models agree. Check the clock of the producer. Further ones are "
-                "only counted",
-                self.context.topics.names[topic[i]], events.partition, events.offset[i],
-                self.context.names.models.names[events.model[i]], time_of(int(times[i])), time_of(int(clock_ms[i])),
-            )  # fmt: skip
-        return clock_ms
-
-    def _observe(self, events: EventBatch, topic: I64, place: I64) -> list[Placed]:
-        """The alerts of events on topics of these ranks, each with the place of its event in the chunk."""
-        batch = Batch.of(events, topic, self.context, self._labels, self.tally)
+    def _observe(self, chunk: DecodedChunk) -> list[Placed]:
+        """The alerts of a chunk's events, each with the place of its event."""
+        batch = Batch.of(chunk.events, chunk.topic, self.context, self._labels, self.tally)
         self._eviction.touch(batch)
         found = [monitor.observe(batch) for monitor in self.monitors]
         alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)  # stable
@@ -202,9 +170,9 @@ class DetectFold:
         if self.context.segments:
             alarms = [with_segment(alarm, self.context.subjects) for alarm in alarms]
         alarms = self._sources.with_models(alarms, batch)
-        alerts = self._cardinality.alerts(self._cardinality.of_batch(batch, place))
+        alerts = self._cardinality.alerts(self._cardinality.of_batch(batch, chunk.place))
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)
-        return alerts + [(int(place[event]), alert) for event, alert in alerted]
+        return alerts + [(int(chunk.place[event]), alert) for event, alert in alerted]
 
     def _output(self, alert: Alert, clock_ms: int) -> Output:
         self.tally["alerts", alert.state.value] += 1

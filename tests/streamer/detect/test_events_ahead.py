@@ -170,7 +170,7 @@ def test_the_clock_forgets_with_the_models():
     one = telling(limits=limits, detectors={}, labels=labels)
     one.step([records("predictions", values)])
     assert sorted(one.context.names.models.names) == ["m0", "m1", "m2"]
-    assert sorted(one.clock.dump()["jurors"][:, 0]) == [0, 1, 2]
+    assert sorted(one.intake.clock.dump()["jurors"][:, 0]) == [0, 1, 2]
     spring = START_MS + 400 * DAY
     later = [prediction(f"m{i % 3}", i, 1.0, event_time=spring + 60_000 * i) for i in range(9)]
     assert marks(one.step([records("predictions", later, len(values))]))[0] == spring // EVERY_MS * EVERY_MS
