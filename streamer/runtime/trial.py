@@ -7,6 +7,7 @@ tries again.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
@@ -17,10 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from numba.core import event
+
 from streamer.logs import log_of
 
-CPU_S: Final = 45  # of processor time; one record takes milliseconds, and kernels that are compiled first take seconds
-DEADLINE_S: Final = 90.0
+CPU_S: Final = 20  # of processor time, besides the compilation of kernels; one record takes milliseconds
+DEADLINE_S: Final = 60.0
 MEMORY_BYTES: Final = 2 << 30  # beyond what this process has; one record takes megabytes
 KILLS_MIN: Final = 3  # SIGKILL comes from the kernel for lack of memory, or from outside: once is no proof
 FAILED: Final = 1
@@ -78,5 +81,38 @@ def _bound() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))
+    _bound_cpu(CPU_S)
+    event.register("numba:compile", Compilations())  # type: ignore[no-untyped-call]
+
+
+def _bound_cpu(seconds: float) -> None:
+    """Let the copy have so much processor time from now on."""
+    limit = resource.RLIM_INFINITY if seconds == math.inf else math.ceil(_cpu_s() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Compilations(event.Listener):
+    """Gives compilations in the copy all the time that they need: they say nothing about a record."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._left_s = float(CPU_S)
+        self._since_s = _cpu_s()
+
+    def on_start(self, event: event.Event) -> None:  # noqa: ARG002
+        self._depth += 1
+        if self._depth == 1:
+            self._left_s -= _cpu_s() - self._since_s
+            _bound_cpu(math.inf)
+
+    def on_end(self, event: event.Event) -> None:  # noqa: ARG002
+        self._depth -= 1
+        if self._depth == 0:
+            self._since_s = _cpu_s()
+            _bound_cpu(max(self._left_s, 1.0))

@@ -27,10 +27,10 @@ RECORD_BYTES = 640  # a larger record counts as several towards the limit of a p
 class CountedStretches(list[Records]):
     """Stretches whose length the client counts towards a poll's limit: the number of their records, more if large."""
 
-    weight = 0
+    record_weight = 1.0
 
     def __len__(self) -> int:
-        return self.weight
+        return int(sum(map(len, self)) * self.record_weight)
 
 
 def fetch_records(consumer: Any) -> None:
@@ -67,7 +67,7 @@ def fetch_records(consumer: Any) -> None:
             self.records_read += len(taken)
             self.next_fetch_offset = taken.next_offset
             counted = CountedStretches([taken])
-            counted.weight = int(len(taken) * self._record_weight)
+            counted.record_weight = self._record_weight
             return counted
 
     consumer._fetcher.PartitionRecords = FetchedRecords

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from numba.core import event
 
 from streamer.runtime import trial
 from streamer.runtime.trial import dies_of
@@ -52,6 +53,24 @@ def test_what_never_ends_is_found(monkeypatch):
             pass
 
     assert dies_of(turn)
+
+
+def test_compilations_take_the_time_that_they_need(monkeypatch):
+    """A process whose kernels are not compiled yet needs long for its first record, whatever that is."""
+    monkeypatch.setattr(trial, "CPU_S", 1)
+
+    def turn(seconds):
+        end_s = trial._cpu_s() + seconds
+        while trial._cpu_s() < end_s:
+            pass
+
+    def compile_and_fold():
+        with event.trigger_event("numba:compile", {}), event.trigger_event("numba:compile", {}):
+            turn(2.5)
+        turn(0.1)
+
+    assert not dies_of(compile_and_fold)
+    assert dies_of(lambda: (compile_and_fold(), turn(3)))
 
 
 def test_what_does_not_kill_changes_nothing_here():
