@@ -12,6 +12,7 @@ import click
 from streamer.app.garbage import collect_cycles_less_often
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
+from streamer.commands.console.lines import echo_report
 from streamer.commands.decisions import approve, promote, reject
 from streamer.commands.explain import explain, history
 from streamer.commands.record import record
@@ -49,7 +50,7 @@ class _Driftline(click.Group):
         try:
             return super().invoke(ctx)
         except DriftlineError as error:
-            click.echo(error.report(), err=True)
+            echo_report(error.report())
             raise click.exceptions.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             click.echo(err=True)

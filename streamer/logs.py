@@ -2,15 +2,21 @@
 
 A component is a room of this package, such as `runtime`. On a line of another library it is the name of that library's
 logger. So one filter on the logger's name finds all lines of Driftline, and one on the component those of a part.
+
+Messages name models, columns and topics, and whoever writes events chooses these names. A message is therefore one
+line, in which `one_line` shows what would control a terminal.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Final
+import unicodedata
+from typing import Any, Final
 
 LOGGER: Final = "driftline"
 FORMAT: Final = "%(asctime)s %(levelname)s driftline: [%(component)s] %(message)s"
+ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # general categories of Unicode
+INDENT: Final = "  "  # of the lines of a traceback; a line without it begins a record
 
 ComponentLog = logging.LoggerAdapter[logging.Logger]
 
@@ -20,10 +26,38 @@ def log_of(component: str) -> ComponentLog:
     return logging.LoggerAdapter(logging.getLogger(LOGGER), {"component": component})
 
 
+def one_line(text: str) -> str:
+    r"""The text as one line of a terminal that it can't control; printable text stays as it is.
+
+    Control characters, line and paragraph separators, format characters (writing direction, zero width) and surrogates
+    become escapes, as in a string of Python: `\x1b`, `\n`, `\u202e`. The categories are those of the Unicode
+    Standard, section 4.5. Escaping again changes nothing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escape(char) if unicodedata.category(char) in ESCAPED else char for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+class OneLineFormatter(logging.Formatter):
+    """Formats a message as one line; the lines of a traceback follow it, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the name of the base class
+        """The line of the record, without its traceback."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 -- the name of the base class
+        """The traceback. Its indentation sets it off, as the text of an error may resemble a log line."""
+        return "\n".join(INDENT + one_line(line) for line in super().formatException(ei).split("\n"))
+
+
 def log_to_stderr() -> None:
     """Write the lines of this process from INFO on to standard error. For commands; a library leaves this to others."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(OneLineFormatter(FORMAT))
     handler.addFilter(_with_component)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

@@ -17,6 +17,7 @@ from retrain.messages.incident import Incident
 from retrain.messages.request import RetrainRequest
 from streamer.audit.source import RawRecord, Source
 from streamer.errors import UsageError
+from streamer.logs import one_line
 
 RECORDS_MAX: Final = 100_000  # of each kind; beyond, the oldest are left out
 NAMES_MAX: Final = 50_000  # the newest names, among which near ones are searched
@@ -130,7 +131,7 @@ def _decoded(kind: str, value: bytes) -> Record:
         return msgspec.json.decode(value, type=TYPES[kind])
     except msgspec.MsgspecError as problem:
         raise UsageError(
-            f"a record of kind {kind} can't be read ({problem}): another version of Driftline wrote it"
+            f"a record of kind {kind} can't be read ({one_line(str(problem))}): another version of Driftline wrote it"
         ) from problem
 
 
@@ -138,7 +139,7 @@ def _unknown(what: str, name: str, source: Source, names_of: Callable[[Record], 
     names = _names(source(), names_of)
     near = get_close_matches(name, names, n=NEAR, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"no record of {what} {name}{hint}"
+    return one_line(f"no record of {what} {name}{hint}")
 
 
 def _names(records: Iterable[RawRecord], names_of: Callable[[Record], list[str]]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def check_config(config_file: str) -> None:
     from streamer.config import load_config
 
     config = load_config(config_file)
-    click.echo(f"{config_file}: ok; {description(config)}")
+    echo_line(f"{config_file}: ok; {description(config)}")
     for line in false_alarm_lines(config):
-        click.echo(line)
+        echo_line(line)
 
 
 def description(config: Config) -> str:

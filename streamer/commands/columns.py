@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import DEFAULT_CONFIG
 from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
@@ -66,13 +67,18 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
         found = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
     if not found:
         raise UsageError(f"there are no events of a model {model}; use the name in its events")
-    for line in json_lines(found) if as_json else table(found):
-        click.echo(line)
+    if as_json:
+        click.echo("\n".join(json_lines(found)))
+    else:
+        for line in table(found):
+            echo_line(line)
 
 
 def table(found: Sequence[WatchedColumn]) -> list[str]:
     """The columns as a table, with a heading for each version, segment, topic and partition."""
-    rows = [_row(one) for one in found]
+    from streamer.logs import one_line
+
+    rows = [tuple(map(one_line, _row(one))) for one in found]
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     lines, before = [], ("", "", "", "")
     for one, row in zip(found, rows, strict=True):
@@ -80,7 +86,7 @@ def table(found: Sequence[WatchedColumn]) -> list[str]:
         if where != before:
             version = f"version {one.model_version}" if one.model_version else "no version"
             version += f", {one.segment}" if one.segment else ""
-            lines += [f"{version} on {one.topic}, as of {one.unit}:", _line(HEAD, widths)]
+            lines += [one_line(f"{version} on {one.topic}, as of {one.unit}:"), _line(HEAD, widths)]
             before = where
         lines.append(_line(row, widths))
     return lines

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
@@ -88,6 +89,6 @@ def _show(trail: Trail, wanted: RecordFilter, as_json: bool) -> None:
             click.echo(msgspec.json.encode({"type": kind_of(entry.record), **record}).decode())
     else:
         for line in text_of(timeline):
-            click.echo(line)
+            echo_line(line)
     if trail.is_cut:
         click.echo("the oldest records are left out", err=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 from streamer.commands.console.progress import progress
 from streamer.commands.console.signals import stop_on_signal
@@ -63,7 +64,7 @@ def record(
             stop=stop,
             progress=report,
         )
-    click.echo(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
+    echo_line(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
 
 
 def _what(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.reference_show import show
 from streamer.errors import UsageError
 
@@ -72,7 +73,7 @@ def build(
     if not built.by_series:
         raise UsageError(f"{', '.join(training)}: no column holds a value; name training data with values")
     write_references(out, built.by_series)
-    click.echo(f"{out}: {summary_text(built)}")
+    echo_line(f"{out}: {summary_text(built)}")
 
 
 def summary_text(built: Built) -> str:

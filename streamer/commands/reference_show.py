@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
         raise UsageError(f"{file}: {len(found):,} columns take too long to try: name --model or --column")
     columns = Counter(key[:2] for key, one in there.items() if isinstance(one, Reference))
     for line in table(list(_rows(found, columns, config.watching, per_day))):
-        click.echo(line)
+        echo_line(line)
 
 
 def _rows(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from streamer.commands.console.lines import echo_report
 from streamer.commands.console.options import config_option
 from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
@@ -52,7 +53,7 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
             report(done, total)
 
         summary = app.replay(config, recordings, topic, publish, flush_and_report)
-    click.echo(summary_text(summary), err=True)
+    echo_report(summary_text(summary))
 
 
 @contextmanager

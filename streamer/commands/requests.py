@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def requests(config_file: str, show_all: bool, model: str | None, as_json: bool)
         for one in wanted:
             click.echo(msgspec.json.encode(one).decode())
     elif wanted:
-        click.echo("\n".join(table(list(rows(wanted)))))
+        for line in table(list(rows(wanted))):
+            echo_line(line)
     else:
         click.echo("no open request; --all also lists those that have ended", err=True)
 

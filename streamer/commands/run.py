@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from streamer.commands.console.lines import echo_report
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import signals_as_bytes, stop_on_signal
 
@@ -131,7 +132,7 @@ def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) 
     try:
         live.run(config, stop, worker=worker, progressed=progressed)
     except InDoubtError as error:
-        click.echo(error.report(), err=True)
+        echo_report(error.report())
         logging.shutdown()
         os._exit(error.exit_code)  # the clients may have threads that never end
 

@@ -6,6 +6,7 @@ import click
 
 from streamer.clock import seconds_of
 from streamer.commands.console.control_options import control_options, rfc3339, send_control
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
 EXAMPLE = """\b
@@ -59,7 +60,7 @@ def silence(
     send_control(
         "silence", config_file, silence_id, at, "silences", actor=actor, comment=comment, matcher=matcher, until=until
     )
-    click.echo(silence_id)
+    echo_line(silence_id)
 
 
 def _later(at: str, seconds: int) -> str:
@@ -99,6 +100,7 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
         for one in wanted:
             click.echo(msgspec.json.encode(one).decode())
     elif wanted:
-        click.echo("\n".join(table([HEAD, *map(row_of, wanted)])))
+        for line in table([HEAD, *map(row_of, wanted)]):
+            echo_line(line)
     else:
         click.echo("no active silence; --all also lists those that have ended", err=True)

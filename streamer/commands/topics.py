@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
 
@@ -46,5 +47,5 @@ def topics(config_file: str, create: bool, partitions: int) -> None:
             "missing" if found is None else "created" if before is None else "exists" if before == found else "extended"
         )
         count = "" if found is None else f", {found.partitions} partition{'s' * (found.partitions != 1)}"
-        click.echo(f"{topic.name:{width}}  {topic.use:12}  {state}{count}")
+        echo_line(f"{topic.name:{width}}  {topic.use:12}  {state}{count}")
     check_needed(connection, needed)

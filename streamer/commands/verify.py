@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 from streamer.commands.console.progress import progress
 
@@ -35,7 +36,7 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
         for name in chosen(names, units):
             with progress(name) as report:
                 verdict = verify_unit(recoveries, name, report)
-            click.echo(line(verdict))
+            echo_line(line(verdict))
             differing += len(verdict.differing)
     if differing:
         raise DivergenceError(

@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 import streamer
+from streamer.logs import one_line
 
 SPEAKS = """
 import logging
@@ -36,3 +41,51 @@ def test_there_is_one_logger():
         assert "getLogger(__name__)" not in source, path
         for component in re.findall(r'^log = log_of\("(\w+)"\)', source, re.MULTILINE):
             assert component == path.relative_to(root).with_suffix("").parts[0], path
+
+
+HOSTILE = """
+import logging
+from streamer.logs import log_of, log_to_stderr
+log_to_stderr()
+log_of("decide").warning("model %s", "\\x1b[2J\\u202e\\n2026-01-01 00:00:00,000 WARNING driftline: [app] forged")
+try:
+    raise ValueError("bad\\x1b[2J\\n2026-01-01 00:00:00,000 WARNING driftline: [app] forged")
+except ValueError:
+    log_of("decide").exception("failed")
+"""
+
+
+def test_a_message_is_one_line_without_control_characters():
+    """A name in a message forges no further line; of a traceback, every line is indented."""
+    done = subprocess.run([sys.executable, "-c", HOSTILE], capture_output=True, text=True, check=True)
+    first, second, *trace = done.stderr.split("\n")
+    assert first.endswith(r"model \x1b[2J\u202e\n2026-01-01 00:00:00,000 WARNING driftline: [app] forged")
+    assert second.endswith("[decide] failed")
+    assert trace.pop() == ""
+    assert trace[-2] == r"  ValueError: bad\x1b[2J"
+    assert all(line.startswith("  ") for line in trace)
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Straße 5 °C, 東京 🚌 — naïve\u0301", "Straße 5 °C, 東京 🚌 — naïve\u0301"),
+        (r"C:\x1b", r"C:\x1b"),
+        ("a\tb\r\n\0\x7f\x85\x9b", r"a\tb\r\n\x00\x7f\x85\x9b"),
+        ("\u2028\u2029\u202a\u202b\u202c\u202d\u202e", r"\u2028\u2029\u202a\u202b\u202c\u202d\u202e"),
+        ("\u2066\u2067\u2068\u2069\u200e\u200f\u061c", r"\u2066\u2067\u2068\u2069\u200e\u200f\u061c"),
+        ("\u200b\u2060\ufeff\xad\ud800\U000e0041", r"\u200b\u2060\ufeff\xad\ud800\U000e0041"),
+    ],
+)
+def test_what_controls_a_terminal_is_shown_as_an_escape(text, shown):
+    """Line breaks, control characters, writing direction and invisible characters; all else stays."""
+    assert one_line(text) == shown
+
+
+@given(st.text())
+def test_escaping_twice_changes_nothing(text):
+    """The result is encodable and has nothing left to escape."""
+    once = one_line(text)
+    assert once.encode().decode() == once
+    assert one_line(once) == once

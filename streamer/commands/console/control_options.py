@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
 
@@ -56,7 +57,7 @@ def send_control(
         raise UsageError(f"{kind} was not sent: {control.detail}")
     config = load_config(config_file)
     send(config.kafka.connection(), [Output(config.outputs.control, request_id.encode(), value)])
-    click.echo(f"sent: {kind} {request_id}; `driftline {result_in}` shows the result", err=True)
+    echo_line(f"sent: {kind} {request_id}; `driftline {result_in}` shows the result", err=True)
 
 
 def rfc3339(now_s: float) -> str:

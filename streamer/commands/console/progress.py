@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import click
+from streamer.commands.console.lines import echo_line
 
 ProgressReport = Callable[[int, int | None], None]
 
@@ -52,4 +52,4 @@ class _Lines:
         step = done * LINES // total if total else done // EVERY
         if step > self._reported:
             self._reported = step
-            click.echo(f"{self._what}: {f'{done * 100 // total} %' if total else f'{done:,}'}", err=True)
+            echo_line(f"{self._what}: {f'{done * 100 // total} %' if total else f'{done:,}'}", err=True)
