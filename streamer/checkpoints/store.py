@@ -1,9 +1,9 @@
 """The checkpoint store: states as files.
 
 A checkpoint is two files below `<root>/<group>/<unit>/`: the state as an Arrow IPC stream, and its *manifest*, JSON
-with the epoch, the settings and the SHA-256 of each piece of the state. The manifest is written last, so a state with a
-manifest is complete. The files go through `pyarrow.fs`: a local folder by default, or `s3://`, `gs://` and `abfs://` by
-URL. They hold no code.
+with the epoch, the settings and the SHA-256 of each piece of the state, and of the manifest itself. The manifest is
+written last, so a state with a manifest is complete. The files go through `pyarrow.fs`: a local folder by default, or
+`s3://`, `gs://` and `abfs://` by URL. They hold no code.
 
 Every state is written whole. With random traffic almost every series changes between two checkpoints, so increments
 would save nothing and tie each checkpoint to its predecessors.
@@ -31,10 +31,11 @@ from pyarrow import fs
 
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
+from streamer.eventlog.history import settings_fingerprint
 from streamer.logs import log_of
 from streamer.runtime.snapshot import Snapshot
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 SEMANTICS: Final = 17  # increases when the same records give another state or other outputs
 KEPT: Final = 3  # of each unit
 MANIFEST_BYTES_MAX: Final = 16 << 20
@@ -42,6 +43,7 @@ STATE_BYTES_MAX: Final = 1 << 40
 HASHED_BYTES: Final = 64 << 20  # hashed in one piece
 UPLOADED_BYTES: Final = 8 << 20  # uploaded in one piece
 NUMBER_DIGITS: Final = 12
+DAMAGED: Final = "it is damaged: check the disk or the object store, then delete it and the state beside it"
 
 log = log_of("checkpoints")
 
@@ -61,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     sha256: list[str] = []  # of each 64 MiB of the file
     format: int = FORMAT
     semantics: int = SEMANTICS
+    manifest_sha256: str = ""  # of this JSON, with "" here
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,13 @@ class CheckpointStore:
             raise UsageError(f"checkpoints.url: {where} names no usable folder or object store: {problem}") from problem
         self._root = f"{root}/{quote(group, safe='')}"
         self._is_local = isinstance(self._fs, fs.LocalFileSystem)
+        self._reported = set[str]()  # manifests that can't be used
 
     def newest_first(self, unit: str) -> Iterator[StoredCheckpoint]:
-        """The unit's checkpoints with readable manifests. An unreachable store has none, and a log line says why."""
+        """The unit's checkpoints whose manifests are intact. An unreachable store has none, and a log line says why.
+
+        The log names each manifest that can't be used, once.
+        """
         folder = self._folder(unit)
         try:
             names = self._manifests(folder)
@@ -127,15 +134,11 @@ class CheckpointStore:
             log.error("checkpoints of %s can't be listed, so the unit replays its history: %s", unit, problem)
             return
         for name in reversed(names):
+            path = f"{folder}/{name}"
             try:
-                manifest = msgspec.json.decode(self.read(f"{folder}/{name}").tobytes(), type=Manifest)
-                if (manifest.format, manifest.semantics, manifest.unit) != (FORMAT, SEMANTICS, unit):
-                    raise ValueError(
-                        f"format {manifest.format}, semantics {manifest.semantics} and unit {manifest.unit}; this "
-                        f"version reads format {FORMAT} and semantics {SEMANTICS} of {unit}"
-                    )
+                manifest = checked_manifest(self.read(path).tobytes(), unit)
             except (OSError, ValueError, pa.ArrowException) as problem:
-                log.error("checkpoint %s/%s is rejected; trying an older one: %s", folder, name, problem)
+                self._report(path, problem)
                 continue
             yield StoredCheckpoint(self, folder, manifest)
 
@@ -166,7 +169,8 @@ class CheckpointStore:
             digests = sha256_of_file(file)
             os.fsync(file.fileno())
         name = f"{manifest.epoch.number:0{NUMBER_DIGITS}}-{''.join(digests)[-8:]}"
-        whole = msgspec.structs.replace(manifest, state=f"{name}.arrow", bytes=spool.stat().st_size, sha256=digests)
+        size = spool.stat().st_size
+        whole = sealed(msgspec.structs.replace(manifest, state=f"{name}.arrow", bytes=size, sha256=digests))
         if self._is_local:
             _keep_locally(spool, Path(folder) / whole.state)
             note = Path(folder) / f"tmp-{os.getpid()}-{name}.json"
@@ -198,6 +202,11 @@ class CheckpointStore:
             if file.readinto(data) != found.size:
                 raise ValueError(f"{path} ended before its {found.size:,} bytes were read")
         return data
+
+    def _report(self, path: str, problem: Exception) -> None:
+        if path not in self._reported:
+            self._reported.add(path)
+            log.warning("checkpoint %s is rejected; trying an older one, then the whole log: %s", path, problem)
 
     def _upload(self, spool: Path, path: str) -> None:
         with spool.open("rb") as source, self._fs.open_output_stream(path) as sink:
@@ -236,6 +245,32 @@ class CheckpointStore:
 
     def _folder(self, unit: str) -> str:
         return f"{self._root}/{unit}"
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """The manifest with the SHA-256 of its own JSON."""
+    without = msgspec.json.encode(msgspec.structs.replace(manifest, manifest_sha256=""))
+    return msgspec.structs.replace(manifest, manifest_sha256=hashlib.sha256(without).hexdigest())
+
+
+def checked_manifest(data: bytes, unit: str) -> Manifest:
+    """The manifest of a checkpoint of `unit`. Raises ValueError, with what to do, unless every byte is as written."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{DAMAGED} ({problem})") from problem
+    if (manifest.format, manifest.semantics) != (FORMAT, SEMANTICS):
+        raise ValueError(
+            f"it has format {manifest.format} and semantics {manifest.semantics}; this version reads format {FORMAT} "
+            f"and semantics {SEMANTICS}"
+        )
+    if msgspec.json.encode(sealed(manifest)) != data:  # strict: a field that this version doesn't know is damage
+        raise ValueError(f"{DAMAGED} (it has another SHA-256 than it states)")
+    if manifest.unit != unit:
+        raise ValueError(f"it belongs to {manifest.unit}: move it and its state back, or delete both")
+    if (found := settings_fingerprint(manifest.settings)) != manifest.fingerprint:
+        raise ValueError(f"{DAMAGED} (its settings have the fingerprint {found}, not {manifest.fingerprint})")
+    return manifest
 
 
 def _keep_locally(path: Path, as_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le, MinLen
@@ -25,6 +24,7 @@ from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.contracts.topics import OutputTopics
 from streamer.detect.settings import LabelSettings, Limits, SegmentSettings
+from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535
@@ -127,5 +127,5 @@ class Config(Section):
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits (blake2b-128) of `settings_text`."""
-        return blake2b(self.settings_text.encode(), digest_size=16).hexdigest()
+        """The fingerprint of `settings_text`; see `settings_fingerprint`."""
+        return settings_fingerprint(self.settings_text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import msgspec
 
@@ -133,6 +134,11 @@ class History:
                 self.attempts.clear()
                 self.starts, self.topic_ids, self.reached = dict(entry.starts), dict(entry.topic_ids), {}
         return True
+
+
+def settings_fingerprint(text: str) -> str:
+    """32 hex digits (blake2b-128) of the text of settings, under which histories and checkpoints name them."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def encode_entry(entry: Epoch | Note) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from sim_host import Host
 
 from streamer.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
-from streamer.checkpoints.store import CheckpointStore, Manifest
+from streamer.checkpoints.store import CheckpointStore, Manifest, sealed
 from streamer.clock import Clock
 
 
@@ -100,7 +100,7 @@ class Disk:
 
     def _flip(self, path: Path) -> None:
         data = bytearray(path.read_bytes())
-        if data and path.suffix == ".arrow":  # of a manifest, a bit can be flipped so that nobody could tell
+        if data:
             data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
             path.write_bytes(data)
 
@@ -112,8 +112,8 @@ class Disk:
             return
         number = manifest.epoch.number + self._random.choice([-1, 0, 1, 5])
         at = manifest.epoch.at + self._random.choice([-2, -1, 0, 1, 2])
-        epoch = msgspec.structs.replace(manifest, epoch=_other(manifest.epoch, number, at))
-        path.with_suffix(".json").write_bytes(msgspec.json.encode(epoch))
+        forged = sealed(msgspec.structs.replace(manifest, epoch=_other(manifest.epoch, number, at)))
+        path.with_suffix(".json").write_bytes(msgspec.json.encode(forged))
 
 
 def _other(epoch, number, at):

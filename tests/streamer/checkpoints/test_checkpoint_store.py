@@ -13,14 +13,16 @@ from streamer.checkpoints import store as checkpoint
 from streamer.checkpoints.store import KEPT, CheckpointStore, Manifest
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
+from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.snapshot import Snapshot
 
+FINGERPRINT = settings_fingerprint("{}")
 STATE = Snapshot({"names": ["a", "b"]}, {"x": np.arange(1000.0), "y": np.ones((3, 7), np.int16)})
 
 
 def manifest(number=1, unit="detect-0"):
-    epoch = Epoch(unit, number, {"t": 10 * number}, 2, "5e", "f1", at=number + 3)
-    return Manifest(unit, epoch, {"t": 0}, {"t": "id"}, "{}", "f1", "test")
+    epoch = Epoch(unit, number, {"t": 10 * number}, 2, "5e", FINGERPRINT, at=number + 3)
+    return Manifest(unit, epoch, {"t": 0}, {"t": "id"}, "{}", FINGERPRINT, "test")
 
 
 def keep(store, number=1, unit="detect-0", state=STATE):
@@ -52,7 +54,12 @@ def test_what_is_kept_comes_back(store, tmp_path):
     (one,) = CheckpointStore(str(tmp_path), "a group/with a slash").newest_first("detect-0")
     assert is_state(one.read())
     assert (one.epoch, one.epoch.at) == (manifest().epoch, 4)
-    assert (one.starts, one.topic_ids, one.settings, one.fingerprint) == ({"t": 0}, {"t": "id"}, "{}", "f1")
+    assert (one.starts, one.topic_ids, one.settings, one.fingerprint) == (
+        {"t": 0},
+        {"t": "id"},
+        "{}",
+        FINGERPRINT,
+    )
     assert numbers(store, "detect-1") == numbers(CheckpointStore(str(tmp_path), "another")) == []
 
 

@@ -15,10 +15,12 @@ from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.checkpoints.writer import CheckpointWriter
 from streamer.clock import ManualClock
 from streamer.eventlog.base import Epoch
+from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.snapshot import Snapshot
 from streamer.runtime.unit import Unit
 
-MANIFEST = Manifest("detect-0", Epoch("detect-0", 3, {"t": 9}, at=5), {"t": 0}, {}, "{}", "f1", "test")
+FINGERPRINT = settings_fingerprint("{}")
+MANIFEST = Manifest("detect-0", Epoch("detect-0", 3, {"t": 9}, at=5), {"t": 0}, {}, "{}", FINGERPRINT, "test")
 
 
 @pytest.fixture
@@ -110,11 +112,12 @@ import numpy as np
 from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.checkpoints.writer import CheckpointWriter
 from streamer.eventlog.base import Epoch
+from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.snapshot import Snapshot
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = CheckpointStore({str(tmp_path)!r}, "g")
 def write(number, forks):
-    manifest = Manifest("u", Epoch("u", number, {{}}, at=1), {{}}, {{}}, "", "", "")
+    manifest = Manifest("u", Epoch("u", number, {{}}, at=1), {{}}, {{}}, "", settings_fingerprint(""), "")
     writer = CheckpointWriter(store, manifest, lambda: Snapshot({{}}, {{"x": np.ones(1_000_000)}}), forks=forks)
     writer.wait(60)
     return writer.problem
@@ -160,8 +163,8 @@ class Large:
 
 
 def unit_of(fold):
-    unit = Unit("detect-0", fold, "f1", 3, {"t": 9}, MANIFEST.epoch)
-    unit.texts = {"f1": "{}"}
+    unit = Unit("detect-0", fold, FINGERPRINT, 3, {"t": 9}, MANIFEST.epoch)
+    unit.texts = {FINGERPRINT: "{}"}
     return {"detect-0": unit}
 
 

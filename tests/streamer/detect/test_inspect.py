@@ -106,7 +106,8 @@ def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
     spool = store.spool("detect-0")
     spool.write_bytes(fold.dump().to_bytes())
     epoch = Epoch("detect-0", 1, {"p": len(rows)}, 2, "5e", config.fingerprint, at=4)
-    store.publish(spool, Manifest("detect-0", epoch, {"p": 0}, {"p": "id"}, config.settings_text, "f1", "test"))
+    settings = config.settings_text, config.fingerprint
+    store.publish(spool, Manifest("detect-0", epoch, {"p": 0}, {"p": "id"}, *settings, "test"))
     ran, found = shown("m", "--config", str(tmp_path / "d.yaml"), "--json")
     assert ran.exit_code == 0, ran.output
     check(found)

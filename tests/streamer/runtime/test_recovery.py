@@ -136,6 +136,21 @@ def test_a_checkpoint_that_the_log_does_not_bear_out_is_not_used(half_done, stor
     assert published(again) == published(other)
 
 
+def test_a_damaged_manifest_costs_time_only(half_done, store, tmp_path, caplog):
+    """With other settings in all manifests, or what are none, the service folds its log again to the same outputs."""
+    paths = sorted(tmp_path.rglob("*.json"))
+    assert paths
+    for turn, path in enumerate(paths):
+        found, wrong = (b'\\"window\\":40', b'\\"window\\":50') if turn % 2 else (b'\\"topics\\"', b'\\"topocs\\"')
+        data = path.read_bytes()
+        assert found in data
+        path.write_bytes(data.replace(found, wrong, 1))
+    service_with(half_done, CheckpointStore(str(tmp_path), "group")).run(lambda: False)
+    assert published(half_done) == golden()
+    named = [line.split()[1] for line in caplog.messages if "is damaged" in line]
+    assert sorted(named) == [str(path) for path in paths]
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_settings_change_at_a_cut(half_done, store, kept):
     """The past is folded under its own settings; then only the detectors whose settings changed begin reset."""
