@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -300,9 +301,17 @@ def letter(place: Place, value: bytes, key: bytes = b"key") -> Output:
 
 
 def limit(place: Place, bytes_max: int) -> None:
+    """Lower what the topic of outputs takes, and wait until the broker says so: it learns of it a little later."""
     topic = ConfigResource(ConfigResourceType.TOPIC, place.out, {"max.message.bytes": str(bytes_max)})
+    asked = ConfigResource(ConfigResourceType.TOPIC, place.out, ["max.message.bytes"])
     with place.admin() as admin:
         admin.alter_configs([topic])
+        for _ in range(POLLS_MAX):
+            said_now = admin.describe_configs([asked], config_filter="all")["topic"][place.out]
+            if said_now["max.message.bytes"]["value"] == str(bytes_max):
+                return
+            time.sleep(POLL_S)
+    raise AssertionError(f"the broker never took {bytes_max} as the limit of {place.out}")
 
 
 def said(headers: Any) -> dict[str, bytes]:
