@@ -229,7 +229,9 @@ class Service:
         if not unit.isolation.logs_attempts or not records:
             return cut
         if unit.isolation.suspect is not None:
-            if dies_of(partial(unit.fold_live, cut)):
+            if unit.suspect_kills is None:  # else the note below had to wait for a rebalance
+                unit.suspect_kills = dies_of(partial(unit.fold_live, cut))
+            if unit.suspect_kills:
                 cut = replace(cut, set_aside=unit.first_in(cut))
                 log.error("%s moves a poison record to the dead letters: %s", unit.name, dict(cut.set_aside))
             else:

@@ -52,6 +52,7 @@ class Unit:
     replay_plan: deque[Epoch] = field(default_factory=deque)
     committed: int = 0
     isolation: PoisonIsolation = field(default_factory=PoisonIsolation)
+    suspect_kills: bool | None = None  # the result of the trial of its suspect; None: not tried yet
     size: EpochSize = field(default_factory=EpochSize)
     buffer: dict[Spot, list[Records]] = field(default_factory=dict)
     buffered_bytes: int = 0  # in memory

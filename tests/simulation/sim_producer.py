@@ -20,6 +20,7 @@ class Future:
 
     value: Any = None
     exception: Exception | None = None
+    is_done = True  # a flush waits for all results here
 
     def succeeded(self) -> bool:
         return self.value is not None and self.exception is None

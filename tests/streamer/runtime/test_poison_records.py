@@ -7,6 +7,9 @@ import pytest
 from crash_kit import CrashingLog
 from loop_kit import START_MS, service_over
 
+from streamer.eventlog.base import RebalanceInProgress
+from streamer.eventlog.history import Attempt
+
 MAGIC = b"kills"
 
 
@@ -63,16 +66,14 @@ class Attempted(BaseException):
 
 
 def killed_while_folding(log, kills):
-    """Start service after service; each is killed at its first epoch but for the last."""
-    for left in range(kills, -1, -1):
+    """Start service after service, each of which is killed at its first epoch; the log for the next one."""
+    for _ in range(kills):
         service, log = service_over(log), log.reopen()
-        if not left:
-            return service.run(lambda: False)
         fresh = service._recovery.folds.fresh
         service._recovery.folds.fresh = lambda unit, text, fresh=fresh: stopped_from_outside(fresh(unit, text))
         with pytest.raises(Attempted):
             service.run(lambda: False)
-    return None
+    return log
 
 
 def stopped_from_outside(fold):
@@ -96,7 +97,31 @@ def test_kills_from_outside_convict_no_record(kills):
         event = {"model_id": f"m{i % 3}", "event_time": START_MS + i, "prediction": 1.0}
         log.store.append("predictions", None, json.dumps(event).encode(), partition=0)
     log.end_input()
-    killed_while_folding(log, kills)
+    service_over(killed_while_folding(log, kills)).run(lambda: False)
     (epochs,) = log.store.epochs.values()
     assert not any(epoch.set_aside for epoch in epochs)
     assert epochs[-1].ends == {"predictions": 300}
+
+
+def test_a_suspect_is_tried_once_however_often_the_group_moves(monkeypatch):
+    """A rebalance makes the loop come back to the epoch; what the trial found still holds."""
+    tried = []
+    monkeypatch.setattr("streamer.runtime.loop.dies_of", lambda work: bool(tried.append(work)))
+    log = CrashingLog(["predictions"], poll_records_max=200)
+    event = {"model_id": "m", "event_time": START_MS, "prediction": 1.0}
+    log.store.append("predictions", None, json.dumps(event).encode())
+    log.end_input()
+    log = killed_while_folding(log, 4)
+    tried.clear()
+    service, note = service_over(log), log.note
+    moves = iter([True] * 5)
+
+    def note_or_move(unit, notes):
+        if isinstance(notes[0], Attempt) and next(moves, False):
+            raise RebalanceInProgress
+        note(unit, notes)
+
+    log.note = note_or_move
+    service.run(lambda: False)
+    assert next(moves, None) is None
+    assert len(tried) == 1
