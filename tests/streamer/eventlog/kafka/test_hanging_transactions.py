@@ -43,3 +43,11 @@ def test_what_was_left_open_never_comes_out(credulous_broker: Any, caplog: pytes
         begin(log)
         log.commit([place.output("two")], [place.epoch(2, 0)])
     assert place.outputs() == ["one", "two"]
+
+
+@pytest.mark.parametrize("deadline_s", [0.5, 30.0, 120.0, 600.0])
+def test_a_transaction_outlives_the_deadline_of_its_outputs(kafka_broker: Any, deadline_s: float) -> None:
+    """Else the broker would end it while the outputs are on their way, whatever the deadline says."""
+    place = Place(kafka_broker)
+    with place.log(commit_deadline_s=deadline_s) as log:
+        assert log._producer.config["transaction_timeout_ms"] > deadline_s * 1000

@@ -277,14 +277,6 @@ def test_output_too_large_is_named(kafka_broker: Any, size: int) -> None:
         log.commit([Output(place.out, None, noise)], [place.epoch(1, 0)])
 
 
-@pytest.mark.parametrize("deadline_s", [0.5, 30.0, 120.0, 600.0])
-def test_a_transaction_outlives_the_deadline_of_its_outputs(kafka_broker: Any, deadline_s: float) -> None:
-    """Else the broker would end it while the outputs are on their way, whatever the deadline says."""
-    place = Place(kafka_broker)
-    with place.log(commit_deadline_s=deadline_s) as log:
-        assert log._producer.config["transaction_timeout_ms"] > deadline_s * 1000
-
-
 LIMIT = 50_000
 
 
