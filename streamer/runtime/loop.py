@@ -116,6 +116,8 @@ class Service:
             self._unit(self._units.of(records.topic, records.partition)).add(records)
         try:
             self._regroup()
+            if self._unread & self.units.keys():  # another process may have moved these on
+                return
             if not self._folded:  # what was folded before the rebalance is committed first
                 self._fold()
             self._hold_back()
@@ -146,13 +148,13 @@ class Service:
         return self._log.exhausted() and not self._folded and not any(u.buffer for u in self.units.values())
 
     def _regroup(self) -> None:
-        """Release the units that another process owns now, and take over ours, one new unit a turn."""
+        """Release the units that another process owns now, and take over ours: held ones first, one new one a turn."""
         if (ours := self._log.assignment()) is not None:
             for name in sorted(self.units.keys() - set(ours)):
                 self._let_go(name)
             self._unread = set(ours)
             self._waiting = {}
-        for name in sorted(self._unread):
+        for name in sorted(self._unread, key=lambda name: (name not in self.units, name)):
             try:
                 if self._take_over(name):
                     return  # a state may take long to read, and the other units have work to do meanwhile

@@ -109,6 +109,25 @@ def test_units_commit_in_the_order_of_their_names():
     assert told == ["detect-0", "detect-1", "detect-2"]
 
 
+def test_a_unit_that_comes_back_is_read_again_before_it_is_folded():
+    """Another process had it meanwhile, and other units of the new assignment are taken over first."""
+    event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
+    log = CrashingLog(["predictions"])
+    ours = service_over(log)
+    log.store.append("predictions", None, event)
+    ours.turn()
+    other = service_over(log.reopen())
+    for _ in range(3):  # the first turn takes over
+        other.turn()
+        log.store.append("predictions", None, event)
+    log.assignment = iter([["decide", "detect-0"], *[None] * 9]).__next__
+    for _ in range(3):
+        ours.turn()
+    log.store.append("predictions", None, event)
+    ours.turn()
+    assert [epoch.ends["predictions"] for epoch in log.store.epochs["detect-0"]] == [1, 2, 3, 4, 5]
+
+
 def test_an_epoch_names_the_ends_of_all_topics_seen():
     """Also of those that had nothing new."""
     log = log_with_events(0, events=10, partitions=1)
