@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,8 +196,8 @@ class Running:
 
 
 @contextmanager
-def running(config: Path) -> Iterator[Running]:
-    command = [*DRIFTLINE, "run", "--no-supervise", "--config", str(config)]
+def running(config: Path, program: Sequence[str] = DRIFTLINE) -> Iterator[Running]:
+    command = [*program, "run", "--no-supervise", "--config", str(config)]
     service = Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     try:
         yield service

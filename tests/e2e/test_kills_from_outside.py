@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from driftline_process import Place, Running, events, running
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 KILLS_MAX = 20
-NOTED_S = 0.1  # until the transaction of the attempt is over; the first fold of a process takes longer
+NOTED_S = 0.1  # until the transaction of the attempt is over; the fold behind it takes longer
+SLOWLY = [sys.executable, str(Path(__file__).with_name("slow_folds.py"))]
 
 
 def next_attempt(reader: Consumer, service: Running) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def test_no_record_is_set_aside(kafka_broker: Any, tmp_path: Path) -> None:
     attempts: list[tuple[int, bool]] = []
     while attempts[-2:] != [(1, True)] * 2:  # the second after a trial that acquitted the record
         assert len(attempts) < KILLS_MAX
-        with running(place.config) as service:
+        with running(place.config, SLOWLY) as service:
             one = next_attempt(reader, service)
             attempts.append((one["records"], one["cautious"]))
             time.sleep(NOTED_S)
