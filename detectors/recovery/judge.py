@@ -6,15 +6,25 @@
                  not recovered for `LIFE_WINDOWS`  `SETTLED`: the new regime is the baseline from now on
 
 Values are counted in at most nine cells, made of the values before the drift: between eight quantiles of numbers, or
-the eight most frequent categories and the rest. `rule.py` decides whether a window has recovered. The weaker the drift,
-the longer the windows. After a further alarm a new window starts. It decides between a `NEW_SHIFT`, which replaces the
-drift, and the `SAME_SHIFT`.
+the eight most frequent categories and the rest. The weaker the drift, the longer the windows. After a further alarm a
+new window starts. It decides between a `NEW_SHIFT`, which replaces the drift, and the `SAME_SHIFT`.
+
+Shares of cells are compared edge by edge: cumulated shares of cells in order, else the shares. Two distributions are
+within tolerance if they differ by no more at any edge than the greater of two bounds: a tenth or half of the drift,
+whichever is less; and chance, `z` standard errors of the difference of two shares, where p is the share of both
+together. With more edges, one is sooner out of bounds, so `z` grows with their number: by 1 at eight edges.
+
+    recovered: within tolerance of the baseline (`Z_BACK`), and less than halfway along the drift
+    new shift: beyond tolerance (`Z_CLEAR`) of the baseline, of the drift, and of the drift before that
+
+The test of two shares is the usual pooled z-test; the rule itself is this project's, see ADR 23.
 
 The judge does not depend on the detector that raised the alarm. Only watched rows cost memory: 500 bytes each.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,7 +35,6 @@ from numpy.typing import NDArray
 from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64, I64
-from detectors.recovery.rule import Z_BACK, Z_CLEAR, along, distance, is_within
 
 CELLS = 9
 WINDOW_MIN, WINDOW_MAX = 128, 2048  # values
@@ -33,6 +42,10 @@ LIFE_WINDOWS = 100  # after so many windows a new regime is the baseline
 NEED_MIN = 3  # recovered windows in a row that end the drift; doubled each time the row drifts again soon after
 FLAPS_MAX = 5  # doublings
 CALM = 10  # a row that stays calm for so many times the values of its last recovery does not flap
+BACK_MAX = 0.1
+Z_BACK = 2.0
+Z_CLEAR = 3.0
+Z_PER_DOUBLING = 1 / 3  # of the number of edges
 
 # columns of `head`: the row, the window's length, its values so far, windows since the alarm, recovered windows in a
 # row, how many of those end the drift, whether cells are in order, the numbers of the alarm's and the latest value, and
@@ -280,3 +293,46 @@ def _judge(state: RecoveryState, place: int) -> int:
     if head[WINDOWS] >= LIFE_WINDOWS:
         return SETTLED
     return SAME_SHIFT if is_reassessed else NOTHING
+
+
+@kernel
+def distance(a: F64, b: F64, is_ordered: int) -> float:
+    """The distance of two distributions, 0 to 1: Kolmogorov-Smirnov for cells in order, else total variation."""
+    below, far, apart = 0.0, 0.0, 0.0
+    for c in range(len(a)):
+        below += a[c] - b[c]
+        far = max(far, abs(below))
+        apart += abs(a[c] - b[c]) / 2
+    return far if is_ordered else apart
+
+
+@kernel
+def is_within(a: F64, b: F64, per_a: float, per_b: float, far: float, z: float, is_ordered: int) -> bool:
+    """Whether two distributions are within tolerance: of 1 / `per_a` and 1 / `per_b` values, after a drift of `far`."""
+    tolerance, share_a, share_b, edges = min(BACK_MAX, far / 2), 0.0, 0.0, 0
+    for c in range(len(a)):
+        edges += a[c] + b[c] > 0.0
+    z += Z_PER_DOUBLING * math.log2(max(edges - 1, 1))
+    for c in range(len(a)):
+        share_a = a[c] + (share_a if is_ordered else 0.0)
+        share_b = b[c] + (share_b if is_ordered else 0.0)
+        p = (share_a * per_b + share_b * per_a) / (per_a + per_b)
+        chance = z * math.sqrt(max(p * (1.0 - p), 0.0) * (per_a + per_b))
+        if abs(share_a - share_b) > max(tolerance, chance):
+            return False
+    return True
+
+
+@kernel
+def along(now: F64, before: F64, drift: F64, is_ordered: int) -> float:
+    """How far `now` is from the baseline along the drift: 0 at the baseline, 1 at the drift."""
+    gone, far, best, below, below_now = 0.0, 0.0, 0.0, 0.0, 0.0
+    for c in range(len(now)):
+        below += drift[c] - before[c]
+        below_now += now[c] - before[c]
+        if is_ordered and abs(below) > best:
+            best, far, gone = abs(below), below, below_now
+        elif not is_ordered and drift[c] > before[c]:
+            far += drift[c] - before[c]
+            gone += now[c] - before[c]
+    return gone / far if far != 0.0 else 0.0

@@ -26,16 +26,18 @@ from detectors.arrays.rows import RowBank
 from detectors.base import F64, I64, Alarms
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
-from detectors.shiryaev_roberts.alternatives import tables
+from detectors.shiryaev_roberts.alternatives import Tables, tables
 from detectors.shiryaev_roberts.calendar import HELD
 from detectors.shiryaev_roberts.evidence import BLIND, advance
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
-from detectors.shiryaev_roberts.novelty import is_news
-from detectors.shiryaev_roberts.onset import evidence_of
+from detectors.shiryaev_roberts.onset import evidence_of, onset_ago
 from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early
 from detectors.shiryaev_roberts.state import WORDS, Series, records_of
+from detectors.shiryaev_roberts.trust import STILL
 
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
+ALIKE = 0.0  # cosine between what two drifts did to the ranks, from which on they went the same way
+SOON = 0.2  # of the asked values between alarms
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class ShiryaevRobertsBank(RowBank):
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
     it learns for 256 values; after an alarm it begins anew, and is judged from the 21st value on if it was plain. One
-    drift is one alarm, also where it takes its time (`novelty.py`); the way back, and a second drift, are alarms of
+    drift is one alarm, also where it takes its time; the way back, and a second drift, are alarms of
     their own. A reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
@@ -80,7 +82,7 @@ class ShiryaevRobertsBank(RowBank):
     there was, it is plain. Of a series that depends event times tell what the day and the week do to it
     (`calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
     series of few distinct values that depend on the one before, such as errors that come in runs, a value is ranked
-    among those that followed the same value (`markov_chain.py`).
+    among those that followed the same value (`phases.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
@@ -155,3 +157,25 @@ class ShiryaevRobertsBank(RowBank):
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])
+
+
+def is_news(series: Series, row: int, tables: Tables, arl0: float) -> bool:
+    """Whether a series' latest alarm is of another drift than the one before; stores the direction of the drift.
+
+    After an alarm a series begins again, so the rest of a gradual drift raises further alarms. Such an alarm differs
+    from one of a second drift in three ways: it goes in the same direction, the series never stood still in between,
+    and it comes sooner than alarms do by chance. The third keeps false alarms as rare as was asked for.
+
+    The direction is that of the densities of the alternatives, weighted by the evidence for each.
+    """
+    one = series[row]
+    density = tables.density.astype(np.float64) - 1.0
+    likely = tables.weight.astype(np.float64) * one["sums"]
+    last = int(one["way"]) - 1
+    one["way"] = int(np.argmax(likely)) + 1
+    if last < 0:
+        return True
+    went, before = density @ likely, density[:, last]
+    cosine = went @ before / np.sqrt((went @ went) * (before @ before))
+    ago, n = onset_ago(one, tables.weight), int(one["n"])
+    return bool(cosine < ALIKE or n - ago > STILL * ago or n > SOON * arl0)

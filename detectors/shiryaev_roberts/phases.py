@@ -2,18 +2,29 @@
 
 Nearly every series comes to its cells and to its first look; the kernels do those, whole batches of series at a time.
 The rest is done series by series.
+
+*Chains* are series of few distinct values, each of which depends on the one before: errors that come in runs, a door
+that stays open, two buses that report in turn. What an ARMA leaves of such a series still depends on the value before,
+as its law does. So a value is ranked among those that followed the same value. For a Markov chain these are independent
+draws of one law for each value, so what holds for ranks holds for them. Where few values have followed, all values are
+used, so that a new value that stays is seen.
+
+*Tempering*: likelihood ratios count for less where values depend on earlier ones, or may, as far as is known. Their
+power is 1 / long-run variance. Before that is estimated again for a whitened series, its coefficients are revised.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 
-from detectors.base import I64
-from detectors.shiryaev_roberts import calendar, cells, whitening
-from detectors.shiryaev_roberts import dependence as gate
-from detectors.shiryaev_roberts import markov_chain as chain
+from detectors.arrays.jit import kernel
+from detectors.arrays.types import F64, I64
+from detectors.shiryaev_roberts import calendar, cells, dependence, whitening
+from detectors.shiryaev_roberts.arma import PHI_MAX, THETA_MAX
+from detectors.shiryaev_roberts.dependence import SLOW, TOO_MANY
 from detectors.shiryaev_roberts.evidence import BLIND, EARLY, follow_all
 from detectors.shiryaev_roberts.kernel_types import (
     ALARM,
@@ -25,11 +36,13 @@ from detectors.shiryaev_roberts.kernel_types import (
     REVISION_DUE,
     WEEK_DUE,
 )
-from detectors.shiryaev_roberts.state import WAITING, WAITING_EARLY, Series
-from detectors.shiryaev_roberts.tempering import revise, temper
+from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 
 OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
+DOUBT = 1.5  # by which each alarm too many divides the power
+QUIET = 65_536  # values of a whitened series without an alarm, after which one too many is forgotten
+LEAST = 256.0  # ranks for which the error of a long-run variance is taken, at least
 
 
 def do_what_is_due(series: Series, rows: I64) -> None:
@@ -54,12 +67,12 @@ def _make_cells(series: Series, rows: I64, waited: int) -> None:
     samples = series["waiting"][rows, :waited]  # a copy, as cells take its place
     cells.settle(series, rows, np.sort(samples, axis=1), carry_over=waited == WAITING_EARLY)
     series["blind"][rows] = np.where(series["blind"][rows] == 0, BLIND, series["blind"][rows])
-    gate.forget(series, rows)
+    dependence.forget(series, rows)
     follow_all(series, rows, cells.scores(samples))
     for k in np.flatnonzero(series["chained"][rows]).tolist():
         one = series[rows[k]]
         one["chained"] = 0
-        if chain.fits(one):
+        if fits_chain(one):
             _chain(series, int(rows[k]), np.searchsorted(one["edges"][: one["used"]], samples[k], side="right"))
 
 
@@ -80,7 +93,7 @@ def settle_early(series: Series, row: int) -> None:
 def _look(series: Series, rows: I64) -> None:
     """Is there dependence? Those that show some learn it; the others go on."""
     passed = (series["calm"][rows] == 1) & (series["n"][rows] == BLIND)
-    passed |= (series["chained"][rows] == 1) | ~gate.depends(series, rows)
+    passed |= (series["chained"][rows] == 1) | ~dependence.depends(series, rows)
     temper(series, rows[passed])
     for row in rows[~passed].tolist():
         _learn_dependence(series, row)
@@ -92,7 +105,7 @@ def _end_learning(series: Series, row: int) -> None:
         _begin(series, row)
         return
     residuals = whitening.fit(series, row)
-    gate.forget(series, rows)
+    dependence.forget(series, rows)
     if residuals is None:
         _begin(series, row)
         one["calm"] = 1
@@ -108,10 +121,10 @@ def _begin_anew(series: Series, row: int) -> None:
     one = series[row]
     if one["whitened"]:
         whitening.begin_learning(series, row)
-    elif one["chained"] or (one["alarms"] >= gate.TOO_MANY and chain.fits(one)):
+    elif one["chained"] or (one["alarms"] >= TOO_MANY and fits_chain(one)):
         _begin(series, row)
         one["chained"], one["blind"] = 1, BLIND
-    elif one["alarms"] >= gate.TOO_MANY:
+    elif one["alarms"] >= TOO_MANY:
         _learn_dependence(series, row)
     else:
         is_plain = (one["n"] >= BLIND or one["blind"] == EARLY) and one["power"] == 1.0
@@ -121,7 +134,7 @@ def _begin_anew(series: Series, row: int) -> None:
 
 def _learn_dependence(series: Series, row: int) -> None:
     one = series[row]
-    if chain.fits(one):
+    if fits_chain(one):
         known = min(int(one["recent_n"]), len(one["recent"]))
         _chain(series, row, one["recent"][(int(one["recent_n"]) - known + np.arange(known)) % len(one["recent"])])
         return
@@ -131,9 +144,9 @@ def _learn_dependence(series: Series, row: int) -> None:
 
 
 def _chain(series: Series, row: int, last: I64) -> None:
-    chain.begin(series[row], last)
+    begin_chain(series[row], last)
     series[row]["blind"] = BLIND
-    gate.forget(series, np.array([row]))
+    dependence.forget(series, np.array([row]))
 
 
 def _begin(series: Series, row: int) -> None:
@@ -142,3 +155,86 @@ def _begin(series: Series, row: int) -> None:
     series[row] = np.zeros((), series.dtype)
     for name, value in kept.items():
         one[name] = value
+
+
+def fits_chain(one: Record) -> bool:
+    """Whether a series that has cells has few enough distinct values for a chain."""
+    return len(_edges(one)) < CHAINED
+
+
+def begin_chain(one: Record, cells: I64) -> None:
+    """Count pairs of successive values from now on, and those of the last values, which lie in these cells."""
+    edges = _edges(one)
+    moved = np.searchsorted(edges, one["edges"][: one["used"]], side="right")  # cell k + 1 becomes this one
+    after = np.concatenate([[0], moved])[cells]
+    one["edges"][:], one["counts"][:] = 0.0, 0
+    one["edges"][: len(edges)] = edges
+    np.add.at(one["counts"], CHAINED * after[:-1] + after[1:], 1)
+    one["used"], one["total"], one["n"] = len(edges), len(after) - 1, len(after) - 1
+    one["chained"], one["state"], one["recent_n"] = 1, after[-1], 0
+    for evidence in ("sums", "aged", "beyond", "evidence"):
+        one[evidence] = 0.0
+    one["power"] = 1.0
+
+
+def _edges(one: Record) -> F64:
+    """The edges above some value. Each value has a cell of its own, and there is one beyond either end."""
+    used = int(one["used"])
+    is_empty = one["counts"][1:used] == 0
+    edges: F64 = one["edges"][:used][np.concatenate([[True], ~is_empty])]
+    return edges
+
+
+@kernel
+def revise(series: Series, rows: I64) -> None:
+    """Move the coefficients of these whitened series by what the values since the last time say, and temper anew."""
+    for k in range(len(rows)):
+        one = series[rows[k]]
+        if one.n % QUIET == 0:
+            one.alarms = max(0, one.alarms - 1)
+        _revise(one)
+        _temper(one)
+
+
+@kernel
+def temper(series: Series, rows: I64) -> None:
+    """Set the power of the likelihood ratios of these series."""
+    for k in range(len(rows)):
+        _temper(series[rows[k]])
+
+
+@kernel
+def _revise(one: Record) -> None:
+    """A Gauss-Newton step."""
+    pp, pq, qq = one.known[0], one.known[1], one.known[2]
+    p, q, area = one.steps[0], one.steps[1], pp * qq - pq * pq
+    if one.theta == 0.0 or area <= 1e-6 * pp * qq:
+        one.phi = max(-PHI_MAX, min(PHI_MAX, one.phi + p / (pp + 1.0)))
+    else:
+        one.phi = max(-PHI_MAX, min(PHI_MAX, one.phi + (qq * p - pq * q) / area))
+        one.theta = max(-THETA_MAX, min(THETA_MAX, one.theta + (pp * q - pq * p) / area))
+    one.steps[:] = 0.0
+
+
+@kernel
+def _temper(one: Record) -> None:
+    """1 / long-run variance of the ranks, at most 1.
+
+    A plain series takes three standard errors off that variance, so it pays nothing unless dependence is proven. A
+    whitened one takes the estimate, or what an error of two standard errors in its coefficients leaves, if that is
+    more: they whiten a slow change as far as (1 - phi) / (1 + theta) is right.
+    """
+    n = max(LEAST, float(one.pairs))
+    error = 2.0 * SLOW / math.sqrt((2.0 * SLOW - 1.0) * n)
+    slow = max(one.qq_slow / max(one.qq, 1e-9), one.pp_slow / max(one.pp, 1e-9))
+    variance = max(1.0, 1.0 + 2.0 * SLOW * slow - (0.0 if one.whitened else 3.0 * error))
+    if one.whitened:
+        pp, pq, qq = one.known[0] + 1.0, one.known[1], one.known[2]
+        x = 1.0 / (1.0 - abs(one.phi))
+        squared = x * x / pp  # error of the logarithm of (1 - phi) / (1 + theta)
+        if one.theta != 0.0:
+            y, area = 1.0 / (1.0 + one.theta), max(pp * qq - pq * pq, 1e-3 * pp * qq)
+            squared = (qq * x * x - 2.0 * pq * x * y + pp * y * y) / area
+        inflated = 1.0 + 2.0 * math.sqrt(max(squared, 0.0))
+        variance = max(variance, 1.05 * inflated * inflated)
+    one.power = 1.0 / (variance * DOUBT ** max(0, one.alarms - TOO_MANY))

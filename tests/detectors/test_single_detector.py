@@ -10,7 +10,7 @@ import pytest
 from detectors import SingleDetector, detector
 from detectors.adwin.bank import AdwinSettings
 from detectors.base import Alarms
-from detectors.check_streams import as_taken
+from detectors.checks import as_taken
 from detectors.ks.window import KsWindowSettings
 from detectors.registry import DETECTORS, UnknownNameError, bank, settings_of
 

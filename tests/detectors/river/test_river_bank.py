@@ -13,8 +13,8 @@ from river.drift import binary
 
 from detectors.base import Alarms
 from detectors.registry import DEFAULT, bank, settings_of
+from detectors.river.bank import LATELY, RiverSummary
 from detectors.river.catalog import RIVER
-from detectors.river.summary import LATELY, RiverSummary
 
 CLASSES = {
     "page_hinkley": drift.PageHinkley,

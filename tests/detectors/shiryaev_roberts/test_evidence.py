@@ -7,8 +7,8 @@ from detectors.shiryaev_roberts.alternatives import STEPS, tables
 from detectors.shiryaev_roberts.cells import COUNTED_MAX, settle
 from detectors.shiryaev_roberts.evidence import advance
 from detectors.shiryaev_roberts.kernel_types import ALARM, CELLS_DUE, NOTHING, EvidenceRules, Fed, work_space
+from detectors.shiryaev_roberts.phases import temper
 from detectors.shiryaev_roberts.state import WORDS, records_of
-from detectors.shiryaev_roberts.tempering import temper
 
 ROW = np.array([0])
 
