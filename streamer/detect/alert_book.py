@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from detectors.arrays.types import I64
@@ -18,11 +19,81 @@ from detectors.series.offsets import OffsetMark, Offsets
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
 from streamer.detect.active_alerts import ActiveAlerts, Candidate, Novelty, resolve
 from streamer.detect.alarm import Alarm, RowWatch, Series, Stretch, Verdict, alert_id
-from streamer.detect.pending_alerts import PendingAlerts
+from streamer.detect.batch import TAKES
 from streamer.detect.remap import Remap, Remaps
 from streamer.events import time_of
 
 Placed = tuple[int, Alert]  # an alert with the index of its event
+
+
+class PendingAlert(NamedTuple):
+    """An alert, and the event with which it becomes ready."""
+
+    alert: Alert
+    due: int  # sequence number in the alert's subject
+
+
+class PendingAlerts:
+    """Alerts that fired and wait for enough events of the new regime: at most one for each series and detector.
+
+    They are held by subject, so a batch costs what its own subjects wait for, however many others wait.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, dict[Series, PendingAlert]] = {}  # in the order in which they fired
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
+    def __contains__(self, subject: int) -> bool:
+        return subject in self._of
+
+    def of(self, subject: int) -> Mapping[Series, PendingAlert]:
+        """The alerts of a subject that wait."""
+        return self._of.get(subject, {})
+
+    def add(self, subject: int, series: Series, alert: Alert, due: int) -> None:
+        """Let an alert wait for event `due` of its subject."""
+        self._of.setdefault(subject, {})[series] = PendingAlert(alert, due)
+
+    def remove(self, subject: int, series: Series) -> Alert:
+        """Remove an alert; returns it."""
+        waiting = self._of[subject]
+        alert, _ = waiting.pop(series)
+        if not waiting:
+            del self._of[subject]
+        return alert
+
+    def dump(self) -> list[Any]:
+        """As JSON-able data."""
+        return [
+            [subject, *series, msgspec.to_builtins(alert), due]
+            for subject, waiting in sorted(self._of.items())
+            for series, (alert, due) in waiting.items()
+        ]
+
+    def load(self, dumped: list[Any]) -> None:
+        """Restore what was dumped."""
+        self._of = {}
+        for subject, row, detector, alert, due in dumped:
+            self.add(subject, (row, detector), msgspec.convert(alert, Alert), due)
+
+    @staticmethod
+    def remap(dumped: list[Any], active: list[Any], remaps: Remaps, alarm_rows: Mapping[str, Remap]) -> list[Any]:
+        """What was dumped, without the alerts of evicted subjects.
+
+        alarm_rows: of the detectors that run. The row of another detector is that of its alert among the `active`
+        ones. A row that no table knows, of a detector that was reset or stopped, stays.
+        """
+        rows = {takes: remaps.rows[kind] for kind, takes in TAKES.items()}
+        of_alert = {alert["alert_id"]: rows[takes] for takes, *_, alert, _ in active}
+        found = []
+        for subject, row, detector, alert, due in dumped:
+            if remaps.subjects.kept[subject]:
+                of = alarm_rows.get(detector, of_alert.get(alert["alert_id"]))
+                new = int(of.place[row]) if of is not None and row < len(of.place) else row
+                found.append([int(remaps.subjects.place[subject]), new, detector, alert, due])
+        return found
 
 
 class _Run(NamedTuple):

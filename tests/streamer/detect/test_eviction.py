@@ -12,7 +12,7 @@ from world_kit import DAY_MS, START_MS, bytes_of, fold, fresh_like, kept_models,
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.detect.inspect import columns_of
-from streamer.detect.label_join_kernels import WAITING
+from streamer.detect.label_join import WAITING
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import LabelSettings, Limits
 from streamer.eventlog.base import Records

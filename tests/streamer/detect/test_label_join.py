@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.codecs.class_labels import encode_labels
-from streamer.detect.label_join import LabelJoin
-from streamer.detect.label_join_kernels import LEAVE_MAX
+from streamer.detect.label_join import LEAVE_MAX, LabelJoin
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import EventBatch, EventKind
 
