@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
 from streamer.errors import UsageError
@@ -19,10 +20,12 @@ from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.chunk import Chunk, Group, join
 from streamer.eventlog.recordings.recording import CHUNK_ROWS, Recording
-from streamer.eventlog.recordings.side_input import Aside, Stretch
 
 EPOCH_RECORDS = 8192
 CHUNK_ROWS_MIN = 1024  # of one file, however many share `chunk_rows`
+WAITING_MAX = 1_000_000  # side inputs ahead of their time, at most
+
+Stretch = tuple[Chunk, list[Records]]  # rows, and the side inputs that follow their outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,3 +254,63 @@ def _shares(times: Sequence[I64], need: int) -> list[int]:
         if len(window) == len(time):
             certain = min(certain, int(np.flatnonzero(owner == i)[-1]) + 1)
     return [int(n) for n in np.bincount(owner[:certain], minlength=len(times))]
+
+
+class Aside:
+    """Side inputs: records, such as commands of people, that follow the outputs of other records.
+
+    The record time places a side input: after the outputs of all records up to that time, and before those of later
+    ones. Its place in the recording does not matter, if it is not after that time. So side inputs are taken out of the
+    merged order, which is cut where they belong.
+    """
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self._topics = frozenset(topics)
+        self._waiting: deque[tuple[int, Records]] = deque()  # in order of time
+        self._latest = -1
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def among(self, rows: Chunk) -> NDArray[np.bool_]:
+        """[n] Whether each row is of these topics."""
+        return np.array([topic in self._topics for topic, _ in rows.groups], bool)[rows.group]
+
+    def stretches(self, rows: Chunk, time: I64) -> Iterator[Stretch]:
+        """The next rows in pieces. `time` [n] is ascending: the time that is reached at each row.
+
+        Raises `UsageError` when more than `WAITING_MAX` records wait for their time.
+        """
+        aside = self.among(rows)
+        if aside.any():
+            self._put(rows.take(aside))
+            rows, time = rows.take(~aside), time[~aside]
+        start = 0
+        while self._waiting:
+            end = int(np.searchsorted(time, self._waiting[0][0], side="right"))
+            if end == len(time):
+                break
+            yield rows.take(slice(start, end)), self._due(int(time[end]))
+            start = end
+        yield rows.take(slice(start, None)), []
+
+    def rest(self) -> list[Records]:
+        """The records that still wait at the end of the recordings."""
+        rest = [records for _, records in self._waiting]
+        self._waiting.clear()
+        return rest
+
+    def _put(self, rows: Chunk) -> None:
+        for records in rows.split():
+            for i in range(len(records)):
+                self._latest = max(self._latest, int(records.timestamp_ms[i]))
+                self._waiting.append((self._latest, records.part(i, i + 1)))
+        if len(self._waiting) > WAITING_MAX:
+            names = ", ".join(sorted(self._topics))
+            raise UsageError(f"more than {WAITING_MAX:,} records of {names} wait for their time: replay fewer files")
+
+    def _due(self, reached: int) -> list[Records]:
+        due = []
+        while self._waiting and self._waiting[0][0] < reached:
+            due.append(self._waiting.popleft()[1])
+        return due

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import UsageError
-from streamer.eventlog.recordings.formats import RecordingFormat, kind_of
-from streamer.eventlog.recordings.recording import RecordingWriter, open_recording
+from streamer.eventlog.recordings.recording import RecordingFormat, RecordingWriter, kind_of, open_recording
 
 
 @pytest.mark.parametrize(
