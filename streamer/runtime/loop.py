@@ -14,8 +14,8 @@ from streamer.eventlog.units import Units
 from streamer.logs import log_of
 from streamer.runtime.epoch_size import OUTPUTS_MAX
 from streamer.runtime.fold import Spot
+from streamer.runtime.poison import dies_of
 from streamer.runtime.recovery import Recovery
-from streamer.runtime.trial import dies_of
 from streamer.runtime.unit import Folded, Unit
 
 BUFFER_BYTES_MAX = 128 << 20  # buffered records of this size end an epoch early, as `records_max` does
