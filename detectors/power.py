@@ -81,8 +81,8 @@ def seen(name: str, settings: Any, columns: int) -> Iterator[str]:
         return
     sample = np.random.default_rng(0).normal(size=TRAINED)
     shifts = [(n, shift_seen(name, settings, sample, n, columns)) for n in VALUES]
-    told = [f"{f'from {shift:.2f} sd on' if shift else 'none'} in {n:,}" for n, shift in shifts]
-    yield f"  {name} sees shifts {', '.join(told)} values (of a normal column, after {TRAINED:,} values)"
+    smallest = [f"{f'from {shift:.2f} sd on' if shift else 'none'} in {n:,}" for n, shift in shifts]
+    yield f"  {name} sees shifts {', '.join(smallest)} values (of a normal column, after {TRAINED:,} values)"
 
 
 def watches_numbers(name: str, settings: Any) -> bool:

@@ -35,7 +35,7 @@ SHARED = 0  # the slot of all categories that have none of their own
 
 # State.head
 SIZE = 0  # values in the reference; 0 while it is learned
-LEARNT = 1  # values learned so far
+LEARNED = 1  # values learned so far
 KNOWN = 2  # categories that have a slot
 OLDEST = 3  # place in the ring of the oldest value of the window
 FILLED = 4  # values in the window
@@ -138,8 +138,8 @@ def _learn(state: CategoryState, rules: CategoryRules, row: int, value: float) -
     ):  # the second one: the first has been counted as shared
         reference[row, SHARED] -= 1
         reference[row, slot] = 2
-    head[row, LEARNT] += 1
-    if head[row, LEARNT] == len(rules.h) - 1 - state.ring.shape[1]:
+    head[row, LEARNED] += 1
+    if head[row, LEARNED] == len(rules.h) - 1 - state.ring.shape[1]:
         start_comparing(state, row)
 
 

@@ -20,7 +20,18 @@ from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.categories.window import require_categories
 from detectors.rate.bank import SIZE_MAX, rise_of
-from detectors.rate.kernels import FACTS, GIVEN, GIVEN_ONES, HEAD, STEPS, RateRules, RateState, advance, restart, settle
+from detectors.rate.kernels import (
+    FACTS,
+    HEAD,
+    REFERENCE_ONES,
+    REFERENCE_SIZE,
+    STEPS,
+    RateRules,
+    RateState,
+    advance,
+    restart,
+    settle,
+)
 from detectors.reference import Reference
 
 SHARED = 0  # the slot of all categories that have none of their own
@@ -34,11 +45,11 @@ COUNT, NAMED, SINCE = range(3)  # values so far; categories that have a slot; th
 class CategoryRatesSettings:
     """Settings of the counting of categories. ValueError when one is out of range.
 
-    baseline_size: first values that tell what is usual, 10 to 1,048,576; after an alarm as many tell it anew.
+    baseline_size: first values, which are the baseline, 10 to 1,048,576; after an alarm the next ones are.
     tolerance: by how much any share may rise without an alarm, 0.0001 to 0.5.
     arl0: values of a series that pass on average before a false alarm, at the least, 1e3 to 1e12.
-    categories_max: categories that are told apart, 1 to 254: the first of those that tell what is usual, or the most
-        frequent in training; all others count as one, the unseen.
+    categories_max: categories that are counted one by one, 1 to 254: the first of the baseline, or the most frequent in
+        training; all others count as one, the unseen.
     reference_size: values of a training sample that are counted, 2 to 1,048,576; a larger one is thinned to so many.
     """
 
@@ -58,14 +69,14 @@ class CategoryRatesSettings:
 class CategoryRatesBank(RowBank):
     """Whether a category comes more often than it did in each series.
 
-    Values are ids of categories: whole numbers from 0 up. A series is given what is usual by `set_reference`, else its
-    first `baseline_size` values tell it; so they do anew after an alarm, so that a change is one alarm. All categories
-    that come for the first time later are one, the unseen. One that comes in long runs, such as the weather, counts
-    as what it is: each value weighs as much as runs are rarer than chance would have them.
+    Values are ids of categories: whole numbers from 0 up. The baseline of a series is given by `set_reference`, else
+    it is its first `baseline_size` values. After an alarm the next values are, so that a change is one alarm. All
+    categories that come for the first time later are one, the unseen. One that comes in long runs, such as the weather,
+    counts as what it is: each value weighs as much as runs are rarer than chance would have them.
 
     The asked rate holds for all categories of a series together, whatever law they follow, as long as no share lies
     above the confidence bound of what was usual, and the tolerance. An alarm's `category` is the one that has become
-    more frequent, `UNSEEN_CATEGORY` for all that are not told apart; before and after are its shares. The effect is how
+    more frequent, `UNSEEN_CATEGORY` for all that are counted as one; before and after are its shares. The effect is how
     much its share has risen, which the total variation distance is at least.
 
     3,856 bytes a series under default settings.
@@ -106,16 +117,16 @@ class CategoryRatesBank(RowBank):
         while at < len(rows):
             row = int(rows[at])
             found.append(at, row, rise_of(state, int(stream[at]), self._rules.arl0, self._category(int(stream[at]))))
-            self._begin_anew(row, int(number[at]) + 1)
+            self._begin_again(row, int(number[at]) + 1)
             self._place(rows, values, stream, number, at + 1 + np.flatnonzero(rows[at + 1 :] == row))
             at = advance(state, self._rules, stream, ones, number, at + 1)
         return found.alarms()
 
     def set_reference(self, row: int, values: F64) -> None:
-        """Hold a sample of categories for what is usual; the series begins anew. ValueError when it is empty, or holds
-        what can't be a category.
+        """Take a sample of categories as baseline; the series begins again. ValueError when it is empty, or holds what
+        can't be a category.
 
-        The most frequent categories are told apart. In which runs they come, which a sample need not tell, is learnt
+        The most frequent categories are counted one by one. Their runs, which a sample need not show, are learned
         from the first `baseline_size` values; all others, those that the sample lacks among them, are judged from the
         first value on.
         """
@@ -133,13 +144,13 @@ class CategoryRatesBank(RowBank):
         ones[SHARED] = len(sample) - ones.sum()
         for slot in range(self._slots):
             if ones[slot] and slot != SHARED:
-                state.facts[first + slot, [GIVEN, GIVEN_ONES]] = len(sample), ones[slot]
+                state.facts[first + slot, [REFERENCE_SIZE, REFERENCE_ONES]] = len(sample), ones[slot]
             else:
                 settle(state, self._rules, first + slot, len(sample), int(ones[slot]))
 
     @property
-    def learnt_from(self) -> int:
-        """How many values tell what is usual, without a reference."""
+    def learning_size(self) -> int:
+        """How many values are the baseline, without a reference."""
         return self.settings.baseline_size
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
@@ -161,7 +172,7 @@ class CategoryRatesBank(RowBank):
         row, slot = divmod(stream, self._slots)
         return UNSEEN_CATEGORY if slot == SHARED else int(self._store.arrays["category"][row, slot - 1])
 
-    def _begin_anew(self, row: int, number: int) -> None:
+    def _begin_again(self, row: int, number: int) -> None:
         """Learn from value `number` of a series on what is usual, and which categories there are."""
         self._store.arrays["seen"][row] = number, 0, number
         state = self._state()

@@ -120,8 +120,8 @@ class JointBank(ScanBank):
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these models learn their baseline at present, and gather no evidence."""
         head = self._store.arrays["head"][: self.rows][rows]
-        learnt = kernels.LEARNT << np.minimum(head[:, kernels.ALARMS], kernels.DOUBLINGS_MAX)
-        return np.asarray(head[:, kernels.BLOCKS] <= learnt, np.bool_)
+        learning_blocks = kernels.LEARNING_BLOCKS << np.minimum(head[:, kernels.ALARMS], kernels.DOUBLINGS_MAX)
+        return np.asarray(head[:, kernels.BLOCKS] <= learning_blocks, np.bool_)
 
     def set_reference(self, row: int, values: F64) -> None:
         """NotImplementedError: samples of single columns do not hold their dependence."""
@@ -191,8 +191,8 @@ def _blocks(state: kernels.JointState, row: int) -> int:
 
 def _means(one: F64, blocks: int) -> tuple[float, float]:
     """The correlation before and in the last `blocks` blocks, solved from the mean of all and the latest mean."""
-    counted = max(int(one[kernels.COUNT]), kernels.LEARNT + 1)
-    new = min(blocks, counted - kernels.LEARNT)
+    counted = max(int(one[kernels.COUNT]), kernels.LEARNING_BLOCKS + 1)
+    new = min(blocks, counted - kernels.LEARNING_BLOCKS)
     faded = (1.0 - kernels.NEWEST) ** new
     odds = new / (counted - new)  # mean = (before + odds * after) / (1 + odds)
     after = (one[kernels.LATEST] - faded * (1.0 + odds) * one[kernels.MEAN]) / (1.0 - faded - faded * odds)

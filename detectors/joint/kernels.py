@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F32, F64, I64
 
-LEARNT = 8  # one less than the blocks before evidence counts; twice as many with each alarm soon after another
+LEARNING_BLOCKS = 8  # one less than the blocks before evidence counts; twice as many with each alarm soon after another
 DOUBLINGS_MAX = 4
 SOON = 64  # an alarm is soon after another within so many times the learned blocks
 COUNTED_MAX = 2048.0  # blocks in a mean, at most; then its weight is halved, so that the past fades
@@ -184,8 +184,8 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
     """Update the sums of all correlations with the block; returns the evidence, their weighted sum."""
     head, facts = state.head[r], state.facts[r]
     width, size = head[WIDTH], len(block.scores)
-    learnt = LEARNT << min(head[ALARMS], DOUBLINGS_MAX)
-    if head[BLOCKS] == SOON * learnt:
+    learning_blocks = LEARNING_BLOCKS << min(head[ALARMS], DOUBLINGS_MAX)
+    if head[BLOCKS] == SOON * learning_blocks:
         head[ALARMS] = 0
     shared, lag, n_lag, evidence = _dependence(facts), 0.0, 0, 0.0
     n_plain, all_z, all_zz = 0, 0.0, 0.0
@@ -196,7 +196,7 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
             if both > 0:
                 y = _fisher(block.product[b, a] * math.sqrt(block.having[a // 2] * block.having[b // 2]) / both)
                 before = one[LAST]
-                z = _update_mean(one, y, (both - 3.0) / (size - 3.0), size - 3.0, learnt, shared)
+                z = _update_mean(one, y, (both - 3.0) / (size - 3.0), size - 3.0, learning_blocks, shared)
                 lag += z * before
                 n_lag += 1 if z != 0.0 and before != 0.0 else 0
                 if is_plain:
@@ -213,8 +213,8 @@ def _weigh(state: JointState, r: int, block: Block) -> float:
     if width > 2:
         if all_zz > 0.0 and 4 * n_plain >= 3 * pairs:  # few of them would spread more
             far = math.log(max(all_zz / n_plain, 1e-3))
-            _update_mean(state.stats[r, MEAN_OF_ALL], all_z / n_plain, 1.0, 1e12, learnt, shared)
-            _update_mean(state.stats[r, SPREAD_OF_ALL], far, 1.0, 1e12, learnt, shared)
+            _update_mean(state.stats[r, MEAN_OF_ALL], all_z / n_plain, 1.0, 1e12, learning_blocks, shared)
+            _update_mean(state.stats[r, SPREAD_OF_ALL], far, 1.0, 1e12, learning_blocks, shared)
         evidence += WHOLE * (_summed(state.stats[r, MEAN_OF_ALL]) + _summed(state.stats[r, SPREAD_OF_ALL]))
     else:
         evidence /= PLAIN + 3.0 * OTHER
@@ -258,7 +258,7 @@ def _dependence(facts: F64) -> float:
 
 
 @kernel
-def _update_mean(one: F32, y: float, w: float, freedom_y: float, learnt: int, shared: float) -> float:
+def _update_mean(one: F32, y: float, w: float, freedom_y: float, learning_blocks: int, shared: float) -> float:
     """Update mean, spread and sums with one block's `y`, of weight `w`; returns the residual as a normal value.
 
     The residual is 0 while mean and spread are learned; the spread is at least that of `freedom_y` values.
@@ -270,13 +270,13 @@ def _update_mean(one: F32, y: float, w: float, freedom_y: float, learnt: int, sh
         return 0.0
     e = y - one[MEAN]
     squared = e * e * w * total / (w + total)
-    if freedom >= learnt:
+    if freedom >= learning_blocks:
         variance = max(one[SPREAD] / freedom, SPREAD_MIN * SPREAD_MIN / freedom_y)
         z = math.sqrt(freedom * math.log1p(squared / variance / freedom))
         z *= (8.0 * freedom + 1.0) / (8.0 * freedom + 3.0)  # Student's t to a normal value: D. L. Wallace, 1959
         z = math.copysign(min(z, BOUND), e)
         one[OWN_LAG] += max(-OWN_LAG_MAX, min(OWN_LAG_MAX, z * one[LAST]))
-        _update_sums(one, z, shared, learnt)
+        _update_sums(one, z, shared, learning_blocks)
     one[SPREAD] += squared
     one[MEAN] += e * w / (w + total)
     one[WEIGHT] = total + w
@@ -289,13 +289,13 @@ def _update_mean(one: F32, y: float, w: float, freedom_y: float, learnt: int, sh
 
 
 @kernel
-def _update_sums(one: F32, z: float, shared: float, learnt: int) -> None:
+def _update_sums(one: F32, z: float, shared: float, learning_blocks: int) -> None:
     """Update the sums over all onsets with the likelihood ratios of a residual.
 
     Where residuals are proven to depend on the one before by phi, ratios are raised to (1 - phi) / (1 + phi), the
     inverse of the inflated variance of their sum.
     """
-    n = one[COUNT] - learnt
+    n = one[COUNT] - learning_blocks
     own = min(0.95, one[OWN_LAG] / n - OWN_PROVEN / math.sqrt(n))
     phi = max(shared, own)
     power = (1.0 - phi) / (1.0 + phi) if phi > 0.0 else 1.0

@@ -25,7 +25,7 @@ FETCHED = 128 * LINE  # bytes of one array fetched ahead, at most
 
 # State.head
 SIZE = 0  # values in the reference; 0 while it is learned
-LEARNT = 1  # values learned so far
+LEARNED = 1  # values learned so far
 OLDEST = 2  # place in the ring of the oldest value of the window
 FIRST = 3  # of `recent`: the first value that is not in the window yet
 NEXT = 4  # of `recent`: where the next value goes
@@ -106,12 +106,12 @@ def _prefetch_row(state: KsState, row: int) -> None:
 
 @kernel
 def _learn(state: KsState, rules: KsRules, row: int, value: float) -> None:
-    learnt = state.head[row, LEARNT]
-    state.reference[row, learnt] = value
-    state.head[row, LEARNT] = learnt + 1
-    if learnt + 1 == state.reference.shape[1]:
+    learned = state.head[row, LEARNED]
+    state.reference[row, learned] = value
+    state.head[row, LEARNED] = learned + 1
+    if learned + 1 == state.reference.shape[1]:
         state.reference[row].sort()
-        start_comparing(state, rules, row, learnt + 1)
+        start_comparing(state, rules, row, learned + 1)
 
 
 @lean_kernel

@@ -26,11 +26,11 @@ from detectors.rate.kernels import (
     BASE,
     COUNT,
     FACTS,
-    GIVEN,
-    GIVEN_ONES,
     HEAD,
     NEXT,
     ONES,
+    REFERENCE_ONES,
+    REFERENCE_SIZE,
     START,
     STEPS,
     SUM,
@@ -145,7 +145,7 @@ class RateBank(RowBank):
         """
         state = RateState(**self._store.arrays)
         restart(state, row, number)
-        state.facts[row, GIVEN], state.facts[row, GIVEN_ONES] = size, ones
+        state.facts[row, REFERENCE_SIZE], state.facts[row, REFERENCE_ONES] = size, ones
 
     def _scan(self, rows: I64, values: F64, numbers: I64) -> Alarms:
         state = RateState(**self._store.arrays)

@@ -22,7 +22,7 @@ from detectors.arrays.jit import kernel, prefetch
 from detectors.arrays.types import F64, I64
 
 STEPS = 6  # alternatives: q is p plus a part of 1 - p
-UNSURE = math.log(1e4)  # the bound on the baseline's rate is too low for one in so many series
+BOUND_LOG_ODDS = math.log(1e4)  # the bound on the baseline's rate is too low for one in so many series
 CLUMP_GAP = 8  # ones with fewer zeros than this between them are one clump
 WEIGHT_MIN = 0.005  # of a one, however long the runs
 
@@ -42,8 +42,8 @@ HEAD = 7
 # State.facts
 USUAL = 0  # p
 WEIGHT = 1  # exponent of the likelihood ratios
-GIVEN = 2  # values of a given baseline whose runs are being learned ...
-GIVEN_ONES = 3  # ... and the ones in it
+REFERENCE_SIZE = 2  # values of a reference whose runs are being learned ...
+REFERENCE_ONES = 3  # ... and the ones in it
 FACTS = 4
 
 # State.evidence
@@ -120,8 +120,8 @@ def settle(state: RateState, rules: RateRules, row: int, size: int, ones: int) -
     weight = 1.0
     if head[row, RUNS] > 0:
         weight = min(_weight(ones, size, head[row, RUNS], 1), _weight(ones, size, head[row, CLUMPS], CLUMP_GAP))
-    if facts[row, GIVEN] > 0:
-        size, ones = int(facts[row, GIVEN]), int(facts[row, GIVEN_ONES])
+    if facts[row, REFERENCE_SIZE] > 0:
+        size, ones = int(facts[row, REFERENCE_SIZE]), int(facts[row, REFERENCE_ONES])
         head[row, ONES] = ones
     head[row, BASE] = size
     facts[row, WEIGHT] = weight
@@ -197,7 +197,7 @@ def _bound(rate: float, size: float) -> float:
         middle = 0.5 * (low + high)
         distance = (1.0 - rate) * math.log((1.0 - rate) / (1.0 - middle)) if rate < 1.0 and middle < 1.0 else np.inf
         distance += rate * math.log(rate / middle) if rate > 0.0 else 0.0
-        if size * distance > UNSURE:
+        if size * distance > BOUND_LOG_ODDS:
             high = middle
         else:
             low = middle

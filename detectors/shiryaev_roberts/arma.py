@@ -19,7 +19,7 @@ from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64
 
 PHI_MAX, THETA_MAX = 0.998, 0.98
-CHANCE = 12.0  # twice the gain in log likelihood under which inertia is put down to chance
+CHANCE = 12.0  # twice the gain in log likelihood under which inertia counts as chance
 WORTH = 10.0  # what a theta must gain
 PHIS = np.array([-0.9, -0.6, -0.3, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995])
 SLOW_PHIS = np.array([0.98, 0.99, 0.998])  # of a level that is known to wander

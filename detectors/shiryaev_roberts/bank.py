@@ -73,16 +73,16 @@ class ShiryaevRobertsBank(RowBank):
     """Shiryaev-Roberts on ranks for many series.
 
     The ranks of a series are those among all its values so far. A series is given earlier ones by `set_reference`, else
-    it learns for 256 values; after an alarm it begins anew, and is judged from the 21st value on if it was plain. One
-    drift is one alarm, also where it takes its time; the way back, and a second drift, are alarms of
-    their own. A reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
+    it learns for 256 values; after an alarm it begins again, and is judged from the 21st value on if it was plain. One
+    drift is one alarm, also where it is gradual. The return to normal and a second drift are alarms of their own. A
+    reference is taken as the finite sample it is: a small one makes the detector slower, not noisier.
 
     Where values depend on earlier ones (inertia, cycles, a level that wanders, a scale that clusters), or alarm follows
     upon alarm, the series learns over 1,024 values how, and watches what is left; where jumps between levels are all
-    there was, it is plain. Of a series that depends event times tell what the day and the week do to it
-    (`calendar.py`), once that is proven; times that stand still tell nothing. `learning` tells of both. Of a
-    series of few distinct values that depend on the one before, such as errors that come in runs, a value is ranked
-    among those that followed the same value (`phases.py`).
+    there was, it is plain. The effect of the day and the week on a series that depends is taken from event times
+    (`calendar.py`), once it is proven; times that stand still show nothing. `learning` covers both. Of a series of few
+    distinct values that depend on the one before, such as errors that come in runs, a value is ranked among those that
+    followed the same value (`phases.py`).
 
     An alarm's statistic is the evidence. Its effect is the distance between the distribution functions of the last
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
@@ -102,7 +102,7 @@ class ShiryaevRobertsBank(RowBank):
     effect_unit: ClassVar[str] = "ks_distance"
     takes_reference: ClassVar[bool] = True
     shares_rate: ClassVar[bool] = True
-    learnt_from: ClassVar[int] = BLIND  # values before the first that is judged, without a reference
+    learning_size: ClassVar[int] = BLIND  # values before the first that is judged, without a reference
 
     def __init__(self, settings: ShiryaevRobertsSettings, rows: int) -> None:
         self.settings = settings
@@ -134,7 +134,7 @@ class ShiryaevRobertsBank(RowBank):
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
             settle_early(series, row)
-            if is_news(series, row, self._tables, arl0):
+            if is_new_drift(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
         do_what_is_due(series, fed.rows[stopped])
         return turn[:put_off]
@@ -159,7 +159,7 @@ class ShiryaevRobertsBank(RowBank):
         return records_of(self._store.arrays["series"])
 
 
-def is_news(series: Series, row: int, tables: Tables, arl0: float) -> bool:
+def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:
     """Whether a series' latest alarm is of another drift than the one before; stores the direction of the drift.
 
     After an alarm a series begins again, so the rest of a gradual drift raises further alarms. Such an alarm differs

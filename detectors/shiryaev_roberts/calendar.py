@@ -1,4 +1,4 @@
-"""The calendar: what the hour of the day and the day of the week do to a series, learnt from event times.
+"""The calendar: what the hour of the day and the day of the week do to a series, learned from event times.
 
     y = mean + sum over k of a[k] cos(k w t) + b[k] sin(k w t),   w one turn a week
 
@@ -13,7 +13,7 @@ know what a day does to it. What the hours do looks like drift, and the dependen
 it; of a model with many events a day they lie within the first morning. So until then an alarm stands only if the
 series had stood still before the onset: what the hours do is slow. The first slow drift is no alarm, its evidence is
 forgotten, and no more is gathered until the day is over. An abrupt drift is an alarm as ever. Whitened series have
-learnt what slow changes do to them, and are judged as on other days; times that stand still know of no day.
+learned what slow changes do to them, and are judged as on other days; times that stand still know of no day.
 """
 
 from __future__ import annotations

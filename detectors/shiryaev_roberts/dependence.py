@@ -1,7 +1,8 @@
 """The dependence gate: do the values of a series depend on earlier ones?
 
-Evidence is counted as if values were independent, so a series whose values are not must be told from one that drifts.
-Asked early in a series, and again four times until its length has doubled, of its ranks: so the answer knows no units.
+Evidence is counted as if values were independent, so a series whose values are not must be distinguished from one that
+drifts. The gate looks at the ranks of a series, early and again four times until its length has doubled. So units do
+not matter.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MORE_Z = 1.0  # standard errors more, where it is the scale that shows it
 SPREAD_MIN = 0.02  # variance of the squares of ranks, under which there is no scale to speak of: 0/1 values
 SLOW = 16.0  # values over which the slow averages of ranks reach
 
-TOO_MANY = 4  # alarms in a row: dependence is learnt then, whether ranks have shown it or not
+TOO_MANY = 4  # alarms in a row: dependence is learned then, whether ranks have shown it or not
 
 _SUMS = ("pairs", "q_last", "q_slow", "p_slow", "qq", "qq_last", "qq_slow", "pp", "pp_slow")
 

@@ -99,7 +99,7 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
 
 @lean_kernel
 def _store(one: Record, tables: Tables, value: float, time_ms: int) -> int:
-    """A value from which dependence is to be learnt; returns what is due."""
+    """A value from which dependence is to be learned; returns what is due."""
     y, a_week = _less_calendar(one, tables.waves, standardised(one, value), time_ms)
     one.stored[one.filled] = np.int8(np.rint(max(-7.9, min(7.9, y)) / STEP))
     one.filled += 1

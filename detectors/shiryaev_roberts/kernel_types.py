@@ -17,7 +17,7 @@ LOOK_DUE = 2  # time to ask whether values depend on earlier ones
 FIT_DUE = 3  # `stored` is full
 HALVING_DUE = 4  # the counts have reached their bound
 ALARM = 5
-REVISION_DUE = 6  # time to revise what was learnt of dependence
+REVISION_DUE = 6  # time to revise what was learned of dependence
 WEEK_DUE = 7  # a week is over: is the calendar of use?
 
 LANES = 8  # partial sums, in a fixed order: vector code whose result is the same on every machine

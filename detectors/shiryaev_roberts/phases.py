@@ -38,7 +38,7 @@ from detectors.shiryaev_roberts.kernel_types import (
 )
 from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 
-OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins anew remembers
+OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins again remembers
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
 DOUBT = 1.5  # by which each alarm too many divides the power
 QUIET = 65_536  # values of a whitened series without an alarm, after which one too many is forgotten
@@ -58,7 +58,7 @@ def do_what_is_due(series: Series, rows: I64) -> None:
     revise(series, rows[due == REVISION_DUE])
     for row in calendar.decide(series, rows[due == WEEK_DUE]).tolist():
         whitening.begin_learning(series, row)
-    for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_anew)):
+    for reason, do in ((FIT_DUE, _end_learning), (HALVING_DUE, cells.halve), (ALARM, _begin_again)):
         for row in rows[due == reason].tolist():
             do(series, row)
 
@@ -77,7 +77,7 @@ def _make_cells(series: Series, rows: I64, waited: int) -> None:
 
 
 def settle_early(series: Series, row: int) -> None:
-    """Make the cells of a series that alarms while it waits, as its evidence is told by them."""
+    """Make the cells of a series that alarms while it waits, as its evidence is shown by them."""
     one = series[row]
     if one["settled"]:
         return
@@ -116,8 +116,8 @@ def _end_learning(series: Series, row: int) -> None:
     temper(series, rows)
 
 
-def _begin_anew(series: Series, row: int) -> None:
-    """After an alarm, all that was learnt is of the old regime, but for whether there is dependence to be learnt."""
+def _begin_again(series: Series, row: int) -> None:
+    """After an alarm, all that was learned is of the old regime, but for whether there is dependence to be learned."""
     one = series[row]
     if one["whitened"]:
         whitening.begin_learning(series, row)
@@ -187,7 +187,7 @@ def _edges(one: Record) -> F64:
 
 @kernel
 def revise(series: Series, rows: I64) -> None:
-    """Move the coefficients of these whitened series by what the values since the last time say, and temper anew."""
+    """Move the coefficients of these whitened series by what the values since the last time say; temper them again."""
     for k in range(len(rows)):
         one = series[rows[k]]
         if one.n % QUIET == 0:

@@ -4,7 +4,7 @@ A series goes through phases, and what one phase needs the others don't, so thei
 
     waiting    128 values ─► cells; judged from the 21st on where the series was found plain before, then 96
     watching   cells, counts and evidence; no evidence is gathered before the 256th value without a reference
-    learning   1,024 values, coarse: where values depend on earlier ones, it is learnt how; then watching again
+    learning   1,024 values, coarse: where values depend on earlier ones, it is learned how; then watching again
 
 The kernels get an array of records. Their compiled form is filed under the type of the record, so a change of a field
 here is a change for them too.
@@ -25,7 +25,7 @@ WAITING_EARLY = 96  # ... of a series that is judged meanwhile: they leave room 
 CELLS = 64
 ALTERNATIVES = 32
 CHAINED = 8  # cells at most of a series that is chained: its counts are those of pairs
-STORED = 1024  # values from which dependence is learnt
+STORED = 1024  # values from which dependence is learned
 RECENT = 64  # latest values whose cells are remembered
 LATEST = 8  # latest values remembered as they came
 CALENDAR = 21  # coefficients of the calendar: a constant, and two a wave
@@ -52,7 +52,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("way", np.int8, ()),  # 1 + the alternative that the last alarm spoke for; 0: there was none
     ("day", np.int8, ()),  # of `calendar.py`: how far the first day is
     ("first_ms", np.int64, ()),  # event time of the first value, until its first day is over
-    ("calm", np.int8, ()),  # 1: what looked like dependence was learnt to be none; not asked at value 256
+    ("calm", np.int8, ()),  # 1: what looked like dependence was learned to be none; not asked at value 256
     ("alarms", np.int8, ()),  # of `trust.py`: those too many, less those that came late
     ("side", np.int8, ()),  # +1, -1: a logarithm of side * (value - shift) / knee comes first; 0: none
     ("calendar_used", np.int8, ()),

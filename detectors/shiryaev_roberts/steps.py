@@ -1,9 +1,9 @@
 """Steps: a series that jumps from level to level, and is independent in between, only looks as if it depended.
 
-Real drifts within the values from which dependence is learnt come out as a level that wanders, and a series that is
-whitened by that hears none any more. So three accounts of these values are compared by what they leave, at a price of
-ln n for each number they use (G. Schwarz, "Estimating the dimension of a model", 1978): levels between jumps, found by
-halving again and again where it helps most (L. Ju. Vostrikova, 1981); inertia; and the slowest waves, as a cycle far
+Real drifts within the values from which dependence is learned look like a level that wanders. A series that is whitened
+by such a level raises no alarm any more. So three accounts of these values are compared by what they leave, at a price
+of ln n for each number they use (G. Schwarz, "Estimating the dimension of a model", 1978): levels between jumps, found
+by halving again and again where it helps most (L. Ju. Vostrikova, 1981); inertia; and the slowest waves, as a cycle far
 longer than what has been seen is smooth. Jumps have to beat both, and leave no dependence on the value before.
 """
 

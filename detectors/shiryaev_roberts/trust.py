@@ -1,7 +1,7 @@
 """Trust: how far the alarms of a series are believed, by how they came.
 
 A series that depends on its past raises alarm upon alarm, and no two of them are drifts. So does a series that really
-drifts again and again. What tells the two apart is how an alarm came. A cycle, or a level that wanders, never stands
+drifts again and again. They differ in how an alarm came. A cycle, or a level that wanders, never stands
 still: when evidence is enough, half of the values since the last alarm lie behind the onset. A series that is at rest
 and then jumps has stood still many times as long as it has drifted. And what lies before a jump shows no dependence,
 where that of a slow cycle leans.

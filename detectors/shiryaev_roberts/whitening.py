@@ -1,9 +1,9 @@
 """Whitening: what is left of a series when its level, its cycles, its inertia and its scale are taken away.
 
-Where the gate finds that values depend on earlier ones, the next 1,024 values are stored, and from them is learnt: up
+Where the gate finds that values depend on earlier ones, the next 1,024 values are stored, and from them is learned: up
 to two waves, of 16 to 512 values each, that stand out against the spectrum of an AR(1); inertia (`arma.py`) of the
-rest; and how its scale clusters. From then on what is left is watched, and level, height and phase of
-the waves, and the coefficients of inertia follow the series.
+rest; and how its scale clusters. From then on what is left is watched, and level, height and phase of the waves, and
+the coefficients of inertia follow the series.
 
 Units come from the values up to then: a shifted logarithm where they are skewed, then the middle two thirds.
 
@@ -43,7 +43,7 @@ COSINE, SINE = np.cos(_ANGLES), np.sin(_ANGLES)
 # the clusters of the scale
 BOUND = 16.0
 SETTLING = 32  # first innovations that are left out, as the values before them are not known
-CHANCE_Z = 4.0  # standard errors under which clusters are put down to chance
+CHANCE_Z = 4.0  # standard errors under which clusters count as chance
 SLOW = 16.0  # values over which the average of the last squares reaches
 PERSISTENCES = np.array([0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995])  # alpha + beta
 ALPHAS = np.array([0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.45])
@@ -85,8 +85,8 @@ def begin_learning(series: Series, row: int) -> None:
 
 
 def has_left(series: Series, row: int) -> bool:
-    """Whether the stored values lie where there were hardly any when their units were learnt. All that is beyond what
-    can be stored looks alike, so nothing can be learnt from them.
+    """Whether the stored values lie where there were hardly any when their units were learned. All that is beyond what
+    can be stored looks alike, so nothing can be learned from them.
     """
     return bool(np.mean(np.abs(series["stored"][row]) * STEP > FAR) > 0.5)
 

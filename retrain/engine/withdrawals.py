@@ -99,7 +99,7 @@ def _is_recent(record: RequestRecord, now: datetime, within_s: float) -> bool:
 
 
 def _reasons(model: ModelState) -> list[Shift]:
-    """The model's own shifts that its request is about; none if it came of a source."""
+    """The model's own shifts that its request is about; none if a source is its cause."""
     trigger = model.last_request.trigger if model.last_request else None
     if trigger is None or trigger.source:
         return []

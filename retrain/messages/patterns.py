@@ -1,4 +1,4 @@
-"""Patterns of names such as `bus-*`, as settings and silences use them. They tell upper from lower case."""
+"""Patterns of names such as `bus-*`, as settings and silences use them. They are case-sensitive."""
 
 from __future__ import annotations
 

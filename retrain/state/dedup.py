@@ -11,7 +11,7 @@ from retrain.messages.alert import Alert, AlertState
 class SeriesMark:
     """How far the alerts of one series have been handled, as offsets of their `at`; -1: none.
 
-    Alerts of a series arrive in the order of their places, so the last place tells new alerts from repeated ones.
+    Alerts of a series arrive in the order of their places, so the last place separates new alerts from repeated ones.
     """
 
     fired: int = -1

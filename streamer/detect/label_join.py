@@ -210,7 +210,7 @@ def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
 
 @kernel
 def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, oldest_ms: int, open_max: int) -> None:
-    """Let go of what has left already, and of the oldest if they came before `oldest_ms` or are too many."""
+    """Drop what has left already, and the oldest if they came before `oldest_ms` or are too many."""
     mask = len(ids) - 1
     left = 0
     while meta[HEAD] < meta[TAIL]:

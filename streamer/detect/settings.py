@@ -58,12 +58,12 @@ SEGMENTS_MAX: Final = 254  # of a model; with the one of all others, they fit a 
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
-    """Which column tells the segment of a model's events. Each segment is watched as the whole is, and beside it.
+    """Which column holds the segment of a model's events. Each segment is watched as the whole is, and beside it.
 
     by: a feature (or `segment`, where `fields.segment` of a topic maps it) that is text or a whole number.
     segments_max: segments of a model, those that are seen first; the events of all others are the segment `(other)`.
-    gap_baseline: pairs of values from which the usual difference between a segment and the others is learnt, for
-        `segment_gap`; 0 takes segments to be equal at first, so that a difference that was always there is told too.
+    gap_baseline: pairs of values from which the usual difference between a segment and the others is learned, for
+        `segment_gap`; 0 takes segments to be equal at first, so that a lasting difference is reported too.
     gap_min: how much larger than usual a difference must be, as a rank-biserial correlation, 0 to less than 1.
     gap_arl0: pairs of values, on average, to a false alarm of one segment and column; 100 to 10^12.
     """
@@ -77,7 +77,7 @@ class SegmentSettings:
     def __post_init__(self) -> None:
         """Raises `ValueError` with a sentence."""
         if not self.by:
-            raise ValueError("by is empty, but must name the column that tells the segment.")
+            raise ValueError("by is empty, but must name the column that holds the segment.")
         if not 1 <= self.segments_max <= SEGMENTS_MAX:
             raise ValueError(f"segments_max is {self.segments_max}, but must be 1 to {SEGMENTS_MAX}.")
         if not (self.gap_baseline == 0 or 30 <= self.gap_baseline <= 1_000_000):
@@ -136,7 +136,7 @@ class DetectSettings:
     """What a detect fold watches, and with what."""
 
     codecs: Mapping[str, Codec]  # by topic, in canonical order
-    detectors: Mapping[str, Any]  # name in DETECTORS -> its settings, in the order alerts of one event are told
+    detectors: Mapping[str, Any]  # name in DETECTORS -> its settings, in the order of the alerts of one event
     min_events_after_onset: int = 500
     labels: LabelSettings = field(default_factory=LabelSettings)
     limits: Limits = field(default_factory=Limits)

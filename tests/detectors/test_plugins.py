@@ -72,7 +72,7 @@ def test_a_configuration_may_name_it(run):
     assert (ran.returncode, "by mine" in ran.stdout) == (0, True), ran.stderr
 
 
-def test_what_cannot_be_loaded_is_told_where_it_is_named(run):
+def test_what_cannot_be_loaded_is_an_error_where_it_is_named(run):
     """The sentence says which package and why, in a program and in a configuration."""
     ran = run("from detectors import detector; detector('seven')")
     assert "the detector 'seven' can't be used: mine:NOT_ONE of mine is of type int" in ran.stderr

@@ -57,7 +57,7 @@ DIGEST_OF_ONE_AND_TWO = "b3a3a5c70035515eba3262d0c8238cb0"
 
 
 def test_values_cannot_be_changed():
-    """A digest once told stays true."""
+    """A digest once published stays true."""
     with pytest.raises(ValueError, match="read-only"):
         Reference.of([1.0], 10).values[0] = 2.0
 

@@ -34,7 +34,7 @@ def stream(rng, n, segments=3, **moved):
     return row, value + moved.get("by", 0.0) * late
 
 
-def told(gaps, first=0):
+def alarms_of(gaps, first=0):
     """Where alarms are, on which rows, by how much."""
     return list(zip((gaps.at + first).tolist(), gaps.row.tolist(), gaps.statistic.tolist(), strict=True))
 
@@ -46,10 +46,10 @@ def test_cuts_and_restores_never_show(seed, cuts, both):
     row, value = stream(np.random.default_rng(seed), 3000, by=1.5)
     value = np.round(value, 1)  # ties
     whole, cut = bank(), bank()
-    expected = told(update(whole, row, value, both=both))
+    expected = alarms_of(update(whole, row, value, both=both))
     found = []
     for a, b in pairwise(sorted({0, *cuts, len(row)})):
-        found += told(update(cut, row[a:b], value[a:b], np.arange(a, b), both), a)
+        found += alarms_of(update(cut, row[a:b], value[a:b], np.arange(a, b), both), a)
         dumped, cut = cut.dump(), GapBank()
         cut.load(dumped)
     assert found == expected
@@ -77,7 +77,7 @@ def test_false_alarms_are_no_more_than_asked_for(law, usual):
     assert alarms <= 2 * pairs / 1e4
 
 
-def test_a_segment_that_departs_is_found_soon_and_told_rightly():
+def test_a_segment_that_departs_is_found_soon_and_named_rightly():
     """Values of one segment that grow by 1.5 standard deviations: one alarm, of that segment, in 400 of its pairs."""
     rng = np.random.default_rng(3)
     row, value = stream(rng, 12_000, by=1.5)
@@ -94,15 +94,15 @@ def test_a_segment_that_departs_is_found_soon_and_told_rightly():
 
 
 def test_smaller_values_count_only_where_both_directions_do():
-    """A segment that falls below the others is told where that counts; else the others are, which are above it."""
+    """A segment that falls below the others is the alarm where that counts; else the others are, which are above it."""
     rng = np.random.default_rng(3)
     row, value = stream(rng, 12_000, by=-2.0)
     assert 0 not in update(bank(), row, value).row
     assert 0 in update(bank(), row, value, both=True).row
 
 
-def test_a_difference_that_was_always_there_is_told_only_where_segments_start_as_equals():
-    """With pairs to learn from it is what is usual; with none it is told, once, and then it is usual."""
+def test_a_lasting_difference_alarms_only_where_segments_start_as_equals():
+    """With pairs to learn from it is what is usual; with none it is one alarm, and then it is usual."""
     rng = np.random.default_rng(5)
     row = rng.integers(0, 3, 30_000)
     value = rng.normal(size=30_000) + 1.0 * (row == 0)
@@ -112,8 +112,8 @@ def test_a_difference_that_was_always_there_is_told_only_where_segments_start_as
     assert gaps.n_reference.tolist() == [0]
 
 
-def test_after_an_alarm_the_usual_is_learnt_anew():
-    """A difference is told once; one that grows further is told again, against pairs since the first alarm."""
+def test_after_an_alarm_the_usual_is_learned_again():
+    """A difference is one alarm; one that grows further is another, against pairs since the first alarm."""
     rng = np.random.default_rng(6)
     row = rng.integers(0, 3, 60_000)
     growing = np.select([np.arange(60_000) < 15_000, np.arange(60_000) < 35_000], [0.0, 1.0], 4.0)

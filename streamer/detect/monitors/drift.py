@@ -169,7 +169,7 @@ def _needed(of: Any, has_reference: bool) -> int:
     window = int(getattr(getattr(of, "settings", None), "window", 0))
     if has_reference and of.takes_reference:
         return window
-    return window + int(getattr(of, "learnt_from", reference_size(of)))
+    return window + int(getattr(of, "learning_size", reference_size(of)))
 
 
 def _learns(of: Any, row: int) -> bool:
@@ -187,7 +187,7 @@ class DetectorAssignment:
         self._known: dict[str, Mapping[str, frozenset[str]]] = {}  # model -> pattern of columns -> detectors
 
     def __bool__(self) -> bool:
-        """Whether settings tell any columns apart."""
+        """Whether settings treat any columns differently."""
         return bool(self._settings)
 
     def of(self, model: str, column: str) -> frozenset[str]:

@@ -55,7 +55,7 @@ class Compared(NamedTuple):
 class SegmentGapMonitor(Monitor):
     """Compares the error of each segment, and its prediction, with those of its model's other segments.
 
-    It keeps its state while the settings define no segments, and goes on when they do again.
+    It keeps its state while the settings define no segments, and continues when they do again.
     """
 
     keys: ClassVar = (KEY,)

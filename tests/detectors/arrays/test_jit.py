@@ -18,19 +18,19 @@ print(value(1))
 
 
 @pytest.mark.parametrize("decorator", ["kernel", "lean_kernel"])
-def test_a_kernel_is_compiled_anew_when_another_file_of_its_package_changes(tmp_path, decorator):
+def test_a_kernel_is_compiled_again_when_another_file_of_its_package_changes(tmp_path, decorator):
     """A constant that it reads has another value then; without a change it comes from the cache."""
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     (rooms / "__init__.py").write_text("")
     (rooms / "kernels.py").write_text(KERNEL.format(decorator=decorator, other="constants"))
-    told, compiled = [], []
+    printed, compiled = [], []
     for constant in (10, 10, 20):
         (rooms / "constants.py").write_text(f"VALUE = {constant}\n")
         command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import rooms.kernels"]
-        told.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        printed.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
         compiled.append(sorted((one.name, one.stat().st_mtime_ns) for one in (rooms / "__pycache__").glob("*.nb*")))
-    assert told == ["11", "11", "21"]
+    assert printed == ["11", "11", "21"]
     assert compiled[0] == compiled[1] != compiled[2]
 
 

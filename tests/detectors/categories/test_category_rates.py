@@ -51,7 +51,7 @@ def test_runs_of_chance_are_within_the_asked_rate():
 
 @pytest.mark.parametrize("size", [0, 5000])
 def test_a_change_is_one_alarm_that_names_the_category(size):
-    """Of nine categories one doubles and triples: seen in 20 of 20 series, dated, and told once."""
+    """Of nine categories one doubles and triples: found in 20 of 20 series, dated, by one alarm."""
     random, n = np.random.default_rng(3), 3000
     moved = np.array([0.1, 0.2, 0.3, *SHARES[3:]])
     values = np.array([np.r_[random.choice(9, n, p=SHARES), random.choice(9, n, p=moved)] for _ in range(20)])
@@ -72,7 +72,7 @@ def test_a_change_is_one_alarm_that_names_the_category(size):
 
 
 def test_a_new_category_is_the_unseen():
-    """Also where many come, none of them often, or more than are told apart."""
+    """Also where many come, none of them often, or more than are counted one by one."""
     random = np.random.default_rng(4)
     values = np.r_[random.choice(3, 2000), random.integers(100, 200, 300)][np.newaxis]
     _, alarms, at = fed(values)
@@ -101,8 +101,8 @@ def test_learning_can_be_seen():
     assert bank.learning().tolist() == [False, True]
 
 
-def test_after_an_alarm_other_categories_are_learnt():
-    """What was unseen has a name then, and a second change is told with it."""
+def test_after_an_alarm_other_categories_are_learned():
+    """What was unseen has a name then, and the alarm of a second change names it."""
     random = np.random.default_rng(5)
     values = np.r_[random.choice(2, 1500), 2 + random.choice(2, 1500), np.full(300, 3)][np.newaxis]
     _, alarms, _ = fed(values)

@@ -10,7 +10,7 @@ from detectors.categories.window import CategoryWindowBank, CategoryWindowSettin
 from detectors.registry import settings_of
 from detectors.single import detector
 
-# reference, window, categories that are told apart, categories there are
+# reference, window, categories that are counted one by one, categories there are
 SIZES = [(100, 100, 6, 9), (300, 60, 32, 5), (60, 300, 4, 40), (2, 2, 1, 2), (500, 31, 255, 60)]
 
 
@@ -20,13 +20,13 @@ def feed(bank, values, row=0):
 
 
 def counts(values, apart):
-    """The shared slot first, then each category that is told apart."""
+    """The shared slot first, then each category that is counted alone."""
     each = [np.count_nonzero(values == category) for category in apart]
     return np.array([len(values) - sum(each), *each])
 
 
-def learnt(reference, categories_max):
-    """The categories told apart, and the reference by slot: each value as it is to the slots of all other values."""
+def learned(reference, categories_max):
+    """The categories counted one by one, and the reference by slot, each value as it is to the slots of the others."""
     apart = list(dict.fromkeys(reference))[:categories_max]
     table = np.zeros(len(apart) + 1, int)
     for i, value in enumerate(reference):
@@ -36,7 +36,7 @@ def learnt(reference, categories_max):
 
 
 def sampled(reference, categories_max):
-    """The same of a sample that has no order: the most frequent are told apart."""
+    """The same of a sample that has no order: the most frequent are counted one by one."""
     found, times = np.unique(reference, return_counts=True)
     order = np.argsort(-times, kind="stable")
     apart, others = order[:categories_max], order[categories_max:]
@@ -59,7 +59,7 @@ def moving(random, n, window):
     return np.concatenate([random.choice(n, size, p=shares) for shares, size in parts]).astype(float)
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["learnt", "given"])
+@pytest.mark.parametrize("given", [False, True], ids=["learned", "given"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_decision_is_scipy_s_at_every_event(size, given):
     """`pvalue <= alpha` of the likelihood ratio form of chi2_contingency, on the pooled table."""
@@ -73,7 +73,7 @@ def test_decision_is_scipy_s_at_every_event(size, given):
         apart, table = sampled(reference, categories_max)
     else:
         assert len(feed(bank, reference)) == 0
-        apart, table = learnt(reference, categories_max)
+        apart, table = learned(reference, categories_max)
     seen, drifted = [], False
     for i in range(len(values)):
         alarms = feed(bank, values[i : i + 1])
@@ -115,7 +115,7 @@ def test_an_alarm_says_which_share_moved_from_what_to_what_since_when():
 
 
 def test_of_shares_that_move_the_rare_one_is_named():
-    """What was 2 % and is 12 % is the news, not the 98 % that are 88 %."""
+    """What was 2 % and is 12 % is the change, not the 98 % that are 88 %."""
     random = np.random.default_rng(4)
     values = np.concatenate([random.random(1500) < 0.02, random.random(500) < 0.12])
     assert feed(CategoryWindowBank(CategoryWindowSettings(), 1), values).category.tolist() == [1]
@@ -130,7 +130,7 @@ def test_rare_categories_that_are_all_replaced_are_seen():
     assert 1500 < alarms.at[0] < 1800
 
 
-def test_what_the_reference_has_not_is_told_as_unseen():
+def test_what_the_reference_has_not_is_reported_as_unseen():
     """New categories, however many and none of them large, are one category to the test."""
     random = np.random.default_rng(2)
     old = random.choice(3, 1500)
@@ -142,8 +142,8 @@ def test_what_the_reference_has_not_is_told_as_unseen():
 
 
 @pytest.mark.parametrize("shares", [np.full(300, 1 / 300), np.array([0.9] + [0.1 / 300] * 300)], ids=["even", "rare"])
-def test_categories_beyond_those_told_apart_are_no_drift(shares):
-    """A reference always has met more of what it tells apart than later windows do: that alone raises nothing."""
+def test_categories_that_are_counted_as_one_are_no_drift(shares):
+    """A reference always has met more of what it counts one by one than later windows do: that alone raises nothing."""
     values = np.random.default_rng(3).choice(len(shares), (5000, 20), p=shares)
     rows = np.tile(np.arange(20), 5000)
     bank = CategoryWindowBank(CategoryWindowSettings(), 20)

@@ -27,7 +27,7 @@ def watching(series, **changed):
 
 def plainly(presence, events_min):
     """(event, series, allowed, first, last, values) of each absence, event by event."""
-    told = []
+    found = []
     usual = [{"life": [], "times": 0} for _ in presence[0]]
     for life, row in enumerate(presence):
         for one, is_there in zip(usual, row, strict=True):
@@ -42,9 +42,9 @@ def plainly(presence, events_min):
             gaps = np.diff(lives)
             allowed = int(max(events_min << one["times"], GAPS * gaps.mean(), 2 * gaps.max()))
             if life - lives[-1] > allowed:
-                told.append((life, series, life, allowed, lives[0], lives[-1], len(lives)))
+                found.append((life, series, life, allowed, lives[0], lives[-1], len(lives)))
                 one["life"], one["times"] = [], one["times"] + 1
-    return told
+    return found
 
 
 @st.composite
@@ -57,13 +57,13 @@ def presences(draw):
 
 @given(presences(), st.integers(10, 300), st.lists(st.integers(0, 3000), max_size=5))
 @settings(max_examples=300, deadline=None)
-def test_the_kernel_tells_what_the_rules_say_however_the_events_are_cut(presence, events_min, cuts):
+def test_the_kernel_finds_what_the_rules_say_however_the_events_are_cut(presence, events_min, cuts):
     """The same absences as read plainly, whatever the batches."""
-    absences, told = watching(3, events_min=events_min), []
+    absences, found = watching(3, events_min=events_min), []
     edges = sorted({0, len(presence), *(cut for cut in cuts if cut < len(presence))})
     for start, end in pairwise(edges):
-        told += [(start + event, *rest) for event, *rest in fold(absences, presence[start:end], start)]
-    assert told == plainly(presence.tolist(), events_min)
+        found += [(start + event, *rest) for event, *rest in fold(absences, presence[start:end], start)]
+    assert found == plainly(presence.tolist(), events_min)
 
 
 def test_a_column_in_every_event_is_missed_after_a_hundred():
@@ -75,13 +75,13 @@ def test_a_column_in_every_event_is_missed_after_a_hundred():
     assert 600 <= event < 600 + EVERY
 
 
-def test_a_column_that_comes_and_goes_is_told_less_and_less():
-    """150 events with the column, 150 without, and so on: told once in 100,000 events."""
+def test_a_column_that_comes_and_goes_alarms_less_and_less():
+    """150 events with the column, 150 without, and so on: one alarm in 100,000 events."""
     presence = (np.arange(100_000) // 150 % 2 == 0)[:, None]
     assert len(fold(watching(1), presence)) == 1
 
 
-def test_a_second_absence_is_told_again():
+def test_a_second_absence_is_a_second_alarm():
     """When the column was back for long enough; twice as many events are needed."""
     presence = np.ones((3000, 1), bool)
     presence[1000:1500] = presence[2000:] = False
@@ -89,7 +89,7 @@ def test_a_second_absence_is_told_again():
 
 
 def test_rare_columns_are_not_missed():
-    """Two hundred columns that come by chance, once in 2 to 100 events: none is told in 20,000 events."""
+    """Two hundred columns that come by chance, once in 2 to 100 events: none is an alarm in 20,000 events."""
     rng = np.random.default_rng(1)
     presence = rng.random((20_000, 200)) < 1 / rng.integers(2, 100, 200)
     assert fold(watching(200), presence) == []

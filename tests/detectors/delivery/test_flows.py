@@ -1,4 +1,4 @@
-"""Flows: quiet where traffic is as it was, whatever its shape, and told once where it stops or changes."""
+"""Flows: quiet where traffic is as it was, whatever its shape, and one alarm where it stops or changes."""
 
 from itertools import pairwise
 
@@ -50,7 +50,7 @@ def events_of(flows):
     return Events(flow[order].astype(np.int64), np.zeros(n, np.int64), times, np.arange(n), np.full(n, -1, np.int32))
 
 
-def told(flows, settings=None):
+def alarms_on(flows, settings=None):
     """The alarms on flows, and their events."""
     events = events_of(flows)
     return Flows(settings or FlowSettings()).update(events, len(flows)), events
@@ -58,9 +58,9 @@ def told(flows, settings=None):
 
 @pytest.mark.parametrize("kind", TRAFFIC)
 def test_traffic_that_goes_on_raises_nothing(kind):
-    """No shape of traffic is news, from the first event on: nights, bursts and chance are what they were."""
+    """No shape of traffic raises an alarm, from the first event on: nights, bursts and chance are what they were."""
     for seed in range(3):
-        assert told(TRAFFIC[kind](np.random.default_rng(seed)))[0] == []
+        assert alarms_on(TRAFFIC[kind](np.random.default_rng(seed)))[0] == []
 
 
 @pytest.mark.parametrize("kind", ["poisson", "nights that all share", "nights of each its own", "two of a kind"])
@@ -69,7 +69,7 @@ def test_a_flow_that_stops_is_one_alarm(kind):
     for seed in range(3):
         flows = TRAFFIC[kind](np.random.default_rng(seed))
         flows[-1] = flows[-1][flows[-1] < 30 * DAY_MS]
-        (alarm,), events = told(flows)
+        (alarm,), events = alarms_on(flows)
         assert (alarm.flow, alarm.is_silence) == (len(flows) - 1, True)
         assert alarm.began_ms == START_MS + int(flows[-1][-1])
         assert alarm.before == pytest.approx(DAYS * 0.75 * 86_400 / len(flows[-1]), rel=0.02)
@@ -83,7 +83,7 @@ def test_a_flow_that_comes_back_can_fall_silent_again():
     flows = TRAFFIC["poisson"](random)
     day = flows[-1] / DAY_MS
     flows[-1] = flows[-1][(day < 15) | ((day > 20) & (day < 30))]
-    first, second = told(flows)[0]
+    first, second = alarms_on(flows)[0]
     assert START_MS + 14.9 * DAY_MS < first.began_ms < START_MS + 15 * DAY_MS
     assert START_MS + 29.9 * DAY_MS < second.began_ms < START_MS + 30 * DAY_MS
 
@@ -95,7 +95,7 @@ def test_another_rate_is_one_alarm_after_two_windows(share):
     flows = [poisson(random, 1000) for _ in range(5)]
     other = poisson(random, 1000 * share)
     flows[2] = np.concatenate([flows[2][flows[2] < 20 * DAY_MS], other[other >= 20 * DAY_MS]])
-    (alarm,), events = told(flows)
+    (alarm,), events = alarms_on(flows)
     assert (alarm.flow, alarm.is_silence) == (2, False)
     assert (events.time_ms[alarm.event] - START_MS) // DAY_MS == 22
     assert 0 <= START_MS + 20 * DAY_MS - alarm.began_ms < DAY_MS / 20
@@ -105,7 +105,7 @@ def test_another_rate_is_one_alarm_after_two_windows(share):
 def test_a_topic_that_is_away_says_nothing():
     """A day without any event of any flow is no silence of one of them, and no other rate."""
     flows = [times[abs(times / DAY_MS - 25.3) > 0.7] for times in TRAFFIC["poisson"](np.random.default_rng(3))]
-    assert told(flows)[0] == []
+    assert alarms_on(flows)[0] == []
 
 
 @pytest.mark.parametrize("ahead_ms", [2_000_000, 250_000_000_000_000])
@@ -127,7 +127,7 @@ def test_the_cut_of_the_stream_never_shows():
     flows = [poisson(random, 1000) for _ in range(5)]
     flows[2] = flows[2][(flows[2] < 18 * DAY_MS) | (flows[2] > 25 * DAY_MS)]
     flows[3] = flows[3][(flows[3] < 20 * DAY_MS) | (random.random(len(flows[3])) < 0.2)]
-    expected, events = told(flows)
+    expected, events = alarms_on(flows)
     assert sorted(alarm.is_silence for alarm in expected) == [False, True]
     found, one = [], Flows(FlowSettings())
     edges = [0, *np.sort(random.integers(0, len(events.flow), 400)).tolist(), *(a.event for a in expected)]

@@ -37,7 +37,7 @@ def alarms(late=None):
 
 
 def test_two_windows_without_labels_are_one_alarm():
-    """It tells the first prediction of the two, and how many there were."""
+    """It states the first prediction of the two, and how many there were."""
     (alarm,) = alarms()
     assert (alarm.before, alarm.after) == (1.0, 0.0)
     assert alarm.began_ms == (FIRST + USUAL) * 10_000
@@ -57,6 +57,6 @@ def test_what_comes_late_but_in_time_counts():
 
 
 def test_labels_of_a_topic_that_nothing_else_has_shown():
-    """As after a restart that began anew, while predictions waited: nothing is known of its clock, so none counts."""
+    """As after a restart from nothing, while predictions waited: nothing is known of its clock, so none counts."""
     met = counted(FIRST, 3)._replace(topic=np.full(3, 9))
     assert LabelShares(WINDOW_S, TIMEOUT_S).update(NOBODY, np.empty(0, np.int64), met, [], 1) == []

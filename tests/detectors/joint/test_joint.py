@@ -115,8 +115,8 @@ def test_false_alarms_come_as_asked(name):
     assert 16 <= len(alarms) <= 48
 
 
-def test_dependence_that_keeps_changing_is_told_less_and_less():
-    """Each alarm soon after another doubles what is learnt before the next: no alarm for every change."""
+def test_dependence_that_keeps_changing_alarms_less_and_less():
+    """Each alarm soon after another doubles what is learned before the next: no alarm for every change."""
     rng = np.random.default_rng(6)
     turns = np.arange(40_000) // 500 % 2 == 0
     rho = np.where(turns, 0.8, -0.8)

@@ -65,7 +65,7 @@ def test_decision_is_scipy_s_at_every_event(size, shape):
 
 
 def test_without_a_reference_the_first_values_serve():
-    """They are learnt first, then the window fills, then decisions are those against them."""
+    """They are learned first, then the window fills, then decisions are those against them."""
     random = np.random.default_rng(8)
     values = np.round(moving(random, 60), 1)
     bank = KsWindowBank(KsWindowSettings(60, 90, alpha=1e-3), 1)
@@ -125,7 +125,7 @@ def test_a_larger_sample_is_thinned_evenly():
     assert ks_2samp(kept, sample).statistic <= 1 / 1000 + 1e-12
 
 
-def test_a_new_reference_begins_anew():
+def test_a_new_reference_restarts_the_series():
     """Whatever the window held is judged no longer; the first decision comes when it is full again."""
     random = np.random.default_rng(12)
     bank = KsWindowBank(KsWindowSettings(window=100, reference_size=100), 1)

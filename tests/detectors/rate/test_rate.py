@@ -35,11 +35,11 @@ def in_runs(seed, n, rate, length):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.003, 0.1, 0.7]), st.booleans())
-def test_ones_alone_give_what_all_values_give(seed, rate, told):
+def test_ones_alone_give_what_all_values_give(seed, rate, given_rate):
     """Alarms and, but for the zeros that came since, the state are the same bit for bit."""
     marks = marks_of(seed, (400, rate), (300, min(1.0, rate + 0.3)), (200, rate))
     dense, sparse = (RateBank(RateSettings(baseline_size=100, arl0=1e5), 1) for _ in range(2))
-    if told:
+    if given_rate:
         dense.set_usual(0, 500, 3)
         sparse.set_usual(0, 500, 3)
     ones = np.flatnonzero(marks)
@@ -79,7 +79,7 @@ def test_false_alarms_are_as_rare_as_stated():
     assert sum(alarms) <= 1
 
 
-def test_runs_that_are_usual_are_no_news():
+def test_runs_that_are_usual_raise_no_alarm():
     """Ones that come in runs of 5 or 20 from the first values on raise no alarm; counted one by one they would."""
     alarms = [len(fed(in_runs(seed, 50_000, 0.3, length))) for length in (5, 20) for seed in range(5)]
     assert sum(alarms) == 0
@@ -98,8 +98,8 @@ def test_more_ones_are_one_alarm_soon(before, after, within):
         assert found.after[0] == pytest.approx(after, rel=0.8)  # a quick alarm is one that saw more than there are
 
 
-def test_what_is_usual_may_be_told():
-    """With a rate from training no values are needed to learn one, and after an alarm it is learnt anew."""
+def test_the_usual_rate_may_be_given():
+    """With a rate from training no values are needed to learn one, and after an alarm it is learned again."""
     bank = RateBank(RateSettings(), 1)
     bank.set_reference(0, np.zeros(1000))
     found = fed(marks_of(1, (3000, 0.3)), bank)

@@ -84,7 +84,7 @@ def test_a_rate_that_is_nearer_is_not_back(rate):
 
 
 def test_an_alarm_is_looked_into():
-    """A window after it tells another drift from the way back, the same drift and the one whose place it took."""
+    """A window after it separates another drift from the return, the same drift and the one whose place it took."""
     random = np.random.default_rng(3)
     judge = watching(numbers_before(NORMAL, 0.8))
     judge.reassess(0)  # nothing is known yet of the first drift
@@ -131,7 +131,7 @@ def test_what_never_comes_back_becomes_the_usual():
 
 
 def test_a_row_that_flaps_must_be_calm_for_longer_each_time():
-    """Each way back that is soon followed by another drift takes twice as many windows as the last."""
+    """Each recovery that is soon followed by another drift takes twice as many windows as the last."""
     random = np.random.default_rng(5)
     judge, number, took = RecoveryJudge(), 3000, []
     before = numbers_before(NORMAL, 0.8)

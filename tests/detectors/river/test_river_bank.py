@@ -114,7 +114,7 @@ def test_a_value_above_zero_is_an_error(name):
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if name not in NUMBERS])
-def test_a_model_that_gets_worse_is_told_and_one_that_gets_better_is_not(name):
+def test_a_model_that_gets_worse_alarms_and_one_that_gets_better_does_not(name):
     """Errors go from one in twenty to one in two, and the other way."""
     worse = np.concatenate([np.arange(600) % 20 == 0, np.arange(300) % 2 == 0]).astype(np.float64)
     rows, settings = np.zeros(900, np.int64), settings_of(name, **({"beta": 0.6} if name == "eddm" else {}))
@@ -125,7 +125,7 @@ def test_a_model_that_gets_worse_is_told_and_one_that_gets_better_is_not(name):
     assert len(feed(bank(name, settings, 1), rows, worse[::-1].copy())) == 0
 
 
-def test_hddm_tells_what_was_compared():
+def test_hddm_reports_what_was_compared():
     """The distance of the share of errors from its best, and Hoeffding's bound on it."""
     values = np.concatenate([np.zeros(50), np.ones(50)])
     alarms = feed(bank("hddm_a", settings_of("hddm_a"), 1), np.zeros(100, np.int64), values)

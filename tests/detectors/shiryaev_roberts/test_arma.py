@@ -1,4 +1,4 @@
-"""Inertia is found as it was made, told from chance, and no more is said than the values tell."""
+"""Inertia is found as it was made, not mistaken for chance, and not claimed beyond what values show."""
 
 import numpy as np
 import pytest

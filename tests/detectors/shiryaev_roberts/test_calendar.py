@@ -1,4 +1,4 @@
-"""What the day and the week do to a series is learnt from event times, where there is such a thing, and used then."""
+"""What the day and the week do to a series is learned from event times, where there is such a thing, and used then."""
 
 from itertools import pairwise
 
@@ -48,7 +48,7 @@ def test_waves_are_a_constant_and_pairs():
 
 
 @pytest.mark.parametrize("cycle", [daily, weekly, rush_hours])
-def test_what_is_learnt_is_the_least_squares_fit(cycle):
+def test_what_is_learned_is_the_least_squares_fit(cycle):
     """The oracle: the same waves fitted to all values at once."""
     times = every(HOUR_MS, 10_000)
     values = cycle(times) + 0.5 * np.random.default_rng(1).normal(size=len(times))
@@ -58,9 +58,9 @@ def test_what_is_learnt_is_the_least_squares_fit(cycle):
     table = waves().astype(np.float64)
     place = times % WEEK_MS * PLACES // WEEK_MS
     fitted = np.linalg.lstsq(table[place], values, rcond=None)[0]
-    learnt = series["calendar"][1:].astype(np.float64) * float(series["spread"])
+    learned = series["calendar"][1:].astype(np.float64) * float(series["spread"])
     expected = table[:, 1:] @ fitted[1:]
-    assert np.sqrt(np.mean((table[:, 1:] @ learnt - expected) ** 2)) < 0.15 * expected.std() + 0.05
+    assert np.sqrt(np.mean((table[:, 1:] @ learned - expected) ** 2)) < 0.15 * expected.std() + 0.05
 
 
 @pytest.mark.parametrize("apart_ms", [HOUR_MS, HOUR_MS // 60], ids=["hours", "minutes"])
@@ -85,7 +85,7 @@ def test_inertia_is_no_calendar():
 
 
 def test_busy_hours_do_not_count_for_more():
-    """Where nearly all events come in the morning, and each tells what hour it is, the level stays that of the day."""
+    """Where nearly all events come in the morning, and each shows what hour it is, the level stays that of the day."""
     random = np.random.default_rng(4)
     mornings = (24 * np.arange(300)[:, np.newaxis] + random.uniform(8, 10, (300, 100))).reshape(-1)
     hours = np.sort(np.concatenate([random.uniform(0, 24 * 300, 300 * 24), mornings]))
@@ -111,7 +111,7 @@ def test_a_calendar_that_ends_is_given_up():
 
 
 def test_a_clock_that_was_ahead_once_does_not_stop_it():
-    """One event a year ahead; the calendar is learnt all the same."""
+    """One event a year ahead; the calendar is learned all the same."""
     times = every(HOUR_MS, 5000)
     times[1500] += 365 * DAY_MS
     values = daily(times) + 0.5 * np.random.default_rng(6).normal(size=5000)
@@ -120,7 +120,7 @@ def test_a_clock_that_was_ahead_once_does_not_stop_it():
 
 
 def test_a_great_jump_does_not_deafen_it():
-    """What lies far from all that the units were learnt of is begun with anew: the next jump is seen at once too."""
+    """The units are learned again from values far from all earlier ones: the next jump is found at once too."""
     times = every(HOUR_MS, 14_000)
     random = np.random.default_rng(9)
     values = np.tile(daily(times), (6, 1)) + 0.5 * random.normal(size=(6, 14_000))
@@ -132,7 +132,7 @@ def test_a_great_jump_does_not_deafen_it():
     assert len(alarms) <= 2 * 6 + 1, "and besides hardly anything"
 
 
-def test_times_that_stand_still_tell_nothing():
+def test_times_that_stand_still_show_nothing():
     """The same bits come of one time for all and of none."""
     values = daily(every(HOUR_MS, 6000)) + np.random.default_rng(7).normal(size=6000)
     values[5500:] += 4.0

@@ -1,4 +1,4 @@
-"""Dependence is told from chance, by ranks."""
+"""Dependence is distinguished from chance, by ranks."""
 
 import numpy as np
 import pytest

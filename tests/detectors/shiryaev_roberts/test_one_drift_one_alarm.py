@@ -87,7 +87,7 @@ def test_an_alarm_of_values_that_wait_says_as_much_as_any():
     assert len(np.unique(alarms.row[at >= BEGIN + 1060])) >= 0.95 * ROWS
 
 
-def test_another_drift_on_top_is_news():
+def test_another_drift_on_top_is_another_alarm():
     """A column that moved, and then widens, has drifted twice."""
     random = np.random.default_rng(3)
     values = random.normal(size=(ROWS, BEGIN + 1600))

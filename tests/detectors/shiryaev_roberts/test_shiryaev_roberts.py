@@ -182,7 +182,7 @@ def test_medians_of_whole_numbers_are_whole():
 
 
 @pytest.mark.parametrize("phi", [0.5, 0.9, 0.95])
-def test_inertia_is_learnt_and_no_drift(phi):
+def test_inertia_is_learned_and_no_drift(phi):
     """At most 0.3 false alarms in 10,000 values, though each depends on the one before; a real shift is still seen."""
     random = np.random.default_rng(8)
     values = inert(random, phi, 50, 20_000)
@@ -195,7 +195,7 @@ def test_inertia_is_learnt_and_no_drift(phi):
     assert np.median(alarms.after[np.unique(alarms.row, return_index=True)[1]]) > 1.0
 
 
-def test_a_cycle_is_learnt_and_no_drift():
+def test_a_cycle_is_learned_and_no_drift():
     """A day of 288 values, under as much noise."""
     random = np.random.default_rng(9)
     cycle = np.sin(np.arange(20_000) * 2 * np.pi / 288)
@@ -203,7 +203,7 @@ def test_a_cycle_is_learnt_and_no_drift():
 
 
 def test_learning_can_be_seen():
-    """For 256 values at first, not with a reference, and again where dependence has to be learnt."""
+    """For 256 values at first, not with a reference, and again where dependence has to be learned."""
     random = np.random.default_rng(10)
     one = made(2)
     one.set_reference(1, random.normal(size=100))
@@ -224,7 +224,7 @@ def test_one_value_at_a_time():
     alarms = fed(made(arl0=1e4), values)
     assert [i for i, value in enumerate(values) if alone.update(value)] == alarms.at.tolist()
     assert alone.onset == alarms.at[-1] - alarms.onset_ago[-1]
-    assert alone.learning  # anew, since the alarm
+    assert alone.learning  # again, since the alarm
     assert not detector("shiryaev_roberts", reference=values[:100]).learning
     assert detector("adwin").learning is None
 
@@ -264,7 +264,7 @@ def test_a_reference_of_nothing():
 
 
 @pytest.mark.parametrize("law", ["AR(1) of .95 under as much noise", "GARCH of .1, .85", "cycle of 1,440 values"])
-def test_other_dependence_is_learnt_and_no_drift(law):
+def test_other_dependence_is_learned_and_no_drift(law):
     """At most 0.3 false alarms in 10,000 values, on laws that others alarm on for ever."""
     random = np.random.default_rng(14)
     series = np.array([dependence.LAWS[law](random, np.zeros(50_000)) for _ in range(10)])
@@ -278,7 +278,7 @@ def test_a_clustered_scale_hides_no_real_change(moved, scaled, share):
 
 
 def test_alarms_in_a_row_are_how_the_series_is():
-    """A cycle of 5,000 values is no dependence that ranks show within 1,024; after four alarms it is learnt."""
+    """A cycle of 5,000 values is no dependence that ranks show within 1,024; after four alarms it is learned."""
     t = np.arange(60_000)
     values = np.random.default_rng(15).normal(size=(5, 60_000)) + np.sin(t * 2 * np.pi / 5000)
     alarms = fed(made(5, arl0=1e5), values)

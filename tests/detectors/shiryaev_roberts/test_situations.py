@@ -28,9 +28,9 @@ def test_a_situation_is_its_seed(name):
 def test_a_drift_is_seen_by_an_alarm_before_the_next_one():
     """Of one that alarms 10 values after each odd drift: half of them, after 10 values, the last never."""
     situation = DRIFTS["to and fro by 2 sd, every 500"]
-    told = seen(lambda values, *_: np.arange(3010, len(values), 1000), situation, 0, 3)
-    assert (told.share, told.first, told.worst, told.delay_first) == (0.5, 1.0, 0.0, 10.0)
-    assert np.isnan(told.delay_last)
+    found = seen(lambda values, *_: np.arange(3010, len(values), 1000), situation, 0, 3)
+    assert (found.share, found.first, found.worst, found.delay_first) == (0.5, 1.0, 0.0, 10.0)
+    assert np.isnan(found.delay_last)
 
 
 def test_false_alarms_are_those_of_the_start_and_those_after_it():

@@ -1,4 +1,4 @@
-"""What is learnt of a series is what it was made of; a scale that clusters is found and taken out."""
+"""What is learned of a series is what it was made of; a scale that clusters is found and taken out."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from detectors.shiryaev_roberts.whitening import (
 )
 
 
-def learnt(values):
+def learned(values):
     """A series whose stored values are these, in standard units; what `fit` makes of them."""
     series = records_of(np.zeros((1, WORDS), np.int64))
     series[0]["stored"] = np.clip(np.rint(values / STEP), -127, 127)
@@ -38,7 +38,7 @@ def inert(random, phi, n=STORED):
 def test_noise_is_put_down_to_chance():
     """At most one of 100 series of noise is taken for more."""
     random = np.random.default_rng(1)
-    assert sum(learnt(random.normal(size=STORED))[1] is not None for _ in range(100)) <= 1
+    assert sum(learned(random.normal(size=STORED))[1] is not None for _ in range(100)) <= 1
 
 
 @pytest.mark.parametrize("phi", [0.3, 0.9])
@@ -47,7 +47,7 @@ def test_the_coefficient_of_inertia(phi):
     random = np.random.default_rng(2)
     found = []
     for _ in range(20):
-        one, residuals = learnt(inert(random, phi))
+        one, residuals = learned(inert(random, phi))
         found.append(float(one["phi"]))
         assert np.corrcoef(residuals[1:], residuals[:-1])[0, 1] < 0.25
     assert abs(np.mean(found) - phi) < 2 * np.sqrt((1 - phi * phi) / STORED)
@@ -55,10 +55,10 @@ def test_the_coefficient_of_inertia(phi):
 
 @pytest.mark.parametrize("period", [24, 96.5, 288])
 def test_a_cycle_goes_on_where_it_was(period):
-    """The wave learnt is the one there is, as it will stand at the next value."""
+    """The wave learned is the one there is, as it will stand at the next value."""
     t = np.arange(STORED)
     cycle = 0.4 + 1.2 * np.sin(2 * np.pi * t / period + 0.7)
-    one, _ = learnt(cycle + 0.5 * np.random.default_rng(3).normal(size=STORED))
+    one, _ = learned(cycle + 0.5 * np.random.default_rng(3).normal(size=STORED))
     assert 2 * np.pi / one["wave"][0, 0] == pytest.approx(period, rel=0.02)
     expected = 1.2 * np.sin(2 * np.pi * STORED / period + 0.7)
     assert one["wave"][0, 1] + one["wave"][1, 1] == pytest.approx(expected, abs=0.25)
@@ -74,7 +74,7 @@ def test_no_wave_in_noise():
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_skewed_values_are_standardised_by_a_logarithm(scale, sign):
-    """And the way back leads to the column's own units."""
+    """The inverse leads to the column's own units."""
     sample = np.sort(sign * np.exp(np.random.default_rng(5).normal(size=128))) * scale
     series = records_of(np.zeros((1, WORDS), np.int64))
     know_scale(series, 0, quantiles_of(sample))

@@ -58,7 +58,7 @@ def test_an_incident_is_over_when_all_of_it_is():
     assert incident_of(engine).state is IncidentState.CLOSED
 
 
-def test_the_end_of_an_alert_is_told_once():
+def test_an_alert_ends_once():
     """A repeated record, and the end of what nobody knows, change nothing."""
     engine = Engine(RetrainSettings())
     reasons(engine, firing("1h"), resolved("2h", "1h"))
@@ -124,7 +124,7 @@ def test_a_silenced_alert_that_is_over_does_not_come_back():
 
 
 def test_what_a_silence_keeps_for_the_models_of_a_source_that_is_over_is_let_go():
-    """It came of the source alone; what the models have themselves stays."""
+    """The source alone was its cause; what the models have themselves stays."""
     sources = {"weather": SourceSettings(["bus-*"])}
     engine = Engine(RetrainSettings(requests_per_hour_max=1), None, sources)
     until = firing("90h").at.event_time

@@ -80,7 +80,7 @@ def test_who_waits_gets_the_room_of_what_expires_by_a_mark():
     assert requested(actions) == [("b", moment("25h"))]
 
 
-def test_a_fault_told_while_waiting_lets_nothing_be_asked_for_by_a_mark():
+def test_a_fault_while_a_model_waits_prevents_a_request_by_a_mark():
     """The rules decide again when there is room: broken data are no reason then either."""
     engine = engine_of(requests_per_hour_max=1)
     fault = firing("1h 3m", "b", kind=AlertKind.MISSING, detector="rate", effect_unit="rate")

@@ -3,24 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from engine_kit import check_story
 
 from retrain.engine.engine import Engine
-from retrain.messages.action import Action, NoAction, PublishIncident, PublishRequest
-from retrain.messages.alert import Alert
+from retrain.messages.action import NoAction, PublishIncident, PublishRequest
 from retrain.messages.incident import IncidentState
 from retrain.policy.settings import RetrainSettings
 from streamer.testing.alerts import firing, moment, place, ready
 
 NO_WAIT = RetrainSettings(cooldown_s=0, expires_after_s=1)
-
-
-def tell(engine: Engine, *story: tuple[Alert, str]) -> list[Action]:
-    """Hand the alerts to the engine and compare the reasons of its actions; returns the actions of the last alert."""
-    actions: list[Action] = []
-    for alert, expected in story:
-        actions = engine.handle(alert)
-        assert " ".join(action.reason for action in actions) == expected, alert
-    return actions
 
 
 def incident_in(actions):
@@ -37,11 +28,11 @@ def request_in(actions):
 def test_a_drift_becomes_one_incident_and_one_request():
     """An alert opens an incident when it fires and triggers a request when it is ready."""
     engine = Engine(RetrainSettings())
-    opened = incident_in(tell(engine, (firing("1d"), "incident_opened waiting_for_data")))
+    opened = incident_in(check_story(engine, (firing("1d"), "incident_opened waiting_for_data")))
     assert (opened.state, opened.alerts, opened.request_id) == (IncidentState.OPEN, 1, None)
     assert opened.opened_at == opened.last_alert_at == moment("1d")
 
-    actions = tell(engine, (ready("1d 1h", fired="1d"), "absorbed request_made"))
+    actions = check_story(engine, (ready("1d 1h", fired="1d"), "absorbed request_made"))
     request, incident = request_in(actions), incident_in(actions)
     assert incident.incident_id == opened.incident_id == request.incident_id
     assert incident.request_id == request.request_id
@@ -53,7 +44,7 @@ def test_the_request_names_the_exact_data_to_train_on():
     """The window goes from the onset, inclusive, to one beyond the event with which there was enough."""
     engine = Engine(RetrainSettings(expires_after_s=3600))
     alert = ready("2h", fired="1h", onset=place("50m"))
-    request = request_in(tell(engine, (alert, "incident_opened request_made")))
+    request = request_in(check_story(engine, (alert, "incident_opened request_made")))
     (window,) = request.training_window
     assert (window.topic, window.partition) == ("bus.predictions", 0)
     assert (window.start_offset, window.end_offset) == (50 * 60, 2 * 3600 + 1)
@@ -75,7 +66,7 @@ def test_a_window_never_ends_before_it_starts():
 def test_many_columns_make_one_incident():
     """Alerts of other columns join the incident; what moved most stands first, whatever the unit."""
     engine = Engine(RetrainSettings())
-    actions = tell(
+    actions = check_story(
         engine,
         (firing("1h", effect=0.5), "incident_opened waiting_for_data"),
         (firing("2h", column="dwell_s", effect=0.9, effect_unit="ks_distance"), "absorbed waiting_for_data"),
@@ -97,14 +88,14 @@ def test_only_the_strongest_columns_are_kept():
     engine = Engine(RetrainSettings(columns_max=2))
     for i in range(1, 6):
         engine.handle(firing(f"{i}h", column=f"column-{i}", effect=float(i)))
-    actions = tell(engine, (ready("7h", fired="1h", column="column-1", effect=1.0), "absorbed request_made"))
+    actions = check_story(engine, (ready("7h", fired="1h", column="column-1", effect=1.0), "absorbed request_made"))
     assert [move.column for move in incident_in(actions).columns] == ["column-5", "column-4"]
     assert [move.column for move in request_in(actions).evidence] == ["column-5", "column-4", "column-1"]
 
 
 def test_a_small_effect_asks_for_nothing():
     """A shift below the minimum of its unit joins the incident and triggers no request, by name."""
-    tell(
+    check_story(
         Engine(RetrainSettings(sd_min=0.3, ks_distance_min=0.1, tv_distance_min=0.1)),
         (firing("1h", effect=0.29), "incident_opened effect_too_small"),
         (ready("2h", fired="1h", effect=0.29), "absorbed effect_too_small"),
@@ -116,7 +107,7 @@ def test_a_small_effect_asks_for_nothing():
 
 def test_one_open_request_a_model():
     """While a request is open no other is made for its model, and other models do not care."""
-    tell(
+    check_story(
         Engine(RetrainSettings(cooldown_s=0, expires_after_s=86_400)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (ready("2h", fired="2h", column="dwell_s"), "absorbed request_open"),
@@ -128,7 +119,7 @@ def test_one_open_request_a_model():
 
 def test_a_model_cools_down():
     """After a request has expired, the cooldown still counts from when it was made."""
-    tell(
+    check_story(
         Engine(RetrainSettings(cooldown_s=2 * 86_400, expires_after_s=60)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (ready("1d", fired="1d"), "expired absorbed cooling_down"),
@@ -139,7 +130,7 @@ def test_a_model_cools_down():
 
 def test_a_blocked_request_is_not_remembered():
     """What was held back by an open request comes again only with the next alert that is ready."""
-    tell(
+    check_story(
         Engine(RetrainSettings(cooldown_s=0, expires_after_s=3600)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (ready("1h 30m", fired="1h 30m"), "absorbed request_open"),
@@ -150,7 +141,7 @@ def test_a_blocked_request_is_not_remembered():
 
 def test_a_source_has_nothing_to_retrain():
     """Drift of a shared source makes an incident and no request."""
-    tell(
+    check_story(
         Engine(RetrainSettings()),
         (firing("1h", model="source:weather"), "incident_opened source_without_model"),
         (ready("2h", "1h", "source:weather"), "absorbed source_without_model"),
@@ -161,7 +152,7 @@ def test_a_repeated_alert_changes_nothing():
     """The alerts topic may repeat a stretch; each repeat is named and has no other consequence."""
     engine = Engine(NO_WAIT)
     a, b = firing("1h"), ready("2h", fired="1h")
-    tell(
+    check_story(
         engine,
         (a, "incident_opened waiting_for_data"),
         (b, "absorbed request_made"),
@@ -176,7 +167,7 @@ def test_a_repeated_alert_changes_nothing():
 def test_partitions_count_for_themselves():
     """Offsets of two partitions do not compare, so neither alert counts as a repeat."""
     elsewhere = place("1h", partition=1)
-    tell(
+    check_story(
         Engine(RetrainSettings()),
         (firing("2h"), "incident_opened waiting_for_data"),
         (firing("1h", at=elsewhere, onset=elsewhere), "absorbed waiting_for_data"),
@@ -186,17 +177,17 @@ def test_partitions_count_for_themselves():
 def test_two_detectors_may_notice_the_same_event():
     """Detectors of one column count for themselves, so the second is no repeat of the first."""
     engine = Engine(RetrainSettings())
-    tell(engine, (firing("1h"), "incident_opened waiting_for_data"))
-    actions = tell(engine, (firing("1h", detector="ks_window", alert_id="other"), "absorbed waiting_for_data"))
+    check_story(engine, (firing("1h"), "incident_opened waiting_for_data"))
+    actions = check_story(engine, (firing("1h", detector="ks_window", alert_id="other"), "absorbed waiting_for_data"))
     assert [move.detector for move in incident_in(actions).columns] == ["adwin", "ks_window"]
 
 
 def test_a_quiet_incident_ends_with_the_next_alert():
     """An incident without alert for long is closed, and the alert that comes then opens its own."""
     engine = Engine(RetrainSettings(incident_quiet_s=86_400))
-    first = incident_in(tell(engine, (firing("1h"), "incident_opened waiting_for_data")))
-    tell(engine, (firing("1d 1h"), "absorbed waiting_for_data"))
-    actions = tell(engine, (firing("2d 1h 1s"), "quiet incident_opened waiting_for_data"))
+    first = incident_in(check_story(engine, (firing("1h"), "incident_opened waiting_for_data")))
+    check_story(engine, (firing("1d 1h"), "absorbed waiting_for_data"))
+    actions = check_story(engine, (firing("2d 1h 1s"), "quiet incident_opened waiting_for_data"))
     closed, opened = (action.incident for action in actions if isinstance(action, PublishIncident))
     assert (closed.incident_id, closed.state) == (first.incident_id, IncidentState.CLOSED)
     assert closed.last_alert_at == moment("1d 1h")
@@ -206,7 +197,7 @@ def test_a_quiet_incident_ends_with_the_next_alert():
 
 def test_an_open_request_keeps_its_incident_open():
     """An incident whose request is open is not over, however quiet."""
-    tell(
+    check_story(
         Engine(RetrainSettings(incident_quiet_s=3600, expires_after_s=86_400)),
         (ready("1h", fired="1h"), "incident_opened request_made"),
         (firing("20h"), "absorbed waiting_for_data"),
@@ -216,7 +207,7 @@ def test_an_open_request_keeps_its_incident_open():
 
 def test_an_alert_becomes_ready_where_it_fired():
     """A model with few events may need long to be ready; that is no new incident."""
-    tell(
+    check_story(
         Engine(RetrainSettings(incident_quiet_s=3600)),
         (firing("1h"), "incident_opened waiting_for_data"),
         (ready("9d", fired="1h"), "absorbed request_made"),
@@ -226,8 +217,8 @@ def test_an_alert_becomes_ready_where_it_fired():
 def test_a_new_version_closes_the_incident():
     """The first alert of a newer version opens an incident of its own; the open request stays open."""
     engine = Engine(RetrainSettings())
-    tell(engine, (ready("1h", fired="1h"), "incident_opened request_made"))
-    actions = tell(engine, (ready("2h", fired="2h", version="8"), "new_version incident_opened request_open"))
+    check_story(engine, (ready("1h", fired="1h"), "incident_opened request_made"))
+    actions = check_story(engine, (ready("2h", fired="2h", version="8"), "new_version incident_opened request_open"))
     closed, opened = (action.incident for action in actions if isinstance(action, PublishIncident))
     assert (closed.model_version, closed.state) == ("7", IncidentState.CLOSED)
     assert (opened.model_version, opened.state) == ("8", IncidentState.OPEN)
@@ -236,7 +227,7 @@ def test_a_new_version_closes_the_incident():
 def test_an_older_version_is_left_alone():
     """A version that has been superseded may drift on: it makes neither incident nor request."""
     old = firing("1h")
-    tell(
+    check_story(
         Engine(NO_WAIT),
         (old, "incident_opened waiting_for_data"),
         (firing("2h", version="8"), "new_version incident_opened waiting_for_data"),
@@ -251,20 +242,20 @@ def test_an_older_version_is_left_alone():
 def test_an_alert_without_version_is_of_the_newest():
     """Events that name no version are taken to be of the newest one that has a name."""
     engine = Engine(RetrainSettings())
-    tell(engine, (firing("1h", version=""), "incident_opened waiting_for_data"))
-    assert incident_in(tell(engine, (firing("2h"), "absorbed waiting_for_data"))).model_version == "7"
-    actions = tell(engine, (ready("3h", fired="1h", version=""), "absorbed request_made"))
+    check_story(engine, (firing("1h", version=""), "incident_opened waiting_for_data"))
+    assert incident_in(check_story(engine, (firing("2h"), "absorbed waiting_for_data"))).model_version == "7"
+    actions = check_story(engine, (ready("3h", fired="1h", version=""), "absorbed request_made"))
     assert request_in(actions).model_version == "7"
 
 
 def test_a_late_alert_does_not_turn_back_time():
     """A late alert neither shortens the cooldown nor moves the incident's times backwards."""
     engine = Engine(RetrainSettings(cooldown_s=3600, expires_after_s=1))
-    tell(engine, (ready("9h", fired="9h"), "incident_opened request_made"))
+    check_story(engine, (ready("9h", fired="9h"), "incident_opened request_made"))
     late = ready("10h", fired="10h", ready_at=replace(place("10h"), event_time=moment("2h")))
-    incident = incident_in(tell(engine, (late, "absorbed request_open")))
+    incident = incident_in(check_story(engine, (late, "absorbed request_open")))
     assert incident.last_alert_at == moment("9h")
-    tell(engine, (ready("10h 1s", fired="10h 1s"), "expired absorbed request_made"))
+    check_story(engine, (ready("10h 1s", fired="10h 1s"), "expired absorbed request_made"))
 
 
 @pytest.mark.parametrize(
@@ -273,19 +264,19 @@ def test_a_late_alert_does_not_turn_back_time():
 def test_a_request_needs_a_training_window(ready_at):
     """Unless onset and end are two places of one topic-partition, in order, there are no exact data to request."""
     alert = ready("2h", fired="1h", ready_at=ready_at)
-    tell(Engine(RetrainSettings()), (alert, "incident_opened no_training_window"))
+    check_story(Engine(RetrainSettings()), (alert, "incident_opened no_training_window"))
 
 
 def test_the_model_that_alerted_longest_ago_makes_room():
     """Beyond `models_max` a model is forgotten, and its open incident is closed so that no reader waits for it."""
     engine = Engine(RetrainSettings(models_max=2))
-    tell(
+    check_story(
         engine,
         (firing("1h", model="a"), "incident_opened waiting_for_data"),
         (firing("2h", model="b"), "incident_opened waiting_for_data"),
         (firing("3h", model="a"), "absorbed waiting_for_data"),
     )
-    actions = tell(engine, (firing("4h", model="c"), "model_evicted incident_opened waiting_for_data"))
+    actions = check_story(engine, (firing("4h", model="c"), "model_evicted incident_opened waiting_for_data"))
     assert actions[0].incident.model_id == "b"
     assert list(engine.state.models) == ["a", "c"]
 

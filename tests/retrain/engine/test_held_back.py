@@ -126,7 +126,7 @@ def test_a_silenced_fault_still_inhibits():
     assert reasons(engine.handle(ready("1h 2m", "1h 2m", "a"))) == "incident_opened inhibited_by_data_fault"
 
 
-def test_a_model_that_is_forgotten_while_its_alert_is_folded_begins_anew():
+def test_a_model_that_is_forgotten_while_its_alert_is_folded_starts_again():
     """A silence ends, its source needs more models than there is room for, and the one at hand is evicted."""
     engine = Engine(RetrainSettings(models_max=2, cooldown_s=0.0), None, SOURCES)
     assert requested(handle_all(engine, ready("1h", "1h", "train-1"))) == ["train-1"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from engine_kit import check_story
 
 from retrain.engine.engine import Engine
 from retrain.engine.silences import SILENCE_KINDS
@@ -29,14 +30,11 @@ def request_of(alert: Alert = BEGUN) -> str:
 ID = request_of()
 
 
-def tell(settings: RetrainSettings, *story: tuple[Alert | Control, str]) -> tuple[Engine, list[Action]]:
-    """Hand the records to an engine and compare the reasons of its actions; the first makes the request `ID`."""
-    engine, actions = Engine(settings), list[Action]()
+def engine_after(settings: RetrainSettings, *story: tuple[Alert | Control, str]) -> tuple[Engine, list[Action]]:
+    """An engine that has made the request `ID` and then got the records, and its last actions; see `check_story`."""
+    engine = Engine(settings)
     engine.handle(BEGUN)
-    for record, expected in story:
-        actions = engine.handle(record)
-        assert " ".join(action.reason for action in actions) == expected, record
-    return engine, actions
+    return engine, check_story(engine, *story)
 
 
 def life_of(engine: Engine, model: str = "bus-099"):
@@ -52,7 +50,7 @@ def decision_in(actions: list[Action]):
 def test_a_request_from_question_to_verdict():
     """Somebody approves, the trainer trains, somebody else reviews and promotes, and no drift comes for a week."""
     metrics = {"champion": {"mae": 61.0}, "challenger": {"mae": 48.5}}
-    engine, actions = tell(
+    engine, actions = engine_after(
         BOTH,
         (said("approve", ID, "1d 1h", comment="go"), "approved"),
         (said("started", ID, "1d 2h", "trainer"), "training"),
@@ -73,7 +71,7 @@ def test_a_request_from_question_to_verdict():
 
 def test_nobody_is_asked_by_default():
     """Without approvals the trainer starts at once and promotes by itself; `started` may be left out."""
-    engine, _ = tell(
+    engine, _ = engine_after(
         RetrainSettings(),
         (said("trained", ID, "1d 1h", "trainer"), "trained"),
         (said("promote", ID, "1d 2h", "trainer"), "promoted promoted"),
@@ -105,22 +103,22 @@ def test_approval_goes_by_pattern_of_models(before, approval, then):
 
 def test_an_approval_after_expiry_comes_too_late():
     """The record itself shows that time has passed, whether or not an alert has shown it before."""
-    tell(
+    engine_after(
         BOTH,
         (said("approve", ID, "8d"), "expired too_late"),
         (said("approve", ID, "8d 1s"), "too_late"),
     )
-    tell(
+    engine_after(
         BOTH,
         (firing("8d", model="tram-1"), "expired incident_opened waiting_for_data"),
         (said("approve", ID, "7d"), "too_late"),
     )
-    tell(BOTH, (said("approve", ID, "7d 23h 59m 59s"), "approved"))
+    engine_after(BOTH, (said("approve", ID, "7d 23h 59m 59s"), "approved"))
 
 
 def test_approved_twice_is_approved_once():
     """The second yes is answered, and changes nothing: not who approved, and not until when."""
-    engine, _ = tell(BOTH, (said("approve", ID, "1d 1h"), "approved"))
+    engine, _ = engine_after(BOTH, (said("approve", ID, "1d 1h"), "approved"))
     life = life_of(engine)
     (answer,) = engine.handle(said("approve", ID, "1d 2h", "bob"))
     assert (answer.reason, answer.decision.actor) == ("no_change", "bob")
@@ -134,15 +132,15 @@ def test_a_no_wins_over_a_yes_that_crosses_it():
         [(approve, "approved"), (reject, "rejected")],
         [(reject, "rejected"), (approve, "too_late")],
     ):
-        engine, _ = tell(BOTH, *story, (said("trained", ID, "1d 2h", "trainer"), "too_late"))
+        engine, _ = engine_after(BOTH, *story, (said("trained", ID, "1d 2h", "trainer"), "too_late"))
         assert life_of(engine).state is RequestState.REJECTED
 
 
 def test_a_word_about_an_unknown_request_is_answered():
     """An id that nobody gave, or that of an earlier request of the model, names nothing."""
-    tell(BOTH, (said("trained", "retrain-nothing", "1d"), "unknown_request"))
+    engine_after(BOTH, (said("trained", "retrain-nothing", "1d"), "unknown_request"))
     settings = RetrainSettings(cooldown_s=0, expires_after_s=60)
-    _, actions = tell(
+    _, actions = engine_after(
         settings,
         (ready("2d", fired="2d"), "expired absorbed request_made"),
         (said("approve", ID, "2d"), "unknown_request"),
@@ -156,7 +154,7 @@ def test_a_trainer_that_falls_silent_frees_the_model(words):
     """Each command gives the next step as long a term; after it the request has expired, and another may follow."""
     story = [(said(word, ID, f"{2 + i}d"), {"started": "training"}.get(word, word)) for i, word in enumerate(words)]
     last_day = 1 + len(words)
-    tell(
+    engine_after(
         RetrainSettings(),
         *story,
         (ready(f"{last_day + 6}d 23h", fired=f"{last_day + 6}d 23h"), "absorbed request_open"),
@@ -167,7 +165,7 @@ def test_a_trainer_that_falls_silent_frees_the_model(words):
 
 def test_nothing_is_done_before_it_may_be():
     """A trainer that does not wait for approval, and a promotion of nothing, are refused by name."""
-    tell(
+    engine_after(
         BOTH,
         (said("started", ID, "1d 1h", "trainer"), "not_approved"),
         (said("trained", ID, "1d 1h", "trainer"), "not_approved"),
@@ -184,7 +182,7 @@ def test_control_records_may_be_repeated_and_out_of_order():
     """Every order of a trainer's commands, each twice, ends in the same state, with at most one change a command."""
     words = [said("started", ID, "2d"), said("trained", ID, "3d"), said("promote", ID, "4d")]
     for order in permutations(words):
-        engine, _ = tell(RetrainSettings())
+        engine, _ = engine_after(RetrainSettings())
         changes = []
         for word in (*order, *order, *words):
             decision = decision_in(engine.handle(word))
@@ -201,19 +199,19 @@ def test_who_has_a_hand_in_it_does_not_review():
         (said("approve", ID, "1d 1h", "ann"), "approved"),
         (said("trained", ID, "1d 2h", "trainer"), "trained"),
     )
-    tell(
+    engine_after(
         settings,
         *story,
         (said("promote", ID, "1d 3h", "ann"), "same_actor"),
         (said("promote", ID, "1d 3h", "trainer"), "same_actor"),
         (said("promote", ID, "1d 3h", "bob"), "promoted promoted"),
     )
-    tell(BOTH, *story, (said("promote", ID, "1d 3h", "ann"), "promoted promoted"))
+    engine_after(BOTH, *story, (said("promote", ID, "1d 3h", "ann"), "promoted promoted"))
 
 
 def promoted(settings: RetrainSettings, version: str = "8") -> Engine:
     """An engine whose request `ID` has led to a promotion at 2d."""
-    engine, _ = tell(
+    engine, _ = engine_after(
         settings,
         (said("trained", ID, "1d 1h", "trainer", model_version=version), "trained"),
         (said("promote", ID, "2d", "trainer"), "promoted promoted"),
@@ -257,7 +255,7 @@ def test_a_small_drift_is_no_verdict():
 
 def test_a_wrong_clock_harms_one_request_alone():
     """A command from next year ends its own request; that of another model stays open."""
-    engine, _ = tell(RetrainSettings())
+    engine, _ = engine_after(RetrainSettings())
     engine.handle(ready("1d", "1d", "tram-1"))
     assert [a.reason for a in engine.handle(said("started", ID, "365d"))] == ["expired", "too_late"]
     assert life_of(engine, "tram-1").state is RequestState.APPROVED
@@ -269,7 +267,7 @@ def test_a_wrong_clock_harms_one_request_alone():
 def test_a_forgotten_model_takes_its_request_along():
     """The request of an evicted model ends by name; later commands about it find no known request."""
     settings = RetrainSettings(models_max=1)
-    _, actions = tell(
+    _, actions = engine_after(
         settings,
         (firing("2d", model="tram-1"), "model_evicted model_evicted incident_opened waiting_for_data"),
         (said("trained", ID, "2d"), "unknown_request"),
@@ -289,7 +287,7 @@ def test_every_word_is_answered_in_every_state():
 def test_an_incident_outlives_a_rejected_request():
     """A rejected retrain leaves the incident open, and a later alert may trigger another request."""
     settings = replace(BOTH, cooldown_s=DAY_S)
-    _, actions = tell(
+    _, actions = engine_after(
         settings,
         (said("reject", ID, "1d 1h"), "rejected"),
         (ready("1d 2h", fired="1d 2h"), "absorbed cooling_down"),

@@ -4,6 +4,7 @@ from random import Random
 
 import msgspec
 import pytest
+from engine_kit import check_story
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,25 +31,22 @@ def unsilence(time, name="s-1"):
     return said("unsilence", name, time)
 
 
-def tell(*story, settings=SETTINGS, engine=None):
-    """Hand the records to an engine and compare the reasons of its actions; returns it and the last actions."""
-    engine, actions = engine or Engine(settings), []
-    for record, expected in story:
-        actions = engine.handle(record)
-        assert " ".join(action.reason for action in actions) == expected, record
-    return engine, actions
+def engine_after(*story, settings=SETTINGS, engine=None):
+    """The engine that got the records, and its last actions; see `check_story`."""
+    engine = engine or Engine(settings)
+    return engine, check_story(engine, *story)
 
 
 def test_what_is_silenced_opens_no_incident_and_asks_for_nothing():
     """Firing and ready of it are kept back by name; other columns, models and kinds go their way."""
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
         (ready("1d 2h", fired="1d 1h"), "silence_updated silenced"),
         (firing("1d 2h", column="dwell_s"), "incident_opened waiting_for_data"),
         (firing("1d 2h", model="tram-1"), "incident_opened waiting_for_data"),
     )
-    tell(
+    engine_after(
         (silence(matcher=Matcher(kind=AlertKind.MISSING)), "silence_began"),
         (firing("1d 1h"), "incident_opened waiting_for_data"),
         (firing("1d 2h", column="dwell_s", kind=AlertKind.MISSING), "silence_updated silenced"),
@@ -57,7 +55,7 @@ def test_what_is_silenced_opens_no_incident_and_asks_for_nothing():
 
 def test_a_silence_that_expires_while_it_is_firing_hands_on_what_it_kept():
     """The first alert of any model after `until` shows that it is over; then the kept alert opens its incident."""
-    engine, actions = tell(
+    engine, actions = engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 23h 59m 59s", model="tram-1"), "incident_opened waiting_for_data"),
@@ -68,12 +66,12 @@ def test_a_silence_that_expires_while_it_is_firing_hands_on_what_it_kept():
     )
     incident = actions[1].incident
     assert (incident.model_id, incident.opened_at, incident.alerts) == ("bus-099", moment("2d"), 1)
-    tell((ready("2d 1h", fired="1d 1h"), "absorbed request_made"), engine=engine)
+    engine_after((ready("2d 1h", fired="1d 1h"), "absorbed request_made"), engine=engine)
 
 
 def test_a_silence_that_is_ended_while_it_is_ready_lets_the_request_be_made():
     """An alert that became ready meanwhile triggers a request at once, with its own window, by the fleet's time."""
-    _, actions = tell(
+    _, actions = engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
         (ready("1d 2h", fired="1d 1h"), "silence_updated silenced"),
@@ -89,7 +87,7 @@ def test_a_silence_that_is_ended_while_it_is_ready_lets_the_request_be_made():
 
 def test_what_fired_before_the_silence_joins_its_incident_after_it():
     """An incident that is open stays so; its alert's `ready` is kept, and joins it without counting twice."""
-    _, actions = tell(
+    _, actions = engine_after(
         (firing("1d"), "incident_opened waiting_for_data"),
         (silence(), "silence_began"),
         (ready("1d 2h", fired="1d"), "silence_updated silenced"),
@@ -101,7 +99,7 @@ def test_what_fired_before_the_silence_joins_its_incident_after_it():
 def test_what_waits_for_room_waits_for_the_silence():
     """A model that waits for the fleet's budget does not slip through a silence that begins meanwhile."""
     settings = RetrainSettings(requests_per_hour_max=1)
-    tell(
+    engine_after(
         (ready("1h", "1h", "tram-1"), "incident_opened request_made"),
         (ready("1h 1s", "1h 1s"), "incident_opened budget_exhausted"),
         (silence("1h 2s", "5h"), "silence_began"),
@@ -112,11 +110,11 @@ def test_what_waits_for_room_waits_for_the_silence():
 
 
 def test_what_is_silenced_makes_no_storm_until_the_silence_ends():
-    """A sensor that is known to be broken is no news; still broken when the silence ends, it is one incident."""
-    engine, _ = tell((silence(), "silence_began"))
+    """A sensor that is known to be broken opens no incident; still broken when the silence ends, it is one incident."""
+    engine, _ = engine_after((silence(), "silence_began"))
     for i in range(5):
         assert engine.handle(firing("1d 1h", model=f"bus-{i}"))[-1].reason == "silenced"
-    tell(
+    engine_after(
         (
             unsilence("1d 3h"),
             "incident_opened waiting_for_data incident_opened waiting_for_data "
@@ -128,15 +126,15 @@ def test_what_is_silenced_makes_no_storm_until_the_silence_ends():
 
 def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
     """Kept alerts of a superseded version change nothing when the silence ends, and name why."""
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 2h", column="dwell_s", version="8"), "incident_opened waiting_for_data"),
         (unsilence("1d 3h"), "older_version silence_ended"),
     )
-    engine, actions = tell((ready("20h", fired="20h", version=""), "incident_opened request_made"))
+    engine, actions = engine_after((ready("20h", fired="20h", version=""), "incident_opened request_made"))
     request_id = actions[-1].request.request_id
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h", version=""), "silence_updated silenced"),
         (said("trained", request_id, "1d 2h"), "trained"),
@@ -148,9 +146,9 @@ def test_what_a_promotion_or_version_has_overtaken_is_passed_over():
 
 def test_drift_that_is_silenced_is_no_verdict():
     """The watch of a promoted model does not end with drift that is silenced."""
-    engine, actions = tell((ready("20h", fired="20h", version=""), "incident_opened request_made"))
+    engine, actions = engine_after((ready("20h", fired="20h", version=""), "incident_opened request_made"))
     request_id = actions[-1].request.request_id
-    tell(
+    engine_after(
         (said("trained", request_id, "1d"), "trained"),
         (said("promote", request_id, "1d"), "promoted promoted"),
         (silence("1d 1h"), "silence_began"),
@@ -162,7 +160,7 @@ def test_drift_that_is_silenced_is_no_verdict():
 
 def test_said_twice_or_out_of_order_it_counts_once():
     """A repeat is answered and revives nothing, an end before the beginning names nothing, and what is over is."""
-    tell(
+    engine_after(
         (unsilence("1d"), "unknown_silence"),
         (silence(), "silence_began"),
         (silence(until="3d"), "no_change"),
@@ -179,7 +177,7 @@ def test_said_twice_or_out_of_order_it_counts_once():
 
 def test_of_two_silences_the_longer_one_holds():
     """An alert that two silences fit is judged when neither fits it any more."""
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (silence(name="s-2", until="3d", matcher=Matcher(column="headway_s")), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
@@ -190,7 +188,7 @@ def test_of_two_silences_the_longer_one_holds():
 
 def test_a_repeated_alert_is_silenced_once():
     """What the alerts topic repeats is known during the silence and after it; nothing is decided twice."""
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (firing("1d 1h"), "silence_updated silenced"),
         (firing("1d 1h"), "duplicate"),
@@ -203,7 +201,7 @@ def test_silences_and_what_they_keep_are_bounded(monkeypatch):
     """Beyond the bounds a silence is refused and the alert silenced longest ago dropped, each by name."""
     monkeypatch.setattr(silences, "SILENCES_MAX", 2)
     monkeypatch.setattr(silences, "SUPPRESSED_MAX", 1)
-    tell(
+    engine_after(
         (silence(), "silence_began"),
         (silence(name="s-2"), "silence_began"),
         (silence(name="s-3"), "too_many_silences"),
@@ -218,7 +216,7 @@ def test_silences_and_what_they_keep_are_bounded(monkeypatch):
 
 def test_a_silenced_storm_is_a_few_records():
     """For ten thousand silenced alerts, the silence is published at doublings."""
-    engine, _ = tell((silence(), "silence_began"))
+    engine, _ = engine_after((silence(), "silence_began"))
     actions = [a for i in range(10_000) for a in engine.handle(firing("1d 1h", model=f"bus-{i}"))]
     assert sum(isinstance(a, PublishDecision) for a in actions) == 14
     assert {type(a) for a in actions} == {PublishDecision, NoAction}

@@ -27,10 +27,10 @@ def engine_of(**changes):
 
 def drift(hour, **changes):
     """The source's temperature moves at this hour, and there is enough of it an hour later."""
-    told_of = {"models": ("bus-1",), "model_count": 1} | changes
+    named = {"models": ("bus-1",), "model_count": 1} | changes
     fired = f"{hour}h"
     where = (WEATHER, "temp_c", "")
-    return firing(fired, *where, **told_of), ready(f"{hour + 1}h", fired, *where, **told_of)
+    return firing(fired, *where, **named), ready(f"{hour + 1}h", fired, *where, **named)
 
 
 def held():

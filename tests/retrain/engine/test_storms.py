@@ -85,7 +85,7 @@ def test_a_released_storm_keeps_to_the_budget():
 
 
 def test_a_dismissed_storm_asks_for_nothing():
-    """The data was broken: what waited is dropped, and what still comes of it is too; other columns go on."""
+    """The data was broken: what waited is dropped, and so are its later alerts; other columns go on."""
     engine, incident_id, _ = storm()
     handle_all(engine, ready("2h", "1h", "a"))
     actions = engine.handle(said("reject", incident_id, "3h", comment="a sensor failed"))

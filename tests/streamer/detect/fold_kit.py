@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from alert_kit import alerts_of
 
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
@@ -58,12 +59,8 @@ def prediction(model, i, x, **more):
     return json.dumps(event | more).encode()
 
 
-def alerts(outputs):
-    return [json.loads(o.value) for o in outputs if o.topic == "driftline.alerts"]
-
-
 def fired(outputs):
-    return [(a["model_id"], a["column"]) for a in alerts(outputs) if a["state"] == "firing"]
+    return [(a["model_id"], a["column"]) for a in alerts_of(outputs) if a["state"] == "firing"]
 
 
 def wild(seed, n=400):

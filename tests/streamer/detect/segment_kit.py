@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from alert_kit import alerts_of
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
@@ -54,11 +55,6 @@ def records(stream, topic="events"):
     return Records.build(topic, 0, rows)
 
 
-def alerts(outputs):
-    """The alerts among outputs."""
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 def fired(outputs):
     """Segment, column and detector of each alert that fired."""
-    return [(a["segment"], a["column"], a["detector"]) for a in alerts(outputs) if a["state"] == "firing"]
+    return [(a["segment"], a["column"], a["detector"]) for a in alerts_of(outputs) if a["state"] == "firing"]

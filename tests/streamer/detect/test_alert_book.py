@@ -50,16 +50,16 @@ class Timeline:
         return [alert for _, alert in self.book.update(stretch, made)]
 
 
-def told(alerts):
+def summaries(alerts):
     return [(a.state.value, a.at.offset, a.onset.offset, a.ready_at.offset if a.ready_at else None) for a in alerts]
 
 
 def test_ready_follows_at_the_event_that_makes_enough():
     """An alert with its onset 4 events ago, of which 10 are wanted, is ready with the sixth event from now on."""
     timeline = Timeline([0] * 100)
-    assert told(timeline.fold(0, 51, [(50, 0, 4)])) == [("firing", 50, 46, None)]
-    assert told(timeline.fold(51, 56)) == []
-    assert told(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
+    assert summaries(timeline.fold(0, 51, [(50, 0, 4)])) == [("firing", 50, 46, None)]
+    assert summaries(timeline.fold(51, 56)) == []
+    assert summaries(timeline.fold(56, 100)) == [("ready", 50, 46, 56)]
     assert timeline.book.dump()["waiting"] == []
     assert len(timeline.book.pending._of) == 0
 
@@ -67,13 +67,13 @@ def test_ready_follows_at_the_event_that_makes_enough():
 def test_an_old_enough_onset_is_ready_at_once():
     """With enough events behind the onset already, firing and ready come together."""
     timeline = Timeline([0] * 100)
-    assert told(timeline.fold(0, 100, [(50, 0, 20)])) == [("firing", 50, 30, None), ("ready", 50, 30, 50)]
+    assert summaries(timeline.fold(0, 100, [(50, 0, 20)])) == [("firing", 50, 30, None), ("ready", 50, 30, 50)]
 
 
 def test_an_alarm_at_the_event_that_makes_ready_is_a_new_alert():
     """What was waited for has come, so what is seen now is another drift."""
     timeline = Timeline([0] * 100)
-    assert told(timeline.fold(0, 60, [(50, 0, 4), (56, 0, 1)])) == [
+    assert summaries(timeline.fold(0, 60, [(50, 0, 4), (56, 0, 1)])) == [
         ("firing", 50, 46, None),
         ("ready", 50, 46, 56),
         ("firing", 56, 55, None),
@@ -83,7 +83,7 @@ def test_an_alarm_at_the_event_that_makes_ready_is_a_new_alert():
 @pytest.mark.parametrize("cut", [0, 17, 18])
 def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
     """The alarm comes with a label, an event of no subject; ready is the subject's newest event or one to come."""
-    told_by = {}
+    by_onset = {}
     for onset in (7, 8):  # events 0 to 17 are the subject's, and 18 is the label
         timeline = Timeline([0] * 18 + [-1] + [0] * 9)
         timeline.fold(0, cut)
@@ -91,16 +91,16 @@ def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
         offset = np.arange(cut, 28)
         stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
         alarm = Alarm(18 - cut, (0, "d"), 0, "t", onset, FACTS | {"model_id": "m"})
-        told_by[onset] = told([alert for _, alert in timeline.book.update(stretch, [alarm])])
-    assert told_by[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
-    assert told_by[8] == [("firing", 18, 8, None), ("ready", 18, 8, 19)]
+        by_onset[onset] = summaries([alert for _, alert in timeline.book.update(stretch, [alarm])])
+    assert by_onset[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
+    assert by_onset[8] == [("firing", 18, 8, None), ("ready", 18, 8, 19)]
 
 
 def test_alarms_while_an_alert_waits_are_absorbed():
     """One drift, one alert; the alarm after `ready` is a new alert with an id of its own."""
     timeline = Timeline([0] * 100)
     alerts = timeline.fold(0, 100, [(50, 0, 4), (52, 0, 4), (55, 0, 4), (60, 0, 1)])
-    assert told(alerts) == [
+    assert summaries(alerts) == [
         ("firing", 50, 46, None),
         ("ready", 50, 46, 56),
         ("firing", 60, 59, None),
@@ -112,7 +112,7 @@ def test_alarms_while_an_alert_waits_are_absorbed():
 def test_only_the_subjects_own_events_count():
     """Another model's events, and labels, bring no alert closer to ready."""
     timeline = Timeline([0, 1, -1] * 100)
-    assert told(timeline.fold(0, 300, [(150, 0, 0)])) == [("firing", 150, 150, None), ("ready", 150, 150, 180)]
+    assert summaries(timeline.fold(0, 300, [(150, 0, 0)])) == [("firing", 150, 150, None), ("ready", 150, 150, 180)]
 
 
 def test_alerts_that_wait_cost_others_nothing():
@@ -144,7 +144,7 @@ ALARMS = st.lists(
 
 @given(st.integers(0, 2**32), ALARMS, st.lists(st.integers(0, 200), max_size=4))
 def test_alerts_never_depend_on_how_events_are_cut(seed, alarms, cuts):
-    """Any cut, with the book dumped and loaded between the parts, tells the same alerts in the same order."""
+    """Any cut, with the book dumped and loaded between the parts, gives the same alerts in the same order."""
     subjects = np.random.default_rng(seed).integers(-1, 3, 200).tolist()
     alarms = [(event, 4 * row + max(subjects[event], 0), ago) for event, row, ago in alarms]  # a row has one subject
     uncut = Timeline(subjects)

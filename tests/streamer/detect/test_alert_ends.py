@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 
 from detectors.reference import Reference
 from detectors.registry import settings_of
@@ -35,20 +36,16 @@ def events(levels, model="m", version=""):
     return rows
 
 
-def told(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 def story(levels, *detectors, **more):
-    """What is told of each alert in turn: number of the alert, state, and why it is over."""
-    alerts = told(fold(*detectors, **more).step([Records.build("p", 0, events(levels))]))
+    """What is published of each alert in turn: number of the alert, state, and why it is over."""
+    alerts = alerts_of(fold(*detectors, **more).step([Records.build("p", 0, events(levels))]))
     number = {alert_id: i for i, alert_id in enumerate(dict.fromkeys(alert["alert_id"] for alert in alerts))}
     return [(number[a["alert_id"]], a["resolution"] or a["state"]) for a in alerts]
 
 
 @pytest.mark.parametrize("detector", NUMBERS)
 def test_a_column_that_drifts_and_comes_back(detector, conforms):
-    """One alert that ends, with no alert for the way back; and another for the drift that comes later."""
+    """One alert that ends, with no alert for the recovery; and another for the drift that comes later."""
     assert story(THERE_AND_BACK, detector) == [
         (0, "firing"), (0, "ready"), (0, "back_to_normal"), (1, "firing"), (1, "ready"),
     ]  # fmt: skip
@@ -68,12 +65,12 @@ def test_back_before_it_was_ready():
     """What is over before there was enough to retrain on is never ready."""
     levels = [0.0] * 3000 + [3.0] * 100 + [0.0] * 3000
     one = fold("adwin", enough=5000)
-    assert [a["state"] for a in told(one.step([Records.build("p", 0, events(levels))]))] == ["firing", "resolved"]
+    assert [a["state"] for a in alerts_of(one.step([Records.build("p", 0, events(levels))]))] == ["firing", "resolved"]
     assert one.alerts.dump() == {"waiting": [], "live": []}
 
 
 def test_a_different_drift_is_another_alert():
-    """Beyond the way back, the other way: the first alert is superseded, and the second ends when all is as before."""
+    """Past the baseline, to the other side: the first alert is superseded; the second ends when all is as before."""
     assert story([0.0] * 3000 + [1.5] * 2000 + [-2.0] * 2000 + [0.0] * 3000, "adwin") == [
         (0, "firing"), (0, "ready"), (1, "firing"), (0, "superseded"), (1, "ready"), (1, "back_to_normal"),
     ]  # fmt: skip
@@ -119,9 +116,9 @@ def test_cuts_and_restores_change_nothing(cuts, levels):
     """The same alerts and the same state, with a snapshot taken and restored at each cut."""
     rows, detectors = events(levels), ("adwin", "ks_window", "category_window")
     whole, cut, alerts, start = fold(*detectors), fold(*detectors), [], 0
-    expected = told(whole.step([Records.build("p", 0, rows)]))
+    expected = alerts_of(whole.step([Records.build("p", 0, rows)]))
     for end in (*cuts, len(rows)):
-        alerts += told(cut.step([Records.build("p", 0, rows[start:end])]))
+        alerts += alerts_of(cut.step([Records.build("p", 0, rows[start:end])]))
         snapshot = Snapshot.from_bytes(cut.dump().to_bytes())
         cut, start = fold(*detectors), end
         cut.load(snapshot)

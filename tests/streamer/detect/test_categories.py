@@ -18,7 +18,7 @@ WATCHED = Config(detectors=ALL_KINDS)
 
 
 def replayed(tmp_path, weather_of, config=WATCHED):
-    """What a replay of two models tells by topic; `weather_of(random, model, i)` is the only feature."""
+    """What a replay of two models publishes, by topic; `weather_of(random, model, i)` is the only feature."""
     random = np.random.default_rng(1)
     lines = [
         json.dumps(
@@ -28,15 +28,15 @@ def replayed(tmp_path, weather_of, config=WATCHED):
     ]
     file = tmp_path / "predictions.jsonl"
     file.write_text("\n".join(lines) + "\n")
-    told = {}
+    published = {}
     summary = app.replay(
         config,
         [str(file)],
         "predictions",
-        lambda output: told.setdefault(output.topic, []).append(json.loads(output.value)),
+        lambda output: published.setdefault(output.topic, []).append(json.loads(output.value)),
         lambda *_: None,
     )
-    return summary, told
+    return summary, published
 
 
 def rainier(random, model, i):
@@ -53,19 +53,19 @@ def snowed_in(random, model, i):
 
 @pytest.mark.parametrize(("weather_of", "name"), [(rainier, "rain"), (snowed_in, "(unseen)")])
 def test_shares_that_move_are_one_alert_an_incident_and_a_request(tmp_path, conforms, weather_of, name):
-    """The alert names the category that moved most, with its shares; the model whose weather stays is not told."""
-    summary, told = replayed(tmp_path, weather_of)
-    firing, ready = told["driftline.alerts"]
+    """The alert names the category that moved most, with its shares; the model whose weather stays has none."""
+    summary, published = replayed(tmp_path, weather_of)
+    firing, ready = published["driftline.alerts"]
     assert (firing["state"], ready["state"], firing["alert_id"]) == ("firing", "ready", ready["alert_id"])
     assert (firing["model_id"], firing["column"], firing["detector"]) == ("m0", "weather", "category_window")
     assert (firing["effect_unit"], firing["reference_digest"]) == ("tv_distance", "")
     assert firing["category"] == name
     assert abs(firing["after"] - firing["before"]) > 0.2
     assert abs(firing["onset"]["offset"] - DRIFT) < 60
-    assert {incident["incident_id"] for incident in told["driftline.incidents"]} == {
-        told["driftline.retrain-requests"][0]["incident_id"]
+    assert {incident["incident_id"] for incident in published["driftline.incidents"]} == {
+        published["driftline.retrain-requests"][0]["incident_id"]
     }
-    (request,) = told["driftline.retrain-requests"]
+    (request,) = published["driftline.retrain-requests"]
     assert request["evidence"][0]["category"] == firing["category"]
     assert (summary.series, summary.alarms, summary.requests) == (2, 1, 1)
     for topic, contract in (
@@ -73,20 +73,21 @@ def test_shares_that_move_are_one_alert_an_incident_and_a_request(tmp_path, conf
         ("incidents", "incident.v1"),
         ("retrain-requests", "retrain-request.v1"),
     ):
-        for value in told[f"driftline.{topic}"]:
+        for value in published[f"driftline.{topic}"]:
             conforms(contract, json.dumps(value).encode())
 
 
 def test_numbers_in_a_category_column_are_faults_and_change_nothing(tmp_path):
     """Text and numbers in turn are judged as the text alone would be."""
-    summary, told = replayed(tmp_path, lambda random, _, i: 3.5 if i % 3 == 0 else str(random.integers(3)))
+    summary, published = replayed(tmp_path, lambda random, _, i: 3.5 if i % 3 == 0 else str(random.integers(3)))
     assert summary.alarms == 0
-    assert set(told) <= {"driftline.epochs", "driftline.watermarks"}
+    assert set(published) <= {"driftline.epochs", "driftline.watermarks"}
 
 
 def test_training_data_of_numbers_are_not_held_against_categories(tmp_path):
     """A reference for a column that turns out to be text is of no use, and does no harm."""
     file = tmp_path / "training.parquet"
     pq.write_table(pa.table({"model_id": ["m0"] * 600, "weather": [float(i) for i in range(600)]}), file)
-    _, told = replayed(tmp_path, rainier, Config(detectors=ALL_KINDS, references=ReferencesSection(file=str(file))))
-    assert told["driftline.alerts"][0]["reference_digest"] == ""
+    config = Config(detectors=ALL_KINDS, references=ReferencesSection(file=str(file)))
+    _, published = replayed(tmp_path, rainier, config)
+    assert published["driftline.alerts"][0]["reference_digest"] == ""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,10 +54,6 @@ def label(i, x, model="m"):
     return {"model_id": model, "event_time": START_MS + 1000 * i, "prediction_id": f"{model}-{i}", "label": x}
 
 
-def alerts(outputs):
-    return [json.loads(o.value) for o in outputs if o.topic == "driftline.alerts"]
-
-
 def shifted(n, by, seed=1):
     """n values that move by so many standard deviations half way."""
     return (np.random.default_rng(seed).normal(size=n) + by * (np.arange(n) >= n // 2)).tolist()
@@ -72,12 +69,12 @@ def test_an_error_beyond_any_number_is_missing_and_poisons_nothing():
     labels[7] = b'{"model_id": "m", "event_time": %d, "prediction_id": "m-7", "label": 1e999}' % START_MS
     one = fold()
     outputs = one.step([records("predictions", predictions), records("labels", labels)])
-    told = [read_alert(o.value) for o in outputs if o.topic == "driftline.alerts"]
-    assert {(a.column, a.detector) for a in told if isinstance(a, Alert)} >= {
+    found = [read_alert(o.value) for o in outputs if o.topic == "driftline.alerts"]
+    assert {(a.column, a.detector) for a in found if isinstance(a, Alert)} >= {
         ("error", "adwin"),
         ("error", "ks_window"),
     }
-    assert all(isinstance(alert, Alert) for alert in told)
+    assert all(isinstance(alert, Alert) for alert in found)
 
 
 @pytest.mark.parametrize("scale", [5e-324, 1e-160, 1e150, 1e160, 1e300, 1.7e308])
@@ -94,8 +91,8 @@ def test_every_alert_is_one_that_decide_can_read(scale, adwin):
         "spike": np.where(np.arange(400) % 100 == 99, scale, noise),
     }
     events = [prediction(i, 0.0, features={k: float(v[i]) for k, v in columns.items()}) for i in range(400)]
-    told = [read_alert(o.value) for o in one.step([records("predictions", events)])]
-    assert [alert for alert in told if not isinstance(alert, Alert)] == []
+    found = [read_alert(o.value) for o in one.step([records("predictions", events)])]
+    assert [alert for alert in found if not isinstance(alert, Alert)] == []
 
 
 @settings(max_examples=10)
@@ -112,7 +109,7 @@ def test_outputs_never_depend_on_the_size_of_chunks(size, seed):
         records("labels", labels, timestamps_ms=times[1::2].tolist()),
     ]
     expected = fold().step(stretch)
-    assert alerts(expected)
+    assert alerts_of(expected)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detect_fold, "CHUNK_RECORDS", size)
         assert fold().step(stretch) == expected
@@ -120,20 +117,20 @@ def test_outputs_never_depend_on_the_size_of_chunks(size, seed):
 
 @pytest.mark.parametrize("time_ms", [0, END_MS])
 def test_events_at_the_ends_of_time_are_folded_like_any_other(time_ms):
-    """All of 1970's first millisecond or of 9999's last: drift is told with that time."""
+    """All of 1970's first millisecond or of 9999's last: drift is dated with that time."""
     events = [prediction(i, x, event_time=time_ms) for i, x in enumerate(shifted(400, 4))]
-    told = alerts(fold().step([records("predictions", events)]))
-    assert {a["state"] for a in told} == {"firing", "ready"}
+    found = alerts_of(fold().step([records("predictions", events)]))
+    assert {a["state"] for a in found} == {"firing", "ready"}
     year = "1970-01-01T00:00:00Z" if time_ms == 0 else "9999-12-31T23:59:59.999000Z"
-    assert {a["at"]["event_time"] for a in told} == {year} == {a["onset"]["event_time"] for a in told}
+    assert {a["at"]["event_time"] for a in found} == {year} == {a["onset"]["event_time"] for a in found}
 
 
-def test_offsets_of_any_size_are_told_exactly():
+def test_offsets_of_any_size_are_published_exactly():
     """Near 2**63 an onset is still an offset of the log, to the unit."""
     first = 2**63 - 1_000
     events = [prediction(i, x) for i, x in enumerate(shifted(400, 6))]
-    plain = alerts(fold().step([records("predictions", events)]))
-    huge = alerts(fold().step([records("predictions", events, first)]))
+    plain = alerts_of(fold().step([records("predictions", events)]))
+    huge = alerts_of(fold().step([records("predictions", events, first)]))
     assert [a["onset"]["offset"] - first for a in huge] == [a["onset"]["offset"] for a in plain] != []
     assert [a["at"]["offset"] - first for a in huge] == [a["at"]["offset"] for a in plain]
 
@@ -171,7 +168,7 @@ def test_as_many_topics_as_fit_and_not_one_more():
     topics = [f"t{i}" for i in range(TOPICS_MAX)]
     events = [prediction(i, x) for i, x in enumerate(shifted(400, 4))]
     outputs = fold(topics).step([records(topics[-1], events), records(topics[0], events[:10])])
-    assert {a["at"]["topic"] for a in alerts(outputs)} == {topics[-1]}
+    assert {a["at"]["topic"] for a in alerts_of(outputs)} == {topics[-1]}
     with pytest.raises(UsageError, match="one event topic too many"):
         fold([*topics, "more"])
 
@@ -197,8 +194,8 @@ def test_full_tables_turn_new_names_away_keep_the_old_and_count_what_is_lost():
 def test_full_tables_still_see_drift_in_what_they_hold():
     """A model that came in time is watched although the tables are full."""
     events = [prediction(i, x, f"m{i % 7}") for i, x in enumerate(shifted(2000, 4))]
-    told = alerts(fold(limits=LIMITS).step([records("predictions", events)]))
-    drifted = {(a["model_id"], a["column"]) for a in told if a["kind"] == "drift"}
+    found = alerts_of(fold(limits=LIMITS).step([records("predictions", events)]))
+    drifted = {(a["model_id"], a["column"]) for a in found if a["kind"] == "drift"}
     assert drifted == {("m0", "prediction"), ("m1", "prediction")}
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fold_kit import DETECTORS, JUNK, START_MS, TRAINED, alerts, fired, fold, prediction, records, wild
+from alert_kit import alerts_of
+from fold_kit import DETECTORS, JUNK, START_MS, TRAINED, fired, fold, prediction, records, wild
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,18 +46,18 @@ def parts_of(stretches, cuts):
 
 
 def test_a_shift_is_one_alert_a_detector_first_firing_then_ready():
-    """The shifted model alone is told, with the onset near the truth, and ready when there is enough to train on."""
+    """The shifted model alone has alerts, with the onset near the truth, and ready when there is enough to train on."""
     rng = np.random.default_rng(5)
     values = [prediction(f"m{i % 2}", i, float(rng.normal() + 4 * (i % 2 == 0 and i >= 1000))) for i in range(2000)]
-    told = alerts(fold().step([records("predictions", values)]))
-    assert {(a["model_id"], a["column"]) for a in told} == {("m0", "x"), ("m0", "prediction")}
-    for alert in told:
+    published = alerts_of(fold().step([records("predictions", values)]))
+    assert {(a["model_id"], a["column"]) for a in published} == {("m0", "x"), ("m0", "prediction")}
+    for alert in published:
         assert abs(alert["onset"]["offset"] - 1000) <= 40
         assert alert["after"] > alert["before"]
         if alert["state"] == "ready":
             assert alert["ready_at"]["offset"] == alert["onset"]["offset"] + 2 * 50 or alert["detector"] == "ks_window"
-    assert [a["alert_id"] for a in told if a["state"] == "ready"] == [
-        a["alert_id"] for a in told if a["state"] == "firing"
+    assert [a["alert_id"] for a in published if a["state"] == "ready"] == [
+        a["alert_id"] for a in published if a["state"] == "firing"
     ]
 
 
@@ -79,7 +80,7 @@ def test_unreadable_records_are_kept_byte_for_byte_with_their_coordinates():
 
 
 def test_an_error_that_grows_is_drift_though_no_feature_moves():
-    """Labels that part from their predictions are told as drift of `error`, with an onset among the predictions."""
+    """Labels that part from their predictions are drift of `error`, with an onset among the predictions."""
     rng = np.random.default_rng(6)
     x = rng.normal(size=2000)
     values = [prediction("m", i, float(x[i])) for i in range(2000)]
@@ -92,16 +93,16 @@ def test_an_error_that_grows_is_drift_though_no_feature_moves():
         ).encode()
         for i in range(2000)
     ]  # fmt: skip
-    told = alerts(fold().step([records("predictions", values), records("labels", labels)]))
-    assert {a["column"] for a in told} == {"error"}
-    for alert in told:
+    published = alerts_of(fold().step([records("predictions", values), records("labels", labels)]))
+    assert {a["column"] for a in published} == {"error"}
+    for alert in published:
         assert alert["onset"]["topic"] == "predictions"
         assert alert["at"]["topic"] == "labels"
         assert abs(alert["onset"]["offset"] - 1200) <= 40
 
 
 def test_classes_that_are_texts_give_an_error_that_can_drift():
-    """A classifier that goes from 5 % to 60 % wrong is told by its error, whose mean says so; labels come late."""
+    """A classifier that goes from 5 % to 60 % wrong drifts in its error, whose mean says so; labels come late."""
     rng = np.random.default_rng(1)
     kinds = LabelSettings(errors={"m": ErrorKind.ZERO_ONE})
     predictions = [prediction("m", i, 0.0, prediction="fine") for i in range(3000)]
@@ -117,13 +118,13 @@ def test_classes_that_are_texts_give_an_error_that_can_drift():
         ).encode()
         for i, w in enumerate(wrong)
     ]
-    told = alerts(fold(labels=kinds).step([records("predictions", predictions), records("labels", labels)]))
-    error = next(a for a in told if a["column"] == "error")
+    published = alerts_of(fold(labels=kinds).step([records("predictions", predictions), records("labels", labels)]))
+    error = next(a for a in published if a["column"] == "error")
     assert abs(error["onset"]["offset"] - 2000) < 60
     assert error["before"] < 0.1 < 0.4 < error["after"]
 
 
-def test_labels_that_take_longer_are_told_and_are_no_reason_to_retrain():
+def test_labels_that_take_longer_are_an_alert_and_no_reason_to_retrain():
     """A lag that goes from about 60 s to about 90 s is an alert of its own kind, which never becomes ready."""
     rng = np.random.default_rng(1)
     predictions = [prediction("m", i, 0.0) for i in range(3000)]
@@ -135,14 +136,14 @@ def test_labels_that_take_longer_are_told_and_are_no_reason_to_retrain():
         for i, lag in enumerate(lag_ms.tolist())
     ]
     stretches = [records("predictions", predictions), records("labels", labels)]
-    told = alerts(fold(labels=LabelSettings(watch_lag=True)).step(stretches))
-    assert {(a["column"], a["kind"], a["state"]) for a in told} == {("label_lag_s", "label_lag", "firing")}
-    assert told[0]["before"] == pytest.approx(60, rel=0.1)
-    assert abs(told[0]["onset"]["offset"] - 2000) < 60
-    assert alerts(fold().step(stretches)) == []
+    published = alerts_of(fold(labels=LabelSettings(watch_lag=True)).step(stretches))
+    assert {(a["column"], a["kind"], a["state"]) for a in published} == {("label_lag_s", "label_lag", "firing")}
+    assert published[0]["before"] == pytest.approx(60, rel=0.1)
+    assert abs(published[0]["onset"]["offset"] - 2000) < 60
+    assert alerts_of(fold().step(stretches)) == []
 
 
-def test_a_new_version_begins_anew():
+def test_a_new_version_starts_from_nothing():
     """What a new version is fed is not compared with what the old one saw."""
     rng = np.random.default_rng(7)
     values = [prediction("m", i, float(rng.normal() + 5 * (i >= 500)), model_version=i // 500) for i in range(1000)]
@@ -150,16 +151,16 @@ def test_a_new_version_begins_anew():
 
 
 def test_an_alert_names_the_version_and_the_topic_it_is_about():
-    """Two versions of two models on two topics drift; each alert is told under its own names."""
+    """Two versions of two models on two topics drift; each alert has its own names."""
     rng = np.random.default_rng(11)
     values = [
         prediction(f"m{i // 2 % 2}", i, float(rng.normal() + 5 * (i >= 1200)), model_version=("old", None)[i % 2])
         for i in range(2400)
     ]
-    told = alerts(fold().step([records("predictions", values), records("sources", values)]))
-    found = {(a["model_id"], a["model_version"], a["at"]["topic"]) for a in told}
+    published = alerts_of(fold().step([records("predictions", values), records("sources", values)]))
+    found = {(a["model_id"], a["model_version"], a["at"]["topic"]) for a in published}
     assert found == {(f"m{m}", v, topic) for m in (0, 1) for v in ("old", "") for topic in ("predictions", "sources")}
-    assert all(a["onset"]["topic"] == a["at"]["topic"] for a in told)
+    assert all(a["onset"]["topic"] == a["at"]["topic"] for a in published)
 
 
 def test_the_onset_of_a_column_that_most_events_lack_is_an_event_that_had_it():
@@ -171,8 +172,8 @@ def test_the_onset_of_a_column_that_most_events_lack_is_an_event_that_had_it():
         ]
         values = [prediction("m", i, 0.0, features=has) for i, has in enumerate(features)]
         adwin = {"adwin": settings_of("adwin", clock=1, delta=0.01)}
-        told = alerts(fold(detectors=adwin).step([records("predictions", values)]))
-        onsets[every] = next(a["onset"]["offset"] for a in told if a["column"] == "x")
+        published = alerts_of(fold(detectors=adwin).step([records("predictions", values)]))
+        onsets[every] = next(a["onset"]["offset"] for a in published if a["column"] == "x")
     assert abs(onsets[1] - 210) <= 4
     assert onsets == {every: every * onsets[1] for every in onsets}
 
@@ -187,8 +188,8 @@ def test_the_onset_of_errors_is_right_though_labels_come_in_reverse():
         for i in reversed(range(400))
     ]
     adwin = {"adwin": settings_of("adwin", clock=1, delta=0.01)}
-    told = alerts(fold(detectors=adwin).step([records("predictions", values), records("labels", labels)]))
-    assert abs(told[0]["onset"]["offset"] - 150) <= 8
+    published = alerts_of(fold(detectors=adwin).step([records("predictions", values), records("labels", labels)]))
+    assert abs(published[0]["onset"]["offset"] - 150) <= 8
 
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.data())
@@ -200,19 +201,21 @@ def test_values_that_follow_are_counted_as_by_a_plain_loop(rows, data):
 
 
 def test_alerts_of_one_event_stand_by_detector_then_column():
-    """Several columns that step at once are told in the order of the settings and of the event."""
+    """Several columns that step at once alert in the order of the settings and of the event."""
     values = [prediction("m", i, float(i >= 200), features={"b": i >= 200, "a": i >= 200}) for i in range(300)]
     both = {"ks_window": DETECTORS["ks_window"], "adwin": settings_of("adwin", clock=1, delta=0.01)}
-    told = [a for a in alerts(fold(detectors=both).step([records("predictions", values)])) if a["state"] == "firing"]
+    alerts = alerts_of(fold(detectors=both).step([records("predictions", values)]))
     order = [
-        (a["at"]["offset"], list(both).index(a["detector"]), ["prediction", "b", "a"].index(a["column"])) for a in told
+        (a["at"]["offset"], list(both).index(a["detector"]), ["prediction", "b", "a"].index(a["column"]))
+        for a in alerts
+        if a["state"] == "firing"
     ]
     assert order == sorted(order)
     assert len(order) == 6
 
 
 def test_a_source_is_watched_once_for_all_who_use_it():
-    """A feature event without a model is told under the name of its source."""
+    """A feature event without a model is published under the name of its source."""
     rng = np.random.default_rng(8)
     values = [
         json.dumps(
@@ -231,9 +234,9 @@ def test_a_training_reference_shows_drift_that_was_there_from_the_start(tmp_path
     values = [prediction("m", i, float(rng.normal() + 2)) for i in range(200)]
     references = load_references(str(file), 40)
     assert fired(fold().step([records("predictions", values)])) == []
-    told = alerts(fold(references=references).step([records("predictions", values)]))
-    assert {a["column"] for a in told} == {"x"}
-    assert told[0]["reference_digest"] == references.of("m", "1", "x").digest != ""
+    published = alerts_of(fold(references=references).step([records("predictions", values)]))
+    assert {a["column"] for a in published} == {"x"}
+    assert published[0]["reference_digest"] == references.of("m", "1", "x").digest != ""
 
 
 @pytest.mark.parametrize(
@@ -278,8 +281,8 @@ def test_alerts_on_the_wire_are_those_of_the_contract(conforms):
     from retrain.messages.alert import Alert
 
     outputs = fold().step([records(topic, values) for topic, values in wild(3).items()])
-    told = [o for o in outputs if o.topic == "driftline.alerts"]
-    assert told
-    for output in told:
+    published = [o for o in outputs if o.topic == "driftline.alerts"]
+    assert published
+    for output in published:
         conforms("alert.v1", output.value)
         assert msgspec.json.encode(msgspec.json.decode(output.value, type=Alert)) == output.value

@@ -105,7 +105,7 @@ def drifting(time_of):
 
 
 def test_alerts_of_a_wrong_clock_carry_the_units_time():
-    """The bad model's drift is found, and told with its own times; decide folds it as of the fleet's."""
+    """The bad model's drift is found, and published with its own times; decide folds it as of the fleet's."""
     one = telling()
     outputs = one.step([records("predictions", drifting(lambda i: START_MS + 3650 * DAY + 1000 * i))])
     alerts = [o for o in outputs if o.topic == OutputTopics().alerts]
@@ -128,7 +128,7 @@ def test_alerts_of_a_wrong_clock_carry_the_units_time():
 
 
 def test_alerts_of_right_clocks_have_no_header():
-    """What is within a step is told as it always was."""
+    """What is within a step is published as it always was."""
     outputs = telling().step([records("predictions", drifting(lambda i: START_MS + 180_000 * i))])
     found = [o for o in outputs if o.topic == OutputTopics().alerts]
     assert {msgspec.json.decode(o.value, type=Alert).state for o in found} >= {AlertState.FIRING}

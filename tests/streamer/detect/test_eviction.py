@@ -1,4 +1,4 @@
-"""Models that nothing came of for long are forgotten: what is kept goes on as if they had never been."""
+"""Models that sent nothing for long are forgotten: what is kept continues as if they had never been."""
 
 import json
 from dataclasses import asdict
@@ -94,7 +94,7 @@ def test_a_version_that_is_forgotten_leaves_the_others_as_they_are(seed):
 
 
 def test_a_forgotten_state_is_one_like_any_other():
-    """It survives a restart, and one more forgetting; what has no model left begins anew."""
+    """It survives a restart, and one more forgetting; what has no model left starts again."""
     stream = list(enumerate(world(9)))
     one = fold()
     one.step(records(stream[:3500]))
@@ -158,7 +158,7 @@ def test_it_is_decided_at_the_same_record_in_any_cut():
 
 
 def test_events_with_flows_are_forgotten_with_their_models():
-    """Flows, too, have room for ever; a model that comes back is learnt anew."""
+    """Flows, too, have room for ever; a model that comes back is learned again."""
     one = rolling(flows=FlowSettings())
     one.step(records(list(enumerate(fleet(40)))))
     assert len(one.dump().arrays["flow/keys"]) <= 24
@@ -204,12 +204,12 @@ def test_a_table_full_of_what_is_gone_is_emptied_by_those_it_turns_away(what):
     assert outputs
 
 
-def test_a_full_table_that_has_room_again_is_told_when_it_is_full_again():
+def test_a_full_table_that_has_room_again_is_an_alert_when_it_is_full_again():
     """One alert each time, not one for ever."""
     stream = [*fleet(1, size=40), *fleet(30, size=1), *fleet(1, size=60)]
     outputs = rolling().step(records(list(enumerate(stream))))
-    told = [output for output in outputs if output.topic == "driftline.alerts"]
-    assert len(told) == 2
+    published = [output for output in outputs if output.topic == "driftline.alerts"]
+    assert len(published) == 2
 
 
 @pytest.mark.parametrize("wrong", ["90", "d", 5, -1, "0d"])

@@ -65,7 +65,7 @@ def check(found):
 
 
 def test_of_a_recording_each_column_is_shown_with_what_is_wrong_with_it(recording):
-    """Healthy, constant, null, text, mixed, gone and rare columns are told apart, and no other model's is shown."""
+    """Healthy, constant, null, text, mixed, gone and rare columns are distinguished, and no other model's is shown."""
     ran, found = shown("m", recording, "--topic", "p", "--json")
     assert ran.exit_code == 0, ran.output
     check(found)
@@ -113,7 +113,7 @@ def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
     check(found)
 
 
-def test_an_unknown_model_is_told(recording):
+def test_an_unknown_model_is_an_error(recording):
     """Nothing seen is an error with a sentence, not an empty table."""
     ran, _ = shown("bus", recording, "--topic", "p")
     assert (ran.exit_code, "there are no events of a model bus" in ran.output) == (2, True)

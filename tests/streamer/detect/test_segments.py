@@ -1,14 +1,15 @@
-"""Segments: the same columns by depot, found where the whole looks fine, and nothing told that is not so."""
+"""Segments: the same columns by depot, found where the whole looks fine, and no false alert."""
 
 import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from segment_kit import DEPOTS, START_MS, alerts, events, fired, fold, records
+from segment_kit import DEPOTS, START_MS, events, fired, fold, records
 
 from detectors.reference import Reference
 from streamer.cli import main
@@ -76,17 +77,17 @@ def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, segme
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_nothing_is_told_where_nothing_moves(seed):
+def test_nothing_alarms_where_nothing_moves(seed):
     """Sixteen thousand trips of four depots, with labels, and not one alert."""
     assert fired(fold().step([records(events(16_000, seed=seed))])) == []
 
 
 def test_a_segment_that_drifts_is_found_where_the_whole_looks_fine():
-    """One trip in sixteen is from the north: its shift by one standard deviation is lost in the whole, and told."""
+    """One trip in sixteen is from the north: its shift by one standard deviation is lost in the whole, and found."""
     stream = list(events(16_000, shift=1.0, at=0.6))
     outputs = fold().step([records(stream)])
     assert fired(outputs) == [("depot=north", "x", "adwin")]
-    first, became_ready = alerts(outputs)
+    first, became_ready = alerts_of(outputs)
     assert first["model_id"] == "bus-1"
     assert abs(first["onset"]["offset"] / len(stream) - 0.6) < 0.03
     north = [i for i, event in enumerate(stream) if event.get("features", {}).get("depot") == "north"]
@@ -100,7 +101,7 @@ def test_errors_belong_to_the_segment_of_their_prediction():
     outputs = fold().step([records(events(16_000, worse=4.0))])
     assert {("depot=north", "error", "adwin"), ("depot=north", "error", "segment_gap")} <= {*fired(outputs)}
     assert {segment for segment, _, _ in fired(outputs)} <= {"", "depot=north"}
-    (gap,) = [a for a in alerts(outputs) if a["detector"] == "segment_gap"]
+    (gap,) = [a for a in alerts_of(outputs) if a["detector"] == "segment_gap"]
     assert (gap["kind"], gap["effect_unit"], gap["state"]) == ("segment_gap", "rank_biserial", "firing")
     assert gap["after"] > 2 * gap["before"]
     assert 0.4 < gap["effect"] < 0.95
@@ -112,10 +113,10 @@ def test_no_two_alerts_share_an_id():
         {"model_id": "m", "event_time": START_MS + 1000 * i, "features": {"x": float(i > 900), "depot": "north"}}
         for i in range(1200)
     ]
-    told = [a for a in alerts(fold().step([records(stream)])) if a["state"] == "firing"]
-    assert {a["at"]["offset"] for a in told} == {told[0]["at"]["offset"]}
-    assert [a["segment"] for a in told] == ["", "depot=north"]
-    assert len({a["alert_id"] for a in told}) == 2
+    published = [a for a in alerts_of(fold().step([records(stream)])) if a["state"] == "firing"]
+    assert {a["at"]["offset"] for a in published} == {published[0]["at"]["offset"]}
+    assert [a["segment"] for a in published] == ["", "depot=north"]
+    assert len({a["alert_id"] for a in published}) == 2
 
 
 def test_values_make_segments():
@@ -151,7 +152,7 @@ def test_the_first_pattern_that_fits_counts():
     assert seen == {"bus-x": {"", "depot=north"}, "a-x": {"", "line=5"}, "a": {""}}
 
 
-def test_a_field_of_the_producers_can_tell_the_segment():
+def test_a_field_of_the_producers_can_name_the_segment():
     """`fields.segment` makes a feature `segment` of it, for predictions with and without features; labels need none."""
     codec = JsonCodec(JsonSettings(fields=FieldMap(segment="$.where.depot")))
     one = fold(codecs={"events": codec}, segments={"*": SegmentSettings("segment")})
@@ -200,19 +201,19 @@ def test_segments_may_be_turned_on_and_off():
 
 
 def test_a_replay_finds_the_segment_that_drifts_and_asks_for_a_retrain(tmp_path):
-    """End to end: one incident, whose evidence names the segment; the model is asked for, and nothing else is told."""
+    """End to end: one incident, whose evidence names the segment; a retrain of the model, and nothing else."""
     (tmp_path / "driftline.yaml").write_text(CONFIG)
     stream = [*events(16_000, shift=1.0, at=0.6), *events(4000, model="bus-2", seed=9)]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, stream)))
     arguments = [str(tmp_path / "r.jsonl"), "--config", str(tmp_path / "driftline.yaml"), "--topic", "events"]
     ran = CliRunner().invoke(main, ["replay", *arguments])
     assert ran.exit_code == 0, ran.output
-    told = [json.loads(line) for line in ran.stdout.splitlines()]
-    assert {(a["model_id"], a["segment"], a["column"]) for a in told if a["type"] == "alert"} == {
+    published = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert {(a["model_id"], a["segment"], a["column"]) for a in published if a["type"] == "alert"} == {
         ("bus-1", "depot=north", "x")
     }
-    assert {i["incident_id"] for i in told if i["type"] == "incident"} == {told[-1]["incident_id"]}
-    (request,) = [one for one in told if one["type"] == "request"]
+    assert {i["incident_id"] for i in published if i["type"] == "incident"} == {published[-1]["incident_id"]}
+    (request,) = [one for one in published if one["type"] == "request"]
     assert [(move["segment"], move["column"]) for move in request["evidence"]] == [("depot=north", "x")]
     shown = CliRunner().invoke(main, ["columns", "bus-1", *arguments])
     assert "no version, depot=north on events, as of detect-0:" in shown.stdout

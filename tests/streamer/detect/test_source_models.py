@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 from click.testing import CliRunner
 
 from detectors.registry import settings_of
@@ -55,16 +56,12 @@ def records(late_at=None):
     return Records.build("events", 0, rows)
 
 
-def alerts(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 def test_an_alert_of_a_source_names_its_models():
     """Those that are named, seen or not, and those that fit a pattern and were seen; alerts of models name none."""
-    (fired, ready) = alerts(fold("bus-*", "tram-7").step([records()]))
+    (fired, ready) = alerts_of(fold("bus-*", "tram-7").step([records()]))
     assert fired["models"] == ready["models"] == ["tram-7", "bus-1", "bus-2", "bus-0"]
     assert fired["model_count"] == 4
-    (fired, _) = alerts(fold("ferry-*").step([records()]))
+    (fired, _) = alerts_of(fold("ferry-*").step([records()]))
     assert (fired["models"], fired["model_count"]) == ([], 0)
 
 
@@ -77,19 +74,19 @@ def test_an_alert_of_a_segment_of_a_source_names_them_too():
         if "source" in event:
             event["features"]["place"] = "north"
         rows.append((i, -1, b"", json.dumps(event).encode(), ()))
-    fired = [one for one in alerts(segmented.step([Records.build("events", 0, rows)])) if one["state"] == "firing"]
+    fired = [one for one in alerts_of(segmented.step([Records.build("events", 0, rows)])) if one["state"] == "firing"]
     assert {one["segment"] for one in fired} == {"", "place=north"}
     assert [one["models"] for one in fired] == [["bus-1", "bus-2", "bus-0"]] * len(fired)
 
 
 def test_models_count_from_their_first_event_on_however_the_stream_is_cut():
     """A model first seen at the event before the alarm is named, one behind it is not; in every cut, and restored."""
-    (fired, _) = alerts(fold("bus-*").step([records()]))
+    (fired, _) = alerts_of(fold("bus-*").step([records()]))
     at = fired["at"]["offset"] // 2
     for late_at, known in ((at - 1, True), (at, False)):
         whole = records(late_at)
         expected = fold("bus-*").step([whole])
-        assert ("bus-late" in alerts(expected)[0]["models"]) is known
+        assert ("bus-late" in alerts_of(expected)[0]["models"]) is known
         for cut in (2 * at, 2 * at + 1, 2 * at + 2):
             first, second = fold("bus-*"), fold("bus-*")
             outputs = first.step([whole.part(0, cut)])
@@ -102,14 +99,14 @@ def test_a_source_that_is_held_is_listed_until_somebody_judges_it():
     sources = {"weather": SourceSettings(["bus-1", "bus-2"])}
     decide, ledger = DecideFold(RetrainSettings(storm_models_min=2), sources=sources), RequestLedger(OutputTopics())
     drift = ready("2h", "1h", "source:weather", version="")
-    ledger.read(published(decide.step([told("driftline.alerts", drift)])))
+    ledger.read(published(decide.step([record_on("driftline.alerts", drift)])))
     (held,) = ledger.statuses()
     assert (held.model_id, held.state, held.comment) == ("source:weather", "requested", "2 models")
-    ledger.read(published(decide.step([told("driftline.control", said("approve", held.request_id, "3h"))])))
+    ledger.read(published(decide.step([record_on("driftline.control", said("approve", held.request_id, "3h"))])))
     assert {one.model_id for one in ledger.statuses()} == {"bus-1", "bus-2"}
 
 
-def told(topic, record):
+def record_on(topic, record):
     return Records.build(topic, 0, [(0, -1, b"", msgspec.json.encode(record), ())])
 
 
@@ -120,21 +117,21 @@ def published(outputs):
 def test_long_names_do_not_make_an_alert_large():
     """Names stand in an alert while they have 8,192 characters together; all models are counted."""
     names = [f"{i:0250}" for i in range(200)]
-    (fired, _) = alerts(fold(*names).step([records()]))
+    (fired, _) = alerts_of(fold(*names).step([records()]))
     assert (fired["models"], fired["model_count"]) == (names[:32], 200)
 
 
 @pytest.mark.parametrize(("many", "requests"), [(100, ["bus-0", "bus-1", "bus-2", "tram-7"]), (4, [])])
 def test_a_replay_asks_for_the_models_of_a_source_or_holds_them(tmp_path, many, requests):
-    """One incident, of the source: its four models are asked for, or held where four are many; nothing else is told."""
+    """One incident, of the source: its four models are asked for, or held where four are many; nothing else."""
     (tmp_path / "driftline.yaml").write_text(CONFIG % many)
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, events())))
     ran = CliRunner().invoke(
         main, ["replay", str(tmp_path / "r.jsonl"), "--config", str(tmp_path / "driftline.yaml"), "--topic", "events"]
     )
     assert ran.exit_code == 0, ran.output
-    told = [json.loads(line) for line in ran.stdout.splitlines()]
-    assert {one["model_id"] for one in told if one["type"] in ("alert", "incident")} == {"source:weather"}
-    assert [one["model_id"] for one in told if one["type"] == "request"] == requests
-    last = [one for one in told if one["type"] == "incident"][-1]
+    printed = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert {one["model_id"] for one in printed if one["type"] in ("alert", "incident")} == {"source:weather"}
+    assert [one["model_id"] for one in printed if one["type"] == "request"] == requests
+    last = [one for one in printed if one["type"] == "incident"][-1]
     assert (last["model_count"], last["decision"]) == (4, "request_made" if requests else "held_for_source")

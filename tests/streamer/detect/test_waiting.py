@@ -80,7 +80,7 @@ def test_a_topic_that_gives_nothing_is_waited_for_and_then_left_behind():
     before = service.units["detect-0"].number
     service.turn()
     service.turn()
-    assert service.units["detect-0"].number == before  # it is waited for anew
+    assert service.units["detect-0"].number == before  # it is waited for again
 
 
 def test_a_slow_topic_is_never_held_for_what_fast_ones_have_buffered():

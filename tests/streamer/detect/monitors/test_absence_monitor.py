@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from alert_kit import alerts_of
 
 from detectors.delivery.absence import AbsenceSettings
 from detectors.registry import settings_of
@@ -34,13 +35,9 @@ def trips(n=800):
         yield {"model_id": "bus", "model_version": "3", "features": features}
 
 
-def told(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
-def test_a_feature_that_vanishes_is_told_from_where_it_was_last(conforms):
+def test_the_alert_of_a_feature_that_vanishes_names_where_it_was_last(conforms):
     """With the share of events that had it; those that go on are not."""
-    (alert,) = told(fold().step([records(trips())]))
+    (alert,) = alerts_of(fold().step([records(trips())]))
     conforms("alert.v1", json.dumps(alert).encode())
     said = {key: alert[key] for key in ("kind", "model_id", "model_version", "column", "before", "after", "state")}
     assert said == {
@@ -53,7 +50,7 @@ def test_a_feature_that_vanishes_is_told_from_where_it_was_last(conforms):
 
 def test_it_is_the_same_after_a_restart_in_any_place():
     """Where the state is dumped and loaded again changes nothing."""
-    whole = told(fold().step([records(trips())]))
+    whole = alerts_of(fold().step([records(trips())]))
     for cut in (64, 450, GONE + 40, GONE + 130):
         one = fold()
         outputs = one.step([records(trips()).part(0, cut)])
@@ -62,31 +59,31 @@ def test_it_is_the_same_after_a_restart_in_any_place():
         other = fold()
         other.load(Snapshot(meta, {name: array.copy() for name, array in dumped.arrays.items()}))
         outputs += other.step([records(trips()).part(cut, 800)])
-        assert told(outputs) == whole
+        assert alerts_of(outputs) == whole
 
 
 def test_a_source_is_watched_too():
     """It goes by its own name."""
     rows = [{"source": "weather", "features": {"y": 1, **({"x": 2} if i < GONE else {})}} for i in range(800)]
-    (alert,) = told(fold().step([records(rows)]))
+    (alert,) = alerts_of(fold().step([records(rows)]))
     assert (alert["kind"], alert["model_id"], alert["column"]) == ("absent", "source:weather", "x")
 
 
 def test_a_segment_is_watched_too():
-    """One depot of two no longer sends x: the segment is told, and the model, which has it in half its events, not."""
+    """One depot of two no longer sends x: the segment has an alert; the model, with it in half its events, has none."""
     rows = [
         {"model_id": "bus", "features": {"depot": d, **({"x": 2} if i < GONE or d == "north" else {})}}
         for i in range(800)
         for d in ("north", "south")
     ]
-    (alert,) = told(fold(segments={"bus": SegmentSettings(by="depot")}).step([records(rows)]))
+    (alert,) = alerts_of(fold(segments={"bus": SegmentSettings(by="depot")}).step([records(rows)]))
     assert (alert["kind"], alert["segment"], alert["column"]) == ("absent", "depot=south", "x")
 
 
 def test_labels_that_stop_are_no_absence_of_the_error():
-    """Whether labels come is told by flows."""
+    """Whether labels come is watched by flows."""
     rows = [{"model_id": "bus", "prediction": 1.5, **({"label": 2.5} if i < GONE else {})} for i in range(800)]
-    assert told(fold().step([records(rows)])) == []
+    assert alerts_of(fold().step([records(rows)])) == []
 
 
 def test_a_new_version_without_the_column_is_none():
@@ -95,15 +92,15 @@ def test_a_new_version_without_the_column_is_none():
         {"model_id": "bus", "model_version": str(i // GONE), "features": {"y": 1, **({"x": 2} if i < GONE else {})}}
         for i in range(1000)
     ]
-    assert told(fold().step([records(rows)])) == []
+    assert alerts_of(fold().step([records(rows)])) == []
 
 
 @pytest.mark.parametrize(("watch", "alerts"), [(True, 1), (False, 0)])
 def test_it_can_be_switched_off_and_on_again(watch, alerts):
-    """State that was made without it is one without knowledge of columns: they are learnt from there on."""
+    """State that was made without it is one without knowledge of columns: they are learned from there on."""
     off = fold(absence=AbsenceSettings(watch=False))
-    assert told(off.step([records(trips(200))])) == []
+    assert alerts_of(off.step([records(trips(200))])) == []
     dumped = off.dump()
     one = fold(absence=AbsenceSettings(watch=watch))
     one.load(Snapshot(dumped.meta, {name: array.copy() for name, array in dumped.arrays.items()}))
-    assert len(told(one.step([records(trips()).part(200, 800)]))) == alerts
+    assert len(alerts_of(one.step([records(trips()).part(200, 800)]))) == alerts

@@ -5,6 +5,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 
 from detectors.reference import Reference
 from detectors.registry import settings_of
@@ -40,10 +41,9 @@ def records():
     return Records.build("p", 0, [(i, -1, None, value, ()) for i, value in enumerate(values)])
 
 
-def told(outputs):
-    """The alerts, without their state."""
-    alerts = [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-    return [alert for alert in alerts if alert["state"] == "firing"]
+def firing_alerts(outputs):
+    """The alerts that fire."""
+    return [alert for alert in alerts_of(outputs) if alert["state"] == "firing"]
 
 
 def who(alerts):
@@ -70,7 +70,7 @@ def test_the_first_patterns_that_fit_count():
 
 def test_each_column_is_watched_by_its_own():
     """And its alerts are those that it has where all detectors watch all columns."""
-    alerts, all_alerts = told(fold(WATCH).step([records()])), told(fold().step([records()]))
+    alerts, all_alerts = firing_alerts(fold(WATCH).step([records()])), firing_alerts(fold().step([records()]))
     assert who(alerts) == {
         ("bus-1", "x", "adwin"), ("bus-1", "w", "category_window"), ("tram", "x", "ks_window"),
         ("tram", "y1", "adwin"), ("tram", "y1", "ks_window"), ("tram", "w", "category_window"),
@@ -82,23 +82,23 @@ def test_each_column_is_watched_by_its_own():
 @pytest.mark.parametrize("cut", [1000, 2999])
 def test_it_is_the_same_after_a_restart(cut):
     """What watches what is part of the state."""
-    whole = told(fold(WATCH).step([records()]))
+    whole = firing_alerts(fold(WATCH).step([records()]))
     one = fold(WATCH)
-    alerts = told(one.step([records().part(0, cut)]))
-    assert alerts + told(moved(one, fold(WATCH)).step([records().part(cut, 2 * N)])) == whole
+    alerts = firing_alerts(one.step([records().part(0, cut)]))
+    assert alerts + firing_alerts(moved(one, fold(WATCH)).step([records().part(cut, 2 * N)])) == whole
 
 
-def test_a_detector_that_watches_a_column_anew_begins_anew():
+def test_a_detector_that_watches_a_column_again_starts_again():
     """What it knew of the column before it was taken from it counts no more; the others go on."""
     none = {"*": {"x": []}}
     begun = fold(WATCH)
     begun.step([records().part(0, 1000)])
     paused = moved(begun, fold(none))
     paused.step([records().part(1000, 2000)])
-    after = told(moved(paused, fold(WATCH)).step([records().part(2000, 2 * N)]))
+    after = firing_alerts(moved(paused, fold(WATCH)).step([records().part(2000, 2 * N)]))
     fresh = fold(none)
     fresh.step([records().part(0, 2000)])
-    assert after == told(moved(fresh, fold(WATCH)).step([records().part(2000, 2 * N)]))
+    assert after == firing_alerts(moved(fresh, fold(WATCH)).step([records().part(2000, 2 * N)]))
     assert ("tram", "x", "ks_window") in who(after)
 
 
@@ -106,17 +106,17 @@ def test_without_patterns_all_watch_again():
     """Taking the section out of the configuration brings every detector back to every column."""
     one = fold(WATCH)
     one.step([records().part(0, 1000)])
-    alerts = told(moved(one, fold()).step([records().part(1000, 2 * N)]))
-    assert who(alerts) == who(told(fold().step([records()])))
+    alerts = firing_alerts(moved(one, fold()).step([records().part(1000, 2 * N)]))
+    assert who(alerts) == who(firing_alerts(fold().step([records()])))
 
 
-def test_one_that_watches_anew_is_given_the_training_data():
+def test_one_that_watches_again_is_given_the_training_data():
     """As every detector that begins is."""
     reference = Reference.of(np.random.default_rng(2).normal(size=500), size_max=500)
     references = References({("tram", "", "x"): reference})
     paused = fold({"*": {"x": []}}, references=references)
     paused.step([records().part(0, 1000)])
-    alerts = told(moved(paused, fold(WATCH, references=references)).step([records().part(1000, 2 * N)]))
+    alerts = firing_alerts(moved(paused, fold(WATCH, references=references)).step([records().part(1000, 2 * N)]))
     (alert,) = [alert for alert in alerts if who([alert]) == {("tram", "x", "ks_window")}]
     assert alert["reference_digest"] == reference.digest
 

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from alert_kit import alerts_of
 
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
@@ -31,10 +32,6 @@ def event(model="bus", version="1", **features):
     return {"model_id": model, "model_version": version, "features": features}
 
 
-def told(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 def said(alert):
     return alert["column"], alert["category"], alert["model_id"], alert["model_version"], alert["at"]["offset"]
 
@@ -51,10 +48,10 @@ FULL = {
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_table_that_is_full_is_told_once_where_it_had_no_room(name, conforms):
+def test_a_full_table_is_one_alert_where_it_had_no_room(name, conforms):
     """With the setting, the first name that had no room, and whose it was; however much comes after it."""
     rows, expected = FULL[name]
-    (alert,) = told(fold(columns_max=9 if name == "series" else 5).step([records(rows * 3)]))
+    (alert,) = alerts_of(fold(columns_max=9 if name == "series" else 5).step([records(rows * 3)]))
     conforms("alert.v1", json.dumps(alert).encode())
     assert said(alert) == expected
     room = ROOMY[alert["column"].strip("()")]
@@ -64,7 +61,7 @@ def test_a_table_that_is_full_is_told_once_where_it_had_no_room(name, conforms):
 
 @pytest.mark.parametrize("name", FULL)
 def test_it_is_the_same_after_a_restart_and_in_any_cut(name):
-    """What was told is part of the state, and where batches end never shows."""
+    """What was published is part of the state, and where batches end never shows."""
     rows, expected = FULL[name]
     for cut in range(0, len(rows), 2):
         one = fold(columns_max=9 if name == "series" else 5)
@@ -72,31 +69,31 @@ def test_it_is_the_same_after_a_restart_and_in_any_cut(name):
         state = one.dump()
         two = fold(columns_max=9 if name == "series" else 5)
         two.load(Snapshot(msgspec.json.decode(msgspec.json.encode(state.meta)), state.arrays))
-        assert [said(alert) for alert in told(outputs + two.step([records(rows).part(cut, 9)]))] == [expected]
+        assert [said(alert) for alert in alerts_of(outputs + two.step([records(rows).part(cut, 9)]))] == [expected]
 
 
 def test_a_table_that_is_just_full_is_none():
     """As much as there is room for raises nothing; nor does a name that is too long to be one."""
     rows = [event(f"m{i}", x=1, y=2, **{"z" * 5000: 1}) for i in range(3)] * 9
-    assert told(fold().step([records(rows)])) == []
+    assert alerts_of(fold().step([records(rows)])) == []
 
 
-def test_versions_on_more_topics_than_there_is_room_for_are_told():
+def test_versions_on_more_topics_than_there_is_room_for_are_an_alert():
     """A model has room in four versions and topics for each that `models_max` allows."""
     topics = [f"t{i}" for i in range(9)]
     outputs = fold(topics, models_max=1).step([records([event(x=1)], topic) for topic in topics])
-    assert [said(alert) for alert in told(outputs)] == [("(models_max)", "t4", "bus", "1", 0)]
+    assert [said(alert) for alert in alerts_of(outputs)] == [("(models_max)", "t4", "bus", "1", 0)]
 
 
-def test_of_several_topics_the_record_that_comes_first_is_told():
-    """Records of several topics are one order, and what they had no room for is told in it."""
+def test_of_several_topics_the_record_that_comes_first_is_named():
+    """Records of several topics are one order, and what they had no room for is reported in it."""
     one = fold(["a", "b"], models_max=1)
     one.step([records([event("first", x=1)], "a")])
     late, early = records([event("late", x=1)], "a", 5), records([event("early", x=1)], "b", 2)
     late = Records.build("a", 0, [(5, START_MS + 900_000, None, value_of(late), ())])
     early = Records.build("b", 0, [(2, START_MS + 800_000, None, value_of(early), ())])
     outputs = one.step([late, early])
-    assert [said(alert)[1] for alert in told(outputs)] == ["early"]
+    assert [said(alert)[1] for alert in alerts_of(outputs)] == ["early"]
     assert [output.topic for output in outputs] == ["b-dlt", "driftline.alerts", "a-dlt"]
 
 
@@ -106,12 +103,12 @@ def value_of(one):
     return bytes(one.data[start:end])
 
 
-def test_more_room_that_is_full_again_is_told_again():
-    """Under a greater limit the next name that has no room is news; under the same one it is not."""
+def test_more_room_that_is_full_again_is_an_alert_again():
+    """Under a greater limit the next name that has no room is an alert; under the same one it is not."""
     rows = FULL["models"][0]
     one = fold()
     one.step([records(rows)])
     for room, expected in ((3, []), (5, ["m5"])):
         two = fold(models_max=room)
         two.load(one.dump())
-        assert [alert["category"] for alert in told(two.step([records(rows)]))] == expected
+        assert [alert["category"] for alert in alerts_of(two.step([records(rows)]))] == expected

@@ -6,6 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from alert_kit import alerts_of
 
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
@@ -49,14 +50,10 @@ def stops(minute, event):
     return event if minute < STOPS else None
 
 
-def told(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 def test_an_alert_says_since_when_and_is_seen_by_what_others_send(conforms):
     """It names the last event that came, the usual gap and the present one, and is not followed by `ready`."""
     records = events(lambda minute, event: stops(minute, event | {"model_version": "7"}))
-    (alert,) = told(fold().step([records]))
+    (alert,) = alerts_of(fold().step([records]))
     conforms("alert.v1", json.dumps(alert).encode())
     assert (alert["kind"], alert["model_id"], alert["model_version"], alert["column"]) == (
         "silent",
@@ -75,14 +72,14 @@ def test_an_alert_says_since_when_and_is_seen_by_what_others_send(conforms):
 def test_a_source_that_stops_is_silent_too():
     """It is named as in its alerts of drift."""
     records = events(lambda minute, _: stops(minute, {"source": "t", "features": {"x": 1}}))
-    (alert,) = told(fold().step([records]))
+    (alert,) = alerts_of(fold().step([records]))
     assert (alert["kind"], alert["model_id"]) == ("silent", "source:t")
 
 
 def test_a_new_version_is_no_silence():
     """The model's events go on under another version: the old one's need not."""
     records = events(lambda minute, event: event | {"model_version": "7" if minute < STOPS else "8"})
-    assert told(fold().step([records])) == []
+    assert alerts_of(fold().step([records])) == []
 
 
 def test_labels_that_come_together_make_nobody_silent():
@@ -95,14 +92,14 @@ def test_labels_that_come_together_make_nobody_silent():
         if minute == 1.5 * DAY:
             late = range(START_MS + minute * MINUTE_MS, START_MS + (minute + 30) * MINUTE_MS, 1000)
             rows += [{"model_id": "m0", "prediction_id": str(i), "label": 1, "event_time": i} for i in late]
-    values = [json.dumps(row).encode() for row in rows]
-    assert told(fold().step([Records.build("p", 0, [(i, -1, None, row, ()) for i, row in enumerate(values)])])) == []
+    batch = [(i, -1, None, json.dumps(row).encode(), ()) for i, row in enumerate(rows)]
+    assert alerts_of(fold().step([Records.build("p", 0, batch)])) == []
 
 
-def test_who_goes_on_is_told_nothing_and_off_is_off():
+def test_who_goes_on_raises_no_alert_and_off_is_off():
     """Neither do all that come as they came raise anything, nor does anybody when `flows.watch` is off."""
-    assert told(fold().step([events(lambda _, event: event)])) == []
-    assert told(fold(FlowSettings(watch=False)).step([events(stops)])) == []
+    assert alerts_of(fold().step([events(lambda _, event: event)])) == []
+    assert alerts_of(fold(FlowSettings(watch=False)).step([events(stops)])) == []
 
 
 @pytest.mark.parametrize("step", [1, 97, 2000])
@@ -110,8 +107,8 @@ def test_batches_and_restarts_change_nothing(step):
     """Alerts and state are the same in pieces of any size, each after a restart from what the one before kept."""
     records, whole, one = events(stops), fold(), fold()
     expected = whole.step([records])
-    assert told(expected)
-    found, near = [], told(expected)[0]["at"]["offset"]
+    assert alerts_of(expected)
+    found, near = [], alerts_of(expected)[0]["at"]["offset"]
     edges = range(near - 5, near + 5) if step == 1 else range(0, len(records), step)
     edges = [0, *edges, len(records)]
     for start, end in pairwise(edges):
@@ -131,7 +128,7 @@ def test_more_models_than_there_is_room_for_change_nothing_for_the_rest():
         rows += [records.value_of(i), b'{"model_id": "other-%d", "event_time": %d, "prediction": 1}' % (i, START_MS)]
     flood = Records.build("p", 0, [(n + i, -1, None, row, ()) for i, row in enumerate(rows)])
     watching = fold(models_max=4 + 100)
-    (alert,) = [alert for alert in told(watching.step([flood])) if alert["kind"] != "limit"]
+    (alert,) = [alert for alert in alerts_of(watching.step([flood])) if alert["kind"] != "limit"]
     assert (alert["kind"], alert["model_id"]) == ("silent", "m0")
     assert watching.models == 104
     assert len(watching.dump().arrays["flow/keys"]) <= 104
@@ -153,10 +150,10 @@ def labelled(share_of, days=30, every=12):
 
 def test_fewer_labels_are_one_alert_once_their_time_is_over(conforms):
     """From 9 in 10 to 6 in 10: it says the shares, since when, and is seen after two days and the time-out."""
-    (alert,) = told(fold(timeout_s=2 * 86_400).step([labelled(lambda day: 0.9 if day < 15 else 0.6)]))
+    (alert,) = alerts_of(fold(timeout_s=2 * 86_400).step([labelled(lambda day: 0.9 if day < 15 else 0.6)]))
     conforms("alert.v1", json.dumps(alert).encode())
-    told_of = (alert["kind"], alert["model_id"], alert["model_version"], alert["column"], alert["effect_unit"])
-    assert told_of == ("label_rate", "m0", "7", "(labels)", "rate")
+    named = (alert["kind"], alert["model_id"], alert["model_version"], alert["column"], alert["effect_unit"])
+    assert named == ("label_rate", "m0", "7", "(labels)", "rate")
     assert (alert["before"], alert["after"]) == (pytest.approx(0.9, abs=0.03), pytest.approx(0.6, abs=0.1))
     assert 14 < day_of(alert["onset"]) < 16
     assert 19 <= day_of(alert["at"]) < 19.1
@@ -167,10 +164,10 @@ def day_of(place):
 
 
 @pytest.mark.parametrize("usual", [0.0, 0.5, 1.0])
-def test_labels_as_they_were_are_no_news(usual):
+def test_labels_as_they_were_raise_no_alert(usual):
     """Neither are models that never get any, nor a day with fewer than usual."""
     shares = {20: usual / 3}
-    assert told(fold(timeout_s=2 * 86_400).step([labelled(lambda day: shares.get(day, usual))])) == []
+    assert alerts_of(fold(timeout_s=2 * 86_400).step([labelled(lambda day: shares.get(day, usual))])) == []
 
 
 @pytest.mark.parametrize("step", [701, 5000])

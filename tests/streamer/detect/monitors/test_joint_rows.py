@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,10 +46,6 @@ def fold(**options):
     return DetectFold(DetectSettings({"p": JsonCodec(JsonSettings())}, detectors, 100, limits=Limits()))
 
 
-def alerts(outputs):
-    return [json.loads(o.value) for o in outputs if o.topic == "driftline.alerts"]
-
-
 def interleaved(*streams):
     return [line for turn in zip(*streams, strict=True) for line in turn]
 
@@ -60,7 +57,7 @@ def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, resta
     lines = interleaved(events("a", seed, missing=0.1), events("b", seed + 1))
     whole, cut = fold(columns=4), fold(columns=4)
     expected = whole.step([records(lines)])
-    assert {a["column"] for a in alerts(expected)} >= {"joint"}
+    assert {a["column"] for a in alerts_of(expected)} >= {"joint"}
     outputs, edges = [], [0, *sorted(cuts), len(lines)]
     for i, (begin, end) in enumerate(pairwise(edges)):
         outputs += cut.step([records(lines[begin:end], begin)])
@@ -73,7 +70,7 @@ def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, resta
 
 def test_an_alert_names_the_columns_and_their_correlation():
     """One drift is one alert on `joint`, first firing, then ready, with the right pair, correlations and onset."""
-    found = [a for a in alerts(fold().step([records(events("a", 1))])) if a["detector"] == "joint"]
+    found = [a for a in alerts_of(fold().step([records(events("a", 1))])) if a["detector"] == "joint"]
     assert [a["state"] for a in found] == ["firing", "ready"]
     one = found[0]
     assert (one["column"], one["columns"], one["kind"]) == ("joint", ["load_t", "speed_kmh"], "drift")
@@ -87,24 +84,24 @@ def test_an_alert_names_the_columns_and_their_correlation():
 def test_onsets_count_events_that_lack_numbers_too():
     """Every second event of the model has no number: the onset is the event's all the same."""
     other = ({"model_id": "a", "event_time": START_MS + 1000 * i, "features": {"text": "sun"}} for i in range(N))
-    found = alerts(fold().step([records(interleaved(events("a", 1), other))]))
+    found = alerts_of(fold().step([records(interleaved(events("a", 1), other))]))
     assert abs(found[0]["onset"]["offset"] - 2 * AT) <= 100
 
 
 def test_columns_beyond_the_first_ones_and_versions_are_apart():
     """With room for three columns, only the first three are watched; each version of a model has rows of its own."""
     one, other = events("a", 1, version="1"), events("a", 2, turns=False, version="2")
-    found = [a for a in alerts(fold(columns=3).step([records(interleaved(one, other))])) if a["state"] == "firing"]
+    found = [a for a in alerts_of(fold(columns=3).step([records(interleaved(one, other))])) if a["state"] == "firing"]
     assert [(a["model_version"], a["columns"]) for a in found] == [("1", ["load_t", "speed_kmh"])]
 
 
-def test_other_settings_begin_anew():
-    """A fold that goes on with more columns learns anew, and finds what comes later."""
+def test_other_settings_start_again():
+    """A fold that goes on with more columns learns again, and finds what comes later."""
     lines = list(events("a", 1))
     before, after = fold(columns=2), fold(columns=5)
     before.step([records(lines[:1000])])
     after.load(Snapshot.from_bytes(before.dump().to_bytes()), ["joint"])
-    found = alerts(after.step([records(lines[1000:], 1000)]))
+    found = alerts_of(after.step([records(lines[1000:], 1000)]))
     assert abs(found[0]["onset"]["offset"] - AT) <= 48
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from alert_kit import alerts_of
 
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
@@ -52,15 +53,11 @@ CHANGES = {
 }
 
 
-def told(outputs):
-    return [json.loads(output.value) for output in outputs if output.topic == "driftline.alerts"]
-
-
 @pytest.mark.parametrize("kind", CHANGES)
 def test_each_kind_is_one_alert_with_its_rates(kind, conforms):
     """It names the column, the kind, the rates before and after and the onset; and is not followed by `ready`."""
     column, change, rate = CHANGES[kind]
-    (alert,) = told(fold().step([stretch(change)]))
+    (alert,) = alerts_of(fold().step([stretch(change)]))
     conforms("alert.v1", json.dumps(alert).encode())
     assert (alert["kind"], alert["column"], alert["detector"], alert["state"]) == (kind, column, "rate", "firing")
     assert abs(alert["onset"]["offset"] - CHANGE) < 30
@@ -71,29 +68,29 @@ def test_each_kind_is_one_alert_with_its_rates(kind, conforms):
 
 
 def test_clean_data_raise_nothing_and_take_no_row():
-    """Nothing is wrong, so nothing is told, and the bank is empty."""
+    """Nothing is wrong, so there is no alert, and the bank is empty."""
     watching = fold()
-    assert told(watching.step([stretch(lambda _: None)])) == []
+    assert alerts_of(watching.step([stretch(lambda _: None)])) == []
     assert len(watching.dump().arrays["quality/keys"]) == 0
 
 
 def test_ranges_and_categories_need_training_data():
     """Without a reference there is no range to be out of."""
     for kind in ("out_of_range", "unseen"):
-        assert told(fold(references=References()).step([stretch(CHANGES[kind][1])])) == []
+        assert alerts_of(fold(references=References()).step([stretch(CHANGES[kind][1])])) == []
 
 
-def test_values_beyond_training_from_the_start_are_told_at_once():
+def test_values_beyond_training_from_the_start_are_an_alert_at_once():
     """What is out of range is known from training, and not from the first values."""
     rows = [(i, -1, None, b'{"model_id": "m", "event_time": %d, "features": {"x": 50}}' % i, ()) for i in range(30)]
-    (alert,) = told(fold().step([Records.build("p", 0, rows)]))
+    (alert,) = alerts_of(fold().step([Records.build("p", 0, rows)]))
     assert (alert["kind"], alert["n_reference"]) == ("out_of_range", 5000)
 
 
 @pytest.mark.parametrize("cut", [1, 1501, 1540, 2000])
 @pytest.mark.parametrize("kind", CHANGES)
 def test_a_restart_changes_nothing(kind, cut):
-    """Restored from a snapshot anywhere, the fold tells the same and becomes the same."""
+    """Restored from a snapshot anywhere, the fold publishes the same and becomes the same."""
     records = stretch(CHANGES[kind][1])
     whole, first, second = fold(), fold(), fold()
     expected = whole.step([records])
@@ -104,13 +101,13 @@ def test_a_restart_changes_nothing(kind, cut):
 
 
 def test_a_detector_that_begins_late_learns_what_is_usual_first():
-    """Faults that were there before anybody counted are no news when counting begins."""
+    """Faults that were there before anybody counted raise no alert when counting begins."""
     usual = stretch(lambda _: None).part(0, CHANGE)
     bad = stretch(CHANGES["missing"][1]).part(CHANGE, N)
     before, after = (fold(detectors, References()) for detectors in (("adwin",), ("adwin", "rate")))
     before.step([usual, bad.part(0, 700)])
     after.load(before.dump(), ["rate"])
-    assert [a for a in told(after.step([bad.part(700, len(bad))])) if a["detector"] == "rate"] == []
+    assert [a for a in alerts_of(after.step([bad.part(700, len(bad))])) if a["detector"] == "rate"] == []
 
 
 def nulls(*parts, run=1, n_missing=3000):
@@ -128,11 +125,11 @@ def nulls(*parts, run=1, n_missing=3000):
     values = np.concatenate([np.ones(7000), np.full(n_missing, np.nan)])
     trained = References({("m", "", "x"): Reference.of(values, 500)})
     records = Records.build("p", 0, [(i, -1, None, row, ()) for i, row in enumerate(rows)])
-    return trained, told(fold(references=trained).step([records]))
+    return trained, alerts_of(fold(references=trained).step([records]))
 
 
 @pytest.mark.parametrize("run", [1, 20])
-def test_nulls_as_in_training_are_no_news_and_more_of_them_are(run):
+def test_nulls_as_in_training_raise_no_alert_and_more_of_them_do(run):
     """30 of 100 were null when the model was trained: so they may stay, in runs too, and 60 of 100 are one alert."""
     assert nulls((12_000, 0.3), run=run)[1] == []
     trained, (alert,) = nulls((6000, 0.3), (6000, 0.6), run=run)
@@ -141,7 +138,7 @@ def test_nulls_as_in_training_are_no_news_and_more_of_them_are(run):
     assert alert["reference_digest"] == trained.of("m", "", "x").digest
 
 
-def test_more_nulls_than_in_training_from_the_start_are_told():
+def test_more_nulls_than_in_training_from_the_start_are_an_alert():
     """Once it is known in which runs they come; where training had none, at once."""
     _, (alert,) = nulls((3000, 0.6))
     assert 1000 <= alert["at"]["offset"] < 1200
