@@ -30,6 +30,7 @@ from streamer.contracts.alert_time import held_back
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.dead_letters import dead_letter, set_aside_letter
+from streamer.contracts.encoding import json_of
 from streamer.contracts.event_clock import NEVER
 from streamer.contracts.topics import OutputTopics
 from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
@@ -172,12 +173,12 @@ class DecideFold:
             return None
         if isinstance(action, PublishIncident):
             incident = action.incident
-            return Output(self.topics.incidents, incident.incident_id.encode(), msgspec.json.encode(incident))
+            return Output(self.topics.incidents, incident.incident_id.encode(), json_of(incident))
         if isinstance(action, PublishDecision):
             decision = action.decision
-            return Output(self.topics.decisions, decision.request_id.encode(), msgspec.json.encode(decision))
+            return Output(self.topics.decisions, decision.request_id.encode(), json_of(decision))
         request = action.request
-        key, value = request.model_id.encode(), msgspec.json.encode(request)
+        key, value = request.model_id.encode(), json_of(request)
         return Output(self.topics.requests, key, value, headers_of_request(request))
 
 

@@ -46,7 +46,8 @@ class EventBatch:
     model: I32  # [n] id in Names.models; a source-only event has its source's id there
     version: I32  # [n] id in Names.versions; -1 when the event names none
     event_time_ms: I64  # [n] since 1970
-    offset: I64  # [n]
+    offset: I64  # [n] of the event's record
+    row: I32  # [n] place of the event in its record, from 0
     join_id: NDArray[np.uint64]  # [n] hash of (model, prediction_id); 0: none
     prediction: F64  # [n] NaN: none, or not a number; for names of classes see `codecs/class_labels.py`
     label: F64  # [n] the same

@@ -68,7 +68,7 @@ def _tell(join: LabelJoin, kind: EventKind, keys: np.ndarray[tuple[int], np.dtyp
     outcome = numbers / n
     batch = EventBatch(
         topic="t", partition=0, kind=np.full(n, kind, np.uint8), model=ids, version=ids, event_time_ms=numbers * 0,
-        offset=numbers, join_id=keys, prediction=outcome if kind == EventKind.PREDICTION else absent,
+        offset=numbers, row=ids, join_id=keys, prediction=outcome if kind == EventKind.PREDICTION else absent,
         label=outcome if kind == EventKind.LABEL else absent, start=np.zeros(n + 1, np.int64), column=ids[:0],
         number=absent[:0], category=ids[:0],
     )  # fmt: skip

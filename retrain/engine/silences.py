@@ -124,7 +124,7 @@ class Silences:
         """Keep an alert back unless a newer one of its series is; names the alert that is dropped for want of room."""
         silenced, series = self._state.silenced, _series(alert, source)
         before = silenced.pop(series, None)
-        if before and before.alert.at.offset > alert.at.offset:
+        if before and before.alert.at.position > alert.at.position:
             silenced[series] = before
             return []
         is_new |= before is not None and before.is_new and before.alert.alert_id == alert.alert_id

@@ -46,12 +46,18 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A point in an event topic: a record and its event time."""
+    """A point in an event topic: an event of a record, and its time."""
 
     topic: str  # topic of the record
     partition: int  # partition of the record
     offset: int  # offset of the record
     event_time: datetime  # when the event happened, according to the event; RFC 3339, UTC
+    row: int = 0  # which event of the record, from 0; absent: 0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Orders the events of a topic-partition."""
+        return self.offset, self.row
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from retrain.messages.alert import Alert, AlertState
+
+NONE: Final = (-1, 0)  # before every position
 
 
 @dataclass(slots=True)
 class SeriesMark:
-    """How far the alerts of one series have been handled, as offsets of their `at`; -1: none.
+    """How far the alerts of one series have been handled, as positions of their `at`.
 
     Alerts of a series arrive in the order of their places, so the last place separates new alerts from repeated ones.
     """
 
-    fired: int = -1
-    ready: int = -1
-    resolved: int = -1
+    fired: tuple[int, int] = NONE
+    ready: tuple[int, int] = NONE
+    resolved: tuple[int, int] = NONE
 
     def is_duplicate(self, alert: Alert) -> bool:
         """Whether the alert, in this state, has been handled before."""
         if alert.state is AlertState.READY:
-            return alert.at.offset <= max(self.ready, self.resolved)
-        return alert.at.offset <= (self.resolved if alert.state is AlertState.RESOLVED else self.fired)
+            return alert.at.position <= max(self.ready, self.resolved)
+        return alert.at.position <= (self.resolved if alert.state is AlertState.RESOLVED else self.fired)
 
     def record(self, alert: Alert) -> bool:
         """Mark the alert as handled. Returns whether it is a new one: not a later state of one that fired before."""
-        offset = alert.at.offset
-        is_new = offset > self.fired
-        self.fired = max(self.fired, offset)
+        position = alert.at.position
+        is_new = position > self.fired
+        self.fired = max(self.fired, position)
         if alert.state is AlertState.READY:
-            self.ready = offset
+            self.ready = position
         elif alert.state is AlertState.RESOLVED:
-            self.resolved = offset
+            self.resolved = position
         return is_new
 
 

@@ -1,7 +1,8 @@
 """The interface of codecs, which decode bytes into columns.
 
-A codec never raises on a record. An unreadable record becomes a dead letter with a reason from the closed set below,
-and the records around it decode as if it did not exist.
+A record holds one event, or several rows of them. A codec never raises on a record. A record is taken whole or not at
+all: with one unreadable row it becomes a dead letter, with a reason from the closed set below, and the records around
+it decode as if it did not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Reason(StrEnum):
     TOO_DEEP = "too_deep"  # nested deeper than the limit of the parser
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"  # valid JSON, but a list, text or number at the top
+    NOT_AN_OBJECT = "not_an_object"  # valid JSON, but neither an object nor a list of objects
     MISSING_MODEL = "missing_model"  # neither model_id nor source
     WRONG_TYPE = "wrong_type"  # a mapped field has an invalid type, e.g. features that are a list
     MISSING_PREDICTION_ID = "missing_prediction_id"  # a label without a prediction to join
@@ -31,6 +32,7 @@ class Reason(StrEnum):
     TIME_TOO_FAR_AHEAD = "time_too_far_ahead"  # later than the time of the record by more than `skew_max_s`
     TOO_MANY_COLUMNS = "too_many_columns"  # one event with more values than `values_max`
     TOO_MANY_MODELS = "too_many_models"  # the table of models or versions is full
+    TOO_MANY_ROWS = "too_many_rows"  # a record with more events than `rows_max`
     BATCH_TOO_LARGE = "batch_too_large"  # one dead letter for all records of a batch that is not opened
     POISON_RECORD = "poison_record"  # the record ends the process each time it is folded
 

@@ -18,12 +18,14 @@ from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX, Event, Refused
 from streamer.codecs.event_columns import EventColumns, are_empty
 from streamer.codecs.join_ids import join_ids
+from streamer.codecs.rows import Rows
 from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.eventlog.base import Records
 from streamer.events import NUMBER, EventBatch, EventKind, Limit, Names, NameTable, Overflow, UntrackedEvents
 
 Refusals = dict[int, Refused]  # by index of the record
+Pair = tuple[str, str]  # a model and its version; "": none
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +37,22 @@ class TimeBounds:
     values_max: int = 10_000
 
 
-def build_batch(
-    records: Records, index: I64, events: Sequence[Event], names: Names, bounds: TimeBounds, refused: Refusals
-) -> EventBatch:
-    """The batch of `events`, event `i` from record `index[i]`. Adds records that can't be folded to `refused`."""
-    draft = EventColumns.of(events)
+def build_batch(records: Records, rows: Rows, names: Names, bounds: TimeBounds, refused: Refusals) -> EventBatch:
+    """The batch of these events. Adds records that can't be folded, because of any of their rows, to `refused`."""
+    index, row, draft = rows.index, rows.row, EventColumns.of(rows.events)
     record_ms = records.timestamp_ms[index]
-    time_ms = times_ms([event.event_time for event in events], bounds.event_time_unit, record_ms)
+    time_ms = times_ms([event.event_time for event in rows.events], bounds.event_time_unit, record_ms)
     for bad, reason, detail in _faults(draft, time_ms, record_ms, bounds):
         for i in np.flatnonzero(bad).tolist():
-            refused.setdefault(int(index[i]), Refused(reason, detail(i)))
-    model, version = _name_ids(draft, index, names, refused)
-    away, strangers = _rejected_models(records, draft, index, time_ms, names, refused)
+            refused.setdefault(int(index[i]), Refused(reason, rows.named(i, detail(i))))
+    model, version = _name_ids(draft, rows, names, refused)
+    away, strangers = _rejected_models(records, draft, rows, time_ms, names, refused)
     if refused:
         keep = np.fromiter((i not in refused for i in index.tolist()), bool, len(index))
-        draft, index, time_ms, model, version = draft.only(keep), index[keep], time_ms[keep], model[keep], version[keep]
-    return replace(_batch(records, draft, index, time_ms, model, version, names, away), strangers=strangers)
+        index, row, time_ms, model, version = (each[keep] for each in (index, row, time_ms, model, version))
+        draft = draft.only(keep)
+    batch = _batch(records, draft, index, time_ms, model, version, names, away)
+    return replace(batch, row=row, strangers=strangers)
 
 
 def dead_letters(refused: Refusals) -> DeadLetters:
@@ -86,55 +88,67 @@ def _about_time(event: Event) -> str:
     return f"event_time is {event.event_time!r:.60}: neither RFC 3339 nor an epoch time in the years 1970 to 9999"
 
 
-def _name_ids(draft: EventColumns, index: I64, names: Names, refused: Refusals) -> tuple[I32, I32]:
+def _name_ids(draft: EventColumns, rows: Rows, names: Names, refused: Refusals) -> tuple[I32, I32]:
     """Ids of the models and versions of all valid events; new names get theirs in record order."""
     model, version = _ids(names.models, draft.owner), _ids(names.versions, draft.version)
     unknown = np.flatnonzero((model < 0) | ((version < 0) & ~are_empty(draft.version)))
-    unknown = unknown[np.array([i not in refused for i in index[unknown].tolist()], bool)]
+    unknown = unknown[np.array([i not in refused for i in rows.index[unknown].tolist()], bool)]
     if not len(unknown):
         return model, version
-    pairs = [(draft.owner[i], draft.version[i]) for i in unknown.tolist()]
-    faults = {pair: _admit(*pair, names) for pair in dict.fromkeys(pairs)}  # each new pair once, in record order
-    for i, pair in zip(index[unknown].tolist(), pairs, strict=True):
-        fault = faults[pair]
-        if fault:
-            refused[i] = fault
+    pairs_of: dict[int, dict[Pair, int]] = {}  # record -> its new pairs, each with the first event that has it
+    for i, record in zip(unknown.tolist(), rows.index[unknown].tolist(), strict=True):
+        pairs_of.setdefault(record, {}).setdefault((draft.owner[i], draft.version[i]), i)
+    faults: dict[tuple[Pair, ...], tuple[int, Refused] | None] = {}  # each new combination once, in record order
+    for record, pairs in pairs_of.items():
+        if (key := tuple(pairs)) not in faults:
+            faults[key] = _admit(key, names)
+        if fault := faults[key]:
+            at, why = fault
+            refused[record] = Refused(why.reason, rows.named(pairs[key[at]], why.detail))
     return _ids(names.models, draft.owner), _ids(names.versions, draft.version)
 
 
-def _admit(model: str, version: str, names: Names) -> Refused | None:
-    """Add a model and its version, if any, to the tables, or return the reason why neither is added."""
-    new = [(names.models, model)] + ([(names.versions, version)] if version else [])
-    for table, name in new:
-        if name in table.ids:
-            continue
-        if len(name) > NAME_CHARS_MAX:
-            return Refused(
-                Reason.WRONG_TYPE, f"a name of {len(name):,} characters, over {NAME_CHARS_MAX}: {name!r:.60}"
-            )
-        if len(table) >= table.limit:
-            return Refused(
-                Reason.TOO_MANY_MODELS, f"{name!r:.60} is rejected: the table holds {table.limit:,} names already"
-            )
-    for table, name in new:
-        table.id_of(name)
+def _admit(pairs: Sequence[Pair], names: Names) -> tuple[int, Refused] | None:
+    """Add models and their versions, if any, to the tables; or none of them, because of the pair at this index."""
+    new: dict[tuple[bool, str], None] = {}  # whether it is a version, and the name
+    room = [table.limit - len(table) for table in (names.models, names.versions)]
+    for at, pair in enumerate(pairs):
+        for is_version, (table, name) in enumerate(zip((names.models, names.versions), pair, strict=True)):
+            if not name or name in table.ids or (bool(is_version), name) in new:
+                continue
+            if len(name) > NAME_CHARS_MAX:
+                detail = f"a name of {len(name):,} characters, over {NAME_CHARS_MAX}: {name!r:.60}"
+                return at, Refused(Reason.WRONG_TYPE, detail)
+            if room[is_version] <= 0:
+                detail = f"{name!r:.60} is rejected: the table holds {table.limit:,} names already"
+                return at, Refused(Reason.TOO_MANY_MODELS, detail)
+            room[is_version] -= 1
+            new[bool(is_version), name] = None
+    for is_version, name in new:
+        (names.versions if is_version else names.models).id_of(name)
     return None
 
 
 def _rejected_models(
-    records: Records, draft: EventColumns, index: I64, time_ms: I64, names: Names, refused: Refusals
+    records: Records, draft: EventColumns, rows: Rows, time_ms: I64, names: Names, refused: Refusals
 ) -> tuple[list[Overflow], UntrackedEvents | None]:
-    """The first event rejected by a full table of models or versions, if any, and the times of all of these events."""
+    """The first event rejected by a full table of models or versions, if any, and the times of the lost records."""
     lost = sorted(i for i, one in refused.items() if one.reason is Reason.TOO_MANY_MODELS)
     if not lost:
         return [], None
-    every = np.searchsorted(index, lost)
-    strangers = UntrackedEvents(join_ids([draft.owner[at] for at in every.tolist()], [""] * len(lost)), time_ms[every])
-    first, at = lost[0], int(every[0])
+    every = np.flatnonzero(np.isin(rows.index, lost))
+    owners = [draft.owner[at] for at in every.tolist()]
+    strangers = UntrackedEvents(join_ids(owners, [""] * len(every)), time_ms[every])
+    first = lost[0]
+    at = next(i for i in rows.of_record(first) if not _is_known(draft.owner[i], draft.version[i], names))
     model, version = draft.owner[at], draft.version[at]
     name = version if model in names.models.ids else model
     version = version if len(version) <= NAME_CHARS_MAX else ""
     return [Overflow(Limit.MODELS, name, model, version, int(records.offset[first]), int(time_ms[at]))], strangers
+
+
+def _is_known(model: str, version: str, names: Names) -> bool:
+    return model in names.models.ids and (not version or version in names.versions.ids)
 
 
 def _ids(table: NameTable, texts: Sequence[str]) -> I32:
@@ -167,6 +181,7 @@ def _batch(
         version,
         time_ms,
         offset,
+        np.zeros(len(index), np.int32),
         _join_ids(draft),
         prediction,
         _labels(draft),

@@ -14,9 +14,11 @@ from msgspec import UNSET, UnsetType
 
 from streamer.codecs.base import Reason
 from streamer.codecs.event import Event, Identifier, Refused, json_type
-from streamer.codecs.field_paths import FieldMap, Getter, Path, follow, getter, parse_path
+from streamer.codecs.field_paths import Envelope, FieldMap, Getter, Path, Root, follow, getter, parse_path
+from streamer.codecs.json_lenient import parse
+from streamer.codecs.rows import Parsed
 
-Features = Callable[[dict[str, Any]], dict[str, Any] | None]
+Features = Callable[[Envelope], dict[str, Any] | None]
 
 ABSENT = (None, UNSET)
 SEGMENT = "segment"
@@ -24,7 +26,7 @@ IDENTIFIERS = ("model_id", "model_version", "prediction_id", "source")
 
 
 class EventReader:
-    """Reads an `Event` from a document; compiled once from a `FieldMap`."""
+    """Reads the event, or the rows of events, of a record; compiled once from a `FieldMap`."""
 
     def __init__(self, fields: FieldMap) -> None:
         paths = fields.paths()
@@ -37,30 +39,63 @@ class EventReader:
         self._prediction = get["prediction"]
         self._label = get["label"]
         self._segment = get[SEGMENT] if fields.segment else None
+        self._rows = fields.rows_path() if fields.rows else None
+        self._shares_id = self._rows is not None and paths.get("prediction_id", (Root.ROW,))[0] is not Root.ROW
 
-    def __call__(self, document: Any) -> Event:
-        """The event; raises `Refused`."""
-        if not isinstance(document, dict):
-            raise Refused(Reason.NOT_AN_OBJECT, f"the value is {json_type(document)}; an object is expected")
-        model_id, version, prediction_id, source = [_identifier(get(document), name) for name, get in self._identifiers]
+    def __call__(self, document: Any, key: Any = UNSET, headers: Any = UNSET) -> Parsed:
+        """The event of a parsed value, or its rows; raises `Refused`."""
+        if self._rows is not None:
+            items = follow(Envelope(document), self._rows)
+            return self._all([Envelope(document, item, key, headers) for item in _list_of(items)])
+        if isinstance(document, list):
+            return self._all([Envelope(item, UNSET, key, headers) for item in _list_of(document)])
+        return self._event(Envelope(document, UNSET, key, headers))
+
+    def _all(self, rows: list[Envelope]) -> list[Event]:
+        events = []
+        for i, row in enumerate(rows):
+            try:
+                event = self._event(row)
+            except Refused as why:
+                raise Refused(why.reason, f"row {i}: {why.detail}") from None
+            if self._shares_id and len(rows) > 1 and event.prediction_id not in (None, ""):
+                event.prediction_id = f"{event.prediction_id}/{i}"
+            events.append(event)
+        return events
+
+    def _event(self, event: Envelope) -> Event:
+        if self._rows is None and not isinstance(event.record, dict):
+            raise Refused(Reason.NOT_AN_OBJECT, f"the value is {json_type(event.record)}; an object is expected")
+        model_id, version, prediction_id, source = [_identifier(get(event), name) for name, get in self._identifiers]
         return Event(
             model_id,
             version,
             prediction_id,
-            _event_time(self._event_time(document)),
-            self._all_features(document),
-            _prediction(self._prediction(document)),
-            _label(self._label(document)),
+            _event_time(self._event_time(event)),
+            self._all_features(event),
+            _prediction(self._prediction(event)),
+            _label(self._label(event)),
             source,
         )
 
-    def _all_features(self, document: dict[str, Any]) -> dict[str, Any] | None:
+    def _all_features(self, event: Envelope) -> dict[str, Any] | None:
         """The features, including the segment where it is mapped; a label alone has none."""
-        features = self._features(document)
-        if self._segment is None or (features is None and self._prediction(document) in ABSENT):
+        features = self._features(event)
+        if self._segment is None or (features is None and self._prediction(event) in ABSENT):
             return features
-        segment = self._segment(document)
+        segment = self._segment(event)
         return features if segment in ABSENT else {**(features or {}), SEGMENT: segment}
+
+
+def _list_of(items: Any) -> list[Any]:
+    """The rows of a record. Raises `Refused` where there are none."""
+    if items is UNSET:
+        raise Refused(Reason.WRONG_TYPE, "the record has nothing at the path of rows; a list is expected")
+    if not isinstance(items, list):
+        raise Refused(Reason.WRONG_TYPE, f"rows are {json_type(items)}; a list is expected")
+    if not items:
+        raise Refused(Reason.NOT_AN_OBJECT, "the value is a list without events")
+    return items
 
 
 def _constant(text: str, _: Any) -> str:
@@ -79,27 +114,55 @@ def _features_reader(fields: FieldMap, mapped: Mapping[str, Path]) -> Features:
         return partial(_named_features, paths=paths)
     at = parse_path(fields.features, "features")
     taken = {path[len(at)] for path in mapped.values() if path[: len(at)] == at and len(path) > len(at)}
-    return partial(_member_features, at=at, taken=frozenset(taken))
+    return partial(_member_features, at=at, taken=frozenset(taken), names=_names_reader(fields))
 
 
-def _named_features(document: dict[str, Any], *, paths: Mapping[str, Path]) -> dict[str, Any] | None:
+def _names_reader(fields: FieldMap) -> Getter:
+    """The names of features that are a list of values."""
+    if isinstance(fields.names, list):
+        names = list(fields.names)
+        return lambda _: names
+    return _absent if fields.names is None else partial(follow, path=parse_path(fields.names, "names"))
+
+
+def _named_features(event: Envelope, *, paths: Mapping[str, Path]) -> dict[str, Any] | None:
     """The features of a mapping. An absent one is a missing value, unless all are absent, as in labels."""
-    found = {name: follow(document, path) for name, path in paths.items()}
+    found = {name: follow(event, path) for name, path in paths.items()}
     if all(value is UNSET for value in found.values()):
         return None
     return {name: None if value is UNSET else value for name, value in found.items()}
 
 
-def _member_features(document: dict[str, Any], *, at: Path, taken: frozenset[str | int]) -> dict[str, Any] | None:
-    """The members of the object at a path, without other mapped fields."""
-    members = follow(document, at)
+def _member_features(event: Envelope, *, at: Path, taken: frozenset[Any], names: Getter) -> dict[str, Any] | None:
+    """The members of the object at a path, without other mapped fields; or the values of a list, by `names`."""
+    members = follow(event, at)
     if members in ABSENT:
         return None
+    if isinstance(members, str):
+        members = _parsed(members)
+    if isinstance(members, list) and (known := names(event)) is not UNSET:
+        return _by_name(known, members)
     if not isinstance(members, dict):
         raise Refused(Reason.WRONG_TYPE, f"features are {json_type(members)}; an object is expected")
     if not taken:
         return members
     return {name: v for name, v in members.items() if name not in taken and not isinstance(v, dict | list)}
+
+
+def _parsed(text: str) -> Any:
+    """The object or list that a text holds as JSON; any other text as it is."""
+    try:
+        return parse(text.encode()) if text.lstrip()[:1] in ("{", "[") else text
+    except (Refused, UnicodeEncodeError):
+        return text
+
+
+def _by_name(names: Any, values: list[Any]) -> dict[str, Any]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused(Reason.WRONG_TYPE, f"names of features are {json_type(names)}; a list of texts is expected")
+    if len(names) != len(values):
+        raise Refused(Reason.WRONG_TYPE, f"there are {len(values)} features and {len(names)} names for them")
+    return dict(zip(names, values, strict=True))
 
 
 def _identifier(value: Any, field: str) -> Identifier:

@@ -1,7 +1,9 @@
-"""Paths of event fields in the JSON of a producer, whose format need not change.
+"""Paths of event fields in the records of a producer, whose format need not change.
 
-A path begins with `$`, the whole value of the record, and continues with `.name`, `['a name with dots']` or `[index]`:
-`$.payload.model`, `$.rows[0].x`. If a record has no value at the path, the field is absent.
+A path begins with a root: `$`, the value of the record; `$row`, one of several rows in it; `$key`, its key; or
+`$headers`. It continues with `.name`, `['a name with dots']`, `[index]`, or `[?name=='text']`, the first item of a list
+whose member `name` is this text: `$.payload.model`, `$.rows[0].x`, `$.inputs[?name=='age'].data[0]`,
+`$headers.ce_id`. If a record has no value at the path, the field is absent.
 """
 
 from __future__ import annotations
@@ -9,16 +11,53 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-Path = tuple[str | int, ...]
-Getter = Callable[[dict[str, Any]], Any]
+
+class Root(IntEnum):
+    """Where a path begins: the place of that part in an `Envelope`."""
+
+    RECORD = 0
+    ROW = 1
+    KEY = 2
+    HEADERS = 3
+
+
+ROOTS = {"$": Root.RECORD, "$row": Root.ROW, "$key": Root.KEY, "$headers": Root.HEADERS}
+
+
+class Envelope(NamedTuple):
+    """One event with all that paths can reach."""
+
+    record: Any  # the parsed value
+    row: Any = UNSET  # the item of the record's rows
+    key: Any = UNSET
+    headers: Any = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A step to the first item of a list whose member `name` is `text`."""
+
+    name: str
+    text: str
+
+
+Step = str | int | Select
+Path = tuple[Root, *tuple[Step, ...]]
+Getter = Callable[[Envelope], Any]
 
 CONSTANT_FIELDS = ("model_id", "model_version", "source")
+LISTS = ("rows", "names")  # fields that describe the form of a record, and are no fields of the event
 
-_STEP = re.compile(r"\.([^.\[\]'\"\s]+)|\[(\d{1,6})\]|\['([^']+)'\]")
+_ROOT = re.compile(r"\$(?:row|key|headers)?(?![\w$])")
+_STEP = re.compile(
+    r"""\.(?P<name>[^.\[\]'"\s]+)|\[(?P<index>\d{1,6})\]|\['(?P<quoted>[^']+)'\]"""
+    r"""|\[\?(?:@\.)?(?P<member>[\w-]+)\s*==\s*'(?P<text>[^']*)'\]"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +66,11 @@ class FieldMap:
 
     `features` is the path of an object whose members are the features, or a mapping of feature names to paths. If the
     object also holds other mapped fields (`features: $` for flat producers), those members, nested objects and lists
-    are no features. `model_id`, `model_version` and `source` may be constants: `=bus` is the text `bus`.
+    are no features. Where the features are a list of values, `names` has their names. `model_id`, `model_version` and
+    `source` may be constants: `=bus` is the text `bus`.
+
+    `rows` is the path of a list, each item of which is an event. Paths that begin with `$row` lead into the item; those
+    with `$` to what its events share. A prediction id that they share gets the number of the row, from 0: `id/2`.
 
     Raises ValueError, with the path, for an invalid path.
     """
@@ -41,72 +84,119 @@ class FieldMap:
     label: str | None = "$.label"  # true value, in the same or a later event
     source: str | None = "$.source"  # feature source shared by models, beside or instead of a model
     segment: str | None = None  # value that `segments` can group events by; becomes the feature `segment`
+    rows: str | None = None  # list of events in a record; null: the record is one event, or a list of events
+    names: str | list[str] | None = None  # names of features that are a list of values: a path, or the names
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Mapping):
-                for name, path in value.items():
-                    parse_path(path, f"features.{name}")
-            elif value is not None and not self._is_constant(field.name, value):
-                parse_path(value, field.name)
+        for name, path in self._texts():
+            root = parse_path(path, name)[0]
+            if root is Root.ROW and self.rows is None:
+                raise ValueError(f"{name}: {path!r} is a path in a row; name the list of rows, as in rows: $.data")
+        if self.rows is not None and self.rows_path()[0] is not Root.RECORD:
+            raise ValueError(f"rows: {self.rows!r} is no path in the value of the record, which begins with $")
 
-    @staticmethod
-    def _is_constant(field: str, value: object) -> bool:
-        if not isinstance(value, str) or not value.startswith("="):
-            return False
-        if field not in CONSTANT_FIELDS:
-            raise ValueError(
-                f"{field}: {value!r} is a constant, which only {', '.join(CONSTANT_FIELDS)} can be; give a path"
-            )
-        if value == "=":
-            raise ValueError(f"{field}: {value!r} is a constant without a text; write the text after the equals sign")
-        return True
+    def _texts(self) -> list[tuple[str, Any]]:
+        """The paths with the names of their fields."""
+        found = []
+        for field in fields(self):
+            value = None if field.name == "rows" else getattr(self, field.name)
+            if isinstance(value, Mapping):
+                found += [(f"features.{name}", path) for name, path in value.items()]
+            elif value is not None and not isinstance(value, list) and not _is_constant(field.name, value):
+                found.append((field.name, value))
+        found += [("rows", self.rows.removesuffix("[*]"))] if self.rows is not None else []
+        return found
 
     def paths(self) -> dict[str, Path]:
-        """The paths of all fields that are read from the record, except `features`."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "features"}
-        return {name: parse_path(path, name) for name, path in given.items() if path and not path.startswith("=")}
+        """The paths of the fields of an event, except `features`."""
+        one = [name for name, _ in self._texts() if name not in ("features", *LISTS) and "." not in name]
+        return {name: parse_path(getattr(self, name), name) for name in one}
+
+    def rows_path(self) -> Path:
+        """The path of the list of rows; `$.data` and `$.data[*]` are the same."""
+        return parse_path((self.rows or "$").removesuffix("[*]"), "rows")
 
     def constants(self) -> dict[str, str]:
         """The texts of the constant fields."""
         given = {name: getattr(self, name) for name in CONSTANT_FIELDS}
         return {name: text[1:] for name, text in given.items() if text and text.startswith("=")}
 
+    def roots(self) -> set[Root]:
+        """Where the paths begin."""
+        return {parse_path(path, name)[0] for name, path in self._texts()}
+
+    def key_steps(self) -> bool:
+        """Whether a path leads into the key, which is JSON then and no text."""
+        return any(path[0] is Root.KEY and len(path) > 1 for path in (parse_path(p, n) for n, p in self._texts()))
+
+
+def _is_constant(field: str, value: object) -> bool:
+    if not isinstance(value, str) or not value.startswith("="):
+        return False
+    if field not in CONSTANT_FIELDS:
+        raise ValueError(
+            f"{field}: {value!r} is a constant, which only {', '.join(CONSTANT_FIELDS)} can be; give a path"
+        )
+    if value == "=":
+        raise ValueError(f"{field}: {value!r} is a constant without a text; write the text after the equals sign")
+    if value.startswith("=$"):
+        raise ValueError(f"{field}: {value!r} is a constant; write {value[1:]} for the path")
+    return True
+
 
 def parse_path(path: Any, field: str) -> Path:
-    """The steps of a path: member names and list indices. Raises ValueError, naming the field and the path."""
-    if not isinstance(path, str) or not path.startswith("$"):
-        raise ValueError(f"{field}: {path!r} is not a path; a path begins with $, as in $.payload.model")
-    steps: list[str | int] = []
-    at = 1
+    """The root and the steps of a path. Raises ValueError, naming the field and the path."""
+    root = _ROOT.match(path) if isinstance(path, str) else None
+    if root is None:
+        raise ValueError(
+            f"{field}: {path!r} is not a path; a path begins with $, as in $.payload.model, or with $row, $key or "
+            "$headers"
+        )
+    steps: list[Step] = []
+    at = root.end()
     while at < len(path):
         step = _STEP.match(path, at)
         if step is None:
             raise ValueError(
-                f"{field}: the path {path!r} is invalid from {path[at:]!r} on; write .name, [0] or ['a name']"
+                f"{field}: the path {path!r} is invalid from {path[at:]!r} on; write .name, [0], ['a name'] or "
+                "[?name=='text']"
             )
-        name, index, quoted = step.groups()
-        steps.append(int(index) if index is not None else name or quoted)
+        steps.append(_step_of(step))
         at = step.end()
-    if not steps and not field == "features":
-        raise ValueError(f"{field}: the path {path!r} is the whole record; name a member, as in $.{field}")
-    return tuple(steps)
+    if not steps and ROOTS[root[0]] in (Root.RECORD, Root.HEADERS) and field not in ("features", "rows"):
+        raise ValueError(f"{field}: the path {path!r} is the whole record; name a member, as in {root[0]}.{field}")
+    return (ROOTS[root[0]], *steps)
+
+
+def _step_of(step: re.Match[str]) -> Step:
+    if step["index"] is not None:
+        return int(step["index"])
+    return Select(step["member"], step["text"]) if step["member"] else step["name"] or step["quoted"]
 
 
 def getter(path: Path) -> Getter:
-    """`follow` for one path in documents that are objects; faster for the members of the object itself."""
-    name = path[0]
-    if len(path) > 1 or not isinstance(name, str):
-        return lambda document: follow(document, path)
-    return lambda document: document.get(name, UNSET)
+    """`follow` for one path; faster for members of the record itself."""
+    root, *steps = path
+    if len(steps) == 1 and isinstance(name := steps[0], str):
+        return lambda event: follow_step(event[root], name)
+    return lambda event: follow(event, path)
 
 
-def follow(document: Any, path: Path) -> Any:
+def follow(event: Envelope, path: Path) -> Any:
     """The value at the path; `UNSET` if there is none."""
-    for step in path:
-        if isinstance(step, str):
-            document = document.get(step, UNSET) if isinstance(document, dict) else UNSET
-        else:
-            document = document[step] if isinstance(document, list) and step < len(document) else UNSET
-    return document
+    root, *steps = path
+    value = event[root]
+    for step in steps:
+        value = follow_step(value, step)
+    return value
+
+
+def follow_step(value: Any, step: Step) -> Any:
+    """The value one step further; `UNSET` if there is none."""
+    if isinstance(step, str):
+        return value.get(step, UNSET) if isinstance(value, dict) else UNSET
+    if not isinstance(value, list):
+        return UNSET
+    if isinstance(step, int):
+        return value[step] if step < len(value) else UNSET
+    return next((one for one in value if isinstance(one, dict) and one.get(step.name) == step.text), UNSET)

@@ -1,4 +1,5 @@
-"""The codec `json`: each record is one JSON object with the fields of `event.py`, or with others by a `FieldMap`.
+"""The codec `json`: a record is a JSON object with the fields of `event.py`, or with others by a `FieldMap`; or a list
+of such objects.
 
 Each record takes one call of the msgspec parser, in a tight loop; all other work is on whole columns. A slower, lenient
 parser reads the rejected records again, and finds an event or the reason why there is none. Members that no field reads
@@ -7,13 +8,15 @@ are skipped, so they may be of any type, and even of invalid UTF-8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
-from typing import get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
@@ -21,7 +24,8 @@ from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
 from streamer.codecs.event import Event, Refused
 from streamer.codecs.field_mapping import EventReader
-from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.field_paths import FieldMap, Root
+from streamer.codecs.rows import Parsed, Rows
 from streamer.codecs.times import Unit
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names
@@ -37,6 +41,7 @@ class JsonSettings:
         skew_max_s: longest time in s by which an event time may be ahead of its record.
         value_bytes_max: largest size of a record value; larger ones become dead letters.
         values_max: largest number of values (features and prediction) of one event.
+        rows_max: largest number of events of one record.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -44,6 +49,7 @@ class JsonSettings:
     skew_max_s: float = 3600
     value_bytes_max: int = 1 << 20
     values_max: int = 10_000
+    rows_max: int = 10_000
 
     def __post_init__(self) -> None:
         if self.event_time_unit not in get_args(Unit):
@@ -52,7 +58,7 @@ class JsonSettings:
             )
         if not self.skew_max_s >= 0:
             raise ValueError(f"skew_max_s is {self.skew_max_s}; it can't be less than 0")
-        for name in ("value_bytes_max", "values_max"):
+        for name in ("value_bytes_max", "values_max", "rows_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -64,20 +70,21 @@ class JsonCodec:
         self.settings = settings
         self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max)
         self._event_of = EventReader(settings.fields)
+        self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
         self._read = self._reader()
 
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
         """See `Codec`."""
         refused: Refusals = {}
         index = self._readable(records, refused)
-        index, events = self._parse(records, index, refused)
-        return build_batch(records, index, events, names, self._bounds, refused), dead_letters(refused)
+        rows = self._parse(records, index, refused)
+        return build_batch(records, rows, names, self._bounds, refused), dead_letters(refused)
 
-    def _reader(self) -> Callable[[memoryview], Event]:
+    def _reader(self) -> Callable[..., Parsed]:
         if self.settings.fields == FieldMap():
-            return msgspec.json.Decoder(Event).decode
+            return msgspec.json.Decoder(Event | Annotated[list[Event], msgspec.Meta(min_length=1)]).decode
         plain = msgspec.json.Decoder().decode
-        return lambda value: self._event_of(plain(value))
+        return lambda value, *around: self._event_of(plain(value), *around)
 
     def _readable(self, records: Records, refused: Refusals) -> I64:
         """The records that are not null, too large or too deep."""
@@ -98,26 +105,62 @@ class JsonCodec:
                 refused[i] = Refused(Reason.TOO_DEEP, f"the value is nested deeper than {json_text.DEPTH_MAX} levels")
         return np.setdiff1d(np.arange(len(records)), list(refused), assume_unique=True)
 
-    def _parse(self, records: Records, index: I64, refused: Refusals) -> tuple[I64, list[Event]]:
-        """The indices of the readable records, and their events."""
+    def _parse(self, records: Records, index: I64, refused: Refusals) -> Rows:
+        """The events of the readable records."""
         values = map(records.data.data.__getitem__, map(slice, *records.value[index].T.tolist()))
-        parsed = map(self._read, values)
-        events: list[Event] = []
+        around = [map(part, index.tolist()) for part in self._around(records)]
+        parsed = map(self._read, values, *around)
+        found: list[Parsed] = []
         broken = []
-        while len(events) < len(index):
+        while len(found) < len(index):
             try:
-                for event in parsed:  # and not extend(), which does not promise to keep what came before an error
-                    events.append(event)
+                for one in parsed:  # and not extend(), which does not promise to keep what came before an error
+                    found.append(one)
             except (ValueError, RecursionError, msgspec.MsgspecError, Refused):
-                broken.append(len(events))
-                events.append(Event())  # keeps the place
+                broken.append(len(found))
+                found.append(Event())  # keeps the place
         for at in broken:
             i = int(index[at])
             try:
-                events[at] = self._event_of(json_text.parse(records.value_of(i) or b""))
+                document = json_text.parse(records.value_of(i) or b"")
+                found[at] = self._event_of(document, *(part(i) for part in self._around(records)))
             except Refused as why:
                 refused[i] = why
-        if not broken:
-            return index, events
-        kept = [i not in refused for i in index.tolist()]
-        return index[kept], list(compress(events, kept))
+        self._refuse_long(index, found, refused)
+        if refused:
+            kept = [i not in refused for i in index.tolist()]
+            index, found = index[kept], list(compress(found, kept))
+        return Rows.of(index, found)
+
+    def _around(self, records: Records) -> list[Callable[[int], Any]]:
+        """Readers of the key and the headers of a record, if any field needs them."""
+        if not self._roots & {Root.KEY, Root.HEADERS}:
+            return []
+        return [partial(_key_of, records, self._key_is_json), partial(_headers_of, records)]
+
+    def _refuse_long(self, index: I64, found: Sequence[Parsed], refused: Refusals) -> None:
+        """Refuse the records with too many rows."""
+        limit = self.settings.rows_max
+        for i, one in zip(index.tolist(), found, strict=True) if list in set(map(type, found)) else ():
+            if isinstance(one, list) and len(one) > limit:
+                refused[i] = Refused(
+                    Reason.TOO_MANY_ROWS, f"the record has {len(one):,} rows, more than rows_max, {limit:,}"
+                )
+
+
+def _key_of(records: Records, is_json: bool, i: int) -> Any:
+    """The key of a record as text or as JSON. Raises `Refused`."""
+    key = records.key_of(i)
+    if key is None:
+        return UNSET
+    if is_json:
+        return json_text.parse(key)
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.NOT_UTF8, f"byte {error.start} of the key is not UTF-8: {error.reason}") from None
+
+
+def _headers_of(records: Records, i: int) -> dict[str, str]:
+    """The headers of a record as texts; of one name the last."""
+    return {name: text.decode(errors="replace") for name, text in records.headers_of(i) if text is not None}

@@ -19,6 +19,7 @@ from streamer.codecs.json_lenient import DEPTH_MAX, is_too_deep
 BYTES_MAX = 65_536  # an ordinary alert has 700; its texts stay in the state, so they need a bound
 OFFSET_MAX = 2**63 - 1
 PARTITION_MAX = 2**31 - 1
+ROW_MAX = 2**31 - 1
 
 T = TypeVar("T")
 
@@ -95,4 +96,6 @@ def _problem_of_place(name: str, place: Place) -> Unreadable | None:
         return Unreadable(Reason.WRONG_TYPE, f"{name}.offset is out of range")
     if not 0 <= place.partition <= PARTITION_MAX:
         return Unreadable(Reason.WRONG_TYPE, f"{name}.partition is out of range")
+    if not 0 <= place.row <= ROW_MAX:
+        return Unreadable(Reason.WRONG_TYPE, f"{name}.row is out of range")
     return None

@@ -59,7 +59,7 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "n_reference": {"minimum": 0},
         "n_current": {"minimum": 0},
     },
-    "Place": {"offset": _OFFSET, "partition": _PARTITION, "event_time": _TIME},
+    "Place": {"offset": _OFFSET, "partition": _PARTITION, "event_time": _TIME, "row": {"minimum": 0}},
     "Incident": {
         "incident_id": {"pattern": "^incident-[0-9a-f]{16}$"},
         "model_id": {"minLength": 1},

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from detectors.arrays.types import I64
+from detectors.arrays.types import I32, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind, Place
@@ -68,6 +68,7 @@ class Stretch:
     topic: I64  # index into `topics`
     partition: int
     offset: I64
+    row: I32
     event_time_ms: I64
     subject: I64  # -1 for events that count for none (labels)
     sequence: I64
@@ -76,10 +77,17 @@ class Stretch:
     @classmethod
     def of(cls, batch: Batch, topics: Sequence[str]) -> Self:
         events, width = batch.events, batch.subject.shape[1]
-        each = (batch.topic, events.offset, events.event_time_ms)
-        rank, offset, time_ms = each if width == 1 else (np.repeat(one, width) for one in each)
+        entry = np.repeat(np.arange(len(events)), width) if width > 1 else slice(None)
         return cls(
-            topics, rank, events.partition, offset, time_ms, batch.subject.ravel(), batch.sequence.ravel(), width
+            topics,
+            batch.topic[entry],
+            events.partition,
+            events.offset[entry],
+            events.row[entry],
+            events.event_time_ms[entry],
+            batch.subject.ravel(),
+            batch.sequence.ravel(),
+            width,
         )
 
     def last_entry(self, event: int) -> int:
@@ -91,6 +99,8 @@ def alert_id(facts: Mapping[str, Any], at: Place) -> str:
     """Derived from what it identifies, so that the same log gives the same id in every run."""
     what: tuple[str, ...] = (facts["model_id"], facts["model_version"], facts["column"], facts["detector"])
     where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
+    if at.row:
+        where = (*where, str(at.row))
     if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
         what = (*what, facts["kind"])
     if facts.get("segment"):

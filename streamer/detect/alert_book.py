@@ -120,7 +120,8 @@ class _Update:
 
     def place(self, entry: int) -> Place:
         mark = OffsetMark(0, int(self.stretch.offset[entry]), int(self.stretch.event_time_ms[entry]))
-        return self.place_of(mark, self.stretch.topics[self.stretch.topic[entry]])
+        place = self.place_of(mark, self.stretch.topics[self.stretch.topic[entry]])
+        return replace(place, row=int(self.stretch.row[entry]))
 
     def place_of(self, mark: OffsetMark, topic: str) -> Place:
         return Place(topic, self.stretch.partition, mark.offset, time_of(mark.event_time_ms))

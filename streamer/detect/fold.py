@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from retrain.messages.alert import Alert
 from streamer.contracts.alert_time import clock_header
 from streamer.contracts.dead_letters import set_aside_letter
+from streamer.contracts.encoding import json_of
 from streamer.contracts.event_clock import EventClock
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import Stretch, with_segment
@@ -177,4 +177,4 @@ class DetectFold:
     def _output(self, alert: Alert, clock_ms: int) -> Output:
         self.tally["alerts", alert.state.value] += 1
         key, headers = alert.model_id.encode(), clock_header(alert, clock_ms)
-        return Output(self.settings.outputs.alerts, key, msgspec.json.encode(alert), headers)
+        return Output(self.settings.outputs.alerts, key, json_of(alert), headers)

@@ -18,7 +18,7 @@ from detectors.arrays.types import I64
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch
 
-OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "join_id", "prediction", "label")
+OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
 OF_VALUE = ("column", "number", "category")
 
 

@@ -62,68 +62,89 @@ class Oracle:
         raw = records.value_of(i)
         if raw is None:
             return Reason.NULL_VALUE
-        event = json.loads(raw)
+        value = json.loads(raw)
+        rows = value if isinstance(value, list) else [value]
+        if not rows:
+            return Reason.NOT_AN_OBJECT
+        wrong = [reason for reason in map(self._type_fault, rows) if reason]
+        if wrong:
+            return wrong[0]
+        events = [self._event(row, int(records.timestamp_ms[i])) for row in rows]
+        faults = [fault for fault in (self._fault(*event, records.timestamp_ms[i]) for event in events) if fault]
+        if faults:
+            return min(faults, key=FAULTS.index)
+        if self._has_no_room([event for event, *_ in events]):
+            return Reason.TOO_MANY_MODELS
+        for row, event in enumerate(events):
+            self._take(*event, row, int(records.offset[i]))
+        return None
+
+    def _type_fault(self, event: Any) -> Reason | None:
         if not isinstance(event, dict):
             return Reason.NOT_AN_OBJECT
         for name in ("model_id", "model_version", "prediction_id", "source"):
-            value = event.get(name)
-            if isinstance(value, bool | float | list | dict):
+            if isinstance(event.get(name), bool | float | list | dict):
                 return Reason.WRONG_TYPE
-            event[name] = "" if value is None else str(value)
-        time = event.get("event_time")
-        if isinstance(time, bool | list | dict):
+        if isinstance(event.get("event_time"), bool | list | dict):
             return Reason.BAD_EVENT_TIME
-        features, label = event.get("features"), event.get("label")
-        if not isinstance(features, dict | None) or isinstance(label, list | dict):
+        if not isinstance(event.get("features"), dict | None) or isinstance(event.get("label"), list | dict):
             return Reason.WRONG_TYPE
-        return self._event(event, records, i, int(records.timestamp_ms[i]) if time is None else as_time(time))
+        return None
 
-    def _event(self, event: dict, records: Records, i: int, time_ms: int | None) -> Reason | None:
-        features, label = event.get("features") or {}, event.get("label")
+    def _event(self, event: dict, record_ms: int) -> tuple[dict, EventKind, list, int | None]:
+        """The event with texts for identifiers, its kind, its values by name, and its time."""
+        for name in ("model_id", "model_version", "prediction_id", "source"):
+            event[name] = "" if event.get(name) is None else str(event[name])
+        time, features, label = event.get("event_time"), event.get("features") or {}, event.get("label")
         prediction = event.get("prediction", ABSENT)
         of_source = not event["model_id"] and bool(event["source"])
-        owner = f"source:{event['source']}" if of_source else event["model_id"]
+        event["owner"] = f"source:{event['source']}" if of_source else event["model_id"]
         has_label = not of_source and (isinstance(label, str) or as_number(label) is not None)
         number = as_number(prediction)
         is_null = number is None and not isinstance(prediction, str | list | dict)
-        predicted = prediction is not ABSENT and not of_source and (not is_null or bool(features))
-        pairs = ([("prediction", prediction)] if predicted else []) + [
+        event["predicted"] = prediction is not ABSENT and not of_source and (not is_null or bool(features))
+        pairs = ([("prediction", prediction)] if event["predicted"] else []) + [
             (f"features.{name}" if name in ("prediction", "error") else name, v) for name, v in features.items()
         ]
         kind = (EventKind.SOURCE if of_source else EventKind.PREDICTION) if pairs else EventKind(0)
         kind |= EventKind.LABEL if has_label else EventKind(0)
-        reason = self._fault(event, owner, kind, len(pairs), time_ms, records.timestamp_ms[i])
-        if reason:
-            return reason
-        c = self.columns
+        return event, kind, pairs, record_ms if time is None else as_time(time)
+
+    def _take(self, event: dict, kind: EventKind, pairs: list, time_ms: int, row: int, offset: int) -> None:
+        c, owner = self.columns, event["owner"]
         c["kind"].append(int(kind))
         c["model"].append(self.names.models.id_of(owner))
         c["version"].append(self.names.versions.id_of(event["model_version"]) if event["model_version"] else -1)
         c["event_time_ms"].append(time_ms)
-        c["offset"].append(int(records.offset[i]))
-        joins = event["prediction_id"] and not of_source
+        c["offset"].append(offset)
+        c["row"].append(row)
+        joins = event["prediction_id"] and EventKind.SOURCE not in kind
         c["join_id"].append(join_id(owner, event["prediction_id"]) if joins else 0)
-        c["prediction"].append(number if predicted else None)
-        c["label"].append(as_number(label) if has_label else None)
+        c["prediction"].append(as_number(event.get("prediction")) if event["predicted"] else None)
+        c["label"].append(as_number(event.get("label")) if EventKind.LABEL in kind else None)
         c["start"].append(sum(self._value(name, value) for name, value in pairs))
-        return None
 
-    def _fault(self, event, owner, kind, size, time_ms, record_ms) -> Reason | None:
-        if not owner:
+    def _has_no_room(self, events: list[dict]) -> bool:
+        """Whether the tables are too full for the models and versions of a record."""
+        for table, key in ((self.names.models, "owner"), (self.names.versions, "model_version")):
+            new = {event[key] for event in events if event[key]} - table.ids.keys()
+            if len(table) + len(new) > table.limit:
+                return True
+        return False
+
+    def _fault(self, event: dict, kind: EventKind, pairs: list, time_ms: int | None, record_ms: int) -> Reason | None:
+        if not event["owner"]:
             return Reason.MISSING_MODEL
         if not kind:
             return Reason.NOTHING_TO_WATCH
         if kind == EventKind.LABEL and not event["prediction_id"]:
             return Reason.MISSING_PREDICTION_ID
-        if size > self.values_max:
+        if len(pairs) > self.values_max:
             return Reason.TOO_MANY_COLUMNS
         if time_ms is None or not 0 <= time_ms < 253_402_300_800_000:
             return Reason.BAD_EVENT_TIME
         if record_ms >= 0 and time_ms > record_ms + 3_600_000:
             return Reason.TIME_TOO_FAR_AHEAD
-        for table, name in ((self.names.models, owner), (self.names.versions, event["model_version"])):
-            if name and name not in table.ids and len(table) >= table.limit:
-                return Reason.TOO_MANY_MODELS
         return None
 
     def _value(self, name: str, value: Any) -> bool:
@@ -141,6 +162,10 @@ class Oracle:
         return True
 
 
+FAULTS = [
+    Reason.MISSING_MODEL, Reason.NOTHING_TO_WATCH, Reason.MISSING_PREDICTION_ID, Reason.TOO_MANY_COLUMNS,
+    Reason.BAD_EVENT_TIME, Reason.TIME_TOO_FAR_AHEAD,
+]  # fmt: skip
 COLUMNS = [
     f.name for f in fields(EventBatch) if f.name not in ("topic", "partition", "dropped", "turned_away", "strangers")
 ]

@@ -6,7 +6,7 @@ import pytest
 from codec_oracle import columns_of, decode
 
 from streamer.codecs.base import Reason
-from streamer.codecs.field_paths import FieldMap, follow, getter, parse_path
+from streamer.codecs.field_paths import Envelope, FieldMap, Root, follow, getter, parse_path
 from streamer.codecs.json_codec import JsonSettings
 from streamer.events import EventKind, Names
 
@@ -114,14 +114,18 @@ def test_a_mapped_producer_may_write_nan():
 
 def test_paths():
     """A path is a list of member names and indices; one that leads nowhere finds nothing."""
-    document = {"a": [{"b.c": 1}], "ü-1": 2}
-    assert parse_path("$.a[0]['b.c']", "label") == ("a", 0, "b.c")
-    assert follow(document, parse_path("$.a[0]['b.c']", "label")) == 1
-    assert follow(document, parse_path("$.ü-1", "label")) == 2
-    nothing = [follow(document, parse_path(p, "label")) for p in ("$.a.b", "$.a[1]", "$['ü-1'][0]", "$.z.y")]
+    event = Envelope({"a": [{"b.c": 1}], "ü-1": 2}, [7, 8], "k", {"ce_id": "e-1"})
+    assert parse_path("$.a[0]['b.c']", "label") == (Root.RECORD, "a", 0, "b.c")
+    assert follow(event, parse_path("$.a[0]['b.c']", "label")) == 1
+    assert follow(event, parse_path("$.ü-1", "label")) == 2
+    assert follow(event, parse_path("$row[1]", "label")) == 8
+    assert follow(event, parse_path("$key", "label")) == "k"
+    assert follow(event, parse_path("$headers.ce_id", "label")) == "e-1"
+    paths = ("$.a.b", "$.a[1]", "$['ü-1'][0]", "$.z.y", "$row.x", "$key.x", "$headers.none")
+    nothing = [follow(event, parse_path(path, "label")) for path in paths]
     assert len({id(found) for found in nothing}) == 1
-    assert getter(("a",))(document) == [{"b.c": 1}]
-    assert getter((0,))({"0": 1}) is nothing[0]
+    assert getter((Root.RECORD, "a"))(event) == [{"b.c": 1}]
+    assert getter((Root.RECORD, 0))(event) is nothing[0]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,13 @@ def test_paths():
         ({"label": 5}, "label: 5 is not a path"),
         ({"prediction": "$.a..b"}, r"prediction: the path '\$.a..b' is invalid from '..b' on"),
         ({"prediction": "$.a[x]"}, r"is invalid from '\[x\]' on"),
-        ({"prediction": "$a"}, "is invalid from 'a' on"),
+        ({"prediction": "$a"}, r"prediction: '\$a' is not a path"),
+        ({"prediction": "$rows.x"}, r"prediction: '\$rows.x' is not a path"),
+        ({"prediction": "$row.x"}, r"prediction: '\$row.x' is a path in a row; name the list of rows"),
+        ({"rows": "$key.x"}, r"rows: '\$key.x' is no path in the value of the record"),
+        ({"rows": "data"}, "rows: 'data' is not a path"),
+        ({"prediction_id": "$headers"}, r"prediction_id: the path '\$headers' is the whole record"),
+        ({"model_id": "=$key"}, r"model_id: '=\$key' is a constant; write \$key for the path"),
         ({"event_time": "$"}, "event_time: the path '\\$' is the whole record"),
         ({"features": {"temp": "w.t"}}, "features.temp: 'w.t' is not a path"),
         ({"features": {"temp": "$"}}, "features.temp: the path"),

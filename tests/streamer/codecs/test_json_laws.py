@@ -50,7 +50,9 @@ odd = st.fixed_dictionaries(
         "segment": values,
     },
 )
-documents = st.lists(st.one_of(usual, usual, odd, odd, st.sampled_from([None, [], 7, "text"])), max_size=12)
+several = st.lists(st.one_of(usual, usual, usual, usual, odd), max_size=4)
+one = st.one_of(usual, usual, odd, odd, st.sampled_from([None, [], 7, "text"]))
+documents = st.one_of(st.lists(one, max_size=12), st.lists(st.one_of(one, several), max_size=12))
 broken = st.sampled_from([b"", b"{", b'{"model_id": "\\ud800"}', b"\xff\xfe", b"[" * 900, b'{"model_id": NaN}'])
 limits = st.sampled_from([{}, {"models_max": 2, "columns_max": 5, "categories_max": 3}])
 

@@ -30,7 +30,7 @@ def batch_of(events):
     zeros = np.zeros(n, np.int32)
     values = np.array(value, float)
     return EventBatch(
-        "t", 0, np.array(kind, np.uint8), zeros, zeros, np.array(time_s, np.int64) * 1000, np.arange(n),
+        "t", 0, np.array(kind, np.uint8), zeros, zeros, np.array(time_s, np.int64) * 1000, np.arange(n), zeros,
         np.array(ids, np.uint64), values, values / 2, np.zeros(n + 1, np.int64),
         np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32),
     )  # fmt: skip
@@ -135,8 +135,9 @@ def test_memory_follows_what_waits_not_what_has_passed():
         base = batch_of([(EventKind.PREDICTION | EventKind.LABEL, 1, 1, 1)] * 2)
         zeros = np.zeros(n, np.int32)
         batch = EventBatch(
-            "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), events.astype(np.uint64),
-            np.ones(n), np.ones(n), np.zeros(n + 1, np.int64), base.column, base.number, base.category,
+            "t", 0, np.full(n, 3, np.uint8), zeros, zeros, np.full(n, 1000), np.arange(n), zeros,
+            events.astype(np.uint64), np.ones(n), np.ones(n), np.zeros(n + 1, np.int64), base.column, base.number,
+            base.category,
         )  # fmt: skip
         label_join.join(batch, np.zeros(n, np.int64), np.arange(n), ["m"])
     assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "expired": 0, "evicted": 0}

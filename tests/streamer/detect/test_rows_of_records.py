@@ -1,0 +1,69 @@
+"""Records with several events give what the same events give one by one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fold_kit import START_MS, alerts, fold, records
+
+from retrain.state.dedup import SeriesMark, series_of
+from streamer.contracts.alert_reader import read_alert
+
+EVENTS = 600
+PLACES = ("onset", "at", "ready_at", "resolved_at")
+
+
+def events():
+    """Predictions of two models that shift once, and back again."""
+    made = []
+    for i in range(EVENTS):
+        x = (i * 7919 % 101) / 50 + 4 * (200 <= i < 400)
+        event = {"model_id": f"m{i % 2}", "event_time": START_MS + 1000 * i, "features": {"x": x}}
+        made.append(event)
+    return made
+
+
+def outputs(rows, cut=None):
+    """What comes of records of so many events each."""
+    made = events()
+    values = [json.dumps(made[i : i + rows] if rows > 1 else made[i]).encode() for i in range(0, EVENTS, rows)]
+    detect, all_of_it = fold(), []
+    for start in range(0, len(values), cut or len(values)):
+        all_of_it += detect.step([records("predictions", values[start : start + (cut or len(values))], start)])
+    return all_of_it
+
+
+def facts(found):
+    """The alerts without ids and places."""
+    return [{name: value for name, value in one.items() if name not in ("alert_id", *PLACES)} for one in found]
+
+
+@pytest.mark.parametrize("rows", [2, 7, 50, 600])
+def test_alerts_are_those_of_single_events(rows):
+    """The same alerts, at the same events: an offset and a row instead of an offset."""
+    single, several = alerts(outputs(1)), alerts(outputs(rows))
+    assert len(single) > 4
+    assert facts(several) == facts(single)
+    for one, other in zip(single, several, strict=True):
+        for place in ("at", "resolved_at"):
+            if one[place]:
+                assert divmod(one[place]["offset"], rows) == (other[place]["offset"], other[place].get("row", 0))
+    assert len({one["alert_id"] for one in several}) == len({one["alert_id"] for one in single})
+
+
+def test_where_records_are_cut_does_not_show():
+    """Any cut between records gives the same bytes."""
+    assert outputs(7, cut=1) == outputs(7, cut=5) == outputs(7)
+
+
+def test_alerts_of_one_record_are_no_repetition_of_each_other():
+    """A series that alarms, ends and alarms within one record: each of them counts."""
+    found = [read_alert(json.dumps(one).encode()) for one in alerts(outputs(600)) if one["column"] == "x"]
+    assert {one.at.offset for one in found} == {0}
+    marks = {}
+    for alert in found:
+        mark = marks.setdefault((alert.model_id, series_of(alert)), SeriesMark())
+        assert not mark.is_duplicate(alert), alert
+        mark.record(alert)
+        assert mark.is_duplicate(alert)
