@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from itertools import repeat
 
 import numpy as np
@@ -35,13 +36,14 @@ class TimeBounds:
     event_time_unit: Unit = "auto"
     skew_max_s: float = 3600
     values_max: int = 10_000
+    zone: tzinfo = UTC  # of times without an offset
 
 
 def build_batch(records: Records, rows: Rows, names: Names, bounds: TimeBounds, refused: Refusals) -> EventBatch:
     """The batch of these events. Adds records that can't be folded, because of any of their rows, to `refused`."""
     index, row, draft = rows.index, rows.row, EventColumns.of(rows.events)
     record_ms = records.timestamp_ms[index]
-    time_ms = times_ms([event.event_time for event in rows.events], bounds.event_time_unit, record_ms)
+    time_ms = times_ms([event.event_time for event in rows.events], bounds.event_time_unit, record_ms, bounds.zone)
     for bad, reason, detail in _faults(draft, time_ms, record_ms, bounds):
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, rows.named(i, detail(i))))
@@ -85,7 +87,8 @@ def _faults(
 def _about_time(event: Event) -> str:
     if event.event_time is None:
         return "the event has no event_time, and its record has no timestamp"
-    return f"event_time is {event.event_time!r:.60}: neither RFC 3339 nor an epoch time in the years 1970 to 9999"
+    said = f"event_time is {event.event_time!r:.60}"
+    return f"{said}: neither RFC 3339, RFC 1123 nor an epoch time in the years 1970 to 9999"
 
 
 def _name_ids(draft: EventColumns, rows: Rows, names: Names, refused: Refusals) -> tuple[I32, I32]:

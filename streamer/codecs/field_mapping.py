@@ -17,6 +17,7 @@ from streamer.codecs.event import Event, Identifier, Refused, json_type
 from streamer.codecs.field_paths import Envelope, FieldMap, Getter, Path, Root, follow, getter, parse_path
 from streamer.codecs.json_lenient import parse
 from streamer.codecs.rows import Parsed
+from streamer.codecs.times import Milliseconds
 
 Features = Callable[[Envelope], dict[str, Any] | None]
 
@@ -178,9 +179,28 @@ def _identifier(value: Any, field: str) -> Identifier:
 def _event_time(value: Any) -> str | int | float | None:
     if value in ABSENT:
         return None
+    if isinstance(value, dict) and (found := _written_out(value)) is not None:
+        return found
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Refused(Reason.BAD_EVENT_TIME, f"event_time is {json_type(value)}; RFC 3339 text or an epoch is expected")
     return value
+
+
+def _written_out(time: dict[str, Any]) -> str | Milliseconds | None:
+    """The time in `{seconds, nanos}` (Protobuf), or in `{$date}` (MongoDB); None for any other object."""
+    if "$date" in time:
+        date = time["$date"]
+        date = date.get("$numberLong") if isinstance(date, dict) else date
+        return date if isinstance(date, str) and not date.isdecimal() else _milliseconds(date, 0)
+    return _milliseconds(time["seconds"], time.get("nanos") or 0, 1000) if "seconds" in time else None
+
+
+def _milliseconds(value: Any, nanos: Any, each: int = 1) -> Milliseconds | None:
+    """`value` in units of `each` ms, as a number or as text, and nanoseconds."""
+    try:
+        return Milliseconds(int(value) * each + int(nanos) // 1_000_000)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _prediction(value: Any) -> Any:

@@ -78,7 +78,7 @@ class FieldMap:
     model_id: str | None = "$.model_id"  # model of the event
     model_version: str | None = "$.model_version"  # version of the model; each is monitored separately
     prediction_id: str | None = "$.prediction_id"  # key that joins a label to its prediction
-    event_time: str | None = "$.event_time"  # RFC 3339, or seconds or milliseconds since 1970
+    event_time: str | None = "$.event_time"  # RFC 3339, RFC 1123, or an epoch; see formats.md
     features: str | Mapping[str, str] | None = "$.features"  # inputs of the model
     prediction: str | None = "$.prediction"  # output of the model
     label: str | None = "$.label"  # true value, in the same or a later event

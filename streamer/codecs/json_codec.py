@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -26,9 +26,14 @@ from streamer.codecs.event import Event, Refused
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.rows import Parsed, Rows
-from streamer.codecs.times import Unit
+from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names
+from streamer.logs import log_of
+
+Tombstones = Literal["dead_letter", "skip"]
+
+log = log_of("codecs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,9 @@ class JsonSettings:
 
     Args:
         fields: paths of the fields of an event.
-        event_time_unit: unit of numeric times since 1970: "s", "ms", or "auto" for a choice by magnitude.
+        event_time_unit: unit of numeric times since 1970: "s", "ms", "us", "ns", or "auto" for a choice by magnitude.
+        time_zone: time zone of texts without an offset, by its IANA name: "America/Vancouver".
+        tombstones: what becomes of records without a value: "dead_letter", or "skip".
         skew_max_s: longest time in s by which an event time may be ahead of its record.
         value_bytes_max: largest size of a record value; larger ones become dead letters.
         values_max: largest number of values (features and prediction) of one event.
@@ -46,6 +53,8 @@ class JsonSettings:
 
     fields: FieldMap = field(default_factory=FieldMap)
     event_time_unit: Unit = "auto"
+    time_zone: str = "UTC"
+    tombstones: Tombstones = "dead_letter"
     skew_max_s: float = 3600
     value_bytes_max: int = 1 << 20
     values_max: int = 10_000
@@ -56,6 +65,9 @@ class JsonSettings:
             raise ValueError(
                 f"event_time_unit is {self.event_time_unit!r}; it can be one of {', '.join(get_args(Unit))}"
             )
+        if self.tombstones not in get_args(Tombstones):
+            raise ValueError(f"tombstones is {self.tombstones!r}; it can be one of {', '.join(get_args(Tombstones))}")
+        zone_of(self.time_zone)
         if not self.skew_max_s >= 0:
             raise ValueError(f"skew_max_s is {self.skew_max_s}; it can't be less than 0")
         for name in ("value_bytes_max", "values_max", "rows_max"):
@@ -68,7 +80,9 @@ class JsonCodec:
 
     def __init__(self, settings: JsonSettings) -> None:
         self.settings = settings
-        self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max)
+        zone = zone_of(settings.time_zone)
+        self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max, zone)
+        self._has_said_zone = False  # once for each process, so not part of the state
         self._event_of = EventReader(settings.fields)
         self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
         self._read = self._reader()
@@ -78,7 +92,19 @@ class JsonCodec:
         refused: Refusals = {}
         index = self._readable(records, refused)
         rows = self._parse(records, index, refused)
+        self._say_zone(records.topic, rows.events)
         return build_batch(records, rows, names, self._bounds, refused), dead_letters(refused)
+
+    def _say_zone(self, topic: str, events: Sequence[Event]) -> None:
+        """Log once that times have no time zone, and which one is assumed."""
+        first = events[0].event_time if events and not self._has_said_zone else None
+        if isinstance(first, str) and self.settings.time_zone == "UTC" and lacks_zone(first):
+            self._has_said_zone = True
+            log.warning(
+                "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC. If it is local time, set "
+                "topics.%s.time_zone, as in Europe/Paris",
+                topic, first, topic,
+            )  # fmt: skip
 
     def _reader(self) -> Callable[..., Parsed]:
         if self.settings.fields == FieldMap():
@@ -91,7 +117,7 @@ class JsonCodec:
         size = records.value[:, 1] - records.value[:, 0]
         null = records.value[:, 0] < 0
         large = ~null & (size > self.settings.value_bytes_max)
-        for i in np.flatnonzero(null).tolist():
+        for i in np.flatnonzero(null).tolist() if self.settings.tombstones == "dead_letter" else ():
             refused[i] = Refused(Reason.NULL_VALUE, "the record has no value (a tombstone)")
         for i in np.flatnonzero(large).tolist():
             limit = self.settings.value_bytes_max
@@ -103,7 +129,7 @@ class JsonCodec:
         ).tolist():  # each level takes two bytes
             if json_text.is_too_deep(records.value_of(i) or b""):
                 refused[i] = Refused(Reason.TOO_DEEP, f"the value is nested deeper than {json_text.DEPTH_MAX} levels")
-        return np.setdiff1d(np.arange(len(records)), list(refused), assume_unique=True)
+        return np.setdiff1d(np.flatnonzero(~null), list(refused), assume_unique=True)
 
     def _parse(self, records: Records, index: I64, refused: Refusals) -> Rows:
         """The events of the readable records."""

@@ -1,16 +1,20 @@
-"""Event times as milliseconds since 1970, from RFC 3339 texts, epoch seconds or epoch milliseconds.
+"""Event times as milliseconds since 1970, from texts or from epochs in s, ms, us or ns.
 
-Arithmetic on whole columns of bytes parses texts. `plain_ms` parses one text with the standard library. It defines the
-correct result, and parses every text that the columns reject.
+Texts are RFC 3339 (also with `+0100`, `+01`, ` UTC`, a comma, or without seconds), RFC 1123, or the digits of an epoch.
+Arithmetic on whole columns of bytes parses RFC 3339. `plain_ms` parses one text with the standard library. It defines
+the correct result, and parses every text that the columns reject.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from difflib import get_close_matches
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +22,53 @@ from numpy.typing import NDArray
 from detectors.arrays.types import I64, U8
 from streamer.codecs.byte_matrix import by_length
 
-Unit = Literal["auto", "s", "ms"]
+Unit = Literal["auto", "s", "ms", "us", "ns"]
 
 UNREADABLE = -1
 END_MS = 253_402_300_800_000  # the year 10000
-MILLISECONDS_FROM = (
-    1e11  # an epoch of at least this magnitude is milliseconds: as seconds it would lie after the year 5138
-)
+# An epoch below a limit is in that unit: as seconds, 1e11 would lie after the year 5138, and as ms in 1973.
+AUTO = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
+MS_OF = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_RFC3339 = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?:[.,](?P<fraction>\d+))?"
+    r" ?(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII,
+)
+_EPOCH_TEXT = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_BYTES_MAX = 64  # longer ones take the plain path
 _DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
-def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64) -> I64:
-    """Milliseconds since 1970 in the years 1970..9999, or `UNREADABLE`. `missing_ms` stands where a value is None."""
+def zone_of(name: str) -> tzinfo:
+    """The time zone of an IANA name. Raises ValueError, with near names, for an unknown one."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = get_close_matches(name, available_timezones(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ", as in Europe/Paris"
+        raise ValueError(f"time_zone is {name!r}, which is no time zone of the IANA database{hint}") from None
+
+
+class Milliseconds(int):
+    """An epoch whose unit is sure."""
+
+
+def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64, zone: tzinfo = UTC) -> I64:
+    """Milliseconds since 1970 in the years 1970..9999, or `UNREADABLE`. `missing_ms` stands where a value is None.
+
+    Texts without an offset are in the time zone `zone`.
+    """
     out = np.where(missing_ms < END_MS, missing_ms, UNREADABLE)
     kinds = list(map(type, values))
-    for types, read in (((str,), _from_texts), ((int, float), partial(_from_epochs, unit=unit))):
+    of_numbers = partial(_from_epochs, unit=unit)
+    of_texts = partial(_from_texts, unit=unit, zone=zone)
+    sure = partial(_from_epochs, unit="ms")
+    for types, read in (((str,), of_texts), ((int, float), of_numbers), ((Milliseconds,), sure)):
         found = set(kinds) & set(types)
         if found and found == set(kinds):
             return read(values)
@@ -47,14 +78,50 @@ def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64) -> I64:
     return out
 
 
-def plain_ms(text: str) -> int:
-    """One RFC 3339 text by the standard library. Without an offset it is in UTC; fractions of 1 ms are cut off."""
-    if not _RFC3339.fullmatch(text):
+def lacks_zone(text: str) -> bool:
+    """Whether a text is a time of the day somewhere: RFC 3339 without an offset."""
+    match = _RFC3339.fullmatch(text)
+    return match is not None and match["zone"] is None
+
+
+def plain_ms(text: str, unit: Unit = "auto", zone: tzinfo = UTC) -> int:
+    """One text by the standard library. Fractions of 1 ms are cut off.
+
+    Of two times that a change of clocks gives one name, the first counts; one that it skips counts as if it had not.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return int(_from_epochs([float(text)], unit)[0]) if _EPOCH_TEXT.fullmatch(text) else _rfc1123_ms(text)
+    try:
+        time = datetime.fromisoformat(f"{match['date']}T{match['minute']}{match['second'] or ':00'}")
+        offset = _offset_of(match["zone"])
+        time = time.replace(tzinfo=zone if offset is None else timezone(offset))
+        ms = (time - _EPOCH) // timedelta(milliseconds=1) + int((match["fraction"] or "0").ljust(3, "0")[:3])
+    except (ValueError, OverflowError):
+        return UNREADABLE
+    return ms if 0 <= ms < END_MS and (match["second"] or not match["fraction"]) else UNREADABLE
+
+
+def _offset_of(zone: str | None) -> timedelta | None:
+    """The offset of a text; None: it has none. Raises ValueError beyond 23:59."""
+    if zone is None:
+        return None
+    if zone[0] not in "+-":
+        return timedelta(0)
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    hour, minute = int(digits[:2]), int(digits[2:])
+    if hour > 23 or minute > 59:
+        raise ValueError(zone)
+    return (-1 if zone[0] == "-" else 1) * timedelta(hours=hour, minutes=minute)
+
+
+def _rfc1123_ms(text: str) -> int:
+    if not text[:3].isalpha() or len(text) > _TEXT_BYTES_MAX:
         return UNREADABLE
     try:
-        time = datetime.fromisoformat(text.upper())
+        time = parsedate_to_datetime(text)
         ms = ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):
         return UNREADABLE
     return ms if 0 <= ms < END_MS else UNREADABLE
 
@@ -63,25 +130,32 @@ def _from_epochs(values: Sequence[float], unit: Unit) -> I64:
     try:
         epoch = np.array(values, np.float64)
     except OverflowError:  # an integer beyond any double is beyond any time
-        epoch = np.array([value if abs(value) < END_MS else np.inf for value in values], np.float64)
-    milliseconds = np.abs(epoch) >= MILLISECONDS_FROM if unit == "auto" else unit == "ms"
-    with np.errstate(over="ignore"):
-        ms = np.rint(np.where(milliseconds, epoch, epoch * 1000))
+        epoch = np.array([value if abs(value) < 2**63 else np.inf for value in values], np.float64)
+    if unit == "auto":
+        conditions = [np.abs(epoch) < limit for limit, _ in AUTO]
+        factor = np.select(conditions, [MS_OF[name] for _, name in AUTO], np.inf)
+    else:
+        factor = np.full(len(epoch), MS_OF[unit])
+    with np.errstate(over="ignore", invalid="ignore"):
+        ms = np.rint(epoch * factor)
     return np.where((ms >= 0) & (ms < END_MS), ms, UNREADABLE).astype(np.int64)
 
 
-def _from_texts(texts: Sequence[str]) -> I64:
+def _from_texts(texts: Sequence[str], unit: Unit, zone: tzinfo) -> I64:
     out = np.full(len(texts), UNREADABLE, np.int64)
     for index, matrix in by_length(texts):
         if 19 <= matrix.shape[1] <= _TEXT_BYTES_MAX:
-            out[index] = _from_bytes(matrix)
+            out[index] = _from_bytes(matrix, zone is UTC)
     for i in np.flatnonzero(out == UNREADABLE).tolist():
-        out[i] = plain_ms(texts[i])
+        out[i] = plain_ms(texts[i], unit, zone)
     return out
 
 
-def _from_bytes(text: U8) -> I64:
-    """The times of [n, length] bytes; `UNREADABLE` where a text is not of the form, or out of range."""
+def _from_bytes(text: U8, is_utc: bool = True) -> I64:
+    """The times of [n, length] bytes; `UNREADABLE` where a text is not of the form, or out of range.
+
+    Those without an offset are read where they are in UTC.
+    """
     length = text.shape[1]
     digit = (text - np.uint8(48)).astype(np.int64)  # other characters wrap around to more than 9
     zulu = (text[:, -1] | 32) == ord("z")
@@ -90,6 +164,8 @@ def _from_bytes(text: U8) -> I64:
     out = np.full(len(text), UNREADABLE, np.int64)
     for size in np.unique(suffix).tolist():
         rows = np.flatnonzero(suffix == size)
+        if not (size or is_utc):
+            continue
         ms, good = _local_ms(text[rows], digit[rows], length - size)
         if size == 6:
             offset_min, valid = _offset_min(text[rows], digit[rows])

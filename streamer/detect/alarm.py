@@ -76,6 +76,7 @@ class Stretch:
 
     @classmethod
     def of(cls, batch: Batch, topics: Sequence[str]) -> Self:
+        """The events of a batch; `topics` are names by rank."""
         events, width = batch.events, batch.subject.shape[1]
         entry = np.repeat(np.arange(len(events)), width) if width > 1 else slice(None)
         return cls(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamer.codecs.times import UNREADABLE, _from_bytes, plain_ms, times_ms
+from streamer.codecs.times import UNREADABLE, Milliseconds, _from_bytes, lacks_zone, plain_ms, times_ms, zone_of
 
 TABLE = [
     ("2026-11-23T07:16:00Z", "auto", 1_795_418_160_000),
@@ -36,7 +36,24 @@ TABLE = [
     ("2026-11-23T24:00:00Z", "auto", UNREADABLE),
     ("2026-11-23T07:60:00Z", "auto", UNREADABLE),
     ("2026-11-23T07:16:00.Z", "auto", UNREADABLE),
-    ("2026-11-23T07:16:00+0100", "auto", UNREADABLE),
+    ("2026-11-23T08:16:00+0100", "auto", 1_795_418_160_000),
+    ("2026-11-23T08:16:00+01", "auto", 1_795_418_160_000),
+    ("2026-11-23 07:16:00.000456 UTC", "auto", 1_795_418_160_000),
+    ("2026-11-23T07:16:00GMT", "auto", 1_795_418_160_000),
+    ("2026-11-23T07:16:00,5Z", "auto", 1_795_418_160_500),
+    ("2026-11-23T07:16Z", "auto", 1_795_418_160_000),
+    ("2026-11-23 08:16 +01:00", "auto", 1_795_418_160_000),
+    ("2026-11-23T07:16.5Z", "auto", UNREADABLE),
+    ("2026-11-23T07:16:00+1", "auto", UNREADABLE),
+    ("Mon, 23 Nov 2026 07:16:00 GMT", "auto", 1_795_418_160_000),
+    ("Mon, 23 Nov 2026 08:16:00 +0100", "auto", 1_795_418_160_000),
+    ("Mon, 99 Nov 2026 08:16:00 +0100", "auto", UNREADABLE),
+    ("1795418160", "auto", 1_795_418_160_000),
+    ("1795418160123", "auto", 1_795_418_160_123),
+    ("1795418160.5", "auto", 1_795_418_160_500),
+    ("5000", "ms", 5_000),
+    ("-5", "auto", UNREADABLE),
+    ("1e9", "auto", UNREADABLE),
     ("2026-11-23T07:16:00+24:00", "auto", UNREADABLE),
     ("2026-11-23", "auto", UNREADABLE),
     ("20261123T071600Z", "auto", UNREADABLE),
@@ -55,7 +72,15 @@ TABLE = [
     (100_000_000_000, "auto", 100_000_000_000),
     (100_000_000_000, "s", 100_000_000_000_000),
     (1_795_418_160, "s", 1_795_418_160_000),
-    (1_795_418_160_123_456, "auto", UNREADABLE),
+    (1_795_418_160_123_456, "auto", 1_795_418_160_123),
+    (1_795_418_160_123_456_789, "auto", 1_795_418_160_123),
+    (99_999_999_999_999, "auto", 99_999_999_999_999),
+    (100_000_000_000_000, "auto", 100_000_000_000),
+    (5_000_000, "us", 5_000),
+    (5_000_000_000, "ns", 5_000),
+    (1e30, "auto", UNREADABLE),
+    (Milliseconds(5), "s", 5),
+    (Milliseconds(-5), "s", UNREADABLE),
     (-1, "auto", UNREADABLE),
     (10**400, "auto", UNREADABLE),
     (float("nan"), "auto", UNREADABLE),
@@ -90,7 +115,7 @@ forms = st.builds(
     two,
     st.one_of(st.just(""), st.from_regex(r"[.,][0-9]{0,9}", fullmatch=True)),
     st.one_of(
-        st.sampled_from(["Z", "z", "", "+00:00", "-00:00"]),
+        st.sampled_from(["Z", "z", "", "+00:00", "-00:00", "+01", "-0330", " UTC", "GMT", " +02:00"]),
         st.builds("{}{}:{}".format, st.sampled_from("+- "), two, two),
     ),
 )
@@ -152,3 +177,46 @@ def test_well_formed_texts_never_need_the_plain_path(time, suffix):
     """What producers' libraries write is read from the bytes alone."""
     text = time.isoformat() + suffix
     assert _from_bytes(np.frombuffer(text.encode(), np.uint8)[None]).tolist() == [plain_ms(text)] != [UNREADABLE]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-07-01T12:00:00", "2026-07-01T19:00:00+00:00"),  # summer
+        ("2026-12-01 12:00:00.250", "2026-12-01T20:00:00.250+00:00"),
+        ("2026-12-01 12:00", "2026-12-01T20:00:00+00:00"),
+        ("2026-11-01T01:30:00", "2026-11-01T08:30:00+00:00"),  # twice: the first
+        ("2026-03-08T02:30:00", "2026-03-08T10:30:00+00:00"),  # skipped
+        ("2026-07-01T12:00:00Z", "2026-07-01T12:00:00+00:00"),
+        ("2026-07-01T12:00:00+09:00", "2026-07-01T03:00:00+00:00"),
+    ],
+)
+def test_local_times_are_of_the_zone_of_the_topic(text, expected):
+    """With its changes of clocks; an offset of the text's own counts."""
+    ms = times_ms([text], "auto", np.array([7]), zone_of("America/Vancouver"))[0]
+    assert ms == round(datetime.fromisoformat(expected).timestamp() * 1000)
+
+
+@given(
+    st.datetimes(datetime.fromisoformat("1971-01-01"), datetime.fromisoformat("2100-01-01")),
+    st.sampled_from(["Asia/Kathmandu", "Europe/Dublin"]),
+)
+def test_zones_agree_with_the_standard_library(time, name):
+    """For any time of the day in zones with odd offsets."""
+    zone = zone_of(name)
+    expected = int(time.replace(tzinfo=zone, microsecond=0).timestamp()) * 1000 + time.microsecond // 1000
+    assert times_ms([time.isoformat()], "auto", np.array([7]), zone).tolist() == [expected]
+
+
+def test_an_unknown_zone_is_refused_with_a_near_name():
+    """The names are those of the IANA database."""
+    with pytest.raises(ValueError, match="did you mean Europe/Paris"):
+        zone_of("Europe/Pariss")
+    with pytest.raises(ValueError, match="no time zone"):
+        zone_of("../../etc/passwd")
+
+
+def test_texts_without_an_offset_lack_a_zone():
+    """Other texts do not, whatever they are."""
+    assert lacks_zone("2026-07-01T12:00:00")
+    assert not any(map(lacks_zone, ["2026-07-01T12:00:00Z", "2026-07-01T12:00:00+01", "1795418160", "noon"]))

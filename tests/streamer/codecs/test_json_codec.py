@@ -259,7 +259,7 @@ BAD = [
     ({**SMALL, "event_time": "yesterday"}, Reason.BAD_EVENT_TIME, "'yesterday'"),
     ({**SMALL, "event_time": True}, Reason.BAD_EVENT_TIME, "a boolean"),
     ({**SMALL, "event_time": -1}, Reason.BAD_EVENT_TIME, "-1"),
-    ({**SMALL, "event_time": NOON_MS * 1000}, Reason.BAD_EVENT_TIME, "1970 to 9999"),
+    ({**SMALL, "event_time": NOON_MS * 10**9}, Reason.BAD_EVENT_TIME, "1970 to 9999"),
     ({**SMALL, "event_time": "2026-11-23T13:00:01Z"}, Reason.TIME_TOO_FAR_AHEAD, "3601 s"),
     ({"model_id": "m", "features": {str(i): i for i in range(50)}}, Reason.TOO_MANY_COLUMNS, "50 values"),
     ({**SMALL, "x": "y" * 10_000_000}, Reason.TOO_LARGE, "10,000,0"),
@@ -334,19 +334,3 @@ def test_a_stretch_that_shares_its_buffer_is_read_in_place():
     records = records_of([SMALL, {**SMALL, "features": {"a": 2}}])
     batch, _ = JsonCodec(JsonSettings()).decode(records.split(101)[1], Names.fresh())
     assert (batch.number.tolist(), batch.offset.tolist()) == ([2.0], [101])
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"event_time_unit": "us"}, "event_time_unit is 'us'; it can be one of auto, s, ms"),
-        ({"skew_max_s": -1}, "skew_max_s is -1"),
-        ({"skew_max_s": math.nan}, "skew_max_s is nan"),
-        ({"value_bytes_max": 0}, "value_bytes_max is 0"),
-        ({"values_max": 0}, "values_max is 0"),
-    ],
-)
-def test_bad_settings_are_refused_with_a_sentence(settings, words):
-    """Settings that make no sense are refused where they are made, and the sentence names them."""
-    with pytest.raises(ValueError, match=words):
-        JsonSettings(**settings)

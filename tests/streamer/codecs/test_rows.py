@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from codec_oracle import NOON_MS, columns_of, decode, join_id
+from codec_oracle import NOON_MS, columns_of, decode, join_id, records_of
 
 from streamer.codecs.base import Reason
 from streamer.codecs.field_paths import FieldMap
@@ -125,3 +125,41 @@ def test_fields_may_stand_in_the_key_and_the_headers():
     keyed, names = Records.build("topic", 3, [(100, NOON_MS, b'{"id": {"model": "m"}}', value, ())]), Names.fresh()
     JsonCodec(JsonSettings(fields=FieldMap(model_id="$key.id.model"))).decode(keyed, names)
     assert names.models.names == ["m"]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        {"seconds": 1_795_418_160, "nanos": 250_000_000},
+        {"seconds": "1795418160", "nanos": 250_000_000},
+        {"$date": "2026-11-23T07:16:00.250Z"},
+        {"$date": 1_795_418_160_250},
+        {"$date": {"$numberLong": "1795418160250"}},
+    ],
+)
+def test_times_may_be_objects(time):
+    """Those of Protobuf's and MongoDB's JSON, whatever the unit of numbers is."""
+    batch, dead = decode({**ROW, "event_time": time}, settings=JsonSettings(event_time_unit="s"))
+    assert not len(dead), dead.detail
+    assert columns_of(batch)["event_time_ms"] == [1_795_418_160_250]
+
+
+def test_tombstones_may_be_skipped():
+    """By setting: a compacted topic is full of them."""
+    batch, dead = decode(ROW, None, ROW, settings=JsonSettings(tombstones="skip"))
+    assert not len(dead)
+    assert columns_of(batch)["offset"] == [100, 102]
+    assert decode(None)[1].reason == [Reason.NULL_VALUE]
+
+
+def test_a_time_without_a_zone_is_said_once(caplog):
+    """With the time and the setting; where a zone is set, nothing is said."""
+    local = {**ROW, "event_time": "2026-11-23T07:16:00"}
+    codec = JsonCodec(JsonSettings())
+    for _ in range(2):
+        codec.decode(records_of([local]), Names.fresh())
+    (said,) = caplog.messages
+    assert "topic topic: event_time is '2026-11-23T07:16:00', which has no time zone" in said
+    assert "topics.topic.time_zone" in said
+    JsonCodec(JsonSettings(time_zone="Asia/Tokyo")).decode(records_of([local]), Names.fresh())
+    assert len(caplog.messages) == 1
