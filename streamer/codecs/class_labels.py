@@ -1,11 +1,13 @@
 """Predictions and labels as doubles: numbers unchanged, and names of classes as NaNs with a payload.
 
 Classes are only compared for equality, across records. So the name of a class becomes a NaN that carries 48 bits of its
-hash, which needs no table. Other code sees a missing number.
+hash, which needs no table. Other code sees a missing number. Producers of predictions and of labels may differ in how
+they write a class, so a text that is a number or a boolean is that number: `"1"`, `"1.0"` and `"true"` are 1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,6 +20,9 @@ from streamer.codecs.values import as_number, as_numbers
 
 QUIET_NAN: Final = 0x7FF8 << 48
 CLASS_BYTES: Final = 6
+BOOLEANS: Final = {"true": 1.0, "false": 0.0}
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,18})?", re.ASCII)
 
 
 def encode_labels(values: Sequence[Any]) -> F64:
@@ -29,8 +34,19 @@ def encode_labels(values: Sequence[Any]) -> F64:
     bits = found.view(np.uint64)
     for i, value in enumerate(values):
         if isinstance(value, str):
-            bits[i] = class_bits(value)
+            number = _number_in(value)
+            if number is None:
+                bits[i] = class_bits(value)
+            else:
+                found[i] = number
     return found
+
+
+def _number_in(text: str) -> float | None:
+    """The number that a text is; None for a name, such as `007`."""
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    return BOOLEANS.get(text.lower()) if len(text) <= len("false") else None
 
 
 @lru_cache(maxsize=65_536)

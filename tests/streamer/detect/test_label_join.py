@@ -183,7 +183,9 @@ def test_the_error_is_of_the_kind_that_suits_the_task(kind, prediction, label, a
     [
         ("zero_one", "fraud", "fraud", 0.0),
         ("zero_one", "fraud", "fine", 1.0),
-        ("zero_one", "1", 1, 1.0),  # a text is no number
+        ("zero_one", "1", 1, 0.0),
+        ("zero_one", "true", True, 0.0),
+        ("absolute", "3.5", 1, 2.5),
         ("zero_one", "", "", 0.0),
         ("zero_one", None, "fine", None),
         ("zero_one", "fine", [1], None),
