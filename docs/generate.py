@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from streamer import cli
+from streamer.app import rights_page
 from streamer.commands.console import cli_page
 from streamer.config import docs as config_docs
 from streamer.contracts import schemas
@@ -19,6 +20,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": partial(cli_page.page, cli.main),
     "configuration.md": config_docs.page,
     "metrics.md": metrics.page,
+    "rights.md": rights_page.page,
     config_docs.SCHEMA_FILE: config_docs.schema_text,
     **{f"schemas/{contract.file}": partial(schemas.text_of, contract) for contract in schemas.CONTRACTS},
 }

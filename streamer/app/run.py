@@ -34,16 +34,18 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     """Join the group and fold until `stop` is set; calls `progressed` at every commit.
 
     Raises `UsageError` for a file or an address of the config that can't be used, `BrokerError` when Kafka is
-    unreachable or a topic is missing or has a wrong number of partitions, `GapError` when the log has lost records that
-    the state needs, and `InDoubtError` when the outcome of a commit is not certain.
+    unreachable, a right or a topic is missing, or a topic has a wrong number of partitions, `GapError` when the log has
+    lost records that the state needs, and `InDoubtError` when the outcome of a commit is not certain.
     """
     from streamer.app.provisioning import check_needed, needed_topics
+    from streamer.app.rights import check_rights
     from streamer.eventlog.kafka.admin import preflight
 
     folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
     warm_up(config.detectors)
     connection = config.kafka.connection()
     preflight(connection)
+    check_rights(connection, config)
     check_needed(connection, list(needed_topics(config)), grows=True)
     clock = SystemClock()
     metrics = Metrics()

@@ -26,9 +26,9 @@ class Broker(Node):
     """One Kafka broker with its own ports and data folder.
 
     `sasl=True` or `tls=True` (or both) add a second listener at `secured_bootstrap` that asks for the password of
-    `username` by `mechanism`, for TLS with the certificate in `ca_file`, or both. `proxied=True` puts a `proxy` in
-    front of it at `proxied_bootstrap`, to hurt clients with. `settings` are added to server.properties and win over
-    ours.
+    `username` by `mechanism`, for TLS with the certificate in `ca_file`, or both. With `acls=True`, its users may
+    do what ACLs grant them, and clients of the plain listener may do everything. `proxied=True` puts a `proxy` in front
+    of it at `proxied_bootstrap`, to hurt clients with. `settings` are added to server.properties and win over ours.
 
     Every way to start it raises BrokerError with the last lines of the broker's log when Kafka does not come up, and
     UsageError with the command that mends it when a part of it is not installed or can't be fetched.
@@ -43,10 +43,12 @@ class Broker(Node):
         *,
         sasl: bool = False,
         tls: bool = False,
+        acls: bool = False,
         proxied: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(NodePlan(guard=Guard(sasl, tls), proxied=proxied, settings=dict(settings or {})))
+        given = {**(kafka_config.ACLS if acls else {}), **(settings or {})}
+        super().__init__(NodePlan(guard=Guard(sasl, tls), proxied=proxied, settings=given))
 
     @property
     def secured_bootstrap(self) -> str:

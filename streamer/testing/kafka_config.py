@@ -56,6 +56,10 @@ SASL = {
         "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     ),
 }
+ACLS = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",  # clients of the plain listener, and the broker itself
+}
 LOG4J = """\
 appender.console.type=Console
 appender.console.name=console

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,24 @@ from uuid import UUID
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import InvalidTopicError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import (
+    AuthorizationError,
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from kafka.net.sasl import get_sasl_mechanism
 
 from streamer.errors import BrokerError
+from streamer.eventlog.kafka.access.preflight import obstacle
+from streamer.eventlog.kafka.access.rights import Client, Right
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log_filter import calm_kafka_logs
-from streamer.eventlog.kafka.preflight import obstacle
 
 PREFLIGHT_TIMEOUT_S = 6.0
 REQUEST_TIMEOUT_MS = 10_000
@@ -119,6 +130,48 @@ def message_bytes_max(connection: KafkaConnection, names: Iterable[str]) -> dict
     return {}
 
 
+def missing_rights(connection: KafkaConnection, wanted: Iterable[Right]) -> list[Right]:
+    """Those of the rights on topics and groups that the cluster does not grant this client, as far as it tells.
+
+    A topic that does not exist misses none. Raises BrokerError when the cluster is unreachable.
+    """
+    rights = sorted(set(wanted))
+    topics = sorted({right.name for right in rights if right.resource == "topic"})
+    granted: dict[tuple[str, str], Collection[str] | None] = {}
+    with _admin(connection, "list the rights of this client") as admin:
+        granted |= {("topic", one["name"]): _granted_on_topic(one) for one in admin.describe_topics(topics)}
+        for group in sorted({right.name for right in rights if right.resource == "group"}):
+            granted["group", group] = _granted_on_group(admin, group)
+    known = {resource: operations for resource, operations in granted.items() if operations is not None}
+    return [one for one in rights if one.operation not in known.get((one.resource, one.name), {one.operation})]
+
+
+def _granted_on_topic(answer: Mapping[str, Any]) -> Collection[str] | None:
+    """The operations on a topic; None where the cluster does not tell."""
+    if answer["error_code"]:
+        return () if answer["error_code"] == TopicAuthorizationFailedError.errno else None
+    return _operations(answer)
+
+
+def _granted_on_group(admin: Any, group: str) -> Collection[str] | None:
+    """The operations on a group; None where the cluster does not tell."""
+    try:
+        answer = admin.describe_groups([group])[group]
+    except GroupAuthorizationFailedError:
+        return ()
+    except CoordinatorNotAvailableError:  # no group has ever been
+        return None
+    if answer["error"]:
+        return () if GroupAuthorizationFailedError.__name__ in answer["error"] else None
+    return _operations(answer)
+
+
+def _operations(answer: Mapping[str, Any]) -> Collection[str] | None:
+    operations = {name.title().replace("_", "") for name in answer.get("authorized_operations") or ()}
+    # Whoever gets an answer may describe the resource; an answer that denies that comes from no authorizer.
+    return operations if "Describe" in operations else None
+
+
 def create_topics(
     connection: KafkaConnection,
     partitions: Mapping[str, int],
@@ -136,17 +189,18 @@ def create_topics(
         name: {"num_partitions": count, "replication_factor": replication_factor, "configs": dict(settings or {})}
         for name, count in partitions.items()
     }
-    with _admin(connection, f"create {', '.join(partitions)}") as admin:
+    with _admin(connection, f"create {', '.join(partitions)}", "Create", partitions) as admin:
         for answer in admin.create_topics(topics, raise_errors=False)["topics"]:
             error = for_code(answer["error_code"])
             if answer["error_code"] and error is not TopicAlreadyExistsError:
-                raise error(f"{answer['name']}: {answer['error_message']}")
+                names_topic = issubclass(error, AuthorizationError)
+                raise error(answer["name"] if names_topic else f"{answer['name']}: {answer['error_message']}")
         admin.wait_for_topics(list(partitions), REQUEST_TIMEOUT_MS)
 
 
 def add_partitions(connection: KafkaConnection, name: str, partitions: int) -> None:
     """Raise the number of a topic's partitions to `partitions`. Raises BrokerError."""
-    with _admin(connection, f"add partitions to {name}") as admin:
+    with _admin(connection, f"add partitions to {name}", "Alter", [name]) as admin:
         for answer in admin.create_partitions({name: partitions}, raise_errors=False).results:
             if answer.error_code:
                 raise for_code(answer.error_code)(f"{answer.name}: {answer.error_message}")
@@ -157,7 +211,7 @@ def delete_topics(connection: KafkaConnection, names: Iterable[str]) -> None:
     wanted = sorted(set(names))
     if not wanted:
         return
-    with _admin(connection, f"delete {', '.join(wanted)}") as admin:
+    with _admin(connection, f"delete {', '.join(wanted)}", "Delete", wanted) as admin:
         for answer in admin.delete_topics(wanted, raise_errors=False)["topics"]:
             error = for_code(answer["error_code"])
             if answer["error_code"] and error is not UnknownTopicOrPartitionError:
@@ -180,8 +234,13 @@ def open_transactions(connection: KafkaConnection, names: Iterable[str], produce
 
 
 @contextmanager
-def _admin(connection: KafkaConnection, task: str) -> Iterator[Any]:
-    """An admin client for one task. Every error of the client becomes a BrokerError with that task."""
+def _admin(
+    connection: KafkaConnection, task: str, operation: str = "Describe", topics: Collection[str] = ()
+) -> Iterator[Any]:
+    """An admin client for one task, which is an operation on topics.
+
+    Every error of the client becomes a BrokerError with that task, or a MissingRightError.
+    """
     calm_kafka_logs()
     at = ", ".join(connection.bootstrap)
     try:
@@ -193,6 +252,8 @@ def _admin(connection: KafkaConnection, task: str) -> Iterator[Any]:
         ) as admin:
             yield admin
     except KafkaError as error:
+        if missing := Client.of(connection).refusal(error, operation, topics):
+            raise missing from error
         raise BrokerError(f"Kafka at {at} could not {task}: {error}") from error
 
 

@@ -7,7 +7,7 @@ Nothing is repaired in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import History, Output
+from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import abandon
 from streamer.eventlog.size_limits import SizeLimits, TooLargeError, size_of
@@ -36,12 +37,10 @@ REFUSALS: Final[Mapping[int, str]] = {
     10: "it is too large: raise max.message.bytes of the topic, or make the output smaller",
     17: "the topic's name is invalid: correct it in the config",
     18: "its batch is too large: raise max.message.bytes of the topic",
-    29: "Write is not granted on the topic: grant it",
-    31: "IdempotentWrite is not granted on the cluster: grant it",
     44: "the topic's policy forbids it: change the topic's settings",
-    53: "Write and Describe are not granted on the transactional id: grant them",
     87: "the topic takes records with a key only: choose another topic, or change its cleanup.policy",
 }
+OPERATIONS: Final = {"offsets": "Read", "witness": "Describe"}  # of a step, on topics; the others write
 TOO_LARGE: Final = frozenset({10, 18})
 # The null key of a record without a value: the client refuses a plain None there before it serializes the key.
 NULL_KEY: Final = object()
@@ -81,9 +80,14 @@ class Sender:
         epochs_topic: str,
         deadline_s: float,
         limits: SizeLimits | None = None,
+        client: Client | None = None,
     ) -> None:
-        """`new_producer` makes a client whose key serializer knows NULL_KEY; outputs are cut to `limits`."""
+        """`new_producer` makes a client whose key serializer knows NULL_KEY; outputs are cut to `limits`.
+
+        `client` is named where a right is missing.
+        """
         self._new_producer = new_producer
+        self._client = client or Client("the brokers")
         self.limits = limits or SizeLimits({})
         self.producer = new_producer()
         self.epochs_topic = epochs_topic
@@ -106,16 +110,19 @@ class Sender:
         sent = [(output, self._send(output)) for output in map(self.limits.fitted, outputs)]
         return self._settle([*sent, *(self._send_entry(entry) for entry in entries)])[len(sent) :]
 
-    def step(self, name: str, work: Callable[[], Any]) -> Any:
+    def step(self, name: str, work: Callable[[], Any], topics: Collection[str] = ()) -> Any:
         """The result of `work`. Raises `InDoubtError` when it fails or exceeds the deadline.
 
-        For the step `OUTPUTS`, that is an `OutputsInDoubtError`.
+        For the step `OUTPUTS`, that is an `OutputsInDoubtError`. A missing right is a `MissingRightError`, on one of
+        `topics` if the client does not name it.
         """
         try:
             return within(self.deadline_s, work)
         except (InDoubtError, BrokerError):
             raise
         except Exception as error:
+            if missing := self._client.refusal(error, OPERATIONS.get(name, "Write"), topics):
+                raise missing from error
             kind = OutputsInDoubtError if name == OUTPUTS else InDoubtError
             raise kind(
                 f"The commit is in doubt: its step {name!r} failed ({type(error).__name__}: {error}). Restart: a fresh "
@@ -133,7 +140,7 @@ class Sender:
                     result.get(self.deadline_s)
         failed = [(output, result.exception) for output, result in sent if not result.succeeded()]
         for output, error in failed:  # after one refusal, other records fail for other reasons
-            if refusal := _refusal(output, error):
+            if refusal := self._refusal(output, error):
                 raise refusal
         if failed:
             raise failed[0][1] or DeadlineExceeded("no acknowledgement came")
@@ -149,7 +156,10 @@ class Sender:
         try:
             return self.producer.send(output.topic, output.value, key, headers, partition)
         except Exception as error:
-            raise _refusal(output, error) or error from error
+            raise self._refusal(output, error) or error from error
+
+    def _refusal(self, output: Output, error: Exception | None) -> BrokerError | None:
+        return self._client.refusal(error, "Write", [output.topic]) or _refusal(output, error)
 
 
 class ExactlyOnce:
@@ -199,9 +209,10 @@ class ExactlyOnce:
         wanted = {TopicPartition(*spot): OffsetAndMetadata(offset, "", -1) for spot, offset in offsets.items()}
         places = self._publish(entries, outputs)
         producer = self._sender.producer
-        step("offsets", partial(producer.send_offsets_to_transaction, wanted, fence))
+        read = {topic for topic, _ in offsets}
+        step("offsets", partial(producer.send_offsets_to_transaction, wanted, fence), read)
         step("commit", producer.commit_transaction)
-        found = step("witness", partial(self._group.committed, list(offsets)))
+        found = step("witness", partial(self._group.committed, list(offsets)), read)
         if dict(found) != dict(offsets):
             raise InDoubtError(
                 f"The commit is in doubt: offsets {dict(offsets)} were committed and {dict(found)} are there. "
@@ -253,7 +264,7 @@ class AtLeastOnce:
         for start in range(0, len(outputs), PORTION):  # the epochs are fixed by now: no other can be smaller
             self._publish(outputs[start : start + PORTION])
         if offsets:
-            step("offsets", partial(self._group.commit_offsets, offsets))
+            step("offsets", partial(self._group.commit_offsets, offsets), {topic for topic, _ in offsets})
         return places
 
     def _publish(self, outputs: Sequence[Output]) -> None:

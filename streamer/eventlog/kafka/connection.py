@@ -64,6 +64,11 @@ class KafkaConnection:
         return self.protocol.startswith("SASL")
 
     @property
+    def principal(self) -> str:
+        """The client's name in ACLs, where it follows from the credentials; else ""."""
+        return f"User:{self.username}" if self.username else ""
+
+    @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """`bootstrap` as pairs of host and port. Raises UsageError when one is neither host:port nor [ipv6]:port."""
         return tuple(_parsed(address) for address in self.bootstrap)

@@ -15,7 +15,6 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import (
-    AuthorizationError,
     FencedInstanceIdError,
     KafkaError,
     LogTruncationError,
@@ -27,6 +26,7 @@ from kafka.structs import OffsetAndMetadata
 from streamer.errors import BrokerError, InDoubtError
 from streamer.eventlog.base import Epoch, History, Note, Output, RebalanceInProgress, Records, Start
 from streamer.eventlog.history import AttemptSurvived, Gap, encode_entry
+from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import KafkaLogSettings, Member, new_consumer, new_producer, transaction_timeout_s
@@ -76,13 +76,14 @@ class KafkaLog:
         self._closed = False
         member = settings.member
         exactly_once = settings.delivery == "exactly_once"
+        self._client = Client.of(connection, settings.group_id, member.instance_id)
         with self._errors_of("be reached"):
             limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut)
-            new = partial(new_producer, connection, settings.commit_deadline_s, settings.request_bytes_max)
+            deadline_s, epochs = settings.commit_deadline_s, settings.epochs_topic
+            new = partial(new_producer, connection, deadline_s, settings.request_bytes_max)
             name = member.instance_id if exactly_once else None
-            self._sender = sender = Sender(
-                lambda: new(name, limits.batch_bytes_max), settings.epochs_topic, settings.commit_deadline_s, limits
-            )
+            sender = Sender(lambda: new(name, limits.batch_bytes_max), epochs, deadline_s, limits, self._client)
+            self._sender = sender
             # The transactions of an earlier process end before the committed offsets are read.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
@@ -103,7 +104,7 @@ class KafkaLog:
         """See `Log`. An unreachable broker gives no records until it is back; so does a damaged batch.
 
         An empty stretch: a partition advanced without records. Raises GapError when the next records are gone or the
-        topic was replaced, BrokerError when Read is not granted, and InDoubtError when another process has the same
+        topic was replaced, MissingRightError, and InDoubtError when another process has the same
         worker number.
         """
         before = positions(self._consumer)
@@ -119,9 +120,9 @@ class KafkaLog:
                 f"Another process is member {self._settings.member.instance_id} of the group, so this one ends: give "
                 "each worker of a group a number of its own"
             ) from error
-        except AuthorizationError as error:
-            raise BrokerError(f"Kafka refuses reading: {error}. Grant Read on the topics and the group") from error
         except (KafkaError, BatchError) as error:
+            if missing := self._client.refusal(error, "Read", self._settings.topics):
+                raise missing from error
             self._log_trouble(f"{type(error).__name__}: {error}")
             time.sleep(min(timeout_s, REST_S))
             return []
@@ -269,8 +270,7 @@ class KafkaLog:
             found = within(self._settings.commit_deadline_s, partial(self._consumer.partitions_for_topic, topic))
             if not found:
                 raise BrokerError(
-                    f"Topic {topic} does not exist at {self._where}, or Describe is not granted: create it, or grant "
-                    "Describe on it"
+                    f"Topic {topic} does not exist at {self._where}, or Describe is not granted: create or grant it"
                 )
 
     def _unit_count(self) -> int:
@@ -328,8 +328,10 @@ class KafkaLog:
         try:
             yield
         except (KafkaError, BatchError, DeadlineExceeded) as error:
+            if missing := self._client.refusal(error, "Read"):
+                raise missing from error
             # A worker with partitions has reached the cluster before, so the cluster has gone away.
-            kind = InDoubtError if self._spots and not isinstance(error, AuthorizationError) else BrokerError
+            kind = InDoubtError if self._spots else BrokerError
             raise kind(f"Kafka at {self._where} could not {task}: {type(error).__name__}: {error}") from error
 
     def _new_consumer(self, member: Member | None) -> Any:

@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamer.errors import BrokerError, GapError
 from streamer.eventlog.base import Epoch, History, Note, Output, Records, Start
+from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import new_consumer
 from streamer.eventlog.kafka.connection import KafkaConnection
@@ -36,7 +37,7 @@ class KafkaArchive:
         unit_of: Callable[[str, int], str],
     ) -> None:
         """`spots` are the topic-partitions that the group reads. Raises BrokerError when the cluster can't be read."""
-        self._where = ", ".join(connection.bootstrap)
+        self._where, self._client = ", ".join(connection.bootstrap), Client.of(connection)
         self._spots: dict[str, list[Spot]] = {}
         for spot in spots:
             self._spots.setdefault(unit_of(*spot), []).append(spot)
@@ -109,4 +110,8 @@ class KafkaArchive:
         try:
             yield
         except (KafkaError, BatchError, DeadlineExceeded) as error:
+            if missing := self._client.refusal(
+                error, "Read", [topic for spots in self._spots.values() for topic, _ in spots]
+            ):
+                raise missing from error
             raise BrokerError(f"Kafka at {self._where} could not {task}: {type(error).__name__}: {error}") from error

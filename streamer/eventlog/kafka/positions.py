@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import GapError
@@ -167,6 +167,8 @@ class LatestStart:
         marks = {tp: OffsetAndMetadata(end, START_MARK, -1) for tp, end in ends.items()}
         try:
             self._consumer.commit(marks, timeout_ms=int(self._deadline_s * 1000))
+        except AuthorizationError:
+            raise
         except KafkaError as error:  # of a generation that is over, as a rule
             raise RebalanceInProgress(f"where {spots[0][0]} begins could not be committed: {error}") from error
         return {(tp.topic, tp.partition): end for tp, end in ends.items()}

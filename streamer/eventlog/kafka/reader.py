@@ -10,6 +10,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamer.errors import BrokerError
 from streamer.eventlog.base import Records
+from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import check_topics, preflight
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS, new_consumer
@@ -42,6 +43,7 @@ class KafkaReader:
     ) -> None:
         preflight(connection)
         found = check_topics(connection, topics)
+        self._client, self._topics = Client.of(connection), tuple(topics)
         self._consumer = new_consumer(connection, None)
         spots = [TopicPartition(topic, p) for topic in topics for p in range(found[topic].partitions)]
         self._consumer.assign(spots)
@@ -60,6 +62,8 @@ class KafkaReader:
         except OffsetOutOfRangeError as error:
             raise BrokerError(f"Kafka deleted records while they were read ({error}): restart the command") from error
         except (KafkaError, BatchError) as error:
+            if missing := self._client.refusal(error, "Read", self._topics):
+                raise missing from error
             raise BrokerError(f"Kafka can't be read: {type(error).__name__}: {error}") from error
         return stretches(fetched, before, positions(self._consumer))
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from streamer.errors import BrokerError
 from streamer.eventlog.base import Output
+from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import check_topics, preflight
 from streamer.eventlog.kafka.clients import new_producer
 from streamer.eventlog.kafka.commit import Sender
@@ -24,12 +25,16 @@ def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
     """
     preflight(connection)
     check_topics(connection, sorted({output.topic for output in outputs}))
-    sender = Sender(partial(new_producer, connection, DEADLINE_S, REQUEST_BYTES_MAX), "", DEADLINE_S)
+    client = Client.of(connection)
+    new = partial(new_producer, connection, DEADLINE_S, REQUEST_BYTES_MAX)
+    sender = Sender(new, "", DEADLINE_S, client=client)
     try:
         within(2 * DEADLINE_S, partial(sender.publish, outputs))
     except BrokerError:
         raise
     except Exception as error:
+        if missing := client.refusal(error, "Write", [output.topic for output in outputs]):
+            raise missing from error
         raise BrokerError(
             f"Delivery is uncertain ({type(error).__name__}: {error}). Retry: the command is idempotent"
         ) from error

@@ -11,8 +11,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from streamer.eventlog.kafka.access.wire import STEP_TIMEOUT_S, Address, Misunderstanding, Obstacle, Wire
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.wire import STEP_TIMEOUT_S, Address, Misunderstanding, Obstacle, Wire
 
 # Error codes of the Kafka protocol.
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, SASL_AUTHENTICATION_FAILED = 33, 34, 58

@@ -1,0 +1,121 @@
+"""The rights of each role on a cluster with an authorizer: the least that suffice, in one table.
+
+The service checks its own at the start, the page `docs/rights.md` is made from the table, and a test grants exactly it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from streamer.app.folds import read_by_decide
+from streamer.app.provisioning import needed_topics
+from streamer.config import Config
+
+if TYPE_CHECKING:
+    from streamer.eventlog.kafka.access.rights import Right
+    from streamer.eventlog.kafka.connection import KafkaConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A right of a role, its purpose, and whether the role can do without it."""
+
+    right: Right
+    purpose: str
+    is_optional: bool = False
+
+
+def service_grants(config: Config) -> Iterator[Grant]:
+    """Of `driftline run`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    outputs = config.outputs
+    written = [topic.name for topic in needed_topics(config) if topic.name not in config.topics]
+    for topic in config.topics:
+        yield Grant(Right("topic", topic, "Read"), "events to fold")
+    for topic in written:
+        folded = topic in read_by_decide(config) or topic == outputs.epochs
+        yield Grant(Right("topic", topic, "Read"), "records to fold" if folded else "hanging transactions")
+        if topic != outputs.control:
+            yield Grant(Right("topic", topic, "Write"), "outputs")
+    yield Grant(Right("group", config.kafka.group, "Read"), "membership and offsets")
+    if config.kafka.delivery == "exactly_once":
+        name = Right("transactional-id", f"{config.kafka.group}-", "Write", is_prefix=True)
+        yield Grant(name, "one transaction per commit")
+    yield Grant(Right("topic", outputs.epochs, "Alter"), "partitions for new units", is_optional=True)
+    for topic in written:
+        if topic not in (outputs.control, outputs.epochs):
+            yield Grant(Right("topic", topic, "DescribeConfigs"), "largest record of the topic", is_optional=True)
+
+
+def reader_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever looks: `driftline requests`, `silences`, `explain` and `history`, and pages made from the topics."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    outputs = config.outputs
+    for topic in (outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions):
+        yield Grant(Right("topic", topic, "Read"), "published records")
+
+
+def person_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever decides: `driftline approve`, `reject`, `promote`, `silence` and `unsilence`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    yield Grant(Right("topic", config.outputs.control, "Write"), "commands")
+    yield from reader_grants(config)
+
+
+def trainer_grants(config: Config) -> Iterator[Grant]:
+    """Of a training pipeline or a launcher: it consumes requests in a group of its own and reports results."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    yield Grant(Right("topic", config.outputs.requests, "Read"), "requests")
+    yield Grant(Right("topic", config.outputs.decisions, "Read"), "approvals")
+    yield Grant(Right("group", TRAINER_GROUP, "Read"), "its own group of consumers")
+    yield Grant(Right("topic", config.outputs.control, "Write"), "results (`driftline result`)")
+
+
+def verifier_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever folds the log again: `driftline verify` and `driftline record`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    for topic in (*config.topics, *read_by_decide(config), config.outputs.epochs):
+        yield Grant(Right("topic", topic, "Read"), "records to fold")
+
+
+def creator_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever sets up: `driftline topics --create`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    for topic in needed_topics(config):
+        if topic.name != config.outputs.epochs:  # where Alter implies it
+            yield Grant(Right("topic", topic.name, "Describe"), "topics and their partitions")
+        if topic.name not in config.topics:
+            yield Grant(Right("topic", topic.name, "Create"), "missing topics")
+    yield Grant(Right("topic", config.outputs.epochs, "Alter"), "partitions for new units")
+
+
+TRAINER_GROUP: Final = "trainers"
+ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
+    "service": service_grants,
+    "person": person_grants,
+    "trainer": trainer_grants,
+    "reader": reader_grants,
+    "verifier": verifier_grants,
+    "creator": creator_grants,
+}
+
+
+def check_rights(connection: KafkaConnection, config: Config) -> None:
+    """Check that the service has its rights on topics and its group, as far as the cluster tells.
+
+    Its transactional id shows at the first transaction. Raises MissingRightError with all that are missing.
+    """
+    from streamer.eventlog.kafka.access.rights import Client, MissingRightError
+    from streamer.eventlog.kafka.admin import missing_rights
+
+    wanted = [grant.right for grant in service_grants(config) if not grant.is_optional and not grant.right.is_prefix]
+    if missing := missing_rights(connection, wanted):
+        raise MissingRightError(Client.of(connection, config.kafka.group), missing)
