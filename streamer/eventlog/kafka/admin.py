@@ -258,9 +258,7 @@ def _admin(
 
 
 def _new_sasl(connection: KafkaConnection) -> Any:
-    return get_sasl_mechanism(connection.mechanism)(
-        security_protocol=connection.protocol,
-        sasl_mechanism=connection.mechanism,
-        sasl_plain_username=connection.username,
-        sasl_plain_password=connection.password,
+    arguments = connection.client_arguments()
+    return get_sasl_mechanism(connection.sasl_mechanism)(
+        **{name: value for name, value in arguments.items() if name.startswith(("sasl", "security"))}
     )

@@ -9,7 +9,9 @@ from typing import Any
 from streamer.errors import UsageError
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+TOKEN_MECHANISMS = ("OAUTHBEARER", "AWS_MSK_IAM")
+MECHANISMS = (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)
 ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:\[\]/@]+)):(?P<port>\d{1,5})")
 
 
@@ -17,8 +19,9 @@ ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:\[\]/@]+)):
 class KafkaConnection:
     """Addresses (`host:port`) of some brokers of a cluster, and the client's protocol and credentials.
 
-    `mechanism`, `username` and `password` go with the SASL protocols; the three files (PEM) with the SSL protocols,
-    where without `ca_file` the system's certificates are trusted. The password is in no `repr`.
+    `mechanism` goes with the SASL protocols: with `username` and `password`, or with `tokens`, the provider of
+    kafka-python for OAUTHBEARER and AWS_MSK_IAM. The three files (PEM) go with the SSL protocols, where without
+    `ca_file` the system's certificates are trusted. Secrets are in no `repr`.
 
     Raises UsageError when the parts do not fit together.
     """
@@ -28,6 +31,7 @@ class KafkaConnection:
     mechanism: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tokens: Any = field(default=None, repr=False)
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -37,21 +41,34 @@ class KafkaConnection:
             raise UsageError(f"The protocol {self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
         if not self.addresses:
             raise UsageError("No bootstrap server is given: name at least one as host:port")
-        credentials = (self.mechanism, self.username, self.password)
-        if self.sasl and None in credentials:
-            raise UsageError(f"The protocol {self.protocol} needs a mechanism, a username and a password")
-        if not self.sasl and credentials != (None, None, None):
-            raise UsageError(
-                f"The protocol {self.protocol} sends no credentials: use SASL_SSL, or leave out {_CREDENTIALS}"
-            )
-        if self.sasl and self.mechanism not in MECHANISMS:
-            raise UsageError(f"The mechanism {self.mechanism!r} is not one of {', '.join(MECHANISMS)}")
+        self._check_credentials()
         if not self.tls and (self.ca_file or self.cert_file or self.key_file):
             raise UsageError(
                 f"The protocol {self.protocol} uses no certificates: use SSL or SASL_SSL, or leave the files out"
             )
         if self.key_file and not self.cert_file:
             raise UsageError("A key_file is of no use without its cert_file")
+
+    def _check_credentials(self) -> None:
+        given = (self.username, self.password, self.tokens)
+        if not self.sasl and (self.mechanism, *given) != (None, None, None, None):
+            raise UsageError(
+                f"The protocol {self.protocol} sends no credentials: use SASL_SSL, or leave out {_CREDENTIALS}"
+            )
+        if not self.sasl:
+            return
+        if self.mechanism in TOKEN_MECHANISMS:
+            if self.tokens is None or given[:2] != (None, None):
+                raise UsageError(f"The mechanism {self.mechanism} needs tokens, and no username and password")
+        elif None in (self.mechanism, self.username, self.password):
+            raise UsageError(f"The protocol {self.protocol} needs a mechanism, a username and a password")
+        elif self.mechanism not in MECHANISMS:
+            raise UsageError(f"The mechanism {self.mechanism!r} is not one of {', '.join(MECHANISMS)}")
+
+    @property
+    def sasl_mechanism(self) -> str | None:
+        """The mechanism as brokers name it: MSK takes the tokens of IAM by OAUTHBEARER."""
+        return "OAUTHBEARER" if self.mechanism in TOKEN_MECHANISMS else self.mechanism
 
     @property
     def tls(self) -> bool:
@@ -77,9 +94,10 @@ class KafkaConnection:
         """The arguments that a client of kafka-python needs for this connection."""
         arguments = {
             "security_protocol": self.protocol,
-            "sasl_mechanism": self.mechanism,
+            "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.username,
             "sasl_plain_password": self.password,
+            "sasl_oauth_token_provider": self.tokens,
             "ssl_cafile": self.ca_file,
             "ssl_certfile": self.cert_file,
             "ssl_keyfile": self.key_file,

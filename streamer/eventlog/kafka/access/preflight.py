@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from streamer.errors import BrokerError
 from streamer.eventlog.kafka.access.wire import STEP_TIMEOUT_S, Address, Misunderstanding, Obstacle, Wire
 from streamer.eventlog.kafka.connection import KafkaConnection
 
@@ -92,7 +93,7 @@ def _context(connection: KafkaConnection) -> ssl.SSLContext:
 
 
 def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
-    mechanism = connection.mechanism or ""
+    mechanism = connection.sasl_mechanism or ""
     code, offered = wire.sasl_handshake(mechanism)
     if code == UNSUPPORTED_SASL_MECHANISM:
         raise Obstacle(f"does not offer the SASL mechanism {mechanism}; it offers {', '.join(offered) or 'none'}")
@@ -103,17 +104,27 @@ def _log_in(wire: Wire, connection: KafkaConnection, new_sasl: NewSasl) -> None:
         raise Obstacle(f"refused the SASL handshake with error {code} of the Kafka protocol")
     sasl = new_sasl(connection)
     while not sasl.is_done():
-        token = sasl.auth_bytes()
+        try:
+            token = sasl.auth_bytes()
+        except BrokerError as error:
+            raise Obstacle(f"was given no login: {error}") from error
         code, words, challenge = wire.sasl_authenticate(token)
         if code:
-            cause = "wrong user name or password" if code == SASL_AUTHENTICATION_FAILED else f"error {code}"
-            raise Obstacle(
-                f"refuses the user {connection.username!r}: {cause} ({words}). Correct kafka.security in the config"
-            )
+            raise Obstacle(_refused(connection, code, words))
         try:
             sasl.receive(challenge)
         except ValueError as error:
             raise Obstacle(f"failed to prove that it knows the password of {connection.username!r}: {error}") from error
+
+
+def _refused(connection: KafkaConnection, code: int, words: str) -> str:
+    cause = "wrong user name or password" if code == SASL_AUTHENTICATION_FAILED else f"error {code}"
+    if connection.tokens is not None:
+        return (
+            f"refuses the token ({words}): compare issuer, audience, scope and expiry that the broker wants with what "
+            "kafka.security in the config asks for"
+        )
+    return f"refuses the user {connection.username!r}: {cause} ({words}). Correct kafka.security in the config"
 
 
 def _require_reachable(advertised: list[Address]) -> None:
