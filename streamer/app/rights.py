@@ -37,7 +37,9 @@ def service_grants(config: Config) -> Iterator[Grant]:
         yield Grant(Right("topic", topic, "Read"), "events to fold")
     for topic in written:
         folded = topic in read_by_decide(config) or topic == outputs.epochs
-        yield Grant(Right("topic", topic, "Read"), "records to fold" if folded else "hanging transactions")
+        yield Grant(
+            Right("topic", topic, "Read"), "records to fold" if folded else "owner of the topic, hanging transactions"
+        )
         if topic != outputs.control:
             yield Grant(Right("topic", topic, "Write"), "outputs")
     yield Grant(Right("group", config.kafka.group, "Read"), "membership and offsets")

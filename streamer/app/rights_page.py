@@ -24,8 +24,9 @@ grants it. The service checks its rights on topics and on its group before it re
 ids shows at its first transaction, right after that. A right that is taken from a running service shows at the next
 call that needs it.
 
-The names are those of the default configuration with one event topic, `bus.predictions`. `outputs` and
-`kafka.group` change them. A transactional id is the group, a hyphen and the worker's number.
+The names are those of the default configuration with one event topic, `bus.predictions`. `outputs.prefix` and
+`kafka.group` change them ([two services](two-services.md)). A transactional id is the group, a hyphen and the worker's
+number.
 
 | role | who |
 |---|---|
@@ -37,7 +38,8 @@ _AFTER: Final = """\
   topic ([guarantees](guarantees.md#what-each-failure-does)). Without DescribeConfigs, it learns the largest record of a
   topic from refusals.
 - Brokers before Kafka 2.8 also ask for IdempotentWrite on the cluster of everyone who writes.
-- Read on outputs that the service does not fold is for
+- Read on outputs that the service does not fold has two uses. It finds the
+  [owner of the topic](two-services.md), and
   [transactions that brokers left open](guarantees.md#what-each-failure-does).
 
 ## Commands that grant them

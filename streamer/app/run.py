@@ -17,6 +17,7 @@ from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.contracts.dead_letters import fitted
 from streamer.eventlog.kafka.clients import KafkaLogSettings
+from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.logs import log_of
 from streamer.runtime.loop import Service
@@ -33,23 +34,18 @@ log = log_of("app")
 def run(config: Config, stop: threading.Event, worker: int, progressed: Callable[[], None]) -> None:
     """Join the group and fold until `stop` is set; calls `progressed` at every commit.
 
-    Raises `UsageError` for a file or an address of the config that can't be used, `BrokerError` when Kafka is
-    unreachable, a right or a topic is missing, or a topic has a wrong number of partitions, `GapError` when the log has
-    lost records that the state needs, and `InDoubtError` when the outcome of a commit is not certain.
+    Raises `UsageError` for a file or an address of the config that can't be used and for outputs of another service,
+    `BrokerError` when Kafka is unreachable, a right or a topic is missing, or a topic has a wrong number of partitions,
+    `GapError` when the log has lost records that the state needs, and `InDoubtError` when the outcome of a commit is
+    not certain.
     """
-    from streamer.app.provisioning import check_needed, needed_topics
-    from streamer.app.rights import check_rights
-    from streamer.eventlog.kafka.admin import preflight
-
     folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
     warm_up(config.detectors)
     connection = config.kafka.connection()
-    preflight(connection)
-    check_rights(connection, config)
-    check_needed(connection, list(needed_topics(config)), grows=True)
+    settings = log_settings(config, worker)
+    _check_cluster(connection, config, settings)
     clock = SystemClock()
     metrics = Metrics()
-    settings = log_settings(config, worker)
     metrics.expect(settings.topics, folds.detectors)
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
@@ -73,6 +69,19 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         metrics.ready(False)
         source.close()
         log.info("stopped; all folded records are committed")
+
+
+def _check_cluster(connection: KafkaConnection, config: Config, settings: KafkaLogSettings) -> None:
+    """Check all that a service needs of its cluster before it writes anything. Raises as `run` does."""
+    from streamer.app.provisioning import check_needed, needed_topics
+    from streamer.app.rights import check_rights
+    from streamer.eventlog.kafka.admin import preflight
+    from streamer.eventlog.kafka.owners import check_owners
+
+    preflight(connection)
+    check_rights(connection, config)
+    check_needed(connection, list(needed_topics(config)), grows=True)
+    check_owners(connection, settings.group_id, settings.epochs_topic, settings.outputs)
 
 
 def log_settings(config: Config, worker: int) -> KafkaLogSettings:

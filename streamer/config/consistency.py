@@ -32,6 +32,9 @@ _Found = Iterator[tuple[SettingPath, str]]
 
 def _topic_names(config: Config) -> _Found:
     written = {("outputs", name): topic for name, topic in asdict(config.outputs).items()}
+    if not _TOPIC.fullmatch(prefix := config.outputs.prefix):
+        yield ("outputs", "prefix"), f"must begin topic names, as driftline. does, and {prefix!r} can't"
+        return
     written[("outputs", "dead_letter_suffix")] = "x" + config.outputs.dead_letter_suffix
     for path, topic in {**{("topics", topic): topic for topic in config.topics}, **written}.items():
         if topic in {".", ".."} or not _TOPIC.fullmatch(topic):

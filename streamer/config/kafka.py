@@ -138,7 +138,7 @@ class KafkaSection(BaseModel):
         "localhost:9092",
     )  # host:port of one or more brokers: a list, or text with commas
     group: Annotated[str, MinLen(1)] = (
-        "driftline"  # consumer group; services with different settings need different groups
+        "driftline"  # consumer group, one for each service; with another outputs.prefix, that without its last dot
     )
     start: Literal["earliest", "latest"] = "earliest"  # first offset of a topic that the group has not read yet
     delivery: Literal["exactly_once", "at_least_once"] = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
@@ -22,7 +22,7 @@ from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
 from streamer.config.tables import Detectors, Topics, default_detectors
-from streamer.contracts.topics import OutputTopics
+from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.loop import CommitSettings
@@ -35,7 +35,7 @@ WatchedColumns = Annotated[
     Field(description="detectors by pattern of columns, for the models of this pattern; the first match counts"),
 ]
 WatchTable = dict[str, WatchedColumns]
-_WITHOUT_EFFECT: Final = {"kafka", "references", "commit", "checkpoints", "metrics", "false_alarms"}
+_WITHOUT_EFFECT: Final = ("kafka", "references", "commit", "checkpoints", "metrics", "false_alarms")
 
 
 class Section(BaseModel):
@@ -98,6 +98,18 @@ class Config(Section):
     checkpoints: CheckpointSettings = CheckpointSettings()  # stored state for restarts
     metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_prefix(cls, data: Any) -> Any:
+        """With a prefix, name the outputs and the group that have no name of their own."""
+        outputs = data.get("outputs") if isinstance(data, dict) else None
+        if not isinstance(outputs, dict) or not isinstance(prefix := outputs.get("prefix"), str):
+            return data
+        named = {**data, "outputs": {**names_with(prefix), **outputs}}
+        if isinstance(kafka := data.get("kafka"), dict) and (group := prefix.rstrip("._-")):
+            named["kafka"] = {"group": group, **kafka}
+        return named
+
     @property
     def watching(self) -> dict[str, Any]:
         """The running detectors with their settings, and the rates from `false_alarms`.
@@ -123,7 +135,10 @@ class Config(Section):
         their content. The order of topics is the fold order, and that of detectors the order of alerts, so both count.
         """
         resolved = self.model_copy(update={"detectors": self.watching})
-        return json.dumps(resolved.model_dump(mode="json", exclude=_WITHOUT_EFFECT), separators=(",", ":"))
+        exclude: dict[str, Any] = dict.fromkeys(_WITHOUT_EFFECT, True)
+        if self.outputs.prefix == PREFIX:  # which earlier versions did not have
+            exclude["outputs"] = {"prefix"}
+        return json.dumps(resolved.model_dump(mode="json", exclude=exclude), separators=(",", ":"))
 
     @property
     def fingerprint(self) -> str:

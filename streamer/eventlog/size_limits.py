@@ -37,11 +37,14 @@ class TooLargeError(BrokerError):
 class SizeLimits:
     """Bounds by topic, as known by now."""
 
-    def __init__(self, message_bytes_max: Mapping[str, int], cut: Cut = uncut) -> None:
-        """`message_bytes_max`: what brokers say of some topics; `cut` makes an output smaller if it can be."""
+    def __init__(self, message_bytes_max: Mapping[str, int], cut: Cut = uncut, reserved_bytes: int = 0) -> None:
+        """`message_bytes_max`: what brokers say of some topics; `cut` makes an output smaller if it can be.
+
+        `reserved_bytes` of each record are for a header that is added later.
+        """
         self._cut = cut
         self._refused = False
-        self._bytes_max = {topic: _payload(limit) for topic, limit in message_bytes_max.items()}
+        self._bytes_max = {topic: _payload(limit - reserved_bytes) for topic, limit in message_bytes_max.items()}
 
     @property
     def batch_bytes_max(self) -> int:

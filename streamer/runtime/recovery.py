@@ -19,7 +19,7 @@ from streamer.runtime.fold import Fold
 from streamer.runtime.snapshot import Snapshot
 from streamer.runtime.unit import Unit
 
-START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+START_AFRESH = "or start afresh: a new kafka.group and a new outputs.prefix in the config"
 
 log = log_of("runtime")
 

@@ -15,6 +15,7 @@ from driftline_process import PATIENCE_S, Place, create_topic, running
 
 from streamer.codecs.base import Reason
 from streamer.contracts.dead_letters import BYTES_MAX, PREFIX
+from streamer.eventlog.kafka.commit import OWNER_HEADER
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -169,6 +170,7 @@ def dead_letters(story: Story, topic: str) -> list[tuple[Sent, dict[str, str]]]:
     found = []
     for key, value, headers in story.place.read(f"{topic}-dlt"):
         ours = {name.removeprefix(PREFIX): text.decode() for name, text in headers.items() if name.startswith(PREFIX)}
+        assert headers.pop(OWNER_HEADER).decode() == f"driftline-{story.place.tag}"
         theirs = {name: text for name, text in headers.items() if not name.startswith(PREFIX)}
         at = ours["topic"], int(ours["partition"]), int(ours["offset"])
         found.append((Sent(at[0], at[1], key, value, Reason(ours["reason"]), theirs, at[2]), ours))

@@ -160,7 +160,7 @@ CASES = {
         also_reads(3), BROKER, ("different partition counts (clear.events.", " has 2, ", " has 3)", "give all of them")
     ),
     "another group's epochs": Case(
-        setting("kafka.group", "other"), USAGE, ("holds the epochs of group clear-", "this is group other")
+        setting("kafka.group", "other"), USAGE, ("by group clear-", "which is group other", "outputs.prefix")
     ),
     "no reference file": Case(
         setting("references.file", "nowhere.parquet"), USAGE, ("references.file: there is no file", "nowhere.parquet")

@@ -35,7 +35,7 @@ def test_records_that_the_state_needs_and_that_are_gone(kafka_broker, tmp_path):
     said = ends("run", "--config", str(place.config), exit_code=GAP)
     assert f"{place.events}-0 begins at offset 100 now" in said
     assert "100 records are gone" in said
-    assert "start afresh: a new kafka.group and a new topic as outputs.epochs" in said
+    assert "start afresh: a new kafka.group and a new outputs.prefix" in said
 
     for deleted in admin.delete_topics([place.events]).values():
         deleted.result(PATIENCE_S)

@@ -48,6 +48,11 @@ class Place:
             metadata_age_s=1,
         )
 
+    @property
+    def owner(self) -> tuple[str, bytes]:
+        """The header of each output of the log."""
+        return "__driftline.group", self.settings.group_id.encode()
+
     def unit_of(self, topic: str, partition: int) -> str:
         return f"detect-{partition}" if topic == self.events else "decide"
 

@@ -28,6 +28,7 @@ from streamer.errors import BrokerError
 from streamer.eventlog.kafka.access.preflight import obstacle
 from streamer.eventlog.kafka.access.rights import Client, Right
 from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.fetch import START_MARK
 from streamer.eventlog.kafka.log_filter import calm_kafka_logs
 
 PREFLIGHT_TIMEOUT_S = 6.0
@@ -172,6 +173,16 @@ def _operations(answer: Mapping[str, Any]) -> Collection[str] | None:
     return operations if "Describe" in operations else None
 
 
+def has_committed(connection: KafkaConnection, group_id: str) -> bool:
+    """Whether the group has committed offsets of records that it has read. Raises BrokerError."""
+    with _admin(connection, f"list the offsets of group {group_id}", group_id=group_id) as admin:
+        try:
+            offsets = admin.list_group_offsets([group_id]).get(group_id, {})
+        except CoordinatorNotAvailableError:  # no group has ever been
+            return False
+    return any(one.offset >= 0 and one.metadata != START_MARK for one in offsets.values())
+
+
 def create_topics(
     connection: KafkaConnection,
     partitions: Mapping[str, int],
@@ -235,7 +246,11 @@ def open_transactions(connection: KafkaConnection, names: Iterable[str], produce
 
 @contextmanager
 def _admin(
-    connection: KafkaConnection, task: str, operation: str = "Describe", topics: Collection[str] = ()
+    connection: KafkaConnection,
+    task: str,
+    operation: str = "Describe",
+    topics: Collection[str] = (),
+    group_id: str = "",
 ) -> Iterator[Any]:
     """An admin client for one task, which is an operation on topics.
 
@@ -252,7 +267,7 @@ def _admin(
         ) as admin:
             yield admin
     except KafkaError as error:
-        if missing := Client.of(connection).refusal(error, operation, topics):
+        if missing := Client.of(connection, group_id).refusal(error, operation, topics):
             raise missing from error
         raise BrokerError(f"Kafka at {at} could not {task}: {error}") from error
 

@@ -24,7 +24,7 @@ from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import abandon
 from streamer.eventlog.size_limits import SizeLimits, TooLargeError, size_of
 
-START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+START_AFRESH = "or start afresh: a new kafka.group and a new outputs.prefix in the config"
 
 OUTPUTS: Final = "outputs"  # the step of a commit that takes the longer the more outputs there are
 PORTION: Final = 1_000  # outputs that get a deadline of their own, at least once
@@ -41,9 +41,15 @@ REFUSALS: Final[Mapping[int, str]] = {
     87: "the topic takes records with a key only: choose another topic, or change its cleanup.policy",
 }
 OPERATIONS: Final = {"offsets": "Read", "witness": "Describe"}  # of a step, on topics; the others write
+OWNER_HEADER: Final = "__driftline.group"  # of each output: the group of the service that writes it
 TOO_LARGE: Final = frozenset({10, 18})
 # The null key of a record without a value: the client refuses a plain None there before it serializes the key.
 NULL_KEY: Final = object()
+
+
+def owner_header(group_id: str) -> tuple[str, bytes]:
+    """The header by which an output names the group of its service."""
+    return OWNER_HEADER, group_id.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,8 @@ class Sender:
     def _send(self, output: Output, partition: int | None = None) -> Any:
         key = NULL_KEY if output.key is None and output.value is None else output.key
         headers = [(name, value or b"") for name, value in output.headers]  # the client can't write null headers
+        if partition is None and self._client.group_id:
+            headers.append(owner_header(self._client.group_id))
         try:
             return self.producer.send(output.topic, output.value, key, headers, partition)
         except Exception as error:

@@ -30,7 +30,7 @@ from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import message_bytes_max
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import KafkaLogSettings, Member, new_consumer, new_producer, transaction_timeout_s
-from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender
+from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender, owner_header
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.epochs_topic import EpochsTopic
@@ -39,7 +39,7 @@ from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import LatestStart, Places, pause, seek
 from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
-from streamer.eventlog.size_limits import Cut, SizeLimits, uncut
+from streamer.eventlog.size_limits import Cut, SizeLimits, size_of, uncut
 from streamer.logs import log_of
 
 CLOSE_TIMEOUT_S = 5.0
@@ -78,7 +78,8 @@ class KafkaLog:
         exactly_once = settings.delivery == "exactly_once"
         self._client = Client.of(connection, settings.group_id, member.instance_id)
         with self._errors_of("be reached"):
-            limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut)
+            reserved = size_of(Output("", None, None, (owner_header(settings.group_id),)))
+            limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut, reserved)
             deadline_s, epochs = settings.commit_deadline_s, settings.epochs_topic
             new = partial(new_producer, connection, deadline_s, settings.request_bytes_max)
             name = member.instance_id if exactly_once else None

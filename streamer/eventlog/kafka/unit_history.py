@@ -25,7 +25,7 @@ from streamer.eventlog.units import DECIDE, partition_of
 
 Spot = tuple[str, int]  # topic and partition
 
-START_AFRESH = "or start afresh: a new kafka.group and a new topic as outputs.epochs in the config"
+START_AFRESH = "or start afresh: a new kafka.group and a new outputs.prefix in the config"
 POLL_MS = 200
 POLL_RECORDS_MAX = 100_000
 LOST_AFTER_S = 3.0  # what is committed and in no transaction under way is there at once, or it is lost
@@ -95,14 +95,18 @@ class HistoryReader:
 
     def are_ours(self) -> bool:
         """Whether some partition of the topic begins with a note of this group."""
+        return self.owner() == self._group_id
+
+    def owner(self) -> str:
+        """The group whose note some partition of the topic begins with; "" if there is none."""
         tps = [TopicPartition(self._topic, partition) for partition in range(self.partitions())]
         begin = self._consumer.beginning_offsets(tps, timeout_ms=REQUEST_TIMEOUT_MS)
         for tp in tps:
             self._consumer.assign([tp])
             entry = self._entry_at(tp, begin[tp])
-            if isinstance(entry, Start) and entry.group == self._group_id:
-                return True
-        return False
+            if isinstance(entry, Start) and entry.group:
+                return entry.group
+        return ""
 
     def _entry_at(self, tp: TopicPartition, offset: int) -> Epoch | Note | None:
         """The first entry from this offset on; None if there is none, or something else."""
@@ -168,15 +172,15 @@ class HistoryReader:
                 entry = decode_entry(records.value_of(i) or b"", offset)
             except msgspec.DecodeError as error:
                 raise UsageError(
-                    f"{where} is no epoch ({error}): the topic belongs to this service alone; set outputs.epochs to "
-                    "another one"
+                    f"{where} is no epoch ({error}): the topic belongs to this service alone; set "
+                    "outputs.prefix to another one"
                 ) from error
             if entry.unit != unit:
                 raise UsageError(f"{where} is of unit {entry.unit}, where those of {unit} stand, {START_AFRESH}")
             if isinstance(entry, Start) and entry.group != self._group_id:
                 raise UsageError(
                     f"Topic {self._topic} holds the epochs of group {entry.group}, and this is group "
-                    f"{self._group_id}: every group needs an epochs topic of its own (outputs.epochs)"
+                    f"{self._group_id}: every service needs topics of its own (outputs.prefix)"
                 )
             if not past.take(entry):
                 raise GapError(

@@ -256,3 +256,23 @@ def test_no_value_anywhere_causes_anything_but_a_sentence(tmp_path_factory, tree
     path.write_text(json.dumps(tree))
     with suppress(DriftlineError):
         load_config(str(path), environ={})
+
+
+def test_a_prefix_names_outputs_dead_letters_and_the_group(load):
+    """A name that is given wins. Settings that were noted in a history give the same names."""
+    config = load(SMALL + "outputs: {prefix: staging.driftline., alerts: mine}\n")
+    assert (config.outputs.alerts, config.outputs.requests) == ("mine", "staging.driftline.retrain-requests")
+    assert config.outputs.dead_letters("bus") == "staging.driftline.bus-dlt"
+    assert config.outputs.dead_letters(config.outputs.control) == "staging.driftline.control-dlt"
+    assert config.kafka.group == "staging.driftline"
+    assert Config.model_validate_json(config.settings_text).outputs == config.outputs
+    named = load("kafka: {bootstrap: 'b:1', group: g}\ntopics: {bus: {}}\noutputs: {prefix: x.}\n")
+    assert named.kafka.group == "g"
+
+
+def test_without_a_prefix_nothing_moves(load):
+    """The default names and the fingerprint of the settings are those of versions without a prefix."""
+    config = load(SMALL)
+    assert config.outputs.dead_letters("bus") == "bus-dlt"
+    assert config.kafka.group == "driftline"
+    assert "prefix" not in json.loads(config.settings_text)["outputs"]

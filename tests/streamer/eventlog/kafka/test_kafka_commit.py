@@ -64,7 +64,7 @@ def test_commits_are_found_again(kafka_broker: Any, delivery: str) -> None:
         assert [row[0] for row in rows[place.events, 0]] == [9]
         log.commit([], [place.epoch(3, 10)])
     (record,) = place.read(place.out)
-    assert (record.key, record.value, record.headers) == (b"key", b"a", [("h", b"1")])
+    assert (record.key, record.value, record.headers) == (b"key", b"a", [("h", b"1"), place.owner])
 
 
 def fails_at(call: Callable[..., Any], turn: int) -> Callable[..., Any]:
@@ -252,7 +252,7 @@ def test_offsets_set_back_are_noticed_by_a_process_that_has_a_checkpoint(kafka_b
 
 @BOTH
 def test_outputs_of_every_shape(kafka_broker: Any, delivery: str) -> None:
-    """Null keys, null values, both at once, empty bytes and headers are published as they are."""
+    """Null keys, null values, both at once, empty bytes and headers are published as they are, with the group."""
     place = Place(kafka_broker)
     shapes: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]] = [
         (None, None, (("reason", b"tombstone"),)),
@@ -262,7 +262,8 @@ def test_outputs_of_every_shape(kafka_broker: Any, delivery: str) -> None:
     ]
     with running(place, delivery=delivery) as log:
         log.commit([Output(place.out, *shape) for shape in shapes], [place.epoch(1, 0)])
-    assert [(r.key, r.value, tuple(r.headers)) for r in place.read(place.out)] == shapes
+    owned = [(key, value, (*headers, place.owner)) for key, value, headers in shapes]
+    assert [(r.key, r.value, tuple(r.headers)) for r in place.read(place.out)] == owned
 
 
 @pytest.mark.parametrize("size", [3 << 20, 20 << 20])
