@@ -40,9 +40,11 @@ class Incidents:
             decision = Outcome.BUDGET_EXHAUSTED
         model.incident = incident_with(model, alert, decision, is_new, self.settings.columns_max)
         others, own = self.queue.make_requests_with(alert)
-        if own:
+        if any(isinstance(action, PublishIncident) for action in own):
             return others + own
-        return [*others, PublishIncident(model.incident, model.incident.reason), NoAction(alert.alert_id, decision)]
+        # A request because of a source bears the source's incident; the model's own has changed nonetheless.
+        published = PublishIncident(model.incident, model.incident.reason)
+        return [*others, published, *(own or [NoAction(alert.alert_id, decision)])]
 
 
 def incident_with(model: ModelState, alert: Alert, decision: Outcome, is_new: bool, columns_max: int) -> Incident:

@@ -149,7 +149,9 @@ class RequestQueue:
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
         request = self._begin(model, trigger, incident, window, now)
         reason = incident.reason if own else Outcome.REQUEST_MADE
-        model.incident = replace(incident, request_id=request.request_id, decision=decision, reason=reason)
+        alert_id = own.alert_id if own else alert.alert_id
+        incident = replace(incident, request_id=request.request_id, decision=decision, alert_id=alert_id)
+        model.incident = replace(incident, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
 
     def _make_for_source(

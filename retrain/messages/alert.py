@@ -109,6 +109,9 @@ class Alert:
     # distance of the last values from those before the drift, 0 to 1, when the alert ended; null where not measured
     distance: float | None = None
     distance_max: float | None = None  # the same distance at the height of the drift
+    # events of the model, or of the segment, since the onset when the alert fired; 0 if it never becomes ready
+    events_after_onset: int = 0
+    min_events_after_onset: int = 0  # events since the onset with which it becomes ready; 0 if it never does
 
     @property
     def event_time(self) -> datetime:

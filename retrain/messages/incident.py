@@ -44,6 +44,7 @@ class Incident:
     decision: Outcome  # the decision on the latest alert: whether it made a retrain request, and if not, why
     model_count: int = 1  # models it covers: more than one in a storm, or of a source that several models use
     models: tuple[str, ...] = ()  # of a storm the models that joined first, of a source its users; at most a hundred
+    alert_id: str = ""  # the alert that `decision` is about; "" in records of earlier versions
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:
@@ -60,6 +61,7 @@ class Incident:
             request_id=None,
             reason=Outcome.INCIDENT_OPENED,
             decision=decision,
+            alert_id=alert.alert_id,
         )
 
     def absorb(
@@ -74,6 +76,7 @@ class Incident:
             alerts=self.alerts + is_new,
             reason=Outcome.ABSORBED,
             decision=decision,
+            alert_id=alert.alert_id,
         )
 
     def closed(self, reason: Outcome) -> Incident:

@@ -1,4 +1,8 @@
-"""The outcomes of an alert: the silence, storm or incident that took it, and the reason for a request or for none."""
+"""The outcomes of an alert: the silence, storm or incident that took it, and the reason for a request or for none.
+
+Each record of an incident names the alert that its decision is about. Outcomes that publish nothing of their own
+(a repeated record, an older version, an alert before a promotion) follow from the records that caused them.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from retrain.messages.alert import Alert
+from retrain.messages.alert import Alert, AlertState
 from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import DESCRIPTIONS, Outcome
+from retrain.policy.settings import RetrainSettings
+from streamer.audit.ignored import IgnoredAlerts
+from streamer.audit.reasons import Reasons, clock, many, weaker_than
 from streamer.audit.trail import Trail
 
-BY_REQUESTS: Final = frozenset({Outcome.REQUEST_OPEN, Outcome.COOLING_DOWN, Outcome.BACKING_OFF})
 SILENCE_OVER: Final = frozenset({Outcome.SILENCE_ENDED, Outcome.SILENCE_EXPIRED})
+ANSWERS: Final = frozenset({Outcome.INCIDENT_OPENED, Outcome.ABSORBED})  # reasons of the records that answer an alert
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -24,7 +31,7 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 class AlertOutcome:
     """One decision on an alert."""
 
-    decision: Outcome | None  # None: no record shows one
+    decision: Outcome | None  # None: not decided yet, or its record is no longer kept
     by: str  # the id of the silence, storm, incident or request behind it; "" for none
     text: str  # the reason for people, with its numbers
 
@@ -32,22 +39,64 @@ class AlertOutcome:
 class AlertOutcomes:
     """The decisions on the alerts of a trail, derived from its records."""
 
-    def __init__(self, trail: Trail) -> None:
+    def __init__(self, trail: Trail, settings: RetrainSettings | None = None) -> None:
+        """`settings` are those of the decide fold, for the limits in the reasons; None if they are unknown."""
         self._trail = trail
-        self._joined: dict[str, list[Incident]] = defaultdict(list)  # alert -> the records that name it
-        for incident in trail.incidents:
-            for move in incident.columns:
-                self._joined[move.alert_id].append(incident)
+        self._reasons = Reasons(trail, settings)
+        self._holds = _Holds(trail)
+        self._incidents = _Decided(trail)
+        self._ignored = IgnoredAlerts(trail)
+        self._of = _by_record(self._in_order())
+
+    def of(self, alert: Alert) -> list[AlertOutcome]:
+        """The decisions on an alert of the trail in one of its states, in order; at least one."""
+        return self._of[id(alert)]
+
+    def _in_order(self) -> Iterator[tuple[Alert, list[AlertOutcome]]]:
+        """The outcomes of all alerts, in the order of their topic."""
+        for alert in self._trail.alerts:
+            ignored = self._ignored.handle(alert)
+            if ignored is Outcome.DUPLICATE:
+                yield alert, [AlertOutcome(Outcome.DUPLICATE, "", "a record before it holds the same")]
+            elif alert.state is AlertState.RESOLVED and alert.resolution:
+                by = self._incidents.of_alert(alert.alert_id)
+                yield alert, [AlertOutcome(Outcome(alert.resolution), by, self._reasons.of_end(alert))]
+            else:
+                held = list(self._holds.of(alert))
+                records = self._incidents.take(alert, is_held=bool(held))
+                outcomes = [*held, *(self._of_record(alert, one) for one in records)]
+                yield alert, outcomes or [self._without_record(alert, ignored)]
+
+    def _of_record(self, alert: Alert, incident: Incident) -> AlertOutcome:
+        parts = [self._reasons.of(alert, incident.decision), weaker_than(alert, incident)]
+        return AlertOutcome(incident.decision, incident.incident_id, "; ".join(filter(None, parts)))
+
+    def _without_record(self, alert: Alert, ignored: Outcome | None) -> AlertOutcome:
+        """The outcome of an alert that no record names, from the records of others."""
+        if incident := self._incidents.holding(alert):
+            parts = ["it joined the incident, which keeps no decision on it", weaker_than(alert, incident)]
+            return AlertOutcome(Outcome.ABSORBED, incident.incident_id, "; ".join(filter(None, parts)))
+        for one in self._ignored.promotions.get(alert.model_id, ()):
+            if alert.at.event_time <= one.at:
+                text = f"{DESCRIPTIONS[Outcome.BEFORE_PROMOTION]}: promoted {clock(one.at)}"
+                return AlertOutcome(Outcome.BEFORE_PROMOTION, one.request_id, text)
+        if ignored:
+            text = f"{DESCRIPTIONS[Outcome.OLDER_VERSION]}: this alert is of {alert.model_version}"
+            return AlertOutcome(ignored, "", text)
+        return AlertOutcome(None, "", "no record on it is published yet")
+
+
+class _Holds:
+    """The silences and storms that keep alerts from their incidents."""
+
+    def __init__(self, trail: Trail) -> None:
         ends = {one.request_id: one.at for one in trail.decisions if one.reason in SILENCE_OVER}
         began = [one for one in trail.decisions if one.reason is Outcome.SILENCE_BEGAN]
         self._silences = [(one, ends.get(one.request_id, NEVER)) for one in began]
         self._storms = list(_storms(trail))
 
-    def of(self, alert: Alert) -> list[AlertOutcome]:
-        """The decisions on an alert in one of its states, in order; at least one."""
-        return list(self._on_record(alert)) or [self._ignored(alert)]
-
-    def _on_record(self, alert: Alert) -> Iterator[AlertOutcome]:
+    def of(self, alert: Alert) -> Iterator[AlertOutcome]:
+        """The holds that an alert met."""
         for began, ended in self._silences:
             if began.silence and began.silence.matcher.fits(alert) and began.at <= alert.event_time < ended:
                 text = f"{DESCRIPTIONS[Outcome.SILENCED]}: by {began.actor}, until {clock(began.silence.until)}"
@@ -55,30 +104,82 @@ class AlertOutcomes:
         for storm, ended in self._storms:
             is_its = storm.model_id == FLEET_PREFIX + alert.column and not alert.model_id.startswith(SOURCE_PREFIX)
             if is_its and storm.opened_at <= alert.event_time <= ended:
-                yield AlertOutcome(Outcome.HELD_BY_STORM, storm.incident_id, DESCRIPTIONS[Outcome.HELD_BY_STORM])
-        for incident in self._joined[alert.alert_id]:
-            is_own = incident.model_id == alert.model_id and incident.last_alert_at >= alert.event_time
-            if is_own and incident.state is IncidentState.OPEN:
-                yield AlertOutcome(incident.decision, incident.incident_id, self._reason_of(alert, incident.decision))
-                return
+                text = f"{DESCRIPTIONS[Outcome.HELD_BY_STORM]}: {many(storm.model_count, 'model')}"
+                yield AlertOutcome(Outcome.HELD_BY_STORM, storm.incident_id, text)
 
-    def _ignored(self, alert: Alert) -> AlertOutcome:
-        for one in self._trail.decisions:
-            is_own = one.model_id == alert.model_id and one.reason is Outcome.PROMOTED
-            if is_own and alert.at.event_time <= one.at:
-                text = f"{DESCRIPTIONS[Outcome.BEFORE_PROMOTION]}: promoted {clock(one.at)}"
-                return AlertOutcome(Outcome.BEFORE_PROMOTION, one.request_id, text)
-        return AlertOutcome(None, "", "a duplicate, of an older version, or not decided yet")
 
-    def _reason_of(self, alert: Alert, decision: Outcome) -> str:
-        text = DESCRIPTIONS.get(decision, "")
-        if decision is Outcome.EFFECT_TOO_SMALL:
-            return f"{text}: {number(alert.effect)} {alert.effect_unit}"
-        if decision not in BY_REQUESTS:
-            return text
-        own = [one for one in self._trail.requests if one.model_id == alert.model_id]
-        last = [one for one in own if one.requested_at <= alert.event_time][-1:]
-        return "".join([text, *(f": {one.request_id}, made {clock(one.requested_at)}" for one in last)])
+class _Decided:
+    """The records of incidents, by the alert that each is about."""
+
+    def __init__(self, trail: Trail) -> None:
+        self._named: dict[str, list[Incident]] = defaultdict(list)  # alert -> records with a decision on it
+        self._newest: dict[str, dict[str, Incident]] = defaultdict(dict)  # model -> its incidents
+        self._known: dict[str, set[str]] = defaultdict(set)  # incident -> alerts that its records name
+        self._ready = {one.alert_id for one in trail.alerts if one.state is AlertState.READY}
+        for one in trail.incidents:
+            self._newest[one.model_id][one.incident_id] = one
+            # Records of earlier versions do not name the alert; it is one of those that they show.
+            about = [one.alert_id] if one.alert_id else [shift.alert_id for shift in one.columns]
+            self._known[one.incident_id].update(about)
+            if one.state is IncidentState.OPEN:
+                for alert_id in about:
+                    self._named[alert_id].append(one)
+        self._taken: dict[str, int] = defaultdict(int)  # alert -> records about its earlier states
+
+    def of_alert(self, alert_id: str) -> str:
+        """The id of the incident of an alert; "" if there is none."""
+        records = self._named.get(alert_id)
+        return records[-1].incident_id if records else ""
+
+    def take(self, alert: Alert, is_held: bool) -> list[Incident]:
+        """The records with a decision on this state of an alert: the answer to it, then changes such as a request.
+
+        They are not given to its next state, except those of an alert that a silence or storm held.
+        """
+        own, found = self._named.get(alert.alert_id, []), list[Incident]()
+        has_more = alert.state is AlertState.READY or alert.alert_id not in self._ready
+        for i in range(self._taken[alert.alert_id], len(own)):
+            one = own[i]
+            if found and (one.reason in ANSWERS or not one.alert_id or not (has_more or is_held)):
+                break
+            if not found and not _may_answer(alert, one, is_held):
+                continue
+            if not found or found[-1].decision is not one.decision:
+                found.append(one)
+            if not is_held and one.alert_id:
+                self._taken[alert.alert_id] = i + 1
+        return found
+
+    def holding(self, alert: Alert) -> Incident | None:
+        """The incident that took an alert, although none of its kept records is about it."""
+        for one in self._newest.get(alert.model_id, {}).values():
+            is_within = one.opened_at <= alert.event_time <= one.last_alert_at
+            if is_within and len(self._known[one.incident_id]) < one.alerts:
+                return one
+        return None
+
+
+def _may_answer(alert: Alert, incident: Incident, is_held: bool) -> bool:
+    """Whether the decision of a record may be the first one on an alert in this state."""
+    if incident.model_id != alert.model_id:
+        return False
+    if is_held and incident.reason is Outcome.REQUEST_MADE:
+        return True  # made at the end of the hold, when the model may have had no newer alert
+    is_answer = incident.reason in ANSWERS or is_held or not incident.alert_id
+    is_of_firing = incident.decision is Outcome.WAITING_FOR_DATA and alert.state is AlertState.READY
+    return is_answer and not is_of_firing and incident.last_alert_at >= alert.event_time
+
+
+def _by_record(found: Iterator[tuple[Alert, list[AlertOutcome]]]) -> dict[int, list[AlertOutcome]]:
+    """Record -> its outcomes. Where a later alert of the model is decided, one without decision is not awaited."""
+    decided, outcomes = set[str](), dict[int, list[AlertOutcome]]()
+    for alert, own in reversed(list(found)):
+        if own[0].decision is not None:
+            decided.add(alert.model_id)
+        elif alert.model_id in decided:
+            own = [AlertOutcome(None, "", "its record is no longer kept")]
+        outcomes[id(alert)] = own
+    return outcomes
 
 
 def _storms(trail: Trail) -> Iterator[tuple[Incident, datetime]]:
@@ -89,18 +190,3 @@ def _storms(trail: Trail) -> Iterator[tuple[Incident, datetime]]:
         decision: Decision | None = decided.get(storm.incident_id)
         released = decision.at if decision and storm.reason is Outcome.STORM_RELEASED else storm.last_alert_at
         yield storm, released if storm.state is IncidentState.CLOSED else NEVER
-
-
-def clock(at: datetime) -> str:
-    """A time in UTC, to the minute."""
-    return f"{at:%Y-%m-%d %H:%M}"
-
-
-def number(value: float) -> str:
-    """A number with four digits."""
-    return f"{value:,.4g}"
-
-
-def many(n: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -13,7 +13,9 @@ from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
-from streamer.audit.explanation import AlertOutcome, AlertOutcomes, clock, many, number
+from retrain.policy.settings import RetrainSettings
+from streamer.audit.explanation import AlertOutcome, AlertOutcomes
+from streamer.audit.reasons import clock, many, number
 from streamer.audit.trail import Record, Trail
 
 INDENT: Final = " " * 18
@@ -29,9 +31,11 @@ class TimelineEntry:
     lines: tuple[str, ...]  # the first one lacks its time
 
 
-def entries(trail: Trail, wanted: Callable[[Record], bool]) -> list[TimelineEntry]:
-    """The selected records in order of time."""
-    outcomes = AlertOutcomes(trail)
+def entries(
+    trail: Trail, wanted: Callable[[Record], bool], settings: RetrainSettings | None = None
+) -> list[TimelineEntry]:
+    """The selected records in order of time. `settings`: see `AlertOutcomes`."""
+    outcomes = AlertOutcomes(trail, settings)
     found = [
         *(_of_alert(outcomes, alert) for alert in trail.alerts if wanted(alert)),
         *_of_incidents(trail, [incident for incident in trail.incidents if wanted(incident)]),
@@ -80,7 +84,7 @@ def _of_alert(outcomes: AlertOutcomes, alert: Alert) -> TimelineEntry:
 
 def _why(outcome: AlertOutcome) -> str:
     why = f" ({outcome.text})" if outcome.text else ""
-    return f"{outcome.decision or 'no decision on record'}{why}{f', {outcome.by}' if outcome.by else ''}"
+    return f"{outcome.decision or 'not decided'}{why}{f', {outcome.by}' if outcome.by else ''}"
 
 
 def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[TimelineEntry]:

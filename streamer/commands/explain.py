@@ -10,9 +10,11 @@ from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
+    from retrain.policy.settings import RetrainSettings
     from streamer.audit.related import RecordFilter
     from streamer.audit.source import Source
     from streamer.audit.trail import Trail
+    from streamer.config import Config
 
 FROM = "[REPLAYED]"
 
@@ -44,8 +46,9 @@ def explain(name: str, replayed: str | None, config_file: str | None, as_json: b
     from streamer.audit.related import related_to
     from streamer.audit.trail import trail_of_id
 
-    trail = trail_of_id(_source(replayed, config_file), name)
-    _show(trail, related_to(trail, name), as_json)
+    config = _config(replayed, config_file)
+    trail = trail_of_id(_source(replayed, config), name)
+    _show(trail, related_to(trail, name), _limits(replayed, config_file, config), as_json)
 
 
 @click.command()
@@ -62,27 +65,39 @@ def history(model: str, replayed: str | None, config_file: str | None, as_json: 
     from streamer.audit.related import history_of
     from streamer.audit.trail import trail_of_model
 
-    trail = trail_of_model(_source(replayed, config_file), model)
-    _show(trail, history_of(trail, model), as_json)
+    config = _config(replayed, config_file)
+    trail = trail_of_model(_source(replayed, config), model)
+    _show(trail, history_of(trail, model), _limits(replayed, config_file, config), as_json)
 
 
-def _source(replayed: str | None, config_file: str | None) -> Source:
-    from streamer.audit.source import of_file, of_service
+def _config(replayed: str | None, config_file: str | None) -> Config:
     from streamer.config import Config, load_config
 
     if replayed is None:
-        config = load_config(config_file or DEFAULT_CONFIG)
+        return load_config(config_file or DEFAULT_CONFIG)
+    return Config() if config_file is None else load_config(config_file, needs=())
+
+
+def _limits(replayed: str | None, config_file: str | None, config: Config) -> RetrainSettings | None:
+    """The settings behind the decisions; None for REPLAYED without a configuration, which may have had any."""
+    return None if replayed is not None and config_file is None else config.retrain
+
+
+def _source(replayed: str | None, config: Config) -> Source:
+    from streamer.audit.source import of_file, of_service
+
+    if replayed is None:
         return of_service(config.kafka.connection(), config.outputs)
-    return of_file(replayed, (Config() if config_file is None else load_config(config_file, needs=())).outputs)
+    return of_file(replayed, config.outputs)
 
 
-def _show(trail: Trail, wanted: RecordFilter, as_json: bool) -> None:
+def _show(trail: Trail, wanted: RecordFilter, settings: RetrainSettings | None, as_json: bool) -> None:
     import msgspec
 
     from streamer.audit.timeline import entries, text_of
     from streamer.audit.trail import kind_of
 
-    timeline = entries(trail, wanted)
+    timeline = entries(trail, wanted, settings)
     if as_json:
         for entry in timeline:
             record = msgspec.to_builtins(entry.record)

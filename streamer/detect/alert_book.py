@@ -219,10 +219,13 @@ class AlertBook:
         subject, series = alarm.subject, alarm.series
         if (entry := now.ready_at.pop((subject, series), None)) is not None:
             self._became_ready(subject, series, now.place(entry))
+        last = self._offsets.last(subject)
+        if alarm.becomes_ready:
+            n = last.number - alarm.onset
+            alert = replace(alert, events_after_onset=n, min_events_after_onset=self._enough)
         yield alarm.event, alert
         if alarm.watch is None and not alarm.becomes_ready:
             return
-        last = self._offsets.last(subject)
         if alarm.watch and (before := self.active.add(alarm.watch, alert, subject, last.number)):
             yield alarm.event, resolve(before, alert.at, None)
         if not alarm.becomes_ready:

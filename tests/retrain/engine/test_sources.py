@@ -69,6 +69,17 @@ def test_many_models_are_held_until_a_person_approves():
     assert reasons(handle_all(engine, *drift(5, **BUSES))[-1:]) == "request_open"
 
 
+def test_an_alert_joins_its_incident_beside_a_request_for_a_source():
+    """A request because of a source may come with an alert of the model's own: its incident is published as well."""
+    engine = engine_of(requests_per_hour_max=1)
+    handle_all(engine, *drift(1), firing("2h", "tram-7", "dwell_s"))
+    actions = handle_all(engine, firing("3h 1m", "tram-7", "headway_s", effect=0.1))
+    assert [a.request.model_id for a in actions if isinstance(a, PublishRequest)] == ["tram-7"]
+    (incident,) = [a.incident for a in actions if isinstance(a, PublishIncident)]
+    assert (incident.model_id, incident.decision) == ("tram-7", "effect_too_small")
+    assert incident.alert_id == "tram-7:7:headway_s:3h 1m"
+
+
 def test_a_source_that_is_dismissed_asks_for_nothing_while_its_incident_lasts():
     """After a rejection, this drift and what joins it trigger no requests; after a quiet day drift is judged afresh."""
     engine, incident_id, _ = held()

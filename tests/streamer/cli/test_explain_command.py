@@ -106,7 +106,9 @@ def test_an_explanation_names_every_step_and_its_numbers(service):
     assert f"=> request_open (an earlier request is open: {request['request_id']}, made 2026-01-01 02:00)" in told
     assert "train on bus.predictions[0] 3600 to 7201, 2026-01-01 01:00 to 2026-01-01 02:00" in told
     small = cli("explain", "bus-2:7:headway_s:3h").stdout
-    assert small.count("=> effect_too_small (the effect is too small for a retrain: 0.1 sd)") == 2
+    assert (
+        small.count("=> effect_too_small (the effect is too small for a retrain: 0.1 sd, retrain.sd_min is 0.3)") == 2
+    )
     assert "request " not in small
 
 

@@ -64,6 +64,16 @@ def test_ready_follows_at_the_event_that_makes_enough():
     assert len(timeline.book.pending._of) == 0
 
 
+def test_a_firing_alert_holds_the_events_that_it_has_and_needs():
+    """The events of its subject since the onset, and the number with which it becomes ready; the same in each state."""
+    timeline = Timeline([0, 1] * 50)
+    alerts = [*timeline.fold(0, 51, [(50, 0, 4)]), *timeline.fold(51, 100)]
+    assert [(a.events_after_onset, a.min_events_after_onset) for a in alerts] == [(4, 10), (4, 10)]
+    assert (alerts[1].ready_at.offset - alerts[0].onset.offset) // 2 == 10
+    (fired, ready) = Timeline([0] * 100).fold(0, 51, [(50, 0, 20)])
+    assert (fired.events_after_onset, ready.events_after_onset) == (20, 20)
+
+
 def test_an_old_enough_onset_is_ready_at_once():
     """With enough events behind the onset already, firing and ready come together."""
     timeline = Timeline([0] * 100)
