@@ -32,10 +32,12 @@ EXIT_CODES = """\b
 Exit codes:
     0  done
     1  an unforeseen error (a bug; the traceback is shown)
-    2  the command line, the configuration or a recording is wrong
+    2  the command line, the configuration or a recording is wrong, or a name is unknown
     3  Kafka can't be reached, refuses access, or lacks a topic
     4  the log no longer holds records that the state needs
     5  a second fold of the log gives other outputs than were published
+    7  the service refused the command
+    8  the command was sent, but the service has not answered in time
    75  the result of a commit is uncertain, or a signal ended a worker; restart at once,
        as `driftline run` does with its workers
   130  interrupted (Ctrl-C)

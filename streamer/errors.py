@@ -5,6 +5,8 @@
     ├── BrokerError     3   Kafka is unreachable, refuses the client, or lacks a topic
     ├── GapError        4   the log has lost records that the state needs
     ├── DivergenceError 5   a replay of the log gives other outputs than were published
+    ├── RefusedError    7   the service refused a command
+    ├── NoAnswerError   8   a command is in the log, but the service has not answered in time
     └── InDoubtError   75   the outcome of a commit is not certain: the process ends, and a fresh one resolves it
 
 Exit codes are part of the interface: 0 done, 1 an unexpected error (a bug), the rest as above. 75 is `EX_TEMPFAIL` of
@@ -48,6 +50,18 @@ class DivergenceError(DriftlineError):
     """A replay of the log gives other outputs than were published."""
 
     exit_code = 5
+
+
+class RefusedError(DriftlineError):
+    """The service refused a command, such as the promotion of a request that nobody trained."""
+
+    exit_code = 7
+
+
+class NoAnswerError(DriftlineError):
+    """A command is in the log, but the service has published no answer in time. It will answer when it folds it."""
+
+    exit_code = 8
 
 
 class InDoubtError(DriftlineError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,11 +25,11 @@ class _Line(msgspec.Struct):
     type: str = ""
 
 
-def of_service(connection: KafkaConnection, outputs: OutputTopics) -> Source:
-    """The topics of a service, read at each call of the source, which may raise `BrokerError`."""
+def of_service(connection: KafkaConnection, outputs: OutputTopics, kinds: Collection[str] = KINDS) -> Source:
+    """The topics of a service with these kinds, read at each call of the source, which may raise `BrokerError`."""
     from streamer.eventlog.kafka.reader import read_to_end
 
-    topics = kinds_of(outputs)
+    topics = {topic: kind for topic, kind in kinds_of(outputs).items() if kind in kinds}
     return lambda: _raw(read_to_end(connection, list(topics)), topics)
 
 

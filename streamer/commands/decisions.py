@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.console.control_options import request_options, send_control
+from streamer.commands.console.control_options import ControlOptions, request_options, send_control
+from streamer.commands.console.lines import echo_line
+
+ANSWERS = """\b
+The command prints the answer of the service, and ends with exit code
+    0  the service carried it out, or nothing was left to do
+    2  no request, held storm or held source has this id; nothing was sent
+    7  the service refused it, for the reason that is printed
+    8  the service has not answered within --wait-s; it will, once it runs
+"""
 
 
-@click.command()
+@click.command(epilog=ANSWERS)
 @request_options
-def approve(config_file: str, request_id: str, actor: str, comment: str, at: str | None) -> None:
-    """Approve a retrain request, so that the trainer may start."""
-    send_control("approve", config_file, request_id, at, actor=actor, comment=comment)
+def approve(options: ControlOptions, request_id: str) -> None:
+    """Approve a retrain request, so that the trainer may start; or release a held storm or source."""
+    echo_line(send_control("approve", options, request_id))
 
 
-@click.command()
+@click.command(epilog=ANSWERS)
 @request_options
-def reject(config_file: str, request_id: str, actor: str, comment: str, at: str | None) -> None:
-    """Reject a request: no training, or no promotion of the challenger. This ends the request."""
-    send_control("reject", config_file, request_id, at, actor=actor, comment=comment)
+def reject(options: ControlOptions, request_id: str) -> None:
+    """Reject a request: no training, or no promotion of the challenger. This ends the request.
+
+    With the id of a held storm or source, none of its models is retrained.
+    """
+    echo_line(send_control("reject", options, request_id))
 
 
-@click.command()
+@click.command(epilog=ANSWERS)
 @request_options
 @click.option("--version", "model_version", default="", metavar="VERSION", help="The version that serves now.")
-def promote(config_file: str, request_id: str, actor: str, comment: str, at: str | None, model_version: str) -> None:
+def promote(options: ControlOptions, request_id: str, model_version: str) -> None:
     """Report that the challenger serves from now on.
 
     Closes the incident. Further drift then shows whether the retrain helped.
     """
-    send_control("promote", config_file, request_id, at, actor=actor, comment=comment, model_version=model_version)
+    echo_line(send_control("promote", options, request_id, model_version=model_version))

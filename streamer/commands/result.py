@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.console.control_options import request_options, send_control
+from streamer.commands.console.control_options import ControlOptions, request_options, send_control
+from streamer.commands.console.lines import echo_line
+from streamer.commands.decisions import ANSWERS
 
 EXAMPLE = """\b
 Example:
@@ -26,7 +28,7 @@ def _metrics(_context: click.Context, _option: click.Parameter, texts: tuple[str
     return metrics
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=f"{EXAMPLE}\n{ANSWERS}")
 @request_options
 @click.argument("outcome", type=click.Choice(["started", "trained", "failed"]))
 @click.option("--version", "model_version", default="", metavar="VERSION", help="The version of the challenger.")
@@ -37,12 +39,9 @@ def _metrics(_context: click.Context, _option: click.Parameter, texts: tuple[str
     "--challenger", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="The same metric of the challenger."
 )
 def result(
-    config_file: str,
+    options: ControlOptions,
     request_id: str,
     outcome: str,
-    actor: str,
-    comment: str,
-    at: str | None,
     model_version: str,
     champion: dict[str, float],
     challenger: dict[str, float],
@@ -51,4 +50,4 @@ def result(
     if outcome != "trained" and (model_version or champion or challenger):
         raise click.UsageError("--version, --champion and --challenger go with `trained` only.")
     report = {"model_version": model_version, "champion": champion, "challenger": challenger}
-    send_control(outcome, config_file, request_id, at, "requests", actor=actor, comment=comment, **report)
+    echo_line(send_control(outcome, options, request_id, **report))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from streamer.clock import seconds_of
-from streamer.commands.console.control_options import control_options, rfc3339, send_control
+from streamer.commands.console.control_options import ControlOptions, control_options, rfc3339, send_control
 from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
@@ -32,10 +32,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 @click.option("--for", "for_s", callback=_duration, metavar="TIME", help="The duration, such as 30m, 4h or 2d.")
 @click.option("--until", metavar="TIME", help="The end instead of a duration: event time, RFC 3339 in UTC.")
 def silence(
-    config_file: str,
-    actor: str,
-    comment: str,
-    at: str | None,
+    options: ControlOptions,
     model: str,
     column: str,
     kind: str | None,
@@ -45,21 +42,27 @@ def silence(
     """Suppress alerts that match: no incident, no retrain, no storm.
 
     These alerts are still published and counted. Those that still hold at the end of the silence open their incidents
-    then. The id of the silence goes to standard output.
+    then. The id of the silence goes to standard output, the answer of the service to standard error.
     """
+    from dataclasses import replace
+
     from retrain.messages.ids import derived_id
     from streamer.clock import SystemClock
+    from streamer.errors import NoAnswerError
 
     if (for_s is None) == (until is None):
         raise click.UsageError("Give the end: --for 4h, or --until 2026-11-24T16:00:00Z.")
-    at = at or rfc3339(SystemClock().now_s())
+    at = options.at or rfc3339(SystemClock().now_s())
     until = until or _later(at, for_s or 0)
     name = model if model != "*" else column
-    silence_id = derived_id("silence", model, column, kind or "", at, until, actor, name=name)
+    silence_id = derived_id("silence", model, column, kind or "", at, until, options.actor, name=name)
     matcher = {"model": model, "column": column, "kind": kind}
-    send_control(
-        "silence", config_file, silence_id, at, "silences", actor=actor, comment=comment, matcher=matcher, until=until
-    )
+    try:
+        answer = send_control("silence", replace(options, at=at), silence_id, matcher=matcher, until=until)
+    except NoAnswerError:
+        echo_line(silence_id)
+        raise
+    echo_line(answer, err=True)
     echo_line(silence_id)
 
 
@@ -75,9 +78,9 @@ def _later(at: str, seconds: int) -> str:
 @click.command()
 @control_options
 @click.argument("silence_id", metavar="SILENCE_ID")
-def unsilence(config_file: str, silence_id: str, actor: str, comment: str, at: str | None) -> None:
+def unsilence(options: ControlOptions, silence_id: str) -> None:
     """End a silence now. Suppressed alerts that still hold open their incidents."""
-    send_control("unsilence", config_file, silence_id, at, "silences", actor=actor, comment=comment)
+    echo_line(send_control("unsilence", options, silence_id))
 
 
 @click.command()

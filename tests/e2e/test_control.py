@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from driftline_process import PATIENCE_S, Place, driftline, running
 
-from streamer.testing.alerts import START, ready
+from streamer.testing.alerts import START, firing, ready
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 START_MS = int(START.timestamp() * 1000)
+ANN = ("--actor", "ann", "--wait-s", "100")
+AIRFLOW = ("--actor", "airflow", "--wait-s", "100")
 ASK = "retrain: {approval_by_model: {'bus-*': both}, distinct_actors: true, expires_after_s: 3.0e+9}\n"
 
 
@@ -45,15 +47,16 @@ def test_people_and_trainers_speak_to_a_running_service(kafka_broker, tmp_path):
         place.produce_at(place.outputs["alerts"], 0, [(START_MS, alert)])
         request = wait_for(config, "requested")
         about = (request["request_id"], "--config", config)
-        driftline("approve", *about, "--actor", "ann", "--comment", "go")
+        answer = driftline("approve", *about, *ANN, "--comment", "go").stdout
+        assert answer.startswith(f"approved: {request['request_id']} of bus-099 is approved until 2")
         assert wait_for(config, "approved")["comment"] == "go"
-        driftline("result", *about, "started", "--actor", "airflow")
+        driftline("result", *about, "started", *AIRFLOW)
         wait_for(config, "training")
         metrics = ("--champion", "mae=61", "--challenger", "mae=48.5")
-        driftline("result", *about, "trained", "--actor", "airflow", "--version", "8", *metrics)
+        driftline("result", *about, "trained", *AIRFLOW, "--version", "8", *metrics)
         wait_for(config, "awaiting_review")
-        driftline("promote", *about, "--actor", "ann")
-        driftline("promote", *about, "--actor", "bob")
+        assert "was refused: same_actor" in driftline("promote", *about, *ANN, expect=7).stderr
+        driftline("promote", *about, "--actor", "bob", "--wait-s", "100")
         assert wait_for(config, "watching")["actor"] == "bob"
         assert "watching  20" in driftline("requests", "--config", config).stdout
         service.wait_until_done()
@@ -66,3 +69,40 @@ def test_people_and_trainers_speak_to_a_running_service(kafka_broker, tmp_path):
     assert "decide: epochs 1 to" in (verdict := driftline("verify", "--config", config, "--unit", "decide").stdout)
     assert "all as published" in verdict
     driftline("approve", "no-such", "--config", config, "--actor", " ", expect=2)
+
+
+def test_commands_that_change_nothing_end_with_their_reason(kafka_broker, tmp_path):
+    """An unknown id is not sent, a refusal is printed, a repeated command is no error, and a service may be down."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, extra=ASK)
+    alert = msgspec.json.encode(ready("2h", fired="1h"))
+    with running(place.config) as service:
+        place.produce_at(place.outputs["alerts"], 0, [(START_MS, alert)])
+        name = wait_for(str(place.config), "requested")["request_id"]
+        config = ("--config", str(place.config))
+        unknown = driftline("approve", name[:-1] + "x", *config, *ANN, expect=2).stderr
+        assert f"approve was not sent: there is no request, held storm or held source {name[:-1]}x" in unknown
+        assert f"did you mean {name}?" in unknown
+        refused = driftline("promote", name, *config, *ANN, expect=7).stderr
+        assert f"promote of {name} was refused: not_approved (a person must approve it first" in refused
+        driftline("approve", name, *config, *ANN)
+        assert driftline("approve", name, *config, *ANN).stdout.startswith(f"no change: {name} of bus-099 is approved")
+        assert service.stop() == 0, "".join(service.said)
+    unanswered = driftline("reject", name, *config, *ANN, "--wait-s", "2", expect=8).stderr
+    assert "was sent, but the service has not answered within 2 s. Is it running?" in unanswered
+    assert [one["reason"] for one in place.jsons("decisions")] == ["not_approved", "approved", "no_change"]
+
+
+def test_silences_are_answered_by_a_running_service(kafka_broker, tmp_path):
+    """The id goes to standard output, an unknown one is not sent, and one that is over is no error to end again."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1)
+    config = ("--config", str(place.config))
+    with running(place.config) as service:
+        place.produce_at(place.outputs["alerts"], 0, [(START_MS, msgspec.json.encode(firing("1h")))])
+        service.wait_until_done()
+        begun = driftline("silence", "--model", "bus-*", "--for", "4h", *ANN, *config)
+        name = begun.stdout.strip()
+        assert begun.stderr.startswith(f"silence_began: {name} is active until ")
+        assert f"did you mean {name}?" in driftline("unsilence", name[:-1], *ANN, *config, expect=2).stderr
+        assert driftline("unsilence", name, *ANN, *config).stdout.startswith(f"silence_ended: {name} is over")
+        assert driftline("unsilence", name, *ANN, *config).stdout.startswith("no change: ")
+        assert service.stop() == 0, "".join(service.said)

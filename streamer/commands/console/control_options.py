@@ -1,14 +1,36 @@
-"""What commands for the control topic have in common: their options, and the record they send."""
+"""What commands for the control topic have in common: their options, the record they send, and the answer to it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
+
+if TYPE_CHECKING:
+    from retrain.messages.control import Control
+    from retrain.messages.decision import Decision
+    from streamer.config import Config
+    from streamer.eventlog.kafka.reader import KafkaReader
+
+WAIT_S: Final = 10
+WAIT_MAX_S: Final = 3600
+POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOptions:
+    """The values of the options of every control command."""
+
+    config_file: str
+    actor: str
+    comment: str
+    at: str | None  # RFC 3339; None for now
+    wait_s: int  # for the answer; 0: not at all
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -17,8 +39,21 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def control_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every control command."""
+    """The options of every control command; it gets them as one `ControlOptions`."""
+
+    @wraps(command)
+    def with_options(
+        config_file: str, actor: str, comment: str, at: str | None, wait_s: int, no_wait: bool, **others: Any
+    ) -> None:
+        command(ControlOptions(config_file, actor, comment, at, 0 if no_wait else wait_s), **others)
+
+    decorated: Callable[..., None] = with_options
     for option in (
+        click.option("--no-wait", is_flag=True, help="Send the command, and do not wait for the answer."),
+        click.option(
+            "--wait-s", type=click.IntRange(0, WAIT_MAX_S), metavar="SECONDS", default=WAIT_S, show_default=True,
+            help="How long to wait for the answer of the service.",
+        ),
         click.option("--at", metavar="TIME", help="Time of the command, RFC 3339 in UTC; the default is now."),
         click.option("--comment", default="", metavar="TEXT", help="The reason; kept with the decision."),
         click.option(
@@ -27,17 +62,15 @@ def control_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         config_option("The configuration of the service."),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
-def send_control(
-    kind: str, config_file: str, request_id: str, at: str | None, result_in: str = "requests", **fields: Any
-) -> None:
-    """Write a control record after the check that the decide fold can read it.
+def send_control(kind: str, options: ControlOptions, request_id: str, **fields: Any) -> str:
+    """Send a control record, after a check that it is valid and its request or silence exists; the answer as a line.
 
-    The command `result_in` shows its effect. Raises `UsageError` when the record is invalid, and `BrokerError` when it
-    can't be written.
+    Raises `UsageError` if the record is invalid or its id unknown, and so was not sent; `BrokerError` when Kafka fails;
+    `RefusedError` with the reason of the service; and `NoAnswerError` after `wait_s`.
     """
     import msgspec
 
@@ -46,18 +79,68 @@ def send_control(
     from streamer.contracts.alert_reader import Unreadable
     from streamer.contracts.control_reader import read_control
     from streamer.errors import UsageError
-    from streamer.eventlog.base import Output
-    from streamer.eventlog.kafka.send import send
 
     now_s = SystemClock().now_s()
-    record = {"kind": kind, "request_id": request_id, "at": at or rfc3339(now_s), **fields}
-    value = msgspec.json.encode(record)
+    record = {"kind": kind, "request_id": request_id, "at": options.at or rfc3339(now_s)}
+    value = msgspec.json.encode({**record, "actor": options.actor, "comment": options.comment, **fields})
     control = read_control(value, int(now_s * 1000))
     if isinstance(control, Unreadable):
         raise UsageError(f"{kind} was not sent: {control.detail}")
-    config = load_config(config_file)
-    send(config.kafka.connection(), [Output(config.outputs.control, request_id.encode(), value)])
-    echo_line(f"sent: {kind} {request_id}; `driftline {result_in}` shows the result", err=True)
+    config = load_config(options.config_file)
+    try:
+        _check_target(config, control)
+    except UsageError as problem:
+        raise UsageError(f"{kind} was not sent: {problem}") from None
+    return _send_and_wait(config, control, value, options.wait_s)
+
+
+def _check_target(config: Config, control: Control) -> None:
+    from streamer.audit import targets
+    from streamer.audit.source import of_service
+
+    if control.kind == "silence":
+        return
+    records = of_service(config.kafka.connection(), config.outputs, targets.KINDS)()
+    (targets.check_silence if control.kind == "unsilence" else targets.check_request)(records, control.request_id)
+
+
+def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) -> str:
+    from streamer.audit.answers import sentence_of
+    from streamer.clock import SystemClock
+    from streamer.errors import NoAnswerError
+    from streamer.eventlog.base import Output
+    from streamer.eventlog.kafka import reader as kafka_reader
+    from streamer.eventlog.kafka import send as kafka_send
+
+    connection, name = config.kafka.connection(), control.request_id
+    output = Output(config.outputs.control, name.encode(), value)
+    if not wait_s:
+        kafka_send.send(connection, [output])
+        return f"sent: {control.kind} {name}; `driftline explain {name}` shows the answer"
+    reader = kafka_reader.KafkaReader(connection, [config.outputs.decisions], "latest")
+    try:
+        kafka_send.send(connection, [output])
+        decision = _answer(reader, control, SystemClock().monotonic_s() + wait_s)
+    finally:
+        reader.close()
+    if decision is None:
+        raise NoAnswerError(
+            f"{control.kind} of {name} was sent, but the service has not answered within {wait_s} s. Is it running? "
+            f"`driftline status` shows its lag, and `driftline explain {name}` the answer once it is there"
+        )
+    return sentence_of(control, decision)
+
+
+def _answer(reader: KafkaReader, control: Control, deadline_s: float) -> Decision | None:
+    from streamer.audit.answers import answer_in
+    from streamer.clock import SystemClock
+
+    clock = SystemClock()
+    while (left_s := deadline_s - clock.monotonic_s()) > 0:
+        decision = answer_in(reader.poll(min(left_s, POLL_S)), control)
+        if decision is not None:
+            return decision
+    return None
 
 
 def rfc3339(now_s: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from cli_kit import cli
+from service_kit import play
 
 from retrain.messages.control import Control
 from retrain.messages.silence import Matcher
@@ -13,35 +14,68 @@ from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka import reader as kafka_reader
-from streamer.eventlog.kafka import send as kafka_send
 from streamer.testing.alerts import firing, moment, said
 
 BY = ("--actor", "ann", "--at", "2026-01-01T02:00:00Z")
 
 
 @pytest.fixture
-def sent(monkeypatch):
-    """The records that commands send."""
-    found = []
-    monkeypatch.setattr(kafka_send, "send", lambda _connection, outputs: found.extend(outputs))
-    return found
+def service(monkeypatch):
+    """A service that has read one alert, at 1h."""
+    service = play(monkeypatch)
+    service.publish(firing("1h"))
+    return service
 
 
-def test_what_is_typed_is_said(config, sent):
+def test_what_is_typed_is_said(config, service):
     """The record names what is silenced, until when, by whom and why; its id, on standard output, follows from them."""
     words = ("silence", "--model", "bus-*", "--column", "headway_s", "--kind", "drift", "--comment", "known", *BY)
     ran, same = cli(*words, "--for", "4h"), cli(*words, "--until", "2026-01-01T06:00:00Z")
     assert ran.exit_code == 0, ran.stderr
     name = ran.stdout.strip()
     assert name.startswith("silence-bus-")
-    assert ran.stderr == f"sent: silence {name}; `driftline silences` shows the result\n"
+    assert ran.stderr == f"silence_began: {name} is active until 2026-01-01 06:00, 0 alerts suppressed\n"
     matcher = Matcher("bus-*", "headway_s", "drift")
     expected = said("silence", name, "2h", matcher=matcher, until=moment("6h"), comment="known")
-    assert msgspec.json.decode(sent[0].value, type=Control) == expected
-    assert (sent[0].topic, sent[0].key) == ("driftline.control", name.encode())
-    assert (same.stdout, sent[1]) == (ran.stdout, sent[0])
+    assert msgspec.json.decode(service.sent[0].value, type=Control) == expected
+    assert (service.sent[0].topic, service.sent[0].key) == ("driftline.control", name.encode())
+    assert (same.stdout, service.sent[1]) == (ran.stdout, service.sent[0])
+    assert same.stderr.startswith(f"no change: {name} is active until ")
+    ran = cli("unsilence", name, *BY)
+    assert ran.stdout == f"silence_ended: {name} is over, 0 alerts suppressed\n"
+    assert msgspec.json.decode(service.sent[2].value, type=Control) == said("unsilence", name, "2h")
+
+
+def test_an_unknown_silence_is_not_ended(config, service):
+    """Exit code 2 and near ids, and nothing is sent."""
+    name = cli("silence", "--model", "bus-*", "--for", "4h", *BY).stdout.strip()
+    ran = cli("unsilence", name[:-1], *BY)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr == f"driftline: unsilence was not sent: there is no silence {name[:-1]}; did you mean {name}?\n"
+    assert "`driftline silences --all` lists them" in cli("unsilence", "nosuch", *BY).stderr
+    assert len(service.sent) == 1
+
+
+def test_a_silence_that_the_service_refuses_has_no_id(config, service):
+    """One that ends before the time of the events, or is over already, suppresses nothing: exit code 7."""
+    service.publish(firing("9h"))
+    ran = cli("silence", "--for", "1h", *BY)
+    assert (ran.exit_code, ran.stdout) == (7, "")
+    assert "was refused: too_late" in ran.stderr
+    words = ("silence", "--for", "12h", *BY)
+    name = cli(*words).stdout.strip()
     cli("unsilence", name, *BY)
-    assert msgspec.json.decode(sent[2].value, type=Control) == said("unsilence", name, "2h")
+    ran = cli(*words)
+    assert (ran.exit_code, ran.stdout) == (7, "")
+    assert f"was refused: no_change. {name} is over" in ran.stderr
+
+
+def test_a_silence_without_an_answer_keeps_its_id(config, service):
+    """It is in the log, and begins when the service runs: exit code 8, and the id to end it."""
+    service.is_running = False
+    ran = cli("silence", "--for", "4h", "--wait-s", "1", *BY)
+    assert (ran.exit_code, ran.stdout) == (8, service.sent[0].key.decode() + "\n")
+    assert "the service has not answered within 1 s" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -56,12 +90,12 @@ def test_what_is_typed_is_said(config, sent):
         (("--for", "1h", "--at", "noon"), "--at noon and --for give no valid time"),
     ],
 )
-def test_what_can_not_be_said_is_not_sent(config, sent, arguments, complaint):
+def test_what_can_not_be_said_is_not_sent(config, service, arguments, complaint):
     """A silence without an end, or with one that can't be read, is refused here with exit code 2."""
     ran = cli("silence", *BY, *arguments)
     assert ran.exit_code == 2
     assert complaint in ran.stderr
-    assert sent == []
+    assert service.sent == []
 
 
 def test_silences_lists_how_they_stand(config, monkeypatch):

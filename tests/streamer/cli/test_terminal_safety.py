@@ -12,6 +12,7 @@ import pytest
 from cli_kit import cli
 from hypothesis import given
 from hypothesis import strategies as st
+from service_kit import play
 
 import streamer.app.inspect
 import streamer.commands
@@ -27,7 +28,6 @@ from streamer.detect.inspect import WatchedColumn
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka import reader as kafka_reader
-from streamer.eventlog.kafka import send as kafka_send
 from streamer.testing.alerts import firing, moment, ready, said
 
 NASTY = "bus-\x1b[2J\u202e\u2028\x9b1A\n\nrequested  forged"
@@ -103,12 +103,17 @@ def test_columns_are_shown_without_control_characters(config, monkeypatch):
 
 
 def test_the_ids_of_commands_are_shown_without_control_characters(config, monkeypatch):
-    """An id that was copied from elsewhere, in the report that it was sent."""
-    monkeypatch.setattr(kafka_send, "send", lambda *_: None)
-    ran = cli("approve", NASTY, "--actor", "ann")
-    assert ran.exit_code == 0
-    assert is_clean(ran.stderr.removesuffix("\n"))
-    assert SHOWN in ran.stderr
+    """An id that was copied from elsewhere, in the answer of the service."""
+    service = play(monkeypatch)
+    unknown = cli("approve", NASTY, "--actor", "ann")
+    assert unknown.exit_code == 2
+    service.publish(said("silence", NASTY, "1h", matcher=Matcher(), until=moment("9h")))
+    ended = cli("unsilence", NASTY, "--actor", "ann", "--at", "2026-01-01T02:00:00Z")
+    assert ended.exit_code == 0
+    refused = cli("unsilence", NASTY, "--actor", "bob", "--at", "2026-01-01T02:00:00Z")
+    for shown in (unknown.stderr, ended.stdout, refused.stdout):
+        assert is_clean(shown.removesuffix("\n"))
+        assert SHOWN in shown
 
 
 def test_names_near_an_unknown_one_are_shown_without_control_characters(service):
