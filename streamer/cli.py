@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from streamer.app.garbage import collect_cycles_less_often
+from streamer.commands.alerts import alerts, incidents
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns
 from streamer.commands.console.lines import echo_report
 from streamer.commands.decisions import approve, promote, reject
 from streamer.commands.explain import explain, history
+from streamer.commands.models import models
 from streamer.commands.record import record
 from streamer.commands.reference import reference
 from streamer.commands.replay import replay
@@ -22,6 +24,7 @@ from streamer.commands.requests import requests
 from streamer.commands.result import result
 from streamer.commands.run import run
 from streamer.commands.silence import silence, silences, unsilence
+from streamer.commands.status import status
 from streamer.commands.topics import topics
 from streamer.commands.verify import verify
 from streamer.errors import DriftlineError
@@ -68,7 +71,8 @@ def main() -> None:
 
 for command in (
     run, replay, record, verify, check_config, topics, columns, reference,
-    requests, approve, reject, result, promote, silence, silences, unsilence, explain, history,
+    status, models, alerts, incidents, explain, history,
+    requests, approve, reject, result, promote, silence, silences, unsilence,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,8 +1,9 @@
-"""The columns of a model, from checkpoints or recordings. Nothing is written, and no broker is needed."""
+"""The models and their columns, from checkpoints or recordings. Nothing is written, and no broker is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.app.replay import folded
@@ -10,7 +11,7 @@ from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
-from streamer.detect.inspect import WatchedColumn, columns_of
+from streamer.detect.inspect import WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
 from streamer.errors import UsageError
 from streamer.eventlog.units import DETECT
 
@@ -20,6 +21,27 @@ def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
 
     Raises `UsageError` when there is no checkpoint.
     """
+    return [one for unit, fold in _folds_of_checkpoints(config) for one in columns_of(unit, fold, model)]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFleet:
+    """The fleet in the newest usable checkpoint of each unit."""
+
+    models: Sequence[WatchedModel]
+    events: Mapping[str, int]  # alert that waits for data -> events since its onset
+
+
+def fleet_of_checkpoints(config: Config) -> WatchedFleet:
+    """The fleet as of the newest checkpoints. Raises `UsageError` when there is no checkpoint."""
+    models, events = list[WatchedModel](), dict[str, int]()
+    for unit, fold in _folds_of_checkpoints(config):
+        models += models_of(unit, fold)
+        events |= events_of_pending(fold)
+    return WatchedFleet(models, events)
+
+
+def _folds_of_checkpoints(config: Config) -> Iterator[tuple[str, DetectFold]]:
     where = config.checkpoints.url
     store = None if where is None else CheckpointStore(where, config.kafka.group)
     units = [] if store is None else [unit for unit in store.units() if unit.startswith(DETECT)]
@@ -29,7 +51,6 @@ def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
             "a running service writes one every checkpoints.interval_s; or name a recording instead"
         )
     folds = ConfiguredFolds(config)
-    found: list[WatchedColumn] = []
     for unit in units:
         for checkpoint in store.newest_first(unit):
             snapshot = checkpoint.read()
@@ -38,9 +59,8 @@ def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
             fold = folds.fresh(unit, checkpoint.settings)
             fold.load(snapshot)
             if isinstance(fold, DetectFold):
-                found += columns_of(unit, fold, model)
+                yield unit, fold
             break
-    return found
 
 
 def columns_of_recordings(

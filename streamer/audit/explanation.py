@@ -19,7 +19,7 @@ from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import DESCRIPTIONS, Outcome
 from retrain.policy.settings import RetrainSettings
 from streamer.audit.ignored import IgnoredAlerts
-from streamer.audit.reasons import Reasons, clock, many, weaker_than
+from streamer.audit.reasons import EventCounts, Reasons, clock, many, weaker_than
 from streamer.audit.trail import Trail
 
 SILENCE_OVER: Final = frozenset({Outcome.SILENCE_ENDED, Outcome.SILENCE_EXPIRED})
@@ -39,10 +39,10 @@ class AlertOutcome:
 class AlertOutcomes:
     """The decisions on the alerts of a trail, derived from its records."""
 
-    def __init__(self, trail: Trail, settings: RetrainSettings | None = None) -> None:
-        """`settings` are those of the decide fold, for the limits in the reasons; None if they are unknown."""
+    def __init__(self, trail: Trail, settings: RetrainSettings | None = None, events: EventCounts = dict) -> None:
+        """`settings` are those of the decide fold, None if they are unknown; `events`: see `Reasons`."""
         self._trail = trail
-        self._reasons = Reasons(trail, settings)
+        self._reasons = Reasons(trail, settings, events)
         self._holds = _Holds(trail)
         self._incidents = _Decided(trail)
         self._ignored = IgnoredAlerts(trail)

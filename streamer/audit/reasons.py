@@ -17,6 +17,7 @@ from retrain.policy.inhibition import FAULTS
 from retrain.policy.settings import RetrainSettings
 from streamer.audit.trail import Trail
 
+EventCounts = Callable[[], Mapping[str, int]]  # alert -> events since its onset
 T = TypeVar("T")
 
 VERDICTS: Final = frozenset({Outcome.HELPED, Outcome.DRIFTED_AGAIN})  # on promotions
@@ -25,15 +26,19 @@ VERDICTS: Final = frozenset({Outcome.HELPED, Outcome.DRIFTED_AGAIN})  # on promo
 class Reasons:
     """The sentences about the decisions of a trail. Limits appear in them where the settings are known."""
 
-    def __init__(self, trail: Trail, settings: RetrainSettings | None) -> None:
+    def __init__(self, trail: Trail, settings: RetrainSettings | None, events: EventCounts = dict) -> None:
+        """`events` gives how many events the alerts that wait for data have by now; it is called at most once."""
         self._settings = settings
         self._faults = _by((one.model_id + "/" + one.column, one) for one in trail.alerts if one.kind in FAULTS)
         self._requests = _by((one.model_id, one) for one in trail.requests)
         self._verdicts = _by((one.model_id, one) for one in trail.decisions if one.reason in VERDICTS)
+        self._waited = {one.alert_id for one in trail.alerts if one.state is not AlertState.FIRING}
+        self._read_events = events
+        self._events: Mapping[str, int] | None = None
         fired = (one for one in trail.alerts if one.state is AlertState.FIRING)
         self._fired = {(one.model_id, _series(one), one.at): one.alert_id for one in fired}
         self._numbers: Mapping[Outcome, Callable[[Alert], str]] = {
-            Outcome.WAITING_FOR_DATA: _events_so_far,
+            Outcome.WAITING_FOR_DATA: self._events_so_far,
             Outcome.EFFECT_TOO_SMALL: self._effect,
             Outcome.FEATURE_UNIMPORTANT: self._importance,
             Outcome.NO_RULE_MET: self._rules,
@@ -61,6 +66,22 @@ class Reasons:
             return "the values are again as before"
         numbers = f"distance {number(alert.distance)}, at the height of the drift {number(alert.distance_max)}"
         return f"the values are again as before: {numbers}"
+
+    def _events_so_far(self, alert: Alert) -> str:
+        """The events that the alert has now and had when it fired, and when there are enough at the same rate."""
+        n, least = alert.events_after_onset, alert.min_events_after_onset
+        if not least:
+            return ""
+        found = f"{n:,} of {least:,} events when it fired"
+        if alert.alert_id not in self._waited:
+            if self._events is None:
+                self._events = self._read_events()
+            if (now := self._events.get(alert.alert_id)) is not None:
+                found = f"{now:,} of {least:,} events at the last checkpoint"
+        if n <= 0:
+            return found
+        missing_s = (alert.at.event_time - alert.onset.event_time).total_seconds() / n * max(least - n, 0)
+        return f"{found}, enough about {later(alert.at.event_time, missing_s)} at the same rate"
 
     def _effect(self, alert: Alert) -> str:
         return f"{number(alert.effect)} {alert.effect_unit}{self._least(alert.effect_unit)}"
@@ -136,18 +157,6 @@ def weaker_than(alert: Alert, incident: Incident) -> str:
                 f"{number(alert.effect)} against {number(shift.effect)} {shift.effect_unit}"
             )
     return ""
-
-
-def _events_so_far(alert: Alert) -> str:
-    """The events that the alert had when it fired, and when there are enough at the same rate."""
-    n, least = alert.events_after_onset, alert.min_events_after_onset
-    if not least:
-        return ""
-    ready = ""
-    if n > 0:
-        missing_s = (alert.at.event_time - alert.onset.event_time).total_seconds() / n * max(least - n, 0)
-        ready = f", enough about {later(alert.at.event_time, missing_s)} at the same rate"
-    return f"{n:,} of {least:,} events when it fired{ready}"
 
 
 def _by(found: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

@@ -51,12 +51,20 @@ class RequestLedger:
             for i in range(len(records)):
                 value = records.value_of(i) or b""
                 if records.topic == self._topics.requests:
-                    request = msgspec.json.decode(value, type=RetrainRequest)
-                    self._made.setdefault(request.request_id, _made(request))
+                    self.add(msgspec.json.decode(value, type=RetrainRequest))
                 elif records.topic == self._topics.incidents:
-                    self._incident(msgspec.json.decode(value, type=Incident))
+                    self.add(msgspec.json.decode(value, type=Incident))
                 else:
-                    self._change(msgspec.json.decode(value, type=Decision))
+                    self.add(msgspec.json.decode(value, type=Decision))
+
+    def add(self, record: RetrainRequest | Incident | Decision) -> None:
+        """Add one record."""
+        if isinstance(record, RetrainRequest):
+            self._made.setdefault(record.request_id, _made(record))
+        elif isinstance(record, Incident):
+            self._incident(record)
+        else:
+            self._change(record)
 
     def statuses(self) -> Sequence[RequestStatus]:
         """All requests and held storms of the topics, the latest change last."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
-from streamer.audit.source import RawRecord
 from streamer.errors import UsageError
+from streamer.eventlog.base import Records
 from streamer.logs import one_line
 
-NAMES_MAX: Final = 50_000  # the newest ids, among which near ones are searched
+NAMES_MAX: Final = 1_000_000  # ids of each sort that are remembered, the newest
+SEARCHED_MAX: Final = 50_000  # the newest ids, among which near ones are searched
 NEAR: Final = 3  # ids that are suggested
-KINDS: Final = ("incident", "request", "decision")  # of the records that are read
 HELD: Final = (FLEET_PREFIX, SOURCE_PREFIX)
+T = TypeVar("T")
 
 
 class _Silence(msgspec.Struct):
@@ -32,34 +33,41 @@ class _Named(msgspec.Struct):
     silence: _Silence | None = None
 
 
-def check_request(records: Iterable[RawRecord], name: str) -> None:
-    """Raises `UsageError`, with what was probably meant, if no request, held storm or held source has this id."""
-    near = dict[str, None]()
-    for kind, value in records:
-        record = _read(value)
-        known = record.request_id if kind == "request" else record.incident_id
-        if kind == "decision" or not known:
-            continue
-        is_meant = kind == "request" or record.model_id.startswith(HELD)
-        if known == name and is_meant:
-            return
-        if known == name and record.request_id:
-            raise UsageError(one_line(f"{name} is an incident; its request is {record.request_id}"))
-        if is_meant:
-            _keep(near, known)
-    raise UsageError(_unknown("request, held storm or held source", name, near, "requests"))
+class Targets:
+    """The ids in records of incidents, requests and decisions."""
 
+    def __init__(self) -> None:
+        self._requests = dict[str, None]()  # ids of requests, held storms and held sources
+        self._silences = dict[str, None]()
+        self._incidents = dict[str, str]()  # incident of a model -> its request
 
-def check_silence(records: Iterable[RawRecord], name: str) -> None:
-    """Raises `UsageError`, with what was probably meant, if no silence has this id."""
-    near = dict[str, None]()
-    for kind, value in records:
-        if kind != "decision" or (record := _read(value)).silence is None or not record.request_id:
-            continue
-        if record.request_id == name:
+    def read(self, kind: str, records: Records) -> None:
+        """Add the ids of these records, all of one kind. Raises `UsageError` for one that can't be read."""
+        for i in range(len(records)):
+            if (value := records.value_of(i)) is None:
+                continue
+            record = _read(value)
+            if kind == "request" and record.request_id:
+                _keep(self._requests, record.request_id, None)
+            elif kind == "decision" and record.silence and record.request_id:
+                _keep(self._silences, record.request_id, None)
+            elif kind == "incident" and record.incident_id and record.model_id.startswith(HELD):
+                _keep(self._requests, record.incident_id, None)
+            elif kind == "incident" and record.incident_id and record.request_id:
+                _keep(self._incidents, record.incident_id, record.request_id)
+
+    def check_request(self, name: str) -> None:
+        """Raises `UsageError`, with what was probably meant, if no request, held storm or held source has this id."""
+        if name in self._requests:
             return
-        _keep(near, record.request_id)
-    raise UsageError(_unknown("silence", name, near, "silences"))
+        if name in self._incidents:
+            raise UsageError(one_line(f"{name} is an incident; its request is {self._incidents[name]}"))
+        raise UsageError(_unknown("request, held storm or held source", name, self._requests, "requests"))
+
+    def check_silence(self, name: str) -> None:
+        """Raises `UsageError`, with what was probably meant, if no silence has this id."""
+        if name not in self._silences:
+            raise UsageError(_unknown("silence", name, self._silences, "silences"))
 
 
 def _read(value: bytes) -> _Named:
@@ -69,14 +77,14 @@ def _read(value: bytes) -> _Named:
         raise UsageError(f"a record can't be read ({one_line(str(problem))}): another version wrote it") from problem
 
 
-def _keep(names: dict[str, None], name: str) -> None:
+def _keep(names: dict[str, T], name: str, value: T) -> None:
     names.pop(name, None)
-    names[name] = None
+    names[name] = value
     if len(names) > NAMES_MAX:
         del names[next(iter(names))]
 
 
-def _unknown(what: str, name: str, near: dict[str, None], command: str) -> str:
-    found = get_close_matches(name, list(near), n=NEAR, cutoff=0.6)
+def _unknown(what: str, name: str, near: Collection[str], command: str) -> str:
+    found = get_close_matches(name, list(near)[-SEARCHED_MAX:], n=NEAR, cutoff=0.6)
     hint = f"; did you mean {' or '.join(found)}?" if found else f"; `driftline {command} --all` lists them"
     return one_line(f"there is no {what} {name}{hint}")

@@ -15,7 +15,7 @@ from retrain.messages.outcome import Outcome
 from retrain.messages.request import RetrainRequest
 from retrain.policy.settings import RetrainSettings
 from streamer.audit.explanation import AlertOutcome, AlertOutcomes
-from streamer.audit.reasons import clock, many, number
+from streamer.audit.reasons import EventCounts, clock, many, number
 from streamer.audit.trail import Record, Trail
 
 INDENT: Final = " " * 18
@@ -32,10 +32,13 @@ class TimelineEntry:
 
 
 def entries(
-    trail: Trail, wanted: Callable[[Record], bool], settings: RetrainSettings | None = None
+    trail: Trail,
+    wanted: Callable[[Record], bool],
+    settings: RetrainSettings | None = None,
+    events: EventCounts = dict,
 ) -> list[TimelineEntry]:
-    """The selected records in order of time. `settings`: see `AlertOutcomes`."""
-    outcomes = AlertOutcomes(trail, settings)
+    """The selected records in order of time. `settings` and `events`: see `AlertOutcomes`."""
+    outcomes = AlertOutcomes(trail, settings, events)
     found = [
         *(_of_alert(outcomes, alert) for alert in trail.alerts if wanted(alert)),
         *_of_incidents(trail, [incident for incident in trail.incidents if wanted(incident)]),

@@ -89,7 +89,7 @@ def trail_of_id(source: Source, name: str) -> Trail:
     """All records of the models behind this id. Raises `UsageError` with near ids when there is none."""
     data, models, found = name.encode(), set[str](), False
     for kind, value in source():
-        if data in value and name in ids_of(record := _decoded(kind, value)):
+        if data in value and name in ids_of(record := decoded(kind, value)):
             found = True
             models.add(record.model_id)
     if not found:
@@ -105,7 +105,7 @@ def _with_sources(source: Source, models: set[str]) -> set[str]:
     owners, requests = dict[str, str](), list[tuple[str, str]]()
     for kind, value in source():
         if kind == "request" or (kind == "incident" and SOURCE_PREFIX.encode() in value):
-            record = _decoded(kind, value)
+            record = decoded(kind, value)
             if isinstance(record, RetrainRequest):
                 requests.append((record.model_id, record.incident_id))
             elif isinstance(record, Incident) and record.model_id.startswith(SOURCE_PREFIX):
@@ -119,14 +119,15 @@ def _trail(source: Source, models: set[str]) -> Trail:
     for kind, value in source():
         if kind == "alert" and b"\\" not in value and not any(name in value for name in names):
             continue  # most are of other models, and need no decoding
-        record = _decoded(kind, value)
+        record = decoded(kind, value)
         is_shared = record.model_id.startswith(FLEET_PREFIX) and kind != "alert"
         if record.model_id in models or is_shared or (isinstance(record, Decision) and record.silence):
             trail.add(record)
     return trail
 
 
-def _decoded(kind: str, value: bytes) -> Record:
+def decoded(kind: str, value: bytes) -> Record:
+    """The record of a kind. Raises `UsageError` for one that this version can't read."""
     try:
         return msgspec.json.decode(value, type=TYPES[kind])
     except msgspec.MsgspecError as problem:
@@ -145,7 +146,7 @@ def _unknown(what: str, name: str, source: Source, names_of: Callable[[Record], 
 def _names(records: Iterable[RawRecord], names_of: Callable[[Record], list[str]]) -> list[str]:
     names: dict[str, None] = {}
     for kind, value in records:
-        for name in names_of(_decoded(kind, value)):
+        for name in names_of(decoded(kind, value)):
             names.pop(name, None)
             names[name] = None
         if len(names) > NAMES_MAX:

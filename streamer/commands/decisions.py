@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.console.control_options import ControlOptions, request_options, send_control
+from streamer.commands.console.control_options import ANSWERS, ControlOptions, request_options, send_control
 from streamer.commands.console.lines import echo_line
-
-ANSWERS = """\b
-The command prints the answer of the service, and ends with exit code
-    0  the service carried it out, or nothing was left to do
-    2  no request, held storm or held source has this id; nothing was sent
-    7  the service refused it, for the reason that is printed
-    8  the service has not answered within --wait-s; it will, once it runs
-"""
 
 
 @click.command(epilog=ANSWERS)

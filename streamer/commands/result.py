@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from streamer.commands.console.control_options import ControlOptions, request_options, send_control
+from streamer.commands.console.control_options import ANSWERS, ControlOptions, request_options, send_control
 from streamer.commands.console.lines import echo_line
-from streamer.commands.decisions import ANSWERS
 
 EXAMPLE = """\b
 Example:

@@ -52,6 +52,10 @@ class PendingAlerts:
         """The alerts of a subject that wait."""
         return self._of.get(subject, {})
 
+    def __iter__(self) -> Iterator[tuple[int, PendingAlert]]:
+        """Each alert that waits, with its subject."""
+        return ((subject, one) for subject, waiting in self._of.items() for one in waiting.values())
+
     def add(self, subject: int, series: Series, alert: Alert, due: int) -> None:
         """Let an alert wait for event `due` of its subject."""
         self._of.setdefault(subject, {})[series] = PendingAlert(alert, due)

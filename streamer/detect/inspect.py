@@ -5,6 +5,7 @@ All of it is read from the state, so it is as of the last record that was folded
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,39 @@ class WatchedColumn:
     faults: int  # of another kind, or neither number nor text
     last_event_time: datetime  # of its last value, missing or not, to a few events
     states: tuple[str, ...]  # of `STATES`
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedModel:
+    """One version of a model, or of `source:<name>`, on one partition of a topic."""
+
+    unit: str
+    topic: str
+    model_id: str
+    model_version: str  # "" if events name none
+    events: int
+    columns: int  # of the model as a whole; its segments have the same
+    last_event_time: datetime
+
+
+def models_of(unit: str, fold: DetectFold) -> Iterator[WatchedModel]:
+    """The models of a fold, in order of first sight."""
+    context = fold.context
+    subjects = context.subjects
+    found = [one for one in range(len(subjects.ids)) if not subjects.model_and_segment(one)[1]]
+    columns = Counter(subject for subject, _, _ in context.series.of_subjects(found))
+    for subject in found:
+        model, version, _ = subjects.name_of(subject, PREDICTION_COLUMN)
+        last = context.offsets.last(subject)
+        topic, at = subjects.topic_of(subject), time_of(last.event_time_ms)
+        yield WatchedModel(unit, topic, model, version, last.number + 1, columns[subject], at)
+
+
+def events_of_pending(fold: DetectFold) -> Iterator[tuple[str, int]]:
+    """The id of each alert that waits for data, with the events of the model since its onset."""
+    for subject, (alert, due) in fold.alerts.pending:
+        missing = due - fold.context.offsets.last(subject).number
+        yield alert.alert_id, alert.min_events_after_onset - missing
 
 
 def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColumn]:

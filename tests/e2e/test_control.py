@@ -49,19 +49,19 @@ def test_people_and_trainers_speak_to_a_running_service(kafka_broker, tmp_path):
         about = (request["request_id"], "--config", config)
         answer = driftline("approve", *about, *ANN, "--comment", "go").stdout
         assert answer.startswith(f"approved: {request['request_id']} of bus-099 is approved until 2")
-        assert wait_for(config, "approved")["comment"] == "go"
-        driftline("result", *about, "started", *AIRFLOW)
-        wait_for(config, "training")
+        assert " is training until 2" in driftline("result", *about, "started", *AIRFLOW).stdout
         metrics = ("--champion", "mae=61", "--challenger", "mae=48.5")
-        driftline("result", *about, "trained", *AIRFLOW, "--version", "8", *metrics)
-        wait_for(config, "awaiting_review")
+        trained = driftline("result", *about, "trained", *AIRFLOW, "--version", "8", *metrics)
+        assert " is awaiting_review until 2" in trained.stdout
         assert "was refused: same_actor" in driftline("promote", *about, *ANN, expect=7).stderr
-        driftline("promote", *about, "--actor", "bob", "--wait-s", "100")
-        assert wait_for(config, "watching")["actor"] == "bob"
+        assert " is watching until 20" in driftline("promote", *about, "--actor", "bob", "--wait-s", "100").stdout
+        assert (standing := wait_for(config, "watching"))["actor"] == "bob"
+        assert standing["model_id"] == "bus-099"
         assert "watching  20" in driftline("requests", "--config", config).stdout
         service.wait_until_done()
         assert service.stop() == 0, "".join(service.said)
     decisions = place.jsons("decisions")
+    assert decisions[0]["comment"] == "go"
     reasons = ["approved", "training", "trained", "same_actor", "promoted"]
     assert [decision["reason"] for decision in decisions] == reasons
     assert decisions[2]["challenger"] == {"mae": 48.5}

@@ -21,6 +21,14 @@ WAIT_S: Final = 10
 WAIT_MAX_S: Final = 3600
 POLL_S: Final = 0.2
 
+ANSWERS = """\b
+The command prints the answer of the service, and ends with exit code
+    0  the service carried it out, or nothing was left to do
+    2  no request, held storm or held source has this id; nothing was sent
+    7  the service refused it, for the reason that is printed
+    8  the service has not answered within --wait-s; it will, once it runs
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
@@ -86,22 +94,7 @@ def send_control(kind: str, options: ControlOptions, request_id: str, **fields: 
     control = read_control(value, int(now_s * 1000))
     if isinstance(control, Unreadable):
         raise UsageError(f"{kind} was not sent: {control.detail}")
-    config = load_config(options.config_file)
-    try:
-        _check_target(config, control)
-    except UsageError as problem:
-        raise UsageError(f"{kind} was not sent: {problem}") from None
-    return _send_and_wait(config, control, value, options.wait_s)
-
-
-def _check_target(config: Config, control: Control) -> None:
-    from streamer.audit import targets
-    from streamer.audit.source import of_service
-
-    if control.kind == "silence":
-        return
-    records = of_service(config.kafka.connection(), config.outputs, targets.KINDS)()
-    (targets.check_silence if control.kind == "unsilence" else targets.check_request)(records, control.request_id)
+    return _send_and_wait(load_config(options.config_file), control, value, options.wait_s)
 
 
 def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) -> str:
@@ -112,15 +105,17 @@ def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) 
     from streamer.eventlog.kafka import reader as kafka_reader
     from streamer.eventlog.kafka import send as kafka_send
 
-    connection, name = config.kafka.connection(), control.request_id
-    output = Output(config.outputs.control, name.encode(), value)
-    if not wait_s:
-        kafka_send.send(connection, [output])
-        return f"sent: {control.kind} {name}; `driftline explain {name}` shows the answer"
-    reader = kafka_reader.KafkaReader(connection, [config.outputs.decisions], "latest")
+    connection, name, outputs = config.kafka.connection(), control.request_id, config.outputs
+    is_new = control.kind == "silence"  # all others are about something that exists
+    topics = [outputs.decisions] if is_new else [outputs.incidents, outputs.requests, outputs.decisions]
+    # One reader for both: so no answer can fall between the look-up and the wait.
+    reader = kafka_reader.KafkaReader(connection, topics, "latest" if is_new else "earliest")
     try:
-        kafka_send.send(connection, [output])
-        decision = _answer(reader, control, SystemClock().monotonic_s() + wait_s)
+        _check_target(reader, config, control)
+        kafka_send.send(connection, [Output(outputs.control, name.encode(), value)])
+        if not wait_s:
+            return f"sent: {control.kind} {name}; `driftline explain {name}` shows the answer"
+        decision = _answer(reader, outputs.decisions, control, SystemClock().monotonic_s() + wait_s)
     finally:
         reader.close()
     if decision is None:
@@ -131,13 +126,33 @@ def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) 
     return sentence_of(control, decision)
 
 
-def _answer(reader: KafkaReader, control: Control, deadline_s: float) -> Decision | None:
+def _check_target(reader: KafkaReader, config: Config, control: Control) -> None:
+    """Read to the end. Raises `UsageError` if the command is about nothing that exists."""
+    from streamer.audit import targets
+    from streamer.audit.source import kinds_of
+    from streamer.errors import UsageError
+
+    kinds, found = kinds_of(config.outputs), targets.Targets()
+    while not reader.at_end():
+        for records in reader.poll(POLL_S):
+            found.read(kinds[records.topic], records)
+    try:
+        if control.kind == "unsilence":
+            found.check_silence(control.request_id)
+        elif control.kind != "silence":
+            found.check_request(control.request_id)
+    except UsageError as problem:
+        raise UsageError(f"{control.kind} was not sent: {problem}") from None
+
+
+def _answer(reader: KafkaReader, topic: str, control: Control, deadline_s: float) -> Decision | None:
     from streamer.audit.answers import answer_in
     from streamer.clock import SystemClock
 
     clock = SystemClock()
     while (left_s := deadline_s - clock.monotonic_s()) > 0:
-        decision = answer_in(reader.poll(min(left_s, POLL_S)), control)
+        new = [records for records in reader.poll(min(left_s, POLL_S)) if records.topic == topic]
+        decision = answer_in(new, control)
         if decision is not None:
             return decision
     return None

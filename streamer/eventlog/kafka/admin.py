@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     AuthorizationError,
     CoordinatorNotAvailableError,
@@ -23,6 +23,7 @@ from kafka.errors import (
     for_code,
 )
 from kafka.net.sasl import get_sasl_mechanism
+from kafka.protocol.consumer.offsets import IsolationLevel
 
 from streamer.errors import BrokerError
 from streamer.eventlog.kafka.access.preflight import obstacle
@@ -242,6 +243,40 @@ def open_transactions(connection: KafkaConnection, names: Iterable[str], produce
                 for one in state.active_producers
             )
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """A consumer group as its coordinator sees it."""
+
+    state: str  # Kafka's word, such as "Stable", "Empty" or "Dead"
+    members: int
+    offsets: dict[tuple[str, int], int]  # topic and partition -> committed offset
+
+
+def group_status(connection: KafkaConnection, group: str) -> GroupStatus:
+    """The members and committed offsets of a group; one that never committed is empty. Raises BrokerError."""
+    with _admin(connection, f"describe group {group}") as admin:
+        found = admin.describe_groups([group])[group]
+        offsets = admin.list_group_offsets({group: None})[group]
+    committed = {(tp.topic, tp.partition): one.offset for tp, one in offsets.items() if one.offset >= 0}
+    return GroupStatus(str(found["group_state"]), len(found["members"]), committed)
+
+
+def end_offsets(connection: KafkaConnection, spots: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """The ends of these partitions for readers of committed records. Raises BrokerError."""
+    wanted = {TopicPartition(*spot): OffsetSpec.LATEST for spot in spots}
+    with _admin(connection, "list the ends of topics") as admin:
+        found = admin.list_partition_offsets(wanted, IsolationLevel.READ_COMMITTED) if wanted else {}
+    return {(tp.topic, tp.partition): one.offset for tp, one in found.items()}
+
+
+def newest_times(connection: KafkaConnection, spots: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """The newest record time of these partitions, in ms since 1970; -1 for empty ones. Raises BrokerError."""
+    wanted = {TopicPartition(*spot): OffsetSpec.MAX_TIMESTAMP for spot in spots}
+    with _admin(connection, "list the newest times of topics") as admin:
+        found = admin.list_partition_offsets(wanted) if wanted else {}
+    return {(tp.topic, tp.partition): one.timestamp for tp, one in found.items()}
 
 
 @contextmanager

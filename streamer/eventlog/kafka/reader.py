@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from kafka import TopicPartition
@@ -33,13 +33,17 @@ def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[
 
 
 class KafkaReader:
-    """All partitions of some topics, read from their beginning or from their end on.
+    """All partitions of some topics, read from their beginning, from their end, or from given offsets on.
 
+    A partition without a given offset is read from its beginning.
     Raises `BrokerError` when the cluster is unreachable, a topic is missing, or its records can't be read.
     """
 
     def __init__(
-        self, connection: KafkaConnection, topics: Sequence[str], start: Literal["earliest", "latest"] = "earliest"
+        self,
+        connection: KafkaConnection,
+        topics: Sequence[str],
+        start: Literal["earliest", "latest"] | Mapping[Spot, int] = "earliest",
     ) -> None:
         preflight(connection)
         found = check_topics(connection, topics)
@@ -49,8 +53,10 @@ class KafkaReader:
         self._consumer.assign(spots)
         begin = self._consumer.beginning_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
         end = self._consumer.end_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
+        at = {} if isinstance(start, str) else start
         for spot in spots:
-            self._consumer.seek(spot, (begin if start == "earliest" else end)[spot])
+            given = end[spot] if start == "latest" else at.get((spot.topic, spot.partition), begin[spot])
+            self._consumer.seek(spot, min(max(given, begin[spot]), end[spot]))
         self._ends: dict[Spot, int] = {(spot.topic, spot.partition): end[spot] for spot in spots}
         self.waiting = sum(end[spot] - begin[spot] for spot in spots) if start == "earliest" else 0  # records, at most
 

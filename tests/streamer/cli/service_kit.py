@@ -52,8 +52,7 @@ class PlayedService:
 
     def reader(self, _connection, topics, start):
         """In place of `KafkaReader`."""
-        assert start == "latest"
-        return _Reader(self, topics)
+        return _Reader(self, topics, start)
 
     def requested(self) -> str:
         """The id of the last request."""
@@ -61,9 +60,13 @@ class PlayedService:
 
 
 class _Reader:
-    def __init__(self, service: PlayedService, topics) -> None:
+    def __init__(self, service: PlayedService, topics, start: str) -> None:
         self._service = service
-        self._read = {topic: len(service.held.get(topic, ())) for topic in topics}
+        self._ends = {topic: len(service.held.get(topic, ())) for topic in topics}
+        self._read = dict(self._ends) if start == "latest" else dict.fromkeys(topics, 0)
+
+    def at_end(self) -> bool:
+        return all(self._read[topic] >= end for topic, end in self._ends.items())
 
     def poll(self, _timeout_s: float):
         found = [self._service.records(topic, since) for topic, since in self._read.items()]

@@ -15,16 +15,19 @@ from hypothesis import strategies as st
 from service_kit import play
 
 import streamer.app.inspect
+import streamer.app.standing
 import streamer.commands
 from retrain.messages.control import Control
 from retrain.messages.request import Approval
 from retrain.messages.silence import Matcher
 from retrain.policy.settings import RetrainSettings
+from streamer.app.inspect import WatchedFleet
+from streamer.app.standing import ServiceStanding
 from streamer.commands import columns
 from streamer.commands.console.text_table import table
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
-from streamer.detect.inspect import WatchedColumn
+from streamer.detect.inspect import WatchedColumn, WatchedModel
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka import reader as kafka_reader
@@ -114,6 +117,20 @@ def test_the_ids_of_commands_are_shown_without_control_characters(config, monkey
     for shown in (unknown.stderr, ended.stdout, refused.stdout):
         assert is_clean(shown.removesuffix("\n"))
         assert SHOWN in shown
+
+
+def test_lists_of_the_fleet_are_shown_without_control_characters(config, monkeypatch):
+    """Names of models, versions, columns and segments, and ids of alerts, stand in cells of one line."""
+    service = play(monkeypatch)
+    service.publish(firing("1h", NASTY, NASTY, NASTY, segment=NASTY), ready("2h", "1h", NASTY, NASTY, NASTY))
+    fleet = WatchedFleet([WatchedModel("detect-0", NASTY, NASTY, NASTY, 1, 1, datetime(2026, 1, 1, tzinfo=UTC))], {})
+    monkeypatch.setattr(streamer.app.inspect, "fleet_of_checkpoints", lambda _config: fleet)
+    standing = ServiceStanding(NASTY, NASTY, "Stable", 1, None, ())
+    monkeypatch.setattr(streamer.app.standing, "standing_of", lambda _config: standing)
+    for command in ("alerts", "incidents", "models", "status"):
+        lines = cli(command).stdout.removesuffix("\n").split("\n")
+        assert all(map(is_clean, lines))
+        assert SHOWN in "".join(lines)
 
 
 def test_names_near_an_unknown_one_are_shown_without_control_characters(service):
