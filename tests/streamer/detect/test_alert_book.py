@@ -32,7 +32,8 @@ class Timeline:
         subject = self.subjects[start:end]
         number = self.marks.count(subject)
         offset = np.arange(start, end)
-        stretch = Stretch(["t"], np.zeros(len(offset), np.int64), 0, offset, offset * 1000, subject, number)
+        topic, rows = np.zeros(len(offset), np.int64), np.zeros(len(offset), np.int32)
+        stretch = Stretch(["t"], topic, 0, offset, rows, offset * 1000, subject, number)
         made = []
         for event, row, ago in sorted(alarms):
             if start <= event < end and subject[event - start] >= 0:
@@ -99,7 +100,8 @@ def test_an_alarm_that_a_label_raised_waits_for_its_subjects_events(cut):
         timeline.fold(0, cut)
         numbers = timeline.marks.count(timeline.subjects[cut:])
         offset = np.arange(cut, 28)
-        stretch = Stretch(["t"], np.zeros(28 - cut, int), 0, offset, offset, timeline.subjects[cut:], numbers)
+        topic, rows = np.zeros(28 - cut, int), np.zeros(28 - cut, np.int32)
+        stretch = Stretch(["t"], topic, 0, offset, rows, offset, timeline.subjects[cut:], numbers)
         alarm = Alarm(18 - cut, (0, "d"), 0, "t", onset, FACTS | {"model_id": "m"})
         by_onset[onset] = summaries([alert for _, alert in timeline.book.update(stretch, [alarm])])
     assert by_onset[7] == [("firing", 18, 7, None), ("ready", 18, 7, 17)]
