@@ -55,16 +55,20 @@ class ManualClock:
         self.elapsed_s += seconds
 
 
-SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+DURATION_PATTERN: Final = "^(?=[0-9])" + "".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in SECONDS) + "$"
 
 
-def seconds_of(text: str) -> int:
-    """The seconds of a whole number from 1 to 999,999,999 and s, m, h, d or w. ValueError for anything else.
+def seconds_of(text: str, *, least: int = 1) -> int:
+    """The seconds of a duration: whole numbers with w, d, h, m or s, each at most once and in this order.
 
-    >>> seconds_of("4h")
-    14400
+    Raises ValueError for any other text, and for less than `least` seconds.
+
+    >>> seconds_of("1h30m")
+    5400
     """
-    found = re.fullmatch(r"(\d{1,9})([smhdw])", text)
-    if not found or not int(found[1]):
-        raise ValueError(f"{text!r} is not like 30m, 4h or 2d")
-    return int(found[1]) * SECONDS[found[2]]
+    found = re.fullmatch(DURATION_PATTERN[:-1], text)
+    seconds = sum(int(n) * unit for n, unit in zip(found.groups("0"), SECONDS.values(), strict=True)) if found else -1
+    if seconds < least:
+        raise ValueError(f"{text!r} is not like 90s, 30m, 1h30m or 7d")
+    return seconds

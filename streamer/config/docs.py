@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamer.config.environment import variable_of
 from streamer.config.problems import SettingPath
-from streamer.config.schema import ANY_NAME, Setting, branches, config_schema, schema_at, settings
+from streamer.config.schema import ANY_NAME, Setting, branches, config_schema, is_duration, schema_at, settings
 from streamer.contracts.field_docs import sentence
 
 SCHEMA_FILE: Final = "schemas/config.v1.json"
@@ -28,9 +28,13 @@ kafka: {{bootstrap: localhost:9092}}
 topics: {{my.predictions: {{codec: json}}}}
 ```
 
-Unknown settings are errors. Durations are seconds, of event time except in `commit`. Relative files are relative
-to the configuration file. A variable overrides a setting: `{variable_of(("metrics", "host"))}=0.0.0.0`, with two
-underscores between levels; an empty one counts as not set. Settings below a topic have no variable.
+Unknown settings are errors. Relative files are relative to the configuration file. A variable overrides a setting:
+`{variable_of(("metrics", "host"))}=0.0.0.0`, with two underscores between levels; an empty one counts as not set.
+Settings below a topic have no variable.
+
+A **duration** is a number of seconds, or whole numbers with the units w, d, h, m and s, each at most once and in this
+order: `90s`, `1h30m`, `7d`. So `cooldown_s: 7d` is `cooldown_s: 604800`. Durations are event time, except in `kafka`,
+`commit` and `checkpoints`.
 """
 _CHOSEN: Final = {  # the meaning of keys that a user chooses
     "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern",
@@ -79,6 +83,8 @@ def _text(path: SettingPath) -> str:
 
 def _type(schema: Mapping[str, Any]) -> str:
     words = [_one_type(branch) for branch in branches(schema) if branch.get("type") != "null"]
+    if is_duration(schema):  # a number of seconds with its bounds, or text with units
+        words = [word.replace("number", "duration") for word in words if word != "text"]
     return _escaped(" or ".join(dict.fromkeys(word for word in words if word)))
 
 

@@ -51,5 +51,6 @@ def _put(document: Document, setting: Setting, name: str, text: str) -> None:
         at = at[section]
         if not isinstance(at, dict):
             return  # a later check reports the fault of the file there
-    at[last] = text.strip() if "string" in setting.types else plain_scalar(text)
+    is_text = "string" in setting.types and not setting.is_duration
+    at[last] = text.strip() if is_text else plain_scalar(text)
     document.variables[setting.path] = name

@@ -26,7 +26,7 @@ class FalseAlarmSettings:
 
     events_per_s: mean events/s of all models together, over days; twice as many with segments.
     at_most: false alarms in a period, shared equally by detectors that have a stated rate and no `arl0` of their own.
-    per: the period, in event time: a number and s, m, h, d or w.
+    per: the period, in event time: a duration such as 12h or 30d.
     columns: monitored columns of an event: its features, the prediction and the error.
     """
 

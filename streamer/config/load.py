@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from detectors.registry import DEFAULT
 from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.config.consistency import contradictions
+from streamer.config.durations import convert_durations
 from streamer.config.environment import override
 from streamer.config.messages import problems_of
 from streamer.config.models import Config
@@ -44,6 +45,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
         _leave_rates(document.data["detectors"])
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
     _drop_nulls(document.data, ())
+    convert_durations(document.data)
     _anchor_files(document)
     _anchor_checkpoints(document)
     try:

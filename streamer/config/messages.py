@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from detectors.registry import UNUSABLE
 from streamer.config.problems import Problem, SettingPath, near
-from streamer.config.schema import names_at, schema_at
+from streamer.config.schema import is_duration, names_at, schema_at
 from streamer.config.yaml_file import Document
 
 SHOWN_MAX: Final = 40  # characters of a wrong value in a message
@@ -72,6 +72,8 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
         return document.problem(*_own_words(path, str(ctx["error"])))
     if kind == "union_tag_invalid":
         path, got = (*path, "codec"), ctx["tag"]
+    if kind == "float_type" and is_duration(schema_at(path) or {}):
+        return document.problem(path, f"must be seconds, or a duration such as 90s, 1h30m or 7d, not {got}")
     message = _WORDS[kind](ctx, got) if kind in _WORDS else f"{detail['msg'].removeprefix('Input ')}, not {got}"
     suggestion = near(got, _choices(path)) if kind in {"literal_error", "enum", "union_tag_invalid"} else None
     return document.problem(path, message, suggestion)

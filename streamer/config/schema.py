@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from streamer.clock import DURATION_PATTERN
 from streamer.config.models import Config
 from streamer.config.problems import SettingPath
 from streamer.contracts.field_docs import class_text, field_texts
@@ -37,6 +38,11 @@ class Setting:
     def is_file(self) -> bool:
         """Whether the value names a file."""
         return any(branch.get("format") == "path" for branch in branches(self.schema))
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether the value is a time in seconds, which may also be text with units."""
+        return is_duration(self.schema)
 
 
 _PLAIN: Final = {"number", "integer", "string", "boolean"}  # values that share the description of their mapping
@@ -63,7 +69,15 @@ def _describe(json_schema: JsonSchemaValue, cls: type) -> JsonSchemaValue:
             values = prop.get("additionalProperties")
             if isinstance(values, dict) and values.get("type") in _PLAIN:
                 values.setdefault("description", texts[name])
+        if name.endswith("_s") and not name.endswith("_per_s"):
+            _allow_units(prop)
     return json_schema
+
+
+def _allow_units(prop: JsonSchemaValue) -> None:
+    """Add the text of a duration to the choices of a number; `streamer.config.durations` converts it."""
+    number = {key: prop.pop(key) for key in [*prop] if key not in {"description", "default", "anyOf"}}
+    prop["anyOf"] = [*prop.get("anyOf", [number]), {"type": "string", "pattern": DURATION_PATTERN}]
 
 
 @cache
@@ -100,6 +114,11 @@ def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
     """The possible JSON types of a value; choices are text."""
     types = {b.get("type", "string" if b.keys() & {"enum", "const"} else None) for b in branches(schema)}
     return frozenset(t for t in types if t)
+
+
+def is_duration(schema: Mapping[str, Any]) -> bool:
+    """Whether a value is a time in seconds, which may also be text with units."""
+    return any(branch.get("pattern") == DURATION_PATTERN for branch in branches(schema))
 
 
 def settings() -> Iterator[Setting]:

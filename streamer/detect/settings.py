@@ -21,7 +21,7 @@ class Limits:
     """Bounds on what producers can make a fold unit remember.
 
     forget_after: models, and versions of them, of which nothing came for so long in event time are forgotten once a
-        table is more than half full: a number and s, m, h, d or w; 0 or null: never. At least `labels.timeout_s`.
+        table is more than half full: a duration such as 90d; 0 or null: never. At least `labels.timeout_s`.
     """
 
     models_max: int = 65_536  # models, and versions

@@ -83,8 +83,8 @@ def test_a_silence_without_an_answer_keeps_its_id(config, service):
     [
         ((), "Give the end"),
         (("--for", "4h", "--until", "2026-01-01T06:00:00Z"), "Give the end"),
-        (("--for", "soon"), "'soon' is not like 30m, 4h or 2d"),
-        (("--for", "0h"), "'0h' is not like 30m, 4h or 2d"),
+        (("--for", "soon"), "'soon' is not like 90s, 30m, 1h30m or 7d"),
+        (("--for", "0h"), "'0h' is not like 90s, 30m, 1h30m or 7d"),
         (("--for", "400d"), "silence was not sent: until is 2027-02-05"),
         (("--for", "1h", "--kind", "odd"), "silence was not sent: Invalid enum value 'odd'"),
         (("--for", "1h", "--at", "noon"), "--at noon and --for give no valid time"),

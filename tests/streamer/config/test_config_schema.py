@@ -28,7 +28,8 @@ def test_the_schema_is_a_schema():
 
 
 @pytest.mark.parametrize(
-    "name", ["smallest", "everything", "anchors-and-merge", "bootstrap-ipv6", "features-as-mapping"]
+    "name",
+    ["smallest", "everything", "anchors-and-merge", "bootstrap-ipv6", "features-as-mapping", "durations-with-units"],
 )
 def test_the_schema_accepts_what_is_accepted(name):
     """Editors show no error in a configuration that loads."""

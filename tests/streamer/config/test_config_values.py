@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -17,6 +18,7 @@ from detectors.shiryaev_roberts.bank import ShiryaevRobertsSettings
 from streamer.codecs.json_codec import JsonSettings
 from streamer.config import Config, ConfigError, load_config
 from streamer.config.problems import dotted
+from streamer.config.schema import settings
 from streamer.config.yaml_file import read_document
 from streamer.errors import DriftlineError, UsageError
 from streamer.eventlog.kafka.connection import KafkaConnection
@@ -57,6 +59,29 @@ def test_detectors_are_the_quiet_two_by_default_and_those_named_otherwise(load):
     assert load(SMALL + "detectors: {shiryaev_roberts: }").detectors["shiryaev_roberts"] == ShiryaevRobertsSettings()
     assert load(SMALL + "detectors: {adwin: }").detectors == {"adwin": DETECTORS["adwin"].settings()}
     assert load(SMALL + "detectors: {adwin: {delta: 1.0e-6}}").detectors["adwin"].delta == 1e-6
+
+
+def test_a_duration_with_units_is_its_seconds(load):
+    """`7d` and 604800 are the same settings, so a restart with the other resets nothing; variables take both."""
+    text = (CASES / "durations-with-units.yaml").read_text()
+    plain = text
+    for units, seconds in {
+        **{"45s": "45", "1h30m": "5400", "7d": "604800", "0s": "0", "12w": "7257600", "1d12h": "129600"},
+        **{" 5m": " 300", '"2w"': "1209600", " 2s": " 2", " 1m": " 60"},
+    }.items():
+        plain = plain.replace(units, seconds)
+    assert not re.search(r"[0-9][wdhms]", plain.replace("bus", ""))
+    assert load(text) == load(plain)
+    assert load(text).fingerprint == load(plain).fingerprint
+    variables = {"DRIFTLINE_COMMIT__INTERVAL_S": "1m30s", "DRIFTLINE_COMMIT__DEADLINE_S": "20.5"}
+    commit = load(SMALL, variables).commit
+    assert (commit.interval_s, commit.deadline_s) == (90.0, 20.5)
+
+
+def test_every_time_in_seconds_takes_units():
+    """A setting named in seconds is one that takes units, and `per s` is a rate."""
+    in_seconds = {s.path for s in settings() if s.path[-1].endswith("_s") and "number" in s.types}
+    assert {s.path for s in settings() if s.is_duration} == in_seconds - {("false_alarms", "events_per_s")}
 
 
 def test_nothing_can_be_changed(load):

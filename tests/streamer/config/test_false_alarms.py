@@ -88,7 +88,7 @@ def test_the_resolved_rates_are_written_into_the_settings_of_a_run(tmp_path):
         (
             "{shiryaev_roberts: }",
             "{events_per_s: 1, per: 30y}",
-            "a span of time: '30y' is not like 30m, 4h or 2d",
+            "a span of time: '30y' is not like 90s, 30m, 1h30m or 7d",
         ),
         ("{shiryaev_roberts: }", "{events_per_s: 1, at_most: 0}", "false_alarms.at_most: must be above 0"),
         ("{shiryaev_roberts: }", "{events_per_s: 1, columns: 0}", "false_alarms.columns: must be 1"),
