@@ -15,6 +15,7 @@ from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
 from streamer.config import Config
+from streamer.config.detector_names import default_detectors_off
 from streamer.contracts.dead_letters import fitted
 from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
@@ -40,6 +41,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     not certain.
     """
     folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
+    for line in default_detectors_off(config):
+        log.info("%s", line)
     warm_up(config.detectors)
     connection = config.kafka.connection()
     settings = log_settings(config, worker)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streamer.commands.console.lines import echo_line
-from streamer.commands.console.options import config_option
+from streamer.commands.console.options import DEFAULT_CONFIG, config_option
 
 if TYPE_CHECKING:
     from streamer.config import Config
@@ -21,17 +21,24 @@ The smallest configuration:
 
 
 @click.command("check-config", epilog=EXAMPLE)
-@config_option("The file to check.")
-def check_config(config_file: str) -> None:
-    """Check a configuration: print what it does, or every problem.
+@click.argument("file", required=False)
+@config_option("The file to check, instead of FILE.  [default: driftline.yaml]", default=None)
+def check_config(file: str | None, config_file: str | None) -> None:
+    """Check the configuration FILE: print what it does, or every problem.
 
     A problem is one line with file, line, setting and a similar name that exists; the exit code is 2. No broker is
     needed.
     """
     from streamer.config import load_config
+    from streamer.config.detector_names import default_detectors_off
 
-    config = load_config(config_file)
-    echo_line(f"{config_file}: ok; {description(config)}")
+    if file is not None and config_file is not None:
+        raise click.UsageError(f"Name one file: {file}, or --config {config_file}.")
+    checked = file or config_file or DEFAULT_CONFIG
+    config = load_config(checked)
+    echo_line(f"{checked}: ok; {description(config)}")
+    for line in default_detectors_off(config):
+        echo_line(f"  {line}")
     for line in false_alarm_lines(config):
         echo_line(line)
 

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from detectors.registry import bank
+from detectors.registry import DETECTORS, bank
 from streamer.config.false_alarms import keeping
 from streamer.config.models import Config
-from streamer.config.problems import Problem, SettingPath
+from streamer.config.problems import Problem, SettingPath, near
 from streamer.config.yaml_file import Document
 from streamer.detect.batch import TAKES
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka's own `Topic.validate`
 
 
-def contradictions(config: Config, document: Document) -> list[Problem]:
-    """The contradictions between settings that are valid alone."""
+def contradictions(config: Config, document: Document, removed: Collection[SettingPath] = ()) -> list[Problem]:
+    """The contradictions between settings that are valid alone.
+
+    `removed` are the paths of invalid settings: a rule that rests on them has no say.
+    """
     return [
         document.problem(*found)
-        for rule in (_topic_names, _distinct_topics, _detectors, _watch, _false_alarms, _files)
+        for rule, section, depth in _RULES
+        if not any(path[:1] in {(), (section,)} and len(path) <= depth for path in removed)
         for found in rule(config)
+        if found[0] not in removed
     ]
 
 
-_Found = Iterator[tuple[SettingPath, str]]
+_Found = Iterator[tuple[SettingPath, str] | tuple[SettingPath, str, str | None]]
 
 
 def _topic_names(config: Config) -> _Found:
@@ -70,9 +75,12 @@ def _watch(config: Config) -> _Found:
     for models, columns in config.watch.items():
         for column, names in columns.items():
             for i, name in enumerate(names):
-                if name not in able:
-                    where = ("watch", models, column, i)
-                    yield where, f"{name!r} is not a running detector that takes values of a column; these are {of}"
+                where = ("watch", models, column, i)
+                if name in DETECTORS and name not in config.detectors:
+                    yield where, f"{name!r} does not run; add it to `detectors` as +{name}, or name one of {of}"
+                elif name not in able:
+                    message = f"{name!r} is not a running detector that takes values of a column; these are {of}"
+                    yield where, message, None if name in DETECTORS else near(name, able)
 
 
 def _false_alarms(config: Config) -> _Found:
@@ -87,4 +95,17 @@ def _false_alarms(config: Config) -> _Found:
 def _files(config: Config) -> _Found:
     file = config.references.file
     if file is not None and "://" not in file and not Path(file).is_file():
-        yield ("references", "file"), f"there is no file {file}"
+        folder = Path(file).parent
+        there = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+        yield ("references", "file"), f"there is no file {file}", near(Path(file).name, there)
+
+
+_RULES: Final[Sequence[tuple[Callable[[Config], _Found], str, int]]] = (
+    # each rule, the section it rests on, and how deep a removed setting of that section disables it
+    (_topic_names, "outputs", 1),
+    (_distinct_topics, "outputs", 1),
+    (_detectors, "detectors", 2),
+    (_watch, "detectors", 2),
+    (_false_alarms, "detectors", 9),
+    (_files, "references", 1),
+)

@@ -79,7 +79,7 @@ class Config(Section):
     outputs: OutputTopics = OutputTopics()  # the topics that Driftline writes
     detectors: Detectors = Field(
         default_factory=default_detectors
-    )  # the detectors that run; without it, the default ones
+    )  # the detectors that run instead of the default ones; `+` before all names adds them to the default ones
     watch: WatchTable = Field(
         default_factory=dict
     )  # detector assignment: patterns of models, then of columns; without a match, all detectors

@@ -90,7 +90,14 @@ def config_schema() -> dict[str, Any]:
         "title": "driftline.yaml",
         "description": "Configuration of Driftline, version 1.",
     }
+    _allow_added_detectors(schema)
     return head | schema
+
+
+def _allow_added_detectors(schema: dict[str, Any]) -> None:
+    """Let each detector also have a name with `+`, which adds it to the default ones."""
+    section = schema["properties"]["detectors"]
+    section["patternProperties"] = {f"^\\+{name}$": dict(prop) for name, prop in section["properties"].items()}
 
 
 def schema_at(path: SettingPath) -> Mapping[str, Any] | None:

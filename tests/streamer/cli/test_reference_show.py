@@ -59,7 +59,8 @@ def test_check_config_says_what_false_alarms_come_to(tmp_path):
         "false_alarms: {events_per_s: 200, columns: 14}\n"
     )
     said = run("check-config", "--config", path)
-    _, promise, outside, seen = said.output.splitlines()
+    _, only, promise, outside, seen = said.output.splitlines()
+    assert only.startswith("  detectors: only rate and ks_window run")
     assert "1 in 30d on average, of 5.18e+08 events (200 events/s, 14 columns): rate keeps arl0 2.9e+10" in promise
     assert outside.endswith("ks_window")
     assert seen.startswith("  ks_window sees shifts none in 100, from 0.")

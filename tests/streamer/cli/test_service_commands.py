@@ -35,6 +35,29 @@ def test_check_config_says_everything_that_is_wrong(config):
     ]
 
 
+def test_check_config_takes_the_file_by_position(config):
+    """FILE and `--config FILE` are the same; both at once are an error, as one of them would go unchecked."""
+    config.with_name("other.yaml").write_text("kafka: {bootstrap: a:1}\ntopics: {rail: }\n")
+    assert cli("check-config", "other.yaml").stdout == cli("check-config", "--config", "other.yaml").stdout
+    assert "reads rail from" in cli("check-config", "other.yaml").stdout
+    both = cli("check-config", "other.yaml", "--config", "driftline.yaml")
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert "Name one file: other.yaml, or --config driftline.yaml." in both.stderr
+
+
+def test_check_config_names_the_default_detectors_that_are_off(config):
+    """Naming one detector drops the default ones, so the summary says it, and how to have both."""
+    text = config.read_text()
+    config.write_text(text + "\ndetectors: {ks_window: }\n")
+    assert cli("check-config").stdout.splitlines()[1] == (
+        "  detectors: only ks_window runs; the defaults shiryaev_roberts, category_rates and rate are off; "
+        "write +ks_window to add to the defaults"
+    )
+    config.write_text(text + "\ndetectors: {+ks_window: }\n")
+    (line,) = cli("check-config").stdout.splitlines()
+    assert "by shiryaev_roberts, category_rates, rate and ks_window, publishes" in line
+
+
 def test_check_config_names_a_missing_file(config):
     """A wrong path is one line too."""
     ran = cli("check-config", "--config", "other.yaml")

@@ -84,6 +84,17 @@ def test_every_time_in_seconds_takes_units():
     assert {s.path for s in settings() if s.is_duration} == in_seconds - {("false_alarms", "events_per_s")}
 
 
+def test_a_detector_with_plus_is_added_to_the_default_ones(load):
+    """The default ones come first, with their settings; those given for one of them change these alone."""
+    added = load(SMALL + "detectors: {+ks_window: {window: 50}}").detectors
+    assert list(added) == [*DEFAULT, "ks_window"]
+    assert added == {**load(SMALL).detectors, "ks_window": settings_of("ks_window", window=50)}
+    changed = load(SMALL + "detectors: {+shiryaev_roberts: {tolerance: 0.02}}").detectors
+    assert changed["shiryaev_roberts"] == ShiryaevRobertsSettings(arl0=1e6, tolerance=0.02)
+    variables = {"DRIFTLINE_DETECTORS__KS_WINDOW__WINDOW": "60"}
+    assert load(SMALL + "detectors: {+ks_window: }", variables).detectors["ks_window"].window == 60
+
+
 def test_nothing_can_be_changed(load):
     """Sections are frozen, whether they are ours or a component's."""
     config = load(SMALL)
@@ -246,6 +257,27 @@ def test_aliases_that_multiply_are_stopped(tmp_path):
     path.write_text("\n".join(lines))
     with pytest.raises(ConfigError, match="expands to more than 100,000 values"):
         read_document(str(path))
+
+
+def _with_a_problem_of_a_setting() -> list[str]:
+    """The cases whose problems all have a line and a setting, and leave the section `commit` free."""
+    names = []
+    for path in sorted(CASES.glob("*.expected")):
+        lines = path.read_text().splitlines()
+        of_settings = [re.match(r"\S+\.yaml:[0-9]+: \w[^ ]*: ", line) for line in lines]
+        if lines and all(of_settings) and "commit:" not in path.with_suffix(".yaml").read_text():
+            names.append(path.stem)
+    assert len(names) > 20
+    return names
+
+
+@pytest.mark.parametrize("name", _with_a_problem_of_a_setting())
+def test_no_problem_hides_one_of_another_section(load, name):
+    """What is wrong with a file is found beside wrong settings elsewhere too, and all of those with it."""
+    text = (CASES / f"{name}.yaml").read_text()
+    alone = {p.message for p in problems(load, text)}
+    together = {p.message for p in problems(load, text.rstrip() + "\ncommit: {interval_s: -1, records_max: 0}\n")}
+    assert together == alone | {"must be 0 or more, not -1.0", "must be 1 or more, not 0"}
 
 
 def test_problems_are_data_too(load):

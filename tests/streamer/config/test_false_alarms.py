@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.adwin.bank import AdwinSettings
 from detectors.registry import bank, settings_of
 from streamer.config import Config, ConfigError, load_config
 from streamer.config.false_alarms import MARKS, FalseAlarmSettings, allotted
@@ -113,3 +114,16 @@ def test_detectors_that_run_by_default_leave_their_rates_to_the_allowance(tmp_pa
     own = load_config(str(path), environ={"DRIFTLINE_DETECTORS__SHIRYAEV_ROBERTS__ARL0": "1e7"}).watching
     assert own["shiryaev_roberts"].arl0 == 1e7
     assert own["rate"].arl0 == pytest.approx(both["rate"].arl0 * 2 / 3, rel=0.01)
+
+
+def test_detectors_added_to_the_default_ones_leave_their_rates_too(tmp_path):
+    """`+adwin` has no rate and changes nothing; a rate that the file gives to a default detector is its own."""
+    path = tmp_path / "driftline.yaml"
+    allowed = "false_alarms: {events_per_s: 200, columns: 14}\n"
+    path.write_text(SMALL + allowed)
+    plain = load_config(str(path), environ={}).watching
+    path.write_text(SMALL + allowed + "detectors: {+adwin: }\n")
+    assert load_config(str(path), environ={}).watching == {**plain, "adwin": AdwinSettings()}
+    path.write_text(SMALL + allowed + "detectors: {+shiryaev_roberts: {arl0: 1.0e+6}}\n")
+    own = load_config(str(path), environ={}).watching["shiryaev_roberts"]
+    assert (own.arl0, own.tolerance) == (1e6, 0.01)
