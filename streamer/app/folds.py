@@ -55,7 +55,15 @@ class ConfiguredFolds:
     @property
     def detectors(self) -> list[str]:
         """The names that alarms are counted under."""
-        return detectors_of(self._detect_settings(self.settings))
+        return self.detectors_of(self.settings)
+
+    def detectors_of(self, settings: str) -> list[str]:
+        """The same of other settings. Raises `UsageError` when this version can't read them."""
+        return detectors_of(self._detect_settings(settings))
+
+    def reset_by(self, before: str) -> list[str]:
+        """The detectors that start with empty state when a fold with the settings `before` takes the present ones."""
+        return reset_by(self._detect_settings(before), self._detect_settings(self.settings))
 
     def fresh(self, unit: str, settings: str) -> Fold:
         """A fold without state. Raises `UsageError` when this version can't read the settings."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,7 +11,10 @@ from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import DEFAULT_CONFIG, config_option
 
 if TYPE_CHECKING:
+    from streamer.app.state_diff import Reset, UnitDiff
     from streamer.config import Config
+
+MODELS_SHOWN: Final = 3  # in the line of a unit
 
 EXAMPLE = """\b
 The smallest configuration:
@@ -23,11 +26,16 @@ The smallest configuration:
 @click.command("check-config", epilog=EXAMPLE)
 @click.argument("file", required=False)
 @config_option("The file to check, instead of FILE.  [default: driftline.yaml]", default=None)
-def check_config(file: str | None, config_file: str | None) -> None:
+@click.option(
+    "--against-state", "state", metavar="DIR", is_flag=False, flag_value="",
+    help="Show what a restart with these settings resets in the checkpoints of the service, or in those in DIR.",
+)  # fmt: skip
+def check_config(file: str | None, config_file: str | None, state: str | None) -> None:
     """Check the configuration FILE: print what it does, or every problem.
 
     A problem is one line with file, line, setting and a similar name that exists; the exit code is 2. No broker is
-    needed.
+    needed. With --against-state, the newest checkpoint of each unit is read and compared; nothing is written, and the
+    service may keep running.
     """
     from streamer.config import load_config
     from streamer.config.detector_names import default_detectors_off
@@ -41,6 +49,11 @@ def check_config(file: str | None, config_file: str | None) -> None:
         echo_line(f"  {line}")
     for line in false_alarm_lines(config):
         echo_line(line)
+    if state is not None:
+        from streamer.app.state_diff import state_diff
+
+        for line in state_lines(state_diff(config, state or None)):
+            echo_line(line)
 
 
 def description(config: Config) -> str:
@@ -77,6 +90,31 @@ def false_alarm_lines(config: Config) -> Iterator[str]:
         yield f"  not included, as they have no stated rate or their own: {_listed(others)}"
     for name, settings in config.watching.items():
         yield from seen(name, settings, allowed.columns)
+
+
+def state_lines(found: Sequence[UnitDiff]) -> Iterator[str]:
+    """What a restart resets: the settings that changed, then the detectors of each unit."""
+    changed = dict.fromkeys(one for unit in found for one in unit.settings)
+    yield f"  a restart changes {len(changed) or 'no'} setting{'s' * (len(changed) != 1)} of the stored state"
+    yield from (f"    {name}: {before} -> {now}" for name, before, now in changed)
+    for unit in found:
+        if unit.epoch < 0:
+            yield f"  {unit.unit}: no checkpoint is usable; a restart folds the whole log again"
+            continue
+        effects = [f"resets {reset_text(one)}" for one in unit.reset]
+        for verb, names in (("starts empty", unit.started), ("drops", unit.dropped), ("keeps", unit.kept)):
+            effects += [f"{verb}: {_listed(names)}"] if names else []
+        yield f"  {unit.unit}, from epoch {unit.epoch}: {'; '.join(effects) or 'resets nothing'}"
+
+
+def reset_text(one: Reset) -> str:
+    """A detector that is reset, with the columns and models that it concerns."""
+    if not one.columns:
+        return one.detector
+    shown = [*one.columns][:MODELS_SHOWN]
+    more = len(one.columns) - len(shown)
+    models = _listed([*shown, f"{more:,} more models"] if more else shown)
+    return f"{one.detector} on {sum(one.columns.values()):,} columns of {models}"
 
 
 def _listed(names: Iterable[str]) -> str:
