@@ -159,3 +159,69 @@ def test_the_package_has_no_other_names():
     """A misspelt import fails as imports do."""
     with pytest.raises(ImportError):
         from detectors import detecter  # noqa: F401
+
+
+FRAME = np.arange(6.0).reshape(3, 2)
+NANOSECONDS = np.array(["2026-07-01", "2026-07-02", "2026-07-03"], "datetime64[ns]")
+HOURS = NANOSECONDS.astype("datetime64[h]")
+
+
+@pytest.mark.parametrize(
+    ("values", "time_ms", "sentence"),
+    [
+        (FRAME, 0, r"adwin watches one series, got values of shape \(3, 2\): pass one column, such as frame\['x'\]"),
+        (FRAME[:1], 0, r"shape \(1, 2\): pass one column"),
+        (FRAME[np.newaxis], 0, r"shape \(1, 3, 2\): pass one column"),
+        (NANOSECONDS, 0, r"adwin takes numbers, got times \(datetime64\[ns\]\): pass times as time_ms"),
+        (np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]), 0, r"pass values\.compressed\(\)"),
+        (FRAME[:, 0], NANOSECONDS, r"got datetime64\[ns\]: pass np\.asarray\(times, 'datetime64\[ms\]'\)\.astype"),
+        (FRAME[:, 0], HOURS, r"got datetime64\[h\]: pass np\.asarray"),
+        (FRAME[:, 0], NANOSECONDS[0], r"got datetime64\[ns\]"),
+        (FRAME[:, 0], NANOSECONDS.astype("int64"), "beyond the year 9999: divide nanoseconds by 1,000,000"),
+        (FRAME[:, 0], [0.5, 1.5, 2.5], "in whole milliseconds since 1970, got float64"),
+        (FRAME[:, 0], [0.0, np.nan, 1.0], "in whole milliseconds since 1970, got float64"),
+        (FRAME[:, 0], [0.0, np.inf, 1.0], "beyond the year 9999"),
+        (FRAME[:, 0], NANOSECONDS.astype(object), "in whole milliseconds since 1970, got object"),
+        (FRAME[:, 0], ["2026-07-01"] * 3, "in whole milliseconds since 1970, got <U10"),
+    ],
+)
+def test_what_would_be_misread_is_refused(values, time_ms, sentence):
+    """Tables, times of other units and types: the error says what to pass instead, and no value is taken."""
+    watched = detector("adwin")
+    with pytest.raises(ValueError, match=sentence):
+        watched.update_many(values, time_ms=time_ms)
+    assert watched.n_seen == 0
+    if isinstance(time_ms, np.datetime64):  # one time serves `update` too
+        with pytest.raises(ValueError, match=sentence):
+            watched.update(1.0, time_ms=time_ms)
+
+
+def test_what_the_errors_advise_works():
+    """One column of a table, [n] or [n, 1], and times converted as the sentence says."""
+    times = np.asarray(NANOSECONDS, "datetime64[ms]").astype("int64")
+    assert times.tolist() == [1_782_864_000_000, 1_782_950_400_000, 1_783_036_800_000]
+    for values in (FRAME[:, 1], FRAME[:, 1:]):
+        watched = detector("adwin")
+        watched.update_many(values, time_ms=times)
+        watched.update(np.float32(1.0), time_ms=times[0])
+        assert watched.n_seen == 4
+    for time in (np.datetime64(0, "ms"), np.timedelta64(1, "s")):
+        with pytest.raises(ValueError, match="takes numbers, got a time"):
+            detector("adwin").update(time)
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ([1.0, 2.0, np.nan], r"got 1 NaN or infinite of 3: pass reference\[np\.isfinite\(reference\)\]"),
+        ([1.0, np.inf, -np.inf], "got 2 NaN or infinite of 3"),
+        (FRAME, r"ks_window watches one series, got a reference of shape \(3, 2\): pass one column"),
+        ([5.0], "takes a reference of 2 values or more, got 1: pass a sample of the column's training data"),
+        ([], "takes a reference of 2 values or more, got 0"),
+        (NANOSECONDS, "takes numbers, got times"),
+    ],
+)
+def test_a_reference_that_is_no_sample_is_refused(reference, sentence):
+    """It says what to pass instead."""
+    with pytest.raises(ValueError, match=sentence):
+        detector("ks_window", reference=reference)
