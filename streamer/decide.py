@@ -26,7 +26,7 @@ from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
 from streamer.contracts.alert_reader import Unreadable, read_alert
-from streamer.contracts.alert_time import held_back
+from streamer.contracts.alert_time import CLOCK_HEADER, held_back
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.dead_letters import dead_letter, set_aside_letter
@@ -146,7 +146,7 @@ class DecideFold:
     def _held_back(self, alert: Alert, records: Records, i: int) -> Alert:
         """The alert as of the fleet's time, counted and logged, if it is ahead of it; else as it is."""
         now, has_marks = self._engine.state.now, self._newest_mark_ms != NEVER
-        headers, record_ms = records.headers_of(i), int(records.timestamp_ms[i])
+        headers, record_ms = records.headers_with(CLOCK_HEADER, i), int(records.timestamp_ms[i])
         held = held_back(alert, record_ms, headers, now, has_marks, self._skew_max_s)
         if held is not alert:
             self.tally["ahead", records.topic] += 1

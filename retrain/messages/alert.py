@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class AlertState(StrEnum):
@@ -112,6 +113,7 @@ class Alert:
     # events of the model, or of the segment, since the onset when the alert fired; 0 if it never becomes ready
     events_after_onset: int = 0
     min_events_after_onset: int = 0  # events since the onset with which it becomes ready; 0 if it never does
+    schema_version: Literal[1] = 1  # version of this schema
 
     @property
     def event_time(self) -> datetime:

@@ -16,6 +16,7 @@ import numpy as np
 
 from retrain.messages.alert import Alert
 from streamer.contracts.alert_time import clock_header
+from streamer.contracts.cloudevents import headers_of_alert
 from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.encoding import json_of
 from streamer.contracts.event_clock import EventClock
@@ -176,5 +177,5 @@ class DetectFold:
 
     def _output(self, alert: Alert, clock_ms: int) -> Output:
         self.tally["alerts", alert.state.value] += 1
-        key, headers = alert.model_id.encode(), clock_header(alert, clock_ms)
+        key, headers = alert.model_id.encode(), headers_of_alert(alert) + clock_header(alert, clock_ms)
         return Output(self.settings.outputs.alerts, key, json_of(alert), headers)

@@ -81,6 +81,11 @@ class Records:
     def headers_of(self, i: int) -> Headers:
         return decode_headers(self._bytes(self.headers, i))
 
+    def headers_with(self, name: str, i: int) -> Headers:
+        """The headers, or none if `name` is not among them; without a decoding then."""
+        encoded = self._bytes(self.headers, i)
+        return decode_headers(encoded) if encoded and name.encode() in encoded else ()
+
     def _bytes(self, spans: I64, i: int) -> bytes | None:
         start, end = spans[i].tolist()
         return None if start < 0 else self.data[start:end].tobytes()

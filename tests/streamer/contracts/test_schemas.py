@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streamer.config.docs import SCHEMA_FILE
-from streamer.contracts.cloudevents import RETRAIN_REQUEST_SCHEMA
+from streamer.contracts.cloudevents import ALERT_SCHEMA, RETRAIN_REQUEST_SCHEMA
 from streamer.contracts.schemas import CONTRACTS, LIMITS, schema_of, text_of
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schemas"
@@ -27,6 +27,7 @@ OPTIONAL = {
         "distance_max",
         "columns",
         "segment",
+        "schema_version",
     },
     "incident.v1": {"model_count", "models"},
     "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
@@ -80,8 +81,8 @@ def test_what_is_written_is_promised(contract):
 
 
 def test_the_header_names_the_schema():
-    """`ce_dataschema` of a request is the id of its schema."""
-    assert RETRAIN_REQUEST_SCHEMA in {schema_of(contract)["$id"] for contract in CONTRACTS}
+    """`ce_dataschema` of a request or an alert is the id of its schema."""
+    assert {RETRAIN_REQUEST_SCHEMA, ALERT_SCHEMA} <= {schema_of(contract)["$id"] for contract in CONTRACTS}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.registry import settings_of
+from streamer.contracts.topics import OutputTopics
 from streamer.detect.batch import later
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.errors import UsageError
@@ -59,6 +60,31 @@ def test_a_shift_is_one_alert_a_detector_first_firing_then_ready():
     assert [a["alert_id"] for a in published if a["state"] == "ready"] == [
         a["alert_id"] for a in published if a["state"] == "firing"
     ]
+
+
+def test_an_alert_is_a_cloud_event():
+    """Each state of an alert is an event with an id of its own; subject and key are the model."""
+    rng = np.random.default_rng(4)
+    values = [prediction("bus-ü", i, float(rng.normal() + 4 * (i >= 1000))) for i in range(2000)]
+    outputs = [o for o in fold().step([records("predictions", values)]) if o.topic == OutputTopics().alerts]
+    states = []
+    for output in outputs:
+        alert = json.loads(output.value)
+        states.append(alert["state"])
+        assert alert["schema_version"] == 1
+        assert {name: value.decode() for name, value in output.headers} == {
+            "ce_specversion": "1.0",
+            "ce_id": f"{alert['alert_id']}-{alert['state']}",
+            "ce_source": "/driftline/detect",
+            "ce_type": f"io.driftline.alert.{alert['state']}.v1",
+            "ce_subject": "bus-ü",
+            "ce_time": (alert["resolved_at"] or alert["ready_at"] or alert["at"])["event_time"],
+            "ce_partitionkey": output.key.decode(),
+            "ce_dataschema": "urn:driftline:schema:alert.v1",
+            "content-type": "application/json",
+        }
+    assert {"firing", "ready"} <= set(states)
+    assert len({dict(o.headers)["ce_id"] for o in outputs}) == len(outputs)
 
 
 def test_unreadable_records_are_kept_byte_for_byte_with_their_coordinates():
