@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, Final
+
+import msgspec
 
 from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import Clock, SystemClock
+from streamer.codecs.base import Reason
+from streamer.codecs.field_paths import FieldMap, follow, parse_path
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.errors import UsageError
-from streamer.eventlog.base import Epoch, Output
+from streamer.eventlog.base import Epoch, Output, Records
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
-from streamer.eventlog.recordings.recording import open_recording
+from streamer.eventlog.recordings.recording import Recording, open_recording
 from streamer.events import time_of
 from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
@@ -24,6 +29,9 @@ from streamer.telemetry.observers import ReplayObserver
 
 POLL_S = 0.2
 POLL_RECORDS_MAX = 100_000
+SAMPLED_RECORDS: Final = 100  # of each topic
+NAMES_SHOWN: Final = 6
+FIRST_LIKELY_YEAR: Final = 1972  # times of today that are read in a wrong unit lie before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,25 @@ class Summary:
     first_event_time: datetime | None
     last_event_time: datetime | None
     seconds: float
+    warnings: tuple[str, ...] = ()  # input that is probably not read as meant, with what to set
+
+
+class SampledLog(RecordedLog):
+    """A recorded log that keeps the first events of each topic, to explain what no setting reads."""
+
+    def __init__(self, files: Sequence[Recording], outputs: MemoryLog, topics: Sequence[str], control: str) -> None:
+        super().__init__(files, outputs, [*topics, control] if topics else None, aside=[control])
+        self._others = {control, *outputs.subscribed}
+        self.sample: dict[str, list[bytes]] = {}
+
+    def poll(self, timeout_s: float = 0.0) -> list[Records]:
+        stretches = super().poll(timeout_s)
+        for records in stretches:
+            if records.topic not in self._others:
+                kept = self.sample.setdefault(records.topic, [])
+                wanted = range(min(SAMPLED_RECORDS - len(kept), len(records)))
+                kept += [value for i in wanted if (value := records.value_of(i)) is not None]
+        return stretches
 
 
 def replay(
@@ -60,8 +87,10 @@ def replay(
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
-    service = folded(config, recordings, topic, publish, progress, clock)
+    service, sample = _folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
+    warnings = (*_time_warnings(service, summary), *_column_warnings(config, sample))
+    summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
             f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
@@ -79,12 +108,23 @@ def folded(
     clock: Clock,
 ) -> Service:
     """The service after it has folded the recordings to their end."""
+    return _folded(config, recordings, topic, publish, progress, clock)[0]
+
+
+def _folded(
+    config: Config,
+    recordings: Sequence[str],
+    topic: str | None,
+    publish: Callable[[Output], None],
+    progress: Callable[[int, int | None], None],
+    clock: Clock,
+) -> tuple[Service, dict[str, list[bytes]]]:
+    """The service at the end of the recordings, and the first events of each topic."""
     with ExitStack() as opened:
         files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
         outputs = MemoryLog([config.outputs.alerts, config.outputs.watermarks])
         outputs.end_input()
-        control = config.outputs.control
-        source = RecordedLog(files, outputs, [*config.topics, control] if config.topics else None, aside=[control])
+        source = SampledLog(files, outputs, list(config.topics), config.outputs.control)
 
         def report() -> None:
             at = source.progress()
@@ -102,7 +142,7 @@ def folded(
 
         service = _service(config, source, clock, ReplayObserver(pass_on, folded, report))
         service.run(stopped=lambda: False)
-    return service
+    return service, source.sample
 
 
 def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:
@@ -139,3 +179,64 @@ def _summary(service: Service, seconds: float) -> Summary:
         last_event_time=max((time_of(fold.intake.event_times_ms[1]) for fold in seen), default=None),
         seconds=seconds,
     )
+
+
+def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:
+    """Signs that numeric event times are in another unit than they are read in."""
+    how = "set event_time_unit of the topic to s or ms, or write RFC 3339"
+    first = summary.first_event_time
+    if first is not None and first.year < FIRST_LIKELY_YEAR:
+        yield f"event times begin on {first:%Y-%m-%d}, so they are probably read in the wrong unit: {how}"
+    bad = sum(
+        n
+        for unit in service.units.values()
+        for (what, *which), n in unit.fold.tally.items()
+        if what == "dead_letters" and which[-1:] == [Reason.BAD_EVENT_TIME.value]
+    )
+    if bad:
+        yield f"{bad:,} dead letters have no event time that can be read (bad_event_time): {how}"
+
+
+def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:
+    """Topics whose events hold columns, but none where the settings look for features."""
+    for topic, values in sample.items():
+        fields: FieldMap = config.topics[topic].fields if topic in config.topics else FieldMap()
+        events = [event for value in values if isinstance(event := _parsed(value), dict)]
+        if not isinstance(fields.features, str) or fields.features == "$":
+            continue
+        if any(isinstance(follow(event, parse_path(fields.features, "features")), dict) for event in events):
+            continue
+        read = {path[0] for path in fields.paths().values()}
+        flat = _unread(events, read, (bool, int, float, str))
+        nested = [name for name in _unread(events, read, (dict,)) if _members_of(events, name)]
+        path, columns = (
+            ("$", flat) if flat else (f"$.{nested[0]}", _members_of(events, nested[0])) if nested else ("", [])
+        )
+        if columns:
+            yield (
+                f"{topic}: 0 of {len(columns)} columns are watched ({_names(columns)}), as no event has "
+                f"{fields.features}: set fields.features of the topic to {path}"
+            )
+
+
+def _members_of(events: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """The members with values of one object of the events."""
+    return _unread([event[name] for event in events if isinstance(event.get(name), dict)], (), (bool, int, float, str))
+
+
+def _unread(events: Sequence[dict[str, Any]], read: Collection[Any], types: tuple[type, ...]) -> list[str]:
+    """The members of these types that no field reads, in order of first sight."""
+    found = (name for event in events for name, value in event.items() if isinstance(value, types))
+    return [name for name in dict.fromkeys(found) if name not in read]
+
+
+def _parsed(value: bytes) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _names(columns: Sequence[str]) -> str:
+    more = len(columns) - NAMES_SHOWN
+    return ", ".join(columns[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

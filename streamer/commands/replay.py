@@ -39,7 +39,7 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
 
     Recordings are Parquet (from `driftline record`), JSON lines of events, or the output of `kcat -C -J`. Standard
     output holds one JSON object on each line, with `type` alert, incident, request, decision or dead_letter. Progress
-    and a summary go to standard error.
+    and a summary go to standard error. If no value was watched although the events hold some, the exit code is 2.
     """
     from streamer.app import replay as app
     from streamer.config import Config, load_config
@@ -54,6 +54,10 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
 
         summary = app.replay(config, recordings, topic, publish, flush_and_report)
     echo_report(summary_text(summary))
+    for warning in summary.warnings:
+        echo_report(f"warning: {warning}")
+    if not summary.values and summary.warnings:
+        raise UsageError("no value was watched; the warnings above name the settings")
 
 
 @contextmanager

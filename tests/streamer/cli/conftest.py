@@ -46,6 +46,7 @@ class FakeApp:
             first_event_time=first,
             last_event_time=first.replace(day=30),
             seconds=2.0,
+            warnings=(),
         )
 
     def run(self, config, stop, *, worker, progressed):

@@ -1,0 +1,92 @@
+"""What a replay reports of recordings that its settings do not read as their producer meant them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from streamer.cli import main
+
+START_S = 1_782_864_000  # 2026-07-01
+FEATURES = dict.fromkeys(("headway_s", "dwell_s", "load", "hour", "rain", "stop"), 1.5)
+
+
+@pytest.fixture
+def replayed(tmp_path):
+    """Runs a replay over events and an optional configuration; returns its exit code and its standard error."""
+
+    def run(events, text=""):
+        (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        (tmp_path / "c.yaml").write_text(text)
+        config = ("--config", str(tmp_path / "c.yaml")) if text else ()
+        ran = CliRunner().invoke(main, ["replay", str(tmp_path / "events.jsonl"), "--topic", "p", *config])
+        return ran.exit_code, [line for line in ran.stderr.splitlines() if not line.startswith("replay:")]
+
+    return run
+
+
+def flat(time=lambda i: START_S + i, **more):
+    """Events as pandas writes a table: a line for each row, all columns beside each other."""
+    return [{"model_id": "m", "event_time": time(i), **FEATURES, **more} for i in range(40)]
+
+
+def test_a_flat_table_is_named_with_the_setting_that_reads_it(replayed):
+    """Nothing at all is watched, so the command fails; with the setting it watches every column."""
+    code, lines = replayed(flat())
+    assert code == 2
+    assert lines[-2:] == [
+        "warning: p: 0 of 6 columns are watched (headway_s, dwell_s, load, hour, rain, stop), as no event has "
+        "$.features: set fields.features of the topic to $",
+        "driftline: no value was watched; the warnings above name the settings",
+    ]
+    code, lines = replayed(flat(), "topics: {p: {fields: {features: $}}}\n")
+    assert (code, [line for line in lines if "warning" in line]) == (0, [])
+    assert lines[-1].startswith("240 values")
+
+
+def test_a_flat_table_with_predictions_is_a_warning(replayed):
+    """The prediction is watched, so the replay succeeds, and the summary names the columns that are not."""
+    code, lines = replayed(flat(prediction=2.0, a=1, b=2, c=True))
+    assert code == 0
+    assert lines[-1] == (
+        "warning: p: 0 of 9 columns are watched (headway_s, dwell_s, load, hour, rain, stop and 3 more), as no event "
+        "has $.features: set fields.features of the topic to $"
+    )
+
+
+def test_features_below_another_name_are_found(replayed):
+    """The path of the object that holds them is the advice."""
+    events = [{"model_id": "m", "event_time": START_S + i, "prediction": 1.0, "inputs": FEATURES} for i in range(9)]
+    assert replayed(events)[1][-1].endswith("as no event has $.features: set fields.features of the topic to $.inputs")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"model_id": "m", "event_time": START_S, "features": {"x": 1.0}, "host": "a", "trace": {"id": 7}}],
+        [{"model_id": "m", "event_time": START_S, "prediction": 1.0}],
+        [{"model_id": "m", "event_time": START_S, "prediction_id": "1", "label": 1.0}],
+    ],
+    ids=["other members", "prediction alone", "label alone"],
+)
+def test_events_as_they_should_be_raise_no_warning(replayed, events):
+    """Members beside features, predictions without features and labels are ordinary."""
+    code, lines = replayed(events)
+    assert (code, [line for line in lines if "warning" in line]) == (0, [])
+
+
+def test_times_in_the_wrong_unit_are_named(replayed):
+    """Seconds that are read as milliseconds lie in 1970; nanoseconds are no time at all."""
+    events = [{"model_id": "m", "event_time": START_S + i, "features": {"x": 1.0}} for i in range(9)]
+    code, lines = replayed(events, "topics: {p: {event_time_unit: ms}}\n")
+    assert code == 0
+    assert lines[-1] == (
+        "warning: event times begin on 1970-01-21, so they are probably read in the wrong unit: "
+        "set event_time_unit of the topic to s or ms, or write RFC 3339"
+    )
+    code, lines = replayed([{**event, "event_time": event["event_time"] * 10**9} for event in events])
+    assert code == 2
+    assert lines[-2].startswith("warning: 9 dead letters have no event time that can be read (bad_event_time): set")
+    assert not any("warning" in line for line in replayed(events)[1])
