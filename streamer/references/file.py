@@ -2,15 +2,18 @@
 
 It is Parquet with one row for each column of a version of a model, so any tool can show it. Numbers are `values`, a
 sorted sample; categories are `names` and `counts`. Each row holds the digest that alerts name; reading checks it. The
-metadata of the schema holds the version of this layout under `driftline.reference`.
+metadata holds the version of this layout under `driftline.reference`, and a digest of all rows, so that no damage goes
+unnoticed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +22,10 @@ from pyarrow import fs
 from detectors.reference import CategoryReference, Reference, digest_of
 from streamer.errors import UsageError
 
-FORMAT: Final = b"1"
+FORMAT: Final = b"2"
 FORMAT_KEY: Final = b"driftline.reference"
+SEAL_KEY: Final = b"driftline.reference.digest"
+OWN_COLUMNS: Final = {"digest", "n_seen", "n_missing", "values", "counts"}  # of no training data together
 ROWS_PER_GROUP: Final = 4096
 SCHEMA: Final = pa.schema(
     [
@@ -38,6 +43,9 @@ SCHEMA: Final = pa.schema(
     ],
     metadata={FORMAT_KEY: FORMAT},
 )
+
+# What reading a damaged file may raise, beside the errors of Arrow.
+DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError)
 
 Key = tuple[str, str, str]
 AnyReference = Reference | CategoryReference
@@ -58,10 +66,13 @@ def is_reference_file(where: str) -> bool:
     system, path = place_of(where)
     try:
         with system.open_input_file(path) as file:
-            metadata = pq.read_schema(file).metadata or {}
-    except (OSError, pa.ArrowException) as problem:
+            schema = pq.read_schema(file)
+            metadata, names = schema.metadata or {}, schema.names
+    except (*DAMAGED, pa.ArrowException) as problem:
         raise UsageError(f"{where}: the training reference can't be read: {problem}") from problem
     version = metadata.get(FORMAT_KEY)
+    if version is None and len(OWN_COLUMNS.intersection(names)) > 1:
+        raise UsageError(f"{where}: the training reference is damaged: it has lost its format. Build it again")
     if version not in (None, FORMAT):
         raise UsageError(
             f"{where}: the training reference has format {version.decode(errors='replace')}, but this version reads "
@@ -74,6 +85,7 @@ def write_references(where: str, references: Mapping[Key, AnyReference]) -> None
     """Write references in order of keys, for `read_references`. Raises `UsageError` when the write fails."""
     system, path = place_of(where)
     rows = iter(sorted(references.items(), key=lambda entry: entry[0]))
+    seal = Seal()
     try:
         with (
             system.open_output_stream(path) as sink,
@@ -87,7 +99,10 @@ def write_references(where: str, references: Mapping[Key, AnyReference]) -> None
             ) as writer,
         ):
             while batch := list(islice(rows, ROWS_PER_GROUP)):
+                for entry in batch:
+                    seal.add(*entry)
                 writer.write_table(pa.Table.from_pylist([_row(*entry) for entry in batch], SCHEMA))
+            writer.add_key_value_metadata({SEAL_KEY: seal.digest.encode()})
     except (OSError, pa.ArrowException) as problem:
         raise UsageError(f"{where}: the training reference can't be written: {problem}") from problem
 
@@ -97,14 +112,35 @@ def read_references(where: str, size_max: int) -> dict[Key, AnyReference]:
     system, path = place_of(where)
     try:
         with system.open_input_file(path) as file:
-            table = pq.read_table(file)
-        return {
-            key: one.no_larger_than(size_max) if isinstance(one, Reference) else one
-            for batch in table.to_batches()
-            for key, one in _references(batch)
-        }
-    except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
+            parquet = pq.ParquetFile(file)
+            table, stated = parquet.read(), (parquet.metadata.metadata or {}).get(SEAL_KEY, b"")
+        seal, found = Seal(), dict[Key, AnyReference]()
+        for batch in table.to_batches():
+            for key, one in _references(batch):
+                seal.add(key, one)
+                found[key] = one.no_larger_than(size_max) if isinstance(one, Reference) else one
+        if seal.digest.encode() != stated:
+            raise ValueError(f"its digest is {seal.digest}, not {stated.decode(errors='replace')}: the file is damaged")
+        return found
+    except (*DAMAGED, pa.ArrowException) as problem:
         raise UsageError(f"{where}: the training reference can't be read: {problem}. Build it again") from problem
+
+
+class Seal:
+    """A digest of references in order, with their keys and counts. The digests of the rows stand for the samples."""
+
+    def __init__(self) -> None:
+        self._state = blake2b(digest_size=16)
+
+    def add(self, key: Key, one: AnyReference) -> None:
+        """Take in the next reference."""
+        edges = (one.low, one.high) if isinstance(one, Reference) else ()
+        self._state.update(msgspec.json.encode((*key, one.digest, one.n_seen, one.n_missing, *edges)) + b"\n")
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits."""
+        return self._state.hexdigest()
 
 
 def _row(key: Key, one: AnyReference) -> dict[str, Any]:

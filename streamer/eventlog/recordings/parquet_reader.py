@@ -18,7 +18,7 @@ from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
 from streamer.eventlog.headers import encode_varint
 from streamer.eventlog.recordings.chunk import Chunk, Group, gather
-from streamer.eventlog.recordings.parquet_writer import FORMAT, SCHEMA, VERSION
+from streamer.eventlog.recordings.parquet_writer import FORMAT, ROWS_KEY, SCHEMA, VERSION
 
 REQUIRED = ("topic", "partition", "offset", "value")
 # Errors that damaged files cause: in Arrow, in text and in numbers.
@@ -34,7 +34,7 @@ class ParquetSource:
         self.size_bytes: int | None = size_bytes
         self._rows_read = 0
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except DAMAGE as error:
             raise UsageError(
                 f"{path} begins as a Parquet file does, but its footer can't be read ({_first_line(error)}): it was "
@@ -58,6 +58,13 @@ class ParquetSource:
             raise UsageError(
                 f"{self.name} is a recording of version {version}; this Driftline reads up to {VERSION}. Upgrade it."
             )
+        is_own = about.get("driftline.format") == FORMAT
+        lost = [one.name for one in SCHEMA if one.name not in schema.names or schema.field(one.name).type != one.type]
+        if is_own and lost:
+            raise ValueError(f"it has lost the column {lost[0]}, or its type")
+        stated = (self._file.metadata.metadata or {}).get(ROWS_KEY.encode(), b"").decode(errors="replace")
+        if is_own and stated and stated != str(self._file.metadata.num_rows):
+            raise ValueError(f"it has {self._file.metadata.num_rows:,} rows of {stated}")
         missing = [name for name in REQUIRED if name not in schema.names]
         if missing:
             raise UsageError(
@@ -76,6 +83,8 @@ class ParquetSource:
                 yield chunk
         except DAMAGE as error:
             raise self._damaged(error) from error
+        if self._rows_read != self.rows:
+            raise self._damaged(ValueError(f"it ends after {self._rows_read:,} of {self.rows:,} rows"))
 
     def _damaged(self, error: BaseException) -> UsageError:
         return UsageError(

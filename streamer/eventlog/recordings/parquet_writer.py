@@ -9,7 +9,7 @@
     headers       list<struct<name: string, value: binary>>, null when there are none
 
 The order of the rows is the order in which the records were recorded, and the recording's total order. File metadata
-`driftline.format` and `driftline.version` name it.
+`driftline.format` and `driftline.version` name it, `driftline.rows` is the number of rows. Pages have checksums.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 
 FORMAT, VERSION = "driftline-recording", 1
+ROWS_KEY = "driftline.rows"
 HEADER = pa.struct([("name", pa.string()), ("value", pa.binary())])
 SCHEMA = pa.schema(
     [
@@ -55,7 +56,7 @@ class RecordingWriter:
         self.path = Path(path)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._pending: list[Any] = []
-        self._pending_rows = self._pending_bytes = 0
+        self._pending_rows = self._pending_bytes = self._rows = 0
 
     def __enter__(self) -> Self:
         with self._explained():
@@ -64,6 +65,7 @@ class RecordingWriter:
                 self._partial,
                 SCHEMA,
                 compression="zstd",
+                write_page_checksum=True,
                 compression_level=1,
                 use_dictionary=["topic", "key"],
                 column_encoding={"value": "DELTA_LENGTH_BYTE_ARRAY"},
@@ -83,6 +85,7 @@ class RecordingWriter:
 
     def _flush(self) -> None:
         table = pa.Table.from_batches(self._pending, SCHEMA).unify_dictionaries()
+        self._rows += self._pending_rows
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
         with self._explained():
             self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
@@ -94,6 +97,8 @@ class RecordingWriter:
             if kind is None and self._pending:
                 self._flush()
             with self._explained():
+                if kind is None:
+                    self._writer.add_key_value_metadata({ROWS_KEY: str(self._rows)})
                 self._writer.close()
                 if kind is None:
                     self._partial.replace(self.path)

@@ -1,6 +1,8 @@
 """`driftline reference build`: training data in, the same references out that the training data themselves give."""
 
 import json
+import random
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from damage_kit import damaged
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
@@ -21,7 +24,7 @@ from streamer.config import Config
 from streamer.config.models import ReferencesSection
 from streamer.errors import UsageError
 from streamer.references.build import CATEGORIES_MAX, TrainingData, references_from
-from streamer.references.file import FORMAT_KEY, read_references, write_references
+from streamer.references.file import FORMAT_KEY, AnyReference, Key, read_references, write_references
 from streamer.references.table import load_references
 
 KINDS = {name: DETECTORS[name].settings() for name in ("ks_window", "category_window")}
@@ -128,8 +131,54 @@ def test_damage_and_other_versions_are_told(tmp_path):
     with pytest.raises(UsageError, match="the file is damaged"):
         load_references(str(out), 500)
     pq.write_table(table.replace_schema_metadata({FORMAT_KEY: b"9"}), out)
-    with pytest.raises(UsageError, match="format 9, but this version reads 1"):
+    with pytest.raises(UsageError, match="format 9, but this version reads 2"):
         load_references(str(out), 500)
+
+
+def everything_of(references):
+    """All that references hold, as plain values."""
+    return {
+        key: (one.digest, one.n_seen, one.n_missing)
+        + (
+            (one.low, one.high, one.values.tobytes())
+            if isinstance(one, Reference)
+            else (one.names, one.counts.tolist())
+        )
+        for key, one in references.items()
+    }
+
+
+def test_whatever_is_damaged_is_a_sentence_or_the_same(tmp_path):
+    """Wherever a reference file is damaged, also in names and counts, it is refused or read as it was."""
+    rng, path = random.Random(7), tmp_path / "models.reference"
+    sample = np.random.default_rng(7)
+    written: dict[Key, AnyReference] = {("m", "7", f"c{i}"): Reference.of(sample.normal(size=60), 50) for i in range(6)}
+    written |= {("m", "", f"k{i}"): CategoryReference.of({"sun": 5, "rain": 1 + i}, i) for i in range(3)}
+    write_references(str(path), written)
+    whole, wanted = path.read_bytes(), everything_of(read_references(str(path), 50))
+    outcomes = Counter()
+    for _ in range(1500):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            assert everything_of(load_references(str(path), 50).by_series) == wanted
+            outcomes["same"] += 1
+        except UsageError:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 1000
+
+
+def test_damaged_training_data_are_a_sentence(tmp_path):
+    """Training data hold no digests; what can't be read is refused without a traceback."""
+    rng, path = random.Random(8), tmp_path / "t.parquet"
+    pq.write_table(training().slice(0, 200), path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(500):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            load_references(str(path), 50)
+        except UsageError:
+            refused += 1
+    assert refused > 200
 
 
 def test_of_many_categories_the_most_frequent_are_kept(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage_kit import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -239,23 +240,6 @@ def test_damage_is_a_sentence(tmp_path: Path) -> None:
         read(path)
 
 
-def damaged(data: bytes, rng: random.Random) -> bytes:
-    """A few bits, bytes or the end changed."""
-    found = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 5, 20])):
-        at = rng.randrange(len(found))
-        match rng.randrange(10):
-            case 0:
-                del found[at : at + rng.randrange(1, 9)]
-            case 1:
-                found[at:at] = rng.randbytes(3)
-            case 2:
-                del found[max(at, 100) :]
-            case _:
-                found[at] ^= 1 << rng.randrange(8)
-    return bytes(found)
-
-
 @pytest.mark.parametrize("compression", ["zstd", "none"])
 def test_whatever_is_damaged_is_told_in_a_sentence(tmp_path: Path, compression: str) -> None:
     """A damaged file is read, or refused; nothing else is raised, wherever the damage is."""
@@ -273,3 +257,18 @@ def test_whatever_is_damaged_is_told_in_a_sentence(tmp_path: Path, compression: 
         except UsageError:
             refused += 1
     assert refused > 500
+
+
+def test_a_damaged_recording_is_refused_or_the_same(tmp_path: Path) -> None:
+    """Checksums, the number of rows and the columns of its own recordings leave no damage unnoticed."""
+    path, rng = tmp_path / "r.parquet", random.Random(5)
+    rows: list[Row] = [("t", i % 2, i, i, b"k" if i % 3 else None, b"%d" % (i * i), (("h", b"1"),)) for i in range(30)]
+    write(path, rows)
+    whole, wanted, refused = path.read_bytes(), read(path), 0
+    for _ in range(1500):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            assert read(path) == wanted
+        except UsageError:
+            refused += 1
+    assert refused > 1000
