@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 NAN = float("nan")
 NO_COLUMN = -1
+LAYOUTS_FEW = 64  # up to so many layouts, and ...
+EVENTS_OF_LAYOUT = 16  # ... with so many events of each on average, the work for each layout is small
 _TAKEN = {
     name: f"features.{name}" for name in ("prediction", "error", LAG_COLUMN)
 }  # features with reserved names are renamed
@@ -50,6 +52,8 @@ def values_of(
     """The prediction of each event, where it has one, followed by its features."""
     keys: list[Layout] = list(map(tuple, features))
     layouts = list(dict.fromkeys(keys))  # in order of first sight, so new columns get their ids in record order
+    if len(layouts) > max(LAYOUTS_FEW, len(features) // EVENTS_OF_LAYOUT):
+        return _of_many_layouts(features, predictions, predicted, columns, categories)
     columns_of = [_column_ids(layout, columns) for layout in layouts]
     width = np.array([np.count_nonzero(ids >= 0) for ids in columns_of], np.int64)
     layout = _numbered(keys, layouts)
@@ -73,6 +77,34 @@ def values_of(
     writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
     refused += [(Limit.CATEGORIES, int(np.searchsorted(start, at, "right")) - 1, text) for at, text in writer.settle()]
     return ValueColumns(start, column, writer.number, writer.category, dropped, refused)
+
+
+def _of_many_layouts(
+    features: Sequence[dict[str, Any]], predictions: Sequence[Any], predicted: NDArray[np.bool_],
+    columns: NameTable, categories: NameTable,
+) -> ValueColumns:  # fmt: skip
+    """The same where hardly two events share a layout: value by value, without work for each layout."""
+    names: list[str] = list(chain.from_iterable(features))
+    flat: Sequence[Any] = list(chain.from_iterable(map(dict.values, features)))
+    of_name = dict(zip(dict.fromkeys(names), _column_ids(tuple(dict.fromkeys(names)), columns).tolist(), strict=True))
+    ids = np.fromiter(map(of_name.__getitem__, names), np.int64, len(names))
+    event = np.repeat(np.arange(len(features)), np.fromiter(map(len, features), np.int64, len(features)))
+    kept = ids >= 0
+    refused: list[Refused] = []
+    if not kept.all():
+        lost = (i for i in np.flatnonzero(~kept).tolist() if len(_TAKEN.get(names[i], names[i])) <= NAME_CHARS_MAX)
+        refused = [(Limit.COLUMNS, int(event[i]), _TAKEN.get(names[i], names[i])) for i in islice(lost, 1)]
+        flat, ids, event = list(compress(flat, kept.tolist())), ids[kept], event[kept]
+    start = np.zeros(len(features) + 1, np.int64)
+    np.cumsum(predicted + np.bincount(event, minlength=len(features)), out=start[1:])
+    where = np.arange(len(flat)) + np.cumsum(predicted)[event]
+    column = np.full(start[-1], PREDICTION_COLUMN, np.int32)
+    column[where] = ids
+    writer = _Writer(int(start[-1]), categories)
+    writer.put_scattered(flat, where, ids)
+    writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
+    refused += [(Limit.CATEGORIES, int(np.searchsorted(start, at, "right")) - 1, text) for at, text in writer.settle()]
+    return ValueColumns(start, column, writer.number, writer.category, int(np.count_nonzero(~kept)), refused)
 
 
 def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
@@ -145,6 +177,16 @@ class _Writer:
         width = where.shape[1]
         for i in range(width):
             self._put_column(flat[i::width], where[:, i])
+
+    def put_scattered(self, flat: Sequence[Any], where: I64, column: I64) -> None:
+        """Write values [n] to their places [n]; `column` [n] groups those that are likely of one type."""
+        numbers = as_numbers(flat)
+        if numbers is not None:
+            self.number[where] = numbers
+            return
+        for of_one in _groups(column, int(column.max()) + 1):
+            if len(of_one):
+                self._put_column([flat[i] for i in of_one.tolist()], where[of_one])
 
     def settle(self) -> list[tuple[int, str]]:
         """Give ids to new texts, in record order, and make infinite values missing.
