@@ -20,6 +20,10 @@ from streamer.eventlog.kafka.log import KafkaLog
 pytestmark = pytest.mark.broker
 
 
+# A value that no random id, key or topic id holds by chance: `bad` alone is three hexadecimal digits.
+DAMAGED = b"<this batch is damaged on purpose>"
+
+
 def poll_on(log: KafkaLog) -> None:
     """As a service does that has nothing to fold."""
     for _ in range(POLLS_MAX):
@@ -167,16 +171,16 @@ def test_damaged_batch_stops_its_partition_only(
     """A batch that fails its checksum gives nothing, neither loops nor raises, and other partitions go on."""
     place = Place(kafka_broker, 2)
     for partition in range(2):
-        place.write([b"bad" if partition == 0 else b"good"] * 5, partition=partition)
+        place.write([DAMAGED if partition == 0 else b"good"] * 5, partition=partition)
 
     if raw:
         from streamer.eventlog.kafka import batches as kafka_batches
 
-        monkeypatch.setattr(kafka_batches, "crc32c", lambda data: 0 if b"bad" in bytes(data) else kafka_crc(data))
+        monkeypatch.setattr(kafka_batches, "crc32c", lambda data: 0 if DAMAGED in bytes(data) else kafka_crc(data))
     else:
         from kafka.record.default_records import DefaultRecordBatch
 
-        monkeypatch.setattr(DefaultRecordBatch, "validate_crc", lambda self: b"bad" not in bytes(self._buffer))
+        monkeypatch.setattr(DefaultRecordBatch, "validate_crc", lambda self: DAMAGED not in bytes(self._buffer))
     with read_by(raw), place.log() as log:
         begin(log)
         rows = drain(log, {(place.events, 1): 5}, 20)
@@ -218,10 +222,20 @@ def test_deleted_topic_is_a_gap(kafka_broker: Any, again: bool) -> None:
         with place.admin() as admin:
             admin.delete_topics([place.events])
         if again:
-            time.sleep(0.5)
+            wait_until_gone(place)
             place.broker.create_topics({place.events: 1})
         with pytest.raises(GapError, match="deleted and created again" if again else "was deleted"):
             poll_on(log)
+
+
+def wait_until_gone(place: Place) -> None:
+    """Return once the broker lists the topic of events no more."""
+    with place.admin() as admin:
+        for _ in range(POLLS_MAX):
+            if place.events not in admin.list_topics():
+                return
+            time.sleep(POLL_S)
+    raise AssertionError(f"the broker never deleted {place.events}")
 
 
 def test_missing_topic_is_named(kafka_broker: Any) -> None:
