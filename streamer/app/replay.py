@@ -14,7 +14,7 @@ import msgspec
 from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
-from streamer.codecs.field_paths import FieldMap, follow, parse_path
+from streamer.codecs.field_paths import Envelope, FieldMap, follow, parse_path
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.errors import UsageError
@@ -183,7 +183,7 @@ def _summary(service: Service, seconds: float) -> Summary:
 
 def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:
     """Signs that numeric event times are in another unit than they are read in."""
-    how = "set event_time_unit of the topic to s or ms, or write RFC 3339"
+    how = "set event_time_unit of the topic, or write RFC 3339"
     first = summary.first_event_time
     if first is not None and first.year < FIRST_LIKELY_YEAR:
         yield f"event times begin on {first:%Y-%m-%d}, so they are probably read in the wrong unit: {how}"
@@ -202,11 +202,12 @@ def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> I
     for topic, values in sample.items():
         fields: FieldMap = config.topics[topic].fields if topic in config.topics else FieldMap()
         events = [event for value in values if isinstance(event := _parsed(value), dict)]
-        if not isinstance(fields.features, str) or fields.features == "$":
+        if not isinstance(fields.features, str) or not fields.features.startswith("$.") or fields.rows:
             continue
-        if any(isinstance(follow(event, parse_path(fields.features, "features")), dict) for event in events):
+        at = parse_path(fields.features, "features")
+        if any(isinstance(follow(Envelope(event), at), dict) for event in events):
             continue
-        read = {path[0] for path in fields.paths().values()}
+        read = {path[1] for path in fields.paths().values() if len(path) > 1 and path[0] == at[0]}
         flat = _unread(events, read, (bool, int, float, str))
         nested = [name for name in _unread(events, read, (dict,)) if _members_of(events, name)]
         path, columns = (

@@ -84,9 +84,10 @@ def test_times_in_the_wrong_unit_are_named(replayed):
     assert code == 0
     assert lines[-1] == (
         "warning: event times begin on 1970-01-21, so they are probably read in the wrong unit: "
-        "set event_time_unit of the topic to s or ms, or write RFC 3339"
+        "set event_time_unit of the topic, or write RFC 3339"
     )
-    code, lines = replayed([{**event, "event_time": event["event_time"] * 10**9} for event in events])
+    unit = "topics: {p: {event_time_unit: ms}}\n"
+    code, lines = replayed([{**event, "event_time": event["event_time"] * 10**9} for event in events], unit)
     assert code == 2
     assert lines[-2].startswith("warning: 9 dead letters have no event time that can be read (bad_event_time): set")
     assert not any("warning" in line for line in replayed(events)[1])
