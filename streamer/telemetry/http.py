@@ -1,25 +1,35 @@
 """A small HTTP server in a daemon thread: a table of paths, each with a WSGI application (PEP 3333).
 
-It serves supervisors and Prometheus. It reads no bodies, cuts off slow and surplus clients, and answers an unknown path
-with a 404 that lists the known ones.
+It serves supervisors and Prometheus. It reads no bodies and answers an unknown path with a 404 that lists the known
+ones. Each client has one deadline for its whole request and its answer. Beyond a number of clients, each new one
+replaces the oldest, so clients that send slowly can't keep a probe waiting.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from streamer.clock import SystemClock
 from streamer.errors import UsageError
+from streamer.logs import log_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-CLIENT_TIMEOUT_S = 10.0
-CLIENTS_MAX = 32  # connections at once; further ones are closed without an answer
+REQUEST_DEADLINE_S = 10.0  # from the connection to the end of the answer
+CLIENTS_MAX = 32  # connections at once, each with a thread; a further one replaces the oldest
+BACKLOG = 128  # connections that wait to be accepted; with the default of 5, a burst delays a probe by a second
+LOOK_EVERY_S = 0.1
+LOG_EVERY_S = 60.0
+
+log = log_of("telemetry")
 
 
 class Endpoint:
@@ -37,7 +47,9 @@ class Endpoint:
         self._server.set_app(_router(routes))
         self.host = host
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="endpoint", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(LOOK_EVERY_S,), name="endpoint", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -79,11 +91,16 @@ def _answer(start_response: StartResponse, status: str, line: str) -> Iterable[b
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = BACKLOG
     # A second service on the same port must fail, not share it.
     allow_reuse_port = False
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(CLIENTS_MAX)
+        self._clock = SystemClock()
+        self._clients: dict[Any, float] = {}  # connection -> time of its beginning, the oldest first
+        self._changing = threading.Lock()  # `_clients`
+        self._cut_offs = 0  # since the last log line
+        self._logged_s = -LOG_EVERY_S
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -93,16 +110,39 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        with self._changing:
+            surplus = list(self._clients)[: len(self._clients) + 1 - CLIENTS_MAX]
+            self._clients[request] = self._clock.monotonic_s()
+        self._cut_off(surplus)
+        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:
+        with self._changing:
+            self._clients.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut off clients past their deadline; called by the loop of the server after each look for new ones."""
+        now_s = self._clock.monotonic_s()
+        with self._changing:
+            late = [client for client, began_s in self._clients.items() if now_s - began_s > REQUEST_DEADLINE_S]
+        self._cut_off(late)
+        if self._cut_offs and now_s - self._logged_s >= LOG_EVERY_S:
+            log.warning("the endpoint at port %d cut off %d slow or surplus clients", self.server_port, self._cut_offs)
+            self._cut_offs, self._logged_s = 0, now_s
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log an error of our own; a client that is cut off or leaves is none."""
+        if not isinstance(error := sys.exception(), OSError):
+            log.error("a request failed", exc_info=error)
+
+    def _cut_off(self, clients: Sequence[Any]) -> None:
+        """End these connections in both directions: their threads then read an end or fail to write, and close them."""
+        for client in clients:
+            with self._changing:
+                self._cut_offs += self._clients.pop(client, None) is not None
+            with suppress(OSError):  # it has ended by itself
+                client.shutdown(socket.SHUT_RDWR)
 
 
 class _Server6(_Server):
@@ -114,7 +154,5 @@ def _server_class(host: str) -> type[_Server]:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
-
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a scrape every few seconds is no event."""

@@ -6,7 +6,6 @@ import gzip
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from time import sleep
 
 import pytest
 from loop_kit import service_over
@@ -16,7 +15,6 @@ from streamer.clock import ManualClock
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.memory import MemoryLog
-from streamer.telemetry import http
 from streamer.telemetry.health import STALLED_AFTER_S
 from streamer.telemetry.http import Endpoint
 from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
@@ -225,32 +223,6 @@ def test_other_paths_and_methods_are_refused(endpoint):
     assert get(endpoint, "/")[0] == 404
     assert get(endpoint, "/metrics/x")[2] == b"known paths: /metrics /healthz /readyz\n"
     assert get(endpoint, "/metrics", method="POST")[0] == 405
-
-
-def test_a_silent_client_does_not_block_the_others(endpoint):
-    """Someone who connects and says nothing keeps nobody from scraping."""
-    with socket.create_connection((endpoint.host, endpoint.port)):
-        assert get(endpoint, "/healthz")[0] == 200
-
-
-def test_clients_are_bounded(metrics, monkeypatch):
-    """Beyond the bound a connection is closed unanswered; once a client leaves, the next is served."""
-    monkeypatch.setattr(http, "CLIENTS_MAX", 2)
-    endpoint = metrics.serve(port=0)
-    silent = [socket.create_connection((endpoint.host, endpoint.port), timeout=10) for _ in range(2)]
-    with socket.create_connection((endpoint.host, endpoint.port), timeout=10) as refused:
-        assert refused.recv(1) == b""
-    for client in silent:
-        client.close()
-    for _ in range(100):
-        try:
-            assert get(endpoint, "/healthz")[0] == 200
-            break
-        except ConnectionError:
-            sleep(0.02)
-    else:
-        pytest.fail("no client is served after the silent ones have left")
-    endpoint.stop()
 
 
 def test_a_taken_port_is_a_sentence(endpoint):
