@@ -36,13 +36,10 @@ EXPOSE 9464
 RUN install --directory --owner=10001 --group=10001 /var/cache/driftline /var/lib/driftline
 USER 10001:10001
 
-# Kernels are compiled at first use and kept here. The replay compiles those of this machine's processor now; another kind
-# of processor compiles its own at the first start, for some seconds, and keeps them if the folder is a volume.
+# Kernels are compiled before a worker joins its group, and kept here. This compiles those of this machine's processor now;
+# another kind of processor compiles its own at the first start, and keeps them if the folder is a volume.
 ENV NUMBA_CACHE_DIR=/var/cache/driftline/numba
-COPY deploy/warm_up.py /opt/driftline/share/warm_up.py
-RUN python /opt/driftline/share/warm_up.py > /tmp/events.jsonl \
-    && driftline replay /tmp/events.jsonl > /dev/null \
-    && rm /tmp/events.jsonl
+RUN python -m streamer.app.warm_up
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", \
     "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['DRIFTLINE_METRICS__PORT'] + '/healthz', timeout=4)"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
 
-import numpy as np
-
-from detectors.registry import bank
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
+from streamer.app.warm_up import WarmUp
 from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import SystemClock
@@ -23,7 +20,7 @@ from streamer.eventlog.kafka.log import KafkaLog
 from streamer.logs import log_of
 from streamer.runtime.loop import Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
-from streamer.telemetry.health import Watchdog
+from streamer.telemetry.health import Health, Watchdog
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
 
@@ -43,7 +40,6 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
     for line in default_detectors_off(config):
         log.info("%s", line)
-    warm_up(config.detectors)
     connection = config.kafka.connection()
     settings = log_settings(config, worker)
     _check_cluster(connection, config, settings)
@@ -56,6 +52,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
         watchdog = Watchdog(metrics.health.idle_s)
         opened.callback(watchdog.stop)
+        if not warm_up(config, metrics.health, stop):
+            return
         # Closed at a normal end only: after an error its clients may block, and the process ends anyway.
         source = KafkaLog(connection, settings, units(config).of, fitted)
 
@@ -111,18 +109,17 @@ def open_store(config: Config) -> CheckpointStore | None:
     return None if config.checkpoints.url is None else CheckpointStore(config.checkpoints.url, config.kafka.group)
 
 
-def warm_up(detectors: Mapping[str, Any]) -> threading.Thread:
-    """Start a thread that feeds one value to each of these detectors (name -> settings).
+def warm_up(config: Config, health: Health, stop: threading.Event) -> bool:
+    """Compile all that folding needs; false if `stop` was set meanwhile. A compilation counts as a turn of the loop."""
 
-    So kernels compile and modules load while the worker joins its group, not at the first record.
-    """
+    def alive() -> None:
+        health.turned()
+        health.progressed()
 
-    def feed_a_value() -> None:
-        first = np.zeros(1, np.int64)
-        for name, settings in detectors.items():
-            one = bank(name, settings, 1)
-            one.update(first, np.zeros((1, settings.columns) if one.takes == "rows" else 1), first)
-
-    thread = threading.Thread(target=feed_a_value, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+    return WarmUp(
+        config.detectors,
+        has_references=config.references.file is not None,
+        has_segments=bool(config.segments),
+        alive=alive,
+        stopped=stop.is_set,
+    ).run()

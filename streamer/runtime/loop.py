@@ -91,6 +91,7 @@ class Service:
         self._observer = observer
         self._checkpoint_hook = checkpoint_hook
         self._folded: list[Folded] = []  # not in the log yet
+        self._is_assigned = False  # whether the log has named the units of this process
         self._unread: set[str] = set()  # units of this process that it has not taken over yet
         self._waiting: dict[str, tuple[float, str]] = {}  # those that are not ready: time of the next attempt, reason
         self._held: set[Spot] = set()
@@ -99,8 +100,12 @@ class Service:
 
     @property
     def recovering(self) -> bool:
-        """Whether some unit is not taken over yet, or still replays epochs of an earlier process."""
-        return bool(self._unread) or any(unit.replay_plan for unit in self.units.values())
+        """Whether the units are not known yet, or one is not taken over or still replays epochs of an earlier process.
+
+        Without a group, units are known by their first records.
+        """
+        is_known = self._is_assigned or bool(self.units)
+        return not is_known or bool(self._unread) or any(unit.replay_plan for unit in self.units.values())
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Turn until `stopped`, or until the log is exhausted."""
@@ -154,6 +159,7 @@ class Service:
                 self._let_go(name)
             self._unread = set(ours)
             self._waiting = {}
+            self._is_assigned = True
         for name in sorted(self._unread, key=lambda name: (name not in self.units, name)):
             try:
                 if self._take_over(name):

@@ -139,7 +139,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.said: list[str] = []
-        self._url = ""
+        self.url = ""  # of the metrics, once it is known
         self._reader = threading.Thread(target=self._listen)
         self._reader.start()
 
@@ -147,15 +147,15 @@ class Running:
         for line in self.process.stderr:
             self.said.append(line)
             if found := re.search(r"http://\S+/metrics", line):
-                self._url = found[0]
+                self.url = found[0]
 
     def metrics(self) -> dict[str, float]:
         """What it says of itself; nothing before it has said where."""
         assert self.process.poll() is None, "".join(self.said)
-        if not self._url:
+        if not self.url:
             return {}
         try:
-            page = urllib.request.urlopen(self._url, timeout=5).read().decode()  # noqa: S310 - a loopback address
+            page = urllib.request.urlopen(self.url, timeout=5).read().decode()  # noqa: S310 - a loopback address
         except OSError:
             return {}
         return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")}

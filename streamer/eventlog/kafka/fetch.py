@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from kafka import TopicPartition
+from kafka.record.memory_records import MemoryRecordsBuilder
 
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Records
@@ -22,6 +23,9 @@ Spot = tuple[str, int]  # topic and partition
 
 START_MARK = "driftline: begin here"  # metadata of an offset that says where to begin, and not what is done
 RECORD_BYTES = 640  # a larger record counts as several towards the limit of a poll, so that bytes are limited as well
+
+
+_UNCOMPRESSED, _LZ4 = 0, 3
 
 
 class CountedStretches(list[Records]):
@@ -71,6 +75,16 @@ def fetch_records(consumer: Any) -> None:
             return counted
 
     consumer._fetcher.PartitionRecords = FetchedRecords
+
+
+def compile_reading() -> None:
+    """Compile what reading calls, or load it from numba's cache: for batches as they are, and for inflated ones."""
+    for codec in (_UNCOMPRESSED, _LZ4):
+        batch = MemoryRecordsBuilder(2, codec, 1 << 10)
+        batch.append(timestamp=0, key=None, value=b"", headers=[])
+        batch.close()
+        for _ in read_stretches("", 0, bytes(batch.buffer()), 0):
+            pass
 
 
 def poll(consumer: Any, timeout_ms: int, records_max: int) -> Any:

@@ -40,6 +40,25 @@ def test_metrics_count_what_the_folds_count():
     assert float(page["driftline_ready"]) == 1
 
 
+def test_a_service_is_ready_once_it_knows_its_units():
+    """Before its group has answered, it folds nothing; a worker without units has nothing to wait for."""
+
+    class Joining(CrashingLog):
+        answer = None
+
+        def assignment(self):
+            return self.answer
+
+    metrics = Metrics()
+    log = Joining(["predictions"])
+    service = watched(log, ManualClock(), metrics)
+    for answer, is_ready in ((None, False), ([], True), (None, True)):
+        log.answer = answer
+        service.turn()
+        service._observer.on_turn(service)
+        assert metrics.health.is_ready is is_ready
+
+
 def test_no_time_is_told_before_the_first_event():
     """A topic of nothing but dead letters has no newest event."""
     metrics = Metrics()

@@ -1,6 +1,6 @@
 """Writes a small recording with all kinds of input: drifting numbers, categories, predictions, late labels.
 
-Its replay runs, and so compiles, every kernel. Standard library only; the same events each time.
+Standard library only; the same events each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
     rng = random.Random(1)
     for i in range(EVENTS):
         shift = 3.0 if i >= EVENTS // 2 else 0.0
-        ids = {"model_id": "warm-up", "prediction_id": f"p{i}"}
+        ids = {"model_id": "rides", "prediction_id": f"p{i}"}
         at = START + timedelta(seconds=i)
         headway_s = rng.gauss(400.0, 30.0) + 30.0 * shift
         features = {"headway_s": headway_s, "weather": rng.choice(["rain", "sun"])}

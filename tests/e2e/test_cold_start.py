@@ -1,0 +1,70 @@
+"""The first start on a machine, where no kernel is compiled yet."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from driftline_process import PATIENCE_S, Place, Running, events, running
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+def status(service: Running, path: str) -> int:
+    try:
+        return urllib.request.urlopen(service.url.replace("/metrics", path), timeout=5).status  # noqa: S310
+    except HTTPError as error:
+        return error.code
+
+
+def has_joined(place: Place) -> bool:
+    """Whether the broker knows the group."""
+    admin = AdminClient({"bootstrap.servers": place.bootstrap})
+    groups = admin.list_consumer_groups().result(PATIENCE_S).valid
+    return f"driftline-{place.tag}" in {group.group_id for group in groups}
+
+
+def wait_for_line(service: Running, text: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(text in line for line in service.said):
+        assert time.monotonic() < deadline, "".join(service.said)
+        assert service.process.poll() is None, "".join(service.said)
+        time.sleep(0.02)
+
+
+def test_a_cold_worker_joins_once_it_can_fold(kafka_broker: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """While it compiles, it is alive and not ready, outside of its group, and names its progress."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    place = Place(kafka_broker.bootstrap, tmp_path)
+    place.produce({0: events(100)})
+    with running(place.config) as service:
+        wait_for_line(service, "compiling detectors: 1 of ")
+        seen = set()
+        while not any("reading bus.predictions" in line for line in service.said):
+            seen.add((status(service, "/healthz"), status(service, "/readyz"), has_joined(place)))
+            assert service.process.poll() is None, "".join(service.said)
+        assert seen == {(200, 503, False)}
+        compiled = [line for line in service.said if "compiling detectors: " in line]
+        assert len(compiled) >= 2
+        deadline = time.monotonic() + PATIENCE_S
+        while status(service, "/readyz") != 200:
+            assert time.monotonic() < deadline, "".join(service.said)
+        assert has_joined(place)
+        service.wait_for_records(place.events, 100)
+        assert service.stop() == 0, "".join(service.said)
+
+
+def test_a_cold_worker_stops_at_a_signal(kafka_broker: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """It does not compile the rest first."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    place = Place(kafka_broker.bootstrap, tmp_path)
+    with running(place.config) as service:
+        wait_for_line(service, "compiling detectors: 1 of ")
+        assert service.stop() == 0, "".join(service.said)
+        assert not any("compiling detectors: 2 of " in line for line in service.said)
+        assert "Traceback" not in "".join(service.said)
