@@ -107,6 +107,10 @@ class Service:
         is_known = self._is_assigned or bool(self.units)
         return not is_known or bool(self._unread) or any(unit.replay_plan for unit in self.units.values())
 
+    def unit_of(self, topic: str, partition: int) -> str:
+        """The name of the unit that reads this topic-partition."""
+        return self._units.of(topic, partition)
+
     def run(self, stopped: Callable[[], bool]) -> None:
         """Turn until `stopped`, or until the log is exhausted."""
         while not stopped() and not self._exhausted():

@@ -109,7 +109,12 @@ TABLE = (
         "The unit's clock: the newest event time that is believed.",
         ("unit",),
     ),
-    Spec("driftline_lag_records", GAUGE, "Records between our position and the log's end.", ("topic", "partition")),
+    Spec(
+        "driftline_lag_records",
+        GAUGE,
+        "Records between our position and the log's end.",
+        ("topic", "partition", "unit"),
+    ),
     Spec("driftline_models", GAUGE, "Models this process holds state for.", shows="models"),
     Spec(
         "driftline_alerts_firing",
@@ -193,7 +198,7 @@ class Metrics:
             if spec.labels == ("unit",):
                 self._gauges[spec.name].remove(unit)
         for topic, partition in partitions:
-            self._gauges["driftline_lag_records"].remove(topic, str(partition))
+            self._gauges["driftline_lag_records"].remove(topic, str(partition), unit)
 
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -75,7 +75,8 @@ class MetricsObserver(Observer):
     def _show_lag(self, service: Service) -> None:
         waiting = 0
         for (topic, partition), records in self._lag():
-            self._metrics.set("driftline_lag_records", records, topic, str(partition))
+            unit = service.unit_of(topic, partition)
+            self._metrics.set("driftline_lag_records", records, topic, str(partition), unit)
             waiting += records
         folded = {name: (unit.number, unit.fold.tally.total()) for name, unit in service.units.items()}
         if folded != self._folded or not (waiting or any(unit.buffer for unit in service.units.values())):

@@ -35,7 +35,7 @@ def test_metrics_count_what_the_folds_count():
     assert float(page['driftline_alarms_total{detector="adwin"}']) == tally["alarms", "adwin"] > 0
     assert float(page['driftline_alerts_total{state="ready"}']) == tally["alerts", "ready"] > 0
     assert float(page["driftline_retrain_requests_total"]) == 2
-    assert float(page['driftline_lag_records{partition="0",topic="predictions"}']) == 7
+    assert float(page['driftline_lag_records{partition="0",topic="predictions",unit="detect-0"}']) == 7
     assert float(page["driftline_models"]) == 4
     assert float(page["driftline_ready"]) == 1
 
