@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ COMMAND = [sys.executable, "-m", "streamer.cli"]
 class Service:
     """The parent and its worker."""
 
-    def __init__(self, config: Path) -> None:
-        self.parent = subprocess.Popen([*COMMAND, "run", "--config", str(config)], stderr=subprocess.PIPE, text=True)
+    def __init__(self, config: Path, command: Sequence[str] = (*COMMAND, "run")) -> None:
+        self.parent = subprocess.Popen([*command, "--config", str(config)], stderr=subprocess.PIPE, text=True)
         self.url = ""
         self.said: list[str] = []
         threading.Thread(target=self._listen, daemon=True).start()
@@ -53,8 +54,8 @@ class Service:
 
 
 @contextmanager
-def service(config: Path) -> Any:
-    running = Service(config)
+def service(config: Path, command: Sequence[str] = (*COMMAND, "run")) -> Any:
+    running = Service(config, command)
     try:
         yield running
     finally:

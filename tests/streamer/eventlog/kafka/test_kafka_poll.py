@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,7 @@ from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, polls, read_b
 
 from streamer.errors import BrokerError, GapError
 from streamer.eventlog.base import RebalanceInProgress, UnitNotReady
-from streamer.eventlog.kafka.clients import new_consumer
+from streamer.eventlog.kafka.clients import FETCH_WAIT_MS, new_consumer
 from streamer.eventlog.kafka.fetch import poll, positions, stretches
 from streamer.eventlog.kafka.log import KafkaLog
 
@@ -146,6 +147,28 @@ def test_held_partition_waits(kafka_broker: Any) -> None:
         log.hold(place.events, 0, False)
         rows = drain(log, {(place.events, 0): 50})
         assert [row[0] for row in rows[place.events, 0]] == list(range(50))
+
+
+def test_a_trickle_is_fetched_in_portions(kafka_broker: Any) -> None:
+    """Records that come one by one are gathered at the broker for a moment: each fetch costs about as much as all."""
+    place = Place(kafka_broker)
+    records, gap_s = 400, 0.005
+    with place.log() as log, place.producer(linger_ms=0) as producer:
+        begin(log)
+
+        def trickle() -> None:
+            for _ in range(records):
+                producer.send(place.events, b"v", partition=0)
+                time.sleep(gap_s)
+
+        thread, began_s, portions, taken = threading.Thread(target=trickle), time.monotonic(), 0, 0
+        thread.start()
+        while taken < records:
+            assert time.monotonic() - began_s < 60
+            found = sum(map(len, log.poll(POLL_S)))
+            portions, taken = portions + bool(found), taken + found
+        thread.join()
+        assert portions <= 1.5 * (time.monotonic() - began_s) * 1000 / FETCH_WAIT_MS
 
 
 def test_markers_alone_move_a_partition(kafka_broker: Any) -> None:
