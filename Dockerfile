@@ -25,7 +25,8 @@ COPY --from=build /opt/driftline /opt/driftline
 ENV PATH=/opt/driftline/bin:$PATH PYTHONUNBUFFERED=1
 
 # Fetches from Kafka are buffers of many MB. By default glibc maps and unmaps memory for each of them, and the page faults
-# double the CPU cost of reading uncompressed records of 1 KiB. So it shall keep what it once had.
+# double the CPU cost of reading uncompressed records of 1 KiB. So it shall keep what it had, until the worker gives memory
+# back, every 30 s.
 ENV MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
 
 # Inside a container the loopback address reaches nobody; what is published is up to whoever runs it.

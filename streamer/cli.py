@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from streamer.app.garbage import collect_cycles_less_often
+from streamer.app.memory import collect_cycles_less_often
 from streamer.commands.alerts import alerts, incidents
 from streamer.commands.check_config import check_config
 from streamer.commands.columns import columns

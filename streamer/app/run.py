@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
+from streamer.app.memory import give_memory_back, share_one_heap
 from streamer.app.warm_up import WarmUp
 from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.checkpoints.store import CheckpointStore
-from streamer.clock import SystemClock
+from streamer.clock import Clock, SystemClock
 from streamer.config import Config
 from streamer.config.detector_names import default_detectors_off
 from streamer.contracts.dead_letters import fitted
@@ -18,13 +19,14 @@ from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.logs import log_of
-from streamer.runtime.loop import Service
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.health import Health, Watchdog
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
 
 POLL_RECORDS_MAX = 100_000
+TRIM_EVERY_S = 30.0
 
 log = log_of("app")
 
@@ -37,6 +39,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     `GapError` when the log has lost records that the state needs, and `InDoubtError` when the outcome of a commit is
     not certain.
     """
+    share_one_heap()
     folds = ConfiguredFolds(config)  # first, because a wrong file shows without a broker
     for line in default_detectors_off(config):
         log.info("%s", line)
@@ -64,7 +67,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         shown = MetricsObserver(metrics, lag)
         scheduler = NoCheckpoints() if store is None else CheckpointScheduler(store, config.checkpoints, clock, shown)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
-        observer = Observers(shown, ProgressLog(clock, lag), ProgressObserver(progressed, clock))
+        observer = Observers(shown, ProgressLog(clock, lag), ProgressObserver(progressed, clock), MemoryTrim(clock))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, scheduler).run(stop.is_set)
         metrics.ready(False)
@@ -123,3 +126,16 @@ def warm_up(config: Config, health: Health, stop: threading.Event) -> bool:
         alive=alive,
         stopped=stop.is_set,
     ).run()
+
+
+class MemoryTrim(Observer):
+    """Gives freed memory back to the system, every `TRIM_EVERY_S`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._trimmed_s = clock.monotonic_s()
+
+    def on_turn(self, service: Service) -> None:  # noqa: ARG002
+        if self._clock.monotonic_s() - self._trimmed_s >= TRIM_EVERY_S:
+            self._trimmed_s = self._clock.monotonic_s()
+            give_memory_back()

@@ -11,7 +11,7 @@ import click
 import pytest
 from cli_kit import cli
 
-from streamer.app.garbage import OBJECTS
+from streamer.app.memory import OBJECTS
 from streamer.cli import main
 from streamer.errors import BrokerError, GapError, InDoubtError, UsageError
 

@@ -168,7 +168,8 @@ def test_a_trickle_is_fetched_in_portions(kafka_broker: Any) -> None:
             found = sum(map(len, log.poll(POLL_S)))
             portions, taken = portions + bool(found), taken + found
         thread.join()
-        assert portions <= 1.5 * (time.monotonic() - began_s) * 1000 / FETCH_WAIT_MS
+        waits = (time.monotonic() - began_s) * 1000 / FETCH_WAIT_MS
+        assert portions <= 3 * waits  # ten times as many where the broker answers at once
 
 
 def test_markers_alone_move_a_partition(kafka_broker: Any) -> None:
