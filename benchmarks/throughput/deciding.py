@@ -14,7 +14,7 @@ import msgspec
 
 from retrain.messages.alert import Alert
 from retrain.policy.settings import RetrainSettings
-from streamer.app.garbage import collect_cycles_less_often
+from streamer.app.memory import collect_cycles_less_often
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records

@@ -26,8 +26,8 @@ Unit = Literal["auto", "s", "ms", "us", "ns"]
 
 UNREADABLE = -1
 END_MS = 253_402_300_800_000  # the year 10000
-# An epoch below a limit is in that unit: as seconds, 1e11 would lie after the year 5138, and as ms in 1973.
-AUTO = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
+# An epoch below a limit is in that unit. As seconds, 1e11 lies after the year 5138; as ms, END_MS is the year 10000.
+AUTO = ((1e11, "s"), (END_MS, "ms"), (1e3 * END_MS, "us"), (float("inf"), "ns"))
 MS_OF = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 
 _RFC3339 = re.compile(

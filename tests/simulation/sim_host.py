@@ -42,6 +42,7 @@ class Host:
     stopping: bool = False  # asked to stop in order
     members: list[Any] = field(default_factory=list)  # consumers with a membership
     bootstrap: tuple[str, ...] = ("simulated:9092",)
+    principal: str = ""
 
     def step(self) -> None:
         """The process may be interrupted here."""

@@ -18,6 +18,7 @@ from streamer.contracts.event_clock import STEP_MS
 from streamer.eventlog.base import Epoch, Output, Records, Start
 from streamer.eventlog.headers import Headers
 from streamer.eventlog.history import Gap, SettingsNote, decode_entry
+from streamer.eventlog.kafka.commit import owner_header
 from streamer.eventlog.units import digest, partition_of
 
 FLEET_AHEAD_MS = 2 * 3_600_000 + 600_000  # what skew grants events and records, and the input's own pace
@@ -107,8 +108,10 @@ def unfold(cluster: Cluster, config: Config, past: History) -> list[Output]:
     return outputs
 
 
-def rows_of(outputs: Sequence[Output]) -> list[Row]:
-    return [(o.topic, o.key, o.value, tuple((k, v or b"") for k, v in o.headers)) for o in outputs]
+def rows_of(outputs: Sequence[Output], group: str) -> list[Row]:
+    """The outputs as the service of this group writes them."""
+    owner = owner_header(group)
+    return [(o.topic, o.key, o.value, (*((k, v or b"") for k, v in o.headers), owner)) for o in outputs]
 
 
 def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequence[str]) -> Counter[str]:
@@ -120,7 +123,7 @@ def check(cluster: Cluster, config: Config, units: Sequence[str], topics: Sequen
     for unit in units:
         past = history(cluster, config, unit)
         assert not (exactly_once and past.repeated), f"{unit} has epochs twice"
-        rows = rows_of(unfold(cluster, config, past))
+        rows = rows_of(unfold(cluster, config, past), config.kafka.group)
         expected += Counter(rows)
         here = set(rows)
         for topic in topics if exactly_once else ():

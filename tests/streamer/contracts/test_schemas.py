@@ -28,8 +28,10 @@ OPTIONAL = {
         "columns",
         "segment",
         "schema_version",
+        "events_after_onset",
+        "min_events_after_onset",
     },
-    "incident.v1": {"model_count", "models"},
+    "incident.v1": {"alert_id", "model_count", "models"},
     "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
     "decision.v1": {"silence"},
 }

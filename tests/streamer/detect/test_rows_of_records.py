@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from fold_kit import START_MS, alerts, fold, records
+from alert_kit import alerts_of
+from fold_kit import START_MS, fold, records
 
 from retrain.state.dedup import SeriesMark, series_of
 from streamer.contracts.alert_reader import read_alert
@@ -42,7 +43,7 @@ def facts(found):
 @pytest.mark.parametrize("rows", [2, 7, 50, 600])
 def test_alerts_are_those_of_single_events(rows):
     """The same alerts, at the same events: an offset and a row instead of an offset."""
-    single, several = alerts(outputs(1)), alerts(outputs(rows))
+    single, several = alerts_of(outputs(1)), alerts_of(outputs(rows))
     assert len(single) > 4
     assert facts(several) == facts(single)
     for one, other in zip(single, several, strict=True):
@@ -59,7 +60,7 @@ def test_where_records_are_cut_does_not_show():
 
 def test_alerts_of_one_record_are_no_repetition_of_each_other():
     """A series that alarms, ends and alarms within one record: each of them counts."""
-    found = [read_alert(json.dumps(one).encode()) for one in alerts(outputs(600)) if one["column"] == "x"]
+    found = [read_alert(json.dumps(one).encode()) for one in alerts_of(outputs(600)) if one["column"] == "x"]
     assert {one.at.offset for one in found} == {0}
     marks = {}
     for alert in found:
