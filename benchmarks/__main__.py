@@ -26,8 +26,8 @@ def main() -> None:
         # In turns, the best of three: compiling falls to a first run, and what else the machine does to all of them.
         rounds = [[replay.driftline(path, detectors) for detectors in WATCHED.values()] for _ in range(3)]
         ours = dict(zip(WATCHED, map(max, zip(*rounds, strict=True)), strict=True))
-        for told, events_per_s in ours.items():
-            print(f"{f'driftline replay, {told}':55} {events_per_s:12,.0f} events/s", flush=True)
+        for reported, events_per_s in ours.items():
+            print(f"{f'driftline replay, {reported}':55} {events_per_s:12,.0f} events/s", flush=True)
         theirs = replay.plain(path)
         print(f"json + river.drift.ADWIN + scipy.stats.ks_2samp         {theirs:12,.0f} events/s")
         print(f"ratio                                                   {ours[TWO] / theirs:12,.0f}")

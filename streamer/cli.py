@@ -34,7 +34,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 EXIT_CODES = """\b
 Exit codes:
     0  done
-    1  an unforeseen error (a bug; the traceback is shown)
+    1  an unexpected error (a bug; the traceback is shown)
     2  the command line, the configuration or a recording is wrong, or a name is unknown
     3  Kafka can't be reached, refuses access, or lacks a topic
     4  the log no longer holds records that the state needs
@@ -49,7 +49,7 @@ Exit codes:
 
 
 class _Driftline(click.Group):
-    """Ends every foreseen error with its message and its exit code. A traceback means a bug."""
+    """Ends every expected error with its message and its exit code. A traceback means a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Detectors of categories: alarms where nothing changes, and how soon a change is told, and how often.
+"""Detectors of categories: alarms where nothing changes, and how soon a change is reported, and how often.
 
 python -m benchmarks.detection.categories    writes both tables into docs/detectors/measurements.md
 """
@@ -51,8 +51,8 @@ def steady() -> Iterator[list[str]]:
     table = pq.read_table(SHIPPED, columns=["line", "code", "bound"])
     for column in table.column_names:
         ids = table[column].combine_chunks().dictionary_encode().indices.fill_null(0).to_numpy()[np.newaxis]
-        told = (len(_alarms(name, ids)) for name in DETECTORS)
-        yield [f"*subway, {column}, {ids.size:,} values*", *(f"{alarms} in all" for alarms in told)]
+        reported = (len(_alarms(name, ids)) for name in DETECTORS)
+        yield [f"*subway, {column}, {ids.size:,} values*", *(f"{alarms} in all" for alarms in reported)]
 
 
 def changes() -> Iterator[list[str]]:

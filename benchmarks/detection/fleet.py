@@ -47,7 +47,7 @@ def _run(random: np.random.Generator, drifting: int, apart: int) -> list[tuple[f
         for rule, reached in enumerate((_union(sums[0]), _ebh(sums[1]))):
             new = reached & (found[rule] < 0)
             found[rule][new] = step
-            sums[rule][reached] = 0.0  # one alarm, and it begins anew
+            sums[rule][reached] = 0.0  # one alarm, and it begins again
     return [_score(times, onset) for times in found]
 
 

@@ -60,9 +60,9 @@ def line(name: str, options: dict[str, Any], seeds: int) -> list[str]:
     drifts, quiet, dependent = measured(name, options, seeds)
     gains = [gain for family in drifts.gains.values() for gain in family]
     missed = 100.0 * (1.0 - len(drifts.delays) / len(gains))
-    told = " ".join([f"`{name}`", *(f"`{key}: {str(value).lower()}`" for key, value in options.items())])
+    reported = " ".join([f"`{name}`", *(f"`{key}: {str(value).lower()}`" for key, value in options.items())])
     return [
-        told,
+        reported,
         "" if name in ERRORS else f"{drifts.net(quiet.false_10k):+.3f}",
         f"{drifts.net(quiet.false_10k, COINS):+.3f}",
         f"{missed:.1f} %",

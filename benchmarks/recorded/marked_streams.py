@@ -1,4 +1,4 @@
-"""Recorded streams with marked changes, replayed: which changes are told, how soon, and what is told beside them.
+"""Recorded streams with marked changes, replayed: which changes are reported, how soon, and what beside them.
 
 python -m benchmarks.recorded.marked_streams    writes the table into docs/detectors/measurements.md
 """
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     elsewhere: int
 
 
-def told(stream: Stream) -> dict[str, Found]:
+def reported(stream: Stream) -> dict[str, Found]:
     """What each detector tells of the stream's column."""
     detectors = default_detectors() | {name: settings_of(name) for name in DETECTORS[1:]}
     settings = DetectSettings({"e": JsonCodec(JsonSettings())}, detectors, labels=LabelSettings(error="zero_one"))
@@ -56,7 +56,7 @@ def lines() -> Iterator[list[str]]:
     all_streams = list(streams())
     for group in dict.fromkeys(stream.group for stream in all_streams):
         mine = [stream for stream in all_streams if stream.group == group]
-        found = [told(stream) for stream in mine]
+        found = [reported(stream) for stream in mine]
         cells = []
         for name in DETECTORS:
             after = [events for one in found for events in one[name].after]

@@ -75,8 +75,8 @@ def line(column: Column) -> list[str]:
     """How often it alarms."""
     n = len(column.values)
     false = np.mean([len(watched(shuffled(column, seed))) for seed in range(SHUFFLES)])
-    told = len(watched(column))
-    return [column.name, f"{n:,}", f"{1e4 * false / n:.2f}", str(told), f"{1e4 * told / n:.2f}"]
+    reported = len(watched(column))
+    return [column.name, f"{n:,}", f"{1e4 * false / n:.2f}", str(reported), f"{1e4 * reported / n:.2f}"]
 
 
 def explained(column: Column) -> Iterator[list[str]]:

@@ -1,6 +1,6 @@
 """How fast labels meet their predictions where five million predictions wait, and what memory that takes.
 
-Run in a process of its own, as memory is told by the most that the process has ever had: the join and nothing else.
+Run in a process of its own, as memory is measured by the most that the process has ever had: the join and nothing else.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def held_back(
     """The alert with all times that are too far ahead set to the fleet's; the same object where none is.
 
     `record_ms` is the record's own time, or -1; `fleet` the fleet's time, if there is one yet, and `has_marks` whether
-    marks have told it; `skew_max_s` is how far events may be ahead of their records.
+    watermarks give it; `skew_max_s` is how far events may be ahead of their records.
     """
     own_ms = record_ms if 0 <= record_ms < END_MS else NEVER
     unit_ms, fleet_ms = _clock_of(headers), NEVER if fleet is None else (fleet - _EPOCH) // _MS

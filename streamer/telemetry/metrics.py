@@ -119,7 +119,7 @@ TABLE = (
     Spec(
         "driftline_alerts_firing",
         GAUGE,
-        "Alerts of this process whose way back to normal is watched.",
+        "Alerts of this process that still fire, or whose recovery is watched.",
         shows="alerts_firing",
     ),
     Spec("driftline_series", GAUGE, "Series (columns of models) this process holds state for.", shows="series"),

@@ -205,7 +205,7 @@ def begun(world):
 
 
 def test_an_empty_topic_is_waited_for(begun):
-    """On an empty topic the service waits, ready, and ends with 0 when it is told to."""
+    """On an empty topic the service waits, ready, and ends with 0 when it is asked to."""
     assert "stopped; all folded records are committed" in begun
     assert not re.search(r"WARNING driftline: \[(?!kafka)|ERROR|Traceback", begun), begun
 
@@ -243,7 +243,7 @@ def test_a_taken_metrics_port_is_named(world):
 
 
 def test_a_wrong_password_is_called_so(world, tmp_path):
-    """On a broker that asks for a password, the true cause is told, and where to mend it."""
+    """On a broker that asks for a password, the true cause is reported, and where to mend it."""
     (tmp_path / "password").write_text("wrong\n")
     security = {
         "protocol": "SASL_PLAINTEXT",

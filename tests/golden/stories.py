@@ -101,7 +101,7 @@ def _ms(minute: int) -> int:
     return int(START.timestamp() * 1000) + minute * MINUTE_MS
 
 
-def told(story: Story, folder: Path) -> list[dict[str, Any]]:
+def reported(story: Story, folder: Path) -> list[dict[str, Any]]:
     """What a replay of the story publishes, line by line; ids that words need are found by replaying up to them."""
     records, words = events(story), list[Records]()
     lines = _replayed(story, records, words, folder)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from stories import STORIES, told
+from stories import STORIES, reported
 
 from streamer.cli import main
 
@@ -14,7 +14,7 @@ from streamer.cli import main
 @pytest.mark.parametrize("name", STORIES)
 def test_what_comes_of_a_story(golden, tmp_path, name):
     """Every incident, request and decision, in order, is what the committed file says."""
-    lines = told(STORIES[name](), tmp_path)
+    lines = reported(STORIES[name](), tmp_path)
     assert not [line for line in lines if line["type"] == "dead_letter"]
     kept = [line for line in lines if line["type"] != "alert"]
     golden(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
@@ -23,7 +23,7 @@ def test_what_comes_of_a_story(golden, tmp_path, name):
 @pytest.mark.parametrize("name", STORIES)
 def test_how_a_story_is_told(golden, tmp_path, name):
     """`driftline history` of each model, from what the replay wrote, is what the committed file says."""
-    lines = told(STORIES[name](), tmp_path)
+    lines = reported(STORIES[name](), tmp_path)
     replayed = tmp_path / "replayed.jsonl"
     replayed.write_text("".join(json.dumps(line) + "\n" for line in lines))
     models = sorted({line["model_id"] for line in lines if line["type"] == "alert"})
@@ -45,8 +45,8 @@ def told_of(*arguments):
 
 @pytest.mark.parametrize("name", STORIES)
 def test_nothing_is_decided_twice(tmp_path, name):
-    """No request is made twice, no request or silence changes twice in the same way, and no alert is told twice."""
-    lines = told(STORIES[name](), tmp_path)
+    """No request is made twice, no request or silence changes twice in the same way, and no alert is reported twice."""
+    lines = reported(STORIES[name](), tmp_path)
     requests = [line["request_id"] for line in lines if line["type"] == "request"]
     changes = [(line["request_id"], line["reason"], line["at"]) for line in lines if line["type"] == "decision"]
     alerts = [(line["alert_id"], line["state"]) for line in lines if line["type"] == "alert"]

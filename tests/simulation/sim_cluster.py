@@ -94,7 +94,7 @@ class Cluster:
         self.offsets: dict[Spot, int] = {}
         self._writers: dict[str, Writer] = {}
         self._undecided: list[Transaction] = []  # open, or with markers on their way
-        self.waited: Callable[[], None] = lambda: None  # told whenever time has passed
+        self.waited: Callable[[], None] = lambda: None  # called whenever time has passed
 
     def create(self, topic: str, partitions: int = 1) -> None:
         self.counts[topic] = partitions

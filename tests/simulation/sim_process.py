@@ -71,7 +71,7 @@ class Process:
                 work()
         except Crash:
             pass
-        except BaseException as error:  # told to whoever looks
+        except BaseException as error:  # reported to whoever looks
             self.error = error
         self.ended = True
         self._others.release()

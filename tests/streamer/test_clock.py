@@ -18,7 +18,7 @@ def test_system_clock_is_the_machines():
 
 
 def test_manual_clock_moves_only_when_told():
-    """Both readings move together by what they are told, and by nothing else."""
+    """Both readings move together by what they are reported, and by nothing else."""
     clock = ManualClock(wall_s=100.0)
     assert (clock.now_s(), clock.monotonic_s()) == (100.0, 0.0)
     clock.advance(2.5)

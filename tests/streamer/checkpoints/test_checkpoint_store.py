@@ -176,7 +176,7 @@ def test_a_disk_that_fails_at_any_step_costs_no_older_checkpoint(store, tmp_path
 
 
 def test_a_store_that_is_away_has_no_checkpoints(store, tmp_path, caplog):
-    """It is told in the log, and the service folds from the beginning."""
+    """It is reported in the log, and the service folds from the beginning."""
     keep(store)
     folder = store.spool("detect-0").parent
     folder.rename(tmp_path / "elsewhere")

@@ -90,7 +90,7 @@ def test_no_child_is_left_behind(store):
     "dump", [lambda: 1 / 0, lambda: os.kill(os.getpid(), 9), lambda: os._exit(3)], ids=["raises", "is killed", "exits"]
 )
 def test_a_child_that_fails_keeps_nothing(store, tmp_path, dump):
-    """The problem is told, and no file stays."""
+    """The problem is reported, and no file stays."""
     writer = write(store, dump)
     assert "the process that wrote" in writer.problem
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -125,7 +125,7 @@ assert write(1, True) is None
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
 for forks in (True, False):
-    assert write(2, forks), "a file that can't be written must be told"
+    assert write(2, forks), "a file that can't be written must be reported"
     assert [one.epoch.number for one in store.newest_first("u")] == [1]
     assert next(store.newest_first("u")).read() is not None
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -178,9 +178,9 @@ def test_only_large_states_are_worth_a_fork(store, series, forks):
 
 
 def test_a_checkpoint_that_failed_is_tried_again(store, tmp_path):
-    """An interval later; the service goes on meanwhile, and is told of both."""
-    told, clock = Told(), ManualClock()
-    scheduler = CheckpointScheduler(store, CheckpointSettings(interval_s=60), clock, told)
+    """An interval later; the service goes on meanwhile, and learns of both."""
+    reported, clock = Told(), ManualClock()
+    scheduler = CheckpointScheduler(store, CheckpointSettings(interval_s=60), clock, reported)
     fails = [True]
 
     def dump():
@@ -193,13 +193,13 @@ def test_a_checkpoint_that_failed_is_tried_again(store, tmp_path):
     clock.advance(61)
     scheduler.on_turn(units)
     scheduler.on_turn(units)
-    assert told.said == [("failed", "detect-0")]
+    assert reported.said == [("failed", "detect-0")]
     fails[0] = False
     clock.advance(61)
     scheduler.on_turn(units)
     scheduler._writer.wait(60)
     scheduler.on_turn(units)
-    assert told.said == [("failed", "detect-0"), ("kept", "detect-0", 3)]
+    assert reported.said == [("failed", "detect-0"), ("kept", "detect-0", 3)]
 
 
 def test_a_unit_that_is_not_settled_is_not_kept(store):

@@ -72,7 +72,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("error", [UsageError, BrokerError, GapError, InDoubtError])
-def test_a_foreseen_error_is_one_sentence(error, fake_app):
+def test_an_expected_error_is_one_sentence(error, fake_app):
     """It goes to standard error without a traceback, and its class gives the exit code."""
     fake_app.fails_with = error("the sky fell. Look up")
     ran = cli("replay", "any.parquet")
@@ -80,7 +80,7 @@ def test_a_foreseen_error_is_one_sentence(error, fake_app):
     assert ran.stderr == "driftline: the sky fell. Look up\n"
 
 
-def test_an_unforeseen_error_keeps_its_traceback():
+def test_an_unexpected_error_keeps_its_traceback():
     """A bug is shown whole, with exit code 1."""
     code = """
 import sys, types

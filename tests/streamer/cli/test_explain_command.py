@@ -83,28 +83,28 @@ def outputs_of(records):
 
 def test_all_sources_tell_the_same(service, replayed):
     """The topics of a service, the lines of a replay and a recording of the topics give the same words."""
-    told = cli("history", "bus-ü")
-    assert told.exit_code == 0, told.stderr
-    assert "incident_opened" in told.stdout
-    assert "bus-2" not in told.stdout
+    reported = cli("history", "bus-ü")
+    assert reported.exit_code == 0, reported.stderr
+    assert "incident_opened" in reported.stdout
+    assert "bus-2" not in reported.stdout
     for path in replayed:
-        assert cli("history", "bus-ü", path).stdout == told.stdout
+        assert cli("history", "bus-ü", path).stdout == reported.stdout
 
 
 def test_an_explanation_names_every_step_and_its_numbers(service):
     """What moved, since when, against what, what was decided each time and why not, and the guard that held."""
     request = json.loads(cli("history", "bus-ü", "--json").stdout.splitlines()[3])
     assert request["type"] == "request"
-    told = cli("explain", request["request_id"]).stdout
-    assert told.splitlines()[:4] == [
+    reported = cli("explain", request["request_id"]).stdout
+    assert reported.splitlines()[:4] == [
         "2026-01-01 01:00  alert     bus-ü:7:headway_s:1h firing (drift)",
         "                  headway_s up: 412 -> 530, effect 1 sd, by adwin (statistic 0.9, threshold 0.5)",
         "                  since 2026-01-01 01:00, offset 3600 of bus.predictions[0]; "
         "300 values against 1,000 of its own earlier values",
         f"                  => waiting_for_data (not enough events of the new regime yet), {request['incident_id']}",
     ]
-    assert f"=> request_open (an earlier request is open: {request['request_id']}, made 2026-01-01 02:00)" in told
-    assert "train on bus.predictions[0] 3600 to 7201, 2026-01-01 01:00 to 2026-01-01 02:00" in told
+    assert f"=> request_open (an earlier request is open: {request['request_id']}, made 2026-01-01 02:00)" in reported
+    assert "train on bus.predictions[0] 3600 to 7201, 2026-01-01 01:00 to 2026-01-01 02:00" in reported
     small = cli("explain", "bus-2:7:headway_s:3h").stdout
     assert (
         small.count("=> effect_too_small (the effect is too small for a retrain: 0.1 sd, retrain.sd_min is 0.3)") == 2
@@ -113,26 +113,26 @@ def test_an_explanation_names_every_step_and_its_numbers(service):
 
 
 def test_a_request_that_came_of_a_source_is_explained_by_its_alert(service):
-    """From the model, which has told nothing itself, from the request, and from the incident of the source."""
-    told = cli("history", "tram-1")
-    assert told.exit_code == 0, told.stderr
-    assert "source:weather" in told.stdout
+    """From the model, which raised nothing itself, from the request, and from the incident of the source."""
+    reported = cli("history", "tram-1")
+    assert reported.exit_code == 0, reported.stderr
+    assert "source:weather" in reported.stdout
     lines = [json.loads(line) for line in cli("history", "tram-1", "--json").stdout.splitlines()]
     (request,) = [line for line in lines if line["type"] == "request"]
     for name in (request["request_id"], request["incident_id"]):
-        told = cli("explain", name).stdout
-        assert "source:weather::temp_c:9h 1m ready" in told
-        assert request["request_id"] in told
+        reported = cli("explain", name).stdout
+        assert "source:weather::temp_c:9h 1m ready" in reported
+        assert request["request_id"] in reported
     assert "tram-2" in cli("explain", request["incident_id"]).stdout
 
 
 def test_a_silence_is_explained_with_what_it_silenced(service):
     """By its own id or by that of an alert: who said it, until when, and that it was the reason."""
     for name in ("silence-1", "bus-3:7:headway_s:6h"):
-        told = cli("explain", name).stdout
-        assert "decision  silence-1 silence_began by ann: known" in told
-        assert "=> silenced (a silence matches it: by ann, until 2026-01-01 09:00), silence-1" in told
-        assert "bus-2" not in told
+        reported = cli("explain", name).stdout
+        assert "decision  silence-1 silence_began by ann: known" in reported
+        assert "=> silenced (a silence matches it: by ann, until 2026-01-01 09:00), silence-1" in reported
+        assert "bus-2" not in reported
 
 
 def test_an_unknown_name_is_answered_with_near_ones(service):
@@ -155,7 +155,7 @@ def test_what_is_no_output_of_a_replay_is_refused(tmp_path):
 
 
 def test_what_is_kept_is_bounded(service, monkeypatch):
-    """Of a very long story the newest part is told, and a sentence says so."""
+    """Of a very long story the newest part is reported, and a sentence says so."""
     monkeypatch.setattr(audit, "RECORDS_MAX", 2)
     ran = cli("history", "bus-ü")
     assert ran.stderr == "the oldest records are left out\n"

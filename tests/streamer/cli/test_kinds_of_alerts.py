@@ -161,8 +161,8 @@ def test_a_recording_gives_the_alert_of_its_kind(name, tmp_path):
     """One alert says kind, model, column and detector, and lies where the recording changes; it is the only one."""
     case = CASES[name]
     (alert,) = replayed(case, tmp_path)
-    told = (alert["kind"], alert["model_id"], alert["column"], alert["detector"])
-    assert told == (case.kind, "bus", case.column, case.detector)
+    reported = (alert["kind"], alert["model_id"], alert["column"], alert["detector"])
+    assert reported == (case.kind, "bus", case.column, case.detector)
     is_flow = case.detector == "flow"
     changes_ms, late_ms = (15 * DAY_MS, 3.2 * DAY_MS) if is_flow else (CHANGE * MINUTE_MS, 420 * MINUTE_MS)
     assert START_MS + changes_ms - late_ms / 4 < ms_of(alert["onset"]) < START_MS + changes_ms + late_ms / 4
@@ -194,7 +194,7 @@ def test_a_limit_is_explained_in_words(tmp_path):
     ran = cli(
         "replay", str(tmp_path / "events.jsonl"), "--topic", "events", "--config", str(tmp_path / "driftline.yaml")
     )
-    (tmp_path / "told.jsonl").write_text(ran.stdout)
-    story = cli("explain", alert["alert_id"], str(tmp_path / "told.jsonl")).stdout
+    (tmp_path / "reported.jsonl").write_text(ran.stdout)
+    story = cli("explain", alert["alert_id"], str(tmp_path / "reported.jsonl")).stdout
     assert f"rejected {alert['category']!r}: (categories_max) is reached, 3 names" in story
     assert "not_drift" in story

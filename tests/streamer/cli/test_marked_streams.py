@@ -23,7 +23,7 @@ def replayed(streams: list[Stream], tmp_path) -> list[dict]:
 
 @pytest.mark.parametrize("group", ["abrupto", "gradual"])
 def test_the_errors_of_a_frozen_model(group, tmp_path):
-    """Every one of the twelve changes is told, within 150 events of where an abrupt one begins; nothing before it."""
+    """Each of the twelve changes is reported, within 150 events of where an abrupt one begins; nothing before it."""
     streams = [stream for stream in error_streams() if group in stream.model]
     alerts, first = replayed(streams, tmp_path), 0
     for stream in streams:
@@ -35,9 +35,9 @@ def test_the_errors_of_a_frozen_model(group, tmp_path):
 
 
 def test_the_error_of_a_labelled_stream(tmp_path):
-    """Each of the three changes of the concept is told, and no other of the error.
+    """Each of the three changes of the concept is reported, and no other of the error.
 
-    The second leads part of the way back, so it takes a window of values to know that it is a change of its own.
+    The second leads back in part, so it takes a window of values to know that it is a change of its own.
     """
     stream = next(sine())
     at = [one["at"]["offset"] for one in replayed([stream], tmp_path) if one["column"] == "error"]

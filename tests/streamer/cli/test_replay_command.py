@@ -37,7 +37,7 @@ def outputs(fake_app):
 
 
 def test_standard_output_is_one_json_object_a_line(outputs):
-    """Each line has a type first and then the record's own members; epochs are not told."""
+    """Each line has a type first and then the record's own members; epochs are not reported."""
     ran = cli("replay", "a.parquet")
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.exit_code == 0
@@ -61,19 +61,22 @@ def test_standard_output_is_one_json_object_a_line(outputs):
 
 def test_people_read_standard_error(outputs):
     """Progress and a summary with every count are there, and no JSON."""
-    told = cli("replay", "a.parquet").stderr
-    assert "replay: 100 %" in told
-    assert "1,234,567 records of 50 models with 600 columns in total, from 2026-11-23 07:16 to 2026-11-30 07:16" in told
-    assert "12 alarms, 5 alerts, 5 incidents, 1 retrain request, 567 dead letters" in told
-    assert "{" not in told
+    reported = cli("replay", "a.parquet").stderr
+    assert "replay: 100 %" in reported
+    assert (
+        "1,234,567 records of 50 models with 600 columns in total, from 2026-11-23 07:16 to 2026-11-30 07:16"
+        in reported
+    )
+    assert "12 alarms, 5 alerts, 5 incidents, 1 retrain request, 567 dead letters" in reported
+    assert "{" not in reported
 
 
 def test_the_summary_names_times_that_are_ahead(outputs, fake_app):
     """Only where there are any."""
     assert "567 dead letters\n" in cli("replay", "a.parquet").stderr
     fake_app.ahead = 1234
-    told = cli("replay", "a.parquet").stderr
-    assert "567 dead letters, 1,234 records dated too far ahead to move time\n" in told
+    reported = cli("replay", "a.parquet").stderr
+    assert "567 dead letters, 1,234 records dated too far ahead to move time\n" in reported
 
 
 def test_requests_are_written_as_files(outputs, tmp_path):
@@ -139,5 +142,5 @@ def test_ctrl_c_ends_it_with_130():
     with driven() as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-        assert (process.returncode, told.strip()) == (130, b"")
+        _, reported = process.communicate(timeout=60)
+        assert (process.returncode, reported.strip()) == (130, b"")

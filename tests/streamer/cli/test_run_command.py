@@ -62,7 +62,7 @@ def test_a_second_ctrl_c_interrupts(config, fake_live):
 
 @pytest.mark.parametrize(("arguments", "ordinal"), [((), 0), (("--worker", "3"), 3)])
 def test_a_worker_has_an_ordinal(config, fake_live, arguments, ordinal):
-    """`--worker` reaches the application, 0 without it; and without a parent progress is told to nobody."""
+    """`--worker` reaches the application, 0 without it; and without a parent nobody gets the progress."""
     assert work(*arguments).exit_code == 0
     assert fake_live.calls["worker"] == ordinal
     fake_live.calls["progressed"]()
@@ -146,14 +146,14 @@ def test_the_service_starts_and_stops(config):
         begun = sorted(process.stderr.readline() for _ in range(2))
         assert begun == ["worker 0: begun\n", "worker 1: begun\n"]
         process.terminate()
-        _, told = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, told) == (0, "")
+        _, reported = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, reported) == (0, "")
     assert (config.parent / "stopped-0").exists()
     assert (config.parent / "stopped-1").exists()
 
 
 def test_workers_end_with_their_parent(config):
-    """When the parent is killed with SIGKILL, its worker stops as if it had been told to."""
+    """When the parent is killed with SIGKILL, its worker stops as if it had been asked to."""
     with driftline_run(config.parent, WAITS) as process:
         assert process.stderr.readline() == "begun\n"
         pid = int((config.parent / "pid-0").read_text())
@@ -176,9 +176,9 @@ def run(config, stop, *, worker, progressed):
         raise InDoubtError("a commit took too long")
 """
     with driftline_run(config.parent, script) as process:
-        _, told = process.communicate(timeout=PATIENCE_S)
+        _, reported = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert told.splitlines() == [
+    assert reported.splitlines() == [
         "driftline: a commit took too long",
         "driftline: the worker ended with exit code 75 (a commit in doubt) and restarts at once",
     ]
@@ -188,9 +188,9 @@ def test_a_wrong_configuration_is_told_once(config):
     """As by a single process: the problems, a line each, and exit code 2."""
     config.write_text("kafka: {bootstrap: 'a:1'}\ntopics: {bus: {}}\nmetrics: {prot: 1}\n")
     with driftline_run(config.parent, WAITS) as process:
-        _, told = process.communicate(timeout=PATIENCE_S)
+        _, reported = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
-    assert told.splitlines() == ["driftline.yaml:3: metrics.prot: unknown setting; did you mean port?"]
+    assert reported.splitlines() == ["driftline.yaml:3: metrics.prot: unknown setting; did you mean port?"]
 
 
 def test_workers_find_their_modules_where_the_parent_does(config):
@@ -201,5 +201,5 @@ def test_workers_find_their_modules_where_the_parent_does(config):
     script = "def run(config, stop, *, worker, progressed):\n    print('ours')"
     installed = ("-P", "-c", "from streamer.cli import main; main()")
     with driftline_run(config.parent, script, command=installed) as process:
-        _, told = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, told) == (0, "")
+        _, reported = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, reported) == (0, "")

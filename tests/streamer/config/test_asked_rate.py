@@ -32,27 +32,27 @@ def replayed(tmp_path, text, m0_has_three=False):
         lines.append(json.dumps({"model_id": f"m{i % 2}", "event_time": 1000 * i, "features": features}))
     (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "driftline.yaml").write_text(text)
-    told = {}
+    reported = {}
     app.replay(
         load_config(tmp_path / "driftline.yaml"),
         [str(tmp_path / "predictions.jsonl")],
         "predictions",
-        lambda output: told.setdefault(output.topic, []).append(output.value),
+        lambda output: reported.setdefault(output.topic, []).append(output.value),
         lambda *_: None,
     )
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("with_reference", [False, True])
 def test_a_spread_that_doubles_is_one_alert_an_incident_and_a_request(tmp_path, conforms, with_reference):
-    """With onset, statistic and effect; the model whose feature stays is not told, nor is anything before the drift."""
+    """With onset, statistic and effect; the model whose feature stays is not, nor is anything before the drift."""
     text = FILE
     if with_reference:
         training = np.exp(np.random.default_rng(2).normal(size=2000))
         pq.write_table(pa.table({"model_id": ["m0"] * 2000, "amount": training}), tmp_path / "training.parquet")
         text += "references: {file: training.parquet}\n"
-    told = replayed(tmp_path, text)
-    firing, ready = (conforms("alert.v1", value) for value in told["driftline.alerts"])
+    reported = replayed(tmp_path, text)
+    firing, ready = (conforms("alert.v1", value) for value in reported["driftline.alerts"])
     assert (firing["state"], ready["state"], firing["alert_id"]) == ("firing", "ready", ready["alert_id"])
     assert (firing["model_id"], firing["column"], firing["detector"]) == ("m0", "amount", "shiryaev_roberts")
     assert firing["statistic"] >= firing["threshold"]
@@ -61,8 +61,8 @@ def test_a_spread_that_doubles_is_one_alert_an_incident_and_a_request(tmp_path, 
     assert DRIFT < firing["at"]["offset"] < DRIFT + 200
     assert abs(firing["onset"]["offset"] - DRIFT) < 60
     assert firing["n_reference"] > (4000 if with_reference else 1900) - 100
-    assert len(told["driftline.incidents"]) >= 1
-    (request,) = (conforms("retrain-request.v1", value) for value in told["driftline.retrain-requests"])
+    assert len(reported["driftline.incidents"]) >= 1
+    (request,) = (conforms("retrain-request.v1", value) for value in reported["driftline.retrain-requests"])
     assert request["model_id"] == "m0"
 
 

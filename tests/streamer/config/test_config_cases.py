@@ -12,7 +12,7 @@ CASES = Path(__file__).parent / "cases"
 NAMES = sorted(path.stem for path in CASES.glob("*.yaml"))
 
 
-def told(name: str) -> list[str]:
+def reported(name: str) -> list[str]:
     try:
         load_config(f"{name}.yaml", environ={})
     except ConfigError as error:
@@ -22,9 +22,9 @@ def told(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_case_is_told_as_expected(name, monkeypatch):
-    """A file is accepted in silence, or each of its problems is told on one line with its place."""
+    """A file is accepted in silence, or each of its problems is reported on one line with its place."""
     monkeypatch.chdir(CASES)
-    assert told(name) == (CASES / f"{name}.expected").read_text().splitlines()
+    assert reported(name) == (CASES / f"{name}.expected").read_text().splitlines()
 
 
 def test_every_expectation_has_its_case():

@@ -202,7 +202,7 @@ def test_a_variable_can_stand_for_a_missing_setting(load):
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "reported"),
     [
         (
             {"DRIFTLINE_METRICS__HSOT": "x"},
@@ -218,9 +218,9 @@ def test_a_variable_can_stand_for_a_missing_setting(load):
         ),
     ],
 )
-def test_a_wrong_variable_is_a_problem_of_its_own(load, environ, told):
+def test_a_wrong_variable_is_a_problem_of_its_own(load, environ, reported):
     """The line names the variable, for it is there that something is to be mended."""
-    assert [str(problem) for problem in problems(load, SMALL, environ)] == [told]
+    assert [str(problem) for problem in problems(load, SMALL, environ)] == [reported]
 
 
 def test_variables_of_others_are_left_alone(load):
@@ -234,12 +234,12 @@ def test_a_file_that_can_not_be_read_is_one_line(tmp_path):
     (tmp_path / "control.yaml").write_bytes(b"a: 1\nb: \x01\n")
     (tmp_path / "large.yaml").write_bytes(b"#" * 1_000_001)
     (tmp_path / "deep.yaml").write_text("a: " + "[" * 3000)
-    told = []
+    reported = []
     for name in ("nowhere.yaml", ".", "binary.yaml", "control.yaml", "large.yaml", "deep.yaml"):
         with pytest.raises(ConfigError) as refused:
             load_config(str(tmp_path / name), environ={})
-        told.append(str(refused.value).removeprefix(str(tmp_path)).lstrip("/"))
-    assert told == [
+        reported.append(str(refused.value).removeprefix(str(tmp_path)).lstrip("/"))
+    assert reported == [
         "nowhere.yaml: no such file; name one with --config",
         ": can't be read: Is a directory",
         "binary.yaml:2: is not UTF-8 text",

@@ -11,11 +11,11 @@ from streamer.contracts.field_docs import class_text, field_texts, sentence
 class Base:
     """A base, of which this is said.
 
-    told: by the docstring,
+    reported: by the docstring,
         on two lines.
     """
 
-    told: int
+    reported: int
     behind: int = 0  # behind the field
     long: tuple[str, ...] = ("a long default",)  # behind its end
 
@@ -52,7 +52,7 @@ def test_comments_are_found_where_they_belong(monkeypatch):
     """Behind a field, directly above it, both, or in the docstring; headings and comments in methods are not taken."""
     monkeypatch.setattr(field_docs, "_OURS", {__name__.split(".")[0]})
     assert field_texts(Commented) == {
-        "told": "by the docstring, on two lines.",
+        "reported": "by the docstring, on two lines.",
         "behind": "behind the field",
         "long": "behind its end",
         "above": "above the field, on two lines",

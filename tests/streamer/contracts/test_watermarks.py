@@ -1,4 +1,4 @@
-"""Marks of event time, and what they end: told by detect, folded by decide."""
+"""Marks of event time, and what they end: reported by detect, folded by decide."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_a_silence_ends_by_a_mark():
     """What it has kept opens its incident at the mark, also where an alert of later times is in the same epoch."""
     fold = DecideFold(RetrainSettings())
     step(fold, said("silence", "s-1", "1d", matcher=Matcher("bus-*"), until=moment("2d")))
-    told = step(fold, firing("1d 2h"), firing("3d", model="tram-1"), mark("2d"), mark("2d 5m"))
-    assert [reason for reason, _ in told][-3:] == ["silence_expired", "incident_opened", "incident_opened"]
-    assert told[-2:] == [("incident_opened", "2026-01-03T00:00:00Z"), ("incident_opened", "2026-01-04T00:00:00Z")]
+    reported = step(fold, firing("1d 2h"), firing("3d", model="tram-1"), mark("2d"), mark("2d 5m"))
+    assert [reason for reason, _ in reported][-3:] == ["silence_expired", "incident_opened", "incident_opened"]
+    assert reported[-2:] == [("incident_opened", "2026-01-03T00:00:00Z"), ("incident_opened", "2026-01-04T00:00:00Z")]
 
 
 def test_a_mark_that_is_too_far_ahead_moves_no_time():

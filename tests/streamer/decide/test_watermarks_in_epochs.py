@@ -63,15 +63,15 @@ def words(random: Random, ids: list[str], at):
 
 def story(random: Random, settings: RetrainSettings, n: int):
     """Alerts in any order of time, words on what comes of them, and marks, one for each half day."""
-    engine, ids, told = Engine(settings, None, SOURCES), ["retrain-unknown"], []
+    engine, ids, reported = Engine(settings, None, SOURCES), ["retrain-unknown"], []
     for alert in random_alerts(random, n):
         records = [alert] if random.random() < 0.6 else [alert, words(random, ids, alert.event_time)]
         for record in records:
             acted = engine.handle(record)
             ids += [a.request.request_id for a in acted if hasattr(a, "request")]
             ids += [a.incident.incident_id for a in acted if a.reason == "storm_opened"]
-        told += records
-    return told, [Watermark("detect-0", START + k * HALF_DAY) for k in range(6, n + 8)]
+        reported += records
+    return reported, [Watermark("detect-0", START + k * HALF_DAY) for k in range(6, n + 8)]
 
 
 def topic_of(record) -> str:
@@ -105,9 +105,9 @@ def through_a_file(fold: DecideFold, settings: RetrainSettings) -> DecideFold:
 def test_along_the_same_cuts_everything_is_the_same_again(settings, seed, n, restart):
     """Folded again from the beginning, or on from a checkpoint, each epoch gives the same outputs byte for byte."""
     random = Random(seed)
-    told, marks = story(random, settings, n)
+    reported, marks = story(random, settings, n)
     random.shuffle(marks)
-    records = told + marks
+    records = reported + marks
     records.sort(key=lambda _: random.random() if random.random() < 0.1 else 0)
     epochs = list(epochs_of(random, records))
     first, again = DecideFold(settings, sources=SOURCES), DecideFold(settings, sources=SOURCES)
@@ -121,13 +121,13 @@ def test_along_the_same_cuts_everything_is_the_same_again(settings, seed, n, res
 
 @given(plain_settings(), seeds, lengths)
 def test_marks_that_are_late_change_nothing_that_is_told(settings, seed, n):
-    """Where nobody waits for others, the same is told whenever marks come behind what they were ahead of."""
+    """Where nobody waits for others, the same is reported whenever marks come behind what they were ahead of."""
     alerts = sorted(random_alerts(Random(seed), n), key=lambda alert: alert.event_time)
     assert told_of(settings, alerts, Random(seed), 1.0) == told_of(settings, alerts, Random(seed), 0.2)
 
 
 def told_of(settings, alerts, random, share):
-    """All that is told of alerts, in epochs of one, each with the marks of times before it, for this share of them."""
+    """All outputs for alerts, in epochs of one, each with the marks of times before it, for this share of them."""
     fold, outputs = DecideFold(settings, sources=SOURCES), []
     marks = [Watermark("detect-0", START + k * HALF_DAY) for k in range(len(alerts) + 30)]
     for alert in alerts:
@@ -158,10 +158,10 @@ def promoted(outputs, at):
 def test_in_any_order_nothing_that_is_due_is_left(settings, seed, n):
     """However alerts, words and marks have mixed, behind the newest mark all has ended and is asked for that can be."""
     random = Random(seed)
-    told, marks = story(random, settings, n)
+    reported, marks = story(random, settings, n)
     engine = Engine(settings, None, SOURCES)
     now = START + (n + 60) * HALF_DAY
-    mixed = [*told, *marks[: random.randint(0, len(marks))]]
+    mixed = [*reported, *marks[: random.randint(0, len(marks))]]
     random.shuffle(mixed)
     reached = []
     for record in [*mixed, Watermark("detect-1", now)]:

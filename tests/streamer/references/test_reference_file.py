@@ -221,10 +221,10 @@ def test_categories_are_compared_with_training_data(tmp_path):
     seen = rng.choice(["sun", "cloud", "rain"], 1500, p=[0.4, 0.1, 0.5])
     lines = [{"model_id": "m", "event_time": i, "features": {"weather": w}} for i, w in enumerate(seen.tolist())]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    told = []
+    reported = []
     config = Config(detectors=KINDS, references=ReferencesSection(file=str(out)))
-    app.replay(config, [str(tmp_path / "p.jsonl")], "predictions", told.append, lambda *_: None)
-    alert = next(json.loads(output.value) for output in told if output.topic == "driftline.alerts")
+    app.replay(config, [str(tmp_path / "p.jsonl")], "predictions", reported.append, lambda *_: None)
+    alert = next(json.loads(output.value) for output in reported if output.topic == "driftline.alerts")
     reference = load_references(str(out), 500).categories_of("m", "", "weather")
     assert (alert["detector"], alert["reference_digest"]) == ("category_window", reference.digest)
     assert alert["category"] in ("sun", "rain")

@@ -101,12 +101,12 @@ def test_units_commit_in_the_order_of_their_names():
     for partition in (2, 0, 1):
         log.store.append("predictions", None, event, partition=partition)
         service.turn()
-    told = []
-    log.commit = lambda outputs, epochs: told.extend(e.unit for e in epochs) or epochs  # noqa: ARG005
+    reported = []
+    log.commit = lambda outputs, epochs: reported.extend(e.unit for e in epochs) or epochs  # noqa: ARG005
     for partition in range(3):
         log.store.append("predictions", None, event, partition=partition)
     service.turn()
-    assert told == ["detect-0", "detect-1", "detect-2"]
+    assert reported == ["detect-0", "detect-1", "detect-2"]
 
 
 def test_a_unit_that_comes_back_is_read_again_before_it_is_folded():
@@ -154,7 +154,7 @@ def test_an_epoch_that_comes_out_differently_is_told(caplog):
 
 @pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])
 def test_commits_that_cannot_be_are_refused(wrong):
-    """A setting out of its range is told by name."""
+    """A setting out of its range is reported by name."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         CommitSettings(**wrong)
 

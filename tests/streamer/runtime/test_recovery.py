@@ -44,11 +44,13 @@ class Tell(Observer):
         pass
 
 
-def service_with(log, store=None, degrade=False, told=None, **changes):
+def service_with(log, store=None, degrade=False, reported=None, **changes):
     conf = config(**changes)
     clock = ManualClock()
     scheduler = (
-        NoCheckpoints() if store is None else CheckpointScheduler(store, CheckpointSettings(), clock, told or Tell())
+        NoCheckpoints()
+        if store is None
+        else CheckpointScheduler(store, CheckpointSettings(), clock, reported or Tell())
     )
     recovery = Recovery(log, ConfiguredFolds(conf), store or NoCheckpoints(), degrade)
     return Service(units(conf), recovery, CommitSettings(interval_s=0), clock, Observer(), scheduler)
@@ -219,7 +221,7 @@ def gaps_of(log):
 
 
 def test_records_that_are_gone_are_passed_over_if_so_configured(half_done):
-    """The unit begins anew behind its last epoch, says so in its history, and a later process goes on from there."""
+    """The unit begins again behind its last epoch, says so in its history, and a later process goes on from there."""
     number = len(half_done.store.epochs["detect-0"])
     half_done.store.forget("predictions", 0, 10)
     service_with(half_done, degrade=True).run(stop_after(3))
@@ -248,13 +250,13 @@ def test_a_gap_while_running_asks_for_a_fresh_start():
 
 def test_checkpoints_are_made_one_at_a_time_once_an_interval(store):
     """The unit that has waited longest comes first, none twice without a new epoch, and all that is new at the end."""
-    told = Tell()
+    reported = Tell()
     log = log_with_events(1)
     log.store.input_ended = False
-    service = service_with(log, store, told=told)
+    service = service_with(log, store, reported=reported)
     for _ in range(4):
         service.turn()
-    assert told.numbers == []
+    assert reported.numbers == []
     for _ in range(5):
         service._clock.advance(61)
         service.turn()
@@ -262,11 +264,11 @@ def test_checkpoints_are_made_one_at_a_time_once_an_interval(store):
             service._checkpoint_hook._writer.wait(10)
     service.turn()
     last = {name: unit.number for name, unit in service.units.items()}
-    kept = dict(told.numbers)
+    kept = dict(reported.numbers)
     assert set(kept) == set(last)
-    assert len(told.numbers) == len(set(told.numbers))
+    assert len(reported.numbers) == len(set(reported.numbers))
     service._checkpoint_hook.finish(service.units)
-    assert dict(told.numbers) == last
+    assert dict(reported.numbers) == last
     for name, number in last.items():
         assert next(store.newest_first(name)).epoch == Epoch(**_fields(log.store.epochs[name][number - 1]))
 

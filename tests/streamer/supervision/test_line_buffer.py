@@ -21,7 +21,7 @@ def test_no_line_is_torn_or_lost(parts):
 
 
 def test_a_line_without_end_is_cut():
-    """What has no line break is told in pieces of the largest size, and nothing of it is lost."""
+    """What has no line break is reported in pieces of the largest size, and nothing of it is lost."""
     lines = LineBuffer()
     heard = [line for _ in range(100) for line in lines.feed(b"x" * 10_000)] + lines.finish()
     assert {len(line) for line in heard[:-1]} == {LINE_BYTES_MAX}

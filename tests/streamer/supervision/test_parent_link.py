@@ -89,9 +89,9 @@ time.sleep(20)
     with subprocess.Popen([sys.executable, "-c", script], pass_fds=[fd], stderr=subprocess.PIPE) as worker:
         socket.socket(fileno=fd).close()
         parent.close()
-        _, told = worker.communicate(timeout=30)
+        _, reported = worker.communicate(timeout=30)
     assert worker.returncode == 75
-    assert b"the parent process is gone; stopping" in told
+    assert b"the parent process is gone; stopping" in reported
 
 
 def test_a_number_that_is_no_socket_is_refused():

@@ -60,7 +60,7 @@ def test_an_outage_does_not_count_against_a_worker():
 
 @given(st.lists(ends, max_size=60))
 def test_progress_makes_all_good(before):
-    """After a start with progress, whatever came before, the next is at once and delays begin anew."""
+    """After a start with progress, whatever came before, the next is at once and delays begin again."""
     restarts = RestartPolicy(RestartLimits())
     for code, progressed in before:
         restarts.ended(code, progressed=progressed, ever_progressed=True)

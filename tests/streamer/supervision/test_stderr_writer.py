@@ -44,7 +44,7 @@ def test_lines_of_many_stay_whole():
 
 
 def test_a_reader_that_is_stuck_holds_up_nobody(pipe, monkeypatch):
-    """With nobody reading, writing goes on at once and memory is bounded; later it is told how much was left out."""
+    """With nobody reading, writing goes on at once and memory is bounded; later it says how much was left out."""
     monkeypatch.setattr(outlet_module, "LAST_WRITE_TIMEOUT_S", 0.05)
     readable, writable = pipe
     stderr = StderrWriter(writable)
@@ -53,7 +53,7 @@ def test_a_reader_that_is_stuck_holds_up_nobody(pipe, monkeypatch):
         stderr.write(b"%07d" % i + b"x" * 992)
     stderr.close()  # gives up
 
-    heard, seen, told = b"", 0, 0
+    heard, seen, reported = b"", 0, 0
     while seen < lines:
         *ended, heard = (heard + os.read(readable, 2**20)).split(b"\n")
         for line in ended:
@@ -62,9 +62,9 @@ def test_a_reader_that_is_stuck_holds_up_nobody(pipe, monkeypatch):
             else:
                 assert int(line[:7]) == seen
                 assert len(line) == 999
-                seen, told = seen + 1, told + 1
+                seen, reported = seen + 1, reported + 1
     assert (seen, heard) == (lines, b"")
-    assert WAITING_BYTES_MAX - 1_000 <= told * 1_000 <= WAITING_BYTES_MAX + 2**20
+    assert WAITING_BYTES_MAX - 1_000 <= reported * 1_000 <= WAITING_BYTES_MAX + 2**20
 
 
 def test_a_reader_that_is_gone_holds_up_nobody(pipe):

@@ -1,4 +1,4 @@
-"""How the parent hands on that it is told to stop, and what becomes of workers that do not."""
+"""How the parent hands on that it is asked to stop, and what becomes of workers that do not."""
 
 from __future__ import annotations
 
@@ -101,19 +101,19 @@ while True: time.sleep(30)
 
 
 def test_a_second_sigterm_changes_nothing(parent):
-    """Some supervisors send it twice; the worker is told once and finishes."""
+    """Some supervisors send it twice; the worker is reported once and finishes."""
     parent.run(
         """
 import time
-told = []
+reported = []
 def finish():
-    told.append(1)
+    reported.append(1)
     tell_parent(signal.SIGTERM)
 on_stop(finish)
 tell_parent(signal.SIGTERM)
 for _ in range(30):
     time.sleep(0.01)
-sys.exit(0 if len(told) == 1 else 2)
+sys.exit(0 if len(reported) == 1 else 2)
 """
     )
     assert parent.exit_code == 0

@@ -132,7 +132,7 @@ def test_a_worker_that_can_not_be_started_is_tried_again(parent, monkeypatch):
 
 
 def test_one_worker_s_end_is_the_end_of_all(parent):
-    """When one meets what a new start can't cure, the others are told to finish; its exit code is the parent's."""
+    """When one meets what a new start can't cure, the others are asked to finish; its exit code is the parent's."""
     parent.workers = 3
     parent.run(
         """

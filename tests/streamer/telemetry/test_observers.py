@@ -147,14 +147,14 @@ def test_a_unit_that_left_is_no_longer_told_of():
 
 def test_a_worker_with_nothing_to_do_has_got_something_done_after_a_minute():
     """So its parent waits an outage out, though nothing was ever committed; afterwards only commits count."""
-    told, clock = [], ManualClock()
-    progress = ProgressObserver(lambda: told.append(clock.monotonic_s()), clock)
+    reported, clock = [], ManualClock()
+    progress = ProgressObserver(lambda: reported.append(clock.monotonic_s()), clock)
     service = service_over(CrashingLog())
     progress.on_turn(service)
-    assert told == []
+    assert reported == []
     clock.advance(STEADY_S)
     progress.on_turn(service)
     progress.on_turn(service)
-    assert len(told) == 1
+    assert len(reported) == 1
     progress.on_commit([], [], 0.1)
-    assert len(told) == 2
+    assert len(reported) == 2

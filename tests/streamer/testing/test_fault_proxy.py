@@ -1,4 +1,4 @@
-"""The proxy, in front of a server that answers with what it was told; and in front of a broker."""
+"""The proxy, in front of a server that answers with what it was reported; and in front of a broker."""
 
 import socket
 import threading
@@ -217,23 +217,23 @@ def test_a_client_that_starts_at_the_proxy_never_goes_around_it():
     """The broker tells clients of the proxy to come back to the proxy, and others its own address, for good."""
     with Broker(proxied=True) as broker:
         for _ in range(2):
-            told = {}
+            reported = {}
             for bootstrap in (broker.proxied_bootstrap, broker.bootstrap):
                 with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
                     (node,) = admin.describe_cluster()["brokers"]
-                    told[bootstrap] = f"{node['host']}:{node['port']}"
-            assert told == {address: address for address in (broker.proxied_bootstrap, broker.bootstrap)}
+                    reported[bootstrap] = f"{node['host']}:{node['port']}"
+            assert reported == {address: address for address in (broker.proxied_bootstrap, broker.bootstrap)}
             broker.kill()
             broker.start()
 
 
 @pytest.mark.broker
 def test_each_broker_of_a_cluster_can_have_a_proxy():
-    """A client that starts at the proxies of a cluster is told of proxies alone."""
+    """A client that starts at the proxies of a cluster learns of proxies alone."""
     with Cluster(2, proxied=True) as cluster, KafkaAdminClient(bootstrap_servers=cluster.proxied_bootstrap) as admin:
-        told = {f"{node['host']}:{node['port']}" for node in admin.describe_cluster()["brokers"]}
-        assert told == set(cluster.proxied_bootstrap.split(","))
-        assert told.isdisjoint(cluster.bootstrap.split(","))
+        reported = {f"{node['host']}:{node['port']}" for node in admin.describe_cluster()["brokers"]}
+        assert reported == set(cluster.proxied_bootstrap.split(","))
+        assert reported.isdisjoint(cluster.bootstrap.split(","))
 
 
 @pytest.mark.broker

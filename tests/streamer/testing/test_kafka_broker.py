@@ -91,7 +91,7 @@ def test_records_with_old_timestamps_are_kept(own_broker):
 
 
 def test_a_broker_not_yet_started_has_no_address():
-    """Asking too early is told what to do; stopping what does not run is nothing."""
+    """Asking too early is reported what to do; stopping what does not run is nothing."""
     broker = Broker()
     broker.close()
     with pytest.raises(BrokerError, match=r"has not been started: call start\(\)"):

@@ -23,7 +23,7 @@ def credulous_broker() -> Iterator[Broker]:
 
 
 def leave_behind(log: KafkaLog, place: Place) -> None:
-    """A record in a transaction whose coordinator is not told of the partition, so that it never ends it there."""
+    """A record in a transaction whose coordinator does not know of the partition, so that it never ends it there."""
     producer = log._producer
     producer.begin_transaction()
     producer._transaction_manager._partitions_in_transaction.add(TopicPartition(place.out, 0))

@@ -40,7 +40,7 @@ def past_of(log: KafkaLog, unit: str = "detect-0") -> Any:
 
 @BOTH
 def test_commits_are_found_again(kafka_broker: Any, delivery: str) -> None:
-    """A fresh process finds every epoch of every unit with its place, and reads on from where it is told."""
+    """A fresh process finds every epoch of every unit with its place, and reads on from where it is asked to."""
     place = Place(kafka_broker, 2)
     for partition in range(2):
         place.write([b"v%d" % i for i in range(10)], partition=partition)

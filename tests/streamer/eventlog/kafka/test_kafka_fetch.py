@@ -59,7 +59,7 @@ def test_plain_records_become_the_same(rows: list[Any]) -> None:
 
 
 def test_partitions_that_moved_without_records() -> None:
-    """Only a partition that moved is told of; one that is new in the assignment has not moved."""
+    """Only a partition that moved is reported; one that is new in the assignment has not moved."""
     (moved,) = stretches({}, {("t", 0): 5, ("t", 1): 5}, {("t", 0): 7, ("t", 1): 5, ("t", 2): 9})
     assert (moved.topic, moved.partition, len(moved), moved.next_offset) == ("t", 0, 0, 7)
 

@@ -88,10 +88,10 @@ def test_topic_of_another_id_is_a_gap() -> None:
 
 def test_a_topic_that_is_no_longer_read_must_have_been_folded_to_its_end() -> None:
     """An epoch that has folded records of it can't be folded again without it; epochs after it don't mind."""
-    told = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0, f=0)
-    check_topics("detect-0", told.starts, told, {"p", "f"})
+    reported = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0, f=0)
+    check_topics("detect-0", reported.starts, reported, {"p", "f"})
     with pytest.raises(UsageError, match=r"last epochs of detect-0 are made from topic f .*stopped in order"):
-        check_topics("detect-0", told.starts, told, {"p"})
+        check_topics("detect-0", reported.starts, reported, {"p"})
     behind = past(epoch(3, p=9, f=4), base=2)
     check_topics("detect-0", {"p": 5, "f": 4}, behind, {"p"})
     with pytest.raises(UsageError, match="topic f"):
@@ -100,8 +100,8 @@ def test_a_topic_that_is_no_longer_read_must_have_been_folded_to_its_end() -> No
 
 def test_published_up_to_the_committed_offsets() -> None:
     """An epoch counts as published when the group's committed offsets reach all of its ends."""
-    told = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0)
-    found = [published(told, at) for at in ({}, {"p": 4}, {"p": 5}, {"p": 9}, {"p": 5, "f": 4}, {"p": 9, "f": 4})]
+    reported = past(epoch(1, p=5), epoch(2, p=5, f=4), epoch(3, p=9, f=4), p=0)
+    found = [published(reported, at) for at in ({}, {"p": 4}, {"p": 5}, {"p": 9}, {"p": 5, "f": 4}, {"p": 9, "f": 4})]
     assert found == [0, 0, 1, 1, 2, 3]
     behind = past(epoch(8, p=12), base=7)
     assert [published(behind, at) for at in ({}, {"p": 11}, {"p": 12}, {"p": 50})] == [7, 7, 8, 8]
@@ -112,25 +112,25 @@ def test_commits_prove_exactly_what_they_followed(steps: list[tuple[int, int]], 
     """Whatever ends the epochs have, offsets committed after epoch n prove n, and none that reaches further."""
     steps = [(p, f) for p, f in steps if p or f]
     ends = list(itertools.accumulate(steps, lambda a, b: (a[0] + b[0], a[1] + b[1])))
-    told = past(*(epoch(i + 1, p=p, f=f) for i, (p, f) in enumerate(ends)), p=0, f=0)
+    reported = past(*(epoch(i + 1, p=p, f=f) for i, (p, f) in enumerate(ends)), p=0, f=0)
     done = min(done, len(ends))
     committed = {"p": ends[done - 1][0], "f": ends[done - 1][1]} if done else {}
-    assert at_least_once().proven(1, told, 0, committed) == committed
-    assert told.committed == done
+    assert at_least_once().proven(1, reported, 0, committed) == committed
+    assert reported.committed == done
 
 
 def test_exactly_once_believes_the_history() -> None:
     """What is in the history is published; offsets that the brokers forgot are what it says."""
-    told = past(epoch(1, p=5), epoch(2, p=7), p=3, f=1)
-    assert exactly_once().proven(1, told, 0, {}) == {"p": 7, "f": 1}
-    assert exactly_once().proven(1, told, 0, {"p": 7, "f": 1}) == {"p": 7, "f": 1}
-    assert told.committed == 2
+    reported = past(epoch(1, p=5), epoch(2, p=7), p=3, f=1)
+    assert exactly_once().proven(1, reported, 0, {}) == {"p": 7, "f": 1}
+    assert exactly_once().proven(1, reported, 0, {"p": 7, "f": 1}) == {"p": 7, "f": 1}
+    assert reported.committed == 2
 
 
 def test_exactly_once_does_not_go_back() -> None:
     """Offsets that somebody set back can't be followed, as what comes behind them is published already."""
-    told = past(epoch(1, p=5), epoch(2, p=7), p=3)
+    reported = past(epoch(1, p=5), epoch(2, p=7), p=3)
     with pytest.raises(
         GapError, match=r"offset of p was set back to 5, but by the epochs all records before 7 .*Set it to 7 again"
     ):
-        exactly_once().proven(1, told, 0, {"p": 5})
+        exactly_once().proven(1, reported, 0, {"p": 5})

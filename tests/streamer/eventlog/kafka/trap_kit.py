@@ -75,7 +75,7 @@ class Scene:
         with_records.close(10)
 
     def producer(self, transactional_id: str = "", **changes: Any) -> KafkaProducer:
-        """A transactional producer, ready to begin; its id is the group's unless told otherwise."""
+        """A transactional producer, ready to begin; its id is the group's unless named otherwise."""
         arguments = {**PRODUCER, "transactional_id": transactional_id or self.group, **changes}
         producer = KafkaProducer(bootstrap_servers=self.proxied_bootstrap, **arguments)
         producer.init_transactions()
@@ -95,7 +95,7 @@ class Scene:
         return {self.spots[partition]: OffsetAndMetadata(offset, "", -1)}
 
     def visible(self, topic: str = "") -> list[str]:
-        """What a reader of committed records finds in a topic, `output` unless told otherwise.
+        """What a reader of committed records finds in a topic, `output` unless named otherwise.
 
         Waits until no transaction is open there.
         """

@@ -76,7 +76,7 @@ def test_lines_do_not_depend_on_blocks(
 
 @pytest.mark.parametrize("packed", ["gzip", "zstd"])
 def test_packed_lines_are_unpacked(tmp_path: Path, packed: str) -> None:
-    """Compression is told by content; progress counts stored bytes up to the file's size."""
+    """Compression is reported by content; progress counts stored bytes up to the file's size."""
     path = tmp_path / "events.log"
     path.write_bytes(pa.compress(EVENTS, packed, asbytes=True) if packed == "zstd" else gzip.compress(EVENTS))
     assert lines_of(read(path)) == LINES

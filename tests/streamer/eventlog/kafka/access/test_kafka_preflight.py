@@ -161,7 +161,7 @@ def test_a_mechanism_that_is_not_offered_is_named(secured, mechanism):
 
 @pytest.mark.broker
 def test_a_missing_login_is_named(secured):
-    """A client without credentials is told that the port asks for them, inside TLS too."""
+    """A client without credentials is reported that the port asks for them, inside TLS too."""
     connection = KafkaConnection(bootstrap=login(secured).bootstrap, protocol="SSL", ca_file=str(secured.ca_file))
     assert "asks for a login (SASL, it offers SCRAM-SHA-512), but the protocol is SSL" in cause(connection)
 
@@ -178,7 +178,7 @@ def test_a_protocol_that_does_not_fit_the_port_is_named(secured):
 
 @pytest.mark.broker
 def test_a_certificate_that_is_refused_is_named(secured, tmp_path):
-    """An unknown CA is told from a CA file that can't be read."""
+    """An unknown CA is distinguished from a CA file that can't be read."""
     assert "shows a certificate that is refused (self-signed certificate)" in cause(login(secured, ca_file=None))
     assert "nowhere.pem can't be used" in cause(login(secured, ca_file="nowhere.pem"))
     (tmp_path / "empty.pem").write_text("no certificate")
