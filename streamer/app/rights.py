@@ -53,7 +53,7 @@ def service_grants(config: Config) -> Iterator[Grant]:
 
 
 def reader_grants(config: Config) -> Iterator[Grant]:
-    """Of whoever looks: `driftline requests`, `silences`, `explain` and `history`, and pages made from the topics."""
+    """Of whoever looks: `driftline requests`, `alerts`, `incidents`, `silences`, `explain` and `history`."""
     from streamer.eventlog.kafka.access.rights import Right
 
     outputs = config.outputs
@@ -74,7 +74,8 @@ def trainer_grants(config: Config) -> Iterator[Grant]:
     from streamer.eventlog.kafka.access.rights import Right
 
     yield Grant(Right("topic", config.outputs.requests, "Read"), "requests")
-    yield Grant(Right("topic", config.outputs.decisions, "Read"), "approvals")
+    yield Grant(Right("topic", config.outputs.decisions, "Read"), "approvals, and the answers to `driftline result`")
+    yield Grant(Right("topic", config.outputs.incidents, "Read"), "ids of held storms, which `driftline result` checks")
     yield Grant(Right("group", TRAINER_GROUP, "Read"), "its own group of consumers")
     yield Grant(Right("topic", config.outputs.control, "Write"), "results (`driftline result`)")
 

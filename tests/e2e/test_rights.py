@@ -15,34 +15,50 @@ from confluent_kafka import Producer
 from driftline_process import PATIENCE_S, create_topic, driftline, ends, events, messages, running
 from rights_kit import add_user, grant_only
 
+from retrain.engine.engine import Engine
+from retrain.messages.action import PublishRequest
+from retrain.messages.request import RetrainRequest
+from retrain.policy.settings import RetrainSettings
 from streamer.app.rights import ROLES, check_rights
 from streamer.cli import main
 from streamer.config import Config, load_config
+from streamer.contracts.encoding import json_of
 from streamer.errors import BrokerError
 from streamer.eventlog.kafka.access.rights import MissingRightError, Right
 from streamer.eventlog.kafka.admin import delete_topics
 from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.testing.alerts import ready
 from streamer.testing.kafka import Broker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 EVENTS = "bus.predictions"
+
+
+def request() -> RetrainRequest:
+    """A request that the commands of people and trainers can be about."""
+    actions = Engine(RetrainSettings()).handle(ready("1d 1h", "1d", "bus-017"))
+    return next(action.request for action in actions if isinstance(action, PublishRequest))
+
+
 CONFIG = Config.model_validate_json(json.dumps({"topics": {EVENTS: {"codec": "json"}}}))
 RIGHTS = {role: [grant.right for grant in table(CONFIG) if not grant.is_optional] for role, table in ROLES.items()}
-REQUEST = "retrain-bus-017-046fb0329bb0de11"
+REQUESTED = request()
+REQUEST = REQUESTED.request_id
+NO_SERVICE = ["--actor", "ann", "--no-wait"]  # nobody would answer
 COMMANDS = {  # what each role runs; together they need all of its rights on topics
-    "person": [["approve", REQUEST, "--actor", "ann"], ["requests"], ["history", "bus-017"]],
-    "trainer": [["result", REQUEST, "started", "--actor", "airflow"]],
+    "person": [["approve", REQUEST, *NO_SERVICE], ["requests"], ["history", "bus-017"]],
+    "trainer": [["result", REQUEST, "started", *NO_SERVICE]],
     "reader": [["requests"], ["history", "bus-017"]],
     "verifier": [["verify"]],
     "creator": [["topics", "--create"]],
 }
-EXERCISED_ELSEWHERE = {("trainer", "Read"), ("creator", "Create"), ("creator", "Alter")}
+EXERCISED_ELSEWHERE = {("creator", "Create"), ("creator", "Alter")}
 OF_A_COMMAND = [
     (role, right)
     for role, commands in COMMANDS.items()
     for right in RIGHTS[role]
-    # The consumer of a trainer is its own, and topics are only created where they are missing.
+    # Topics are only created where they are missing.
     if right.resource == "topic" and (role, right.operation) not in EXERCISED_ELSEWHERE
 ]
 
@@ -77,6 +93,9 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
         plain.write_text(json.dumps({"kafka": {"bootstrap": broker.bootstrap}, "topics": {EVENTS: {"codec": "json"}}}))
         create_topic(broker.bootstrap, EVENTS, 2)
         driftline("topics", "--config", str(plain), "--create")
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        producer.produce(CONFIG.outputs.requests, json_of(REQUESTED), REQUESTED.model_id.encode())
+        assert producer.flush(PATIENCE_S) == 0
         for role in ROLES:
             add_user(broker, role)
         yield made
