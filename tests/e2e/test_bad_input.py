@@ -52,6 +52,7 @@ BAD: list[tuple[bytes | None, Reason]] = [
     (event(event_time="the day before yesterday"), Reason.BAD_EVENT_TIME),
     (event(event_time="2099-01-01T00:00:00Z"), Reason.TIME_TOO_FAR_AHEAD),
     (event(features={f"x{i}": i for i in range(10_000)}), Reason.TOO_MANY_COLUMNS),
+    (b"[" + b", ".join([b'{"model_id": "bus", "label": 1}'] * 10_001) + b"]", Reason.TOO_MANY_ROWS),
     (event(model_id="bus-fills-the-table"), None),
     (event(model_id="bus-too-many"), Reason.TOO_MANY_MODELS),
     (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, Reason.TOO_DEEP),

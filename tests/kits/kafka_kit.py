@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +26,14 @@ POLL_S = 0.3
 CALM_POLLS = 3
 
 Row = tuple[int, int, bytes | None, bytes | None, object]
+
+
+def run_alone(arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments in a process of its own, which finds this module."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s)
 
 
 @dataclass

@@ -117,7 +117,9 @@ class SimConsumer:
         self._membership = Membership(host, instance_id) if instance_id else None
         self._assignment: dict[TopicPartition, SpotState] = {}
         self._subscription = SimpleNamespace(assignment=self._assignment)
-        self._cluster = SimpleNamespace(topic_id=lambda topic: f"id-of-{topic}", partitions_for_topic=self._partitions)
+        self._cluster = SimpleNamespace(
+            topic_id=lambda topic: f"id-of-{topic}", partitions_for_topic=self._partitions, unauthorized_topics=()
+        )
         self._coordinator = SimpleNamespace(fetch_committed_offsets=self._fetch_committed)
         if self._membership:
             host.members.append(self._membership)

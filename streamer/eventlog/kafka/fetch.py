@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from kafka import TopicPartition
+from kafka.errors import TopicAuthorizationFailedError
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 from detectors.arrays.types import I64
@@ -92,12 +93,16 @@ def poll(consumer: Any, timeout_ms: int, records_max: int) -> Any:
 
     The client parks the fetched records of a paused partition, and takes them up again only while its field for the
     current fetch is None. A fetch that was read to its end stays in that field. So a partition that was paused and
-    resumed is never read again, unless the field is cleared.
+    resumed is never read again, unless the field is cleared. And it fetches nothing, without a word, of a topic that
+    the brokers refuse to describe: raises TopicAuthorizationFailedError.
     """
     fetcher = consumer._fetcher
     if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
         fetcher._next_partition_records = None
-    return consumer.poll(timeout_ms, records_max)
+    found = consumer.poll(timeout_ms, records_max)
+    if not found and (hidden := consumer._cluster.unauthorized_topics):
+        raise TopicAuthorizationFailedError(set(hidden))
+    return found
 
 
 def positions(consumer: Any) -> dict[Spot, int]:

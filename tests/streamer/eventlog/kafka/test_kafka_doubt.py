@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doubts import DEADLINE_S, FAULTS
+from kafka_kit import run_alone
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -26,7 +25,7 @@ STEPS = {
 def played() -> dict[str, Any]:
     """What came of each fault."""
     script = Path(__file__).with_name("doubts.py")
-    done = subprocess.run([sys.executable, script.name], cwd=script.parent, capture_output=True, text=True, timeout=200)
+    done = run_alone([str(script)], timeout_s=200)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

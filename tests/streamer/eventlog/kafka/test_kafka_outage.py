@@ -6,11 +6,8 @@ says so in whatever test it happens to run.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from kafka_kit import run_alone
 
 pytestmark = pytest.mark.broker
 
@@ -69,8 +66,7 @@ print("closed", flush=True)
 
 def run(script: str, *arguments: str) -> str:
     """What the script prints; it ends well, soon, and without many words of the client's."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    done = run_alone(["-c", script, *arguments], timeout_s=60)
     assert done.returncode == 0, done.stderr
     assert "closed" in done.stdout
     assert len(done.stderr.splitlines()) < 60
