@@ -145,12 +145,12 @@ class _Server(ThreadingMixIn, WSGIServer):
                 client.shutdown(socket.SHUT_RDWR)
 
 
-class _Server6(_Server):
+class _ServerIPv6(_Server):
     address_family = socket.AF_INET6
 
 
 def _server_class(host: str) -> type[_Server]:
-    return _Server6 if ":" in host else _Server
+    return _ServerIPv6 if ":" in host else _Server
 
 
 class _Handler(WSGIRequestHandler):
