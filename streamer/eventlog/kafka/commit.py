@@ -101,8 +101,12 @@ class Sender:
 
     def renew(self) -> None:
         """Go on with another client, because the state of one is unknown once a record was refused."""
-        abandon(self.producer)
+        self.abandon()
         self.producer = self._new_producer()
+
+    def abandon(self) -> None:
+        """Let the client go, whatever its state; nothing is sent any more."""
+        abandon(self.producer)
 
     def publish(self, outputs: Sequence[Output]) -> None:
         self._settle([(output, self._send(output)) for output in map(self.limits.fitted, outputs)])

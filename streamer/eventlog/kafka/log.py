@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -71,20 +71,20 @@ class KafkaLog:
         self._held: set[Spot] = set()  # paused, because enough is buffered
         self._at: dict[str, dict[Spot, int]] = {}  # unit -> its committed offsets
         self._numbers: dict[str, int] = {}  # unit -> number of the last epoch in its history
-        self._trouble = ""
-        self._good_polls = 0
+        self._trouble, self._good_polls = "", 0
         self._closed = False
-        member = settings.member
-        exactly_once = settings.delivery == "exactly_once"
+        member, exactly_once = settings.member, settings.delivery == "exactly_once"
         self._client = Client.of(connection, settings.group_id, member.instance_id)
-        with self._errors_of("be reached"):
+        with ExitStack() as on_failure, self._errors_of("be reached"):
             reserved = size_of(Output("", None, None, (owner_header(settings.group_id),)))
             limits = SizeLimits(message_bytes_max(connection, settings.outputs), cut, reserved)
             deadline_s, epochs = settings.commit_deadline_s, settings.epochs_topic
             new = partial(new_producer, connection, deadline_s, settings.request_bytes_max)
             name = member.instance_id if exactly_once else None
-            sender = Sender(lambda: new(name, limits.batch_bytes_max), epochs, deadline_s, limits, self._client)
-            self._sender = sender
+            self._sender = sender = Sender(
+                lambda: new(name, limits.batch_bytes_max), epochs, deadline_s, limits, self._client
+            )
+            on_failure.callback(sender.abandon)  # else its threads go on
             # The transactions of an earlier process end before the committed offsets are read.
             self._committer = (ExactlyOnce if exactly_once else AtLeastOnce)(sender, self)
             if exactly_once:
@@ -93,6 +93,7 @@ class KafkaLog:
             self._consumer = self._new_consumer(member)
             self._reader = self._new_consumer(None)
             self._check_topics()
+            on_failure.pop_all()
         self._histories = HistoryReader(
             self._reader, settings.epochs_topic, settings.group_id, transaction_timeout_s(settings.commit_deadline_s)
         )
