@@ -3,8 +3,7 @@
     records ─► codec ─► EventBatch ─► Batch ─► monitors ─► alarms, verdicts ─► alerts
                  └► dead letters
 
-State is a pure function of the settings, the records and how they were cut into epochs. Within an epoch, records are
-folded in the order of `streamer/runtime/order.py`; how they were cut into polls or chunks never shows.
+State is a pure function of settings, records and epochs. Within an epoch, `runtime/order.py` orders the records.
 """
 
 from __future__ import annotations
