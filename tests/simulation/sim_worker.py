@@ -29,6 +29,7 @@ def simulated() -> Iterator[None]:
     """Within it, `KafkaLog` makes simulated clients, a deadline costs no thread, and disks are quick."""
     patches = [patch(f"streamer.eventlog.kafka.{module}.within", within) for module in MODULES_WITH_DEADLINES]
     patches += [
+        patch("streamer.eventlog.kafka.commit.abandon", lambda _producer: None),  # a simulated one has no threads
         patch.object(kafka_log, "REST_S", 0.0),
         patch.object(kafka_log, "message_bytes_max", lambda *_: {}),
         patch.object(kafka_log, "abort_hanging", lambda *_: None),  # simulated brokers end every transaction
