@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from driftline_process import PATIENCE_S, Place, create_topic, events, running
 
 from streamer.contracts.dead_letters import PREFIX
+from streamer.testing.kafka import Broker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -32,12 +33,14 @@ def produce_batch(place: Place, values: list[bytes | None], codec: str) -> None:
             "queue.buffering.max.messages": 2_000_000,
         }
     )
+    failed: list[KafkaError] = []
     for value in values:
-        producer.produce(place.events, value, None, 0)
+        producer.produce(place.events, value, None, 0, on_delivery=lambda error, _: error and failed.append(error))
     deadline_s = time.monotonic() + PATIENCE_S
     while len(producer):  # it is sent once it is full; a flush may send a part of it before
         assert time.monotonic() < deadline_s
         producer.poll(0.1)
+    assert not failed, failed[0]
 
 
 def resident_bytes(pid: int) -> int:
@@ -55,11 +58,18 @@ def letters_of(place: Place, n: int) -> list[tuple[dict[str, bytes], bytes | Non
     return [(dict(headers), value) for _, value, headers in found]
 
 
-def test_no_batch_takes_more_memory_than_there_is(kafka_broker: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """One of its own: what others have left behind in a broker is not to be mixed with batches of 200 MB."""
+    with Broker() as started:
+        yield started
+
+
+def test_no_batch_takes_more_memory_than_there_is(broker: Broker, tmp_path: Path) -> None:
     """Each bomb is one dead letter with its offsets; events around them are folded; memory stays bounded."""
     name = f"bus.bombs.{tmp_path.name}"
-    create_topic(kafka_broker.bootstrap, name, 1, **{"max.message.bytes": "20000000"})
-    place = Place(kafka_broker.bootstrap, tmp_path, name, partitions=1)
+    create_topic(broker.bootstrap, name, 1, **{"max.message.bytes": "20000000"})
+    place = Place(broker.bootstrap, tmp_path, name, partitions=1)
     event = b'{"model_id": "bus", "event_time": 1000, "prediction": 1, "pad": "%s"}' % (b"0" * 990_000)
     place.produce({0: events(100)})
     with running(place.config) as service:
@@ -79,7 +89,6 @@ def test_no_batch_takes_more_memory_than_there_is(kafka_broker: Any, tmp_path: P
         assert service.stop() == 0
     print(f"resident before {before >> 20} MB, after {after >> 20} MB")
     said = [{k.removeprefix(PREFIX): v.decode() for k, v in headers.items()} for headers, _ in letters]
-    assert [one["reason"] for one in said] == ["batch_too_large"] * 5
     spans = [(int(one["offset"]), int(one["batch.last.offset"]), int(one["batch.records"])) for one in said]
     assert spans == [(100, 299, 200), (300, 499, 200), (500, 699, 200), (700, 899, 200), (1620, 1_001_619, 1_000_000)]
     assert counted == 5
