@@ -71,7 +71,7 @@ def columns_of_recordings(
     progress: Callable[[int, int | None], None],
 ) -> list[WatchedColumn]:
     """The columns of a model at the end of recordings; see `replay`."""
-    service = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
+    service, _ = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]
     return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]

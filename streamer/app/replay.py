@@ -87,7 +87,7 @@ def replay(
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
-    service, sample = _folded(config, recordings, topic, publish, progress, clock)
+    service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     warnings = (*_time_warnings(service, summary), *_column_warnings(config, sample))
     summary = replace(summary, warnings=warnings)
@@ -100,18 +100,6 @@ def replay(
 
 
 def folded(
-    config: Config,
-    recordings: Sequence[str],
-    topic: str | None,
-    publish: Callable[[Output], None],
-    progress: Callable[[int, int | None], None],
-    clock: Clock,
-) -> Service:
-    """The service after it has folded the recordings to their end."""
-    return _folded(config, recordings, topic, publish, progress, clock)[0]
-
-
-def _folded(
     config: Config,
     recordings: Sequence[str],
     topic: str | None,
@@ -135,12 +123,12 @@ def _folded(
             if output.topic not in outputs.subscribed:  # no fold reads it back
                 outputs.store.forget(output.topic, 0, outputs.store.end(output.topic))
 
-        def folded(epoch: Epoch) -> None:
+        def forget_decided(epoch: Epoch) -> None:
             for name in outputs.subscribed:  # read back and decided
                 if name in epoch.ends:
                     outputs.store.forget(name, 0, epoch.ends[name])
 
-        service = _service(config, source, clock, ReplayObserver(pass_on, folded, report))
+        service = _service(config, source, clock, ReplayObserver(pass_on, forget_decided, report))
         service.run(stopped=lambda: False)
     return service, source.sample
 
