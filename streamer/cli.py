@@ -1,32 +1,20 @@
 """The command `driftline`: its subcommands, from `streamer/commands/`, and their exit codes.
 
-Nothing heavy is imported here or at the top of a command's file, so `driftline --help` is fast.
+A command's file is imported when the command runs. Nothing heavy is imported at its top, so `--help` is fast too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final
 
 import click
 
 from streamer.app.memory import collect_cycles_less_often
-from streamer.commands.alerts import alerts, incidents
-from streamer.commands.check_config import check_config
-from streamer.commands.columns import columns
 from streamer.commands.console.lines import echo_report
-from streamer.commands.decisions import approve, promote, reject
-from streamer.commands.explain import explain, history
-from streamer.commands.models import models
-from streamer.commands.record import record
-from streamer.commands.reference import reference
-from streamer.commands.replay import replay
-from streamer.commands.requests import requests
-from streamer.commands.result import result
-from streamer.commands.run import run
-from streamer.commands.silence import silence, silences, unsilence
-from streamer.commands.status import status
-from streamer.commands.topics import topics
-from streamer.commands.verify import verify
 from streamer.errors import DriftlineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -48,8 +36,36 @@ Exit codes:
 """
 
 
+# Command -> the file in `streamer/commands/` that holds it, in the order of the help.
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "run": "run", "replay": "replay", "record": "record", "verify": "verify", "check-config": "check_config",
+        "topics": "topics", "columns": "columns", "reference": "reference",
+        "status": "status", "models": "models", "alerts": "alerts", "incidents": "alerts",
+        "explain": "explain", "history": "explain",
+        "requests": "requests", "approve": "decisions", "reject": "decisions", "result": "result",
+        "promote": "decisions", "silence": "silence", "silences": "silence", "unsilence": "silence",
+    }
+)  # fmt: skip
+
+
 class _Driftline(click.Group):
-    """Ends every expected error with its message and its exit code. A traceback means a bug."""
+    """Imports the file of a command when it is needed, and ends every expected error with its message and exit code.
+
+    A traceback means a bug.
+    """
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in COMMANDS:
+            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            ctx.fail(f"No such command {cmd_name!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        command: click.Command = getattr(
+            import_module(f"streamer.commands.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
+        )
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -68,13 +84,6 @@ def main() -> None:
     """Detect drift of models on Kafka topics, and publish one retrain request when a retrain helps."""
     collect_cycles_less_often()
 
-
-for command in (
-    run, replay, record, verify, check_config, topics, columns, reference,
-    status, models, alerts, incidents, explain, history,
-    requests, approve, reject, result, promote, silence, silences, unsilence,
-):  # fmt: skip
-    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="driftline")

@@ -15,7 +15,7 @@ from benchmarks.page import written
 from benchmarks.recorded.marked_data import Stream, streams
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.config.tables import default_detectors
+from streamer.config.models import default_detectors
 from streamer.detect.fold import DetectFold
 from streamer.detect.settings import DetectSettings, LabelSettings
 from streamer.eventlog.base import Records

@@ -4,6 +4,7 @@
 the critical distance.
 """
 
+from detectors.ks.sliding import ks_bank
 from detectors.ks.window import KsWindowSettings
 
-__all__ = ["KsWindowSettings"]
+__all__ = ["KsWindowSettings", "ks_bank"]

@@ -1,19 +1,25 @@
-"""The models and their columns, from checkpoints or recordings. Nothing is written, and no broker is needed."""
+"""The state in checkpoints or recordings: models, columns, and what a restart under other settings resets.
+
+Nothing is written, and no broker is needed.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.app.replay import folded
-from streamer.checkpoints.store import CheckpointStore
+from streamer.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
 from streamer.errors import UsageError
-from streamer.eventlog.units import DETECT
+from streamer.eventlog.units import DECIDE, DETECT
+from streamer.runtime.snapshot import Snapshot
 
 
 def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
@@ -75,3 +81,106 @@ def columns_of_recordings(
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]
     return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]
+
+
+ABSENT: Final = object()  # the value of a setting that only the other side has
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The columns whose statistics a restart loses, of one detector in one unit."""
+
+    detector: str
+    columns: dict[str, int]  # by model; empty for what has no statistics by column
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDiff:
+    """What a restart does to the state of one unit."""
+
+    unit: str
+    epoch: int  # of the newest usable checkpoint; -1: there is none, so a restart folds the whole log again
+    settings: Sequence[tuple[str, str, str]] = ()  # changed ones: name, value of the checkpoint, value now
+    reset: Sequence[Reset] = ()  # detectors whose settings changed: they restart with empty state
+    started: Sequence[str] = ()  # detectors that did not run: they begin with empty state
+    dropped: Sequence[str] = ()  # detectors that no longer run: their state goes
+    kept: Sequence[str] = ()  # detectors that continue with their state
+
+
+def state_diff(config: Config, where: str | None = None) -> list[UnitDiff]:
+    """The effect of these settings on each unit of the group; `where` is another folder or URL of checkpoints.
+
+    Raises `UsageError` when there is no checkpoint, or this version can't read its settings.
+    """
+    where = where or config.checkpoints.url
+    store = None if where is None else CheckpointStore(where, config.kafka.group)
+    units = [] if store is None else store.units()
+    if store is None or not units:
+        raise UsageError(
+            f"there is no checkpoint of group {config.kafka.group} in {where or 'checkpoints.url, which is null'}; "
+            "name the folder of a service with --against-state=DIR, and its kafka.group in the configuration"
+        )
+    folds = ConfiguredFolds(config)
+    return [_unit_diff(folds, unit, store) for unit in units]
+
+
+def _unit_diff(folds: ConfiguredFolds, unit: str, store: CheckpointStore) -> UnitDiff:
+    for checkpoint in store.newest_first(unit):
+        snapshot = checkpoint.read()
+        if snapshot is not None:
+            return _diff(folds, unit, checkpoint, snapshot)
+    return UnitDiff(unit, -1)
+
+
+def _diff(folds: ConfiguredFolds, unit: str, checkpoint: StoredCheckpoint, snapshot: Snapshot) -> UnitDiff:
+    number, settings = checkpoint.epoch.number, [*changed_settings(checkpoint.settings, folds.settings)]
+    if unit == DECIDE:
+        return UnitDiff(unit, number, settings)
+    changed = folds.reset_by(checkpoint.settings)
+    before, now = folds.detectors_of(checkpoint.settings), folds.detectors
+    lost = [name for name in before if name in now and name in changed]
+    columns = _columns_by_detector(folds, unit, checkpoint.settings, snapshot) if lost else {}
+    return UnitDiff(
+        unit,
+        number,
+        settings,
+        reset=[Reset(name, columns.get(name, {})) for name in lost],
+        started=[name for name in now if name not in before],
+        dropped=[name for name in before if name not in now],
+        kept=[name for name in now if name in before and name not in lost],
+    )
+
+
+def _columns_by_detector(
+    folds: ConfiguredFolds, unit: str, settings: str, snapshot: Snapshot
+) -> dict[str, dict[str, int]]:
+    """How many columns of each model a detector watches, by detector and model, in order of first sight."""
+    fold = folds.fresh(unit, settings)
+    fold.load(snapshot)
+    found: dict[str, dict[str, int]] = {}
+    if isinstance(fold, DetectFold):
+        subjects = fold.context.subjects
+        for monitor in fold.monitors:
+            for status in monitor.describe(range(len(subjects.ids))):
+                for detector in status.detectors if not status.kind else ():
+                    of_model = found.setdefault(detector, {})
+                    model = subjects.model_and_segment(status.subject)[0]
+                    of_model[model] = of_model.get(model, 0) + 1
+    return found
+
+
+def changed_settings(before: str, now: str) -> Iterator[tuple[str, str, str]]:
+    """The settings that differ between two texts of settings: name, value before, value now, as JSON."""
+    yield from _differences(json.loads(before), json.loads(now), "")
+
+
+def _differences(before: Any, now: Any, path: str) -> Iterator[tuple[str, str, str]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(key, ABSENT), now.get(key, ABSENT), f"{path}.{key}" if path else key)
+    elif before != now:
+        yield path, _shown(before), _shown(now)
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is ABSENT else json.dumps(value)

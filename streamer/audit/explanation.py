@@ -7,7 +7,7 @@ Each record of an incident names the alert that its decision is about. Outcomes 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,9 +18,10 @@ from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import DESCRIPTIONS, Outcome
 from retrain.policy.settings import RetrainSettings
-from streamer.audit.ignored import IgnoredAlerts
+from retrain.state.dedup import SeriesMark, series_of
+from retrain.state.versions import Order, Versions
 from streamer.audit.reasons import EventCounts, Reasons, clock, many, weaker_than
-from streamer.audit.trail import Trail
+from streamer.audit.trail import Record, Trail
 
 SILENCE_OVER: Final = frozenset({Outcome.SILENCE_ENDED, Outcome.SILENCE_EXPIRED})
 ANSWERS: Final = frozenset({Outcome.INCIDENT_OPENED, Outcome.ABSORBED})  # reasons of the records that answer an alert
@@ -190,3 +191,90 @@ def _storms(trail: Trail) -> Iterator[tuple[Incident, datetime]]:
         decision: Decision | None = decided.get(storm.incident_id)
         released = decision.at if decision and storm.reason is Outcome.STORM_RELEASED else storm.last_alert_at
         yield storm, released if storm.state is IncidentState.CLOSED else NEVER
+
+
+class IgnoredAlerts:
+    """Follows alerts in the order of their topic, as the decide fold does, by its own rules for repeats and versions.
+
+    A promotion counts from its time on, as records do not hold the order of alerts and commands.
+    """
+
+    def __init__(self, trail: Trail) -> None:
+        self.promotions = promotions_of(trail)
+        self._versions: dict[str, Versions] = {}
+        self._marks: dict[tuple[str, str], dict[str, SeriesMark]] = defaultdict(dict)  # of model and version, by series
+        self._promoted: dict[str, int] = defaultdict(int)  # model -> promotions so far
+
+    def handle(self, alert: Alert) -> Outcome | None:
+        """`DUPLICATE` or `OLDER_VERSION`; None for an alert that counts. Call it once for each alert, in order."""
+        versions = self._versions.setdefault(alert.model_id, Versions(alert.model_version, alert.event_time))
+        self._promote(alert, versions)
+        marks, series = self._marks[alert.model_id, alert.model_version], series_of(alert)
+        if series in marks and marks[series].is_duplicate(alert):
+            return Outcome.DUPLICATE
+        superseded = versions.newest
+        order = versions.add(alert.model_version, alert.event_time)
+        if order is Order.OLDER:
+            return Outcome.OLDER_VERSION
+        if order is Order.NEWER:
+            self._marks.pop((alert.model_id, superseded), None)
+        self._marks[alert.model_id, alert.model_version].setdefault(series, SeriesMark()).record(alert)
+        return None
+
+    def _promote(self, alert: Alert, versions: Versions) -> None:
+        for one in self.promotions.get(alert.model_id, ())[self._promoted[alert.model_id] :]:
+            if one.at > alert.event_time:
+                return
+            self._promoted[alert.model_id] += 1
+            superseded = versions.newest
+            versions.promote(one.model_version, one.at)
+            if versions.newest != superseded:
+                self._marks.pop((alert.model_id, superseded), None)
+
+
+def promotions_of(trail: Trail) -> dict[str, list[Decision]]:
+    """Model -> its promotions, in order."""
+    found: dict[str, list[Decision]] = defaultdict(list)
+    for one in trail.decisions:
+        if one.reason is Outcome.PROMOTED:
+            found[one.model_id].append(one)
+    return found
+
+
+RecordFilter = Callable[[Record], bool]
+
+
+def related_to(trail: Trail, name: str) -> RecordFilter:
+    """Whether a record belongs to the alert, incident, request or silence of this id."""
+    ends = _ends(trail)
+    causes = {name, *(one.incident_id for one in trail.requests if one.request_id == name)}
+    alerts = {alert for alert, by in ends if alert == name or by & causes}
+    others = causes.union(*(by for alert, by in ends if alert in alerts))
+    return _among(alerts, others | {one.request_id for one in trail.requests if one.incident_id in others})
+
+
+def history_of(trail: Trail, model_id: str) -> RecordFilter:
+    """Whether a record belongs to the history of a model.
+
+    That is its own records, the storms and silences of its alerts, and the incidents of sources behind its requests.
+    """
+    of_requests = {one.incident_id for one in trail.requests if one.model_id == model_id}
+    of_model = {one.alert_id for one in trail.alerts if one.model_id == model_id}
+    shared = of_requests.union(*(by for alert, by in _ends(trail) if alert in of_model))
+    is_shared = _among(set(), shared)
+    return lambda record: record.model_id == model_id or is_shared(record)
+
+
+def _ends(trail: Trail) -> list[tuple[str, set[str]]]:
+    """The id of each alert, with the ids of its silence, storm, incident or request."""
+    outcomes = AlertOutcomes(trail)
+    return [(alert.alert_id, {one.by for one in outcomes.of(alert) if one.by}) for alert in trail.alerts]
+
+
+def _among(alerts: set[str], others: set[str]) -> RecordFilter:
+    def wanted(record: Record) -> bool:
+        if isinstance(record, Alert):
+            return record.alert_id in alerts
+        return (record.incident_id if isinstance(record, Incident) else record.request_id) in others
+
+    return wanted

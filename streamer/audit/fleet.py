@@ -5,10 +5,12 @@ Incidents, requests and decisions come first, then the alerts: so an alert that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
+
+import msgspec
 
 from retrain.messages.alert import Alert, AlertState
 from retrain.messages.decision import Decision
@@ -22,6 +24,7 @@ from streamer.audit.requests import RequestLedger, RequestStatus
 from streamer.audit.source import RawRecord
 from streamer.audit.trail import decoded
 from streamer.contracts.topics import OutputTopics
+from streamer.eventlog.base import Records
 
 ALERTS_MAX: Final = 20_000  # alerts that are listed; beyond, the oldest are left out
 CLOSED_MAX: Final = 20_000  # closed incidents that are remembered, the newest
@@ -182,3 +185,34 @@ def _put(table: dict[str, T], name: str, value: T, most: int) -> None:
     table[name] = value
     if len(table) > most:
         del table[next(iter(table))]
+
+
+SILENCES_HEAD: Final = ("state", "since", "until", "model", "column", "kind", "alerts", "silence", "by", "why")
+
+
+def silences_in(stretches: Iterable[Records]) -> Sequence[Silence]:
+    """The current silences in records of the decisions topic, in order of their beginning."""
+    found: dict[str, Silence] = {}
+    for records in stretches:
+        for i in range(len(records)):
+            decision = msgspec.json.decode(records.value_of(i) or b"", type=Decision)
+            if decision.silence is not None:
+                found[decision.request_id] = decision.silence
+    return tuple(found.values())
+
+
+def silence_row(silence: Silence) -> tuple[str, ...]:
+    """The row of a silence in the list."""
+    matcher = silence.matcher
+    return (
+        "over" if silence.is_over else "active",
+        f"{silence.since:%Y-%m-%d %H:%M}",
+        f"{silence.until:%Y-%m-%d %H:%M}",
+        matcher.model,
+        matcher.column,
+        matcher.kind.value if matcher.kind else "*",
+        f"{silence.alerts:,}",
+        silence.silence_id,
+        silence.actor,
+        silence.comment.partition("\n")[0],
+    )

@@ -11,7 +11,7 @@ from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import DEFAULT_CONFIG, config_option
 
 if TYPE_CHECKING:
-    from streamer.app.state_diff import Reset, UnitDiff
+    from streamer.app.inspect import Reset, UnitDiff
     from streamer.config import Config
 
 MODELS_SHOWN: Final = 3  # in the line of a unit
@@ -50,7 +50,7 @@ def check_config(file: str | None, config_file: str | None, state: str | None) -
     for line in false_alarm_lines(config):
         echo_line(line)
     if state is not None:
-        from streamer.app.state_diff import state_diff
+        from streamer.app.inspect import state_diff
 
         for line in state_lines(state_diff(config, state or None)):
             echo_line(line)

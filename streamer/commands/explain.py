@@ -36,7 +36,7 @@ def explain(name: str, replayed: str | None, config_file: str | None, as_json: b
     output of `driftline replay`, or a recording of these topics. With a configuration, the reasons name its limits. For
     alerts that wait for data, the newest checkpoints show how many events there are by now.
     """
-    from streamer.audit.related import related_to
+    from streamer.audit.explanation import related_to
     from streamer.audit.timeline import entries
     from streamer.audit.trail import trail_of_id
 
@@ -58,7 +58,7 @@ def history(model: str, replayed: str | None, config_file: str | None, as_json: 
     The storms and silences of its alerts are included. The records come from the same places as for `driftline
     explain`.
     """
-    from streamer.audit.related import history_of
+    from streamer.audit.explanation import history_of
     from streamer.audit.timeline import entries
     from streamer.audit.trail import trail_of_model
 

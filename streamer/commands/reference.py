@@ -1,23 +1,34 @@
-"""`driftline reference build`: training data to a file of training references."""
+"""`driftline reference`: training data to a file of training references, and what such a file holds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from streamer.commands.console.lines import echo_line
-from streamer.commands.reference_show import show
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from streamer.references.build import Built
+    from streamer.references.table import AnyReference, Key
 
-EXAMPLE = """\b
+SIZE_MAX: Final = 100_000  # values kept of a column
+TRIED_MAX: Final = 50  # columns: a trial takes about a second for each column and detector
+HEAD: Final = ("model", "version", "column", "values", "missing", "5 %", "median", "95 %")
+
+BUILD_EXAMPLE = """\b
 Example:
     driftline reference build s3://models/bus/training/ --out bus.reference
 Then, in driftline.yaml:
     references: {file: bus.reference}
+"""
+SHOW_EXAMPLE = """\b
+Examples:
+    driftline reference show bus.reference
+    driftline reference show bus.reference --model bus-099 --per-day 5000
 """
 
 
@@ -26,10 +37,7 @@ def reference() -> None:
     """Build and show training references: the distributions of columns in the training data."""
 
 
-reference.add_command(show)
-
-
-@reference.command(epilog=EXAMPLE)
+@reference.command(epilog=BUILD_EXAMPLE)
 @click.argument("training", metavar="TRAINING...", nargs=-1, required=True)
 @click.option("--out", metavar="FILE", required=True, help="The file to write; a path or URL.")
 @click.option(
@@ -84,3 +92,73 @@ def summary_text(built: Built) -> str:
         f"from {built.rows:,} rows"
     )
     return f"{text}; ignored, as neither numbers nor text: {', '.join(built.ignored)}" if built.ignored else text
+
+
+@reference.command(epilog=SHOW_EXAMPLE)
+@click.argument("file", metavar="FILE")
+@click.option("--model", metavar="ID", help="Show this model only.")
+@click.option("--column", metavar="NAME", help="Show this column only.")
+@click.option(
+    "--per-day", metavar="N", type=click.IntRange(1),
+    help="Also find, by trial, the smallest shift that is detected in a day of N values of a column.",
+)  # fmt: skip
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="The configuration with the detectors.  [default: the default detectors]",
+)
+def show(file: str, model: str | None, column: str | None, per_day: int | None, config_file: str | None) -> None:
+    """Show the references in FILE: one line for each column, in its units; of categories, the most frequent.
+
+    A shift counts as detected if 8 of 10 series with such values alarm within a day. With small training data, or a low
+    rate of false alarms, only large shifts are detected.
+    """
+    from detectors.reference import Reference
+    from streamer.commands.console.text_table import table
+    from streamer.config import Config, load_config
+    from streamer.references.table import load_references
+
+    config = Config() if config_file is None else load_config(config_file, needs=())
+    there = load_references(file, SIZE_MAX).by_series
+    found = {key: there[key] for key in sorted(there) if model in (None, key[0]) and column in (None, key[2])}
+    if not found:
+        raise UsageError(f"{file}: holds no such column; leave out --model and --column to show all")
+    if per_day and len(found) > TRIED_MAX:
+        raise UsageError(f"{file}: {len(found):,} columns take too long to try: name --model or --column")
+    columns = Counter(key[:2] for key, one in there.items() if isinstance(one, Reference))
+    for line in table(list(_rows(found, columns, config.watching, per_day))):
+        echo_line(line)
+
+
+def _rows(
+    found: Mapping[Key, AnyReference],
+    columns: Mapping[tuple[str, str], int],
+    watching: Mapping[str, Any],
+    per_day: int | None,
+) -> Iterator[list[str]]:
+    """The table. The `columns` of a version of a model share the rate of false alarms."""
+    from detectors.power import watches_numbers
+
+    trying = [name for name in watching if per_day and watches_numbers(name, watching[name])]
+    yield [*HEAD, *(f"seen by {name}" for name in trying)]
+    for (model, version, column), one in found.items():
+        missing = f"{one.n_missing / (one.n_seen + one.n_missing):.1%}"
+        row = [model, version or "any", column, f"{one.n_seen:,}", missing]
+        yield row + _details(one, {name: watching[name] for name in trying}, per_day or 0, columns[model, version])
+
+
+def _details(one: AnyReference, trying: Mapping[str, Any], per_day: int, columns: int) -> list[str]:
+    import numpy as np
+
+    from detectors.power import shift_seen
+    from detectors.reference import Reference
+
+    if not isinstance(one, Reference):
+        most = sorted(zip(one.counts.tolist(), one.names, strict=True), key=lambda c: (-c[0], c[1]))[:3]
+        return [f"{name} {n / one.n_seen:.0%}" for n, name in most] + [""] * (3 - len(most) + len(trying))
+    deviation = float(np.std(one.values))
+    shifts = [shift_seen(name, settings, one.values, per_day, columns) for name, settings in trying.items()]
+    return [f"{x:.6g}" for x in np.quantile(one.values, (0.05, 0.5, 0.95))] + [
+        f"{shift * deviation:.3g} ({shift:.2f} sd)" if shift else "none" for shift in shifts
+    ]

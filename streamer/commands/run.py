@@ -143,6 +143,6 @@ def _alone() -> None:
 
 def _linked(progress_fd: int, stop: threading.Event, grace_s: int) -> Callable[[], None]:
     from streamer.clock import SystemClock
-    from streamer.supervision.parent_link import ParentLink
+    from streamer.supervision.worker_process import ParentLink
 
     return ParentLink(progress_fd, stop, grace_s, SystemClock()).progressed

@@ -91,7 +91,7 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
     """List silences in order of their beginning. `until` is event time."""
     import msgspec
 
-    from streamer.audit.silences import HEAD, row_of, silences_in
+    from streamer.audit.fleet import SILENCES_HEAD, silence_row, silences_in
     from streamer.commands.console.text_table import table
     from streamer.config import load_config
     from streamer.eventlog.kafka.reader import read_to_end
@@ -103,7 +103,7 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
         for one in wanted:
             click.echo(msgspec.json.encode(one).decode())
     elif wanted:
-        for line in table([HEAD, *map(row_of, wanted)]):
+        for line in table([SILENCES_HEAD, *map(silence_row, wanted)]):
             echo_line(line)
     else:
         click.echo("no active silence; --all also lists those that have ended", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from streamer.commands.console.fleet_tables import alert_object, alert_rows
 from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
 
@@ -84,7 +85,6 @@ def _status(config_file: str) -> Status:
 
 def page(found: Status) -> Iterator[str]:
     """The page as lines."""
-    from streamer.commands.alerts import alert_rows
     from streamer.commands.console.text_table import table
 
     service = found.service
@@ -152,8 +152,6 @@ def _waiting_row(one: RequestStatus) -> tuple[str, ...] | None:
 def objects(found: Status) -> Iterator[dict[str, Any]]:
     """The page as objects: the service, its units, counts, what waits, and the alerts that fire."""
     import msgspec
-
-    from streamer.commands.alerts import alert_object
 
     service = found.service
     yield {

@@ -25,7 +25,7 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
     Every epoch in the history holds a digest of its outputs. The command prints one line for each unit, and the exit
     code is 5 when an epoch gives other outputs. It writes nothing, and the service may keep running.
     """
-    from streamer.app.offline import open_archive
+    from streamer.app.folds import open_archive
     from streamer.config import load_config
     from streamer.errors import DivergenceError
     from streamer.runtime.verify import verify as verify_unit

@@ -1,31 +1,22 @@
-"""Loads a `Config` from a file and the environment, or reports every problem of them.
-
-All problems are found in one round. A check stops at its first problem in a section, and checks between sections need
-valid ones. So each invalid setting is reported, taken out, and the rest is checked again, until it is valid.
-"""
+"""Loads a `Config` from a file and the environment, or reports every problem of them."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from detectors.registry import DEFAULT
 from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.clock import seconds_of
-from streamer.config.consistency import contradictions
 from streamer.config.detector_names import resolve_detectors
 from streamer.config.environment import override
-from streamer.config.messages import problems_of
 from streamer.config.models import Config
 from streamer.config.problems import ConfigError, Problem, SettingPath
-from streamer.config.schema import is_duration, names_at, schema_at, settings, types_of
+from streamer.config.schema import is_duration, schema_at, settings, types_of
+from streamer.config.validation import validated
 from streamer.config.yaml_file import Document, read_document
 
 DEFAULT_PATH: Final = "driftline.yaml"
@@ -53,7 +44,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     _convert_durations(document.data)
     _anchor_files(document)
     _anchor_checkpoints(document)
-    config, found = _validated(document)
+    config, found = validated(document)
     if problems + found:
         raise ConfigError(problems + found)
     return config
@@ -119,47 +110,3 @@ def _convert_durations(section: dict[str, Any], path: SettingPath = ()) -> None:
         elif isinstance(value, str) and (schema := schema_at(here)) is not None and is_duration(schema):
             with suppress(ValueError):
                 section[key] = seconds_of(value, least=0)
-
-
-def _validated(document: Document) -> tuple[Config, list[Problem]]:
-    """The configuration and all problems of it; if there are any, invalid settings are taken out of the document."""
-    problems: list[Problem] = []
-    removed: set[SettingPath] = set()
-    while True:
-        try:
-            config = Config.model_validate_json(json.dumps(document.data))
-            break
-        except ValidationError as error:
-            found = problems_of(error, document)
-        problems += [one for one in found if not _is_consequence(one, removed)]
-        removed |= {_remove(document.data, one.path_in_yaml) for one in found}
-    return config, problems + contradictions(config, document, removed)
-
-
-def _remove(data: dict[str, Any], path: SettingPath) -> SettingPath:
-    """Take out the invalid setting, or the section around it where that alone would not do. Returns its path."""
-    if path[:1] == ("topics",) and path[2:] == ("codec",):
-        path = path[:2]  # which settings a topic has depends on its codec
-    holder: dict[str, Any] = data
-    here: SettingPath = ()
-    at: Any = data
-    for part in path:
-        if not isinstance(at, dict) or part not in at:
-            break
-        here, holder, at = (*here, part), at, at[part]
-    if here:
-        del holder[str(here[-1])]
-    else:
-        data.clear()
-    return here
-
-
-def _is_consequence(problem: Problem, removed: Collection[SettingPath]) -> bool:
-    """Whether a removal may have caused the problem: of the setting, or of a neighbour if the message names others."""
-    if problem.path_in_yaml in removed:
-        return True
-    *section, own = problem.path_in_yaml or ("",)
-    if not any([*path[:-1]] == section for path in removed if path):
-        return False
-    others = {*names_at(tuple(section))} - {own}
-    return bool(others & set(re.findall(r"\w+", problem.message)))

@@ -2,32 +2,38 @@
 
 The settings of a component are its own dataclass, defined, checked and documented beside its code; this file only
 arranges them. Unknown keys are rejected everywhere: pydantic applies the `extra="forbid"` of a section to the
-dataclasses below it.
+dataclasses below it. The tables of topics and of detectors follow their registries, so an entry there can be
+configured; `null` means its defaults.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
+from detectors.registry import DEFAULT, DETECTORS
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from streamer.checkpoints.scheduler import CheckpointSettings
+from streamer.codecs import CODECS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
-from streamer.config.tables import Detectors, Topics, default_detectors
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535
+DEFAULT_CODEC: Final = "json"
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
 WatchedBy = Annotated[list[str], Field(description="names of its detectors; []: none")]
 WatchedColumns = Annotated[
@@ -36,6 +42,61 @@ WatchedColumns = Annotated[
 ]
 WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = ("kafka", "references", "commit", "checkpoints", "metrics", "false_alarms")
+
+
+@cache
+def topic_settings(codec: str) -> type:
+    """The settings of a topic: those of its codec, and `codec` itself."""
+    settings = CODECS[codec][0]
+    return make_dataclass(
+        f"{codec.capitalize()}Topic",
+        [("codec", Annotated[Literal[codec], Field(description="the format of the records")], field(default=codec))],
+        bases=(settings,),
+        namespace={"__doc__": settings.__doc__},  # a dataclass without one gets its signature for a docstring
+        frozen=True,
+        slots=True,
+    )
+
+
+def default_detectors() -> dict[str, Any]:
+    """The default detectors with their default settings."""
+    return {name: DETECTORS[name].settings(**options) for name, options in DEFAULT.items()}
+
+
+class TopicTable:
+    """Topic name -> the settings of its codec, in the order of the file."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {codec: handler.generate_schema(topic_settings(codec)) for codec in CODECS}
+        topic = core_schema.tagged_union_schema(choices, discriminator=_codec_of)
+        topic_or_null = _null_means(topic_settings(DEFAULT_CODEC), topic)
+        return core_schema.dict_schema(core_schema.str_schema(min_length=1), topic_or_null)
+
+
+class DetectorTable:
+    """Detector name -> its settings, for the detectors that run."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = {}
+        for name, spec in DETECTORS.items():
+            schema = _null_means(spec.settings, handler.generate_schema(spec.settings))
+            fields[name] = core_schema.typed_dict_field(schema, required=False)
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
+
+Topics = Annotated[dict[str, Any], TopicTable()]
+Detectors = Annotated[dict[str, Any], DetectorTable()]
+
+
+def _null_means(settings: type, schema: CoreSchema) -> CoreSchema:
+    def default_if_null(value: Any) -> Any:
+        return settings() if value is None else value
+
+    return core_schema.no_info_after_validator_function(default_if_null, core_schema.nullable_schema(schema))
+
+
+def _codec_of(value: Any) -> Any:
+    return value.get("codec", DEFAULT_CODEC) if isinstance(value, Mapping) else getattr(value, "codec", DEFAULT_CODEC)
 
 
 class Section(BaseModel):

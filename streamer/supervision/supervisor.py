@@ -14,8 +14,16 @@ from typing import Final
 
 from streamer.clock import Clock
 from streamer.errors import InDoubtError
-from streamer.supervision import messages
-from streamer.supervision.restart_policy import DONE, End, RestartLimits, RestartPolicy, exit_code_of
+from streamer.supervision.restart_policy import (
+    DONE,
+    End,
+    RestartLimits,
+    RestartPolicy,
+    exit_code_of,
+    give_up_message,
+    how_it_ended,
+    restart_message,
+)
 from streamer.supervision.stderr_writer import StderrWriter
 from streamer.supervision.worker_process import CommandOf, WorkerProcess
 
@@ -136,15 +144,15 @@ class Supervisor:
         )
         name, starts = self._name(slot), slot.restarts.starts_without_progress
         if not isinstance(decision, End):
-            self._stderr.write_message(messages.restart_message(name, returncode, decision.after_s, starts))
+            self._stderr.write_message(restart_message(name, returncode, decision.after_s, starts))
             slot.due_s = self._clock.monotonic_s() + decision.after_s
             return
         if decision.hopeless:
             self._stderr.write_message(
-                messages.give_up_message(name, returncode, starts, process.last_lines() if process else [])
+                give_up_message(name, returncode, starts, process.last_lines() if process else [])
             )
         elif len(self._slots) > 1:
-            self._stderr.write_message(f"{name} {messages.how_it_ended(returncode)}, so all workers end")
+            self._stderr.write_message(f"{name} {how_it_ended(returncode)}, so all workers end")
         self._end(decision.exit_code)
 
     def _on_signals(self, numbers: bytes) -> None:

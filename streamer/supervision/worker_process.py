@@ -1,4 +1,9 @@
-"""One worker process, from the parent's side: started once, read from, and cleaned up after its end."""
+"""One worker process, from both sides of its socket.
+
+The parent's side starts it once, reads from it, and cleans up after its end. The worker's side carries progress to the
+parent and shows the parent's end: only the parent holds the other end, so when the parent ends, by SIGKILL too, the
+worker reads an end of file and stops.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,16 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from selectors import EVENT_READ, BaseSelector
 from typing import IO, Final
+
+from streamer.clock import Clock
+from streamer.errors import InDoubtError, UsageError
+from streamer.logs import log_of
 
 READ_BYTES: Final = 65_536
 REST_BYTES_MAX: Final = 2**20  # what a pipe may still hold after the worker's end
@@ -152,3 +162,47 @@ class LineBuffer:
 
 def _pieces(line: bytes) -> list[bytes]:
     return [line[at : at + LINE_BYTES_MAX] for at in range(0, len(line) or 1, LINE_BYTES_MAX)]
+
+
+HEARTBEAT_S: Final = 1.0
+HEARTBEAT = b"."
+
+log = log_of("supervision")
+
+
+class ParentLink:
+    """Reports progress to the parent, and sets `stop` when the parent is gone.
+
+    `fd` is the worker's end of the socket. A worker that has not stopped `grace_s` after its parent's end exits at
+    once: it must not run unsupervised. Raises `UsageError` when `fd` is no socket.
+    """
+
+    def __init__(self, fd: int, stop: threading.Event, grace_s: float, clock: Clock) -> None:
+        try:
+            self._socket = socket.socket(fileno=fd)
+        except OSError as error:
+            raise UsageError(f"--progress-fd {fd} is for `driftline run` itself: {error.strerror or error}") from None
+        self._socket.set_inheritable(False)
+        self._stop = stop
+        self._grace_s = grace_s
+        self._clock = clock
+        self._next_heartbeat_s = clock.monotonic_s()
+        threading.Thread(target=self._watch, name="parent-link", daemon=True).start()
+
+    def progressed(self) -> None:
+        """Send a heartbeat, at most once in `HEARTBEAT_S`. Never waits: a full socket drops it."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._next_heartbeat_s:
+            return
+        self._next_heartbeat_s = now_s + HEARTBEAT_S
+        with suppress(OSError):
+            self._socket.send(HEARTBEAT, socket.MSG_DONTWAIT)
+
+    def _watch(self) -> None:
+        with suppress(OSError):  # the parent ended without reading the last heartbeat
+            while self._socket.recv(1):
+                pass
+        log.warning("the parent process is gone; stopping")
+        self._stop.set()
+        threading.Event().wait(self._grace_s)
+        os._exit(InDoubtError.exit_code)

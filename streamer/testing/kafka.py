@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from streamer.errors import BrokerError, DriftlineError
+from streamer.eventlog.kafka import admin as kafka_admin
+from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.testing import kafka_config
 from streamer.testing.kafka_config import HOST, SECURED, Guard, NodePlan
 from streamer.testing.kafka_node import PORT_ATTEMPTS, Node, start_together
@@ -117,3 +119,27 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+class GivenBroker:
+    """The broker at `bootstrap`; leaving the `with` deletes the topics created through it."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._connection = KafkaConnection(bootstrap=tuple(bootstrap.split(",")))
+        self._created: list[str] = []
+
+    def create_topics(self, partitions: Mapping[str, int], settings: Mapping[str, str] | None = None) -> None:
+        """Create topics of so many partitions each, all with the same topic `settings`."""
+        kafka_admin.create_topics(self._connection, partitions, settings=settings)
+        self._created += partitions
+
+    def __enter__(self) -> Self:
+        kafka_admin.preflight(self._connection)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._created:
+            kafka_admin.delete_topics(self._connection, self._created)

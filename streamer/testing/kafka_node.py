@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from streamer.errors import BrokerError
 from streamer.testing.fault_proxy import FaultProxy
-from streamer.testing.guarded_process import Supervised
 from streamer.testing.kafka_config import HOST, PLAIN, NodePlan
 from streamer.testing.kafka_folder import Home
+from streamer.testing.process_guard import Supervised
 
 READY = b"Kafka Server started"
 START_TIMEOUT_S = 90

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from streamer.testing.external_broker import GivenBroker
-    from streamer.testing.kafka import Broker
+    from streamer.testing.kafka import Broker, GivenBroker
     from streamer.testing.kafka_cluster import Cluster
 
 BOOTSTRAP_VARIABLE = "DRIFTLINE_TEST_BOOTSTRAP"
@@ -27,7 +26,7 @@ def kafka_broker() -> Iterator[Broker | GivenBroker]:
     It is started from pip alone (`pip install 'driftline[broker]'`), unless `DRIFTLINE_TEST_BOOTSTRAP` names another.
     """
     if bootstrap := os.environ.get(BOOTSTRAP_VARIABLE):
-        from streamer.testing.external_broker import GivenBroker
+        from streamer.testing.kafka import GivenBroker
 
         with GivenBroker(bootstrap) as given:
             yield given

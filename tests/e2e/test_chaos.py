@@ -15,7 +15,7 @@ from chaos import SESSION_TIMEOUT_S, Chaos
 from chaos_load import PARTITIONS, Load
 from driftline_process import Place, create_topic, driftline, messages
 
-from streamer.app.offline import open_archive
+from streamer.app.folds import open_archive
 from streamer.config import load_config
 from streamer.runtime.verify import replay_unit
 from streamer.testing.kafka_cluster import Cluster

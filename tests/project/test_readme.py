@@ -33,7 +33,9 @@ def sentences(markdown: str) -> list[str]:
 
 def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
     """Every command that can be typed, with its full name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix} {name}")
         else:

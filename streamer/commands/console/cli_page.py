@@ -35,10 +35,12 @@ def page(main: click.Group, name: str = "driftline") -> str:
 
 def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
     """Visible commands with their full names; a subgroup is replaced by its commands."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from _commands(command, f"{prefix} {name}")
-        elif not command.hidden:
+        elif command is not None and not command.hidden:
             yield f"{prefix} {name}", command
 
 

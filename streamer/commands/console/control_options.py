@@ -98,7 +98,7 @@ def send_control(kind: str, options: ControlOptions, request_id: str, **fields: 
 
 
 def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) -> str:
-    from streamer.audit.answers import sentence_of
+    from streamer.audit.commands import sentence_of
     from streamer.clock import SystemClock
     from streamer.errors import NoAnswerError
     from streamer.eventlog.base import Output
@@ -128,11 +128,11 @@ def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) 
 
 def _check_target(reader: KafkaReader, config: Config, control: Control) -> None:
     """Read to the end. Raises `UsageError` if the command is about nothing that exists."""
-    from streamer.audit import targets
+    from streamer.audit.commands import Targets
     from streamer.audit.source import kinds_of
     from streamer.errors import UsageError
 
-    kinds, found = kinds_of(config.outputs), targets.Targets()
+    kinds, found = kinds_of(config.outputs), Targets()
     while not reader.at_end():
         for records in reader.poll(POLL_S):
             found.read(kinds[records.topic], records)
@@ -146,7 +146,7 @@ def _check_target(reader: KafkaReader, config: Config, control: Control) -> None
 
 
 def _answer(reader: KafkaReader, topic: str, control: Control, deadline_s: float) -> Decision | None:
-    from streamer.audit.answers import answer_in
+    from streamer.audit.commands import answer_in
     from streamer.clock import SystemClock
 
     clock = SystemClock()

@@ -33,12 +33,11 @@ from streamer.eventlog.kafka.clients import KafkaLogSettings, Member, new_consum
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce, Offsets, PendingSend, Sender, owner_header
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
-from streamer.eventlog.kafka.epochs_topic import EpochsTopic
 from streamer.eventlog.kafka.fetch import Spot, committed_offsets, ends, partition_counts, poll, positions, stretches
 from streamer.eventlog.kafka.hanging_transactions import abort_hanging
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.positions import LatestStart, Places, pause, seek
-from streamer.eventlog.kafka.unit_history import HistoryReader, check_topics, partition_of_history
+from streamer.eventlog.kafka.unit_history import EpochsTopic, HistoryReader, check_topics, partition_of_history
 from streamer.eventlog.size_limits import Cut, SizeLimits, size_of, uncut
 from streamer.logs import log_of
 

@@ -202,7 +202,7 @@ def test_the_default_detectors_do_without_river():
     """The service doesn't wait for an import that none of its detectors needs."""
     code = (
         "import sys, streamer.cli, streamer.app.folds; from detectors.registry import bank; "
-        "from streamer.config.tables import default_detectors; "
+        "from streamer.config.models import default_detectors; "
         "made = [bank(name, settings, 1) for name, settings in default_detectors().items()]; "
         "assert len(made) == 3; assert 'river' not in sys.modules"
     )

@@ -109,7 +109,9 @@ def test_a_wrong_command_line_is_a_usage_error(arguments):
 
 def options(group=main, path=""):
     """Every visible option of every command, with the name of the command."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from options(command, f"{path}{name} ")
         else:

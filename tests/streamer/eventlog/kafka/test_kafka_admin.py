@@ -9,7 +9,7 @@ from streamer.eventlog.kafka import admin as kafka_admin
 from streamer.eventlog.kafka import log_filter as kafka_noise
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.testing import kafka_folder
-from streamer.testing.external_broker import GivenBroker
+from streamer.testing.kafka import GivenBroker
 
 
 @pytest.fixture

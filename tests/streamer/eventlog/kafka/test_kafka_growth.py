@@ -10,7 +10,7 @@ from kafka_kit import POLL_S, POLLS_MAX, Place, Row, begin, drain, settle, take_
 
 from streamer.errors import BrokerError, InDoubtError
 from streamer.eventlog.base import RebalanceInProgress, UnitNotReady
-from streamer.eventlog.kafka import epochs_topic
+from streamer.eventlog.kafka import unit_history
 from streamer.eventlog.kafka.log import KafkaLog
 
 pytestmark = pytest.mark.broker
@@ -25,13 +25,23 @@ def grow(place: Place) -> None:
         admin.create_partitions({place.events: 2})
 
 
+def take_over_when_ready(log: KafkaLog, unit: str) -> int:
+    """Take a unit over, as the loop does: again at each turn until its partition is known. Returns the turns waited."""
+    for waited in range(POLLS_MAX):
+        with suppress(UnitNotReady):
+            take_over(log, unit)
+            return waited
+        log.poll(POLL_S)
+    raise AssertionError(f"{unit} was never ready")
+
+
 def read_what_was_added(place: Place, log: KafkaLog) -> list[Row]:
     """Once the new unit is ours: what is in its partition, which is committed then."""
     for _ in range(POLLS_MAX):
         if settle(log) == [UNITS]:
             break
     for unit in UNITS:
-        take_over(log, unit)
+        take_over_when_ready(log, unit)
     rows = drain(log, {(place.events, 1): 4})[place.events, 1]
     log.commit([place.output("grown")], [place.epoch(1, 4, 1)])
     return rows
@@ -86,15 +96,7 @@ def test_the_epochs_topic_grows_after_the_events(kafka_broker: Any) -> None:
     with place.log() as log:
         begin(log)
         grow_events_first(place, log)
-        waited = 0
-        while waited < POLLS_MAX:
-            try:
-                take_over(log, "detect-1")
-                break
-            except UnitNotReady:
-                waited += 1
-                log.poll(POLL_S)
-        assert 0 < waited < POLLS_MAX
+        assert take_over_when_ready(log, "detect-1") > 0
         assert partitions_of_epochs(place) == 3
         log.commit([place.output("grown")], [place.epoch(1, 0, 1)])
     assert place.outputs() == ["grown"]
@@ -107,7 +109,7 @@ def test_who_may_not_add_partitions_waits_and_says_so(kafka_broker: Any, monkeyp
     def refuse(*_: Any) -> None:
         raise BrokerError("ClusterAuthorizationFailedError")
 
-    monkeypatch.setattr(epochs_topic, "add_partitions", refuse)
+    monkeypatch.setattr(unit_history, "add_partitions", refuse)
     with place.log() as log:
         begin(log)
         grow_events_first(place, log)
