@@ -26,7 +26,7 @@ from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
 from streamer.contracts.alert_reader import Unreadable, read_alert
-from streamer.contracts.alert_time import CLOCK_HEADER, held_back
+from streamer.contracts.alert_time import CLOCK_HEADER, held_back, own_limit_ms
 from streamer.contracts.cloudevents import headers_of_request
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.dead_letters import dead_letter, set_aside_letter
@@ -96,13 +96,17 @@ class DecideFold:
         return [output for records, i, record in self._in_order(stretch) for output in self._fold(records, i, record)]
 
     def _in_order(self, stretch: Sequence[Records]) -> Iterator[Item]:
-        """The records of an epoch, in order. A watermark precedes the first record of a later event time."""
+        """The records of an epoch, in order. A watermark precedes the first record of a later event time.
+
+        An alert that is ahead of its own record or unit brings no watermark forward: others may precede that time.
+        """
         clocks = [records for records in stretch if records.topic == self.topics.watermarks]
         marks = deque(sorted(((r, i, self._read_mark(r, i)) for r in clocks for i in range(len(r))), key=_time_of))
         others = [records for records in stretch if records.topic != self.topics.watermarks]
         for records, i in in_order(sorted(others, key=lambda records: records.topic == self.topics.control)):
             record = self._read(records, i)
-            while marks and not isinstance(record, Unreadable) and _time_of(marks[0]) < _reached_by(record):
+            reached = self._reached_by(record, records, i)
+            while marks and _time_of(marks[0]) < reached:
                 yield marks.popleft()
             yield records, i, record
         yield from marks
@@ -160,6 +164,16 @@ class DecideFold:
                 )  # fmt: skip
         return held
 
+    def _reached_by(self, record: Read, records: Records, i: int) -> datetime:
+        """The time that a record brings with it, up to which watermarks precede it."""
+        if isinstance(record, Control):
+            return record.at
+        if not isinstance(record, Alert):
+            return _EPOCH
+        headers, record_ms = records.headers_with(CLOCK_HEADER, i), int(records.timestamp_ms[i])
+        is_ahead = (record.event_time - _EPOCH) // _MS > own_limit_ms(record_ms, headers, self._skew_max_s)
+        return _EPOCH if is_ahead else record.event_time
+
     def _read_mark(self, records: Records, i: int) -> Watermark | Unreadable:
         return read_mark(records.value_of(i), int(records.timestamp_ms[i]), self._skew_max_s)
 
@@ -190,7 +204,3 @@ class _Dumped(msgspec.Struct):
 
 def _time_of(mark: tuple[Records, int, Watermark | Unreadable]) -> datetime:
     return mark[2].at if isinstance(mark[2], Watermark) else _EPOCH
-
-
-def _reached_by(record: Alert | Control) -> datetime:
-    return record.event_time if isinstance(record, Alert) else record.at

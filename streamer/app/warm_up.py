@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
+import numpy as np
 from numba.core import event
 
 from detectors.reference import CategoryReference, Reference
@@ -21,6 +22,7 @@ from streamer.detect.fold import DetectFold
 from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.fetch import compile_reading
+from streamer.eventlog.record_times import ahead
 from streamer.logs import log_of, log_to_stderr
 from streamer.references.table import AnyReference, Key, References
 
@@ -30,7 +32,7 @@ START_MS: Final = 1_767_225_600_000  # any time will do
 EVENTS: Final = 5_000  # dependence is learnt from thousands of values
 STEP_MS: Final = 300_000  # so the sample spans weeks, as calendars need
 OTHER_MODELS: Final = 100  # more than the tables have room for at first
-READING: Final = {"reading": compile_reading}
+READING: Final = {"reading": compile_reading, "order": lambda: ahead(np.zeros(1, np.int64), 0)}
 
 log = log_of("app")
 

@@ -43,21 +43,27 @@ def held_back(
     `record_ms` is the record's own time, or -1; `fleet` the fleet's time, if there is one yet, and `has_marks` whether
     watermarks give it; `skew_max_s` is how far events may be ahead of their records.
     """
-    own_ms = record_ms if 0 <= record_ms < END_MS else NEVER
-    unit_ms, fleet_ms = _clock_of(headers), NEVER if fleet is None else (fleet - _EPOCH) // _MS
-    steps = (
-        (own_ms, int((skew_max_s + AHEAD_MAX_S) * 1000)),
-        (unit_ms, STEP_MS),
-        (fleet_ms if has_marks else NEVER, ALERT_STEP_MS),
-    )
-    limits = [at_ms + step_ms for at_ms, step_ms in steps if at_ms != NEVER]
-    if not limits or _newest_ms(alert) <= min(limits):
+    fleet_ms = NEVER if fleet is None else (fleet - _EPOCH) // _MS
+    limit_ms = own_limit_ms(record_ms, headers, skew_max_s)
+    if has_marks and fleet_ms != NEVER:
+        limit_ms = min(limit_ms, fleet_ms + ALERT_STEP_MS)
+    if _newest_ms(alert) <= limit_ms:
         return alert
-    known = [at_ms for at_ms in (own_ms, unit_ms) if at_ms != NEVER]
+    known = [at_ms for at_ms in (_own_ms(record_ms), _clock_of(headers)) if at_ms != NEVER]
     at = _EPOCH + timedelta(milliseconds=fleet_ms if fleet_ms != NEVER else min(known))
-    late = [(name, place) for name, place in _places(alert) if _ms(place) > min(limits)]
+    late = [(name, place) for name, place in _places(alert) if _ms(place) > limit_ms]
     held: dict[str, Any] = {name: replace(place, event_time=at) for name, place in late}
     return replace(alert, **held)
+
+
+def own_limit_ms(record_ms: int, headers: Headers, skew_max_s: float) -> int:
+    """The latest time of an alert by its own record and by its unit's clock; `END_MS` where neither is known."""
+    steps = ((_own_ms(record_ms), int((skew_max_s + AHEAD_MAX_S) * 1000)), (_clock_of(headers), STEP_MS))
+    return min([at_ms + step_ms for at_ms, step_ms in steps if at_ms != NEVER], default=END_MS)
+
+
+def _own_ms(record_ms: int) -> int:
+    return record_ms if 0 <= record_ms < END_MS else NEVER
 
 
 def _clock_of(headers: Headers) -> int:

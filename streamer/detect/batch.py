@@ -19,6 +19,7 @@ from detectors.arrays.types import F64, I64
 from detectors.series.id_table import UNSEEN
 from detectors.series.table import NO_ROW, WATCHED, Routed, SeriesTable, ValueKind
 from streamer.detect.context import Context
+from streamer.detect.intake import DecodedChunk
 from streamer.detect.label_join import LabelJoin, LabelMatches, LabelValues
 from streamer.events import MISFIT, NUMBER, EventBatch
 from streamer.runtime.fold import Tally
@@ -44,14 +45,15 @@ class Batch:
     by_kind: Mapping[ValueKind, KindValues]  # the values that detectors get, for each kind that they take
 
     @classmethod
-    def of(cls, events: EventBatch, topic: I64, context: Context, labels: LabelJoin, tally: Tally) -> Self:
-        """Count events of topics of these ranks, join their labels and route their values."""
+    def of(cls, chunk: DecodedChunk, context: Context, labels: LabelJoin, tally: Tally) -> Self:
+        """Count the events of a chunk, join their labels and route their values."""
+        events, topic = chunk.events, chunk.topic
         segment = context.segments.of(events, tally) if context.segments else None
         subject = context.subjects.of(events, topic, segment)
         sequence = context.offsets.count(subject.ravel()).reshape(subject.shape)
         of_segment = np.hstack([subject[:, 1:], sequence[:, 1:]])
         whole = np.ascontiguousarray(subject[:, 0]), np.ascontiguousarray(sequence[:, 0])
-        matches = labels.join(events, *whole, context.names.models.names, of_segment)
+        matches = labels.join(events, *whole, context.names.models.names, of_segment, chunk.clock_ms)
         arrived = BatchValues.of(events, *whole, of_segment, matches.values(context.lag_column))
         if context.segments:
             arrived = arrived.with_segments(context.segments.columns()[events.model])

@@ -160,7 +160,7 @@ class DetectFold:
 
     def _observe(self, chunk: DecodedChunk) -> list[Placed]:
         """The alerts of a chunk's events, each with the place of its event."""
-        batch = Batch.of(chunk.events, chunk.topic, self.context, self._labels, self.tally)
+        batch = Batch.of(chunk, self.context, self._labels, self.tally)
         self._eviction.touch(batch)
         found = [monitor.observe(batch) for monitor in self.monitors]
         alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)  # stable

@@ -1,12 +1,13 @@
 """The join of late labels with their predictions: bounded, by prediction id, in event time.
 
 A prediction with an id waits for its label in a ring, oldest first out. A label that finds its prediction, or brings it
-along, gives the model's error, a value of the column `error`. A prediction leaves when its label arrives, when a
-prediction arrives that is later by more than the time-out, or when too many wait. A label is unmatched, and counted, if
-its prediction is unknown, has a label already, or is too old.
+along, gives the model's error, a value of the column `error`. A prediction leaves when its label arrives, when its
+successor of the same id comes after the time-out, when too many wait, or some time after the time-out. A label is
+unmatched, and counted, if its prediction is unknown, has a label already, or is too old.
 
-The two events alone decide what is too late, and one event makes at most `LEAVE_MAX` others leave. So a clock that is
-years ahead spoils its own events and hardly any other.
+The two events alone decide what is too late. When the others leave follows from the unit's clock, which one wrong clock
+moves by a day at most. So they wait for another time-out, or for a day if that is less: a clock that is ahead by less,
+or by more than a day, spoils its own events alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64, I64, U64
 from streamer.codecs.class_labels import QUIET_NAN
+from streamer.contracts.event_clock import STEP_MS
 from streamer.detect.remap import Arrays, Remaps
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import ERROR_COLUMN, EventBatch, EventKind
@@ -33,7 +35,7 @@ HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
 NOTHING = QUIET_NAN  # bits of a prediction that isn't there
 CLASS_MASK = (1 << 48) - 1
 PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
-LEAVE_MAX = 2  # more than come in, so that what has waited too long does leave
+LEAVE_MAX = 2  # at one event: more than come in, so that what has waited too long does leave
 KINDS = list(ErrorKind)  # a kernel knows a kind by its place
 SQUARED, ZERO_ONE, LOG_LOSS = (KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 
@@ -49,11 +51,18 @@ class LabelJoin:
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 
     def join(
-        self, batch: EventBatch, subjects: I64, sequences: I64, models: Sequence[str], segments: I64 | None = None
+        self,
+        batch: EventBatch,
+        subjects: I64,
+        sequences: I64,
+        models: Sequence[str],
+        segments: I64 | None = None,
+        clock_ms: I64 | None = None,
     ) -> LabelMatches:
         """Take the predictions of a batch in and match its labels, event by event, in order; `models` are names by id.
 
-        `segments` is [n, 2], subject and sequence of each event's segment, if models have segments.
+        `segments` is [n, 2], subject and sequence of each event's segment, if models have segments. `clock_ms` is the
+        unit's clock after each event [n]; None: all event times are believed.
         """
         self._make_room(len(batch))
         k = int(np.count_nonzero(batch.kind & EventKind.LABEL))
@@ -61,10 +70,12 @@ class LabelJoin:
         event, error, lag_ms = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
         mine = np.empty((k, self._width), np.int64)
         timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
+        now_ms = batch.event_time_ms if clock_ms is None else np.minimum(batch.event_time_ms, clock_ms)
+        leave_ms = now_ms - timeout_ms - min(timeout_ms, STEP_MS)
         state = (self._hash, self._id, self._who, self._value, self._meta)
         kinds = self._kinds(models)[batch.model]
         outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
-        events = (batch.kind, batch.join_id, batch.event_time_ms, outcomes, np.column_stack(whose))
+        events = (batch.kind, batch.join_id, batch.event_time_ms, leave_ms, outcomes, np.column_stack(whose))
         found = _join(state, events, timeout_ms, open_max, (event, mine, error, lag_ms))
         subject, sequence, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
         return LabelMatches(event[:found], subject, sequence, error[:found], lag_ms[:found] / 1000, mine)
@@ -259,6 +270,18 @@ def _error(kind: int, predicted: float, label: float, predicted_bits: int, label
 
 
 @kernel
+def _place_of_next(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, key: np.uint64, oldest_ms: int) -> int:
+    """Where the key stands, or would: an earlier prediction of the same id leaves if it is too old for its label."""
+    at = _find(hashed, ids, key)
+    if hashed[at] != EMPTY and who[hashed[at], 2] < oldest_ms:
+        meta[EXPIRED] += 1
+        meta[WAITING] -= 1
+        _remove(hashed, ids, at)
+        at = _find(hashed, ids, key)
+    return int(at)
+
+
+@kernel
 def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key: np.uint64) -> int:
     """Where in the ring a prediction that comes now waits."""
     position = meta[TAIL] & (len(ids) - 1)
@@ -273,7 +296,7 @@ def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key:
 def _join(state: Any, events: Any, timeout_ms: int, open_max: int, out: Any) -> int:
     hashed, ids, who, value, meta = state
     event, mine, error, lag_ms = out
-    kind, join_id, time_ms, outcomes, whose = events
+    kind, join_id, time_ms, leave_ms, outcomes, whose = events
     prediction, prediction_bits, label_bits, error_kind = outcomes
     value_bits = value.view(np.int64)
     pair = np.empty(2)  # a prediction and its label
@@ -284,8 +307,8 @@ def _join(state: Any, events: Any, timeout_ms: int, open_max: int, out: Any) -> 
         oldest_ms = time_ms[i] - timeout_ms
         is_class = error_kind[i] == ZERO_ONE and _is_class(prediction_bits[i])
         if kind[i] & 1 and key != 0 and (is_class or not np.isnan(prediction[i])):
-            _leave_oldest(hashed, ids, who, meta, oldest_ms, open_max)
-            at = _find(hashed, ids, key)
+            _leave_oldest(hashed, ids, who, meta, leave_ms[i], open_max)
+            at = _place_of_next(hashed, ids, who, meta, key, oldest_ms)
             if hashed[at] == EMPTY:
                 position = _next_position(hashed, ids, meta, at, key)
                 value_bits[position] = prediction_bits[i]

@@ -1,8 +1,8 @@
 """The order of an epoch's records across topics.
 
-A record comes before another if its time is earlier (its topic's running maximum within the epoch, so that offsets keep
-their order), then if its topic stands first in the canonical order, then by offset. So a label is folded after the
-predictions that were written before it, and before those written after it.
+A record comes before another if its placing time is earlier (`eventlog/record_times.py`), then if its topic stands
+first in the canonical order, then by offset. So a label is folded after the predictions that were written before it,
+and before those written after it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Records
+from streamer.eventlog.record_times import placing_times
 from streamer.events import EventBatch
 
 OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
@@ -64,11 +65,9 @@ def in_order(ranked: Sequence[Records]) -> Iterator[tuple[Records, int]]:
 
 
 def _times(ranked: Sequence[Records]) -> I64:
-    """The time that places each record: its topic's running maximum; topic after topic."""
-    times = []
-    for _, group in groupby(ranked, key=lambda records: records.topic):
-        times.append(np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in group])))
-    return np.concatenate(times)
+    """The time that places each record, topic after topic."""
+    groups = groupby(ranked, key=lambda records: records.topic)
+    return np.concatenate(placing_times([np.concatenate([one.timestamp_ms for one in group]) for _, group in groups]))
 
 
 def merged(batches: Sequence[EventBatch], places: Sequence[I64]) -> tuple[EventBatch, I64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import I64
 from streamer.eventlog.base import Epoch, History, Output, Records
+from streamer.eventlog.record_times import LEAD, increases, placing_times
 from streamer.eventlog.units import digest
 from streamer.runtime.epoch_size import EpochSize
 from streamer.runtime.fold import Fold, Spot, Tally
@@ -118,13 +119,14 @@ class Unit:
         """The end of the next live epoch, if there is anything to fold and the replay is done.
 
         `lagging` are the unit's topic-partitions with more records in the log. No record is folded that is later than
-        the newest buffered one of each of them. An epoch of at most `records_max` records, and about `EPOCH_BYTES_MAX`,
+        what is buffered of each of them. An epoch of at most `records_max` records, and about `EPOCH_BYTES_MAX`,
         takes the earliest ones.
         """
         if self.replay_plan or not self.buffer or self.silent(lagging):
             return None
-        times = {of: _running_max(stretch) for of, stretch in self.buffer.items()}
-        horizon = min((int(times[of][-1]) for of in lagging), default=-1)
+        stated = {of: np.concatenate([one.timestamp_ms for one in stretch]) for of, stretch in self.buffer.items()}
+        times = dict(zip(stated, placing_times(list(stated.values())), strict=True))
+        horizon = min((_horizon(stated[of], times[of]) for of in lagging), default=-1)
         counts = {of: _count(times[of], horizon) for of in self.buffer}
         if self.buffered_bytes > EPOCH_BYTES_MAX:
             affordable = max(self.buffered() * EPOCH_BYTES_MAX // self.buffered_bytes, 1)
@@ -197,9 +199,9 @@ class Unit:
         return taken
 
 
-def _running_max(stretch: Sequence[Records]) -> I64:
-    """The newest time up to each record."""
-    return np.maximum.accumulate(np.concatenate([records.timestamp_ms for records in stretch]))
+def _horizon(stated: I64, times: I64) -> int:
+    """The newest time of a topic; where stated times don't increase, the newest that enough later records confirm."""
+    return int(times[-1] if increases(stated) else times[-1 - min(len(times) // 2, LEAD)])
 
 
 def _count(times: I64, horizon: int) -> int:

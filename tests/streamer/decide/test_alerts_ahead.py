@@ -103,6 +103,28 @@ def test_silences_and_budget_stay(known):
     assert reasons(step(fold, Watermark("detect-0", until)))[0] == "silence_expired"
 
 
+@pytest.mark.parametrize("ahead", AHEAD)
+@pytest.mark.parametrize("known", ["record", "unit"])
+def test_it_brings_no_watermark_forward(ahead, known):
+    """In one epoch with a watermark beyond a deadline, an answer before the deadline comes in time all the same."""
+    fold, request_id = begun(replace(SETTINGS, approval=Approval.REQUIRED))
+    record_ms, headers = KNOWN[known]
+    alert, mark = dated(moment("2d") + ahead), Watermark("detect-0", moment("5d"))
+    rows = {
+        TOPICS.alerts: (0, record_ms, None, msgspec.json.encode(alert), headers),
+        TOPICS.watermarks: (0, -1, None, msgspec.json.encode(mark), ()),
+        TOPICS.control: (
+            0,
+            START_MS + 3 * 86_400_000,
+            None,
+            msgspec.json.encode(said("approve", request_id, "3d")),
+            (),
+        ),
+    }
+    outputs = fold.step([Records.build(topic, 0, [row]) for topic, row in rows.items()])
+    assert [msgspec.json.decode(output.value)["reason"] for output in outputs] == ["incident_opened", "approved"]
+
+
 @pytest.mark.parametrize("first", [START + 3650 * DAY, LAST])
 def test_the_first_alert_ever_sets_no_wrong_time(first):
     """It is folded as of its record's time, or its unit's, where the fleet has none yet."""

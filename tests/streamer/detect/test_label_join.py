@@ -12,6 +12,8 @@ from streamer.detect.label_join import LEAVE_MAX, LabelJoin
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import EventBatch, EventKind
 
+DAY_S = 86_400
+
 # (kind, id, event time in s, prediction or label)
 EVENTS = st.lists(
     st.tuples(
@@ -36,10 +38,11 @@ def batch_of(events):
     )  # fmt: skip
 
 
-def join(label_join, events, first=0):
+def join(label_join, events, first=0, clock_s=None):
     batch = batch_of(events)
     who = np.arange(first, first + len(batch))
-    errors = label_join.join(batch, who % 3, who, ["m"])
+    clock_ms = None if clock_s is None else np.full(len(batch), clock_s * 1000)
+    errors = label_join.join(batch, who % 3, who, ["m"], None, clock_ms)
     return [
         (int(e) + first, int(s), int(n), float(x))
         for e, s, n, x in zip(errors.event, errors.subject, errors.sequence, errors.error, strict=True)
@@ -52,11 +55,14 @@ def plain(events, timeout_s, open_max):
     for i, (kind, key, time_s, value) in enumerate(events):
         if kind & EventKind.PREDICTION and key and not math.isnan(value):
             for old in list(waiting)[:LEAVE_MAX]:
-                expired = waiting[old][1] < time_s - timeout_s
+                expired = waiting[old][1] < time_s - 2 * timeout_s
                 if not expired and len(waiting) < open_max:
                     break
                 del waiting[old]
                 counts["expired" if expired else "evicted"] += 1
+            if key in waiting and waiting[key][1] < time_s - timeout_s:
+                del waiting[key]
+                counts["expired"] += 1
             waiting.setdefault(key, (i, time_s, value))
         if kind & EventKind.LABEL:
             found = waiting.get(key) if key else (i, time_s, value)
@@ -106,17 +112,26 @@ def test_a_loaded_join_goes_on_as_the_one_it_came_from(before, after):
     assert other.counts == one.counts
 
 
-def test_a_clock_that_is_years_ahead_spoils_its_own_events_and_hardly_any_other():
-    """One prediction of the year 9999 costs those that wait at most two, and labels that come later find theirs."""
-    events = [(EventKind.PREDICTION, i, 100, 1) for i in range(1, 11)]
-    events += [(EventKind.PREDICTION, 11, 253_402_300_799, 1), (EventKind.LABEL, 12, 253_402_300_799, 1)]
-    events += [(EventKind.LABEL, i, 101, 1) for i in range(1, 11)]
-    events += [(EventKind.PREDICTION, i, 102, 1) for i in range(20, 30)] + [
-        (EventKind.LABEL, i, 103, 1) for i in range(20, 30)
-    ]
+@pytest.mark.parametrize("ahead_s", [3600, 7200, 30 * DAY_S, 253_402_300_000 - 1_000_000])
+def test_a_clock_that_is_ahead_spoils_its_own_events_alone(ahead_s):
+    """However many predictions it dates, those of others wait, as the clock of the unit says, and find their labels."""
+    label_join, start = LabelJoin(LabelSettings(7200, 1000)), 1_000_000
+    for wave in range(20):
+        first, at = 1 + 100 * wave, start + 60 * wave
+        events = [(EventKind.PREDICTION, first + i, at, 1) for i in range(10)]
+        events += [(EventKind.PREDICTION, first + 10 + i, at + ahead_s, 1) for i in range(30)]
+        events += [(EventKind.LABEL, first + i, at + 50, 1) for i in range(10)]
+        clock_s = at + ahead_s if ahead_s < DAY_S else at
+        join(label_join, events, clock_s=clock_s)
+    assert label_join.counts["matched"] == 200
+
+
+def test_a_prediction_of_an_id_whose_time_is_over_replaces_it():
+    """An id that comes again after the time-out is another prediction's, though the first still takes room."""
+    events = [(EventKind.PREDICTION, 1, 10, 1), (EventKind.PREDICTION, 1, 45, 2), (EventKind.LABEL, 1, 50, 6)]
     label_join = LabelJoin(LabelSettings(30, 100))
-    join(label_join, events)
-    assert label_join.counts == {"matched": 18, "unmatched": 3, "expired": 2, "evicted": 0}
+    assert join(label_join, events) == [(2, 1, 1, 1.0)]
+    assert label_join.counts == {"matched": 1, "unmatched": 0, "expired": 1, "evicted": 0}
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), 1e30])

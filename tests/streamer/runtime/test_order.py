@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.eventlog.base import Records
+from streamer.eventlog.record_times import placing_times
 from streamer.events import Names
 from streamer.runtime.order import chunks, merged
 
@@ -26,14 +27,10 @@ def stretch_of(times, cut):
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(TOPICS, TIMES)), st.integers(0, 25), st.integers(1, 9))
-def test_records_stand_by_running_time_then_topic_then_offset(times, cut, size):
+def test_records_stand_by_placing_time_then_topic_then_offset(times, cut, size):
     """The order is the plain sort's, whatever polls and chunks cut."""
-    plain = []
-    for rank, topic in enumerate(TOPICS):
-        running = -1
-        for i, t in enumerate(times[topic]):
-            running = max(running, t)
-            plain.append((running, rank, i, f"{topic}{i}".encode()))
+    placing = [of.tolist() for of in placing_times([np.array(times[topic], np.int64) for topic in TOPICS])]
+    plain = [(t, rank, i, f"{TOPICS[rank]}{i}".encode()) for rank, of in enumerate(placing) for i, t in enumerate(of)]
     found = []
     for parts in chunks(stretch_of(times, cut), TOPICS.index, lambda: size):
         chunk = sorted((int(at), p.records.value_of(i)) for p in parts for i, at in enumerate(p.at))
