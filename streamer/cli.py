@@ -27,6 +27,7 @@ Exit codes:
     3  Kafka can't be reached, refuses access, or lacks a topic
     4  the log no longer holds records that the state needs
     5  a second fold of the log gives other outputs than were published
+    6  records were read, and nothing of them was understood
     7  the service refused the command
     8  the command was sent, but the service has not answered in time
    75  the result of a commit is uncertain, or a signal ended a worker; restart at once,

@@ -5,6 +5,7 @@
     ├── BrokerError     3   Kafka is unreachable, refuses the client, or lacks a topic
     ├── GapError        4   the log has lost records that the state needs
     ├── DivergenceError 5   a replay of the log gives other outputs than were published
+    ├── NotUnderstoodError 6   no record could be understood, so nothing was watched
     ├── RefusedError    7   the service refused a command
     ├── NoAnswerError   8   a command is in the log, but the service has not answered in time
     └── InDoubtError   75   the outcome of a commit is not certain: the process ends, and a fresh one resolves it
@@ -50,6 +51,12 @@ class DivergenceError(DriftlineError):
     """A replay of the log gives other outputs than were published."""
 
     exit_code = 5
+
+
+class NotUnderstoodError(DriftlineError):
+    """Records were read, and nothing of them was watched."""
+
+    exit_code = 6
 
 
 class RefusedError(DriftlineError):

@@ -23,8 +23,10 @@ from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import Recording, open_recording
 from streamer.events import time_of
+from streamer.runtime.fold import Tally
 from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
+from streamer.telemetry.mapping_watch import counts_by_topic, fault_of, sentence_of
 from streamer.telemetry.observers import ReplayObserver
 
 POLL_S = 0.2
@@ -41,6 +43,7 @@ class Summary:
     records: int
     events: int
     values: int
+    understood: int  # values that are no list or object, and labels
     dead_letters: int
     models: int
     series: int
@@ -89,7 +92,7 @@ def replay(
     started_s = clock.monotonic_s()
     service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
-    warnings = (*_time_warnings(service, summary), *_column_warnings(config, sample))
+    warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
     summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -155,6 +158,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         records=tally["read"],
         events=tally["events"],
         values=tally["values"],
+        understood=tally["usable"] + tally["labelled"],
         dead_letters=tally["dead_letters"],
         models=len({name for fold in detect for name in fold.context.names.models.names}),
         series=sum(fold.series for fold in detect),
@@ -167,6 +171,18 @@ def _summary(service: Service, seconds: float) -> Summary:
         last_event_time=max((time_of(fold.intake.event_times_ms[1]) for fold in seen), default=None),
         seconds=seconds,
     )
+
+
+def _mapping_warnings(service: Service) -> Iterator[str]:
+    """Topics of which nothing was understood."""
+    tally: Tally = Counter()
+    for unit in service.units.values():
+        if isinstance(unit.fold, DetectFold):
+            tally.update(unit.fold.tally)
+    topics = [key[1] for key in tally if key[0] == "records"]
+    for topic, counts in counts_by_topic(tally, topics).items():
+        if (fault := fault_of(counts)) is not None:
+            yield sentence_of(topic, counts, fault)
 
 
 def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:

@@ -22,6 +22,7 @@ from streamer.logs import log_of
 from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.health import Health, Watchdog
+from streamer.telemetry.mapping_watch import MappingWatch
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
 
@@ -67,7 +68,8 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         shown = MetricsObserver(metrics, lag)
         scheduler = NoCheckpoints() if store is None else CheckpointScheduler(store, config.checkpoints, clock, shown)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
-        observer = Observers(shown, ProgressLog(clock, lag), ProgressObserver(progressed, clock), MemoryTrim(clock))
+        watches = MappingWatch(metrics, config.topics), ProgressLog(clock, lag), MemoryTrim(clock)
+        observer = Observers(shown, *watches, ProgressObserver(progressed, clock))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         Service(units(config), recovery, config.commit, clock, observer, scheduler).run(stop.is_set)
         metrics.ready(False)

@@ -14,7 +14,7 @@ import click
 from streamer.commands.console.lines import echo_report
 from streamer.commands.console.options import config_option
 from streamer.commands.console.progress import progress
-from streamer.errors import UsageError
+from streamer.errors import NotUnderstoodError, UsageError
 
 if TYPE_CHECKING:
     from streamer.app.replay import Summary
@@ -39,7 +39,7 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
 
     Recordings are Parquet (from `driftline record`), JSON lines of events, or the output of `kcat -C -J`. Standard
     output holds one JSON object on each line, with `type` alert, incident, request, decision or dead_letter. Progress
-    and a summary go to standard error. If no value was watched although the events hold some, the exit code is 2.
+    and a summary go to standard error. If nothing was watched although there are records, the exit code is 6.
     """
     from streamer.app import replay as app
     from streamer.config import Config, load_config
@@ -56,8 +56,8 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
     echo_report(summary_text(summary))
     for warning in summary.warnings:
         echo_report(f"warning: {warning}")
-    if not summary.values and summary.warnings:
-        raise UsageError("no value was watched; the warnings above name the settings")
+    if summary.records and not summary.understood:
+        raise NotUnderstoodError("nothing was watched; the warnings above name the settings")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
 from streamer.eventlog.base import Output, Records
-from streamer.events import EventBatch, time_of
+from streamer.events import MISFIT, EventBatch, EventKind, time_of
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.order import Part, merged
@@ -98,4 +98,6 @@ def count(records: Records, batch: EventBatch, tally: Tally) -> None:
     tally["records", records.topic] += len(records)
     tally["events", records.topic] += len(batch)
     tally["values", records.topic] += len(batch.number)
+    tally["usable", records.topic] += int(np.count_nonzero(batch.category != MISFIT))
+    tally["labelled", records.topic] += int(np.count_nonzero(batch.kind & EventKind.LABEL))
     tally["dropped",] += batch.dropped

@@ -115,6 +115,12 @@ TABLE = (
         "Records between our position and the log's end.",
         ("topic", "partition", "unit"),
     ),
+    Spec(
+        "driftline_mapping_fault",
+        GAUGE,
+        "1 while a topic's newest records are not understood: `unreadable` or `unwatched`.",
+        ("topic", "fault"),
+    ),
     Spec("driftline_models", GAUGE, "Models this process holds state for.", shows="models"),
     Spec(
         "driftline_alerts_firing",

@@ -64,6 +64,7 @@ READY = {of("driftline_ready"): f"1{ALL_DAY}"}
 NOW, STANDS = f"0+60{ALL_DAY}", f"0{ALL_DAY}"  # a time that goes on, and one that stays
 A, CRITICAL, WARNING = {"instance": "a"}, {"severity": "critical"}, {"severity": "warning"}
 JOB = {"job": "driftline"}
+UNWATCHED = of("driftline_mapping_fault", topic="rides", fault="unwatched")
 
 CASES = [
     Case("Down", "answers", {of("up"): "1x20"}, 15),
@@ -167,6 +168,8 @@ CASES = [
         150,
         [A | JOB | {"unit": "detect-0"} | WARNING],
     ),
+    Case("DeadLetters", "nothing is watched", {UNWATCHED: "0x10 1x30"}, 30, [WARNING | {"topic": "rides"}]),
+    Case("DeadLetters", "nothing was watched for a moment", {UNWATCHED: "0x10 1x3 0x30"}, 30),
     Case(
         "DeadLetters",
         "one in a thousand",

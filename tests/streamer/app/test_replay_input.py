@@ -35,11 +35,11 @@ def flat(time=lambda i: START_S + i, **more):
 def test_a_flat_table_is_named_with_the_setting_that_reads_it(replayed):
     """Nothing at all is watched, so the command fails; with the setting it watches every column."""
     code, lines = replayed(flat())
-    assert code == 2
+    assert code == 6
     assert lines[-2:] == [
         "warning: p: 0 of 6 columns are watched (headway_s, dwell_s, load, hour, rain, stop), as no event has "
         "$.features: set fields.features of the topic to $",
-        "driftline: no value was watched; the warnings above name the settings",
+        "driftline: nothing was watched; the warnings above name the settings",
     ]
     code, lines = replayed(flat(), "topics: {p: {fields: {features: $}}}\n")
     assert (code, [line for line in lines if "warning" in line]) == (0, [])
@@ -77,6 +77,22 @@ def test_events_as_they_should_be_raise_no_warning(replayed, events):
     assert (code, [line for line in lines if "warning" in line]) == (0, [])
 
 
+def test_records_that_are_all_dead_letters_end_with_6(replayed):
+    """The reasons are named; one good record among them is enough for 0."""
+    code, lines = replayed([{"id": 1}] * 3)
+    assert code == 6
+    assert lines[-3].startswith("warning: p: 3 of 3 records are dead letters (3 missing_model): check the codec and")
+    assert lines[-1] == "driftline: nothing was watched; the warnings above name the settings"
+    assert replayed([{"id": 1}] * 3 + flat(prediction=1.0)[:1])[0] == 0
+
+
+def test_features_that_are_all_objects_end_with_6(replayed):
+    """Their values are counted as faults, and none is watched."""
+    code, lines = replayed([{"model_id": "m", "event_time": START_S, "features": {"x": {"y": 1}, "z": [1]}}] * 3)
+    assert code == 6
+    assert lines[-2].startswith("warning: p: all values of 3 records are lists or objects, so none is watched: map")
+
+
 def test_times_in_the_wrong_unit_are_named(replayed):
     """Seconds that are read as milliseconds lie in 1970; nanoseconds are no time at all."""
     events = [{"model_id": "m", "event_time": START_S + i, "features": {"x": 1.0}} for i in range(9)]
@@ -88,6 +104,6 @@ def test_times_in_the_wrong_unit_are_named(replayed):
     )
     unit = "topics: {p: {event_time_unit: ms}}\n"
     code, lines = replayed([{**event, "event_time": event["event_time"] * 10**9} for event in events], unit)
-    assert code == 2
+    assert code == 6
     assert lines[-2].startswith("warning: 9 dead letters have no event time that can be read (bad_event_time): set")
     assert not any("warning" in line for line in replayed(events)[1])

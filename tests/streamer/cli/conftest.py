@@ -35,6 +35,7 @@ class FakeApp:
             records=1234567,
             events=1234000,
             values=14808000,
+            understood=14808000,
             dead_letters=567,
             models=50,
             series=600,
