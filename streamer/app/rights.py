@@ -53,12 +53,25 @@ def service_grants(config: Config) -> Iterator[Grant]:
 
 
 def reader_grants(config: Config) -> Iterator[Grant]:
-    """Of whoever looks: `driftline requests`, `alerts`, `incidents`, `silences`, `explain` and `history`."""
+    """Of whoever looks: `driftline models`, `alerts`, `incidents`, `explain`, `history`, `requests` and `silences`."""
     from streamer.eventlog.kafka.access.rights import Right
 
     outputs = config.outputs
     for topic in (outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions):
         yield Grant(Right("topic", topic, "Read"), "published records")
+
+
+def operator_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever looks after the service: `driftline status`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    yield from reader_grants(config)
+    yield Grant(Right("topic", config.outputs.watermarks, "Read"), "how far event time is")
+    for topic in (*config.topics, config.outputs.control):
+        yield Grant(Right("topic", topic, "Describe"), "how far each unit is behind")
+        yield Grant(Right("topic", topic, "Read"), "the exact number of records that wait", is_optional=True)
+    yield Grant(Right("topic", config.outputs.epochs, "Describe"), "last commits")
+    yield Grant(Right("group", config.kafka.group, "Describe"), "workers and offsets")
 
 
 def person_grants(config: Config) -> Iterator[Grant]:
@@ -106,6 +119,7 @@ ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
     "person": person_grants,
     "trainer": trainer_grants,
     "reader": reader_grants,
+    "operator": operator_grants,
     "verifier": verifier_grants,
     "creator": creator_grants,
 }

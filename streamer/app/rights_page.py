@@ -37,6 +37,8 @@ _AFTER: Final = """\
 - The service runs without the optional rights. Without Alter, it waits for somebody who adds partitions to the epochs
   topic ([guarantees](guarantees.md#what-each-failure-does)). Without DescribeConfigs, it learns the largest record of a
   topic from refusals.
+- `status` states a bound of the records that wait where it may not read them.
+- `check-config`, `columns`, `reference` and `replay` need no rights: they read files and checkpoints.
 - Brokers before Kafka 2.8 also ask for IdempotentWrite on the cluster of everyone who writes.
 - Read on outputs that the service does not fold has two uses. It finds the
   [owner of the topic](two-services.md), and
@@ -50,7 +52,8 @@ WHO: Final = {
     "service": "`driftline run`",
     "person": "who decides: `approve`, `reject`, `promote`, `silence`, `unsilence`, and what a reader runs",
     "trainer": "a training pipeline or launcher, with a group of its own (`trainers`); it runs `result`",
-    "reader": "who looks: `requests`, `silences`, `explain`, `history`, and pages made from the topics",
+    "reader": "who looks: `models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `silences`",
+    "operator": "who looks after the service: `status`, and what a reader runs",
     "verifier": "who folds the log again: `verify`, `record`",
     "creator": "who sets up: `topics --create`",
 }

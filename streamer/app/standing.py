@@ -13,7 +13,15 @@ from streamer.app.folds import read_by_decide, units
 from streamer.config import Config
 from streamer.contracts.watermarks import read_mark
 from streamer.errors import BrokerError
-from streamer.eventlog.kafka.admin import check_topics, end_offsets, group_status, newest_times, preflight
+from streamer.eventlog.kafka.access.rights import Right
+from streamer.eventlog.kafka.admin import (
+    check_topics,
+    end_offsets,
+    group_status,
+    missing_rights,
+    newest_times,
+    preflight,
+)
 from streamer.eventlog.kafka.reader import KafkaReader
 from streamer.eventlog.kafka.unit_history import partition_of_history
 
@@ -56,13 +64,11 @@ def standing_of(config: Config) -> ServiceStanding:
     spots = [(topic, p) for topic in topics for p in range(found[topic].partitions)]
     status, ends = group_status(connection, group), end_offsets(connection, spots)
     behind = {spot: max(ends[spot] - status.offsets.get(spot, 0), 0) for spot in spots}
-    is_exact = sum(behind.values()) <= COUNTED_MAX
-    if is_exact:
-        behind = _counted(config, status.offsets, [spot for spot in spots if behind[spot]])
+    counts = _counted(config, status.offsets, [spot for spot in spots if behind[spot]], sum(behind.values()))
     of_unit = _by_unit(config, spots)
     commits = _commits(config, of_unit, found[config.outputs.epochs].partitions)
     standings = (
-        UnitStanding(unit, sum(behind.get(spot, 0) for spot in own), is_exact, commits.get(unit))
+        UnitStanding(unit, sum((counts or behind).get(spot, 0) for spot in own), counts is not None, commits.get(unit))
         for unit, own in of_unit.items()
     )
     where = ", ".join(connection.bootstrap)
@@ -78,12 +84,19 @@ def _by_unit(config: Config, spots: Iterable[Spot]) -> dict[str, list[Spot]]:
     return dict(sorted(found.items(), key=lambda entry: (entry[0] == "decide", len(entry[0]), entry[0])))
 
 
-def _counted(config: Config, offsets: Mapping[Spot, int], spots: Iterable[Spot]) -> dict[Spot, int]:
-    """How many records wait: offsets also count the markers of transactions."""
+def _counted(
+    config: Config, offsets: Mapping[Spot, int], spots: Iterable[Spot], at_most: int
+) -> dict[Spot, int] | None:
+    """How many records wait: offsets also count the markers of transactions. None: too many, or not ours to read."""
     counts = dict.fromkeys(spots, 0)
+    if at_most > COUNTED_MAX:
+        return None
     if not counts:
         return counts
-    reader = KafkaReader(config.kafka.connection(), sorted({topic for topic, _ in counts}), offsets)
+    topics = sorted({topic for topic, _ in counts})
+    if missing_rights(config.kafka.connection(), [Right("topic", topic, "Read") for topic in topics]):
+        return None
+    reader = KafkaReader(config.kafka.connection(), topics, offsets)
     try:
         while not reader.at_end():
             for records in reader.poll(POLL_S):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ from streamer.eventlog.kafka.log_filter import calm_kafka_logs
 
 PREFLIGHT_TIMEOUT_S = 6.0
 REQUEST_TIMEOUT_MS = 10_000
+COORDINATOR_TRIES, COORDINATOR_PAUSE_S = 40, 0.25
 
 
 @dataclass(frozen=True)
@@ -256,11 +258,20 @@ class GroupStatus:
 
 def group_status(connection: KafkaConnection, group: str) -> GroupStatus:
     """The members and committed offsets of a group; one that never committed is empty. Raises BrokerError."""
-    with _admin(connection, f"describe group {group}") as admin:
-        found = admin.describe_groups([group])[group]
+    with _admin(connection, f"describe group {group}", group_id=group) as admin:
+        found = _once_coordinated(lambda: admin.describe_groups([group])[group])
         offsets = admin.list_group_offsets({group: None})[group]
     committed = {(tp.topic, tp.partition): one.offset for tp, one in offsets.items() if one.offset >= 0}
     return GroupStatus(str(found["group_state"]), len(found["members"]), committed)
+
+
+def _once_coordinated(ask: Callable[[], Any]) -> Any:
+    """The answer of a group's coordinator. Before the first group of a cluster, the question makes Kafka find one."""
+    for _ in range(COORDINATOR_TRIES):
+        with suppress(CoordinatorNotAvailableError):
+            return ask()
+        time.sleep(COORDINATOR_PAUSE_S)
+    return ask()
 
 
 def end_offsets(connection: KafkaConnection, spots: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
