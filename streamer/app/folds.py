@@ -121,7 +121,7 @@ class ConfiguredFolds:
 def _codecs(config: Config) -> Mapping[str, Codec]:
     if not config.topics:
         return CanonicalCodecs()
-    return {topic: CODECS[settings.codec][1](settings) for topic, settings in config.topics.items()}
+    return {topic: CODECS[settings.format][1](settings) for topic, settings in config.topics.items()}
 
 
 def _references(config: Config) -> References:

@@ -12,7 +12,7 @@ from streamer.config import Config
 
 WIDTH: Final = 116
 GLUE: Final = "\0"  # holds an option and its value on one line
-EXAMPLE: Final = '{"topics": {"bus.predictions": {"codec": "json"}}}'
+EXAMPLE: Final = '{"topics": {"bus.predictions": {"format": "json"}}}'
 _HEAD: Final = """\
 # Rights on a Kafka cluster with ACLs
 

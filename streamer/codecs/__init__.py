@@ -17,6 +17,11 @@ CODECS: Mapping[str, tuple[type[Any], type[Any]]]
 
 _TABLE = {
     "json": ("streamer.codecs.json_codec", "JsonSettings", "JsonCodec"),
+    "json_schema": ("streamer.codecs.json_codec", "JsonSchemaSettings", "JsonSchemaCodec"),
+    "avro": ("streamer.codecs.avro_codec", "AvroSettings", "AvroCodec"),
+    "protobuf": ("streamer.codecs.protobuf_codec", "ProtobufSettings", "ProtobufCodec"),
+    "arrow": ("streamer.codecs.arrow_codec", "ArrowSettings", "ArrowCodec"),
+    "csv": ("streamer.codecs.csv_codec", "CsvSettings", "CsvCodec"),
 }
 
 

@@ -23,6 +23,11 @@ class Reason(StrEnum):
     TOO_DEEP = "too_deep"  # nested deeper than the limit of the parser
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
+    NOT_AVRO = "not_avro"
+    NOT_PROTOBUF = "not_protobuf"
+    NOT_ARROW = "not_arrow"
+    NOT_CSV = "not_csv"
+    OTHER_FORMAT = "other_format"  # another format or framing than the setting `format` names
     NOT_AN_OBJECT = "not_an_object"  # valid JSON, but neither an object nor a list of objects
     MISSING_MODEL = "missing_model"  # neither model_id nor source
     WRONG_TYPE = "wrong_type"  # a mapped field has an invalid type, e.g. features that are a list

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,8 @@ from numpy.typing import NDArray
 from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.class_labels import encode_labels
-from streamer.codecs.event import NAME_CHARS_MAX, Event, Refused
-from streamer.codecs.event_columns import EventColumns, are_empty
-from streamer.codecs.join_ids import join_ids
-from streamer.codecs.rows import Rows
+from streamer.codecs.event import NAME_CHARS_MAX, Refused
+from streamer.codecs.event_columns import EventColumns, Rows, are_empty, join_ids
 from streamer.codecs.times import Unit, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.eventlog.base import Records
@@ -43,8 +42,8 @@ def build_batch(records: Records, rows: Rows, names: Names, bounds: TimeBounds, 
     """The batch of these events. Adds records that can't be folded, because of any of their rows, to `refused`."""
     index, row, draft = rows.index, rows.row, EventColumns.of(rows.events)
     record_ms = records.timestamp_ms[index]
-    time_ms = times_ms([event.event_time for event in rows.events], bounds.event_time_unit, record_ms, bounds.zone)
-    for bad, reason, detail in _faults(draft, time_ms, record_ms, bounds):
+    time_ms = times_ms(rows.events.event_time, bounds.event_time_unit, record_ms, bounds.zone)
+    for bad, reason, detail in _faults(draft, rows, time_ms, record_ms, bounds):
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, rows.named(i, detail(i))))
     model, version = _name_ids(draft, rows, names, refused)
@@ -66,7 +65,7 @@ def dead_letters(refused: Refusals) -> DeadLetters:
 
 
 def _faults(
-    draft: EventColumns, time_ms: I64, record_ms: I64, bounds: TimeBounds
+    draft: EventColumns, rows: Rows, time_ms: I64, record_ms: I64, bounds: TimeBounds
 ) -> list[tuple[Bools, Reason, Callable[[int], str]]]:
     """The faults of events, by decreasing weight: a mask, the reason, and the message for the event at an index."""
     is_label = draft.kind == EventKind.LABEL
@@ -78,16 +77,16 @@ def _faults(
          lambda _: "the label has no prediction_id to join it by"),
         (draft.size > bounds.values_max, Reason.TOO_MANY_COLUMNS,
          lambda i: f"the event has {draft.size[i]:,} values, more than values_max, {bounds.values_max:,}"),
-        (time_ms < 0, Reason.BAD_EVENT_TIME, lambda i: _about_time(draft.events[i])),
+        (time_ms < 0, Reason.BAD_EVENT_TIME, lambda i: _about_time(rows.events.event_time[i])),
         ((record_ms >= 0) & (ahead_ms > bounds.skew_max_s * 1000), Reason.TIME_TOO_FAR_AHEAD,
          lambda i: f"event_time is {ahead_ms[i] / 1000:.0f} s after the record; skew_max_s is {bounds.skew_max_s}"),
     ]  # fmt: skip
 
 
-def _about_time(event: Event) -> str:
-    if event.event_time is None:
+def _about_time(time: Any) -> str:
+    if time is None:
         return "the event has no event_time, and its record has no timestamp"
-    said = f"event_time is {event.event_time!r:.60}"
+    said = f"event_time is {time!r:.60}"
     return f"{said}: neither RFC 3339, RFC 1123 nor an epoch time in the years 1970 to 9999"
 
 
@@ -163,7 +162,7 @@ def _batch(
     records: Records, draft: EventColumns, index: I64, time_ms: I64, model: I32, version: I32, names: Names,
     away: list[Overflow],
 ) -> EventBatch:  # fmt: skip
-    predictions = [event.prediction for event in draft.events]
+    predictions = draft.prediction
     values = values_of(draft.features, predictions, draft.predicted, names.columns, names.categories)
     prediction = np.full(len(index), NAN)
     first = values.start[:-1][draft.predicted]
@@ -198,7 +197,7 @@ def _batch(
 
 
 def _join_ids(draft: EventColumns) -> NDArray[np.uint64]:
-    out = np.zeros(len(draft.events), np.uint64)
+    out = np.zeros(len(draft.owner), np.uint64)
     joins = (draft.kind != EventKind.SOURCE) & ~are_empty(draft.prediction_id)
     if joins.any():
         out[joins] = join_ids(chosen(draft.owner, joins), chosen(draft.prediction_id, joins))
@@ -206,7 +205,7 @@ def _join_ids(draft: EventColumns) -> NDArray[np.uint64]:
 
 
 def _labels(draft: EventColumns) -> F64:
-    out = np.full(len(draft.events), NAN)
+    out = np.full(len(draft.owner), NAN)
     labelled = (draft.kind & EventKind.LABEL) != 0
-    out[labelled] = encode_labels([event.label for event in chosen(draft.events, labelled)])
+    out[labelled] = encode_labels(chosen(draft.label, labelled))
     return out

@@ -47,5 +47,13 @@ class Refused(Exception):  # noqa: N818 -- a state of the record, not an error o
 
 def json_type(value: Any) -> str:
     """The type of a JSON value, in words."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", int: "an integer", float: "a number"}
-    return names.get(type(value), "null")
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "text",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        bytes: "bytes",
+    }
+    return "bytes" if isinstance(value, bytes) else names.get(type(value), "null")

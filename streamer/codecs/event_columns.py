@@ -1,9 +1,16 @@
-"""The content of many events as columns, before names become ids."""
+"""The content of many events as columns, before names become ids, with their places in records; and join hashes.
+
+The join hash is MurmurHash64A (A. Appleby, 2008, public domain) over the id's UTF-8 bytes, seeded with BLAKE2b-64 of
+the model's name. It is the same in every process. All ids of one length are hashed at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
 from types import NoneType
 from typing import Any, Self
 
@@ -11,17 +18,94 @@ import numpy as np
 from msgspec import UnsetType
 from numpy.typing import NDArray
 
-from detectors.arrays.types import I64, Bools
+from detectors.arrays.byte_matrix import by_length
+from detectors.arrays.types import I32, I64, U8, U64, Bools
 from streamer.codecs.event import Event
 from streamer.codecs.values import chosen
 from streamer.events import EventKind
+
+_M = np.uint64(0xC6A4A7935BD1E995)
+_R = np.uint64(47)
+_MURMUR_BYTES_MAX = 256  # longer ids are rare, and BLAKE2b is faster for a single text
+
+
+@dataclass(frozen=True, slots=True)
+class EventLists:
+    """The fields of `n` events, each as one sequence [n]; see `Event` for what they hold."""
+
+    model_id: Sequence[Any]
+    model_version: Sequence[Any]
+    prediction_id: Sequence[Any]
+    event_time: Sequence[Any]
+    features: Sequence[dict[str, Any] | None]
+    prediction: Sequence[Any]
+    label: Sequence[Any]
+    source: Sequence[Any]
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        """The fields of parsed events."""
+        return cls(
+            [event.model_id for event in events],
+            [event.model_version for event in events],
+            [event.prediction_id for event in events],
+            [event.event_time for event in events],
+            [event.features for event in events],
+            [event.prediction for event in events],
+            [event.label for event in events],
+            [event.source for event in events],
+        )
+
+    def __len__(self) -> int:
+        return len(self.model_id)
+
+
+Parsed = Event | list[Event]  # what one record holds: an event, or rows of events, of which there is at least one
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """`n` events with their places: event `i` is row `row[i]` of record `index[i]`."""
+
+    index: I64  # [n] in order of records
+    row: I32  # [n]
+    events: EventLists  # [n]
+    is_one_of_several: Bools  # [n]
+
+    @classmethod
+    def of(cls, index: I64, parsed: Sequence[Parsed]) -> Self:
+        """The events of records at `index`, each with what it holds."""
+        n = len(index)
+        if list not in set(map(type, parsed)):
+            return cls.single(index, EventLists.of(parsed))  # type: ignore[arg-type]
+        width = np.fromiter((len(one) if isinstance(one, list) else 1 for one in parsed), np.int64, n)
+        first = np.repeat(np.cumsum(width) - width, width)
+        row = (np.arange(len(first)) - first).astype(np.int32)
+        events = list(chain.from_iterable(one if isinstance(one, list) else [one] for one in parsed))
+        return cls(np.repeat(index, width), row, EventLists.of(events), np.repeat(width > 1, width))
+
+    @classmethod
+    def single(cls, index: I64, events: EventLists) -> Self:
+        """Events that are one a record."""
+        n = len(index)
+        return cls(index, np.zeros(n, np.int32), events, np.zeros(n, bool))
+
+    def named(self, i: int, detail: str) -> str:
+        """A message about event `i`, with its row where its record has several."""
+        return f"row {self.row[i]}: {detail}" if self.is_one_of_several[i] else detail
+
+    def of_record(self, index: int) -> range:
+        """The events of a record."""
+        first, last = np.searchsorted(self.index, (index, index + 1)).tolist()
+        return range(first, last)
 
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
     """The content of `n` events, before names become ids. "" stands for an absent name."""
 
-    events: Sequence[Event]  # [n]
+    prediction: Sequence[Any]  # [n]
+    label: Sequence[Any]  # [n]
     owner: Sequence[str]  # [n] the model, or `source:<name>`
     version: Sequence[str]  # [n]
     prediction_id: Sequence[str]  # [n]
@@ -31,26 +115,26 @@ class EventColumns:
     size: I64  # [n] number of values
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> Self:
-        """The columns of parsed events. An event is a prediction or of a source, and may carry a label."""
+    def of(cls, events: EventLists) -> Self:
+        """The columns of events. An event is a prediction or of a source, and may carry a label."""
         owner, is_source = _owners(events)
-        features = [event.features or {} for event in events]
+        features = [one or {} for one in events.features]
         widths = np.fromiter(map(len, features), np.int64, len(events))
-        predictions = [event.prediction for event in events]
+        predictions = events.prediction
         # A null prediction is a missing value beside features; alone, it is what typed producers put in a label event.
         predicted = ~is_source & ~_are(predictions, UnsetType) & (~_are(predictions, NoneType) | (widths > 0))
-        labelled = ~is_source & ~_are([event.label for event in events], NoneType)
+        labelled = ~is_source & ~_are(events.label, NoneType)
         size = widths + predicted
         carries = np.where(is_source, EventKind.SOURCE, EventKind.PREDICTION)
         kind = np.where(size > 0, carries, 0) | np.where(labelled, EventKind.LABEL, 0)
-        versions = _texts([event.model_version for event in events])
-        ids = _texts([event.prediction_id for event in events])
-        return cls(events, owner, versions, ids, features, kind.astype(np.uint8), predicted, size)
+        versions, ids = _texts(events.model_version), _texts(events.prediction_id)
+        return cls(predictions, events.label, owner, versions, ids, features, kind.astype(np.uint8), predicted, size)
 
     def only(self, keep: Bools) -> Self:
         """The events where `keep` is true."""
         return type(self)(
-            chosen(self.events, keep),
+            chosen(self.prediction, keep),
+            chosen(self.label, keep),
             chosen(self.owner, keep),
             chosen(self.version, keep),
             chosen(self.prediction_id, keep),
@@ -68,13 +152,13 @@ def are_empty(texts: Sequence[str]) -> Bools:
     return np.fromiter((not text for text in texts), bool, len(texts))
 
 
-def _owners(events: Sequence[Event]) -> tuple[Sequence[str], Bools]:
+def _owners(events: EventLists) -> tuple[Sequence[str], Bools]:
     """The owner of each event, "" for none, and whether it is a source. The model precedes the source."""
-    owners: list[Any] = [event.model_id for event in events]
+    owners = events.model_id
     if set(map(type, owners)) <= {str} and "" not in owners:
         return owners, np.zeros(len(events), bool)
     models = _texts(owners)
-    sources = _texts([event.source for event in events])
+    sources = _texts(events.source)
     is_source = np.fromiter((not m and bool(s) for m, s in zip(models, sources, strict=True)), bool, len(events))
     return [m or (s and f"source:{s}") for m, s in zip(models, sources, strict=True)], is_source
 
@@ -91,3 +175,42 @@ def _texts(values: Sequence[Any]) -> Sequence[str]:
     if set(map(type, values)) <= {str}:
         return values
     return [value if isinstance(value, str) else "" if value is None else str(value) for value in values]
+
+
+def join_ids(models: Sequence[str], prediction_ids: Sequence[str]) -> U64:
+    """A hash for each pair, never 0. Equal pairs have equal hashes."""
+    seeds = np.fromiter(map(_seed, models), np.uint64, len(models))
+    out = np.zeros(len(models), np.uint64)
+    for index, matrix in by_length(prediction_ids):
+        if matrix.shape[1] <= _MURMUR_BYTES_MAX:
+            out[index] = _murmur(matrix, seeds[index])
+        else:
+            out[index] = [_blake(row.tobytes(), int(seed)) for row, seed in zip(matrix, seeds[index], strict=True)]
+    out[out == 0] = 1
+    return out
+
+
+@lru_cache(maxsize=65_536)
+def _seed(model: str) -> int:
+    return _blake(model.encode(), 0)
+
+
+def _blake(data: bytes, seed: int) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8, key=seed.to_bytes(8, "little")).digest(), "little")
+
+
+def _murmur(text: U8, seed: U64) -> U64:
+    """MurmurHash64A of each row of [n, length] bytes."""
+    n, length = text.shape
+    padded = np.zeros((n, -(-length // 8) * 8), np.uint8)
+    padded[:, :length] = text
+    words = padded.view("<u8").astype(np.uint64, copy=False)
+    h: U64 = seed ^ (np.full(n, length, np.uint64) * _M)
+    for i in range(length // 8):
+        k = words[:, i] * _M
+        k = (k ^ (k >> _R)) * _M
+        h = (h ^ k) * _M
+    if length % 8:
+        h = (h ^ words[:, -1]) * _M
+    h = (h ^ (h >> _R)) * _M
+    return h ^ (h >> _R)

@@ -14,9 +14,9 @@ from msgspec import UNSET, UnsetType
 
 from streamer.codecs.base import Reason
 from streamer.codecs.event import Event, Identifier, Refused, json_type
+from streamer.codecs.event_columns import Parsed
 from streamer.codecs.field_paths import Envelope, FieldMap, Getter, Path, Root, follow, getter, parse_path
 from streamer.codecs.json_lenient import parse
-from streamer.codecs.rows import Parsed
 from streamer.codecs.times import Milliseconds
 
 Features = Callable[[Envelope], dict[str, Any] | None]
@@ -204,20 +204,20 @@ def _milliseconds(value: Any, nanos: Any, each: int = 1) -> Milliseconds | None:
 
 
 def _prediction(value: Any) -> Any:
-    return value if isinstance(value, str | dict | list) or value is UNSET else _finite(value)
+    return value if isinstance(value, str | dict | list) or value is UNSET else finite(value)
 
 
 def _label(value: Any) -> float | str | None:
     if isinstance(value, dict | list):
         raise Refused(Reason.WRONG_TYPE, f"label is {json_type(value)}; a number or text is expected")
-    return value if isinstance(value, str) else _finite(value)
+    return value if isinstance(value, str) else finite(value)
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
     """A number or boolean as a double; None where it is missing, not finite, or beyond the range of doubles."""
     if value is None or value is UNSET:
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:
+    except (OverflowError, TypeError):  # of binary formats: bytes
         return None

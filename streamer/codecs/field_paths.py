@@ -121,6 +121,11 @@ class FieldMap:
         given = {name: getattr(self, name) for name in CONSTANT_FIELDS}
         return {name: text[1:] for name, text in given.items() if text and text.startswith("=")}
 
+    def members(self) -> tuple[str, ...]:
+        """The members of a record that fields other than `features` read."""
+        first = (path[1] for path in self.paths().values() if path[0] is Root.RECORD and len(path) > 1)
+        return tuple(dict.fromkeys(name for name in first if isinstance(name, str)))
+
     def roots(self) -> set[Root]:
         """Where the paths begin."""
         return {parse_path(path, name)[0] for name, path in self._texts()}

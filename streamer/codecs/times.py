@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.types import I64, U8
-from streamer.codecs.byte_matrix import by_length
+from detectors.arrays.byte_matrix import by_length
+from detectors.arrays.types import F64, I64, U8
 
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 
@@ -65,9 +65,9 @@ def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64, zone: tzinfo = 
     """
     out = np.where(missing_ms < END_MS, missing_ms, UNREADABLE)
     kinds = list(map(type, values))
-    of_numbers = partial(_from_epochs, unit=unit)
+    of_numbers = partial(from_epochs, unit=unit)
     of_texts = partial(_from_texts, unit=unit, zone=zone)
-    sure = partial(_from_epochs, unit="ms")
+    sure = partial(from_epochs, unit="ms")
     for types, read in (((str,), of_texts), ((int, float), of_numbers), ((Milliseconds,), sure)):
         found = set(kinds) & set(types)
         if found and found == set(kinds):
@@ -91,7 +91,7 @@ def plain_ms(text: str, unit: Unit = "auto", zone: tzinfo = UTC) -> int:
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
-        return int(_from_epochs([float(text)], unit)[0]) if _EPOCH_TEXT.fullmatch(text) else _rfc1123_ms(text)
+        return int(from_epochs([float(text)], unit)[0]) if _EPOCH_TEXT.fullmatch(text) else _rfc1123_ms(text)
     try:
         time = datetime.fromisoformat(f"{match['date']}T{match['minute']}{match['second'] or ':00'}")
         offset = _offset_of(match["zone"])
@@ -126,7 +126,8 @@ def _rfc1123_ms(text: str) -> int:
     return ms if 0 <= ms < END_MS else UNREADABLE
 
 
-def _from_epochs(values: Sequence[float], unit: Unit) -> I64:
+def from_epochs(values: Sequence[float] | F64, unit: Unit) -> I64:
+    """Epochs as milliseconds, or `UNREADABLE`."""
     try:
         epoch = np.array(values, np.float64)
     except OverflowError:  # an integer beyond any double is beyond any time

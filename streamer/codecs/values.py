@@ -28,7 +28,7 @@ NAN = float("nan")
 NO_COLUMN = -1
 LAYOUTS_FEW = 64  # up to so many layouts, and ...
 EVENTS_OF_LAYOUT = 16  # ... with so many events of each on average, the work for each layout is small
-_TAKEN = {
+TAKEN = {
     name: f"features.{name}" for name in ("prediction", "error", LAG_COLUMN)
 }  # features with reserved names are renamed
 
@@ -92,8 +92,8 @@ def _of_many_layouts(
     kept = ids >= 0
     refused: list[Refused] = []
     if not kept.all():
-        lost = (i for i in np.flatnonzero(~kept).tolist() if len(_TAKEN.get(names[i], names[i])) <= NAME_CHARS_MAX)
-        refused = [(Limit.COLUMNS, int(event[i]), _TAKEN.get(names[i], names[i])) for i in islice(lost, 1)]
+        lost = (i for i in np.flatnonzero(~kept).tolist() if len(TAKEN.get(names[i], names[i])) <= NAME_CHARS_MAX)
+        refused = [(Limit.COLUMNS, int(event[i]), TAKEN.get(names[i], names[i])) for i in islice(lost, 1)]
         flat, ids, event = list(compress(flat, kept.tolist())), ids[kept], event[kept]
     start = np.zeros(len(features) + 1, np.int64)
     np.cumsum(predicted + np.bincount(event, minlength=len(features)), out=start[1:])
@@ -148,13 +148,13 @@ def _groups(group: I64, groups: int) -> list[I64]:
 
 def _column_ids(keys: Layout, columns: NameTable) -> I64:
     """The columns of the features of a layout; `NO_COLUMN` where the table is full or the name is too long."""
-    names = [_TAKEN.get(key, key) for key in keys]
+    names = [TAKEN.get(key, key) for key in keys]
     return np.array([columns.id_of(n) if len(n) <= NAME_CHARS_MAX else NO_COLUMN for n in names], np.int64)
 
 
 def _first_rejected(layout: Layout, ids: I64, event: int) -> list[Refused]:
     """The first feature of a layout that the full table of columns rejected, if any."""
-    names = [_TAKEN.get(key, key) for key in layout]
+    names = [TAKEN.get(key, key) for key in layout]
     lost = (name for name, i in zip(names, ids.tolist(), strict=True) if i < 0 and len(name) <= NAME_CHARS_MAX)
     return [(Limit.COLUMNS, event, name) for name in islice(lost, 1)]
 

@@ -19,7 +19,7 @@ MODELS_SHOWN: Final = 3  # in the line of a unit
 EXAMPLE = """\b
 The smallest configuration:
     kafka: {bootstrap: localhost:9092}
-    topics: {my.predictions: {codec: json}}
+    topics: {my.predictions: {format: json}}
 """
 
 

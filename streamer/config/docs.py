@@ -25,7 +25,7 @@ The smallest configuration; everything else has a default:
 
 ```yaml
 kafka: {{bootstrap: localhost:9092}}
-topics: {{my.predictions: {{codec: json}}}}
+topics: {{my.predictions: {{format: json}}}}
 ```
 
 Unknown settings are errors. Relative files are relative to the configuration file. A variable overrides a setting:
@@ -77,7 +77,8 @@ def _title(path: SettingPath) -> str:
 
 
 def _text(path: SettingPath) -> str:
-    texts = (branch.get("description", "") for branch in reversed([*branches(schema_at(path) or {})]))
+    *alternatives, node = branches(schema_at(path) or {})
+    texts = (branch.get("description", "") for branch in (node, *alternatives))
     return next((text for text in texts if text), "")
 
 

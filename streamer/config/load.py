@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from streamer.config.detector_names import resolve_detectors
 from streamer.config.environment import override
 from streamer.config.models import Config
 from streamer.config.problems import ConfigError, Problem, SettingPath
-from streamer.config.schema import is_duration, schema_at, settings, types_of
+from streamer.config.schema import ANY_NAME, is_duration, schema_at, settings, types_of
 from streamer.config.validation import validated
 from streamer.config.yaml_file import Document, read_document
 
@@ -24,7 +24,7 @@ NEEDED_TO_RUN: Final = ("kafka.bootstrap", "topics")
 
 _HOW_TO: Final = {
     "kafka.bootstrap": "give the brokers, as in `kafka: {bootstrap: localhost:9092}`",
-    "topics": "name the topics to read, as in `topics: {my.predictions: {codec: json}}`",
+    "topics": "name the topics to read, as in `topics: {my.predictions: {format: json}}`",
 }
 
 
@@ -93,12 +93,20 @@ def _anchor_files(document: Document) -> None:
     folder = Path(document.source).parent
     for setting in settings():
         *sections, last = setting.path
-        at: Any = document.data
-        for section in sections:
-            at = at.get(section) if isinstance(at, dict) else None
-        where = at.get(last) if setting.is_file and isinstance(at, dict) else None
-        if isinstance(where, str) and "://" not in where:
-            at[last] = str(folder / where)
+        for at in _sections_at(document.data, sections) if setting.is_file else ():
+            if isinstance(where := at.get(last), str) and "://" not in where:
+                at[last] = str(folder / where)
+
+
+def _sections_at(data: Any, path: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The sections at a path, in which `ANY_NAME` stands for each key."""
+    if not isinstance(data, dict):
+        return
+    if not path:
+        yield data
+        return
+    for key in list(data) if path[0] == ANY_NAME else [path[0]]:
+        yield from _sections_at(data.get(key), path[1:])
 
 
 def _convert_durations(section: dict[str, Any], path: SettingPath = ()) -> None:

@@ -33,7 +33,7 @@ from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535
-DEFAULT_CODEC: Final = "json"
+DEFAULT_FORMAT: Final = "json"
 FileOrUrl = Annotated[str, MinLen(1), WithJsonSchema({"type": "string", "format": "path"})]
 WatchedBy = Annotated[list[str], Field(description="names of its detectors; []: none")]
 WatchedColumns = Annotated[
@@ -45,12 +45,12 @@ _WITHOUT_EFFECT: Final = ("kafka", "references", "commit", "checkpoints", "metri
 
 
 @cache
-def topic_settings(codec: str) -> type:
-    """The settings of a topic: those of its codec, and `codec` itself."""
-    settings = CODECS[codec][0]
+def topic_settings(name: str) -> type:
+    """The settings of a topic: those of its format, and `format` itself."""
+    settings = CODECS[name][0]
     return make_dataclass(
-        f"{codec.capitalize()}Topic",
-        [("codec", Annotated[Literal[codec], Field(description="the format of the records")], field(default=codec))],
+        f"{name.title().replace('_', '')}Topic",
+        [("format", Annotated[Literal[name], Field(description="the format of the records")], field(default=name))],
         bases=(settings,),
         namespace={"__doc__": settings.__doc__},  # a dataclass without one gets its signature for a docstring
         frozen=True,
@@ -64,12 +64,13 @@ def default_detectors() -> dict[str, Any]:
 
 
 class TopicTable:
-    """Topic name -> the settings of its codec, in the order of the file."""
+    """Topic name -> the settings of its format, in the order of the file."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {codec: handler.generate_schema(topic_settings(codec)) for codec in CODECS}
-        topic = core_schema.tagged_union_schema(choices, discriminator=_codec_of)
-        topic_or_null = _null_means(topic_settings(DEFAULT_CODEC), topic)
+        choices = {name: handler.generate_schema(topic_settings(name)) for name in CODECS}
+        one_of = core_schema.tagged_union_schema(choices, discriminator=_format_of)
+        topic = core_schema.no_info_before_validator_function(_renamed, one_of)
+        topic_or_null = _null_means(topic_settings(DEFAULT_FORMAT), topic)
         return core_schema.dict_schema(core_schema.str_schema(min_length=1), topic_or_null)
 
 
@@ -95,8 +96,15 @@ def _null_means(settings: type, schema: CoreSchema) -> CoreSchema:
     return core_schema.no_info_after_validator_function(default_if_null, core_schema.nullable_schema(schema))
 
 
-def _codec_of(value: Any) -> Any:
-    return value.get("codec", DEFAULT_CODEC) if isinstance(value, Mapping) else getattr(value, "codec", DEFAULT_CODEC)
+def _format_of(value: Any) -> Any:
+    return value.get("format", DEFAULT_FORMAT) if isinstance(value, Mapping) else getattr(value, "format", None)
+
+
+def _renamed(value: Any) -> Any:
+    """The settings of a topic with `format` by its present name; earlier versions called it `codec`."""
+    if not isinstance(value, Mapping) or "codec" not in value or "format" in value:
+        return value
+    return {"format" if name == "codec" else name: setting for name, setting in value.items()}
 
 
 class Section(BaseModel):

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 
 from streamer.errors import UsageError
 
-SettingPath = tuple[str | int, ...]  # ("topics", "bus.predictions", "codec"); a number is a place in a list
+SettingPath = tuple[str | int, ...]  # ("topics", "bus.predictions", "format"); a number is a place in a list
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

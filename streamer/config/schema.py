@@ -14,7 +14,8 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from streamer.clock import DURATION_PATTERN
-from streamer.config.models import Config
+from streamer.codecs import CODECS
+from streamer.config.models import DEFAULT_FORMAT, Config, topic_settings
 from streamer.config.problems import SettingPath
 from streamer.contracts.field_docs import class_text, field_texts
 
@@ -91,6 +92,7 @@ def config_schema() -> dict[str, Any]:
         "description": "Configuration of Driftline, version 1.",
     }
     _allow_added_detectors(schema)
+    _tell_formats_apart(schema)
     return head | schema
 
 
@@ -98,6 +100,16 @@ def _allow_added_detectors(schema: dict[str, Any]) -> None:
     """Let each detector also have a name with `+`, which adds it to the default ones."""
     section = schema["properties"]["detectors"]
     section["patternProperties"] = {f"^\\+{name}$": dict(prop) for name, prop in section["properties"].items()}
+
+
+def _tell_formats_apart(schema: dict[str, Any]) -> None:
+    """Require `format` of a topic where it is not the default; and accept its earlier name, `codec`."""
+    for name in CODECS:
+        topic = schema["$defs"][topic_settings(name).__name__]
+        topic["patternProperties"] = {"^codec$": dict(topic["properties"]["format"])}
+        if name != DEFAULT_FORMAT:
+            del topic["properties"]["format"]["default"]
+            topic["anyOf"] = [{"required": ["format"]}, {"required": ["codec"]}]
 
 
 def schema_at(path: SettingPath) -> Mapping[str, Any] | None:
@@ -171,8 +183,16 @@ def branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _properties(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     merged: dict[str, Mapping[str, Any]] = {}
     for branch in branches(node):
-        merged |= branch.get("properties", {})
+        for name, prop in branch.get("properties", {}).items():
+            known = merged.get(name, {})
+            merged[name] = _either(known, prop) if "const" in prop and known.keys() & {"const", "enum"} else prop
     return merged
+
+
+def _either(known: Mapping[str, Any], prop: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A choice among the constants of two alternatives; the default of the first."""
+    choices = [*known.get("enum", [known.get("const")]), prop["const"]]
+    return {**{k: v for k, v in known.items() if k != "const"}, "enum": list(dict.fromkeys(choices))}
 
 
 def _extra(node: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -76,8 +76,8 @@ def validated(document: Document) -> tuple[Config, list[Problem]]:
 
 def _remove(data: dict[str, Any], path: SettingPath) -> SettingPath:
     """Take out the invalid setting, or the section around it where that alone would not do. Returns its path."""
-    if path[:1] == ("topics",) and path[2:] == ("codec",):
-        path = path[:2]  # which settings a topic has depends on its codec
+    if path[:1] == ("topics",) and path[2:] in {("format",), ("codec",)}:
+        path = path[:2]  # which settings a topic has depends on its format
     holder: dict[str, Any] = data
     here: SettingPath = ()
     at: Any = data
@@ -123,16 +123,18 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
     if kind in {"value_error", "assertion_error"}:
         return document.problem(*_own_words(path, str(ctx["error"])))
     if kind == "union_tag_invalid":
-        path, got = (*path, "codec"), ctx["tag"]
+        path, got = _path((*path, "codec"), document, absent=False), ctx["tag"]
+        path = path if path[-1] == "codec" else (*path, "format")
     if kind == "float_type" and is_duration(schema_at(path) or {}):
         return document.problem(path, f"must be seconds, or a duration such as 90s, 1h30m or 7d, not {got}")
     message = _WORDS[kind](ctx, got) if kind in _WORDS else f"{detail['msg'].removeprefix('Input ')}, not {got}"
-    suggestion = near(got, _choices(path)) if kind in {"literal_error", "enum", "union_tag_invalid"} else None
+    named = (*path[:-1], "format") if path[-1:] == ("codec",) else path
+    suggestion = near(got, _choices(named)) if kind in {"literal_error", "enum", "union_tag_invalid"} else None
     return document.problem(path, message, suggestion)
 
 
 def _path(loc: tuple[str | int, ...], document: Document, absent: bool) -> SettingPath:
-    """The path of an error in the file, without the alternatives (a codec) that pydantic adds."""
+    """The path of an error in the file, without the alternatives (a format) that pydantic adds."""
     path: SettingPath = ()
     at: Any = document.data
     for i, part in enumerate(loc):
@@ -274,6 +276,13 @@ def _files(config: Config) -> _Found:
         yield ("references", "file"), f"there is no file {file}", near(Path(file).name, there)
 
 
+def _schemas(config: Config) -> _Found:
+    for topic, settings in config.topics.items():
+        file = getattr(settings, "schema_file", None)
+        if file is not None and not file.is_file():
+            yield ("topics", topic, "schema_file"), f"there is no file {file}"
+
+
 _RULES: Final[Sequence[tuple[Callable[[Config], _Found], str, int]]] = (
     # each rule, the section it rests on, and how deep a removed setting of that section disables it
     (_topic_names, "outputs", 1),
@@ -282,4 +291,5 @@ _RULES: Final[Sequence[tuple[Callable[[Config], _Found], str, int]]] = (
     (_watch, "detectors", 2),
     (_false_alarms, "detectors", 9),
     (_files, "references", 1),
+    (_schemas, "topics", 9),
 )

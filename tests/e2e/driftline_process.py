@@ -77,7 +77,7 @@ class Place:
             create_topic(self.bootstrap, self.labels, self.partitions)
         self.outputs = {what: f"driftline.{what}.{self.tag}" for what in OUTPUTS}
         self.config = self.folder / "driftline.yaml"
-        topics = "".join(f"  {topic}: {{codec: json}}\n" for topic in (self.events, self.labels) if topic)
+        topics = "".join(f"  {topic}: {{format: json}}\n" for topic in (self.events, self.labels) if topic)
         outputs = "".join(f"  {what}: {topic}\n" for what, topic in self.outputs.items())
         self.config.write_text(
             f"kafka: {{bootstrap: '{self.bootstrap}', group: driftline-{self.tag}}}\n"

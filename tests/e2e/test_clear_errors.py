@@ -74,7 +74,7 @@ def world(kafka_broker, tmp_path_factory) -> Iterator[World]:
     tag = uuid.uuid4().hex[:8]
     config = {
         "kafka": {"bootstrap": kafka_broker.bootstrap, "group": f"clear-{tag}"},
-        "topics": {f"clear.events.{tag}": {"codec": "json"}},
+        "topics": {f"clear.events.{tag}": {"format": "json"}},
         "outputs": {what: f"clear.{what}.{tag}" for what in OUTPUTS},
         "metrics": {"port": 0},
     }
@@ -107,12 +107,12 @@ def setting(path: str, value: Any) -> Callable[[dict[str, Any], World], None]:
 
 
 def also_reads(partitions: int) -> Callable[[dict[str, Any], World], None]:
-    return lambda config, world: config["topics"].update({world.topic(partitions): {"codec": "json"}})
+    return lambda config, world: config["topics"].update({world.topic(partitions): {"format": "json"}})
 
 
 def misspells(config: dict[str, Any], world: World) -> None:
     (topic,) = config["topics"]
-    config["topics"] = {topic[:-1] + "x": {"codec": "json"}}
+    config["topics"] = {topic[:-1] + "x": {"format": "json"}}
 
 
 CASES = {
@@ -222,7 +222,7 @@ def test_run_says_what_is_wrong(world, begun, name):
 def test_run_names_everything_that_is_missing(world):
     """On a cluster without any of the topics, both kinds are named, and `topics` says the same of them."""
     config = copy.deepcopy(world.config)
-    config["topics"] = {"clear.none": {"codec": "json"}}
+    config["topics"] = {"clear.none": {"format": "json"}}
     config["outputs"] = {what: f"clear.none.{what}" for what in OUTPUTS}
     file = world.write(config)
     said = ends("run", "--config", file, exit_code=BROKER)

@@ -41,7 +41,7 @@ def request() -> RetrainRequest:
     return next(action.request for action in actions if isinstance(action, PublishRequest))
 
 
-CONFIG = Config.model_validate_json(json.dumps({"topics": {EVENTS: {"codec": "json"}}}))
+CONFIG = Config.model_validate_json(json.dumps({"topics": {EVENTS: {"format": "json"}}}))
 RIGHTS = {role: [grant.right for grant in table(CONFIG) if not grant.is_optional] for role, table in ROLES.items()}
 REQUESTED = request()
 REQUEST = REQUESTED.request_id
@@ -83,7 +83,7 @@ class Secured:
         path = self.folder / f"{user}.yaml"
         security = {"protocol": "SASL_PLAINTEXT", "mechanism": self.broker.mechanism, "username": user}
         kafka = {"bootstrap": self.broker.secured_bootstrap, "security": security | {"password_env": "KAFKA_SECRET"}}
-        rest = {"topics": {EVENTS: {"codec": "json"}}, "commit": {"interval_s": 0.2}, "metrics": {"port": 0}}
+        rest = {"topics": {EVENTS: {"format": "json"}}, "commit": {"interval_s": 0.2}, "metrics": {"port": 0}}
         path.write_text(json.dumps({"kafka": kafka, **rest}, indent=1))
         return str(path)
 
@@ -99,7 +99,7 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
     with Broker(sasl=True, acls=True) as broker, patch.dict(os.environ, {"KAFKA_SECRET": broker.password}):
         made = Secured(broker, tmp_path_factory.mktemp("secured"))
         plain = made.folder / "plain.yaml"
-        plain.write_text(json.dumps({"kafka": {"bootstrap": broker.bootstrap}, "topics": {EVENTS: {"codec": "json"}}}))
+        plain.write_text(json.dumps({"kafka": {"bootstrap": broker.bootstrap}, "topics": {EVENTS: {"format": "json"}}}))
         create_topic(broker.bootstrap, EVENTS, 2)
         driftline("topics", "--config", str(plain), "--create")
         producer = Producer({"bootstrap.servers": broker.bootstrap})

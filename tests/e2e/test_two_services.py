@@ -42,7 +42,7 @@ class Cluster:
         path = self.folder / f"{name}.yaml"
         sections = {
             "kafka": {"bootstrap": self.bootstrap, **(kafka or {})},
-            "topics": {self.events: {"codec": "json"}},
+            "topics": {self.events: {"format": "json"}},
             "outputs": outputs,
             "commit": {"interval_s": 0.2},
             "checkpoints": {"url": str(self.folder / name)},

@@ -66,7 +66,7 @@ class Story:
         return Config.model_validate_json(
             json.dumps(
                 {
-                    "topics": {TOPIC: {"codec": "json"}},
+                    "topics": {TOPIC: {"format": "json"}},
                     "detectors": {"ks_window": {"window": 100}},
                     "retrain": {"min_events_after_onset": 200, **self.retrain},
                     **self.settings,

@@ -32,7 +32,7 @@ def config(plan: Plan, delta: float = 0.01) -> Config:
     """Detectors that are quick to alarm, so that a few hundred records bring alerts, incidents and requests."""
     sections = {
         "kafka": {"bootstrap": ["simulated:9092"], "group": "group", "delivery": plan.delivery},
-        "topics": {topic: {"codec": "json"} for topic in ("predictions", "labels")[: 1 + plan.labels]},
+        "topics": {topic: {"format": "json"} for topic in ("predictions", "labels")[: 1 + plan.labels]},
         "detectors": {"adwin": {"delta": delta}, "ks_window": {"window": 12, "reference_size": 12, "alpha": 0.01}},
         "retrain": {"min_events_after_onset": 8},
         "commit": {"interval_s": plan.interval_s, "on_gap": "degrade" if plan.forgets else "fail"},

@@ -135,7 +135,7 @@ def replayed(case: Case, tmp_path) -> list[Event]:
     """The alerts of a recording."""
     lines = [json.dumps(event) for event in case.events()]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
-    config = [case.config, "topics: {events: {codec: json}}"]
+    config = [case.config, "topics: {events: {format: json}}"]
     if case.detector not in {"flow", "absence", "limits"}:
         config.append(f"detectors: {{{case.detector}: }}")
     if case.is_trained:

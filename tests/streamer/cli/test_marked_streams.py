@@ -12,7 +12,7 @@ def replayed(streams: list[Stream], tmp_path) -> list[dict]:
     """The alerts of a service that names no detectors."""
     events = [{"model_id": stream.model} | event for stream in streams for event in stream.events]
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, events)))
-    (tmp_path / "driftline.yaml").write_text("topics: {events: {codec: json}}\nlabels: {error: zero_one}")
+    (tmp_path / "driftline.yaml").write_text("topics: {events: {format: json}}\nlabels: {error: zero_one}")
     ran = cli(
         "replay", str(tmp_path / "events.jsonl"), "--topic", "events", "--config", str(tmp_path / "driftline.yaml")
     )

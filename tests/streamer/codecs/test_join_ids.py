@@ -6,7 +6,7 @@ from codec_oracle import join_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.codecs.join_ids import join_ids
+from streamer.codecs.event_columns import join_ids
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 

@@ -47,7 +47,7 @@ def test_topics_keep_their_order_and_are_their_codecs_settings(load):
     """The order of the file is the order of folding, and a topic is the settings that its codec takes."""
     config = load("kafka: {bootstrap: 'a:1'}\ntopics: {z: {values_max: 7}, a: {fields: {model_id: $.m}}, m: }\n")
     assert list(config.topics) == ["z", "a", "m"]
-    assert all(isinstance(topic, JsonSettings) and topic.codec == "json" for topic in config.topics.values())
+    assert all(isinstance(topic, JsonSettings) and topic.format == "json" for topic in config.topics.values())
     assert config.topics["z"].values_max == 7
     assert config.topics["a"].fields.model_id == "$.m"
 

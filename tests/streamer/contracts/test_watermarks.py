@@ -121,7 +121,7 @@ def test_an_event_of_2099_makes_no_mark():
 
 def test_the_topic_says_how_far_its_events_may_be_ahead():
     """Of several topics the most lenient counts for marks."""
-    topics = {"bus": {"codec": "json", "skew_max_s": 7200}, "tram": {"codec": "json"}}
+    topics = {"bus": {"format": "json", "skew_max_s": 7200}, "tram": {"format": "json"}}
     config = Config.model_validate_json(msgspec.json.encode({"topics": topics}))
     value = msgspec.json.encode(mark("3h"))
     fold = ConfiguredFolds(config).fresh("decide", config.settings_text)

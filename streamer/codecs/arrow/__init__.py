@@ -1,0 +1,1 @@
+"""Arrow tables as columns of events."""

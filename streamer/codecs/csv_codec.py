@@ -1,0 +1,117 @@
+"""The codec `csv`: a record is lines of CSV (RFC 4180), each line an event, and fields are columns by name.
+
+Columns get their names from the setting `columns`, or from the first line of each record. A cell that is a number is
+one, an empty cell is missing; `texts` names columns of codes that look like numbers, such as postcodes.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Final
+
+from detectors.arrays.types import I64
+from streamer.codecs.base import Reason
+from streamer.codecs.document_codec import DocumentCodec, RecordSettings
+from streamer.codecs.event import Refused
+from streamer.codecs.schemas.framing import likeness
+from streamer.eventlog.base import Records
+
+CELLS_MAX: Final = 1_000_000  # of one record
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_MISSING: Final = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NA", "N/A"})
+
+
+@dataclass(frozen=True, slots=True)
+class CsvSettings(RecordSettings):
+    """The settings of CSV. Raises ValueError for a separator that is not one character.
+
+    Args:
+        columns: of csv: names of the columns, in order; without them, the first line of each record has the names.
+        separator: of csv: character between cells.
+        texts: of csv: columns whose cells are texts, also where they look like numbers.
+    """
+
+    columns: list[str] = field(default_factory=list)
+    separator: str = ","
+    texts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        RecordSettings.__post_init__(self)
+        if len(self.separator) != 1 or self.separator in '"\r\n':
+            raise ValueError(f"separator is {self.separator!r}, but must be one character")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns: each name must be given once")
+
+
+class CsvCodec(DocumentCodec):
+    """Decodes CSV. Keeps no state besides its settings."""
+
+    def __init__(self, settings: CsvSettings) -> None:
+        super().__init__(settings)
+        self._names, self._separator = settings.columns, settings.separator
+        self._texts = frozenset(settings.texts)
+
+    def parsed(self, records: Records, index: I64) -> Iterator[Any]:
+        """See `DocumentCodec`."""
+        return map(self.plain, [records] * len(index), index.tolist())
+
+    def plain(self, records: Records, i: int) -> Any:
+        """See `DocumentCodec`."""
+        value = records.value_of(i) or b""
+        try:
+            text = value.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            what = likeness(value, records.headers_of(i))
+            raise Refused(*((Reason.OTHER_FORMAT, what) if what else (Reason.NOT_UTF8, f"{error}"))) from None
+        lines = cells_of(text, self._separator)
+        names = self._names or (lines.pop(0) if lines else [])
+        if not lines:
+            raise Refused(
+                Reason.NOT_CSV, "the value has no line of cells" + ("" if self._names else " below the names")
+            )
+        rows = [self._canonical(self._row(names, line)) for line in lines]
+        return rows[0] if len(rows) == 1 else rows
+
+    def _row(self, names: Sequence[str], line: Sequence[str]) -> dict[str, Any]:
+        if len(names) != len(line):
+            raise Refused(Reason.NOT_CSV, f"there are {len(line)} cells and {len(names)} columns for them")
+        texts = self._texts
+        return {
+            name: (cell or None) if name in texts else value_of(cell) for name, cell in zip(names, line, strict=True)
+        }
+
+
+def cells_of(text: str, separator: str = ",") -> list[list[str]]:
+    """The cells of all lines that are not empty. Raises `Refused`."""
+    found = []
+    cells = 0
+    try:
+        for line in csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True):
+            cells += len(line)
+            if cells > CELLS_MAX:
+                raise Refused(Reason.NOT_CSV, f"the value has more than {CELLS_MAX:,} cells")
+            if line:
+                found.append([cell.strip() for cell in line])
+    except csv.Error as error:
+        raise Refused(Reason.NOT_CSV, f"the value is no CSV: {error}") from None
+    return found
+
+
+def value_of(cell: str) -> float | int | str | None:
+    """What a cell holds: a number, nothing, or a text. Numbers with leading zeros are codes, and so texts."""
+    if cell in _MISSING:
+        return None
+    if _INTEGER.fullmatch(cell):
+        return cell if is_code(cell) else int(cell)
+    return float(cell) if _NUMBER.fullmatch(cell) and not is_code(cell) else cell
+
+
+def is_code(cell: str) -> bool:
+    """Whether digits begin with a zero that a number would lose: 00501."""
+    digits = cell.lstrip("+-")
+    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()

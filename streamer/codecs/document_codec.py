@@ -1,0 +1,229 @@
+"""What the codecs of all formats share: from records to documents, from documents to events, from events to a batch.
+
+A format parses the value of a record to a document: plain dicts, lists, texts and numbers, as JSON has them. A fast
+parser reads all values in a tight loop. A plain parser reads those again that the fast one rejects, and finds a
+document or the reason why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import compress
+from typing import Any, ClassVar, Final, Literal, get_args
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from detectors.arrays.types import I64
+from streamer.codecs import json_lenient as json_text
+from streamer.codecs.base import DeadLetters, Reason
+from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
+from streamer.codecs.event import Event, Refused
+from streamer.codecs.event_columns import EventLists, Parsed, Rows
+from streamer.codecs.field_columns import ColumnReader
+from streamer.codecs.field_mapping import EventReader
+from streamer.codecs.field_paths import FieldMap, Root
+from streamer.codecs.times import Unit, lacks_zone, zone_of
+from streamer.eventlog.base import Records
+from streamer.events import EventBatch, Names
+from streamer.logs import log_of
+
+CANONICAL_FEATURES: Final = FieldMap().features
+
+log = log_of("codecs")
+
+Tombstones = Literal["dead_letter", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """Fields and limits of the events of a topic. Raises ValueError for a value out of range.
+
+    Args:
+        fields: paths of the fields of an event.
+        event_time_unit: unit of numeric times since 1970: "s", "ms", "us", "ns", or "auto" for a choice by magnitude.
+        time_zone: time zone of texts without an offset, by its IANA name: "America/Vancouver".
+        tombstones: what becomes of records without a value: "dead_letter", or "skip".
+        skew_max_s: longest time in s by which an event time may be ahead of its record.
+        value_bytes_max: largest size of a record value; larger ones become dead letters.
+        values_max: largest number of values (features and prediction) of one event.
+        rows_max: largest number of events of one record.
+    """
+
+    fields: FieldMap = field(default_factory=FieldMap)
+    event_time_unit: Unit = "auto"
+    time_zone: str = "UTC"
+    tombstones: Tombstones = "dead_letter"
+    skew_max_s: float = 3600
+    value_bytes_max: int = 1 << 20
+    values_max: int = 10_000
+    rows_max: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.event_time_unit not in get_args(Unit):
+            raise ValueError(
+                f"event_time_unit is {self.event_time_unit!r}; it can be one of {', '.join(get_args(Unit))}"
+            )
+        if self.tombstones not in get_args(Tombstones):
+            raise ValueError(f"tombstones is {self.tombstones!r}; it can be one of {', '.join(get_args(Tombstones))}")
+        zone_of(self.time_zone)
+        if not self.skew_max_s >= 0:
+            raise ValueError(f"skew_max_s is {self.skew_max_s}; it can't be less than 0")
+        for name in ("value_bytes_max", "values_max", "rows_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+class DocumentCodec:
+    """Decodes records of one format. Keeps no state besides its settings and caches."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (ValueError, RecursionError, msgspec.MsgspecError, Refused)
+    gives_events: bool = False  # whether the fast parser makes events and no documents
+
+    def __init__(self, settings: RecordSettings) -> None:
+        self.settings = settings
+        zone = zone_of(settings.time_zone)
+        self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max, zone)
+        self._has_said_zone = False  # once for each process, so not part of the state
+        self._event_of, self._columns_of = EventReader(settings.fields), ColumnReader(settings.fields)
+        self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
+        self._others = settings.fields.members()
+
+    def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
+        """See `Codec`."""
+        refused: Refusals = {}
+        index = self._readable(records, refused)
+        rows = self._rows(records, index, refused)
+        self._say_zone(records.topic, rows.events.event_time)
+        return build_batch(records, rows, names, self._bounds, refused), dead_letters(refused)
+
+    def parsed(self, records: Records, index: I64) -> Iterator[Any]:
+        """The documents of records, by the fast parser, which may raise `errors` at each."""
+        raise NotImplementedError
+
+    def plain(self, records: Records, i: int) -> Any:
+        """The document of one record. Raises `Refused`."""
+        raise NotImplementedError
+
+    def _canonical(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row of a table, whose columns that are no other fields are its `features`, unless it has them."""
+        if "features" in row or self.settings.fields.features != CANONICAL_FEATURES:
+            return row
+        others = self._others
+        mine = {name: row[name] for name in others if name in row}
+        return {
+            **mine,
+            "features": {k: v for k, v in row.items() if k not in others and not isinstance(v, dict | list)},
+        }
+
+    def _say_zone(self, topic: str, times: Sequence[Any]) -> None:
+        """Log once that times have no time zone, and which one is assumed."""
+        first = times[0] if times and not self._has_said_zone else None
+        if isinstance(first, str) and self.settings.time_zone == "UTC" and lacks_zone(first):
+            self._has_said_zone = True
+            log.warning(
+                "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC. If it is local time, set "
+                "topics.%s.time_zone, as in Europe/Paris",
+                topic, first, topic,
+            )  # fmt: skip
+
+    def _readable(self, records: Records, refused: Refusals) -> I64:
+        """The records that are neither null nor too large."""
+        size = records.value[:, 1] - records.value[:, 0]
+        null = records.value[:, 0] < 0
+        large = ~null & (size > self.settings.value_bytes_max)
+        for i in np.flatnonzero(null).tolist() if self.settings.tombstones == "dead_letter" else ():
+            refused[i] = Refused(Reason.NULL_VALUE, "the record has no value (a tombstone)")
+        for i in np.flatnonzero(large).tolist():
+            limit = self.settings.value_bytes_max
+            refused[i] = Refused(
+                Reason.TOO_LARGE, f"the value has {size[i]:,} bytes, more than value_bytes_max, {limit:,}"
+            )
+        return np.flatnonzero(~null & ~large)
+
+    def _rows(self, records: Records, index: I64, refused: Refusals) -> Rows:
+        """The events of the readable records."""
+        found, broken = _collected(self.parsed(records, index), len(index), self.errors)
+        around = self._around(records)
+        if not self.gives_events and not broken and (lists := self._plain_events(found, index, around)) is not None:
+            return Rows.single(index, lists)
+        events: list[Parsed] = found
+        again = broken if self.gives_events else range(len(found))
+        missed = set(broken)
+        for at in again:
+            i = int(index[at])
+            try:
+                document = self.plain(records, i) if at in missed else found[at]
+                events[at] = self._event_of(document, *(part(i) for part in around))
+            except Refused as why:
+                refused[i], events[at] = why, Event()
+        self._refuse_long(index, events, refused)
+        if refused:
+            kept = [i not in refused for i in index.tolist()]
+            index, events = index[kept], list(compress(events, kept))
+        return Rows.of(index, events)
+
+    def _plain_events(
+        self, documents: Sequence[Any], index: I64, around: Sequence[Callable[[int], Any]]
+    ) -> EventLists | None:
+        """The events of documents; None where one of them needs an explanation or has rows."""
+        try:
+            return self._columns_of(documents, *([part(i) for i in index.tolist()] for part in around))
+        except Refused:  # of a key
+            return None
+
+    def _around(self, records: Records) -> list[Callable[[int], Any]]:
+        """Readers of the key and the headers of a record, if any field needs them."""
+        if not self._roots & {Root.KEY, Root.HEADERS}:
+            return []
+        return [partial(_key_of, records, self._key_is_json), partial(_headers_of, records)]
+
+    def _refuse_long(self, index: I64, found: Sequence[Parsed], refused: Refusals) -> None:
+        """Refuse the records with too many rows."""
+        limit = self.settings.rows_max
+        for i, one in zip(index.tolist(), found, strict=True) if list in set(map(type, found)) else ():
+            if isinstance(one, list) and len(one) > limit:
+                refused[i] = Refused(
+                    Reason.TOO_MANY_ROWS, f"the record has {len(one):,} rows, more than rows_max, {limit:,}"
+                )
+
+
+def values_at(records: Records, index: I64, skip: I64 | int = 0) -> Iterator[memoryview]:
+    """The values of records, each without its first `skip` bytes."""
+    start, end = records.value[index].T
+    return map(records.data.data.__getitem__, map(slice, (start + skip).tolist(), end.tolist()))
+
+
+def _collected(items: Iterable[Any], n: int, errors: tuple[type[Exception], ...]) -> tuple[list[Any], list[int]]:
+    """The `n` items of an iterator that may raise at each; and the places where it did, which hold `UNSET`."""
+    found: list[Any] = []
+    broken = []
+    while len(found) < n:
+        try:
+            for one in items:  # and not extend(), which does not promise to keep what came before an error
+                found.append(one)
+        except errors:
+            broken.append(len(found))
+            found.append(UNSET)  # keeps the place
+    return found, broken
+
+
+def _key_of(records: Records, is_json: bool, i: int) -> Any:
+    """The key of a record as text or as JSON. Raises `Refused`."""
+    key = records.key_of(i)
+    if key is None:
+        return UNSET
+    if is_json:
+        return json_text.parse(key)
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.NOT_UTF8, f"byte {error.start} of the key is not UTF-8: {error.reason}") from None
+
+
+def _headers_of(records: Records, i: int) -> dict[str, str]:
+    """The headers of a record as texts; of one name the last."""
+    return {name: text.decode(errors="replace") for name, text in records.headers_of(i) if text is not None}
