@@ -121,7 +121,14 @@ class ConfiguredFolds:
 def _codecs(config: Config) -> Mapping[str, Codec]:
     if not config.topics:
         return CanonicalCodecs()
-    return {topic: CODECS[settings.format][1](settings) for topic, settings in config.topics.items()}
+    return {topic: codec_of(config, topic) for topic in config.topics}
+
+
+def codec_of(config: Config, topic: str) -> Codec:
+    """The codec of a configured topic."""
+    settings = config.topics[topic]
+    codec: Codec = CODECS[settings.format][1](settings)
+    return codec
 
 
 def _references(config: Config) -> References:

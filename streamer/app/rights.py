@@ -101,6 +101,18 @@ def verifier_grants(config: Config) -> Iterator[Grant]:
         yield Grant(Right("topic", topic, "Read"), "records to fold")
 
 
+def mender_grants(config: Config) -> Iterator[Grant]:
+    """Of whoever mends a mapping: `driftline dead-letters`, with --replay."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    for topic in config.topics:
+        group = f"{config.kafka.group}-dead-letters-{topic}"
+        yield Grant(Right("topic", config.outputs.dead_letters(topic), "Read"), "dead letters")
+        yield Grant(Right("topic", topic, "Write"), "records that are sent again")
+        yield Grant(Right("group", group, "Read"), "dead letters that were sent again")
+        yield Grant(Right("transactional-id", group, "Write"), "each dead letter is sent once")
+
+
 def creator_grants(config: Config) -> Iterator[Grant]:
     """Of whoever sets up: `driftline topics --create`."""
     from streamer.eventlog.kafka.access.rights import Right
@@ -121,6 +133,7 @@ ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
     "reader": reader_grants,
     "operator": operator_grants,
     "verifier": verifier_grants,
+    "mender": mender_grants,
     "creator": creator_grants,
 }
 

@@ -55,6 +55,7 @@ WHO: Final = {
     "reader": "who looks: `models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `silences`",
     "operator": "who looks after the service: `status`, and what a reader runs",
     "verifier": "who folds the log again: `verify`, `record`",
+    "mender": "who mends a mapping: `dead-letters`, with `--replay`",
     "creator": "who sets up: `topics --create`",
 }
 

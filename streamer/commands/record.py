@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from streamer.commands.console.lines import echo_line
-from streamer.commands.console.options import config_option
+from streamer.commands.console.options import brokers_options, connection_of
 from streamer.commands.console.progress import progress
 from streamer.commands.console.signals import stop_on_signal
 
@@ -22,8 +22,7 @@ Example:
 
 @click.command(epilog=EXAMPLE)
 @click.argument("topics", metavar="[TOPIC]...", nargs=-1)
-@config_option("The configuration with the brokers, and with the topics unless TOPIC names them.", default=None)
-@click.option("--bootstrap", metavar="ADDR", help="The brokers as host:port[,host:port], instead of --config.")
+@brokers_options("The configuration with the brokers, and with the topics unless TOPIC names them.")
 @click.option("--out", metavar="FILE", required=True, help="The Parquet file to write; it appears when it is complete.")
 @click.option("--until-end", is_flag=True, help="Stop at the current ends of the topics.")
 @click.option("--records", "records_max", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
@@ -71,15 +70,11 @@ def _what(
     config_file: str | None, bootstrap: str | None, topics: tuple[str, ...]
 ) -> tuple[KafkaConnection, tuple[str, ...]]:
     """The connection and the topics from the options."""
-    if (config_file is None) == (bootstrap is None):
-        raise click.UsageError("Give the brokers with either --config or --bootstrap.")
-    if bootstrap is not None:
-        if not topics:
-            raise click.UsageError("Name at least one topic to record.")
-        from streamer.eventlog.kafka.connection import KafkaConnection
-
-        return KafkaConnection(bootstrap=tuple(part.strip() for part in bootstrap.split(","))), topics
+    if bootstrap is not None and not topics:
+        raise click.UsageError("Name at least one topic to record.")
+    connection = connection_of(config_file, bootstrap)
+    if topics:
+        return connection, topics
     from streamer.config import load_config
 
-    config = load_config(str(config_file), needs=("kafka.bootstrap",) if topics else ("kafka.bootstrap", "topics"))
-    return config.kafka.connection(), topics or tuple(config.topics)
+    return connection, tuple(load_config(str(config_file)).topics)

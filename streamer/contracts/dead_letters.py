@@ -7,6 +7,7 @@ follow Kafka Connect (`__connect.errors.topic`, ...), so the same tools work.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from streamer.codecs.base import Reason
 from streamer.eventlog.base import Output, Records
@@ -89,3 +90,42 @@ def set_aside_letter(records: Records, i: int, topic: str) -> tuple[Reason, Outp
     if (batch := records.oversize.get(int(records.offset[i]))) is not None:
         reason, detail = Reason.BATCH_TOO_LARGE, batch.detail
     return reason, dead_letter(records, i, reason, detail, topic)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter as it is read back: the record, its place, and why it could not be folded."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int  # of the record, since 1970; -1 unknown
+    reason: str
+    message: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers  # of the record itself
+    is_whole: bool  # false: a part was cut off, or the value is a batch that is not opened
+
+
+def read_dead_letter(records: Records, i: int) -> DeadLetter | None:
+    """Record `i` of a dead-letter topic; None for one that Driftline has not written."""
+    headers = records.headers_of(i)
+    about = {name.removeprefix(PREFIX): (text or b"").decode() for name, text in headers if name.startswith(PREFIX)}
+    try:
+        partition, offset, timestamp_ms = (int(about[name]) for name in ("partition", "offset", "timestamp"))
+        topic, reason = about["topic"], about["reason"]
+    except (KeyError, ValueError):
+        return None
+    return DeadLetter(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=timestamp_ms,
+        reason=reason,
+        message=about.get("message", ""),
+        key=records.key_of(i),
+        value=records.value_of(i),
+        headers=tuple(header for header in headers if not header[0].startswith("__driftline.")),
+        is_whole=not {"key.cut.from.bytes", "headers.dropped.bytes", "cut.from.bytes", "batch.records"} & about.keys(),
+    )

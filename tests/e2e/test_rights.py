@@ -60,6 +60,7 @@ COMMANDS = {  # what each role runs; together they need all of its rights on top
     ],
     "operator": [["status"], ["models"]],
     "verifier": [["verify"]],
+    "mender": [["dead-letters", EVENTS, "--replay", "--skip-unreadable"], ["dead-letters", EVENTS]],
     "creator": [["topics", "--create"]],
 }
 EXERCISED_ELSEWHERE = {("creator", "Create"), ("creator", "Alter")}
@@ -167,7 +168,8 @@ def test_each_right_of_a_role_is_named_when_it_is_missing(secured, role, taken):
     refused = [output for code, output in secured.run(role) if code == BrokerError.exit_code]
     assert refused
     # A client without Read or Write does not see the topic at all, which Kafka calls Describe.
-    assert all(f"on {taken.resource} {taken.name} is not granted" in output for output in refused)
+    named = str(taken).removeprefix(taken.operation)
+    assert all(f"{named} is not granted" in output for output in refused)
     assert all(f"refuses User:{role}: " in output for output in refused)
 
 

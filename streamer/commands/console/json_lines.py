@@ -44,8 +44,8 @@ def _dead_letter(output: Output) -> dict[str, object]:
         "topic": about.pop("topic"),
         **numbers,
         **about,
-        **_readable("key", output.key),
-        **_readable("value", output.value),
+        **readable("key", output.key),
+        **readable("value", output.value),
     }
 
 
@@ -53,7 +53,7 @@ def _is_ours(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def _readable(name: str, data: bytes | None) -> dict[str, str | None]:
+def readable(name: str, data: bytes | None) -> dict[str, str | None]:
     """Bytes as text where they are UTF-8, else as base64 under another name."""
     try:
         return {name: None if data is None else data.decode()}
