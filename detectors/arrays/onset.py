@@ -40,3 +40,8 @@ def newest_regime(below: NDArray[np.bool_], share: float, size: int) -> int:
 def median(ordered: F64) -> float:
     """The median of sorted values; the mean of the two middle ones cannot overflow."""
     return 0.5 * float(ordered[(len(ordered) - 1) // 2]) + 0.5 * float(ordered[len(ordered) // 2])
+
+
+def mean(values: F64) -> float:
+    """The mean; it cannot overflow."""
+    return float((values / len(values)).sum())

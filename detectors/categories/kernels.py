@@ -39,12 +39,17 @@ LEARNED = 1  # values learned so far
 KNOWN = 2  # categories that have a slot
 OLDEST = 3  # place in the ring of the oldest value of the window
 FILLED = 4  # values in the window
-DRIFTED = 5  # 1: the last decision was drift
+DRIFTED = 5  # the last decision: NO_DRIFT, DRIFT, or FADING
 ALONE = 6  # slots that are judged alone
 FEW_REFERENCE = 7  # values of the other slots: in the reference ...
 FEW_WINDOW = 8  # ... and in the window
 OVERFLOWED = 9  # 1: all slots were in use when a new category arrived, while the reference was learned
 HEAD = 10
+
+# State.head[DRIFTED]
+NO_DRIFT = 0
+DRIFT = 1
+FADING = 2  # no drift, but the statistic has not fallen as `is_over` wants it: no new drift yet
 
 
 class CategoryState(NamedTuple):
@@ -72,7 +77,7 @@ def table_of_h(largest: int) -> I64:
 
 @kernel
 def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, start: int) -> int:
-    """Process values from index `start` on, until a decision becomes drift.
+    """Process values from index `start` on, until a decision becomes drift, and a new one.
 
     Returns the index of that value, or the number of values.
     """
@@ -102,12 +107,16 @@ def advance(state: CategoryState, rules: CategoryRules, rows: I64, values: F64, 
         _count(state, rules, row, slot, 1)
         if head[row, FILLED] < window:
             continue
-        statistic, critical = judged(state, rules, row)
-        drifted = 1 if statistic >= critical else 0
-        risen = drifted > head[row, DRIFTED]
-        head[row, DRIFTED] = drifted
-        if risen:
-            return i
+        statistic, critical, freedom = judged(state, rules, row)
+        before = head[row, DRIFTED]
+        if statistic >= critical:
+            head[row, DRIFTED] = DRIFT
+            if before == NO_DRIFT:
+                return i
+        elif before == NO_DRIFT or is_over(statistic, critical, freedom):
+            head[row, DRIFTED] = NO_DRIFT
+        else:
+            head[row, DRIFTED] = FADING
     return n
 
 
@@ -197,11 +206,19 @@ def _cross(state: CategoryState, h: I64, row: int, r: int, few: int, change: int
 
 
 @lean_kernel
-def judged(state: CategoryState, rules: CategoryRules, row: int) -> tuple[int, int]:
-    """The statistic of a full window and its critical value, both in units of 1 / UNIT."""
+def is_over(statistic: int, critical: int, freedom: int) -> bool:
+    """Whether a drift has ended: the statistic lies a quarter of the way from its mean without drift to the critical
+    one, or below. It is quadratic in the change of shares, which is then half as large as at the alarm.
+    """
+    return 4 * (statistic - freedom * UNIT) < critical - freedom * UNIT
+
+
+@lean_kernel
+def judged(state: CategoryState, rules: CategoryRules, row: int) -> tuple[int, int, int]:
+    """The statistic of a full window, its critical value, both in units of 1 / UNIT, and its degrees of freedom."""
     head, h = state.head, rules.h
     size, window = np.int64(head[row, SIZE]), state.ring.shape[1]
     r, w = np.int64(head[row, FEW_REFERENCE]), np.int64(head[row, FEW_WINDOW])
     total = state.total[row, 0] + h[w] + h[r] - h[w + r] + h[size + window] - h[size] - h[window]
     cells = head[row, ALONE] + (1 if r + w > 0 else 0)
-    return 2 * total, rules.critical[cells - 1]
+    return 2 * total, rules.critical[cells - 1], cells - 1

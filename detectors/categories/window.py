@@ -21,6 +21,7 @@ from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
 from detectors.base import UNSEEN_CATEGORY
 from detectors.categories.kernels import (
+    DRIFT,
     DRIFTED,
     HEAD,
     KNOWN,
@@ -74,8 +75,9 @@ class CategoryWindowBank(ScanBank):
 
     Values are ids of categories: whole numbers from 0. `set_reference` gives a series its reference; else its first
     `reference_size` values are the reference. Then the window must fill before the first decision. A series alarms when
-    the decision becomes drift, and can alarm again after the decision has been no drift. Categories with fewer than 10
-    values in window and reference together are judged as one. A category that the reference holds once is unseen.
+    the decision becomes drift, and can alarm again after the shares have moved back half of the way.
+    Categories with fewer than 10 values in window and reference together are judged as one. A category that the
+    reference holds once is unseen.
 
     An alarm's effect is the total variation distance between reference and window, 0 to 1: the part of the values that
     would have to change their category to undo the change. A sudden change is detected long before it fills the window,
@@ -138,7 +140,7 @@ class CategoryWindowBank(ScanBank):
 
     def drifted(self, row: int) -> bool:
         """The current decision: whether the window of a series differs from its reference."""
-        return bool(self._store.arrays["head"][row, DRIFTED])
+        return bool(self._store.arrays["head"][row, DRIFTED] == DRIFT)
 
     def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         rows, values = super()._checked(rows, values)
@@ -151,7 +153,7 @@ class CategoryWindowBank(ScanBank):
     def _evidence(self, row: int) -> Evidence:
         state = CategoryState(**self._store.arrays)
         size, window = int(state.head[row, SIZE]), self.settings.window
-        statistic, critical = judged(state, self._rules, row)
+        statistic, critical, _ = judged(state, self._rules, row)
         reference, current = state.reference[row].astype(np.int64), state.current[row].astype(np.int64)
         moved = current * size - reference * window
         slot = int(np.argmax(moved.astype(np.float64) ** 2 / np.maximum(reference + current, 1)))

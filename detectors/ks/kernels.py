@@ -30,8 +30,13 @@ OLDEST = 2  # place in the ring of the oldest value of the window
 FIRST = 3  # of `recent`: the first value that is not in the window yet
 NEXT = 4  # of `recent`: where the next value goes
 DUE = 5  # values until the next test
-DRIFTED = 6  # 1: the decision of the last test was drift
+DRIFTED = 6  # the decision of the last test: NO_DRIFT, DRIFT, or FADING
 HEAD = 7
+
+# State.head[DRIFTED]
+NO_DRIFT = 0
+DRIFT = 1
+FADING = 2  # no drift, but the distance has not fallen below half the critical one since: no new drift yet
 
 
 class KsState(NamedTuple):
@@ -54,7 +59,7 @@ class KsRules(NamedTuple):
 
 @kernel
 def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) -> int:
-    """Process values from index `start` on, until a decision becomes drift.
+    """Process values from index `start` on, until a decision becomes drift, and a new one.
 
     Returns the index of that value, or the number of values.
     """
@@ -188,18 +193,28 @@ def _find_places(
 
 @lean_kernel
 def _test(state: KsState, rules: KsRules, row: int, lanes: I64) -> bool:
-    """Test now and plan the next test; True when the decision has become drift."""
+    """Test now and plan the next test; True when the decision has become drift, and a new one."""
     head = state.head
     critical, _, reference_step, window_step = rules.scales[head[row, SIZE]]
     distance = _distance(state.tally, row, rules.steps, rules.hidden, reference_step, window_step, lanes)
-    if distance < critical:
-        head[row, DRIFTED] = 0
-        head[row, DUE] = (critical - distance + window_step - 1) // window_step
-        return False
-    risen = bool(head[row, DRIFTED] == 0)
-    head[row, DRIFTED] = 1
-    head[row, DUE] = (distance - critical) // window_step + 1
-    return risen
+    before = head[row, DRIFTED]
+    head[row, DRIFTED], head[row, DUE] = decided(distance, critical, window_step, before)
+    return bool(before == NO_DRIFT and head[row, DRIFTED] == DRIFT)
+
+
+@lean_kernel
+def decided(distance: int, critical: int, step: int, before: int) -> tuple[int, int]:
+    """The decision at this distance, given the one before, and after how many values it can be another.
+
+    Around the critical distance, a decision would rise and fall with every few values. So a drift is over only where
+    the distance has fallen below half of it.
+    """
+    if distance >= critical:
+        return DRIFT, (distance - critical) // step + 1
+    until_drift = (critical - distance + step - 1) // step
+    if before == NO_DRIFT or 2 * distance < critical:
+        return NO_DRIFT, until_drift
+    return FADING, min(until_drift, (2 * distance - critical) // 2 // step + 1)
 
 
 @lean_kernel

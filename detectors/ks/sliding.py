@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
-from detectors.arrays.onset import median, newest_regime
+from detectors.arrays.onset import mean, median, newest_regime
 from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
 from detectors.ks.critical import KsScale, scale_of
+from detectors.ks.kernels import DRIFT, NO_DRIFT, decided
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
 WAITING_MAX = 64  # values merged at once, at most
@@ -35,7 +36,7 @@ SORTED = 0  # places in `order`
 NEXT = 1  # place in the ring of the next value
 WAITING = 2  # values in the ring that are not in `order` yet
 DUE = 3  # values until the next test; 0 in a fresh row
-DRIFTED = 4  # 1: the decision of the last test was drift
+DRIFTED = 4  # the decision of the last test, as in `kernels.py`
 HEAD = 5
 
 
@@ -58,8 +59,8 @@ class KsSlidingBank(ScanBank):
     This is `ks_window` with `sliding=True`.
 
     The first decision follows value number `reference_size + window`. Alarms, statistic, threshold, effect and onset
-    are those of `KsWindowBank`; before and after are exact medians. Once the new regime fills both windows, the
-    decision is no drift again.
+    are those of `KsWindowBank`; before and after are exact medians, or means where these are equal. Once the new regime
+    fills both windows, the decision is no drift again.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -89,7 +90,7 @@ class KsSlidingBank(ScanBank):
 
     def drifted(self, row: int) -> bool:
         """The current decision: whether the two windows of a series differ."""
-        return bool(self._store.arrays["head"][row, DRIFTED])
+        return bool(self._store.arrays["head"][row, DRIFTED] == DRIFT)
 
     def _advance(self, rows: I64, values: F64, start: int) -> int:
         return advance(SlidingState(**self._store.arrays), self.settings.window, self._scale, rows, values, start)
@@ -100,7 +101,10 @@ class KsSlidingBank(ScanBank):
         distance, value, below = _widest(state, window, self._scale, row)
         values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
         current = newest_regime(values[reference:] <= value, below / reference, reference)
-        before, after = median(np.sort(values[:reference])), median(np.sort(values[-current:]))
+        old, new = np.sort(values[:reference]), np.sort(values[-current:])
+        before, after = median(old), median(new)
+        if before == after:
+            before, after = mean(old), mean(new)
         unit = self._scale.unit
         return Evidence(
             distance / unit,
@@ -116,7 +120,7 @@ class KsSlidingBank(ScanBank):
 
 @kernel
 def advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int) -> int:
-    """Process values from index `start` on, until a decision becomes drift.
+    """Process values from index `start` on, until a decision becomes drift, and a new one.
 
     Returns the index of that value, or the number of values.
     """
@@ -205,18 +209,13 @@ def _sort_arrived(ring: F64, row: int, newest: int, waiting: int, arrived: I64) 
 
 @lean_kernel
 def _test(state: SlidingState, window: int, scale: KsScale, row: int) -> bool:
-    """Test now and plan the next test; True when the decision has become drift."""
+    """Test now and plan the next test; True when the decision has become drift, and a new one."""
     head = state.head
-    step = scale.reference_step + scale.window_step
     distance, _, _ = _widest(state, window, scale, row)
-    if distance < scale.critical:
-        head[row, DRIFTED] = 0
-        head[row, DUE] = (scale.critical - distance + step - 1) // step
-        return False
-    risen = bool(head[row, DRIFTED] == 0)
-    head[row, DRIFTED] = 1
-    head[row, DUE] = (distance - scale.critical) // step + 1
-    return risen
+    before = head[row, DRIFTED]
+    step = scale.reference_step + scale.window_step
+    head[row, DRIFTED], head[row, DUE] = decided(distance, scale.critical, step, before)
+    return bool(before == NO_DRIFT and head[row, DRIFTED] == DRIFT)
 
 
 @lean_kernel

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between, require_inside
-from detectors.arrays.onset import median, newest_regime
+from detectors.arrays.onset import mean, median, newest_regime
 from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
 from detectors.ks.critical import scale_of
 from detectors.ks.kernels import (
+    DRIFT,
     DRIFTED,
     HEAD,
     LANES,
@@ -69,13 +70,13 @@ class KsWindowBank(ScanBank):
 
     `set_reference` gives a series its reference; else its first `reference_size` values are the reference. Then the
     window must fill before the first decision. A series alarms when the decision becomes drift, and can alarm again
-    after the decision has been no drift.
+    after the distance has fallen below half the critical one.
 
     An alarm's statistic and effect are the distance D, its threshold the critical distance. The onset is the most
     likely change point of the share of values at or below the point of D, against the share of the reference there.
     Before is the median of the reference, after that of the window from the onset on. After is read off the slots, so
     it is exact to the spacing of the reference's values; beyond their range it is the median of the last values of the
-    new regime, at most 64.
+    new regime, at most 64. Where the medians are equal, as for shares of zeros and ones, both are means.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -130,7 +131,7 @@ class KsWindowBank(ScanBank):
 
     def drifted(self, row: int) -> bool:
         """The current decision: whether the window of a series differs from its reference."""
-        return bool(self._store.arrays["head"][row, DRIFTED])
+        return bool(self._store.arrays["head"][row, DRIFTED] == DRIFT)
 
     def _advance(self, rows: I64, values: F64, start: int) -> int:
         return advance(KsState(**self._store.arrays), self._rules, rows, values, start)
@@ -143,13 +144,13 @@ class KsWindowBank(ScanBank):
         slots = slots_in_order(state, self._rules, row)
         current = newest_regime(slots <= 2 * rank + kind, (rank + kind) / size, size)
         reference = state.reference[row, :size]
-        after = _median_of_slots(reference, np.sort(slots[-current:]))
+        last = np.roll(state.recent[row], -int(state.head[row, NEXT]))[-current:]
+        before, after = median(reference), _median_of_slots(reference, np.sort(slots[-current:]))
         if after is None:
-            last = np.roll(state.recent[row], -int(state.head[row, NEXT]))
-            after = median(np.sort(last[-current:]))
-        return Evidence(
-            distance / unit, critical / unit, distance / unit, median(reference), after, current - 1, size, current
-        )
+            after = median(np.sort(last))
+        if before == after:
+            before, after = mean(reference), mean(_values_of_slots(reference, slots[-current:], last))
+        return Evidence(distance / unit, critical / unit, distance / unit, before, after, current - 1, size, current)
 
     def _ensure_scales(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for size in np.unique(arrays["head"][:, SIZE]).tolist():
@@ -171,3 +172,13 @@ def _median_of_slots(reference: F64, ordered: I64) -> float | None:
         return None
     ends = [0.5 * reference[(slot - 1) // 2] + 0.5 * reference[slot // 2] for slot in (low, high)]
     return float(0.5 * ends[0] + 0.5 * ends[1])
+
+
+def _values_of_slots(reference: F64, slots: I64, last: F64) -> F64:
+    """The values of these slots; one beyond the reference is the mean of the last values that lie there, if any do."""
+    padded = np.concatenate([reference[:1], reference, reference[-1:]])
+    values: F64 = 0.5 * padded[(slots + 1) // 2] + 0.5 * padded[slots // 2 + 1]
+    for slot, beyond in ((0, last[last < reference[0]]), (2 * len(reference), last[last > reference[-1]])):
+        if len(beyond):
+            values[slots == slot] = mean(beyond)
+    return values

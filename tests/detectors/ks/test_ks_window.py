@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from detectors.base import Alarms
+from detectors.ks.critical import scale_of
+from detectors.ks.sliding import ks_bank
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
 SIZES = [(200, 100), (128, 64), (7, 13), (13, 7), (97, 101), (33, 300), (500, 60), (2, 2), (1, 30)]
@@ -37,17 +39,18 @@ def compare(bank, row, reference, values, alpha):
     window = bank.settings.window
     assert len(feed(bank, values[: window - 1], row)) == 0
     expected, distances = decisions_of_scipy(reference, values, window, alpha)
-    before, alarms_seen = False, 0
+    scale = scale_of(len(reference), window, alpha)
+    over, alarms_seen = True, 0  # whether the last drift is
     for i, drift in enumerate(expected):
         alarms = feed(bank, values[window - 1 + i : window + i], row)
         assert bank.drifted(row) == drift, f"{i} events after the window filled"
-        assert len(alarms) == (drift and not before)
+        assert len(alarms) == (drift and over)
         if len(alarms):
             assert alarms.statistic[0] == pytest.approx(distances[i], abs=1e-15)
             assert alarms.effect[0] == alarms.statistic[0] >= alarms.threshold[0] > 0.0
             assert alarms.n_reference[0] == len(reference)
         alarms_seen += len(alarms)
-        before = drift
+        over = not drift and (over or 2 * round(distances[i] * scale.unit) < scale.critical)
     return alarms_seen
 
 
@@ -178,6 +181,27 @@ def test_medians_beyond_the_range_of_the_reference(level):
     random = np.random.default_rng(15)
     alarms = alarm_after(random.normal(size=500), random.normal(level, 1.0, 300))
     assert alarms.after[0] == pytest.approx(level, abs=1.0)
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_one_shift_is_one_alarm(seed, sliding):
+    """Also where the distance stays near the critical one: such a share of ones raised 2 to 41 alarms."""
+    random = np.random.default_rng([18, seed])
+    share = 0.25 if sliding else 0.2
+    values = np.concatenate([np.zeros(1500), random.random(5000) < share])
+    assert len(feed(ks_bank(KsWindowSettings(sliding=sliding), 1), values)) == 1
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize("before", [0.0, 0.1])
+def test_shares_are_given_by_their_means(before, sliding):
+    """The medians of zeros and ones are equal, and say nothing; also where no one was in the reference."""
+    random = np.random.default_rng(19)
+    values = np.concatenate([random.random(1500) < before, random.random(1000) < before + 0.3])
+    alarms = feed(ks_bank(KsWindowSettings(sliding=sliding), 1), values)
+    assert alarms.before[0] == pytest.approx(before, abs=0.04)
+    assert alarms.after[0] == pytest.approx(before + 0.3, abs=0.08)
 
 
 def test_alarms_are_sized_exactly():
