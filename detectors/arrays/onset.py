@@ -45,3 +45,9 @@ def median(ordered: F64) -> float:
 def mean(values: F64) -> float:
     """The mean; it cannot overflow."""
     return float((values / len(values)).sum())
+
+
+def locations(old: F64, new: F64) -> tuple[float, float]:
+    """Where two samples lie: their medians or, where these are equal, their means."""
+    before, after = median(np.sort(old)), median(np.sort(new))
+    return (before, after) if before != after else (mean(old), mean(new))

@@ -174,19 +174,14 @@ class CategoryRatesBank(RowBank):
 def change_of(state: ShareState, row: int, rules: ShareRules) -> Evidence:
     """The alarm that this row has just raised."""
     slots, seen = int(state.seen[row, NAMED]) + 1, state.seen[row]
-    sums = state.evidence[row, :slots].reshape(slots, -1, ALTERNATIVES) * WEIGHT.astype(np.float64)
-    rises, falls = sums[:, 0, :RISES].sum(axis=1), sums[:, 0, RISES:].sum(axis=1)
-    is_rise = rises.max() >= falls.max() ** RISE_SHARE
-    slot = int(np.argmax(rises if is_rise else falls))
-    total, aged, kept, _ = sums[slot][:, slice(0, RISES) if is_rise else slice(RISES, None)].sum(axis=1)
-    age = float(aged / total)  # of the oldest value of the new regime
-    judged = int(seen[COUNT] - seen[SINCE])
-    values = max(1, min(round(age) + 1, judged))
-    after = min(1.0, float(kept / total) / (age + 1.0))
+    sums = WEIGHT.astype(np.float64) * state.evidence[row, :slots].astype(np.float64).reshape(slots, -1, ALTERNATIVES)
+    slot, total, aged, kept = _clearest(sums)
+    values = max(1, min(round(aged / total) + 1, int(seen[COUNT] - seen[SINCE])))
+    after = min(1.0, kept / (total + aged))
     earlier = max(int(seen[TOTAL]) - values, 1)
     before = min(max(float(state.tally[row, slot, COUNTED]) - after * values, 0.0) / earlier, 1.0)
     return Evidence(
-        statistic=evidence_of(rises + falls),
+        statistic=evidence_of(sums[:, 0].sum(axis=1)),
         threshold=math.log(asked_evidence(rules.arl0, 0 if seen[REFERRED] else rules.baseline_size)),
         effect=abs(after - before),
         before=before,
@@ -196,6 +191,17 @@ def change_of(state: ShareState, row: int, rules: ShareRules) -> Evidence:
         n_current=values,
         category=UNSEEN_CATEGORY if slot == SHARED else int(state.category[row, slot - 1]),
     )
+
+
+def _clearest(sums: F64) -> tuple[int, float, float, float]:
+    """The category whose share changed most clearly, and its sums [slots, kinds of sums, alternatives] in total: as
+    they are, times the age of the onset, and times the ones since.
+    """
+    rises, falls = sums[:, 0, :RISES].sum(axis=1), sums[:, 0, RISES:].sum(axis=1)
+    is_rise = rises.max() >= falls.max() ** RISE_SHARE
+    slot = int(np.argmax(rises if is_rise else falls))
+    total, aged, kept, _ = sums[slot][:, slice(0, RISES) if is_rise else slice(RISES, None)].sum(axis=1).tolist()
+    return slot, total, aged, kept
 
 
 def evidence_of(found: F64) -> float:

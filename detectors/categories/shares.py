@@ -122,10 +122,7 @@ def advance(state: ShareState, rules: ShareRules, rows: I64, values: F64, start:
         _follow_runs(state, row, slot)
         held = since + 1 if seen[row, REFERRED] == 1 and since < rules.baseline_size else 0
         if held == 0:
-            state.tally[row, slot, COUNTED] += 1
-            seen[row, TOTAL] += 1
-            if seen[row, TOTAL] > COUNTED_MAX:
-                _halve(state, row)
+            _count(state, row, slot)
         evidence = 0.0
         if held > 0 or since >= rules.baseline_size:
             evidence, is_alarm = _judge(state, rules, row, slot, held)
@@ -246,8 +243,12 @@ def _end_blocks(state: ShareState, row: int, size: int, is_calm: bool) -> None:
 
 
 @lean_kernel
-def _halve(state: ShareState, row: int) -> None:
-    """Halve the counts of a series, so that the past fades and numbers stay small."""
+def _count(state: ShareState, row: int, slot: int) -> None:
+    """Count a value; where there are too many, halve the counts, so that the past fades and numbers stay small."""
+    state.tally[row, slot, COUNTED] += 1
+    state.seen[row, TOTAL] += 1
+    if state.seen[row, TOTAL] <= COUNTED_MAX:
+        return
     total = 0
     for slot in range(state.seen[row, NAMED] + 1):
         state.tally[row, slot, COUNTED] = (state.tally[row, slot, COUNTED] + 1) // 2
@@ -261,25 +262,30 @@ def _judge(state: ShareState, rules: ShareRules, row: int, one: int, held: int) 
 
     `held`: so many values beside a reference are not counted in it yet, and only the unseen are judged.
     """
-    tally, total = state.tally, state.seen[row, TOTAL] + held
-    slots, tolerance = state.seen[row, NAMED] + 1, np.float32(rules.tolerance)
     found, further = 0.0, 0.0
-    for slot in range(slots):
-        if slot == SHARED or held == 0:
-            counted = tally[row, slot, COUNTED] + (tally[row, slot, ONES] if held > 0 else 0)
-            share, varies = np.float32(counted / total), min(counted, total - counted) >= FEW
-            begun_max = SUM_MAX if varies else BEGUN_MAX
-            sums, weight, ones = state.evidence[row, slot], state.weight[row, slot], np.float32(slot == one)
-            if weight == UNIT:
-                _grow(sums, ones, share, tolerance, begun_max)
-            else:
-                _grow_tempered(sums, ones, share, tolerance, begun_max, weight)
-            part = SHARED_WEIGHT if slot == SHARED else 1.0
-            found, further = found + part * _weighted(sums, SUM), further + part * _weighted(sums, FURTHER)
-    many = slots - 1.0 + SHARED_WEIGHT
+    for slot in range(1 if held > 0 else state.seen[row, NAMED] + 1):
+        _grow_slot(state, rules, row, slot, slot == one, held)
+        part, sums = SHARED_WEIGHT if slot == SHARED else 1.0, state.evidence[row, slot]
+        found, further = found + part * _weighted(sums, SUM), further + part * _weighted(sums, FURTHER)
+    many = state.seen[row, NAMED] + SHARED_WEIGHT
     asked = asked_evidence(rules.arl0, 0 if state.seen[row, REFERRED] == 1 else rules.baseline_size)
     is_alarm = found >= asked * many and further >= min(BEYOND, 0.1 * rules.arl0) * many
     return found / many, bool(is_alarm)
+
+
+@lean_kernel
+def _grow_slot(state: ShareState, rules: ShareRules, row: int, slot: int, is_one: bool, held: int) -> None:
+    """Let the sums of a category grow by a one or a zero."""
+    counted, total = state.tally[row, slot, COUNTED], state.seen[row, TOTAL] + held
+    if held > 0:
+        counted += state.tally[row, slot, ONES]
+    share, ones, tolerance = np.float32(counted / total), np.float32(is_one), np.float32(rules.tolerance)
+    begun_max = SUM_MAX if min(counted, total - counted) >= FEW else BEGUN_MAX
+    weight = state.weight[row, slot]
+    if weight == UNIT:
+        _grow(state.evidence[row, slot], ones, share, tolerance, begun_max)
+    else:
+        _grow_tempered(state.evidence[row, slot], ones, share, tolerance, begun_max, weight)
 
 
 @lean_kernel

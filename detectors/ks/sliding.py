@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.jit import kernel, lean_kernel, prefetch
-from detectors.arrays.onset import mean, median, newest_regime
+from detectors.arrays.onset import locations, newest_regime
 from detectors.arrays.scan_bank import ScanBank
 from detectors.arrays.types import F64, I64
 from detectors.ks.critical import KsScale, scale_of
@@ -101,10 +101,7 @@ class KsSlidingBank(ScanBank):
         distance, value, below = _widest(state, window, self._scale, row)
         values = np.roll(state.ring[row], -int(state.head[row, NEXT]))
         current = newest_regime(values[reference:] <= value, below / reference, reference)
-        old, new = np.sort(values[:reference]), np.sort(values[-current:])
-        before, after = median(old), median(new)
-        if before == after:
-            before, after = mean(old), mean(new)
+        before, after = locations(values[:reference], values[-current:])
         unit = self._scale.unit
         return Evidence(
             distance / unit,
