@@ -27,7 +27,7 @@ from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
 from streamer.contracts.alert_reader import Unreadable, read_alert
 from streamer.contracts.alert_time import CLOCK_HEADER, held_back, own_limit_ms
-from streamer.contracts.cloudevents import headers_of_request
+from streamer.contracts.cloudevents import headers_of_decision, headers_of_incident, headers_of_request
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.dead_letters import dead_letter, set_aside_letter
 from streamer.contracts.encoding import json_of
@@ -187,10 +187,12 @@ class DecideFold:
             return None
         if isinstance(action, PublishIncident):
             incident = action.incident
-            return Output(self.topics.incidents, incident.incident_id.encode(), json_of(incident))
+            key, value = incident.incident_id.encode(), json_of(incident)
+            return Output(self.topics.incidents, key, value, headers_of_incident(incident, value))
         if isinstance(action, PublishDecision):
             decision = action.decision
-            return Output(self.topics.decisions, decision.request_id.encode(), json_of(decision))
+            key, value = decision.request_id.encode(), json_of(decision)
+            return Output(self.topics.decisions, key, value, headers_of_decision(decision, value))
         request = action.request
         key, value = request.model_id.encode(), json_of(request)
         return Output(self.topics.requests, key, value, headers_of_request(request))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from retrain.messages.control import Control
 from retrain.messages.lifecycle import RequestRecord
@@ -34,6 +35,7 @@ class Decision:
     champion: dict[str, float]  # metrics of the champion, from the command
     challenger: dict[str, float]  # metrics of the challenger, from the command
     silence: Silence | None = None  # the silence after the decision; null when it is about a request
+    schema_version: Literal[1] = 1  # version of this schema
 
     @classmethod
     def automatic(cls, model_id: str, record: RequestRecord, reason: Outcome) -> Decision:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
@@ -45,6 +46,7 @@ class Incident:
     model_count: int = 1  # models it covers: more than one in a storm, or of a source that several models use
     models: tuple[str, ...] = ()  # of a storm the models that joined first, of a source its users; at most a hundred
     alert_id: str = ""  # the alert that `decision` is about; "" in records of earlier versions
+    schema_version: Literal[1] = 1  # version of this schema
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:

@@ -1,7 +1,8 @@
 """Dead letters: records that can't be folded, kept byte for byte with the reason.
 
 A dead letter has the key, value and headers of its record, plus headers with its place and its fault. Their names
-follow Kafka Connect (`__connect.errors.topic`, ...), so the same tools work.
+follow Kafka Connect (`__connect.errors.topic`, ...), so the same tools work. The owner of a record that was an output
+stands there too, because each output has one owner header: that of the service that writes it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 
 from streamer.codecs.base import Reason
 from streamer.eventlog.base import Output, Records
-from streamer.eventlog.headers import Headers
+from streamer.eventlog.headers import OWNER_HEADER, Headers
 
 PREFIX = "__driftline.errors."
 BYTES_MAX = 900_000  # of key, headers and value; fits the default `message.max.bytes`, with our headers
 
 HEADER_BYTES = 10  # of a header, besides name and text: two lengths of up to five bytes
+GROUP_CHARS_MAX = 249  # as of topics
 SIZE_DIGITS = 10  # of a size in bytes, as text
 
 
@@ -35,6 +37,10 @@ def dead_letter(records: Records, i: int, reason: Reason, detail: str, topic: st
         "message": detail,
     }
     key, headers, value = records.key_of(i), records.headers_of(i), records.value_of(i)
+    for name, text in headers:
+        if name == OWNER_HEADER:
+            about["group"] = (text or b"").decode(errors="replace")[:GROUP_CHARS_MAX]
+    headers = tuple(header for header in headers if header[0] != OWNER_HEADER)
     if (batch := records.oversize.get(int(records.offset[i]))) is not None:
         about |= {"batch.last.offset": str(batch.last_offset), "batch.records": str(batch.records)}
         value = batch.data

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
+OWNER_HEADER = "__driftline.group"  # of each output: the group of the service that writes it
 VARINT_BYTES_MAX = 10  # of 64 bits
 
 

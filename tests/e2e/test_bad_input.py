@@ -15,7 +15,7 @@ from driftline_process import PATIENCE_S, Place, create_topic, running
 
 from streamer.codecs.base import Reason
 from streamer.contracts.dead_letters import BYTES_MAX, PREFIX
-from streamer.eventlog.kafka.commit import OWNER_HEADER
+from streamer.eventlog.headers import OWNER_HEADER
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

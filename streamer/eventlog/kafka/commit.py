@@ -19,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import History, Output
+from streamer.eventlog.headers import OWNER_HEADER
 from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.deadline import DeadlineExceeded, within
 from streamer.eventlog.kafka.fetch import abandon
@@ -41,7 +42,6 @@ REFUSALS: Final[Mapping[int, str]] = {
     87: "the topic takes records with a key only: choose another topic, or change its cleanup.policy",
 }
 OPERATIONS: Final = {"offsets": "Read", "witness": "Describe"}  # of a step, on topics; the others write
-OWNER_HEADER: Final = "__driftline.group"  # of each output: the group of the service that writes it
 TOO_LARGE: Final = frozenset({10, 18})
 # The null key of a record without a value: the client refuses a plain None there before it serializes the key.
 NULL_KEY: Final = object()

@@ -15,11 +15,11 @@ from kafka.errors import KafkaError
 
 from streamer.errors import BrokerError, GapError, UsageError
 from streamer.eventlog.base import Records
+from streamer.eventlog.headers import OWNER_HEADER
 from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import has_committed
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS, new_consumer
-from streamer.eventlog.kafka.commit import OWNER_HEADER
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import DeadlineExceeded
 from streamer.eventlog.kafka.fetch import poll, positions, stretches

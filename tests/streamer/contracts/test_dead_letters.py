@@ -7,6 +7,7 @@ import pytest
 from streamer.codecs.base import Reason
 from streamer.contracts.dead_letters import BYTES_MAX, PREFIX, dead_letter, fitted, set_aside_letter
 from streamer.eventlog.base import OversizeBatch, Records
+from streamer.eventlog.headers import OWNER_HEADER
 from streamer.eventlog.size_limits import SizeLimits, size_of
 
 
@@ -29,6 +30,16 @@ def test_key_value_and_headers_are_kept(key, value, headers):
     assert (output.topic, output.key, output.value) == ("bus-dlt", key, value)
     assert output.headers[: len(headers)] == headers
     assert ours == {}
+
+
+@pytest.mark.parametrize(("owner", "said"), [(b"staging", b"staging"), (None, b""), (b"x" * 10_000, b"x" * 249)])
+def test_the_owner_of_a_foreign_record_is_one_of_our_headers(owner, said):
+    """Each output has one owner header, which its own service adds: a dead letter brings none along."""
+    output, ours = letter(b"k", b"v", (("trace", b"1"), (OWNER_HEADER, owner)))
+    assert ours == {"group": said}
+    assert [name for name, _ in output.headers if not name.startswith(PREFIX)] == ["trace"]
+    smaller = fitted(output, 10)
+    assert [text for name, text in smaller.headers if name == f"{PREFIX}group"] == [said]
 
 
 @pytest.mark.parametrize(

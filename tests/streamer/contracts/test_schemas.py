@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streamer.config.docs import SCHEMA_FILE
-from streamer.contracts.cloudevents import ALERT_SCHEMA, RETRAIN_REQUEST_SCHEMA
+from streamer.contracts.cloudevents import ALERT_SCHEMA, DECISION_SCHEMA, INCIDENT_SCHEMA, RETRAIN_REQUEST_SCHEMA
 from streamer.contracts.schemas import CONTRACTS, LIMITS, schema_of, text_of
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schemas"
@@ -31,9 +31,9 @@ OPTIONAL = {
         "events_after_onset",
         "min_events_after_onset",
     },
-    "incident.v1": {"alert_id", "model_count", "models"},
+    "incident.v1": {"alert_id", "model_count", "models", "schema_version"},
     "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
-    "decision.v1": {"silence"},
+    "decision.v1": {"silence", "schema_version"},
 }
 
 contracts = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
@@ -83,8 +83,9 @@ def test_what_is_written_is_promised(contract):
 
 
 def test_the_header_names_the_schema():
-    """`ce_dataschema` of a request or an alert is the id of its schema."""
-    assert {RETRAIN_REQUEST_SCHEMA, ALERT_SCHEMA} <= {schema_of(contract)["$id"] for contract in CONTRACTS}
+    """`ce_dataschema` of an output is the id of its schema."""
+    named = {RETRAIN_REQUEST_SCHEMA, ALERT_SCHEMA, INCIDENT_SCHEMA, DECISION_SCHEMA}
+    assert named <= {schema_of(contract)["$id"] for contract in CONTRACTS}
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,46 @@ def test_a_request_is_a_cloud_event():
     }
 
 
+def test_each_change_of_an_incident_is_a_cloud_event():
+    """Its id tells changes of one incident apart, and its key is the incident."""
+    outputs = by_topic(DecideFold(SETTINGS).step([records_of(encoded(STORY))]))["driftline.incidents"]
+    headers = [{name: value.decode() for name, value in output.headers} for output in outputs]
+    incidents = [msgspec.json.decode(output.value) for output in outputs]
+    assert len({one.pop("ce_id").rpartition("-")[0] for one in headers}) == 1
+    assert len({dict(output.headers)["ce_id"] for output in outputs}) == len(outputs)
+    assert headers[0] == {
+        "ce_specversion": "1.0",
+        "ce_source": "/driftline/decide",
+        "ce_type": "io.driftline.incident.open.v1",
+        "ce_subject": "bus-099",
+        "ce_time": incidents[0]["last_alert_at"],
+        "ce_partitionkey": incidents[0]["incident_id"],
+        "ce_dataschema": "urn:driftline:schema:incident.v1",
+        "content-type": "application/json",
+    }
+    assert {one["schema_version"] for one in incidents} == {1}
+
+
+def test_a_decision_is_a_cloud_event():
+    """Its subject is the model, where that is known."""
+    fold = DecideFold(SETTINGS)
+    fold.step([records_of(encoded([ready("2h", "1h")]))])
+    command = msgspec.json.encode(said("approve", "no-such-request", "3h"))
+    ((output,),) = by_topic(fold.step([records_of([command], topic="driftline.control")])).values()
+    headers = {name: value.decode() for name, value in output.headers}
+    assert headers.pop("ce_id").startswith("no-such-request-")
+    assert headers == {
+        "ce_specversion": "1.0",
+        "ce_source": "/driftline/decide",
+        "ce_type": "io.driftline.decision.v1",
+        "ce_time": "2026-01-01T03:00:00Z",
+        "ce_partitionkey": "no-such-request",
+        "ce_dataschema": "urn:driftline:schema:decision.v1",
+        "content-type": "application/json",
+    }
+    assert msgspec.json.decode(output.value)["schema_version"] == 1
+
+
 @given(st.text(min_size=1))
 def test_any_name_of_a_model_makes_a_valid_request(conforms, name):
     """Whatever producers call a model, the request meets its schema and carries the name unharmed."""
