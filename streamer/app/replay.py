@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from streamer.app.folds import ConfiguredFolds, units
+from streamer.app.recorded_tables import open_recordings
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
 from streamer.codecs.field_paths import Envelope, FieldMap, follow, parse_path
@@ -21,7 +22,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Output, Records
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
-from streamer.eventlog.recordings.recording import Recording, open_recording
+from streamer.eventlog.recordings.recording import Recording
 from streamer.events import time_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.loop import CommitSettings, Observer, Service
@@ -112,7 +113,9 @@ def folded(
 ) -> tuple[Service, dict[str, list[bytes]]]:
     """The service at the end of the recordings, and the first events of each topic."""
     with ExitStack() as opened:
-        files = [opened.enter_context(open_recording(path, topic)) for path in recordings]
+        files, config = open_recordings(list(recordings), topic, config)
+        for file in files:
+            opened.enter_context(file)
         outputs = MemoryLog([config.outputs.alerts, config.outputs.watermarks])
         outputs.end_input()
         source = SampledLog(files, outputs, list(config.topics), config.outputs.control)

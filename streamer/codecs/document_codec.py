@@ -110,14 +110,9 @@ class DocumentCodec:
 
     def _canonical(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row of a table, whose columns that are no other fields are its `features`, unless it has them."""
-        if "features" in row or self.settings.fields.features != CANONICAL_FEATURES:
+        if self.settings.fields.features != CANONICAL_FEATURES:
             return row
-        others = self._others
-        mine = {name: row[name] for name in others if name in row}
-        return {
-            **mine,
-            "features": {k: v for k, v in row.items() if k not in others and not isinstance(v, dict | list)},
-        }
+        return under_features(row, self._others)
 
     def _say_zone(self, topic: str, times: Sequence[Any]) -> None:
         """Log once that times have no time zone, and which one is assumed."""
@@ -189,6 +184,14 @@ class DocumentCodec:
                 refused[i] = Refused(
                     Reason.TOO_MANY_ROWS, f"the record has {len(one):,} rows, more than rows_max, {limit:,}"
                 )
+
+
+def under_features(row: dict[str, Any], others: Sequence[str]) -> dict[str, Any]:
+    """A row of a table as an event: unless it has `features`, these are its members but `others`, lists and objects."""
+    if "features" in row:
+        return row
+    mine = {name: row[name] for name in others if name in row}
+    return {**mine, "features": {k: v for k, v in row.items() if k not in others and not isinstance(v, dict | list)}}
 
 
 def values_at(records: Records, index: I64, skip: I64 | int = 0) -> Iterator[memoryview]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from streamer.commands.console.lines import echo_line
+from streamer.commands.console.options import config_option
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from streamer.references.build import Built
     from streamer.references.table import AnyReference, Key
+    from streamer.references.training import TrainingData
 
 SIZE_MAX: Final = 100_000  # values kept of a column
 TRIED_MAX: Final = 50  # columns: a trial takes about a second for each column and detector
@@ -37,61 +39,115 @@ def reference() -> None:
     """Build and show training references: the distributions of columns in the training data."""
 
 
+_TRAINING_OPTIONS: Final = (
+    click.option(
+        "--format", type=click.Choice(["parquet", "csv"]),
+        help="The format of the training data.  [default: by the names of the files]",
+    ),
+    click.option(
+        "--model-column", metavar="NAME", default="model_id", show_default=True, help="The column with the model."
+    ),
+    click.option(
+        "--version-column", metavar="NAME", default="model_version", show_default=True,
+        help="The column with the version. Without it, a reference serves every version that has no other.",
+    ),
+    click.option("--model", metavar="ID", help="The model of all rows, instead of a column."),
+    click.option("--model-version", "version", metavar="ID", help="The version of all rows, instead of a column."),
+    click.option("--separator", metavar="CHARACTER", help="Of CSV: between cells.  [default: as the first line shows]"),
+    click.option("--encoding", metavar="NAME", default="utf8", show_default=True, help="Of CSV: as in latin1."),
+    click.option(
+        "--type", "types", metavar="COLUMN=TYPE", multiple=True,
+        help="The type of a column, text or number, as in zip=text; without it, its values decide.",
+    ),
+    click.option("--columns", metavar="PATTERN", multiple=True, help="Take these columns only, as in sensor_*."),
+    click.option("--without", metavar="PATTERN", multiple=True, help="Leave these columns out."),
+    click.option(
+        "--topic", metavar="NAME", help="Name columns as the fields of this topic of the configuration are named."
+    ),
+    config_option("The configuration, for --topic.", default=None),
+)  # fmt: skip
+
+
+def _training_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_TRAINING_OPTIONS):
+        command = option(command)
+    return command
+
+
 @reference.command(epilog=BUILD_EXAMPLE)
 @click.argument("training", metavar="TRAINING...", nargs=-1, required=True)
 @click.option("--out", metavar="FILE", required=True, help="The file to write; a path or URL.")
-@click.option(
-    "--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True,
-    help="The format of the training data.",
-)  # fmt: skip
-@click.option(
-    "--model-column", metavar="NAME", default="model_id", show_default=True, help="The column with the model."
-)
-@click.option(
-    "--version-column", metavar="NAME", default="model_version", show_default=True,
-    help="The column with the version. Without it, a reference serves every version that has no other.",
-)  # fmt: skip
-@click.option("--model", metavar="ID", help="The model of all rows, instead of a column.")
-@click.option("--model-version", metavar="ID", help="The version of all rows, instead of a column.")
+@_training_options
 @click.option(
     "--size", metavar="N", type=click.IntRange(2, 1 << 20), help="Values kept of each column.  [default: 2000]"
 )
-def build(
-    training: tuple[str, ...],
-    out: str,
-    kind: str,
-    model_column: str,
-    version_column: str,
-    model: str | None,
-    model_version: str | None,
-    size: int | None,
-) -> None:
+def build(training: tuple[str, ...], out: str, size: int | None, **form: Any) -> None:
     """Build a reference file from training data.
 
-    TRAINING are files or folders, as paths or URLs (s3, gs, abfs), in Parquet or CSV. They have a column with the
-    model, optionally one with its version, and a column of numbers or text for each feature. Columns `prediction` and
-    `error` are compared too. The same data give the same file.
+    TRAINING are files or folders, as paths or URLs (s3, gs, abfs), in Parquet or CSV; folders may be hive partitions,
+    and files may differ in columns and types. They have a column with the model, optionally one with its version, and
+    a column of numbers or text for each feature. Columns `prediction` and `error` are compared too. What can't be
+    compared is left out and named. The same data give the same file.
     """
     from streamer.app.folds import reference_size_by_default
-    from streamer.references.build import TrainingData, references_from
+    from streamer.references.build import references_from
     from streamer.references.file import write_references
 
-    data = TrainingData(training, kind, model_column, version_column, model, model_version)
-    built = references_from(data, size or reference_size_by_default())
-    if not built.by_series:
-        raise UsageError(f"{', '.join(training)}: no column holds a value; name training data with values")
+    built = references_from(_training_data(training, **form), size or reference_size_by_default())
     write_references(out, built.by_series)
     echo_line(f"{out}: {summary_text(built)}")
+    for name, reason in built.left_out:
+        echo_line(f"left out: {name}: {reason}")
+
+
+def _training_data(
+    training: tuple[str, ...], types: tuple[str, ...], topic: str | None, config_file: str | None, **form: Any
+) -> TrainingData:
+    """The training data of the options. Raises `UsageError`."""
+    from streamer.references.training import KINDS, TrainingData
+
+    pairs = [text.rpartition("=")[::2] for text in types]
+    for column, kind in pairs:
+        if not column or kind not in KINDS:
+            raise UsageError(f"--type {column}={kind}: give COLUMN=TYPE, where TYPE is {' or '.join(KINDS)}")
+    if form["separator"] == "\\t":
+        form["separator"] = "\t"
+    if form["separator"] is not None and len(form["separator"]) != 1:
+        raise UsageError(f"--separator {form['separator']!r} must be one character")
+    if topic is not None:
+        form |= _as_topic(topic, config_file)
+    return TrainingData(training, types=dict(pairs), **form)
+
+
+def _as_topic(topic: str, config_file: str | None) -> dict[str, Any]:
+    """The names of columns by the fields of a topic: of each path, the last name. Raises `UsageError`."""
+    from streamer.codecs.field_paths import FieldMap, parse_path
+    from streamer.config import load_config
+
+    config = load_config(config_file or "driftline.yaml", needs=())
+    if topic not in config.topics:
+        raise UsageError(f"--topic {topic}: the configuration has {', '.join(config.topics) or 'no topics'}")
+    fields: FieldMap = config.topics[topic].fields
+    paths, constants = fields.paths(), fields.constants()
+    found: dict[str, Any] = {}
+    for name, column in (("model_id", "model_column"), ("model_version", "version_column")):
+        if name in constants:
+            found[column.removesuffix("_column")] = constants[name]
+        elif name in paths and isinstance(paths[name][-1], str):
+            found[column] = paths[name][-1]
+    named = {"prediction": paths["prediction"]} if "prediction" in paths else {}
+    if isinstance(fields.features, dict):
+        named |= {name: parse_path(path, name) for name, path in fields.features.items()}
+    return found | {"names": {str(path[-1]): name for name, path in named.items() if isinstance(path[-1], str)}}
 
 
 def summary_text(built: Built) -> str:
     """A reference file on one line."""
     models, versions = {model for model, _, _ in built.by_series}, {key[:2] for key in built.by_series}
-    text = (
+    return (
         f"{len(built.by_series):,} columns of {len(versions):,} versions of {len(models):,} models, "
         f"from {built.rows:,} rows"
     )
-    return f"{text}; ignored, as neither numbers nor text: {', '.join(built.ignored)}" if built.ignored else text
 
 
 @reference.command(epilog=SHOW_EXAMPLE)

@@ -37,7 +37,8 @@ Example:
 def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | None, requests_dir: str | None) -> None:
     """Fold recorded topics as the service does.
 
-    Recordings are Parquet (from `driftline record`), JSON lines of events, or the output of `kcat -C -J`. Standard
+    Recordings are Parquet (from `driftline record`), JSON lines of events, the output of `kcat -C -J`, or tables in
+    Parquet or CSV, each row of which is an event with its columns as fields. Standard
     output holds one JSON object on each line, with `type` alert, incident, request, decision or dead_letter. Progress
     and a summary go to standard error. If nothing was watched although there are records, the exit code is 6.
     """

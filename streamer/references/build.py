@@ -5,36 +5,22 @@ Columns are read one by one, so memory depends on the rows, not on the columns: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
-from pyarrow import csv
 
 from detectors.reference import CategoryReference, Reference
 from streamer.errors import UsageError
 from streamer.events import OTHERS
-from streamer.references.file import AnyReference, Key, place_of
+from streamer.references.file import AnyReference, Key
+from streamer.references.training import LeftOut, TrainingData, TrainingTables
 
 CATEGORIES_MAX: Final = 1000  # of one column of one model: the most frequent are kept, the others become one
-FORMATS: Final = ("parquet", "csv")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """The places of training data, and their models."""
-
-    places: Sequence[str]  # files or folders, as paths or URLs
-    format: str = "parquet"  # one of FORMATS
-    model_column: str = "model_id"  # the column with the model ...
-    version_column: str = "model_version"  # ... and the optional one with the version
-    model: str | None = None  # the model of all rows, instead of a column
-    version: str | None = None  # the version of all rows, instead of a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,55 +29,46 @@ class Built:
 
     by_series: dict[Key, AnyReference]
     rows: int
-    ignored: tuple[str, ...]  # columns that are neither numbers nor text
+    left_out: tuple[tuple[str, str], ...]  # columns without a reference, with the reason
 
 
 def references_from(data: TrainingData, size_max: int) -> Built:
     """The references of training data, samples thinned to `size_max` values. Raises `UsageError` for unusable data."""
     where = ", ".join(data.places)
     try:
-        dataset = ds.dataset([_dataset(place, data) for place in data.places])
-        return _built(where, dataset, data, size_max)
+        return _built(where, TrainingTables(data), size_max)
     except (OSError, ValueError, pa.ArrowException) as problem:
         raise UsageError(f"{where}: the training data can't be read: {problem}") from problem
 
 
-def _dataset(place: str, data: TrainingData) -> ds.Dataset:
-    system, path = place_of(place)
-    if data.format == "parquet":
-        return ds.dataset(path, filesystem=system, format="parquet")
-    names = {data.model_column: pa.string(), data.version_column: pa.string()}  # 007 is a name, not 7
-    options = csv.ConvertOptions(column_types=names, strings_can_be_null=True)
-    return ds.dataset(path, filesystem=system, format=ds.CsvFileFormat(convert_options=options))
-
-
-def _built(where: str, dataset: ds.Dataset, data: TrainingData, size_max: int) -> Built:
-    names = dataset.schema.names
-    if data.model is None and data.model_column not in names:
+def _built(where: str, tables: TrainingTables, size_max: int) -> Built:
+    data = tables.data
+    if data.model is None and data.model_column not in tables.names:
         raise UsageError(
             f"{where}: a training reference needs a column {data.model_column} that names the model; it has "
-            f"{', '.join(names)}"
+            f"{', '.join(tables.names)}. Name it with --model-column, or the model of all rows with --model"
         )
-    kinds = {f.name: _kind(f.type) for f in dataset.schema if f.name not in (data.model_column, data.version_column)}
-    features = [name for name, kind in kinds.items() if kind]
-    if not features:
-        raise UsageError(f"{where}: a training reference needs feature columns of numbers or text; it has none")
-    owners = _Owners.of(where, dataset, data)
+    owners = _Owners.of(tables)
     found: dict[Key, AnyReference] = {}
-    for feature in features:
-        column = dataset.to_table(columns=[feature])[feature]
-        sample = owners.numbers(column, size_max) if kinds[feature] == "number" else owners.categories(column)
+    left_out: list[tuple[str, str]] = []
+    for name in tables.features():
+        try:
+            if not tables.is_chosen(name):
+                raise LeftOut("not chosen")
+            column = tables.column(name)
+        except LeftOut as reason:
+            left_out.append((name, str(reason)))
+            continue
+        except (OSError, ValueError, pa.ArrowException) as problem:
+            left_out.append((name, f"it can't be read: {problem}"))
+            continue
+        sample = owners.categories(column) if pa.types.is_string(column.type) else owners.numbers(column, size_max)
+        feature = data.names.get(name, name)
         found |= {(*owner, feature): one for owner, one in sample}
-    return Built(found, len(owners.order), tuple(name for name, kind in kinds.items() if not kind))
-
-
-def _kind(type_: pa.DataType) -> str:
-    """`number`, `text`, or "" for types that events can't hold."""
-    if pa.types.is_dictionary(type_):
-        return _kind(type_.value_type)
-    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
-    numbers = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
-    return "text" if is_text else "number" if any(test(type_) for test in numbers) else ""
+    if not found:
+        why = "".join(f"; {name}: {reason}" for name, reason in left_out)
+        raise UsageError(f"{where}: a training reference needs feature columns of numbers or text; it has none{why}")
+    return Built(found, len(owners.order), tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +80,15 @@ class _Owners:
     edges: list[int]
 
     @classmethod
-    def of(cls, where: str, dataset: ds.Dataset, data: TrainingData) -> _Owners:
+    def of(cls, tables: TrainingTables) -> _Owners:
+        data, rows = tables.data, sum(tables.rows)
         given = ((data.model_column, data.model), (data.version_column, data.version))
-        wanted = [name for name, constant in given if constant is None and name in dataset.schema.names]
-        table, rows = dataset.to_table(columns=wanted), dataset.count_rows()
-        try:
-            parts = [
-                _codes(table[name]) if name in wanted else ([constant or ""], np.zeros(rows, np.int64))
-                for name, constant in given
-            ]
-        except pa.ArrowException as problem:
-            raise UsageError(
-                f"{where}: model_id and model_version of a training reference must be text: {problem}"
-            ) from None
-        (models, model), (versions, version) = parts
+        (models, model), (versions, version) = [
+            _codes(tables.texts(name))
+            if constant is None and name in tables.names
+            else ([constant or ""], np.zeros(rows, np.int64))
+            for name, constant in given
+        ]
         code = model * len(versions) + version
         order = np.argsort(code, kind="stable")
         present, first = np.unique(code[order], return_index=True)
@@ -125,7 +97,7 @@ class _Owners:
 
     def numbers(self, column: pa.ChunkedArray, size_max: int) -> Iterator[tuple[tuple[str, str], Reference]]:
         """The references of a column of numbers; an owner without a finite value has none."""
-        values = _plain(column).cast(pa.float64()).to_numpy()[self.order]
+        values = column.to_numpy()[self.order]
         for owner, start, end in self._runs():
             if np.isfinite(values[start:end]).any():
                 yield owner, Reference.of(values[start:end], size_max)
@@ -156,14 +128,9 @@ def _kept(names: list[str], code: NDArray[Any], count: NDArray[Any]) -> dict[str
 
 def _codes(column: pa.ChunkedArray, null: str | None = "") -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts in order, and the index of each row; -1 for null, unless `null` replaces it."""
-    texts = _plain(column).cast(pa.string())
-    coded = (texts if null is None else pc.fill_null(texts, null)).combine_chunks().dictionary_encode()
+    coded = (column if null is None else pc.fill_null(column, null)).combine_chunks().dictionary_encode()
     names: list[str] = coded.dictionary.to_pylist()
     order = sorted(range(len(names)), key=names.__getitem__)
     place = np.empty(len(names) + 1, np.int64)
     place[order], place[-1] = np.arange(len(names)), -1
     return sorted(names), place[pc.fill_null(coded.indices, -1).to_numpy().astype(np.int64)]
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

@@ -13,7 +13,7 @@ from streamer.codecs.field_paths import Path
 TIME: Final = b"driftline.time"  # in the metadata of a column that was one of times
 
 
-def with_plain_types(table: pa.Table, zone: tzinfo) -> pa.Table:
+def with_plain_types(table: pa.Table, zone: tzinfo = UTC) -> pa.Table:
     """The table with times in ms since 1970, decimals as doubles, dates as texts, and dictionaries as their values.
 
     Raises errors of Arrow.
