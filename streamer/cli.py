@@ -40,7 +40,8 @@ Exit codes:
 # Command -> the file in `streamer/commands/` that holds it, in the order of the help.
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "run": "run", "replay": "replay", "record": "record", "send": "send", "verify": "verify",
+        "init": "init", "doctor": "doctor", "run": "run",
+        "replay": "replay", "record": "record", "send": "send", "verify": "verify",
         "check-config": "check_config", "topics": "topics", "columns": "columns", "reference": "reference",
         "status": "status", "models": "models", "alerts": "alerts", "incidents": "alerts",
         "explain": "explain", "history": "explain", "dead-letters": "dead_letters",

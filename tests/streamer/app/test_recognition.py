@@ -1,0 +1,171 @@
+"""`driftline init` recognises the records of a topic, and the configuration it writes reads them."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from click.testing import CliRunner
+
+from streamer.app.initial import configuration, report
+from streamer.app.recognition import Sample, are_times, recognised
+from streamer.cli import main
+from streamer.config import load_config
+from streamer.eventlog.base import Records
+
+START_S = 1_795_418_160
+NOW_MS = START_S * 1000 + 3_600_000
+N = 200
+
+
+def sample(make, key=lambda _i: None) -> Sample:
+    """Records of a topic whose values are what `make` gives for each number."""
+    random.seed(1)
+
+    def value(i):
+        made = make(i)
+        return made if isinstance(made, bytes) else json.dumps(made).encode()
+
+    rows = [(i, START_S * 1000 + i, key(i), value(i), ()) for i in range(N)]
+    return Sample("scores", [Records.build("scores", 0, rows)])
+
+
+def flat(i):
+    return {"createdAt": f"2026-11-23 07:{i // 60:02}:{i % 60:02}", "modelName": f"m{i % 3}", "requestId": f"r{i}",
+            "delay": random.gauss(3, 1), "line": "L1", "y_pred": 1.5}  # fmt: skip
+
+
+def collected(i):
+    rows = [{"age": random.random(), "income": 1.0, "predicted": 0} for _ in range(3)]
+    return {"specversion": "1.0", "id": f"c{i}", "time": "2026-11-23T07:16:00Z", "data": rows}
+
+
+def nested(i):
+    return {"trip": {"id": i, "route": f"R{i % 4}"}, "vehicle": {"pos": {"lat": 49.2}}, "ts": START_S + i}
+
+
+def canonical(i):
+    return {"model_id": "m", "event_time": START_S + i, "features": {"x": 1.0}, "prediction": 2.0}
+
+
+def labels(i):
+    return {"model": "eta", "prediction_id": f"p{i}", "timestamp": START_S + i, "actual": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "columns"),
+    [
+        (canonical, None, ["prediction", "x"]),
+        (
+            flat,
+            {"model_id": "$.modelName", "prediction_id": "$.requestId", "event_time": "$.createdAt",
+             "prediction": "$.y_pred", "features": "$"},
+            ["prediction", "delay", "line"],
+        ),
+        (
+            collected,
+            {"rows": "$.data", "prediction_id": "$.id", "event_time": "$.time", "prediction": "$row.predicted",
+             "model_id": "=scores", "features": "$row"},
+            ["prediction", "age", "income"],
+        ),
+        (
+            nested,
+            {"prediction_id": "$.trip.id", "event_time": "$.ts", "model_id": "=scores",
+             "features": {"route": "$.trip.route", "lat": "$.vehicle.pos.lat"}},
+            ["route", "lat"],
+        ),
+        (labels, {"model_id": "$.model", "event_time": "$.timestamp", "label": "$.actual"}, []),
+    ],
+    ids=["canonical", "flat", "rows", "nested", "labels"],
+)  # fmt: skip
+def test_fields_are_recognised(make, fields, columns, tmp_path):
+    """By name and by value; the written configuration is valid, and its mapping reads every record."""
+    found = recognised(sample(make), NOW_MS)
+    assert found.settings.get("fields") == fields
+    assert sorted(found.columns) == sorted(columns)
+    assert found.events >= N
+    assert not found.dead_letters
+    file = tmp_path / "driftline.yaml"
+    file.write_text(configuration("localhost:9092", [found]))
+    mapped = load_config(str(file)).topics["scores"].fields
+    for name, path in (fields or {}).items():
+        assert getattr(mapped, name) == path
+    assert "so " in "\n".join(report(found))
+
+
+def test_names_alone_are_not_believed():
+    """A `time` that is a duration, an `id` that repeats and a `model` that never does are no such fields."""
+    found = recognised(sample(lambda i: {"time": i % 7, "id": "a", "model": f"x{i}", "ts": START_S, "y": 1.0}), NOW_MS)
+    assert found.settings["fields"] == {"event_time": "$.ts", "model_id": "=scores", "features": "$"}
+    assert found.unsure[0].startswith("model_id: nothing names the model")
+
+
+def test_the_key_names_the_model_where_no_member_does():
+    """If it repeats; it is said that this is a guess."""
+    found = recognised(sample(lambda i: {"ts": START_S + i, "y": 1.0}, key=lambda i: b"bus-%d" % (i % 5)), NOW_MS)
+    assert found.settings["fields"]["model_id"] == "$key"
+    assert len(found.models) == 5
+    assert any("key" in text for text in found.unsure)
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (b"Obj\x01" + bytes(40), "avro"),
+        (b"\x00\x00\x00\x00\x2a" + b"\x02\x06abc\x00\x00\x80?", "avro"),
+        (b"1.5,2.5,a", "csv"),
+        (b"\x00\x00\x00\x00\x2a" + json.dumps(canonical(1)).encode(), "json_schema"),
+    ],
+)
+def test_other_formats_are_named(value, form):
+    """The format is set; what it needs besides stands in the configuration."""
+    found = recognised(sample(lambda _i: value), NOW_MS)
+    assert found.settings["format"] == form
+    text = configuration("b:1", [found])
+    assert f"format: {form}" in text
+    assert ("UNSURE: format" in text) == (form != "json_schema")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_time"),
+    [
+        ([START_S], True),
+        ([START_S * 1000], True),
+        (["2026-11-23T07:16:00Z", "Mon, 23 Nov 2026 07:16:00 GMT"], True),
+        ([3.5], False),
+        ([20261123], False),
+        ([True], False),
+        (["soon"], False),
+        ([(START_S + 10 * 86_400) * 1000], False),
+    ],
+)
+def test_times_are_in_this_century_and_not_ahead(values, is_time):
+    """Whatever their unit; a day ahead is allowed, for clocks and zones."""
+    assert are_times(values, NOW_MS) is is_time
+
+
+def test_the_command_writes_a_file_once(tmp_path):
+    """What was recognised goes to standard error; an existing file is kept unless `--force` is given."""
+    recording, out = tmp_path / "scores.jsonl", tmp_path / "driftline.yaml"
+    recording.write_text("".join(json.dumps(flat(i)) + "\n" for i in range(20)))
+    run = CliRunner().invoke
+    made = run(main, ["init", str(recording), "--yes", "--out", str(out)])
+    assert (made.exit_code, made.stdout) == (0, "")
+    assert "scores: 20 records, format json" in made.stderr
+    assert "so 20 events of 3 models with 3 columns (prediction, delay, line), 0 dead letters" in made.stderr
+    assert run(main, ["check-config", str(out)]).exit_code == 0
+    again = run(main, ["init", str(recording), "--yes", "--out", str(out)])
+    assert again.exit_code == 2
+    assert "is there already; name another file with --out, or replace it with --force" in again.stderr
+    assert run(main, ["init", str(recording), "--yes", "--out", str(out), "--force"]).exit_code == 0
+    assert run(main, ["init", str(recording), "--yes", "--out", "-"]).stdout == out.read_text()
+
+
+def test_records_that_can_not_be_understood_end_with_6(tmp_path):
+    """The file is written all the same, for a person to go on with."""
+    recording, out = tmp_path / "r.jsonl", tmp_path / "driftline.yaml"
+    recording.write_text('{"a": {"b": null}}\n' * 9)
+    ran = CliRunner().invoke(main, ["init", str(recording), "--yes", "--out", str(out)])
+    assert ran.exit_code == 6
+    assert out.exists()
