@@ -30,7 +30,7 @@ from detectors.shiryaev_roberts.alternatives import Tables, tables
 from detectors.shiryaev_roberts.calendar import HELD
 from detectors.shiryaev_roberts.evidence import BLIND, advance
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
-from detectors.shiryaev_roberts.onset import evidence_of, onset_ago
+from detectors.shiryaev_roberts.onset import evidence_of, mean_age
 from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early
 from detectors.shiryaev_roberts.state import WORDS, Series, records_of
 from detectors.shiryaev_roberts.trust import STILL
@@ -88,7 +88,8 @@ class ShiryaevRobertsBank(RowBank):
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
     of (of a whitened series its level), after that of the last values, exact to the spacing of the cells; of series of
     two values, such as errors of 0 and 1, both are means. The onset is
-    the mean of all possible ones, weighted by the evidence for each.
+    the mean of all possible ones, weighted by the evidence for each; of a great change, which fewer than 16 values
+    show, it is where the alternative with most evidence begins to gain.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -135,7 +136,7 @@ class ShiryaevRobertsBank(RowBank):
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
             settle_early(series, row)
             if is_new_drift(series, row, self._tables, arl0):
-                found.append(at, row, evidence_of(series, row, self._tables.weight, arl0))
+                found.append(at, row, evidence_of(series, row, self._tables, arl0))
         do_what_is_due(series, fed.rows[stopped])
         return turn[:put_off]
 
@@ -177,5 +178,5 @@ def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:
         return True
     went, before = density @ likely, density[:, last]
     cosine = went @ before / np.sqrt((went @ went) * (before @ before))
-    ago, n = onset_ago(one, tables.weight), int(one["n"])
+    ago, n = mean_age(one, tables), int(one["n"])
     return bool(cosine < ALIKE or n - ago > STILL * ago or n > SOON * arl0)

@@ -6,24 +6,25 @@ import math
 from sys import float_info
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.onset import median
 from detectors.arrays.types import F64, I64
+from detectors.shiryaev_roberts.alternatives import STEPS, Tables
 from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.sums import EVIDENCE_MIN
 from detectors.shiryaev_roberts.whitening import in_units
 
+GREAT = 16  # last values within which a great change begins
 MOST_OF_TWO = 4  # edges of a series of two values
 
 
-def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: float) -> Evidence:
+def evidence_of(series: Series, row: int, tables: Tables, arl0: float) -> Evidence:
     """The evidence of an alarm that has just come; every number is finite."""
     one = series[row]
-    ago = onset_ago(one, weight)
+    ago = onset_ago(one, tables)
     newest = min(ago + 1, int(one["recent_n"]), len(one["recent"]))
-    last = (int(one["recent_n"]) - 1 - np.arange(newest)) % len(one["recent"])
-    recent = one["recent"][last].astype(np.int64)
+    recent = _newest_cells(one, newest)
     used = int(one["used"])
     now = np.bincount(recent, minlength=used + 1)
     before = _counts(one)[: used + 1] - now
@@ -41,10 +42,35 @@ def evidence_of(series: Series, row: int, weight: NDArray[np.float32], arl0: flo
     )
 
 
-def onset_ago(one: Record, weight: NDArray[np.float32]) -> int:
+def onset_ago(one: Record, tables: Tables) -> int:
+    """How many values ago the change began: the mean age of the onset, or less where the change is great.
+
+    Few values bring the alarm then, and the mean still counts what lies before them. If the alternative that has most
+    evidence begins to gain within the last values (E. S. Page, "Continuous inspection schemes", 1954), it begins there.
+    """
+    age, kept = mean_age(one, tables), min(int(one["recent_n"]), len(one["recent"]))
+    if one["chained"] or kept == 0:
+        return age
+    shares = _counts(one) / int(one["total"])
+    ends = np.concatenate([[0.0], np.cumsum(shares)])
+    likeliest = int(np.argmax(tables.weight * one["sums"]))
+    held = np.diff(np.interp(ends, np.linspace(0.0, 1.0, STEPS + 1), tables.distribution[:, likeliest]))
+    gains = np.log(np.maximum(held, 1e-12) / np.maximum(shares, 1e-12))
+    best = int(np.argmax(np.cumsum(gains[_newest_cells(one, kept)])))
+    return min(age, best) if best < GREAT else age
+
+
+def _newest_cells(one: Record, many: int) -> I64:
+    """The cells of the last values, the newest first."""
+    last = (int(one["recent_n"]) - 1 - np.arange(many)) % len(one["recent"])
+    found: I64 = one["recent"][last].astype(np.int64)
+    return found
+
+
+def mean_age(one: Record, tables: Tables) -> int:
     """The mean age of the onset, weighted by the evidence for each possible one."""
-    likely = weight.astype(np.float64) * one["sums"]
-    aged = weight.astype(np.float64) * one["aged"]
+    likely = tables.weight.astype(np.float64) * one["sums"]
+    aged = tables.weight.astype(np.float64) * one["aged"]
     seen = int(one["n"]) - int(one["blind"])
     return min(max(round(float(aged.sum() / likely.sum())), 0), max(seen - 1, 0))
 
@@ -64,7 +90,7 @@ def _location(one: Record, before: I64, now: I64) -> tuple[float, float]:
         low, high, cell = two
         return _between(low, high, before[cell] / max(before.sum(), 1)), _between(low, high, now[cell] / now.sum())
     cell = int(np.searchsorted(np.cumsum(now), now.sum() // 2, side="right"))
-    return _before(one), _after(one, cell)
+    return _before(one), _after(one, cell, int(now.sum()))
 
 
 def _two_values(one: Record, counts: I64) -> tuple[float, float, int] | None:
@@ -92,14 +118,15 @@ def _before(one: Record) -> float:
     return _finite(in_units(one, float(one["level"])) if one["whitened"] else middle)
 
 
-def _after(one: Record, cell: int) -> float:
-    """The median of the new regime, given the cell it lies in."""
+def _after(one: Record, cell: int, many: int) -> float:
+    """The median of the new regime of so many values, given the cell it lies in."""
     if one["whitened"]:
         # An ARMA(1,1) whose innovations move by r moves by r (1 + theta) / (1 - phi) in the end.
         gain = (1.0 + float(one["theta"])) / (1.0 - float(one["phi"])) * math.sqrt(float(one["h"]))
         moved = (_in_cell(one, cell, np.empty(0)) - float(one["middle"])) * gain
         return _finite(in_units(one, float(one["level"]) + moved))
-    return _finite(_in_cell(one, cell, _latest(one)))
+    latest = _latest(one)
+    return _finite(median(np.sort(latest[:many])) if many <= len(latest) else _in_cell(one, cell, latest))
 
 
 def _latest(one: Record) -> F64:
@@ -111,11 +138,11 @@ def _latest(one: Record) -> F64:
 
 
 def _in_cell(one: Record, cell: int, values: F64) -> float:
-    """The newest of the values that lies in the cell, else the middle of it, or its only edge."""
+    """The median of the values that lie in the cell, else the middle of it, or its only edge."""
     edges = one["edges"][: int(one["used"])]
     inside: I64 = np.flatnonzero(np.searchsorted(edges, values, side="right") == cell)
     if len(inside):
-        return float(values[inside[0]])
+        return median(np.sort(values[inside]))
     low, high = float(edges[max(cell - 1, 0)]), float(edges[min(cell, len(edges) - 1)])
     return 0.5 * _finite(low) + 0.5 * _finite(high)
 

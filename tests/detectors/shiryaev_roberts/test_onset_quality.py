@@ -44,6 +44,28 @@ def test_onset_of_abrupt_jumps(name, options, at_one, at_half):
         assert (went_up == (shift > 0)).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"arl0": 1e6, "tolerance": 0.01}], ids=str)
+@pytest.mark.parametrize("shift", [2.0, 4.0, 8.0, -8.0])
+def test_a_great_jump_is_dated_and_measured(shift, options):
+    """By two deviations and more: half of the onsets within a value, eight of ten within three. The effect is that of
+    the new values alone, and after is the median of these few.
+    """
+    values = np.random.default_rng(23).normal(size=(SERIES, CHANGE + 100))
+    values[:, CHANGE:] += shift
+    rows = np.repeat(np.arange(SERIES), CHANGE + 100)
+    alarms = bank("shiryaev_roberts", settings_of("shiryaev_roberts", **options), SERIES).update(
+        rows, values.reshape(-1), rows
+    )
+    at = alarms.at % (CHANGE + 100)
+    first = at >= CHANGE
+    error = np.abs(at - alarms.onset_ago - CHANGE)[first]
+    assert np.median(error) <= 1
+    assert np.percentile(error, 80) <= 3
+    assert np.median(alarms.effect[first]) >= (0.7 if abs(shift) == 2.0 else 0.95)
+    assert np.median(np.abs(alarms.after[first] - shift)) <= 0.6
+    assert np.percentile(np.abs(alarms.after[first] - shift), 80) <= 1.6
+
+
 @pytest.mark.parametrize("options", [{}, {"sliding": True}], ids=str)
 def test_onset_where_the_mean_stays(options):
     """A change of spread is dated too, by the detectors that see one."""
