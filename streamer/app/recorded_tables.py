@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamer.codecs.arrow.plain_types import with_plain_types
 from streamer.codecs.document_codec import RecordSettings, under_features
 from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.tables.arrow_types import with_plain_types
 from streamer.config import Config
 from streamer.config.models import topic_settings
 from streamer.errors import UsageError

@@ -1,7 +1,7 @@
 """The codec `arrow`: a record is a table as Arrow IPC, a stream or a file, and each row of it is an event.
 
-Rows stay columns from the record to the batch, without an object for a value (`arrow/columns.py`). A stretch with any
-record that needs an explanation takes the plain path: each row is a document.
+Rows stay columns from the record to the batch, without an object for a value (`tables/arrow_columns.py`). A stretch
+with any record that needs an explanation takes the plain path: each row is a document.
 
 Times become milliseconds, decimals doubles, dates days. A table is checked in full before it is used, as a damaged one
 can point anywhere in memory.
@@ -17,13 +17,13 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from detectors.arrays.types import I64
-from streamer.codecs.arrow.columns import ArrowColumns
-from streamer.codecs.arrow.plain_types import is_time, with_plain_types
 from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.batch_builder import Refusals
 from streamer.codecs.document_codec import DocumentCodec, RecordSettings
 from streamer.codecs.event import Refused
 from streamer.codecs.schemas.framing import likeness
+from streamer.codecs.tables.arrow_columns import ArrowColumns
+from streamer.codecs.tables.arrow_types import is_time, with_plain_types
 from streamer.codecs.times import Milliseconds
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names

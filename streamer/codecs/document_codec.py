@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
 from streamer.codecs.event import Event, Refused
-from streamer.codecs.event_columns import EventLists, Parsed, Rows
+from streamer.codecs.event_columns import Parsed, Rows
 from streamer.codecs.field_columns import ColumnReader
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap, Root
@@ -30,6 +30,9 @@ from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
 from streamer.events import EventBatch, Names
 from streamer.logs import log_of
+
+if TYPE_CHECKING:
+    from streamer.codecs.presets import Preset
 
 CANONICAL_FEATURES: Final = FieldMap().features
 
@@ -51,6 +54,7 @@ class RecordSettings:
         value_bytes_max: largest size of a record value; larger ones become dead letters.
         values_max: largest number of values (features and prediction) of one event.
         rows_max: largest number of events of one record.
+        preset: tool whose records these are, as in kserve-v2; see formats.md. `fields` are read from what it makes.
     """
 
     fields: FieldMap = field(default_factory=FieldMap)
@@ -61,8 +65,10 @@ class RecordSettings:
     value_bytes_max: int = 1 << 20
     values_max: int = 10_000
     rows_max: int = 10_000
+    preset: str | None = None
 
     def __post_init__(self) -> None:
+        preset_of(self)
         if self.event_time_unit not in get_args(Unit):
             raise ValueError(
                 f"event_time_unit is {self.event_time_unit!r}; it can be one of {', '.join(get_args(Unit))}"
@@ -91,6 +97,7 @@ class DocumentCodec:
         self._event_of, self._columns_of = EventReader(settings.fields), ColumnReader(settings.fields)
         self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
         self._others = settings.fields.members()
+        self._preset = preset_of(settings)
 
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
         """See `Codec`."""
@@ -142,9 +149,11 @@ class DocumentCodec:
     def _rows(self, records: Records, index: I64, refused: Refusals) -> Rows:
         """The events of the readable records."""
         found, broken = _collected(self.parsed(records, index), len(index), self.errors)
+        if self._preset is not None:
+            index, found, broken = *self._shaped(records, index, found, set(broken), refused), []
         around = self._around(records)
-        if not self.gives_events and not broken and (lists := self._plain_events(found, index, around)) is not None:
-            return Rows.single(index, lists)
+        if not self.gives_events and not broken and (rows := self._plain_events(found, index, around)) is not None:
+            return rows
         events: list[Parsed] = found
         again = broken if self.gives_events else range(len(found))
         missed = set(broken)
@@ -161,12 +170,50 @@ class DocumentCodec:
             index, events = index[kept], list(compress(events, kept))
         return Rows.of(index, events)
 
+    def _shaped(
+        self, records: Records, index: I64, found: Sequence[Any], missed: set[int], refused: Refusals
+    ) -> tuple[I64, list[Any]]:
+        """The records that the preset finds events in, and the events."""
+        kept: list[int] = []
+        events: list[Any] = []
+        for at, i in enumerate(index.tolist()):
+            try:
+                document = self.plain(records, i) if at in missed else found[at]
+                made = self._events_of(document, _headers_of(records, i))
+            except Refused as why:
+                refused[i] = why
+                continue
+            if made != []:
+                kept.append(i)
+                events.append(made)
+        return np.array(kept, np.int64), events
+
+    def _events_of(self, document: Any, headers: dict[str, str]) -> Any:
+        """What the preset makes of a document, with features by name. Raises `Refused`."""
+        assert self._preset is not None  # noqa: S101 - for the type checker
+        try:
+            made = self._preset.shape(document, headers)
+            rows = made if isinstance(made, list) else [made]
+            for i, row in enumerate(rows):
+                if self._preset.reads == "flat":
+                    rows[i] = row = self._canonical(row)
+                if isinstance(row.get("features"), list):
+                    row["features"] = named_values(row["features"], self.settings.fields.names)
+        except Refused:
+            raise
+        except Exception as error:  # a document of any form must not end the process
+            raise Refused(
+                Reason.WRONG_TYPE, f"the value is not of the preset {self.settings.preset}: {type(error).__name__}"
+            ) from None
+        return rows if isinstance(made, list) else rows[0]
+
     def _plain_events(
         self, documents: Sequence[Any], index: I64, around: Sequence[Callable[[int], Any]]
-    ) -> EventLists | None:
-        """The events of documents; None where one of them needs an explanation or has rows."""
+    ) -> Rows | None:
+        """The events of documents; None where one of them needs an explanation."""
         try:
-            return self._columns_of(documents, *([part(i) for i in index.tolist()] for part in around))
+            parts = ([part(i) for i in index.tolist()] for part in around)
+            return self._columns_of(index, documents, *parts, rows_max=self.settings.rows_max)
         except Refused:  # of a key
             return None
 
@@ -184,6 +231,26 @@ class DocumentCodec:
                 refused[i] = Refused(
                     Reason.TOO_MANY_ROWS, f"the record has {len(one):,} rows, more than rows_max, {limit:,}"
                 )
+
+
+def preset_of(settings: RecordSettings) -> Preset | None:
+    """The preset of a topic, if any. Raises ValueError for an unknown one."""
+    if settings.preset is None:
+        return None
+    from streamer.codecs.presets import PRESETS  # here, as a topic without a preset needs none of them
+
+    if settings.preset not in PRESETS:
+        raise ValueError(f"preset: {settings.preset!r} is unknown; it can be one of {', '.join(PRESETS)}")
+    return PRESETS[settings.preset]
+
+
+def named_values(values: list[Any], names: str | list[str] | None) -> dict[str, Any]:
+    """Values by these names, or as `c0`, `c1`. Raises `Refused` where their numbers differ."""
+    if not isinstance(names, list):
+        return {f"c{i}": value for i, value in enumerate(values)}
+    if len(names) != len(values):
+        raise Refused(Reason.WRONG_TYPE, f"there are {len(values)} features and {len(names)} names for them")
+    return dict(zip(names, values, strict=True))
 
 
 def under_features(row: dict[str, Any], others: Sequence[str]) -> dict[str, Any]:

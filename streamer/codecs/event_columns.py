@@ -79,10 +79,15 @@ class Rows:
         if list not in set(map(type, parsed)):
             return cls.single(index, EventLists.of(parsed))  # type: ignore[arg-type]
         width = np.fromiter((len(one) if isinstance(one, list) else 1 for one in parsed), np.int64, n)
+        events = list(chain.from_iterable(one if isinstance(one, list) else [one] for one in parsed))
+        return cls.several(index, width, EventLists.of(events))
+
+    @classmethod
+    def several(cls, index: I64, width: I64, events: EventLists) -> Self:
+        """Events of which record `i` holds `width[i]`."""
         first = np.repeat(np.cumsum(width) - width, width)
         row = (np.arange(len(first)) - first).astype(np.int32)
-        events = list(chain.from_iterable(one if isinstance(one, list) else [one] for one in parsed))
-        return cls(np.repeat(index, width), row, EventLists.of(events), np.repeat(width > 1, width))
+        return cls(np.repeat(index, width), row, events, np.repeat(width > 1, width))
 
     @classmethod
     def single(cls, index: I64, events: EventLists) -> Self:

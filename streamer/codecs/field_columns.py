@@ -1,34 +1,38 @@
 """Reads the events of many documents field by field, each field of all documents at once.
 
-It gives what `EventReader` gives of each document, or nothing where one of them needs an explanation or has rows.
+It gives what `EventReader` gives of each document, or nothing where one of them needs an explanation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
 from types import NoneType
 from typing import Any, Final
 
+import numpy as np
 from msgspec import UNSET, UnsetType
 
-from streamer.codecs.event_columns import EventLists
+from detectors.arrays.types import I64
+from streamer.codecs.event_columns import EventLists, Rows
 from streamer.codecs.field_mapping import ABSENT, IDENTIFIERS, SEGMENT, finite
 from streamer.codecs.field_paths import Envelope, FieldMap, Path, Root, follow, parse_path
 
-Around = Sequence[Sequence[Any]]  # keys and headers of the records, or nothing
-
 _NO_FEATURES: Final = {NoneType, UnsetType}
 _UNCHANGED: Final = {str, dict, list, UnsetType, NoneType}  # values of a prediction
+_TIMES: Final = {str, int, float, NoneType}
 
 
 class ColumnReader:
     """Compiled once from a `FieldMap`."""
 
     def __init__(self, fields: FieldMap) -> None:
-        self._has_rows = fields.rows is not None or fields.names is not None
         self._paths = fields.paths()
         self._constants = fields.constants()
+        self._rows = fields.rows_path() if fields.rows is not None else None
+        self._shares_id = self._rows is not None and self._paths.get("prediction_id", (Root.ROW,))[0] is not Root.ROW
         self._features: Path | Mapping[str, Path] | None = None
         self._taken: frozenset[Any] = frozenset()
         if isinstance(fields.features, str):
@@ -39,63 +43,106 @@ class ColumnReader:
             self._features = {name: parse_path(path, f"features.{name}") for name, path in fields.features.items()}
         self._has_segment = fields.segment is not None
 
-    def __call__(self, documents: Sequence[Any], *around: Sequence[Any]) -> EventLists | None:
-        """The fields of documents; None where one of them is no plain event."""
-        if self._has_rows or set(map(type, documents)) - {dict}:
+    def __call__(self, index: I64, documents: Sequence[Any], *around: Sequence[Any], rows_max: int) -> Rows | None:
+        """The events of documents of the records at `index`; None where one of them needs the plain path."""
+        placed = _Placed.of(documents, self._rows, around, rows_max)
+        if placed is None:
             return None
-        found = [self._identifiers(name, documents, around) for name in IDENTIFIERS]
-        time = _without_unset(self._column("event_time", documents, around))
-        features = self._all_features(documents, around)
-        prediction = _predictions(self._column("prediction", documents, around))
-        label = _labels(self._column("label", documents, around))
+        found = [self._identifiers(name, placed) for name in IDENTIFIERS]
+        time = _without_unset(self._column("event_time", placed))
+        features = self._all_features(placed)
+        prediction, label = _predictions(self._column("prediction", placed)), _labels(self._column("label", placed))
         if any(one is None for one in (*found, features, label)) or not set(map(type, time)) <= _TIMES:
             return None
         if self._has_segment:
-            features = self._with_segment(features or [], prediction, documents, around)
+            features = self._with_segment(features or [], prediction, placed)
         model_id, version, prediction_id, source = found
-        return EventLists(model_id, version, prediction_id, time, features, prediction, label, source)  # type: ignore[arg-type]
+        if self._shares_id and placed.width is not None:
+            prediction_id = _numbered(prediction_id or [], placed.width)
+        lists = EventLists(model_id, version, prediction_id, time, features, prediction, label, source)  # type: ignore[arg-type]
+        return Rows.single(index, lists) if placed.width is None else Rows.several(index, placed.width, lists)
 
-    def _column(self, name: str, documents: Sequence[Any], around: Around) -> Sequence[Any]:
+    def _column(self, name: str, placed: _Placed) -> Sequence[Any]:
         if name in self._constants:
-            return [self._constants[name]] * len(documents)
+            return [self._constants[name]] * placed.n
         path = self._paths.get(name)
-        return [UNSET] * len(documents) if path is None else _values(path, documents, around)
+        return [UNSET] * placed.n if path is None else placed.values(path)
 
-    def _identifiers(self, name: str, documents: Sequence[Any], around: Around) -> Sequence[Any] | None:
-        values = _without_unset(self._column(name, documents, around))
+    def _identifiers(self, name: str, placed: _Placed) -> Sequence[Any] | None:
+        values = _without_unset(self._column(name, placed))
         return values if set(map(type, values)) <= {str, int, NoneType} else None
 
-    def _all_features(self, documents: Sequence[Any], around: Around) -> Sequence[Any] | None:
+    def _all_features(self, placed: _Placed) -> Sequence[Any] | None:
         if self._features is None:
-            return [None] * len(documents)
+            return [None] * placed.n
         if isinstance(self._features, Mapping):
-            return _named(self._features, documents, around)
-        members = _values(self._features, documents, around)
+            return _named(self._features, placed)
+        members = placed.values(self._features)
         if not set(map(type, members)) <= {dict, *_NO_FEATURES}:
             return None
         return _untaken(_without_unset(members), self._taken) if self._taken else _without_unset(members)
 
-    def _with_segment(
-        self, features: Sequence[Any], prediction: Sequence[Any], documents: Sequence[Any], around: Around
-    ) -> list[Any]:
-        segments = self._column(SEGMENT, documents, around)
+    def _with_segment(self, features: Sequence[Any], prediction: Sequence[Any], placed: _Placed) -> list[Any]:
+        segments = self._column(SEGMENT, placed)
         return [
             one if segment in ABSENT or (one is None and said in ABSENT) else {**(one or {}), SEGMENT: segment}
             for one, said, segment in zip(features, prediction, segments, strict=True)
         ]
 
 
-_TIMES: Final = {str, int, float, NoneType}
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What paths lead into, for each of `n` events."""
+
+    by_root: Mapping[Root, Sequence[Any]]
+    n: int
+    width: I64 | None  # events of each record; None: one each
+
+    @classmethod
+    def of(
+        cls, documents: Sequence[Any], rows: Path | None, around: Sequence[Sequence[Any]], rows_max: int
+    ) -> _Placed | None:
+        """The events of documents; None where one of them is neither an event nor a list of events."""
+        roots = (Root.KEY, Root.HEADERS)
+        kinds = set(map(type, documents))
+        if rows is None and kinds <= {dict}:
+            return cls({Root.RECORD: documents, **dict(zip(roots, around, strict=False))}, len(documents), None)
+        lists = [follow(Envelope(document), rows) for document in documents] if rows else documents
+        items = lists if rows or kinds == {list} else [one if type(one) is list else [one] for one in lists]
+        width = np.fromiter((len(one) if type(one) is list else 0 for one in items), np.int64, len(items))
+        if not (width > 0).all() or (width > rows_max).any():
+            return None
+        flat = list(chain.from_iterable(items))
+        if rows is None and set(map(type, flat)) != {dict}:
+            return None
+        counts = width.tolist()
+        shared = [list(chain.from_iterable(map(repeat, part, counts))) for part in around]
+        by_root = {Root.RECORD: flat, **dict(zip(roots, shared, strict=False))}
+        if rows is not None:
+            whole = list(chain.from_iterable(map(repeat, documents, counts)))
+            by_root |= {Root.RECORD: whole, Root.ROW: flat}
+        return cls(by_root, len(flat), width)
+
+    def values(self, path: Path) -> Sequence[Any]:
+        """The values at a path; `UNSET` where there is none."""
+        root, *steps = path
+        found = self.by_root[root]
+        if not steps:
+            return found
+        if len(steps) == 1 and isinstance(name := steps[0], str):
+            return [one.get(name, UNSET) if type(one) is dict else UNSET for one in found]
+        inner: Path = (Root.RECORD, *steps)
+        return [follow(Envelope(one), inner) for one in found]
 
 
-def _values(path: Path, documents: Sequence[Any], around: Around) -> Sequence[Any]:
-    root, *steps = path
-    if root is Root.RECORD and len(steps) == 1 and isinstance(name := steps[0], str):
-        return [document.get(name, UNSET) for document in documents]
-    if root is Root.RECORD:
-        return documents if not steps else [follow(Envelope(document), path) for document in documents]
-    keys, headers = around
-    return [follow(Envelope(None, UNSET, k, h), path) for k, h in zip(keys, headers, strict=True)]
+def _numbered(ids: Sequence[Any], width: I64) -> list[Any]:
+    """The ids that the rows of a record share, each with the number of its row."""
+    rows = (np.arange(len(ids)) - np.repeat(np.cumsum(width) - width, width)).tolist()
+    several = np.repeat(width > 1, width).tolist()
+    return [
+        f"{one}/{row}" if among and one not in (None, "") else one
+        for one, row, among in zip(ids, rows, several, strict=True)
+    ]
 
 
 def _without_unset(values: Sequence[Any]) -> Sequence[Any]:
@@ -104,9 +151,9 @@ def _without_unset(values: Sequence[Any]) -> Sequence[Any]:
     return [None if value is UNSET else value for value in values]
 
 
-def _named(paths: Mapping[str, Path], documents: Sequence[Any], around: Around) -> list[Any]:
+def _named(paths: Mapping[str, Path], placed: _Placed) -> list[Any]:
     """The features of a mapping. An absent one is a missing value, unless all are absent, as in labels."""
-    columns = [_values(path, documents, around) for path in paths.values()]
+    columns = [placed.values(path) for path in paths.values()]
     names = list(paths)
     if any(UnsetType in set(map(type, column)) for column in columns):
         rows = zip(*columns, strict=True)
@@ -116,9 +163,7 @@ def _named(paths: Mapping[str, Path], documents: Sequence[Any], around: Around) 
             else {n: None if v is UNSET else v for n, v in zip(names, row, strict=True)}
             for row in rows
         ]
-    return (
-        [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else [None] * len(documents)
-    )
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else [None] * placed.n
 
 
 def _untaken(members: Sequence[Any], taken: Collection[Any]) -> list[Any]:

@@ -44,7 +44,7 @@ class JsonCodec(DocumentCodec):
 
     def __init__(self, settings: RecordSettings) -> None:
         super().__init__(settings)
-        self.gives_events = settings.fields == FieldMap()
+        self.gives_events = settings.fields == FieldMap() and settings.preset is None
         self._has_said_framing = False  # once for each process, so not part of the state
         self._decode = self._decoder()
 

@@ -25,6 +25,7 @@ from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.codecs import CODECS
+from streamer.codecs.presets import PRESETS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
@@ -69,7 +70,7 @@ class TopicTable:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(topic_settings(name)) for name in CODECS}
         one_of = core_schema.tagged_union_schema(choices, discriminator=_format_of)
-        topic = core_schema.no_info_before_validator_function(_renamed, one_of)
+        topic = core_schema.no_info_before_validator_function(_with_preset, one_of)
         topic_or_null = _null_means(topic_settings(DEFAULT_FORMAT), topic)
         return core_schema.dict_schema(core_schema.str_schema(min_length=1), topic_or_null)
 
@@ -100,11 +101,14 @@ def _format_of(value: Any) -> Any:
     return value.get("format", DEFAULT_FORMAT) if isinstance(value, Mapping) else getattr(value, "format", None)
 
 
-def _renamed(value: Any) -> Any:
-    """The settings of a topic with `format` by its present name; earlier versions called it `codec`."""
-    if not isinstance(value, Mapping) or "codec" not in value or "format" in value:
+def _with_preset(value: Any) -> Any:
+    """The settings of a topic with those of its preset, and with `format` for `codec`, its earlier name."""
+    if not isinstance(value, Mapping):
         return value
-    return {"format" if name == "codec" else name: setting for name, setting in value.items()}
+    if "codec" in value and "format" not in value:
+        value = {"format" if name == "codec" else name: setting for name, setting in value.items()}
+    preset = PRESETS.get(value["preset"]) if isinstance(value.get("preset"), str) else None
+    return value if preset is None else {**preset.defaults.get(_format_of(value), {}), **value}
 
 
 class Section(BaseModel):

@@ -6,8 +6,9 @@ import pytest
 from codec_oracle import NOON_MS, columns_of, decode, records_of, tables_of
 
 from streamer.codecs.base import Reason
-from streamer.codecs.csv_codec import CsvCodec, CsvSettings, value_of
+from streamer.codecs.csv_codec import CsvCodec, CsvSettings
 from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.tables.csv_cells import value_of
 from streamer.events import Names
 
 COLUMNS = ["model_id", "event_time", "zip", "age", "note", "prediction"]

@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I32, I64, Bools
-from streamer.codecs.arrow.plain_types import is_time, with_plain_types
 from streamer.codecs.batch_builder import TimeBounds
 from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX
 from streamer.codecs.event_columns import join_ids
 from streamer.codecs.field_paths import FieldMap, Path, Root, parse_path
+from streamer.codecs.tables.arrow_types import is_time, with_plain_types
 from streamer.codecs.times import END_MS, from_epochs, times_ms
 from streamer.codecs.values import NAN, TAKEN
 from streamer.eventlog.base import Records

@@ -1,1 +1,0 @@
-"""Arrow tables as columns of events."""

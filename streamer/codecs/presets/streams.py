@@ -1,0 +1,177 @@
+"""Records of event streams: CloudEvents, change data, feeds of vehicles, monitoring logs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from streamer.codecs.base import Reason
+from streamer.codecs.event import Refused
+from streamer.codecs.presets.envelopes import cloudevent, of_type
+
+Event = dict[str, Any]
+
+DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
+_POSITION: Final = ("latitude", "longitude", "bearing", "speed", "odometer")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_VERSIONED: Final = re.compile(r"^(unstruct_event|contexts)_(?:com_|org_|io_)?(.+?)_(\d+)$")
+
+
+def cloudevents(document: Any, headers: Mapping[str, str]) -> Event:
+    """An event in a CloudEvent; id, time and subject stand for what the data lack."""
+    attributes, data = cloudevent(document, headers)
+    given = {
+        "prediction_id": attributes.get("id"),
+        "event_time": attributes.get("time"),
+        "model_id": attributes.get("subject"),
+    }
+    return {**{name: value for name, value in given.items() if value}, **of_type(data, dict, "the data")}
+
+
+def bentoml(document: Any, _: Mapping[str, str]) -> Event:
+    """A line of BentoML's monitor: the logged columns beside `timestamp` and `request_id`."""
+    row = dict(of_type(document, dict, "the value"))
+    own = {"prediction_id": row.pop("request_id", None), "event_time": row.pop("timestamp", None)}
+    return {**{name: value for name, value in own.items() if value is not None}, **row}
+
+
+def connect_json(document: Any, _: Mapping[str, str]) -> Event | list[Event]:
+    """JSON of Kafka Connect, with or without its schema."""
+    value, schema = _with_schema(of_type(document, dict, "the value"))
+    return [] if value is None else dict(of_type(_converted(value, schema), dict, "the payload"))
+
+
+def debezium(document: Any, _: Mapping[str, str]) -> Event | list[Event]:
+    """A change of Debezium: the row after it. Deletions and records about schemas and transactions hold no event."""
+    value, schema = _with_schema(of_type(document, dict, "the value"))
+    value = of_type(_converted(value, schema) if value is not None else {}, dict, "the payload")
+    if "op" not in value:
+        is_other = value.keys() & {"ddl", "tableChanges", "status"} or not value
+        if is_other:
+            return []
+        return dict(value)  # flattened by the transform ExtractNewRecordState
+    after = value.get("after")
+    if after is None:
+        return []
+    row = dict(of_type(after, dict, "after"))
+    source = value.get("source") if isinstance(value.get("source"), dict) else {}
+    row.setdefault("event_time", source.get("ts_ms") or value.get("ts_ms"))
+    return row
+
+
+def gtfs_rt(document: Any, _: Mapping[str, str]) -> list[Event]:
+    """A feed of GTFS-realtime, as Protobuf or in its JSON mapping: an event a vehicle or trip, a model a route."""
+    feed = _snake(of_type(document, dict, "the value"))
+    header = feed.get("header") if isinstance(feed.get("header"), dict) else {}
+    entities = feed.get("entity", [feed] if feed.keys() & {"vehicle", "trip_update"} else None)
+    found = []
+    for entity in of_type(entities, list, "entity"):
+        vehicle, update = (
+            entity.get(name) if isinstance(entity, dict) else None for name in ("vehicle", "trip_update")
+        )
+        if isinstance(vehicle, dict):
+            found.append(_vehicle(vehicle, entity, header))
+        elif isinstance(update, dict):
+            found.append(_trip(update, entity, header))
+    return found
+
+
+def snowplow(document: Any, _: Mapping[str, str]) -> Event:
+    """An enriched event of Snowplow as JSON: members of its self-describing event and first contexts are features."""
+    event = of_type(document, dict, "the value")
+    features: dict[str, Any] = {}
+    for name, value in event.items():
+        match = _VERSIONED.match(name)
+        if match is None:
+            continue
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict):
+            prefix = "" if match[1] == "unstruct_event" else f"{match[2]}."
+            features |= {prefix + key: one for key, one in inner.items() if not isinstance(one, dict | list)}
+    names = ("geo_country", "platform", "event_name", "se_category", "se_action", "se_label", "se_value", "mkt_source")
+    features |= {name: event[name] for name in names if event.get(name) is not None}
+    return {
+        "model_id": event.get("app_id"), "prediction_id": event.get("event_id"), "features": features,
+        "event_time": event.get("derived_tstamp") or event.get("collector_tstamp"),
+    }  # fmt: skip
+
+
+def _vehicle(part: Event, entity: Event, header: Event) -> Event:
+    trip, position = _inner(part, "trip"), _inner(part, "position")
+    features: Event = {name: position[name] for name in _POSITION if name in position}
+    names = ("current_stop_sequence", "current_status", "congestion_level", "occupancy_status", "occupancy_percentage")
+    features |= {name: part[name] for name in names if name in part}
+    return _feed_event(part, trip, entity, header, features)
+
+
+def _trip(part: Event, entity: Event, header: Event) -> Event:
+    updates = part.get("stop_time_update") or []
+    first = updates[0] if isinstance(updates, list) and updates and isinstance(updates[0], dict) else {}
+    delays = {
+        f"{name}_delay": _inner(first, name)["delay"]
+        for name in ("arrival", "departure")
+        if "delay" in _inner(first, name)
+    }
+    features = {**delays, "stops_ahead": len(updates) if isinstance(updates, list) else 0}
+    features |= {"delay": part["delay"]} if "delay" in part else {}
+    return _feed_event(part, _inner(part, "trip"), entity, header, features)
+
+
+def _feed_event(part: Event, trip: Event, entity: Event, header: Event, features: Event) -> Event:
+    time = part.get("timestamp") or header.get("timestamp")
+    trip_features = {name: trip[name] for name in ("direction_id", "schedule_relationship") if name in trip}
+    who = trip.get("trip_id") or _inner(part, "vehicle").get("id") or entity.get("id")
+    return {
+        "model_id": trip.get("route_id") or "(no route)", "event_time": time,
+        "prediction_id": f"{who}@{time}" if who and time else None, "features": {**trip_features, **features},
+    }  # fmt: skip
+
+
+def _inner(part: Event, name: str) -> Event:
+    found = part.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _snake(value: Any) -> Any:
+    """The document with names such as `tripUpdate` as `trip_update`, as the JSON mapping of Protobuf allows both."""
+    if isinstance(value, dict):
+        return {_CAMEL.sub("_", name).lower(): _snake(one) for name, one in value.items()}
+    return [_snake(one) for one in value] if isinstance(value, list) else value
+
+
+def _with_schema(document: Event) -> tuple[Any, Any]:
+    """The payload and its schema, if the record has one."""
+    if document.keys() >= {"schema", "payload"}:
+        return document["payload"], document["schema"]
+    return (document["payload"] if set(document) == {"payload"} else document), None
+
+
+def _converted(value: Any, schema: Any) -> Any:
+    """The value with decimals as numbers, by its schema, or where it has the form of a decimal with a scale."""
+    if isinstance(value, dict):
+        if set(value) == {"scale", "value"} and isinstance(value["value"], str):
+            return _decimal(value["value"], value["scale"])
+        members = schema.get("fields") if isinstance(schema, dict) else None
+        by_name = (
+            {one.get("field"): one for one in members if isinstance(one, dict)} if isinstance(members, list) else {}
+        )
+        return {name: _converted(one, by_name.get(name)) for name, one in value.items()}
+    if isinstance(value, list):
+        items = schema.get("items") if isinstance(schema, dict) else None
+        return [_converted(one, items) for one in value]
+    if isinstance(value, str) and isinstance(schema, dict) and schema.get("name") == DECIMAL:
+        parameters = schema.get("parameters")
+        return _decimal(value, parameters.get("scale") if isinstance(parameters, dict) else 0)
+    return value
+
+
+def _decimal(text: str, scale: Any) -> float:
+    """A number from the bytes of its unscaled value in base64. Raises `Refused`."""
+    try:
+        unscaled = int.from_bytes(base64.b64decode(text, validate=True), signed=True)
+        return float(unscaled) / 10.0 ** int(scale)
+    except (binascii.Error, ValueError, TypeError, OverflowError, ZeroDivisionError):
+        raise Refused(Reason.WRONG_TYPE, f"{text!r:.40} with scale {scale!r:.10} is no decimal") from None

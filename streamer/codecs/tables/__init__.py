@@ -1,0 +1,1 @@
+"""Tables within records: columns of Arrow, and cells of CSV."""
