@@ -41,7 +41,7 @@ Exit codes:
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "init": "init", "doctor": "doctor", "run": "run",
-        "replay": "replay", "record": "record", "send": "send", "verify": "verify",
+        "replay": "replay", "record": "record", "send": "record", "verify": "verify",
         "check-config": "check_config", "topics": "topics", "columns": "columns", "reference": "reference",
         "status": "status", "models": "models", "alerts": "alerts", "incidents": "alerts",
         "explain": "explain", "history": "explain", "dead-letters": "dead_letters",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final
 
 from streamer.app.recognition import NAMES, Recognised, Sample
+from streamer.app.recorded_tables import open_recordings
 from streamer.audit.reasons import many
+from streamer.codecs.field_paths import FieldMap
+from streamer.config import Config
+from streamer.config.models import topic_settings
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.recordings.recording import open_recording
 
 SAMPLED: Final = 1_000  # records of a topic
 POLL_S: Final = 0.2
@@ -17,10 +22,14 @@ COLUMNS_SHOWN: Final = 12
 
 
 def sample_of_files(paths: Sequence[str], topic: str | None) -> list[Sample]:
-    """The first records of each topic in some recordings. Raises `UsageError` for a file that can't be read."""
+    """The first records of each topic in recordings and tables. Raises `UsageError` for a file that can't be read."""
     held: dict[str, list[Records]] = {}
-    for path in paths:
-        with open_recording(path, topic) as file:
+    # Rows of tables as they are: without a mapping, their columns would stand below `features`.
+    as_they_are = topic_settings("json")(fields=FieldMap(features="$"))
+    names = [topic or Path(path).name.lstrip(".").partition(".")[0] for path in paths]
+    config = Config().model_copy(update={"topics": dict.fromkeys(names, as_they_are)})
+    with ExitStack() as opened:
+        for file in map(opened.enter_context, open_recordings(list(paths), topic, config)[0]):
             for chunk in file.chunks(SAMPLED):
                 for records in chunk.split():
                     _add(held, records)

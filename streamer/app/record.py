@@ -1,14 +1,23 @@
-"""Records topics to a Parquet file."""
+"""Records topics to a Parquet file, and sends recordings into topics, at once or at their own pace."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Literal
+from typing import Final, Literal
 
+import numpy as np
+
+from detectors.arrays.types import I64
 from streamer.app.replay import POLL_S
+from streamer.clock import Clock
+from streamer.errors import UsageError
+from streamer.eventlog.headers import decode_headers
 from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.transfer import Copy, Transfer
+from streamer.eventlog.recordings.chunk import Chunk
+from streamer.eventlog.recordings.recording import open_recording
 
 
 def record(
@@ -43,3 +52,102 @@ def record(
                 done += len(part)
             progress(done, total)
     return done
+
+
+PORTION: Final = 5_000  # records whose delivery is checked together
+
+
+class Pace:
+    """When records are due that keep the gaps between their times, divided by `speed`; the first is due at once."""
+
+    def __init__(self, speed: float, clock: Clock, stop: threading.Event) -> None:
+        self._speed = speed
+        self._clock = clock
+        self._stop = stop
+        self._first: tuple[float, int] | None = None  # when it was sent, and its record time
+
+    def due(self, times_ms: I64) -> int:
+        """Wait for the first of these records [n]; how many from it on are due by then. 0: `stop` was set."""
+        if self._first is None:
+            self._first = self._clock.monotonic_s(), int(times_ms[0])
+        began_s, first_ms = self._first
+        due_s = began_s + (times_ms - first_ms) / 1000 / self._speed
+        while (wait_s := float(due_s[0]) - self._clock.monotonic_s()) > 0:
+            if self._stop.wait(wait_s):
+                return 0
+        later = np.flatnonzero(due_s > self._clock.monotonic_s())
+        return int(later[0]) if len(later) else len(times_ms)
+
+
+def send(
+    connection: KafkaConnection,
+    recordings: Sequence[str],
+    topic: str | None,
+    *,
+    pace: Pace | None,
+    keeps_times: bool,
+    stop: threading.Event,
+    progress: Callable[[int, int | None], None],
+) -> int:
+    """Send recordings one after the other, each in its order; returns the number of records.
+
+    `topic` takes all of them; None: each record goes to the topic that its recording names. Keys choose the partitions.
+    `keeps_times` writes the recorded times, else Kafka gets the present one. Ends early at `stop`. Raises `UsageError`
+    for a recording that can't be read or has no times for its pace, and `BrokerError` when Kafka lacks a topic, or it
+    is not certain that all records are in it.
+    """
+    done = 0
+    with ExitStack() as opened:
+        transfer = Transfer(connection)
+        opened.callback(transfer.close)
+        for path in recordings:
+            file = opened.enter_context(open_recording(path, topic))
+            for chunk in file.chunks():
+                transfer.require([topic] if topic else [name for name, _ in chunk.groups])
+                for portion in _portions(chunk, pace, file.name):
+                    if stop.is_set():
+                        return done
+                    transfer.write(_copies(portion, topic, keeps_times))
+                    done += len(portion)
+                    progress(done, file.rows if len(recordings) == 1 else None)
+    return done
+
+
+def _portions(chunk: Chunk, pace: Pace | None, name: str) -> Iterator[Chunk]:
+    """The rows of a chunk, in portions that are due together."""
+    if pace is not None and (chunk.timestamp_ms < 0).any():
+        raise UsageError(f"{name} has records without a time, so its pace is unknown: send it without --speed")
+    start = 0
+    while start < len(chunk):
+        end = min(start + PORTION, len(chunk))
+        if pace is not None:
+            n = pace.due(chunk.timestamp_ms[start:end])
+            end = start + n if n else end
+        yield chunk.take(slice(start, end))
+        start = end
+
+
+def _copies(rows: Chunk, topic: str | None, keeps_times: bool) -> list[Copy]:
+    data = rows.data
+
+    def of(start: int, end: int) -> bytes | None:
+        return None if start < 0 else data[start:end].tobytes()
+
+    return [
+        Copy(
+            topic or rows.groups[group][0],
+            None,
+            int(time_ms) if keeps_times and time_ms >= 0 else None,
+            of(*key),
+            of(*value),
+            decode_headers(of(*headers)),
+        )
+        for group, time_ms, key, value, headers in zip(
+            rows.group.tolist(),
+            rows.timestamp_ms.tolist(),
+            rows.key.tolist(),
+            rows.value.tolist(),
+            rows.headers.tolist(),
+            strict=True,
+        )
+    ]

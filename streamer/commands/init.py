@@ -97,7 +97,8 @@ def _ask(one: Recognised) -> None:
 
 def _write(out: str, text: str) -> None:
     if out == "-":
-        click.echo(text, nl=False)
+        for line in text.splitlines():
+            echo_line(line)
         return
     try:
         Path(out).write_text(text, encoding="utf-8")

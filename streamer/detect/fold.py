@@ -20,7 +20,7 @@ from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.encoding import json_of
 from streamer.contracts.event_clock import EventClock
 from streamer.contracts.watermarks import marked
-from streamer.detect.alarm import Stretch, with_segment
+from streamer.detect.alarm import SourceModels, Stretch, with_segment
 from streamer.detect.alert_book import AlertBook, Placed
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
@@ -31,7 +31,6 @@ from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
-from streamer.detect.source_models import SourceModels
 from streamer.eventlog.base import Output, Records
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally

@@ -103,7 +103,7 @@ def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) 
     from streamer.errors import NoAnswerError
     from streamer.eventlog.base import Output
     from streamer.eventlog.kafka import reader as kafka_reader
-    from streamer.eventlog.kafka import send as kafka_send
+    from streamer.eventlog.kafka import transfer as kafka_transfer
 
     connection, name, outputs = config.kafka.connection(), control.request_id, config.outputs
     is_new = control.kind == "silence"  # all others are about something that exists
@@ -112,7 +112,7 @@ def _send_and_wait(config: Config, control: Control, value: bytes, wait_s: int) 
     reader = kafka_reader.KafkaReader(connection, topics, "latest" if is_new else "earliest")
     try:
         _check_target(reader, config, control)
-        kafka_send.send(connection, [Output(outputs.control, name.encode(), value)])
+        kafka_transfer.send(connection, [Output(outputs.control, name.encode(), value)])
         if not wait_s:
             return f"sent: {control.kind} {name}; `driftline explain {name}` shows the answer"
         decision = _answer(reader, outputs.decisions, control, SystemClock().monotonic_s() + wait_s)

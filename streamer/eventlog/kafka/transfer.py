@@ -10,15 +10,17 @@ from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import BrokerError
+from streamer.eventlog.base import Output
 from streamer.eventlog.headers import Headers
 from streamer.eventlog.kafka.access.rights import Client
 from streamer.eventlog.kafka.admin import check_topics, group_status, preflight
 from streamer.eventlog.kafka.clients import new_producer
-from streamer.eventlog.kafka.commit import NULL_KEY
+from streamer.eventlog.kafka.commit import NULL_KEY, REFUSALS
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import within
 
 DEADLINE_S: Final = 60.0  # for the records of one call
+COMMAND_DEADLINE_S: Final = 15.0  # for those of a command that a person waits for
 REQUEST_BYTES_MAX: Final = 16 << 20
 
 Spot = tuple[str, int]
@@ -42,13 +44,20 @@ class Transfer:
     that all records are in the log. A transaction is all or nothing then.
     """
 
-    def __init__(self, connection: KafkaConnection, topics: Sequence[str] = (), group: str | None = None) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        topics: Sequence[str] = (),
+        group: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         preflight(connection)
+        self._deadline_s = deadline_s
         self._connection, self._group = connection, group
         self._client = Client.of(connection, group or "", group or "")
         self._topics: set[str] = set()
         self.require(topics)
-        self._producer: Any = new_producer(connection, DEADLINE_S, REQUEST_BYTES_MAX, group)
+        self._producer: Any = new_producer(connection, deadline_s, REQUEST_BYTES_MAX, group)
         if group is not None:
             self._checked(self._producer.init_transactions)
 
@@ -74,7 +83,7 @@ class Transfer:
 
     def close(self) -> None:
         """Let the client go."""
-        self._producer.close(timeout=DEADLINE_S)
+        self._producer.close(timeout=self._deadline_s)
 
     def _send_in_transaction(self, copies: Sequence[Copy], read: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         self._producer.begin_transaction()
@@ -84,9 +93,9 @@ class Transfer:
 
     def _send(self, copies: Sequence[Copy]) -> None:
         sent = [self._send_one(copy) for copy in copies]
-        self._producer.flush(DEADLINE_S)
+        self._producer.flush(self._deadline_s)
         for result in sent:
-            result.get(DEADLINE_S)
+            result.get(self._deadline_s)
 
     def _send_one(self, copy: Copy) -> Any:
         key = NULL_KEY if copy.key is None and copy.value is None else copy.key
@@ -95,14 +104,28 @@ class Transfer:
 
     def _checked(self, work: Any) -> None:
         try:
-            within(2 * DEADLINE_S, work)
+            within(2 * self._deadline_s, work)
         except BrokerError:
             raise
         except Exception as error:
             if missing := self._client.refusal(error, "Write", self._topics):
                 raise missing from error
+            if reason := REFUSALS.get(getattr(error, "errno", 0)):
+                raise BrokerError(f"Kafka refuses a record, because {reason}") from error
             raise BrokerError(
                 f"It is not certain that the last records are in {', '.join(sorted(self._topics))} "
                 f"({type(error).__name__}: {error})"
                 + (". Run the command again: what is in the log is not sent twice" if self._group else "")
             ) from error
+
+
+def send(connection: KafkaConnection, outputs: Sequence[Output]) -> None:
+    """Append these records, each to the partition of its key; returns when they are in the log.
+
+    Raises `BrokerError` as `Transfer` does.
+    """
+    transfer = Transfer(connection, sorted({output.topic for output in outputs}), deadline_s=COMMAND_DEADLINE_S)
+    try:
+        transfer.write([Copy(one.topic, None, None, one.key, one.value, one.headers) for one in outputs])
+    finally:
+        transfer.close()

@@ -169,3 +169,16 @@ def test_records_that_can_not_be_understood_end_with_6(tmp_path):
     ran = CliRunner().invoke(main, ["init", str(recording), "--yes", "--out", str(out)])
     assert ran.exit_code == 6
     assert out.exists()
+
+
+def test_tables_are_looked_at_as_they_are(tmp_path):
+    """The columns of a CSV file are members of the event, and the written mapping reads the table in a replay."""
+    table, out = tmp_path / "trips.csv", tmp_path / "driftline.yaml"
+    rows = "".join(f"eta,2026-11-23T07:16:{i:02}Z,0{i},{i}.5\n" for i in range(30))
+    table.write_text("model,ts,zip,age\n" + rows)
+    run = CliRunner().invoke
+    assert run(main, ["init", str(table), "--yes", "--out", str(out)]).exit_code == 0
+    assert load_config(str(out)).topics["trips"].fields.model_id == "$.model"
+    replayed = run(main, ["replay", str(table), "--config", str(out)])
+    assert replayed.exit_code == 0, replayed.stderr
+    assert "30 records of 1 model with 2 columns" in replayed.stderr

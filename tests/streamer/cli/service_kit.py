@@ -10,7 +10,7 @@ from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka import reader as kafka_reader
-from streamer.eventlog.kafka import send as kafka_send
+from streamer.eventlog.kafka import transfer as kafka_transfer
 
 TOPICS = OutputTopics()
 
@@ -82,5 +82,5 @@ def play(monkeypatch, **retrain) -> PlayedService:
     service = PlayedService(**retrain)
     monkeypatch.setattr(kafka_reader, "read_to_end", service.read_to_end)
     monkeypatch.setattr(kafka_reader, "KafkaReader", service.reader)
-    monkeypatch.setattr(kafka_send, "send", service.send)
+    monkeypatch.setattr(kafka_transfer, "send", service.send)
     return service

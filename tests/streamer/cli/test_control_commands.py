@@ -16,7 +16,7 @@ from streamer.commands import requests
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records
-from streamer.eventlog.kafka import send as kafka_send
+from streamer.eventlog.kafka import transfer as kafka_transfer
 from streamer.testing.alerts import firing, moment, ready, said
 
 AT = ("--at", "2026-01-01T02:00:00Z")
@@ -131,7 +131,7 @@ def test_only_the_answer_to_this_command_counts(config, service, monkeypatch):
     """Another person's command about the same request may be answered first."""
     send = service.send
     monkeypatch.setattr(
-        kafka_send, "send", lambda c, outputs: (service.publish(said("reject", ID, "2h", "bob")), send(c, outputs))
+        kafka_transfer, "send", lambda c, outputs: (service.publish(said("reject", ID, "2h", "bob")), send(c, outputs))
     )
     ran = cli("approve", ID, "--actor", "ann", *AT)
     assert ran.exit_code == 7
