@@ -94,6 +94,7 @@ def replay(
     service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
+    warnings += tuple(_label_warnings(service))
     summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -202,6 +203,19 @@ def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:
     )
     if bad:
         yield f"{bad:,} dead letters have no event time that can be read (bad_event_time): {how}"
+
+
+def _label_warnings(service: Service) -> Iterator[str]:
+    """Labels that have no prediction, where these are most."""
+    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    counts = [fold.labels.counts for fold in folds]
+    matched = sum(one["matched"] for one in counts)
+    lost = sum(one["unmatched"] + one["early"] for one in counts)
+    if lost > matched:
+        yield (
+            f"{lost:,} of {lost + matched:,} labels have no prediction of their model and prediction_id within "
+            "labels.timeout_s: compare the ids and the keys of both"
+        )
 
 
 def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:

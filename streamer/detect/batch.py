@@ -53,7 +53,10 @@ class Batch:
         sequence = context.offsets.count(subject.ravel()).reshape(subject.shape)
         of_segment = np.hstack([subject[:, 1:], sequence[:, 1:]])
         whole = np.ascontiguousarray(subject[:, 0]), np.ascontiguousarray(sequence[:, 0])
+        before = labels.counts
         matches = labels.join(events, *whole, context.names.models.names, of_segment, chunk.clock_ms)
+        for outcome in ("matched", "unmatched"):
+            tally["labels", outcome] += labels.counts[outcome] - before[outcome]
         arrived = BatchValues.of(events, *whole, of_segment, matches.values(context.lag_column))
         if context.segments:
             arrived = arrived.with_segments(context.segments.columns()[events.model])

@@ -53,7 +53,7 @@ class DetectFold:
         self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
         self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
-        self._labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
+        self.labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
         self._sources = SourceModels(settings.sources, self.context.subjects)
         self._cardinality = Cardinality(self.context)
         self._eviction = EvictionPolicy(self.context)
@@ -74,7 +74,8 @@ class DetectFold:
         return self.intake.clock.now_ms
 
     def gauges(self) -> Mapping[str, int]:
-        return {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.active)}
+        shown = {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.active)}
+        return shown | {"labels_early": self.labels.counts["early"]}
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
@@ -96,7 +97,7 @@ class DetectFold:
         """The whole state; it shows this fold's own memory until the next step."""
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
-        arrays |= nested("labels", self._labels.dump()) | nested("idle", self._eviction.dump())
+        arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
         arrays |= nested("clock", self.intake.clock.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
@@ -109,7 +110,7 @@ class DetectFold:
         """
         meta, arrays = snapshot.meta, snapshot.arrays
         self.context.load(snapshot)
-        self._labels.load(unnested("labels", arrays))
+        self.labels.load(unnested("labels", arrays))
         for monitor in self.monitors:
             mine = {name: array for name, array in arrays.items() if name.partition("/")[0] in monitor.keys}
             if mine:
@@ -136,7 +137,7 @@ class DetectFold:
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
         arrays |= nested("clock", EventClock.remap(self.intake.clock.dump(), remaps.models.kept, remaps.models.place))
-        arrays |= nested("labels", LabelJoin.remap(self._labels.dump(), remaps))
+        arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:
             arrays |= monitor.remap(monitor.dump(), remaps)
@@ -159,7 +160,7 @@ class DetectFold:
 
     def _observe(self, chunk: DecodedChunk) -> list[Placed]:
         """The alerts of a chunk's events, each with the place of its event."""
-        batch = Batch.of(chunk, self.context, self._labels, self.tally)
+        batch = Batch.of(chunk, self.context, self.labels, self.tally)
         self._eviction.touch(batch)
         found = [monitor.observe(batch) for monitor in self.monitors]
         alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)  # stable

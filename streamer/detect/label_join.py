@@ -2,8 +2,11 @@
 
 A prediction with an id waits for its label in a ring, oldest first out. A label that finds its prediction, or brings it
 along, gives the model's error, a value of the column `error`. A prediction leaves when its label arrives, when its
-successor of the same id comes after the time-out, when too many wait, or some time after the time-out. A label is
-unmatched, and counted, if its prediction is unknown, has a label already, or is too old.
+successor of the same id comes after the time-out, when too many wait, or some time after the time-out.
+
+A label matches every prediction of its id that waits: those of a champion and its challengers. It then waits in a ring
+of its own, `early_max` labels long, for predictions that arrive behind it. A label is unmatched, and counted, if it
+leaves that ring without any prediction, or is another label of an id that has one.
 
 The two events alone decide what is too late. When the others leave follows from the unit's clock, which one wrong clock
 moves by a day at most. So they wait for another time-out, or for a day if that is less: a clock that is ahead by less,
@@ -21,33 +24,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import F64, I64, U64
+from detectors.arrays.types import F64, I64
 from streamer.codecs.class_labels import QUIET_NAN
 from streamer.contracts.event_clock import STEP_MS
+from streamer.detect.label_ring import (
+    EMPTY,
+    EVICTED,
+    EXPIRED,
+    TIME,
+    WAITING,
+    LabelRing,
+    after,
+    append,
+    entries_of,
+    find,
+    home,
+    leave_oldest,
+    remove,
+)  # fmt: skip
 from streamer.detect.remap import Arrays, Remaps
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import ERROR_COLUMN, EventBatch, EventKind
+from streamer.runtime.snapshot import nested, unnested
 
-WHO: Final = 3  # columns of `who`, before those of the segment: subject, sequence, event_time_ms
-EMPTY = -1
-# columns of LabelJoin._meta: what is known of the ring and what has been counted
-HEAD, TAIL, WAITING, MATCHED, UNMATCHED, EXPIRED, EVICTED = range(7)
-NOTHING = QUIET_NAN  # bits of a prediction that isn't there
+WHO: Final = 3  # columns of `who`, before those of the segment: subject, sequence, event_time_ms ...
+MATCHES, MODEL = 1, 3  # ... and of a label: subject of its last prediction, number of predictions, event_time_ms, model
+MATCHED, UNMATCHED, EARLY = range(3)  # of LabelJoin._counts; EARLY is how many wait that have no prediction yet
+VERSIONS_MAX: Final = 8  # predictions of one id that wait at once; further ones are left out
 CLASS_MASK = (1 << 48) - 1
 PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
-LEAVE_MAX = 2  # at one event: more than come in, so that what has waited too long does leave
 KINDS = list(ErrorKind)  # a kernel knows a kind by its place
 SQUARED, ZERO_ONE, LOG_LOSS = (KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 
 
 class LabelJoin:
-    """Predictions that wait for their label. 48 to 192 bytes each; 16 to 64 more where models have segments."""
+    """Predictions that wait for their label, and labels that wait for a prediction.
+
+    48 to 192 bytes each; 16 to 64 more for a prediction where models have segments.
+    """
 
     def __init__(self, settings: LabelSettings, has_segments: bool = False) -> None:
         self.settings = settings
-        self._width = WHO + 2 * has_segments
-        self._allocate(64)
-        self._meta = np.zeros(7, np.int64)
+        self._waiting = LabelRing(WHO + 2 * has_segments)
+        self._labels = LabelRing(MODEL + 1)
+        self._counts = np.zeros(3, np.int64)
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 
     def join(
@@ -64,54 +84,53 @@ class LabelJoin:
         `segments` is [n, 2], subject and sequence of each event's segment, if models have segments. `clock_ms` is the
         unit's clock after each event [n]; None: all event times are believed.
         """
-        self._make_room(len(batch))
-        k = int(np.count_nonzero(batch.kind & EventKind.LABEL))
+        labels = int(np.count_nonzero(batch.kind & EventKind.LABEL))
+        self._waiting.make_room(len(batch))
+        self._labels.make_room(labels)
+        k = len(batch) + labels * VERSIONS_MAX
         whose = [subjects, sequences, batch.event_time_ms] + ([] if segments is None else list(segments.T))
-        event, error, lag_ms = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
-        mine = np.empty((k, self._width), np.int64)
-        timeout_ms, open_max = int(self.settings.timeout_s * 1000), self.settings.open_max
+        out = np.empty(k, np.int64), np.empty((k, len(whose)), np.int64), np.empty(k), np.empty(k, np.int64)
+        limits = int(self.settings.timeout_s * 1000), self.settings.open_max, self.settings.early_max
         now_ms = batch.event_time_ms if clock_ms is None else np.minimum(batch.event_time_ms, clock_ms)
-        leave_ms = now_ms - timeout_ms - min(timeout_ms, STEP_MS)
-        state = (self._hash, self._id, self._who, self._value, self._meta)
-        kinds = self._kinds(models)[batch.model]
-        outcomes = (batch.prediction, batch.prediction.view(np.int64), batch.label.view(np.int64), kinds)
-        events = (batch.kind, batch.join_id, batch.event_time_ms, leave_ms, outcomes, np.column_stack(whose))
-        found = _join(state, events, timeout_ms, open_max, (event, mine, error, lag_ms))
-        subject, sequence, mine = mine[:found, 0], mine[:found, 1], mine[:found, WHO:]
-        return LabelMatches(event[:found], subject, sequence, error[:found], lag_ms[:found] / 1000, mine)
+        times = batch.event_time_ms, now_ms - limits[0] - min(limits[0], STEP_MS)
+        bits = batch.prediction.view(np.int64), batch.label.view(np.int64)
+        outcomes = (batch.prediction, bits[0], batch.label, bits[1], self._kinds(models)[batch.model])
+        events = (batch.kind, batch.join_id, times, outcomes, np.column_stack(whose), batch.model)
+        found = _join(self._waiting.state, self._labels.state, self._counts, events, limits, out)
+        event, mine, error, lag_ms = out[0][:found], out[1][:found], out[2][:found], out[3][:found]
+        return LabelMatches(event, mine[:, 0], mine[:, 1], error, lag_ms / 1000, mine[:, TIME], mine[:, WHO:])
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many labels matched or not, and how many predictions left without one."""
-        matched, unmatched, expired, evicted = (int(x) for x in self._meta[MATCHED:])
-        return {"matched": matched, "unmatched": unmatched, "expired": expired, "evicted": evicted}
+        """How many predictions were matched, how many labels were not or wait, and how many predictions left."""
+        matched, unmatched, early = self._counts.tolist()
+        expired, evicted = self._waiting.meta[[EXPIRED, EVICTED]].tolist()
+        return {
+            "matched": matched, "unmatched": unmatched, "early": early, "expired": expired, "evicted": evicted
+        }  # fmt: skip
 
     def dump(self) -> Arrays:
-        """The predictions that wait, oldest first, and the counts."""
-        ring, meta = self._waiting(), self._meta.copy()
-        meta[HEAD], meta[TAIL] = 0, len(ring)  # as if the ring began here: where it really does is chance
-        return {"id": self._id[ring], "who": self._who[ring], "value": self._value[ring], "meta": meta}
+        """The predictions and labels that wait, oldest first, and the counts."""
+        return self._waiting.dump() | nested("early", self._labels.dump()) | {"counts": self._counts.copy()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        n = len(arrays["id"])
-        self._allocate(_power_of_two(max(n, 64)))
-        who = arrays["who"]  # dumped under other settings, it may lack the columns of a segment, or hold spare ones
-        kept = min(self._width, who.shape[1])
-        self._who[:n, kept:], self._who[:n, :kept] = EMPTY, who[:, :kept]
-        self._id[:n], self._value[:n] = arrays["id"], arrays["value"]
-        self._meta = arrays["meta"].copy()
-        _index(self._hash, self._id, n)
+        """Restore what was dumped."""
+        self._waiting.load(arrays)
+        self._labels.load(unnested("early", arrays))
+        self._counts = arrays["counts"].copy()
 
     @staticmethod
     def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
-        """What was dumped, without the predictions of evicted subjects."""
-        who, meta, subjects = arrays["who"], arrays["meta"].copy(), remaps.subjects
-        kept = subjects.kept[who[:, 0]]
-        who = who[kept]
+        """What was dumped, without the predictions of evicted subjects and the labels of evicted models."""
+        subjects, early = remaps.subjects, unnested("early", arrays)
+        waiting = entries_of(arrays, subjects.kept[arrays["who"][:, 0]])
+        who = waiting["who"]
         for column in (0, WHO) if who.shape[1] > WHO else (0,):
             who[:, column] = subjects.new(who[:, column])
-        meta[TAIL] = meta[WAITING] = np.count_nonzero(kept)
-        return {"id": arrays["id"][kept], "who": who, "value": arrays["value"][kept], "meta": meta}
+        early = entries_of(early, remaps.models.kept[early["who"][:, MODEL]])
+        early["who"][:, 0] = subjects.new(early["who"][:, 0])
+        early["who"][:, MODEL] = remaps.models.new(early["who"][:, MODEL])
+        return waiting | nested("early", early) | {"counts": arrays["counts"]}
 
     def _kinds(self, models: Sequence[str]) -> NDArray[np.uint8]:
         """The kind of error of each model, as its place among `ErrorKind`."""
@@ -121,43 +140,17 @@ class LabelJoin:
             self._kind_of = np.concatenate([self._kind_of, np.array(kinds, np.uint8)])
         return self._kind_of
 
-    def _allocate(self, size: int) -> None:
-        self._hash = np.full(2 * size, EMPTY, np.int32)  # place of a prediction id -> position in the ring
-        self._id = np.zeros(size, np.uint64)  # 0: left
-        self._who = np.zeros(
-            (size, self._width), np.int64
-        )  # subject, sequence, event_time_ms; subject, sequence of its segment
-        self._value = np.zeros(size)
-
-    def _waiting(self) -> I64:
-        ring: I64 = np.arange(self._meta[HEAD], self._meta[TAIL]) & (len(self._id) - 1)
-        here: NDArray[np.bool_] = self._id[ring] != 0
-        return ring[here]
-
-    def _make_room(self, events: int) -> None:
-        if self._meta[TAIL] - self._meta[HEAD] + events <= len(self._id):
-            return
-        kept = self.dump()
-        n = len(kept["id"])
-        self._allocate(_power_of_two(max(2 * n, n + events)))
-        self._id[:n], self._who[:n], self._value[:n] = kept["id"], kept["who"], kept["value"]
-        self._meta[HEAD], self._meta[TAIL] = 0, n
-        _index(self._hash, self._id, n)
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
 
 @dataclass(frozen=True, slots=True)
 class LabelMatches:
-    """The predictions that a batch's labels matched; `k` of them, in order of the label events."""
+    """The predictions that a batch's labels matched; `k` of them, in order of events."""
 
-    event: I64  # [k] index of the label's event in the batch
+    event: I64  # [k] index in the batch of the later event, which completes the pair
     subject: I64  # [k] subject of the prediction
     sequence: I64  # [k] number of the prediction in its subject
     error: F64  # [k] of its model's kind
     lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
+    predicted_ms: I64  # [k] event time of the prediction
     segment: I64  # [k, 2] subject of the prediction's segment and number in it; [k, 0] without segments
 
     def values(self, lag_column: int) -> LabelValues:
@@ -183,58 +176,6 @@ class LabelValues(NamedTuple):
     column: NDArray[np.int32]  # [m]
     value: F64  # [m]
     segment: I64  # [m, 2], or [m, 0]
-
-
-@kernel
-def _find(hashed: NDArray[np.int32], ids: U64, key: np.uint64) -> int:
-    """Where the key stands in the hash table, or the empty place where it would."""
-    mask = len(hashed) - 1
-    at = np.int64(key & np.uint64(mask))
-    while hashed[at] != EMPTY and ids[hashed[at]] != key:
-        at = (at + 1) & mask
-    return int(at)
-
-
-@kernel
-def _remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
-    """Take out what stands at `at`, moving later entries of its run up (Knuth 6.4, algorithm R)."""
-    mask = len(hashed) - 1
-    ids[hashed[at]] = np.uint64(0)
-    hole = at
-    probe = at
-    while True:
-        probe = (probe + 1) & mask
-        if hashed[probe] == EMPTY:
-            break
-        home = np.int64(ids[hashed[probe]] & np.uint64(mask))
-        if ((probe - home) & mask) >= ((probe - hole) & mask):
-            hashed[hole] = hashed[probe]
-            hole = probe
-    hashed[hole] = EMPTY
-
-
-@kernel
-def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
-    for position in range(n):
-        hashed[_find(hashed, ids, ids[position])] = position
-
-
-@kernel
-def _leave_oldest(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, oldest_ms: int, open_max: int) -> None:
-    """Drop what has left already, and the oldest if they came before `oldest_ms` or are too many."""
-    mask = len(ids) - 1
-    left = 0
-    while meta[HEAD] < meta[TAIL]:
-        oldest = meta[HEAD] & mask
-        if ids[oldest] != 0:
-            expired = who[oldest, 2] < oldest_ms
-            if left == LEAVE_MAX or (not expired and meta[WAITING] < open_max):
-                return
-            left += 1
-            meta[EXPIRED if expired else EVICTED] += 1
-            meta[WAITING] -= 1
-            _remove(hashed, ids, _find(hashed, ids, ids[oldest]))
-        meta[HEAD] += 1
 
 
 @kernel
@@ -270,70 +211,136 @@ def _error(kind: int, predicted: float, label: float, predicted_bits: int, label
 
 
 @kernel
-def _place_of_next(hashed: NDArray[np.int32], ids: U64, who: I64, meta: I64, key: np.uint64, oldest_ms: int) -> int:
-    """Where the key stands, or would: an earlier prediction of the same id leaves if it is too old for its label."""
-    at = _find(hashed, ids, key)
-    if hashed[at] != EMPTY and who[hashed[at], 2] < oldest_ms:
+def _add(out: Any, found: int, i: int, whose: I64, error: float, lag_ms: int) -> int:
+    """Store one match; returns how many there are."""
+    out[0][found], out[1][found], out[2][found], out[3][found] = i, whose, error, lag_ms
+    return int(found + 1)
+
+
+@kernel
+def _take_prediction(
+    waiting: Any, labels: Any, counts: I64, events: Any, i: int, limits: Any, out: Any, found: int
+) -> int:
+    """Match prediction `i` with a label that came before it, or let it wait; returns the matches so far."""
+    _, join_id, (time_ms, _), outcomes, whose, _ = events
+    prediction, prediction_bits, _, _, kinds = outcomes
+    hashed, ids, who, value, _ = labels
+    at = hashed[find(hashed, ids, join_id[i], home(hashed, join_id[i]))]
+    if at != EMPTY and who[at, 0] != whose[i, 0] and abs(who[at, TIME] - time_ms[i]) <= limits[0]:
+        error = _error(kinds[i], prediction[i], value[at], prediction_bits[i], value.view(np.int64)[at])
+        if not np.isnan(error):
+            counts[EARLY] -= 1 if who[at, MATCHES] == 0 else 0
+            who[at, 0] = whose[i, 0]
+            who[at, MATCHES] += 1
+            return int(_add(out, found, i, whose[i], error, who[at, TIME] - time_ms[i]))
+    _wait(waiting, join_id[i], whose[i], prediction_bits[i], time_ms[i] - limits[0])
+    return found
+
+
+@kernel
+def _wait(waiting: Any, key: np.uint64, whose: I64, bits: int, oldest_ms: int) -> None:
+    """Let a prediction wait, unless one of the same subject and id does; those too old for its label leave."""
+    hashed, ids, who, value, meta = waiting
+    at = find(hashed, ids, key, home(hashed, key))
+    versions = 0
+    while hashed[at] != EMPTY:
+        if who[hashed[at], TIME] < oldest_ms:
+            meta[EXPIRED] += 1
+            meta[WAITING] -= 1
+            remove(hashed, ids, at)
+            at = find(hashed, ids, key, at)
+            continue
+        versions += 1
+        if who[hashed[at], 0] == whose[0] or versions == VERSIONS_MAX:
+            return
+        at = find(hashed, ids, key, after(hashed, at))
+    position = append(waiting, at, key)
+    value.view(np.int64)[position] = bits
+    who[position] = whose
+
+
+@kernel
+def _match_label(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> int:
+    """Match label `i` with every prediction of its id that waits; returns the matches so far."""
+    hashed, ids, who, value, meta = waiting
+    _, join_id, (time_ms, _), outcomes, _, _ = events
+    _, _, label, label_bits, kinds = outcomes
+    key = join_id[i]
+    at = find(hashed, ids, key, home(hashed, key))
+    while hashed[at] != EMPTY:
+        position = hashed[at]
+        predicted, bits = value[position], value.view(np.int64)[position]
+        error = _error(kinds[i], predicted, label[i], bits, label_bits[i])
+        if who[position, TIME] >= time_ms[i] - timeout_ms and not np.isnan(error):
+            found = _add(out, found, i, who[position], error, time_ms[i] - who[position, TIME])
+            meta[WAITING] -= 1
+            remove(hashed, ids, at)
+        else:
+            at = after(hashed, at)
+        at = find(hashed, ids, key, at)
+    return int(found)
+
+
+@kernel
+def _keep_label(labels: Any, counts: I64, events: Any, i: int, limits: Any, last: int, matches: int) -> bool:
+    """Let label `i` wait for later predictions; False where it is none, or where its id has a label already."""
+    hashed, ids, who, value, meta = labels
+    _, join_id, (time_ms, leave_ms), outcomes, _, model = events
+    _, _, label, label_bits, _ = outcomes
+    key = join_id[i]
+    lonely = leave_oldest(labels, leave_ms[i], limits[2], MATCHES)
+    at = find(hashed, ids, key, home(hashed, key))
+    if hashed[at] != EMPTY and who[hashed[at], TIME] < time_ms[i] - limits[0]:  # that of another prediction
+        lonely += 1 if who[hashed[at], MATCHES] == 0 else 0
         meta[EXPIRED] += 1
         meta[WAITING] -= 1
-        _remove(hashed, ids, at)
-        at = _find(hashed, ids, key)
-    return int(at)
+        remove(hashed, ids, at)
+        at = find(hashed, ids, key, home(hashed, key))
+    counts[UNMATCHED] += lonely
+    counts[EARLY] -= lonely
+    if hashed[at] != EMPTY or (np.isnan(label[i]) and not _is_class(label_bits[i])):
+        return False
+    position = append(labels, at, key)
+    value.view(np.int64)[position] = label_bits[i]
+    who[position, 0], who[position, MATCHES], who[position, TIME], who[position, MODEL] = (
+        last, matches, time_ms[i], model[i]
+    )  # fmt: skip
+    return True
 
 
 @kernel
-def _next_position(hashed: NDArray[np.int32], ids: U64, meta: I64, at: int, key: np.uint64) -> int:
-    """Where in the ring a prediction that comes now waits."""
-    position = meta[TAIL] & (len(ids) - 1)
-    meta[TAIL] += 1
-    meta[WAITING] += 1
-    hashed[at] = position
-    ids[position] = key
-    return int(position)
+def _take_label(waiting: Any, labels: Any, counts: I64, events: Any, i: int, limits: Any, out: Any, found: int) -> int:
+    """Match label `i`, and let it wait for later predictions; returns the matches so far."""
+    _, join_id, _, outcomes, whose, _ = events
+    prediction, prediction_bits, label, label_bits, kinds = outcomes
+    if join_id[i] == 0:  # label and prediction of one event need no id
+        error = _error(kinds[i], prediction[i], label[i], prediction_bits[i], label_bits[i])
+        if np.isnan(error):
+            counts[UNMATCHED] += 1
+            return found
+        return _add(out, found, i, whose[i], error, 0)
+    now = _match_label(waiting, events, i, limits[0], out, found)
+    last = out[1][now - 1, 0] if now > found else EMPTY
+    kept = _keep_label(labels, counts, events, i, limits, last, now - found)
+    if now == found:
+        counts[EARLY if kept else UNMATCHED] += 1
+    return int(now)
 
 
 @kernel
-def _join(state: Any, events: Any, timeout_ms: int, open_max: int, out: Any) -> int:
-    hashed, ids, who, value, meta = state
-    event, mine, error, lag_ms = out
-    kind, join_id, time_ms, leave_ms, outcomes, whose = events
-    prediction, prediction_bits, label_bits, error_kind = outcomes
-    value_bits = value.view(np.int64)
-    pair = np.empty(2)  # a prediction and its label
-    pair_bits = pair.view(np.int64)
+def _join(waiting: Any, labels: Any, counts: I64, events: Any, limits: Any, out: Any) -> int:
+    kind, join_id, times, outcomes, whose, _ = events
+    prediction, prediction_bits, _, _, kinds = outcomes
     found = 0
     for i in range(len(kind)):
-        key = join_id[i]
-        oldest_ms = time_ms[i] - timeout_ms
-        is_class = error_kind[i] == ZERO_ONE and _is_class(prediction_bits[i])
-        if kind[i] & 1 and key != 0 and (is_class or not np.isnan(prediction[i])):
-            _leave_oldest(hashed, ids, who, meta, leave_ms[i], open_max)
-            at = _place_of_next(hashed, ids, who, meta, key, oldest_ms)
-            if hashed[at] == EMPTY:
-                position = _next_position(hashed, ids, meta, at, key)
-                value_bits[position] = prediction_bits[i]
-                who[position] = whose[i]
-        if kind[i] & 2 == 0:
-            continue
-        at, bits = -1, NOTHING
-        lag_ms[found] = 0
-        if key == 0:  # label and prediction of one event need no id
-            mine[found], bits = whose[i], prediction_bits[i]
-        else:
-            at = _find(hashed, ids, key)
-            position = hashed[at]
-            if position != EMPTY and who[position, 2] >= oldest_ms:
-                mine[found] = who[position]
-                bits = value_bits[position]
-                lag_ms[found] = time_ms[i] - who[position, 2]
-        pair_bits[0], pair_bits[1] = bits, label_bits[i]
-        event[found], error[found] = i, _error(error_kind[i], pair[0], pair[1], bits, label_bits[i])
-        if np.isnan(error[found]):
-            meta[UNMATCHED] += 1
-            continue
-        meta[MATCHED] += 1
-        found += 1
-        if at >= 0:
-            meta[WAITING] -= 1
-            _remove(hashed, ids, at)
-    return found
+        is_class = kinds[i] == ZERO_ONE and _is_class(prediction_bits[i])
+        if kind[i] & 1 and join_id[i] != 0 and (is_class or not np.isnan(prediction[i])):
+            leave_oldest(waiting, times[1][i], limits[1], EMPTY)
+            if kind[i] & 2:  # its own label comes before any that waits
+                _wait(waiting, join_id[i], whose[i], prediction_bits[i], times[0][i] - limits[0])
+            else:
+                found = _take_prediction(waiting, labels, counts, events, i, limits, out, found)
+        if kind[i] & 2:
+            found = _take_label(waiting, labels, counts, events, i, limits, out, found)
+    counts[MATCHED] += found
+    return int(found)

@@ -114,6 +114,9 @@ class LabelSettings:
 
     timeout_s: float = 7 * 86_400.0  # in event time
     open_max: int = 1_000_000  # predictions that wait at once, per partition; the oldest leave first
+    early_max: int = (
+        50_000  # labels that wait at once for predictions behind them, per partition; the oldest leave first
+    )
     error: ErrorKind = ErrorKind.ABSOLUTE
     errors: Mapping[str, ErrorKind] = field(default_factory=dict)
     watch_lag: bool = False
@@ -123,6 +126,8 @@ class LabelSettings:
             raise ValueError(f"timeout_s must be above 0 and at most 100 years, not {self.timeout_s}")
         if not 1 <= self.open_max <= 1 << 28:
             raise ValueError(f"open_max must be 1 to {1 << 28}, not {self.open_max}")
+        if not 1 <= self.early_max <= 1 << 28:
+            raise ValueError(f"early_max must be 1 to {1 << 28}, not {self.early_max}")
 
 
 WatchSettings = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors

@@ -73,6 +73,13 @@ TABLE = (
     Spec(
         "driftline_dead_letters_total", COUNTER, "Records that could not be read.", ("topic", "reason"), "dead_letters"
     ),
+    Spec("driftline_labels_matched_total", COUNTER, "Errors of predictions that labels gave.", shows="labels/matched"),
+    Spec(
+        "driftline_labels_unmatched_total",
+        COUNTER,
+        "Labels without a prediction of their id, within `labels.timeout_s` and `labels.early_max`.",
+        shows="labels/unmatched",
+    ),
     Spec(
         "driftline_ahead_total",
         COUNTER,
@@ -128,6 +135,7 @@ TABLE = (
         "Alerts of this process that still fire, or whose recovery is watched.",
         shows="alerts_firing",
     ),
+    Spec("driftline_labels_early", GAUGE, "Labels that wait for their prediction.", shows="labels_early"),
     Spec("driftline_series", GAUGE, "Series (columns of models) this process holds state for.", shows="series"),
     Spec("driftline_ready", GAUGE, "1 once recovered and folding live, else 0."),
     Spec("driftline_build_info", GAUGE, "Always 1; the version stands in the label.", ("version",)),

@@ -29,7 +29,7 @@ from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
 from streamer.detect.subjects import model_ids, topic_ranks
-from streamer.events import EventBatch, EventKind
+from streamer.events import EventKind
 from streamer.runtime.snapshot import nested, unnested
 
 FLOW: Final = "flow"  # the detector
@@ -77,7 +77,7 @@ class FlowMonitor(Monitor):
         is_made = (events.kind & EventKind.PREDICTION != 0) & (events.prediction.view(np.int64) != QUIET_NAN)
         made = np.flatnonzero(is_made & ((events.join_id != 0) | (events.kind & EventKind.LABEL != 0)))
         counted = Counted(made, of.flow[made], clock[made], events.event_time_ms[made])
-        matched = self._matched(events, batch.labels)
+        matched = self._matched(batch.labels)
         fallen = self._shares.update(counted, events.offset[made], matched, self._flows.windows, len(self._ids))
         return Findings([self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen])
 
@@ -107,14 +107,13 @@ class FlowMonitor(Monitor):
         of_flows: I64 = self._flows.dump()["head"][models[self._ids.keys >> FLOW_BITS], LAST_VERSION]
         return of_flows
 
-    def _matched(self, events: EventBatch, labels: LabelMatches) -> Counted:
-        """The predictions whose labels have arrived, by the events that brought the labels."""
+    def _matched(self, labels: LabelMatches) -> Counted:
+        """The predictions that labels have matched, by the events that completed the pairs."""
         known = labels.subject >= 0
         event, key = labels.event[known], self._subjects.ids.keys[labels.subject[known]]
         clock = topic_ranks(key) << 1
-        lag_ms = np.rint(labels.lag_s[known] * 1000).astype(np.int64)
         flow = self._ids.find(model_ids(key) << FLOW_BITS | clock)
-        return Counted(event, flow, clock, events.event_time_ms[event] - lag_ms)
+        return Counted(event, flow, clock, labels.predicted_ms[known])
 
     def _alarm(self, alarm: FlowAlarm) -> Alarm:
         key, versions = self._ids.key_of(alarm.flow), self._names.versions.names

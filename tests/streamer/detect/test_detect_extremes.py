@@ -160,7 +160,7 @@ def test_a_repeated_prediction_id_counts_once():
     one = fold()
     events = [prediction(0, 1.0), prediction(0, 9.0)]
     one.step([records("predictions", events), records("labels", [label(0, 3.0)] * 2)])
-    assert one._labels.counts == {"matched": 1, "unmatched": 1, "expired": 0, "evicted": 0}
+    assert one.labels.counts == {"matched": 1, "unmatched": 1, "early": 0, "expired": 0, "evicted": 0}
 
 
 def test_as_many_topics_as_fit_and_not_one_more():

@@ -12,7 +12,7 @@ from world_kit import DAY_MS, START_MS, bytes_of, fold, fresh_like, kept_models,
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
 from streamer.detect.inspect import columns_of
-from streamer.detect.label_join import WAITING
+from streamer.detect.label_ring import WAITING
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import LabelSettings, Limits
 from streamer.eventlog.base import Records
@@ -32,7 +32,9 @@ def watched(one, models):
 def numbers_of(one):
     """Of the state, what knows no names: those of columns and categories go by other ids."""
     arrays = one.dump().arrays
-    arrays["labels/meta"] = arrays["labels/meta"][: WAITING + 1]  # without what has been counted
+    for name in ("labels/meta", "labels/early/meta"):
+        arrays[name] = arrays[name][: WAITING + 1]  # without what has been counted
+    del arrays["labels/counts"]
     parts = (
         "labels/",
         "gaps/",

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.codecs.class_labels import encode_labels
-from streamer.detect.label_join import LEAVE_MAX, LabelJoin
+from streamer.detect.label_join import LabelJoin
+from streamer.detect.label_ring import LEAVE_MAX
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import EventBatch, EventKind
 
@@ -49,38 +50,115 @@ def join(label_join, events, first=0, clock_s=None):
     ]
 
 
-def plain(events, timeout_s, open_max):
-    """The same with a dictionary: the oracle. Errors, and how labels and predictions ended."""
-    waiting, errors, counts = {}, [], {"matched": 0, "unmatched": 0, "expired": 0, "evicted": 0}
-    for i, (kind, key, time_s, value) in enumerate(events):
-        if kind & EventKind.PREDICTION and key and not math.isnan(value):
-            for old in list(waiting)[:LEAVE_MAX]:
-                expired = waiting[old][1] < time_s - 2 * timeout_s
-                if not expired and len(waiting) < open_max:
-                    break
-                del waiting[old]
-                counts["expired" if expired else "evicted"] += 1
-            if key in waiting and waiting[key][1] < time_s - timeout_s:
-                del waiting[key]
-                counts["expired"] += 1
-            waiting.setdefault(key, (i, time_s, value))
-        if kind & EventKind.LABEL:
-            found = waiting.get(key) if key else (i, time_s, value)
-            if found is None or found[1] < time_s - timeout_s or math.isnan(value - found[2]):
-                counts["unmatched"] += 1
-                continue
-            counts["matched"] += 1
-            waiting.pop(key, None)
-            errors.append((i, found[0] % 3, found[0], abs(value / 2 - found[2])))
-    return errors, counts
+def left(waiting, now_s, timeout_s, most):
+    """Let the oldest entries leave, which have their time in second place; yields each, and whether it expired."""
+    for old in list(waiting)[:LEAVE_MAX]:
+        expired = waiting[old][1] < now_s - 2 * timeout_s
+        if not expired and len(waiting) < most:
+            break
+        yield waiting.pop(old), expired
 
 
-@given(EVENTS, st.integers(0, 120), st.integers(1, 40), st.integers(1, 6))
-def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, timeout_s, open_max):
+class Plain:
+    """The same with dictionaries: the oracle."""
+
+    def __init__(self, timeout_s, open_max, early_max):
+        self.timeout_s, self.open_max, self.early_max = timeout_s, open_max, early_max
+        self.waiting, self.labels, self.errors = {}, {}, []
+        self.counts = {"matched": 0, "unmatched": 0, "early": 0, "expired": 0, "evicted": 0}
+
+    def fold(self, events):
+        for i, (kind, key, time_s, value) in enumerate(events):
+            if kind & EventKind.PREDICTION and key and not math.isnan(value):
+                for _, expired in left(self.waiting, time_s, self.timeout_s, self.open_max):
+                    self.counts["expired" if expired else "evicted"] += 1
+                if kind & EventKind.LABEL or not self.early(i, key, time_s, value):
+                    self.wait(i, key, time_s, value)
+            if kind & EventKind.LABEL:
+                self.label(i, key, time_s, value)
+        return self.errors, self.counts
+
+    def wait(self, i, key, time_s, value):
+        for old in [k for k, (_, t, _) in self.waiting.items() if k[0] == key and t < time_s - self.timeout_s]:
+            del self.waiting[old]
+            self.counts["expired"] += 1
+        self.waiting.setdefault((key, i % 3), (i, time_s, value))
+
+    def early(self, i, key, time_s, value):
+        label = self.labels.get(key)
+        if label is None or label[2] == i % 3 or abs(label[1] - time_s) > self.timeout_s:
+            return False
+        self.counts["early"] -= not label[3]
+        label[2:] = [i % 3, True]
+        self.found(i, (i, time_s, value), label[0])
+        return True
+
+    def found(self, i, prediction, label):
+        self.errors.append((i, prediction[0] % 3, prediction[0], abs(label / 2 - prediction[2])))
+        self.counts["matched"] += 1
+
+    def label(self, i, key, time_s, value):
+        if not key:
+            if math.isnan(value):
+                self.counts["unmatched"] += 1
+            else:
+                self.found(i, (i, time_s, value), value)
+            return
+        mine = [k for k, (_, t, _) in self.waiting.items() if k[0] == key and t >= time_s - self.timeout_s]
+        mine = [] if math.isnan(value) else mine
+        last = -1
+        for one in mine:
+            last = one[1]
+            self.found(i, self.waiting.pop(one), value)
+        for (_, _, _, had), _ in left(self.labels, time_s, self.timeout_s, self.early_max):
+            self.counts["early"] -= not had
+            self.counts["unmatched"] += not had
+        if key in self.labels and self.labels[key][1] < time_s - self.timeout_s:
+            had = self.labels.pop(key)[3]
+            self.counts["early"] -= not had
+            self.counts["unmatched"] += not had
+        kept = key not in self.labels and not math.isnan(value)
+        if kept:
+            self.labels[key] = [value, time_s, last, bool(mine)]
+        if not mine:
+            self.counts["early" if kept else "unmatched"] += 1
+
+
+@given(EVENTS, st.integers(0, 120), st.integers(1, 40), st.integers(1, 6), st.integers(1, 6))
+def test_the_join_is_that_of_a_dictionary_however_events_are_cut(events, cut, timeout_s, open_max, early_max):
     """Matches, time-outs and evictions are those of the plain loop."""
-    label_join = LabelJoin(LabelSettings(timeout_s, open_max))
+    label_join = LabelJoin(LabelSettings(timeout_s, open_max, early_max))
     found = join(label_join, events[:cut]) + join(label_join, events[cut:], min(cut, len(events)))
-    assert (found, label_join.counts) == plain(events, timeout_s, open_max)
+    assert (found, label_join.counts) == Plain(timeout_s, open_max, early_max).fold(events)
+
+
+P, L = EventKind.PREDICTION, EventKind.LABEL
+
+
+def test_a_label_may_come_before_its_prediction():
+    """The prediction's event completes the pair; the lag is from the prediction to the label, so 0 or less."""
+    label_join = LabelJoin(LabelSettings(30))
+    batch = batch_of([(L, 1, 100, 4), (P, 1, 105, 7)])
+    found = label_join.join(batch, np.arange(2), np.arange(2), ["m"])
+    assert (found.event.tolist(), found.error.tolist(), found.lag_s.tolist()) == ([1], [5.0], [-5.0])
+    assert found.predicted_ms.tolist() == [105_000]
+
+
+def test_every_version_gets_its_error_wherever_the_label_stands():
+    """Predictions of three versions share an id; their label comes first, between them, or last."""
+    for events in ([L, P, P, P], [P, L, P, P], [P, P, P, L]):
+        label_join = LabelJoin(LabelSettings())
+        found = join(label_join, [(kind, 7, 10 + i, 2) for i, kind in enumerate(events)])
+        assert sorted(subject for _, subject, _, _ in found) == sorted(i % 3 for i, k in enumerate(events) if k is P)
+        assert label_join.counts == {"matched": 3, "unmatched": 0, "early": 0, "expired": 0, "evicted": 0}
+
+
+def test_early_labels_are_bounded_and_counted_when_they_leave():
+    """Of five labels, two wait; predictions behind the others stay without a label."""
+    label_join = LabelJoin(LabelSettings(early_max=2))
+    join(label_join, [(L, i, 10, 2) for i in range(1, 6)])
+    assert label_join.counts == {"matched": 0, "unmatched": 3, "early": 2, "expired": 0, "evicted": 0}
+    assert len(join(label_join, [(P, i, 11, 2) for i in range(1, 6)])) == 2
 
 
 def test_a_prediction_waits_for_exactly_its_time_out():
@@ -99,7 +177,7 @@ def test_a_label_that_is_no_number_leaves_its_prediction_waiting():
     events += [(EventKind.PREDICTION, 2, 10, nan), (EventKind.LABEL, 2, 10, 6)]
     label_join = LabelJoin(LabelSettings())
     assert join(label_join, events) == [(2, 0, 0, 2.0)]
-    assert label_join.counts == {"matched": 1, "unmatched": 2, "expired": 0, "evicted": 0}
+    assert label_join.counts == {"matched": 1, "unmatched": 1, "early": 1, "expired": 0, "evicted": 0}
 
 
 @given(EVENTS, EVENTS)
@@ -131,7 +209,7 @@ def test_a_prediction_of_an_id_whose_time_is_over_replaces_it():
     events = [(EventKind.PREDICTION, 1, 10, 1), (EventKind.PREDICTION, 1, 45, 2), (EventKind.LABEL, 1, 50, 6)]
     label_join = LabelJoin(LabelSettings(30, 100))
     assert join(label_join, events) == [(2, 1, 1, 1.0)]
-    assert label_join.counts == {"matched": 1, "unmatched": 0, "expired": 1, "evicted": 0}
+    assert label_join.counts == {"matched": 1, "unmatched": 0, "early": 0, "expired": 1, "evicted": 0}
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), 1e30])
@@ -155,9 +233,9 @@ def test_memory_follows_what_waits_not_what_has_passed():
             base.category,
         )  # fmt: skip
         label_join.join(batch, np.zeros(n, np.int64), np.arange(n), ["m"])
-    assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "expired": 0, "evicted": 0}
+    assert label_join.counts == {"matched": 1_000_000, "unmatched": 0, "early": 0, "expired": 0, "evicted": 0}
     assert len(label_join.dump()["id"]) == 0
-    assert len(label_join._id) <= 1 << 17
+    assert len(label_join._waiting._id) <= 1 << 17
 
 
 KINDS_OF_ERROR = {

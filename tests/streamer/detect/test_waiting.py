@@ -60,8 +60,8 @@ def test_labels_meet_their_predictions_however_fast_their_topics_are_read(labels
     log = catching_up(labels_a_poll)
     service = service_over(log)
     service.run(lambda: False)
-    counts = service.units["detect-0"].fold._labels.counts
-    assert counts == {"matched": 2000, "unmatched": 0, "expired": 0, "evicted": 0}
+    counts = service.units["detect-0"].fold.labels.counts
+    assert counts == {"matched": 2000, "unmatched": 0, "early": 0, "expired": 0, "evicted": 0}
 
 
 @pytest.mark.parametrize("ahead_ms", [3_600_000_000, 3650 * 86_400_000])
@@ -71,7 +71,7 @@ def test_records_dated_ahead_keep_no_label_from_its_prediction(topic, ahead_ms):
     log = catching_up(30, ahead=lambda of, i: ahead_ms * (of == topic and i % 10 == 9))
     service = service_over(log)
     service.run(lambda: False)
-    assert service.units["detect-0"].fold._labels.counts["matched"] >= 1800
+    assert service.units["detect-0"].fold.labels.counts["matched"] >= 1800
 
 
 def test_a_topic_that_gives_nothing_is_waited_for_and_then_left_behind():
@@ -100,7 +100,7 @@ def test_a_slow_topic_is_never_held_for_what_fast_ones_have_buffered():
     service = service_over(log, records_max=150)
     for _ in range(1000):
         service.turn()
-    assert service.units["detect-0"].fold._labels.counts["matched"] == 2000
+    assert service.units["detect-0"].fold.labels.counts["matched"] == 2000
     assert service._held == set()
 
 
@@ -131,8 +131,8 @@ def test_what_gives_nothing_is_left_behind_alone():
     service._clock.advance(31)
     for _ in range(400):
         service.turn()
-    counts = service.units["detect-0"].fold._labels.counts
-    assert counts == {"matched": 2000, "unmatched": 0, "expired": 0, "evicted": 0}
+    counts = service.units["detect-0"].fold.labels.counts
+    assert counts == {"matched": 2000, "unmatched": 0, "early": 0, "expired": 0, "evicted": 0}
 
 
 def test_all_partitions_together_are_buffered_within_the_bound():
@@ -161,4 +161,4 @@ def test_full_buffers_of_one_unit_do_not_stop_another():
     for _ in range(1000):
         service.turn()
     assert service.units["detect-1"].buffered() >= 100
-    assert service.units["detect-0"].fold._labels.counts["matched"] == 2000
+    assert service.units["detect-0"].fold.labels.counts["matched"] == 2000

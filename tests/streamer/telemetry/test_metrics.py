@@ -66,6 +66,8 @@ COUNTED = {
     ("dropped",): 6,
     ("forgotten",): 9,
     ("segments_overflow",): 5,
+    ("labels", "matched"): 7,
+    ("labels", "unmatched"): 8,
     ("dead_letters", "rides", "not_json"): 2,
     ("alarms", "adwin"): 5,
     ("diverged",): 2,
@@ -81,7 +83,7 @@ def let_everything_happen(metrics: Metrics) -> None:
     observer.on_turn(service_over(MemoryLog()))
     metrics.count(COUNTED)
     metrics.count({("records", "rides"): 1, ("values", "rides"): 12})
-    metrics.show({"models": 4, "series": 48, "alerts_firing": 3, "colours": 7})
+    metrics.show({"models": 4, "series": 48, "alerts_firing": 3, "labels_early": 6, "colours": 7})
     observer.on_checkpoint("detect-0", 7, 0.3)
     observer.on_checkpoint_failed("detect-0")
     observer.on_checkpoint_pause(0.006)
@@ -98,6 +100,9 @@ def test_everything_that_happens_moves_its_metric(metrics):
     assert samples.pop(("driftline_commit_seconds_bucket", "0.01")) == 0
     assert samples.pop(("driftline_commit_seconds_bucket", "0.025")) == 1
     assert {key: value for key, value in samples.items() if "bucket" not in key[0] and "build" not in key[0]} == {
+        ("driftline_labels_matched_total",): 7,
+        ("driftline_labels_unmatched_total",): 8,
+        ("driftline_labels_early",): 6,
         ("driftline_records_total", "rides"): 4,
         ("driftline_values_total", "rides"): 48,
         ("driftline_dropped_values_total",): 6,
