@@ -33,7 +33,9 @@ def without_jumps(d: F64) -> F64 | None:
     if inertia is not None and price >= _price(float(inertia.innovations @ inertia.innovations), len(d), 2):
         return None
     left = d - levels
-    z = abs(float(left[1:] @ left[:-1])) / float(left @ left) * math.sqrt(len(d))
+    z = (
+        abs(float(left[1:] @ left[:-1])) / max(float(left @ left), 1e-9) * math.sqrt(len(d))
+    )  # levels may be all there is
     return left if z < DEPENDS_Z else None
 
 

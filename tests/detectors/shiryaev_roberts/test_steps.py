@@ -32,6 +32,13 @@ def test_what_jumps_leave_is_what_was_under_them():
     assert left.std() == pytest.approx(1.0, abs=0.1)
 
 
+def test_levels_without_noise_leave_nothing():
+    """A flag that is switched, and switched back."""
+    left = without_jumps(np.repeat([0.0, 1.0, 0.0, 1.0], STORED // 4))
+    assert left is not None
+    assert not left.any()
+
+
 @pytest.mark.parametrize("dwell", [200, 500])
 def test_two_states_are_jumps(dwell):
     """Nearly always; where no change falls into the sample, or two that are close, there may be none."""
