@@ -43,6 +43,10 @@ class Alarms:
     def __len__(self) -> int:
         return len(self.at)
 
+    def only(self, keep: NDArray[np.bool_]) -> Self:
+        """The alarms where `keep` is true."""
+        return type(self)(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
+
     @classmethod
     def none(cls) -> Self:
         """No alarm at all."""

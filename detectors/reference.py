@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,12 +43,38 @@ class Reference:
         kept = thinned(sample, size_max)
         return cls(kept, n_seen, digest_of(kept), float(sample[0]), float(sample[-1]), len(given) - n_seen)
 
+    def allows_rounding(self) -> bool:
+        """Whether rounding to the precision of a float32 moves no value by more than .0001 of the sample's spread.
+
+        The spread is from the 5th to the 95th percentile, or the range where that is 0.
+        """
+        n = len(self.values)
+        spread = float(self.values[n - 1 - n // 20] - self.values[n // 20]) or self.high - self.low
+        return max(abs(self.low), abs(self.high)) * 2.0**-BITS * CELLS_MIN <= spread
+
+    def up_to_rounding(self) -> Reference:
+        """The same with rounded values, if their spread allows that; the digest stays."""
+        if not self.allows_rounding():
+            return self
+        low, high = rounded(np.array([self.low, self.high])).tolist()
+        return Reference(rounded(self.values), self.n_seen, self.digest, low, high, self.n_missing)
+
     def no_larger_than(self, size_max: int) -> Reference:
         """The same with at most `size_max` values, and their digest."""
         if len(self.values) <= size_max:
             return self
         kept = thinned(self.values, size_max)
         return Reference(kept, self.n_seen, digest_of(kept), self.low, self.high, self.n_missing)
+
+
+BITS: Final = 24  # of a float32
+CELLS_MIN: Final = 10_000  # rounding merges at most that share of the values of a sample, 0.01 %
+
+
+def rounded(values: F64) -> F64:
+    """The values to 24 significant bits, as a float32 has them. Whole numbers up to 2**24 stay as they are."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(np.rint(mantissa * (1 << BITS)), exponent - BITS), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

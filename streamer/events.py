@@ -7,7 +7,7 @@ so later stages handle no strings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag, StrEnum
 from typing import NamedTuple
@@ -22,6 +22,7 @@ ERROR_COLUMN = 1
 LAG_COLUMN = "label_lag_s"  # has an id where it is watched
 
 NUMBER = -1  # EventBatch.category of a number (or of a missing value: number is NaN)
+TEXT_NUMBER = -3  # and below, of a text that reads as `number`: -4 - d with d decimals, if these are few
 MISFIT = -2  # EventBatch.category of a value that is neither number, text nor null (a list, an object)
 
 OTHER_CATEGORY = 0  # stands for every text that the full table of categories rejects ...
@@ -53,14 +54,23 @@ class EventBatch:
     label: F64  # [n] the same
     start: I64  # [n + 1]
     column: I32  # [m] id in Names.columns
-    number: F64  # [m] NaN: missing, or not a number
-    category: I32  # [m] id in Names.categories, or NUMBER, or MISFIT
+    number: F64  # [m] NaN: missing, or not a number; also of a text that reads as a number or boolean
+    category: I32  # [m] id in Names.categories, or NUMBER, MISFIT, or TEXT_NUMBER and below
     dropped: int = 0  # values left out: the table of columns is full, or the name is too long
     turned_away: tuple[Overflow, ...] = ()  # the first name that each full table rejected
     strangers: UntrackedEvents | None = None  # events of rejected models; None: none was rejected
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    def only(self, keep: NDArray[np.bool_]) -> EventBatch:
+        """The events where `keep` [n] is true, with their values."""
+        width = np.diff(self.start)
+        values = np.repeat(keep, width)
+        of_event = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
+        changes = {name: getattr(self, name)[keep] for name in of_event}
+        changes |= {name: getattr(self, name)[values] for name in ("column", "number", "category")}
+        return replace(self, start=np.concatenate([[0], np.cumsum(width[keep])]), **changes)
 
 
 @dataclass(slots=True)

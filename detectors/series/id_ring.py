@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import I64, U64
-from streamer.detect.remap import Arrays, Mask
+from detectors.arrays.types import I64, U64, Bools
 
 EMPTY: Final = -1
 TIME: Final = 2  # column of `who` with the event time in ms
-HEAD, TAIL, WAITING, EXPIRED, EVICTED = range(5)  # columns of LabelRing.meta: positions and counts
+HEAD, TAIL, WAITING, EXPIRED, EVICTED = range(5)  # columns of IdRing.meta: positions and counts
 LEAVE_MAX: Final = 2  # more than come in, so that what has waited too long does leave
 SIZE_MIN: Final = 64
 
 
-class LabelRing:
+class IdRing:
     """Entries that wait: an id, `width` whole numbers and a double each. 48 to 192 bytes each."""
 
     def __init__(self, width: int) -> None:
@@ -36,7 +35,7 @@ class LabelRing:
         """The arrays that the kernels take."""
         return self._hash, self._id, self._who, self._value, self.meta
 
-    def dump(self) -> Arrays:
+    def dump(self) -> dict[str, NDArray[Any]]:
         """The entries that wait, oldest first, and the counts."""
         ring, meta = self._waiting(), self.meta.copy()
         meta[HEAD], meta[TAIL] = 0, len(ring)  # as if the ring began here: where it really does is chance
@@ -75,7 +74,7 @@ class LabelRing:
         return ring[here]
 
 
-def entries_of(arrays: Arrays, kept: Mask) -> Arrays:
+def entries_of(arrays: Mapping[str, NDArray[Any]], kept: Bools) -> dict[str, NDArray[Any]]:
     """What was dumped, with only the entries where `kept` is true."""
     meta = arrays["meta"].copy()
     meta[TAIL] = meta[WAITING] = np.count_nonzero(kept)

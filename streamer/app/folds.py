@@ -114,6 +114,7 @@ class ConfiguredFolds:
                 watch=config.watch,
                 flows=config.flows,
                 absence=config.absence,
+                cast=config.cast,
             )
         return self._detect[settings]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import repeat
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from streamer.codecs.base import DeadLetters, Reason
 from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX, Refused
 from streamer.codecs.event_columns import EventColumns, Rows, are_empty, join_ids
-from streamer.codecs.times import Unit, times_ms
+from streamer.codecs.times import Unit, lacks_zone, times_ms
 from streamer.codecs.values import NAN, chosen, values_of
 from streamer.eventlog.base import Records
 from streamer.events import NUMBER, EventBatch, EventKind, Limit, Names, NameTable, Overflow, UntrackedEvents
 
 Refusals = dict[int, Refused]  # by index of the record
+EAST_MAX_MS: Final = 14 * 3_600_000  # the zone that is furthest ahead of UTC
+HALF_HOUR_MS: Final = 1_800_000
 Pair = tuple[str, str]  # a model and its version; "": none
 
 
@@ -43,6 +45,7 @@ def build_batch(records: Records, rows: Rows, names: Names, bounds: TimeBounds, 
     index, row, draft = rows.index, rows.row, EventColumns.of(rows.events)
     record_ms = records.timestamp_ms[index]
     time_ms = times_ms(rows.events.event_time, bounds.event_time_unit, record_ms, bounds.zone)
+    time_ms = _from_the_east(rows.events.event_time, time_ms, record_ms, bounds)
     for bad, reason, detail in _faults(draft, rows, time_ms, record_ms, bounds):
         for i in np.flatnonzero(bad).tolist():
             refused.setdefault(int(index[i]), Refused(reason, rows.named(i, detail(i))))
@@ -81,6 +84,24 @@ def _faults(
         ((record_ms >= 0) & (ahead_ms > bounds.skew_max_s * 1000), Reason.TIME_TOO_FAR_AHEAD,
          lambda i: f"event_time is {ahead_ms[i] / 1000:.0f} s after the record; skew_max_s is {bounds.skew_max_s}"),
     ]  # fmt: skip
+
+
+def _from_the_east(times: Sequence[Any], time_ms: I64, record_ms: I64, bounds: TimeBounds) -> I64:
+    """The times, with local times of zones east of Greenwich moved back that come without a zone.
+
+    An event can't be hours ahead of its record. One without a zone that is, by up to 14 hours, is taken for the local
+    time of the first zone, by half hours, in which it is not ahead.
+    """
+    ahead_ms = time_ms - record_ms
+    is_far = (record_ms >= 0) & (ahead_ms > bounds.skew_max_s * 1000) & (ahead_ms <= EAST_MAX_MS)
+    if bounds.zone is not UTC or not is_far.any():
+        return time_ms
+    time_ms = time_ms.copy()
+    for i in np.flatnonzero(is_far).tolist():
+        text = times[i]
+        if isinstance(text, str) and lacks_zone(text):
+            time_ms[i] -= -(-ahead_ms[i] // HALF_HOUR_MS) * HALF_HOUR_MS
+    return time_ms
 
 
 def _about_time(time: Any) -> str:

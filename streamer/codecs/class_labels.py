@@ -7,7 +7,6 @@ they write a class, so a text that is a number or a boolean is that number: `"1"
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,13 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.arrays.types import F64
+from streamer.codecs.number_texts import number_in
 from streamer.codecs.values import as_number, as_numbers
 
 QUIET_NAN: Final = 0x7FF8 << 48
 CLASS_BYTES: Final = 6
 BOOLEANS: Final = {"true": 1.0, "false": 0.0}
-
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,18})?", re.ASCII)
 
 
 def encode_labels(values: Sequence[Any]) -> F64:
@@ -44,8 +42,9 @@ def encode_labels(values: Sequence[Any]) -> F64:
 
 def _number_in(text: str) -> float | None:
     """The number that a text is; None for a name, such as `007`."""
-    if _NUMBER.fullmatch(text):
-        return float(text)
+    found = number_in(text)
+    if found is not None and not {"e", "E"} & set(text):  # a class named 1e5 is likelier than one of 100,000
+        return found[0]
     return BOOLEANS.get(text.lower()) if len(text) <= len("false") else None
 
 

@@ -127,8 +127,8 @@ class DocumentCodec:
         if isinstance(first, str) and self.settings.time_zone == "UTC" and lacks_zone(first):
             self._has_said_zone = True
             log.warning(
-                "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC. If it is local time, set "
-                "topics.%s.time_zone, as in Europe/Paris",
+                "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC, or for the nearest zone "
+                "in which it is not ahead of its record. If it is local time, set topics.%s.time_zone, as in Europe/Paris",
                 topic, first, topic,
             )  # fmt: skip
 

@@ -52,6 +52,8 @@ class ColumnReader:
         time = _without_unset(self._column("event_time", placed))
         features = self._all_features(placed)
         prediction, label = _predictions(self._column("prediction", placed)), _labels(self._column("label", placed))
+        if not _are_plain(features or (), prediction):
+            return None
         if any(one is None for one in (*found, features, label)) or not set(map(type, time)) <= _TIMES:
             return None
         if self._has_segment:
@@ -133,6 +135,12 @@ class _Placed:
             return [one.get(name, UNSET) if type(one) is dict else UNSET for one in found]
         inner: Path = (Root.RECORD, *steps)
         return [follow(Envelope(one), inner) for one in found]
+
+
+def _are_plain(features: Sequence[dict[str, Any] | None], prediction: Sequence[Any]) -> bool:
+    """Whether no value is an object or a list, which may become columns."""
+    kinds = set(map(type, chain.from_iterable(one.values() for one in features if one))).union(map(type, prediction))
+    return not kinds & {dict, list}
 
 
 def _numbered(ids: Sequence[Any], width: I64) -> list[Any]:

@@ -17,6 +17,7 @@ from streamer.codecs.event import Event, Identifier, Refused, json_type
 from streamer.codecs.event_columns import Parsed
 from streamer.codecs.field_paths import Envelope, FieldMap, Getter, Path, Root, follow, getter, parse_path
 from streamer.codecs.json_lenient import parse
+from streamer.codecs.nested import Unnesting
 from streamer.codecs.times import Milliseconds
 
 Features = Callable[[Envelope], dict[str, Any] | None]
@@ -40,6 +41,7 @@ class EventReader:
         self._prediction = get["prediction"]
         self._label = get["label"]
         self._segment = get[SEGMENT] if fields.segment else None
+        self._unnest = Unnesting(fields.depth, fields.lists)
         self._rows = fields.rows_path() if fields.rows else None
         self._shares_id = self._rows is not None and paths.get("prediction_id", (Root.ROW,))[0] is not Root.ROW
 
@@ -68,13 +70,24 @@ class EventReader:
         if self._rows is None and not isinstance(event.record, dict):
             raise Refused(Reason.NOT_AN_OBJECT, f"the value is {json_type(event.record)}; an object is expected")
         model_id, version, prediction_id, source = [_identifier(get(event), name) for name, get in self._identifiers]
+        time = _event_time(self._event_time(event))
+        features, prediction = self._all_features(event), _prediction(self._prediction(event))
+        if features is not None:
+            features = self._unnest.features(features)
+        is_of_source = model_id in (None, "") and source not in (None, "")
+        if (
+            isinstance(prediction, dict | list)
+            and not is_of_source
+            and (outputs := self._unnest.prediction(prediction))
+        ):
+            features, prediction = outputs | (features or {}), UNSET
         return Event(
             model_id,
             version,
             prediction_id,
-            _event_time(self._event_time(event)),
-            self._all_features(event),
-            _prediction(self._prediction(event)),
+            time,
+            features,
+            prediction,
             _label(self._label(event)),
             source,
         )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
+
+from streamer.codecs.nested import parse_range
 
 
 class Root(IntEnum):
@@ -51,7 +53,10 @@ Path = tuple[Root, *tuple[Step, ...]]
 Getter = Callable[[Envelope], Any]
 
 CONSTANT_FIELDS = ("model_id", "model_version", "source")
-LISTS = ("rows", "names")  # fields that describe the form of a record, and are no fields of the event
+FORM = ("rows", "names")  # fields that describe the form of a record, and are no fields of the event
+
+NO_PATHS = ("rows", "depth", "lists")
+DEPTH_MAX = 16
 
 _ROOT = re.compile(r"\$(?:row|key|headers)?(?![\w$])")
 _STEP = re.compile(
@@ -72,6 +77,9 @@ class FieldMap:
     `rows` is the path of a list, each item of which is an event. Paths that begin with `$row` lead into the item; those
     with `$` to what its events share. A prediction id that they share gets the number of the row, from 0: `id/2`.
 
+    Objects among the values become columns to `depth` levels, as `user.age`; a list of at most 16 plain values becomes
+    `embedding[0]`, `embedding[1]`. `lists` names the items of longer ones, by pattern of columns: `embedding: 0..15`.
+
     Raises ValueError, with the path, for an invalid path.
     """
 
@@ -86,8 +94,14 @@ class FieldMap:
     segment: str | None = None  # value that `segments` can group events by; becomes the feature `segment`
     rows: str | None = None  # list of events in a record; null: the record is one event, or a list of events
     names: str | list[str] | None = None  # names of features that are a list of values: a path, or the names
+    depth: int = 3  # levels of nested objects and lists that become columns; 0: none
+    lists: Mapping[str, str] = field(default_factory=dict)  # items of lists that become columns, by pattern of columns
 
     def __post_init__(self) -> None:
+        if not 0 <= self.depth <= DEPTH_MAX:
+            raise ValueError(f"depth is {self.depth}; it must be 0 to {DEPTH_MAX}")
+        for pattern, items in self.lists.items():
+            parse_range(items, pattern)
         for name, path in self._texts():
             root = parse_path(path, name)[0]
             if root is Root.ROW and self.rows is None:
@@ -98,18 +112,18 @@ class FieldMap:
     def _texts(self) -> list[tuple[str, Any]]:
         """The paths with the names of their fields."""
         found = []
-        for field in fields(self):
-            value = None if field.name == "rows" else getattr(self, field.name)
+        for name in (one.name for one in fields(self) if one.name not in NO_PATHS):
+            value = getattr(self, name)
             if isinstance(value, Mapping):
-                found += [(f"features.{name}", path) for name, path in value.items()]
-            elif value is not None and not isinstance(value, list) and not _is_constant(field.name, value):
-                found.append((field.name, value))
+                found += [(f"features.{of}", path) for of, path in value.items()]
+            elif value is not None and not isinstance(value, list) and not _is_constant(name, value):
+                found.append((name, value))
         found += [("rows", self.rows.removesuffix("[*]"))] if self.rows is not None else []
         return found
 
     def paths(self) -> dict[str, Path]:
         """The paths of the fields of an event, except `features`."""
-        one = [name for name, _ in self._texts() if name not in ("features", *LISTS) and "." not in name]
+        one = [name for name, _ in self._texts() if name not in ("features", *FORM) and "." not in name]
         return {name: parse_path(getattr(self, name), name) for name in one}
 
     def rows_path(self) -> Path:

@@ -46,6 +46,7 @@ class JsonCodec(DocumentCodec):
         super().__init__(settings)
         self.gives_events = settings.fields == FieldMap() and settings.preset is None
         self._has_said_framing = False  # once for each process, so not part of the state
+        self._any = msgspec.json.Decoder().decode
         self._decode = self._decoder()
 
     def parsed(self, records: Records, index: I64) -> Iterator[Any]:
@@ -56,7 +57,7 @@ class JsonCodec(DocumentCodec):
         """See `DocumentCodec`. Framing around JSON is taken off."""
         value = records.value_of(i) or b""
         try:
-            return json_text.parse(value)
+            return self._document(value)
         except Refused as why:
             frame, payload = strip_frame(value)
             if frame is not None and payload.lstrip()[:1] in (b"{", b"["):
@@ -64,6 +65,12 @@ class JsonCodec(DocumentCodec):
                 return json_text.parse(payload)
             framing = likeness(value, records.headers_of(i)) if why.reason in _OF_OTHERS else None
             raise Refused(Reason.OTHER_FORMAT, framing) if framing else why from None
+
+    def _document(self, value: bytes) -> Any:
+        try:
+            return self._any(value)  # nested values are no error
+        except self.errors:
+            return json_text.parse(value)
 
     def _decoder(self) -> Callable[[Any], Any]:
         if self.gives_events:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I32, I64
 from streamer.codecs.event import NAME_CHARS_MAX
+from streamer.codecs.number_texts import BOOLEANS, number_in, numbers_in
 from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, Limit, NameTable
 
 Layout = tuple[str, ...]
@@ -196,22 +197,39 @@ class _Writer:
         table = self._categories
         lost: list[tuple[int, str]] = []
         for place, text in sorted(self._unknown):
+            if text not in table.ids and (read := number_in(text)) is not None:
+                self.number[place], self.category[place] = read
+                continue
             known = table.id_of(text) if len(text) <= NAME_CHARS_MAX else -1
             self.category[place] = known if known >= 0 else OTHER_CATEGORY
             if known < 0 and not lost and len(text) <= NAME_CHARS_MAX:
                 lost.append((place, text))
         self.number[np.isinf(self.number)] = NAN
+        for text, number in BOOLEANS.items():
+            if (word := table.ids.get(text, -1)) >= 0:
+                self.number[self.category == word] = number
         return lost
 
     def _put_column(self, values: Sequence[Any], where: I64) -> None:
         numbers = as_numbers(values)
         if numbers is not None:
             self.number[where] = numbers
-        elif set(map(type, values)) == {str} and -1 not in (ids := [self._categories.ids.get(v, -1) for v in values]):
-            self.category[where] = ids
+        elif set(map(type, values)) == {str} and self._put_texts(values, where):
+            return
         else:
             for value, place in zip(values, where.tolist(), strict=True):
                 self._put(value, place)
+
+    def _put_texts(self, texts: Sequence[str], where: I64) -> bool:
+        """Write texts that are all known, or all numbers; False where they are neither."""
+        ids = [self._categories.ids.get(text, -1) for text in texts]
+        if -1 not in ids:
+            self.category[where] = ids
+        elif max(ids) < 0 and (read := numbers_in(texts)) is not None:
+            self.number[where], self.category[where] = read
+        else:
+            return False
+        return True
 
     def _put(self, value: Any, place: int) -> None:
         if isinstance(value, str):

@@ -37,7 +37,7 @@ order: `90s`, `1h30m`, `7d`. So `cooldown_s: 7d` is `cooldown_s: 604800`. Durati
 `commit` and `checkpoints`.
 """
 _CHOSEN: Final = {  # the meaning of keys that a user chooses
-    "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern",
+    "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern", "cast": "pattern",
 }  # fmt: skip
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 

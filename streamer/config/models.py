@@ -29,7 +29,7 @@ from streamer.codecs.presets import PRESETS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted
 from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
-from streamer.detect.settings import LabelSettings, Limits, SegmentSettings
+from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.loop import CommitSettings
 
@@ -156,6 +156,9 @@ class Config(Section):
     watch: WatchTable = Field(
         default_factory=dict
     )  # detector assignment: patterns of models, then of columns; without a match, all detectors
+    cast: dict[str, Cast] = Field(
+        default_factory=dict
+    )  # what columns hold, by pattern of their names; without a match, training data or the first values show it
     false_alarms: FalseAlarmSettings | None = None  # budget of all models together; without it, `arl0` counts
     references: ReferencesSection = ReferencesSection()  # training references; without it, first values
     sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and their models

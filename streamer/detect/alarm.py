@@ -12,6 +12,7 @@ import numpy as np
 
 from detectors.arrays.types import I32, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
+from detectors.series.decimals import decimal_name
 from detectors.series.offsets import OffsetMark
 from retrain.messages.alert import AlertKind, Place
 from retrain.messages.ids import SOURCE_PREFIX
@@ -143,7 +144,7 @@ def evidence_of(
 def _category_name(category: int, categories: NameTable) -> str:
     if category == NO_CATEGORY:
         return ""
-    return UNSEEN if category == UNSEEN_CATEGORY else categories.names[category]
+    return UNSEEN if category == UNSEEN_CATEGORY else decimal_name(category) or categories.names[category]
 
 
 def with_segment(alarm: Alarm, subjects: Subjects) -> Alarm:

@@ -15,15 +15,20 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.types import F64, I64
+from detectors.arrays.types import F64, I64, U8
 from detectors.series.id_table import UNSEEN
-from detectors.series.table import NO_ROW, WATCHED, Routed, SeriesTable, ValueKind
+from detectors.series.table import NO_ROW, TEXT_BOOLEAN, TEXT_NUMBER, WATCHED, Routed, SeriesTable, ValueKind
+from streamer import events as codes
 from streamer.detect.context import Context
 from streamer.detect.intake import DecodedChunk
 from streamer.detect.label_join import LabelJoin, LabelMatches, LabelValues
 from streamer.events import MISFIT, NUMBER, EventBatch
+from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 
+log = log_of("detect")
+
+LOGGED_MAX: Final = 20  # columns; further ones are only counted
 TAKES: Final = {ValueKind.NUMBER: "numbers", ValueKind.CATEGORY: "categories"}  # as banks call the kinds
 
 
@@ -43,6 +48,7 @@ class Batch:
     arrived: BatchValues
     values: RoutedValues
     by_kind: Mapping[ValueKind, KindValues]  # the values that detectors get, for each kind that they take
+    of_clock: U8  # of those that are numbers, whether the column is a function of the clock, as `Calendar` states it
 
     @classmethod
     def of(cls, chunk: DecodedChunk, context: Context, labels: LabelJoin, tally: Tally) -> Self:
@@ -61,9 +67,15 @@ class Batch:
         if context.segments:
             arrived = arrived.with_segments(context.segments.columns()[events.model])
         values = RoutedValues.of(arrived, context.series)
+        context.references.round(values.routed, context.series, context.subjects.name_of)
         unwatched = len(arrived.subject) - len(values.event) + int(np.count_nonzero(values.routed.series == UNSEEN))
         tally["dropped",] += unwatched
-        return cls(events, topic, subject, sequence, matches, arrived, values, values.by_kind())
+        _report_turned(values.routed.turned, context, tally)
+        _report_nested(values.routed, context, tally)
+        by_kind = values.by_kind()
+        numbers = by_kind[ValueKind.NUMBER]
+        of_clock = context.calendar.update(numbers.row, numbers.value, events.event_time_ms[numbers.event])
+        return cls(events, topic, subject, sequence, matches, arrived, values, by_kind, of_clock)
 
 
 class BatchValues(NamedTuple):
@@ -73,8 +85,8 @@ class BatchValues(NamedTuple):
     subject: I64  # [m]
     sequence: I64  # [m] number, in its subject, of the event that the value belongs to
     column: NDArray[np.int32]  # [m]
-    number: F64  # [m] NaN: missing, or not a number
-    category: NDArray[np.int32]  # [m] id of a category, or NUMBER, or MISFIT
+    number: F64  # [m] as in an EventBatch
+    category: NDArray[np.int32]  # [m] as in an EventBatch
     segment: I64  # [m, 2] subject of the segment and number in it; [m, 0] without any segments
 
     @classmethod
@@ -109,32 +121,31 @@ class BatchValues(NamedTuple):
 class RoutedValues:
     """All values of a batch that have a subject, in order of events; `m` of them."""
 
-    kind: NDArray[np.uint8]  # [m] ValueKind, as it arrived
-    value: F64  # [m] the number, or the id of the category
     routed: Routed  # [m]
     event: I64  # [m] index of the event
     sequence: I64  # [m] number of the event in its subject
 
     @classmethod
     def of(cls, values: BatchValues, series: SeriesTable) -> RoutedValues:
-        """Count these values in the table of series, which says where each of them goes."""
+        """Count these values in the table of series, which says what each of them is and where it goes."""
         event, subject, sequence, column, number, category, _ = values
-        kind = kinds_of(number, category)
         take = np.argsort(event, kind="stable")  # so that new series get the same ids in any cut of the stream
         take = take[subject[take] >= 0]  # -1 once the table of subjects is full
-        value = np.where(category >= 0, category, number)
-        kind, event, sequence, value = kind[take], event[take], sequence[take], value[take]
-        routed = series.route(subject[take], column[take], kind, value, sequence)
-        return cls(kind, value, routed, event, sequence)
+        event, sequence, number, category = event[take], sequence[take], number[take], category[take]
+        kind = kinds_of(number, category)
+        decimals = np.where(category <= codes.TEXT_NUMBER, codes.TEXT_NUMBER - 1 - category, category)
+        routed = series.route(subject[take], column[take], kind, number, decimals, sequence)
+        return cls(routed, event, sequence)
 
     def by_kind(self) -> dict[ValueKind, KindValues]:
         """The values that detectors get, for each kind that they take."""
         return {kind: self._of_kind(kind) for kind in WATCHED}
 
     def _of_kind(self, kind: ValueKind) -> KindValues:
-        mine = np.flatnonzero((self.kind == kind) & (self.routed.row != NO_ROW))
-        row, columns = self.routed.row[mine], self.routed.columns[mine]
-        return KindValues(row, self.value[mine], self.event[mine], self.sequence[mine], mine, columns)
+        routed = self.routed
+        mine = np.flatnonzero((routed.kind == kind) & (routed.row >= 0))
+        row, columns = routed.row[mine], routed.columns[mine]
+        return KindValues(row, routed.value[mine], self.event[mine], self.sequence[mine], mine, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +160,43 @@ class KindValues:
     columns: I64  # [m] number of columns of numbers that the value's subject has by then
 
 
+def _report_turned(turned: I64, context: Context, tally: Tally) -> None:
+    """Count columns whose first values were taken for the other kind, and log the first of this process."""
+    for series in turned.tolist():
+        tally["retyped",] += 1
+        if tally["retyped",] <= LOGGED_MAX:
+            subject, column = context.series.key_of(series)
+            model, version, name = context.subjects.name_of(subject, column)
+            log.warning(
+                "column %.60r of %.60r (version %.60r) holds %s after all: its first values were others. Its detectors "
+                "begin again. `cast` or training data state the type from the first value on",
+                name, model, version, TAKES[context.series.kind_of(series)],
+            )  # fmt: skip
+
+
+def _report_nested(routed: Routed, context: Context, tally: Tally) -> None:
+    """Count columns that begin with an object or a list that no setting opens, and log the first of this process."""
+    begun = np.flatnonzero((routed.kind == ValueKind.MISFIT) & (routed.number == 0) & (routed.row == NO_ROW))
+    for series in routed.series[begun].tolist():
+        subject, column = context.series.key_of(series)
+        model, version, name = context.subjects.name_of(subject, column)
+        tally["nested",] += 1
+        if tally["nested",] <= LOGGED_MAX:
+            log.warning(
+                "column %.60r of %.60r (version %.60r) holds objects or lists that are not watched. fields.depth opens "
+                "objects, and fields.lists names the items of lists, as in {%.60s: 0..15}",
+                name, model, version, name,
+            )  # fmt: skip
+
+
 def kinds_of(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """The kind of each value; null, NaN and the infinities are all missing."""
+    """The kind of each value, as a table of series takes it; null, NaN and the infinities are all missing."""
     kinds = np.full(len(number), ValueKind.CATEGORY, np.uint8)
     kinds[category == NUMBER] = ValueKind.NUMBER
     kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
     kinds[category == MISFIT] = ValueKind.MISFIT
+    kinds[category <= codes.TEXT_NUMBER] = TEXT_NUMBER
+    kinds[(category >= 0) & np.isfinite(number)] = TEXT_BOOLEAN
     return kinds
 
 

@@ -9,12 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from detectors.arrays.types import I64
+from detectors.series.calendar import Calendar
+from detectors.series.evidence import FIRM, MIXED, NUMBERS
 from detectors.series.offsets import Offsets
-from detectors.series.table import SeriesTable
+from detectors.series.table import SeriesTable, ValueKind
+from retrain.messages.patterns import first_match
 from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.remap import Arrays, Remap, Remaps, Survivors, compact_all, remap_series, series_remaps
 from streamer.detect.segments import Segments
-from streamer.detect.settings import TOPICS_MAX, DetectSettings
+from streamer.detect.settings import TOPICS_MAX, Cast, DetectSettings
 from streamer.detect.subjects import Subjects, model_ids, remap_subjects, version_ids
 from streamer.errors import UsageError
 from streamer.events import LAG_COLUMN, Names, NameTable
@@ -36,6 +39,7 @@ class Context:
     series: SeriesTable
     offsets: Offsets
     references: ReferenceLookup
+    calendar: Calendar
 
     @classmethod
     def create(cls, settings: DetectSettings) -> Self:
@@ -46,7 +50,9 @@ class Context:
         subjects = Subjects(limits.models_max, names, topics, segments)
         references = ReferenceLookup(settings.references, names.categories)
         series = SeriesTable(limits.series_max)
-        context = cls(settings, names, topics, segments, subjects, series, Offsets(), references)
+        context = cls(settings, names, topics, segments, subjects, series, Offsets(), references, Calendar())
+        if settings.cast or settings.references:
+            series.expect = context.expected
         for topic in settings.codecs:
             context.rank_of(topic)
         context._name_lag_column()
@@ -72,7 +78,9 @@ class Context:
             "segments": self.segments.dump(),
         }
         arrays = {"subjects": self.subjects.ids.keys}
-        return meta, arrays | nested("series", self.series.dump()) | nested("marks", self.offsets.dump())
+        calendar = self.calendar.dump(int(self.series.rows[ValueKind.NUMBER]))
+        arrays |= nested("series", self.series.dump()) | nested("calendar", calendar)
+        return meta, arrays | nested("marks", self.offsets.dump())
 
     def load(self, snapshot: Snapshot) -> None:
         """Restore what was dumped, perhaps under other settings."""
@@ -86,6 +94,7 @@ class Context:
         self.subjects.load(arrays["subjects"])
         self.series.load(unnested("series", arrays))
         self.offsets.load(unnested("marks", arrays))
+        self.calendar.load(unnested("calendar", arrays))
 
     def remaps(self, survivors: Survivors, versions: Iterable[I64]) -> Remaps:
         """The new ids of the survivors. `versions`: ids that the state of monitors names for surviving models."""
@@ -107,7 +116,17 @@ class Context:
         marks = compact_all(unnested("marks", arrays), remaps.subjects)
         series = remap_series(unnested("series", arrays), remaps)
         subjects = remap_subjects(arrays["subjects"], remaps)
-        return meta, {"subjects": subjects} | nested("series", series) | nested("marks", marks)
+        calendar = Calendar.remap(unnested("calendar", arrays), remaps.rows[ValueKind.NUMBER].kept)
+        shared = nested("series", series) | nested("marks", marks) | nested("calendar", calendar)
+        return meta, {"subjects": subjects} | shared
+
+    def expected(self, subject: int, column: int) -> int:
+        """What a column of a subject holds by settings or training data, as `detectors.series.evidence` names it."""
+        key = self.subjects.name_of(subject, column)
+        cast = first_match(self.settings.cast, key[2])
+        if cast is not None:
+            return FIRM | (NUMBERS if cast is Cast.NUMBER else MIXED)
+        return self.references.expected(key)
 
     def model_of_subjects(self) -> I64:
         """The model of each subject."""

@@ -98,7 +98,7 @@ class DetectFold:
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
-        arrays |= nested("clock", self.intake.clock.dump())
+        arrays |= nested("clock", self.intake.clock.dump()) | nested("repeats", self.intake.repeats.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -119,6 +119,7 @@ class DetectFold:
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
         self.intake.clock.load(unnested("clock", arrays))
+        self.intake.repeats.load(unnested("repeats", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
@@ -137,6 +138,7 @@ class DetectFold:
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
         arrays |= nested("clock", EventClock.remap(self.intake.clock.dump(), remaps.models.kept, remaps.models.place))
+        arrays |= nested("repeats", self.intake.repeats.dump())
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:

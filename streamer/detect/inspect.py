@@ -21,7 +21,18 @@ from streamer.events import PREDICTION_COLUMN, time_of
 SILENT_EVENTS: Final = 100  # a column is silent after this many events of its model without it ...
 SILENT_GAPS: Final = 20  # ... and this many times the mean gap between its values
 # In the order in which they are shown; none: all is well.
-STATES: Final = ("all_null", "unwatched", "starved", "learning", "constant", "silent", "small_reference")
+STATES: Final = (
+    "all_null",
+    "nested",
+    "unwatched",
+    "starved",
+    "learning",
+    "constant",
+    "silent",
+    "small_reference",
+    "retyped",
+    "calendar",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ def _column(
     _, version, name = context.subjects.name_of(subject, column)
     states = {
         *_states(facts, context.offsets.last(subject).number + 1),
+        *(["calendar"] if facts.kind is ValueKind.NUMBER and context.calendar.is_of(facts.row) else []),
         *(state for one in found for state in one.states),
     }
     return WatchedColumn(
@@ -139,9 +151,11 @@ def _other(unit: str, context: Context, status: ColumnStatus) -> WatchedColumn:
 def _states(facts: SeriesFacts, events: int) -> Iterator[str]:
     """What the counts of a column show, whose subject has had so many events."""
     if facts.kind is None:
-        yield "all_null"
+        yield "nested" if facts.counts[ValueKind.MISFIT] else "all_null"
     if facts.is_constant:
         yield "constant"
+    if facts.has_turned:
+        yield "retyped"
     gap = (facts.last - facts.first + 1) / sum(facts.counts)
     if events - 1 - facts.last > max(SILENT_EVENTS, SILENT_GAPS * gap):
         yield "silent"

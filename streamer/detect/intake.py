@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.arrays.types import I64
+from detectors.arrays.types import I64, Bools
 from streamer.codecs.base import DeadLetters
 from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
+from streamer.detect.repeats import Repeats
 from streamer.eventlog.base import Output, Records
 from streamer.events import MISFIT, EventBatch, EventKind, time_of
 from streamer.logs import log_of
@@ -45,7 +46,9 @@ class Intake:
         self.clock = EventClock()
         self.event_times_ms = (1 << 62, -1)  # oldest and newest since this process started; not part of the state
         self._context = context
+        self.repeats = Repeats(context.settings.limits.repeats_max)
         self._has_logged_ahead = False  # once for each process, so not part of the state
+        self._has_logged_repeat = False
 
     def decode(self, parts: Sequence[Part], tally: Tally) -> DecodedChunk:
         """Decode the parts of a chunk; records, events, values and dead letters are counted."""
@@ -59,12 +62,18 @@ class Intake:
             places.append(part.at[np.searchsorted(part.records.offset, batch.offset)])
         events, origin = merged(batches, places)
         topic = np.array([self._context.rank_of(part.records.topic) for part in parts])[origin]
+        place = np.sort(np.concatenate(places))
+        repeated = self.repeats.of(events, topic)
+        if repeated.any():
+            self._count_repeats(events, topic, repeated, tally)
+            events, topic, place = events.only(~repeated), topic[~repeated], place[~repeated]
         clock_ms = self._advance_clock(events, topic, tally)
-        return DecodedChunk(events, topic, np.sort(np.concatenate(places)), before_ms, clock_ms, batches, dead_letters)
+        return DecodedChunk(events, topic, place, before_ms, clock_ms, batches, dead_letters)
 
     def succeed(self, other: Intake) -> None:
         """Go on for an intake of the same process whose fold is replaced; the clock is part of the state."""
         self.event_times_ms, self._has_logged_ahead = other.event_times_ms, other._has_logged_ahead
+        self._has_logged_repeat = other._has_logged_repeat
 
     def _letters(self, part: Part, dead: DeadLetters, tally: Tally) -> Iterator[tuple[int, Output]]:
         topic = part.records.topic
@@ -72,6 +81,19 @@ class Intake:
             tally["dead_letters", topic, reason.value] += 1
             to = self._context.settings.outputs.dead_letters(topic)
             yield int(part.at[i]), dead_letter(part.records, i, reason, detail, to)
+
+    def _count_repeats(self, events: EventBatch, topic: I64, repeated: Bools, tally: Tally) -> None:
+        """Count events that repeat others; the first is logged."""
+        names = self._context.names.models.names
+        for rank, n in zip(*np.unique(topic[repeated], return_counts=True), strict=True):
+            tally["repeated_events", self._context.topics.names[rank]] += int(n)
+        if not self._has_logged_repeat:
+            self._has_logged_repeat, i = True, int(np.flatnonzero(repeated)[0])
+            log.warning(
+                "%s[%d] at offset %d: an event of %.60r repeats an earlier one. Repeats within limits.repeats_max "
+                "events count once. Check the producer for retries. Further ones are only counted",
+                self._context.topics.names[topic[i]], events.partition, events.offset[i], names[events.model[i]],
+            )  # fmt: skip
 
     def _advance_clock(self, events: EventBatch, topic: I64, tally: Tally) -> I64:
         """The unit's clock after each event [n]. Events that are ahead of it are counted, and the first is logged."""

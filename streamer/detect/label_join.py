@@ -25,15 +25,13 @@ from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel
 from detectors.arrays.types import F64, I64
-from streamer.codecs.class_labels import QUIET_NAN
-from streamer.contracts.event_clock import STEP_MS
-from streamer.detect.label_ring import (
+from detectors.series.id_ring import (
     EMPTY,
     EVICTED,
     EXPIRED,
     TIME,
     WAITING,
-    LabelRing,
+    IdRing,
     after,
     append,
     entries_of,
@@ -42,6 +40,8 @@ from streamer.detect.label_ring import (
     leave_oldest,
     remove,
 )  # fmt: skip
+from streamer.codecs.class_labels import QUIET_NAN
+from streamer.contracts.event_clock import STEP_MS
 from streamer.detect.remap import Arrays, Remaps
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import ERROR_COLUMN, EventBatch, EventKind
@@ -65,8 +65,8 @@ class LabelJoin:
 
     def __init__(self, settings: LabelSettings, has_segments: bool = False) -> None:
         self.settings = settings
-        self._waiting = LabelRing(WHO + 2 * has_segments)
-        self._labels = LabelRing(MODEL + 1)
+        self._waiting = IdRing(WHO + 2 * has_segments)
+        self._labels = IdRing(MODEL + 1)
         self._counts = np.zeros(3, np.int64)
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
 

@@ -91,16 +91,22 @@ def remap_series(arrays: Mapping[str, Array], remaps: Remaps) -> Arrays:
     for one in WATCHED:
         row[kind == one] = remaps.rows[one].new(row[kind == one])
     keys = remaps.subjects.new(keys >> 32) << 32 | keys & 0xFFFFFFFF
-    return compact_all({**arrays, "keys": keys, "row": row}, remaps.series)
+    abandoned = arrays["abandoned"][remaps.series.kept[arrays["abandoned"][:, 2]]]
+    for one in WATCHED:
+        mine = abandoned[:, 0] == one
+        abandoned[mine, 1] = remaps.rows[one].new(abandoned[mine, 1])
+    abandoned[:, 2] = remaps.series.new(abandoned[:, 2])
+    of_series = {name: array for name, array in arrays.items() if name != "abandoned"}
+    return compact_all({**of_series, "keys": keys, "row": row}, remaps.series) | {"abandoned": abandoned}
 
 
 def series_remaps(arrays: Mapping[str, Array], subjects: Remap) -> tuple[Remap, dict[ValueKind, Remap]]:
     """Of the table of series, the series and the rows of each kind that survive with their subjects."""
-    keys, kind, row = (arrays[name] for name in ("keys", "kind", "row"))
+    keys, kind, row, abandoned = (arrays[name] for name in ("keys", "kind", "row", "abandoned"))
     series, rows = Remap.of(subjects.kept[keys >> 32]), dict[ValueKind, Remap]()
     for one in WATCHED:
-        mine = np.flatnonzero(kind == one)
-        kept = np.zeros(len(mine), bool)
-        kept[row[mine]] = series.kept[mine]
+        mine, left = np.flatnonzero(kind == one), abandoned[abandoned[:, 0] == one]
+        kept = np.zeros(len(mine) + len(left), bool)
+        kept[row[mine]], kept[left[:, 1]] = series.kept[mine], series.kept[left[:, 2]]
         rows[one] = Remap.of(kept)
     return series, rows

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.arrays.types import I64
+from detectors.arrays.types import F64, I64
+from detectors.series.decimals import decimal_ids, decimal_name
 from retrain.messages.patterns import first_match
 from streamer.detect.settings import SEGMENTS_MAX, SegmentSettings
-from streamer.events import NUMBER, OTHERS, EventBatch, EventKind, Names
+from streamer.events import NUMBER, OTHERS, TEXT_NUMBER, EventBatch, EventKind, Names
 
 WHOLE: Final = 0
 NUMBERS_END: Final = 1 << 31  # whole numbers up to here can be segments
-_TEXT: Final = 1 << 32  # a bit of a key: the value is the id of a category
 
 
 class Segments:
@@ -64,19 +65,17 @@ class Segments:
         wanted = np.where(counts & (wanted >= 0), wanted, -2)
         of_event = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         at = np.flatnonzero(batch.column == wanted[of_event])
-        number, category = batch.number[at], batch.category[at]
-        is_whole = (category == NUMBER) & (np.abs(number) < NUMBERS_END) & (number == np.rint(number))
-        at = at[is_whole | (category >= 0)]
+        value = _values(batch.number[at], batch.category[at])
+        at, value = at[value >= 0], value[value >= 0]
         event, first = np.unique(of_event[at], return_index=True)  # of a column that occurs twice, the first counts
-        at = at[first]
-        number, category = batch.number[at], batch.category[at].astype(np.int64)
-        value = np.where(category >= 0, _TEXT | category, np.nan_to_num(number).astype(np.int64) & 0xFFFFFFFF)
+        values, code = np.unique(value[first], return_inverse=True)
         key, first, which = np.unique(
-            batch.model[event].astype(np.int64) << 33 | value, return_index=True, return_inverse=True
+            batch.model[event].astype(np.int64) << 32 | code, return_index=True, return_inverse=True
         )
+        texts = [_text(int(one), self._names) for one in values.tolist()]
         found, is_over = np.empty(len(key), np.int64), np.zeros(len(key), bool)
         for k in np.argsort(first).tolist():
-            found[k], is_over[k] = self._number_of(int(batch.model[event[first[k]]]), _text(int(key[k]), self._names))
+            found[k], is_over[k] = self._number_of(int(batch.model[event[first[k]]]), texts[code[first[k]]])
         segment[event] = found[which]
         tally["segments_overflow",] += int(np.count_nonzero(is_over[which]))
         return segment
@@ -106,9 +105,13 @@ class Segments:
         return known.setdefault(name, len(known) + 1), is_over
 
 
-def _text(key: int, names: Names) -> str:
-    """The value in a key, as text."""
-    low = key & 0xFFFFFFFF
-    if key & _TEXT:
-        return names.categories.names[low]
-    return str(low - (1 << 32) if low >= 1 << 31 else low)
+def _values(number: F64, category: NDArray[np.int32]) -> F64:
+    """The ids of texts and whole numbers as categories; -1 for other values. `7` and `"7"` are one."""
+    scale = np.where(category <= TEXT_NUMBER, TEXT_NUMBER - 1 - category, 0).astype(np.int32)
+    is_whole = (category == NUMBER) & (np.abs(number) < NUMBERS_END) & (number == np.rint(number))
+    found = decimal_ids(np.where(is_whole | (category <= TEXT_NUMBER), number, np.nan), scale)
+    return np.where(category >= 0, category.astype(np.float64), found)
+
+
+def _text(category: int, names: Names) -> str:
+    return decimal_name(category) or names.categories.names[category]

@@ -28,13 +28,14 @@ class Limits:
     columns_max: int = 65_536  # distinct column names over all models
     categories_max: int = 1_048_576  # distinct category texts over all columns
     series_max: int = 4_194_304  # columns of models
+    repeats_max: int = 10_000  # predictions, per partition, within which a repeated one counts once; 0: repeats count
     forget_after: str | int | None = "90d"
 
     def __post_init__(self) -> None:
         # Two columns are ours. Above, models and versions must fit the key of a subject, the rest 32 bits.
         least_and_most = {
             "models_max": (1, 1 << 23), "columns_max": (2, 1 << 30), "categories_max": (1, 1 << 30),
-            "series_max": (1, 1 << 30),
+            "series_max": (1, 1 << 30), "repeats_max": (0, 1 << 24),
         }  # fmt: skip
         for name, (least, most) in least_and_most.items():
             if not least <= getattr(self, name) <= most:
@@ -130,6 +131,13 @@ class LabelSettings:
             raise ValueError(f"early_max must be 1 to {1 << 28}, not {self.early_max}")
 
 
+class Cast(StrEnum):
+    """What a column holds, whatever its first values look like."""
+
+    NUMBER = "number"  # also numbers and booleans written as text
+    CATEGORY = "category"  # also whole numbers
+
+
 WatchSettings = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
 
 
@@ -153,3 +161,4 @@ class DetectSettings:
     watch: WatchSettings = field(default_factory=dict)
     flows: FlowSettings = field(default_factory=FlowSettings)
     absence: AbsenceSettings = field(default_factory=AbsenceSettings)
+    cast: Mapping[str, Cast] = field(default_factory=dict)  # by pattern of columns

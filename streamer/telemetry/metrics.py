@@ -73,6 +73,25 @@ TABLE = (
     Spec(
         "driftline_dead_letters_total", COUNTER, "Records that could not be read.", ("topic", "reason"), "dead_letters"
     ),
+    Spec(
+        "driftline_retyped_columns_total",
+        COUNTER,
+        "Columns whose first values were taken for numbers, and are categories, or the reverse.",
+        shows="retyped",
+    ),
+    Spec(
+        "driftline_nested_columns_total",
+        COUNTER,
+        "Columns that hold objects or lists, which no detector watches: see `fields.depth` and `fields.lists`.",
+        shows="nested",
+    ),
+    Spec(
+        "driftline_repeated_total",
+        COUNTER,
+        "Events that repeat an earlier one and count once: see `limits.repeats_max`.",
+        ("topic",),
+        "repeated_events",
+    ),
     Spec("driftline_labels_matched_total", COUNTER, "Errors of predictions that labels gave.", shows="labels/matched"),
     Spec(
         "driftline_labels_unmatched_total",

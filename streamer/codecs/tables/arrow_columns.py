@@ -20,6 +20,7 @@ from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.batch_builder import TimeBounds
 from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX
+from streamer.codecs.number_texts import BOOLEANS, number_in
 from streamer.codecs.event_columns import join_ids
 from streamer.codecs.field_paths import FieldMap, Path, Root, parse_path
 from streamer.codecs.tables.arrow_types import is_time, with_plain_types
@@ -231,8 +232,9 @@ class _Values:
             if one is not None:
                 number[:, j] = one
             elif coded is not None:
-                ids = [*map(names.categories.ids.__getitem__, coded.texts), NUMBER]
-                category[:, j] = np.array(ids, np.int32)[coded.code]
+                read = [_as_value(text, names.categories.ids) for text in coded.texts]
+                numbers, ids = zip(*read, (NAN, NUMBER), strict=True)
+                number[:, j], category[:, j] = np.array(numbers)[coded.code], np.array(ids, np.int32)[coded.code]
         return np.array(column, np.int32), number, category
 
     def _pairs(self) -> Iterator[tuple[F64 | None, Coded | None]]:
@@ -243,10 +245,20 @@ class _Values:
         first: dict[str, int] = {}
         for j, coded in enumerate(self.texts):
             for text, at in coded.first() if coded else ():
-                if text not in names.categories.ids:
+                if text not in names.categories.ids and number_in(text) is None:
                     place = at * len(self.names) + j
                     first[text] = min(place, first.get(text, place))
         return sorted(first, key=first.__getitem__)
+
+
+def _as_value(text: str, ids: Mapping[str, int]) -> tuple[float, int]:
+    """A text as a number and a category of an `EventBatch`."""
+    known = ids.get(text)
+    if known is not None:
+        return BOOLEANS.get(text, NAN), known
+    read = number_in(text)
+    assert read is not None  # noqa: S101 -- other texts have got ids before
+    return read
 
 
 def _is_column(path: Path) -> bool:

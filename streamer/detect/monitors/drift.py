@@ -11,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
+from detectors.arrays.types import U8
 from detectors.base import Alarms, Bank
 from detectors.reference import Reference
 from detectors.registry import bank
+from detectors.series.calendar import MAYBE, NO, has_clock_name
 from detectors.series.table import WATCHED, SeriesFacts, ValueKind
 from retrain.messages.alert import AlertKind
 from retrain.messages.patterns import first_match, matches
@@ -62,6 +66,8 @@ class DriftMonitor(Monitor):
             self._make_rows(one, values)
             times = batch.events.event_time_ms[values.event]
             found = [(name, one.update(name, values, times)) for name in one.banks]
+            if one.kind is ValueKind.NUMBER:
+                found = [(name, self._without_clocks(raised, batch.of_clock)) for name, raised in found]
             watches = recovery.update(values, batch.values.routed.number[values.place], found, verdicts)
             for name, raised in found:
                 alarms += self._alarms_of(one, name, raised, values, watches[name])
@@ -101,6 +107,16 @@ class DriftMonitor(Monitor):
 
     def alarm_rows(self, remaps: Remaps) -> Mapping[str, Remap]:
         return {name: remaps.rows[one.kind] for one in self.sets for name in one.banks}
+
+    def _without_clocks(self, alarms: Alarms, of_clock: U8) -> Alarms:
+        """The alarms without those of columns that are functions of the clock: they move because time does."""
+        if not len(alarms) or not of_clock[alarms.at].any():
+            return alarms
+        keep = of_clock[alarms.at] == NO
+        for k in np.flatnonzero(of_clock[alarms.at] == MAYBE).tolist():
+            column = self._context.series.subject_and_column(int(alarms.row[k]))[1]
+            keep[k] = not has_clock_name(self._context.subjects.column(column))
+        return alarms.only(keep)
 
     def _make_rows(self, one: DetectorSet, values: KindValues) -> None:
         """Make room for the series that begin with these values, and give them their detectors and reference."""

@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.growth import ensure_length
-from detectors.arrays.types import I64
+from detectors.arrays.types import I64, U64
 from detectors.base import Alarms
 from detectors.rate.bank import RateBank
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import bank
+from detectors.series.calendar import YES
 from detectors.series.id_table import IdTable
 from detectors.series.table import NO_ROW, WATCHED, ValueKind
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm, evidence_of
-from streamer.detect.batch import Batch, KindValues, RoutedValues
+from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
@@ -89,7 +90,7 @@ class QualityMonitor(Monitor):
 
     def observe(self, batch: Batch) -> Findings:
         self._refer()
-        faults = self._faults(batch.values, batch.by_kind[ValueKind.NUMBER], batch.by_kind[ValueKind.CATEGORY])
+        faults = self._faults(batch)
         if not len(faults.fault):
             return Findings()
         known = len(self._rows)
@@ -134,15 +135,17 @@ class QualityMonitor(Monitor):
                 elif reference is not None and OTHERS not in reference.names:  # else some categories have no name
                     self._ranges.set_categories(rows, row, self._references.ids_of(reference))
 
-    def _faults(self, values: RoutedValues, numbers: KindValues, categories: KindValues) -> Faults:
-        """The faults among these values, of which some are `numbers` and some `categories` of rows."""
-        row, series, number, _ = values.routed
+    def _faults(self, batch: Batch) -> Faults:
+        """The faults among the values of a batch. A function of the clock leaves its range when its time comes."""
+        values, numbers, categories = batch.values, *(batch.by_kind[kind] for kind in WATCHED)
+        outside = self._ranges.out_of_range(numbers.row, numbers.value)
+        row, series, number = values.routed.row, values.routed.series, values.routed.number
         stray = np.flatnonzero((row == NO_ROW) & (series >= 0))
-        is_missing = values.kind[stray] == ValueKind.MISSING
+        is_missing = values.routed.kind[stray] == ValueKind.MISSING
         places = [
             stray[is_missing],
             stray[~is_missing],
-            numbers.place[self._ranges.out_of_range(numbers.row, numbers.value)],
+            numbers.place[outside[batch.of_clock[outside] != YES]],
             categories.place[self._ranges.unseen(categories.row, categories.value)],
         ]
         place = np.concatenate(places)
@@ -217,8 +220,8 @@ class Ranges:
         self._low = np.empty(0)
         self._high = np.empty(0)
         self._has_categories = np.zeros(0, bool)
-        self._known = np.empty(0, np.int64)  # row << 32 | category, sorted
-        self._more: list[I64] = []
+        self._known = np.empty(0, np.uint64)  # sorted marks of row and category
+        self._more: list[U64] = []
 
     def set_numbers(self, rows: int, row: int, reference: Reference) -> None:
         """Set the range of row `row` of `rows`."""
@@ -230,7 +233,7 @@ class Ranges:
         """Set the categories of row `row` of `rows`."""
         self._has_categories = ensure_length(self._has_categories, rows, False)
         self._has_categories[row] = True
-        self._more.append(row << 32 | ids)
+        self._more.append(_marks(np.full(len(ids), row), ids))
 
     def out_of_range(self, rows: I64, values: NDArray[np.float64]) -> I64:
         """Indices of the values of rows of numbers that lie outside their range."""
@@ -249,10 +252,18 @@ class Ranges:
             self._more = []
         self._has_categories = ensure_length(self._has_categories, _end(rows), False)
         at = np.flatnonzero(self._has_categories[rows]) if len(self._known) else np.empty(0, np.int64)
-        keys = rows[at] << 32 | categories[at].astype(np.int64)
+        keys = _marks(rows[at], categories[at].astype(np.int64))
         place = np.minimum(np.searchsorted(self._known, keys), len(self._known) - 1)
         unseen: I64 = at[self._known[place] != keys]
         return unseen
+
+
+def _marks(rows: I64, categories: I64) -> U64:
+    """A hash of each row and category: both together may have 85 bits. Two of 10^6 are equal once in 10^7 services."""
+    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ categories.astype(np.uint64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele et al. 2014)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
 def _end(rows: I64) -> int:

@@ -18,7 +18,7 @@ from streamer.detect.context import Context
 from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
 from streamer.detect.settings import DetectSettings
-from streamer.events import ERROR_COLUMN, NUMBER, PREDICTION_COLUMN
+from streamer.events import ERROR_COLUMN, NUMBER, PREDICTION_COLUMN, TEXT_NUMBER
 from streamer.runtime.snapshot import nested, unnested
 
 KEY: Final = "gaps"
@@ -39,7 +39,7 @@ class Compared(NamedTuple):
     @classmethod
     def of(cls, values: BatchValues) -> Compared:
         is_one = (values.column == ERROR_COLUMN) | (values.column == PREDICTION_COLUMN)
-        is_number = (values.category == NUMBER) & np.isfinite(values.number)
+        is_number = ((values.category == NUMBER) | (values.category <= TEXT_NUMBER)) & np.isfinite(values.number)
         segment, sequence = values.segment[:, 0], values.segment[:, 1]
         take = np.flatnonzero(is_one & is_number & (segment >= 0) & (values.subject != segment))
         take = take[np.argsort(values.event[take], kind="stable")]

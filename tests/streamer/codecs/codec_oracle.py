@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
@@ -103,6 +104,9 @@ class Oracle:
         number = as_number(prediction)
         is_null = number is None and not isinstance(prediction, str | list | dict)
         event["predicted"] = prediction is not ABSENT and not of_source and (not is_null or bool(features))
+        features = dict(pair for name, value in features.items() for pair in opened(name, value))
+        if isinstance(prediction, dict | list) and not of_source and prediction:
+            features, event["predicted"] = {**dict(opened("prediction", prediction)), **features}, False
         pairs = ([("prediction", prediction)] if event["predicted"] else []) + [
             (f"features.{name}" if name in ("prediction", "error") else name, v) for name, v in features.items()
         ]
@@ -152,12 +156,15 @@ class Oracle:
         if column < 0:
             self.dropped += 1
             return False
-        category = -1
-        if isinstance(value, str):
+        category, number = -1, as_number(value)
+        if isinstance(value, str) and (read := as_text_number(value)):
+            number, category = read
+        elif isinstance(value, str):
             category = max(self.names.categories.id_of(value), 0)
+            number = {"true": 1.0, "false": 0.0}.get(value.lower()) if category else None
         elif isinstance(value, list | dict):
             category = -2
-        for key, entry in (("column", column), ("number", as_number(value)), ("category", category)):
+        for key, entry in (("column", column), ("number", number), ("category", category)):
             self.columns[key].append(entry)
         return True
 
@@ -180,9 +187,39 @@ def as_number(value: Any) -> float | None:
         return None
 
 
+def opened(name: str, value: Any) -> list[tuple[str, Any]]:
+    """The columns of a value of these tests, whose lists are short and whose objects are flat."""
+    if isinstance(value, dict) and value:
+        return [(f"{name}.{key}", one) for key, one in value.items()]
+    if isinstance(value, list) and value:
+        return [(f"{name}[{i}]", one) for i, one in enumerate(value)]
+    return [(name, value)]
+
+
+def as_text_number(text: str) -> tuple[float, int] | None:
+    """The number in a text and its code: -4 - decimals; -3 where digits are many, or there is an exponent."""
+    mantissa, _, exponent = text.lower().partition("e")
+    try:
+        written = Decimal(text)
+    except InvalidOperation:
+        return None
+    digits, _, decimals = mantissa.removeprefix("-").partition(".")
+    if not text.isascii() or not digits.isdigit() or (digits[0] == "0" and len(digits) > 1):
+        return None
+    if len(digits) > 18 or len(decimals) > 18 or mantissa.endswith(".") or "_" in text or len(exponent) > 4:
+        return None
+    if not math.isfinite(float(written)):
+        return None
+    is_exact = "e" not in text.lower() and len(digits) + len(decimals) <= 14
+    return float(text), -4 - len(decimals) if is_exact else -3
+
+
 def as_outcome(value: Any) -> float | None:
-    """A prediction or label as a number, also where it is a text of one; the texts of these tests are few."""
-    return 1.5 if value == "1.5" else as_number(value)
+    """A prediction or label as a number, also where it is a text of one."""
+    if not isinstance(value, str):
+        return as_number(value)
+    read = as_text_number(value)
+    return read[0] if read and "e" not in value.lower() else {"true": 1.0, "false": 0.0}.get(value.lower())
 
 
 def as_time(value: Any) -> int | None:

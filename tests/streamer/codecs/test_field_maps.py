@@ -49,10 +49,10 @@ def test_a_nested_producer():
     columns, dead, names = decode_mapped(NESTED_MAP, NESTED)
     assert not len(dead), dead.detail
     assert (names.models.names, names.versions.names) == (["eta-bus"], ["12"])
-    assert names.columns.names[2:] == ["headway_s", "weather", "stops"]
+    assert names.columns.names[2:] == ["headway_s", "weather", "stops[0]", "stops[1]"]
     assert columns["event_time_ms"] == [1_795_418_160_250]
-    assert (columns["prediction"], columns["number"]) == ([371.2], [371.2, 412.0, None, None])
-    assert columns["category"] == [-1, -1, 1, -2]
+    assert (columns["prediction"], columns["number"]) == ([371.2], [371.2, 412.0, None, 1.0, 2.0])
+    assert columns["category"] == [-1, -1, 1, -1, -1]
 
 
 def test_a_flat_producer():

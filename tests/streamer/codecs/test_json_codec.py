@@ -11,7 +11,7 @@ from codec_oracle import NOON_MS, columns_of, decode, join_id, records_of
 
 from streamer.codecs.base import Reason
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, EventKind, Names
+from streamer.events import MISFIT, NUMBER, OTHER_CATEGORY, TEXT_NUMBER, EventKind, Names
 
 PREDICTION = {
     "model_id": "bus-099",
@@ -94,20 +94,23 @@ def test_numbers(value, number):
     np.testing.assert_array_equal(batch.number, [number])
 
 
-@pytest.mark.parametrize("value", [[1, 2], {"x": 1}, [], {}])
-def test_lists_and_objects_are_misfits(value):
-    """A list or object as a feature is kept as a type fault, not refused."""
+@pytest.mark.parametrize("value", [[[1, 2]], [{"x": 1}], list(range(17)), [], {}])
+def test_lists_and_objects_that_are_not_opened_are_misfits(value):
+    """They are kept as a type fault, not refused."""
     number, category = only_number(value)
     assert math.isnan(number)
     assert category == MISFIT
 
 
-def test_texts_are_categories_even_if_they_look_like_numbers():
-    """A text is a category whatever it says; equal texts have equal ids over all columns."""
+def test_texts_are_categories_and_may_read_as_numbers():
+    """Equal texts have equal ids over all columns; a text that reads as a number takes no room in a table."""
     names = Names.fresh()
-    batch, _ = decode({"model_id": "m", "features": {"a": "1.5", "b": "rain", "c": "1.5"}}, names=names)
-    assert batch.category.tolist() == [1, 2, 1]
-    assert np.isnan(batch.number).all()
+    batch, _ = decode(
+        {"model_id": "m", "features": {"a": "1.50", "b": "rain", "c": "007", "d": "rain", "e": "true"}}, names=names
+    )
+    assert batch.category.tolist() == [TEXT_NUMBER - 1 - 2, 1, 2, 1, 3]
+    assert [None if x != x else x for x in batch.number] == [1.5, None, None, None, 1.0]
+    assert names.categories.names == ["(other)", "rain", "007", "true"]
 
 
 def test_a_prediction_may_be_text():

@@ -18,10 +18,15 @@ from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.events import Names
 
 numbers = st.one_of(st.floats(), st.integers(-10, 10), st.integers(-(10**30), 10**30), st.just(10**320), st.booleans())
-texts = st.sampled_from(["rain", "snow", "fog", "hail", "é", "", "1.5", "NaN"])
+number_texts = ["1.5", "-0.50", "0", "1e3", "12345678901234567", "9e999", "-"]
+texts = st.sampled_from(
+    ["rain", "snow", "fog", "hail", "é", "", "NaN", "007", "1.", "+1", "true", "False", *number_texts]
+)
 values = st.one_of(numbers, numbers, st.none(), texts, st.just([1]), st.just({"a": 1}))
 plain_features = st.dictionaries(st.sampled_from("abcd"), st.floats(allow_nan=False), max_size=4)
-text_features = st.fixed_dictionaries({"a": texts, "b": st.one_of(texts, values)})  # one layout, so many rows at once
+text_features = st.fixed_dictionaries(
+    {"a": texts, "b": st.one_of(texts, values), "c": st.sampled_from(number_texts[:5])}
+)  # one layout, so many rows at once
 odd_features = st.dictionaries(st.sampled_from([*"abcdefg", "prediction", "error"]), values, max_size=6)
 identifiers = st.one_of(st.sampled_from(["m1", "m2", "m3", "é", ""]), st.integers(0, 3), st.none())
 odd_identifiers = st.one_of(identifiers, identifiers, st.sampled_from([1.5, True, ["m1"], {}]))

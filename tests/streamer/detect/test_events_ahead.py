@@ -88,7 +88,7 @@ def test_by_its_record_an_event_ahead_is_a_dead_letter(ahead):
 def test_it_is_counted_and_said_once(caplog):
     """The log names the record, the model and both times."""
     one = telling()
-    one.step([records("predictions", [*fleet(30), bad(LAST_MS), bad(LAST_MS), *fleet(30, 30)])])
+    one.step([records("predictions", [*fleet(30), bad(LAST_MS), bad(LAST_MS, x=2.0), *fleet(30, 30)])])
     assert one.tally["ahead", "predictions"] == 2
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("predictions[3] at offset 30: an event of 'bad' is dated 9999-12-31 23:59:59.999")
@@ -157,7 +157,7 @@ def test_one_wrong_clock_evicts_nobody(time_ms):
     limits = Limits(models_max=6, forget_after="1d")
     one = telling(limits=limits, detectors={}, labels=LabelSettings(timeout_s=3600))
     values = fleet(4 * RECORDS_MIN)
-    values[::50] = [bad(time_ms)] * len(values[::50])
+    values[::50] = [bad(time_ms, x=float(i)) for i in range(len(values[::50]))]
     one.step([records("predictions", values)])
     assert sorted(one.context.names.models.names) == ["bad", "m0", "m1", "m2"]
 

@@ -11,8 +11,8 @@ from world_kit import DAY_MS, START_MS, bytes_of, fold, fresh_like, kept_models,
 
 from detectors.delivery.flow import FlowSettings
 from detectors.registry import settings_of
+from detectors.series.id_ring import WAITING
 from streamer.detect.inspect import columns_of
-from streamer.detect.label_ring import WAITING
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import LabelSettings, Limits
 from streamer.eventlog.base import Records

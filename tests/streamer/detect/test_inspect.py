@@ -20,7 +20,14 @@ N = 2200
 def lines():
     rng = np.random.default_rng(1)
     for i in range(N):
-        features = {"x": rng.normal(), "same": 5.0, "null": None, "text": "sun", "odd": 1.0 if i % 2 else [1]}
+        features = {
+            "x": rng.normal(),
+            "same": 5.0,
+            "null": None,
+            "text": "sun",
+            "odd": 1.0 if i % 2 else [[1]],
+            "deep": [[1]],
+        }
         if i < 900:
             features["gone"] = rng.normal()
         if i % 30 == 0:
@@ -51,6 +58,7 @@ EXPECTED = {
     "null": ("", 0, N, 0, ["all_null"]),
     "text": ("categories", N, 0, 0, ["constant"]),
     "odd": ("numbers", N // 2, 0, N // 2, ["constant"]),
+    "deep": ("", 0, 0, N, ["nested"]),
     "gone": ("numbers", 900, 0, 0, ["silent"]),
     "rare": ("numbers", 74, 0, 0, ["starved"]),
 }

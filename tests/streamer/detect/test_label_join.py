@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.series.id_ring import LEAVE_MAX
 from streamer.codecs.class_labels import encode_labels
 from streamer.detect.label_join import LabelJoin
-from streamer.detect.label_ring import LEAVE_MAX
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.events import EventBatch, EventKind
 

@@ -67,6 +67,9 @@ COUNTED = {
     ("forgotten",): 9,
     ("segments_overflow",): 5,
     ("labels", "matched"): 7,
+    ("retyped",): 2,
+    ("nested",): 3,
+    ("repeated_events", "rides"): 4,
     ("labels", "unmatched"): 8,
     ("dead_letters", "rides", "not_json"): 2,
     ("alarms", "adwin"): 5,
@@ -101,6 +104,9 @@ def test_everything_that_happens_moves_its_metric(metrics):
     assert samples.pop(("driftline_commit_seconds_bucket", "0.025")) == 1
     assert {key: value for key, value in samples.items() if "bucket" not in key[0] and "build" not in key[0]} == {
         ("driftline_labels_matched_total",): 7,
+        ("driftline_retyped_columns_total",): 2,
+        ("driftline_nested_columns_total",): 3,
+        ("driftline_repeated_total", "rides"): 4,
         ("driftline_labels_unmatched_total",): 8,
         ("driftline_labels_early",): 6,
         ("driftline_records_total", "rides"): 4,
