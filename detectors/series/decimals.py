@@ -6,6 +6,7 @@ categories are smaller.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -21,6 +22,8 @@ DIGITS_MAX: Final = 14
 SCALE_MAX: Final = 15
 NONE: Final = -1.0
 
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_FIRST: Final = frozenset("-0123456789")
 _EXACT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.(\d+))?", re.ASCII)
 
 
@@ -49,6 +52,14 @@ def scale_of(text: str) -> int:
     if found is None or sum(map(str.isdigit, text)) > DIGITS_MAX:
         return -1
     return len(found[1] or "")
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text is, as producers of typed records write it; None for names, such as `007` and `nan`."""
+    if text[:1] not in _FIRST or not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def decimal_name(category: int) -> str | None:

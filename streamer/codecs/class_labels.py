@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.arrays.types import F64
-from streamer.codecs.number_texts import number_in
+from detectors.series.decimals import number_in
 from streamer.codecs.values import as_number, as_numbers
 
 QUIET_NAN: Final = 0x7FF8 << 48
@@ -44,7 +44,7 @@ def _number_in(text: str) -> float | None:
     """The number that a text is; None for a name, such as `007`."""
     found = number_in(text)
     if found is not None and not {"e", "E"} & set(text):  # a class named 1e5 is likelier than one of 100,000
-        return found[0]
+        return found
     return BOOLEANS.get(text.lower()) if len(text) <= len("false") else None
 
 

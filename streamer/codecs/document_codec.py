@@ -128,7 +128,8 @@ class DocumentCodec:
             self._has_said_zone = True
             log.warning(
                 "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC, or for the nearest zone "
-                "in which it is not ahead of its record. If it is local time, set topics.%s.time_zone, as in Europe/Paris",
+                "in which it is not ahead of its record. If it is local time, set topics.%s.time_zone, as in "
+                "Europe/Paris",
                 topic, first, topic,
             )  # fmt: skip
 

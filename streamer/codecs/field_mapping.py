@@ -13,11 +13,10 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from streamer.codecs.base import Reason
-from streamer.codecs.event import Event, Identifier, Refused, json_type
+from streamer.codecs.event import Event, Identifier, Refused, Unnesting, json_type
 from streamer.codecs.event_columns import Parsed
 from streamer.codecs.field_paths import Envelope, FieldMap, Getter, Path, Root, follow, getter, parse_path
 from streamer.codecs.json_lenient import parse
-from streamer.codecs.nested import Unnesting
 from streamer.codecs.times import Milliseconds
 
 Features = Callable[[Envelope], dict[str, Any] | None]

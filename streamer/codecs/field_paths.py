@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from streamer.codecs.nested import parse_range
+from streamer.codecs.event import parse_range
 
 
 class Root(IntEnum):

@@ -11,18 +11,19 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, cycle, islice
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I32, I64
+from detectors.series.decimals import number_in, scale_of
 from streamer.codecs.event import NAME_CHARS_MAX
-from streamer.codecs.number_texts import BOOLEANS, number_in, numbers_in
-from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, Limit, NameTable
+from streamer.events import LAG_COLUMN, MISFIT, NUMBER, OTHER_CATEGORY, PREDICTION_COLUMN, TEXT_NUMBER, Limit, NameTable
 
 Layout = tuple[str, ...]
 Refused = tuple[Limit, int, str]  # the limit, the index of the event, and the rejected name
+BOOLEANS: Final = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0}
 T = TypeVar("T")
 
 NAN = float("nan")
@@ -106,6 +107,24 @@ def _of_many_layouts(
     writer.put_rows(chosen(predictions, predicted), start[:-1][predicted, None])
     refused += [(Limit.CATEGORIES, int(np.searchsorted(start, at, "right")) - 1, text) for at, text in writer.settle()]
     return ValueColumns(start, column, writer.number, writer.category, int(np.count_nonzero(~kept)), refused)
+
+
+def text_number(text: str) -> tuple[float, int] | None:
+    """The number that a text reads as, and its category in an `EventBatch`; None for names."""
+    number = number_in(text)
+    return None if number is None else (number, TEXT_NUMBER - 1 - scale_of(text))
+
+
+def _text_numbers(texts: Sequence[str]) -> tuple[F64, I32] | None:
+    """The same of many texts, as columns; None if any of them is no number."""
+    found = []
+    for text in texts:
+        one = text_number(text)
+        if one is None:
+            return None
+        found.append(one)
+    numbers, categories = zip(*found, strict=True)
+    return np.array(numbers), np.array(categories, np.int32)
 
 
 def chosen(items: Sequence[T], keep: NDArray[np.bool_]) -> Sequence[T]:
@@ -197,7 +216,7 @@ class _Writer:
         table = self._categories
         lost: list[tuple[int, str]] = []
         for place, text in sorted(self._unknown):
-            if text not in table.ids and (read := number_in(text)) is not None:
+            if text not in table.ids and (read := text_number(text)) is not None:
                 self.number[place], self.category[place] = read
                 continue
             known = table.id_of(text) if len(text) <= NAME_CHARS_MAX else -1
@@ -225,7 +244,7 @@ class _Writer:
         ids = [self._categories.ids.get(text, -1) for text in texts]
         if -1 not in ids:
             self.category[where] = ids
-        elif max(ids) < 0 and (read := numbers_in(texts)) is not None:
+        elif max(ids) < 0 and (read := _text_numbers(texts)) is not None:
             self.number[where], self.category[where] = read
         else:
             return False

@@ -6,7 +6,7 @@ of two schemas, nested columns), it gives nothing, and the plain path decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -20,12 +20,11 @@ from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.batch_builder import TimeBounds
 from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX
-from streamer.codecs.number_texts import BOOLEANS, number_in
 from streamer.codecs.event_columns import join_ids
 from streamer.codecs.field_paths import FieldMap, Path, Root, parse_path
 from streamer.codecs.tables.arrow_types import is_time, with_plain_types
 from streamer.codecs.times import END_MS, from_epochs, times_ms
-from streamer.codecs.values import NAN, TAKEN
+from streamer.codecs.values import BOOLEANS, NAN, TAKEN, text_number
 from streamer.eventlog.base import Records
 from streamer.events import NUMBER, PREDICTION_COLUMN, EventBatch, EventKind, Names, NameTable
 
@@ -245,7 +244,7 @@ class _Values:
         first: dict[str, int] = {}
         for j, coded in enumerate(self.texts):
             for text, at in coded.first() if coded else ():
-                if text not in names.categories.ids and number_in(text) is None:
+                if text not in names.categories.ids and text_number(text) is None:
                     place = at * len(self.names) + j
                     first[text] = min(place, first.get(text, place))
         return sorted(first, key=first.__getitem__)
@@ -256,7 +255,7 @@ def _as_value(text: str, ids: Mapping[str, int]) -> tuple[float, int]:
     known = ids.get(text)
     if known is not None:
         return BOOLEANS.get(text, NAN), known
-    read = number_in(text)
+    read = text_number(text)
     assert read is not None  # noqa: S101 -- other texts have got ids before
     return read
 
