@@ -26,10 +26,15 @@ The states in the last column:
     constant   all values so far are the same
     silent     at least the last 100 events of the model lack it, unlike before
     all_null   only missing or unusable values so far
+    nested     objects or lists that no setting opens: see fields.depth and
+               fields.lists
     unwatched  no running detector takes values of this kind
     small_reference
                the training data hold fewer than 500 values: drift by less than a
                Kolmogorov-Smirnov distance of 0.1 may stay undetected
+    retyped    the first values were taken for numbers, and the column holds
+               categories, or the reverse
+    calendar   a function of the clock, such as the hour: raises no alarm for drift
 
 \b
 Examples:
