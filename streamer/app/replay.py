@@ -221,7 +221,10 @@ def _label_warnings(service: Service) -> Iterator[str]:
 def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:
     """Topics whose events hold columns, but none where the settings look for features."""
     for topic, values in sample.items():
-        fields: FieldMap = config.topics[topic].fields if topic in config.topics else FieldMap()
+        settings = config.topics.get(topic)
+        if settings is not None and (settings.preset is not None or settings.format not in ("json", "json_schema")):
+            continue
+        fields: FieldMap = settings.fields if settings is not None else FieldMap()
         events = [event for value in values if isinstance(event := _parsed(value), dict)]
         if not isinstance(fields.features, str) or not fields.features.startswith("$.") or fields.rows:
             continue

@@ -42,6 +42,24 @@ class Reason(StrEnum):
     POISON_RECORD = "poison_record"  # the record ends the process each time it is folded
 
 
+@dataclass(frozen=True, slots=True)
+class PairSettings:
+    """How inputs and outputs that come in two records are joined. Raises ValueError for a value out of range.
+
+    timeout_s: longest wait for the other half, in event time; then a half goes on alone. Up to 7 days.
+    open_max: halves of a partition that wait at once; the oldest go on alone. 1 to 1,000,000.
+    """
+
+    timeout_s: float = 300.0
+    open_max: int = 100_000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= 7 * 86_400:
+            raise ValueError(f"timeout_s must be above 0 and at most 7 days, not {self.timeout_s}")
+        if not 1 <= self.open_max <= 1_000_000:
+            raise ValueError(f"open_max must be 1 to 1,000,000, not {self.open_max}")
+
+
 @dataclass(slots=True)
 class DeadLetters:
     """The unreadable records of a stretch, in order: index into the Records, reason, and a detail for people."""

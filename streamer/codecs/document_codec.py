@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
-from streamer.codecs.base import DeadLetters, Reason
+from streamer.codecs.base import DeadLetters, PairSettings, Reason
 from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
 from streamer.codecs.event import Event, Refused
 from streamer.codecs.event_columns import Parsed, Rows
@@ -54,6 +54,7 @@ class RecordSettings:
         value_bytes_max: largest size of a record value; larger ones become dead letters.
         values_max: largest number of values (features and prediction) of one event.
         rows_max: largest number of events of one record.
+        pairing: join of inputs and outputs that come in two records of one id; none: each record is an event.
         preset: tool whose records these are, as in kserve-v2; see formats.md. `fields` are read from what it makes.
     """
 
@@ -66,6 +67,7 @@ class RecordSettings:
     values_max: int = 10_000
     rows_max: int = 10_000
     preset: str | None = None
+    pairing: PairSettings | None = None
 
     def __post_init__(self) -> None:
         preset_of(self)

@@ -108,7 +108,10 @@ def _with_preset(value: Any) -> Any:
     if "codec" in value and "format" not in value:
         value = {"format" if name == "codec" else name: setting for name, setting in value.items()}
     preset = PRESETS.get(value["preset"]) if isinstance(value.get("preset"), str) else None
-    return value if preset is None else {**preset.defaults.get(_format_of(value), {}), **value}
+    if preset is None:
+        return value
+    pairs: dict[str, Any] = {"pairing": {}} if preset.pairs else {}
+    return {**pairs, **preset.defaults.get(_format_of(value), {}), **value}
 
 
 class Section(BaseModel):

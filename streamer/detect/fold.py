@@ -29,6 +29,7 @@ from streamer.detect.intake import DecodedChunk, Intake
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of
+from streamer.detect.pairing import Pairing
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Output, Records
@@ -53,6 +54,7 @@ class DetectFold:
         self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
         self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
+        self._pairing = Pairing(settings.codecs, self.context.topics)
         self.labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
         self._sources = SourceModels(settings.sources, self.context.subjects)
         self._cardinality = Cardinality(self.context)
@@ -99,6 +101,7 @@ class DetectFold:
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
         arrays |= nested("clock", self.intake.clock.dump()) | nested("repeats", self.intake.repeats.dump())
+        arrays |= nested("pairs", self._pairing.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -120,6 +123,7 @@ class DetectFold:
         self._eviction.load(unnested("idle", arrays))
         self.intake.clock.load(unnested("clock", arrays))
         self.intake.repeats.load(unnested("repeats", arrays))
+        self._pairing.load(unnested("pairs", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
@@ -132,13 +136,15 @@ class DetectFold:
 
     def _remapped(self, survivors: Survivors) -> Snapshot:
         """The state without what is evicted; it takes over the memory of this fold, which is of no use afterwards."""
-        remaps = self.context.remaps(survivors, [monitor.versions(survivors.models) for monitor in self.monitors])
+        versions = [monitor.versions(survivors.models) for monitor in self.monitors]
+        remaps = self.context.remaps(survivors, [*versions, self._pairing.versions()])
         alarm_rows = {name: rows for one in self.monitors for name, rows in one.alarm_rows(remaps).items()}
         meta, arrays = self.context.remap(remaps)
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
         arrays |= nested("clock", EventClock.remap(self.intake.clock.dump(), remaps.models.kept, remaps.models.place))
         arrays |= nested("repeats", self.intake.repeats.dump())
+        arrays |= nested("pairs", Pairing.remap(self._pairing.dump(), remaps))
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:
@@ -150,7 +156,7 @@ class DetectFold:
         chunk = self.intake.decode(parts, self.tally)
         self._eviction.touch_untracked(chunk.batches)
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
-        alerts += self._observe(chunk)
+        alerts += self._observe(self._pairing.joined(chunk, self.tally))
         times_ms = chunk.time_at([at for at, _ in alerts])
         outputs = chunk.dead_letters
         outputs += [(at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)]

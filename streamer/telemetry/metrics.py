@@ -100,6 +100,13 @@ TABLE = (
         shows="labels/unmatched",
     ),
     Spec(
+        "driftline_pairs_total",
+        COUNTER,
+        "Inputs and outputs in records of their own: joined, or gone on alone.",
+        ("pair",),
+        "pairs",
+    ),
+    Spec(
         "driftline_ahead_total",
         COUNTER,
         "Events and alerts dated too far ahead to move time: a producer's clock is wrong.",
@@ -161,7 +168,12 @@ TABLE = (
 )
 
 _COUNTED = tuple((tuple(spec.shows.split("/")), spec) for spec in TABLE if spec.kind is COUNTER and spec.shows)
-_CLOSED_SETS = {"reason": tuple(Reason), "state": tuple(AlertState), "outcome": tuple(Outcome)}
+_CLOSED_SETS = {
+    "reason": tuple(Reason),
+    "state": tuple(AlertState),
+    "outcome": tuple(Outcome),
+    "pair": ("joined", "alone"),
+}
 
 
 class Metrics:

@@ -102,3 +102,23 @@ def test_a_table_that_can_not_be_read_is_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=name):
         open_recordings([str(tmp_path / name)], "t", Config())
+
+
+def test_a_request_and_its_response_are_one_prediction(tmp_path):
+    """By the preset, features of requests and predictions of responses are columns of the version of the responses."""
+    lines = []
+    rng = np.random.default_rng(4)
+    for i in range(600):
+        about = {"id": f"r{i}", "inferenceservicename": "income", "type": "x"}
+        age = float(rng.normal(40 + 30 * (i > 300)))
+        inputs = [{"name": "age", "shape": [1], "data": [age]}]
+        outputs = [{"name": "p", "shape": [1], "data": [0.5]}]
+        for lag_ms, data in ((0, {"inputs": inputs}), (20, {"model_version": "3", "outputs": outputs})):
+            lines.append({**about, "time": START_MS + 60_000 * i + lag_ms, "data": data})
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    config = Config.model_validate_json(json.dumps({"topics": {"t": {"preset": "kserve-v2"}}}))
+    found = []
+    summary = app.replay(config, [str(tmp_path / "t.jsonl")], "t", found.append, lambda *_: None)
+    alerts = [json.loads(one.value) for one in found if one.topic == "driftline.alerts"]
+    assert {(one["model_version"], one["column"]) for one in alerts} == {("3", "age")}
+    assert (summary.dead_letters, summary.warnings) == (0, ())
