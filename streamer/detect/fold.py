@@ -18,7 +18,6 @@ from streamer.contracts.alert_time import clock_header
 from streamer.contracts.cloudevents import headers_of_alert
 from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.encoding import json_of
-from streamer.contracts.event_clock import EventClock
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import SourceModels, Stretch, with_segment
 from streamer.detect.alert_book import AlertBook, Placed
@@ -27,18 +26,16 @@ from streamer.detect.context import Context
 from streamer.detect.eviction import EvictionPolicy
 from streamer.detect.intake import DecodedChunk, Intake
 from streamer.detect.label_join import LabelJoin
+from streamer.detect.monitor import in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of
 from streamer.detect.pairing import Pairing
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Output, Records
-from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.order import Part, chunks
 from streamer.runtime.snapshot import Snapshot, nested, unnested
-
-log = log_of("detect")
 
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
@@ -76,8 +73,8 @@ class DetectFold:
         return self.intake.clock.now_ms
 
     def gauges(self) -> Mapping[str, int]:
-        shown = {"models": self.models, "series": self.series, "alerts_firing": len(self.alerts.active)}
-        return shown | {"labels_early": self.labels.counts["early"]}
+        firing, early = len(self.alerts.active), self.labels.counts["early"]
+        return {"models": self.models, "series": self.series, "alerts_firing": firing, "labels_early": early}
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
@@ -99,9 +96,8 @@ class DetectFold:
         """The whole state; it shows this fold's own memory until the next step."""
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
+        arrays |= self.intake.dump() | nested("pairs", self._pairing.dump())
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
-        arrays |= nested("clock", self.intake.clock.dump()) | nested("repeats", self.intake.repeats.dump())
-        arrays |= nested("pairs", self._pairing.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -121,8 +117,7 @@ class DetectFold:
         self.alerts.load(meta["alerts"])
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
-        self.intake.clock.load(unnested("clock", arrays))
-        self.intake.repeats.load(unnested("repeats", arrays))
+        self.intake.load(arrays)
         self._pairing.load(unnested("pairs", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
@@ -142,8 +137,7 @@ class DetectFold:
         meta, arrays = self.context.remap(remaps)
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
-        arrays |= nested("clock", EventClock.remap(self.intake.clock.dump(), remaps.models.kept, remaps.models.place))
-        arrays |= nested("repeats", self.intake.repeats.dump())
+        arrays |= self.intake.remap(remaps)
         arrays |= nested("pairs", Pairing.remap(self._pairing.dump(), remaps))
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
@@ -158,25 +152,21 @@ class DetectFold:
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
         alerts += self._observe(self._pairing.joined(chunk, self.tally))
         times_ms = chunk.time_at([at for at, _ in alerts])
-        outputs = chunk.dead_letters
-        outputs += [(at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)]
+        outputs = chunk.dead_letters + [
+            (at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)
+        ]
         if self.settings.tells_time:
-            partition, topics = chunk.events.partition, self.settings.outputs
+            topics, partition = self.settings.outputs, chunk.events.partition
             outputs += marked(partition, chunk.clock_ms, chunk.place, chunk.before_ms, topics)
-        outputs.sort(key=lambda entry: entry[0])
-        return [output for _, output in outputs]
+        return [output for _, output in sorted(outputs, key=lambda entry: entry[0])]
 
     def _observe(self, chunk: DecodedChunk) -> list[Placed]:
         """The alerts of a chunk's events, each with the place of its event."""
         batch = Batch.of(chunk, self.context, self.labels, self.tally)
         self._eviction.touch(batch)
-        found = [monitor.observe(batch) for monitor in self.monitors]
-        alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)  # stable
-        verdicts = sorted((verdict for one in found for verdict in one.verdicts), key=lambda verdict: verdict.event)
-        for alarm in alarms:
-            self.tally["alarms", alarm.facts["detector"]] += 1
-        if self.context.segments:
-            alarms = [with_segment(alarm, self.context.subjects) for alarm in alarms]
+        alarms, verdicts = in_order_of_events([monitor.observe(batch) for monitor in self.monitors])
+        self.tally.update(("alarms", alarm.facts["detector"]) for alarm in alarms)
+        alarms = [with_segment(alarm, self.context.subjects) for alarm in alarms]
         alarms = self._sources.with_models(alarms, batch)
         alerts = self._cardinality.alerts(self._cardinality.of_batch(batch, chunk.place))
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +12,14 @@ from streamer.codecs.base import DeadLetters
 from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
+from streamer.detect.remap import Array, Arrays, Remaps
 from streamer.detect.repeats import Repeats
 from streamer.eventlog.base import Output, Records
 from streamer.events import MISFIT, EventBatch, EventKind, time_of
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.order import Part, merged
+from streamer.runtime.snapshot import nested, unnested
 
 log = log_of("detect")
 
@@ -69,6 +71,21 @@ class Intake:
             events, topic, place = events.only(~repeated), topic[~repeated], place[~repeated]
         clock_ms = self._advance_clock(events, topic, tally)
         return DecodedChunk(events, topic, place, before_ms, clock_ms, batches, dead_letters)
+
+    def dump(self) -> Arrays:
+        """The clock, and the events that may repeat."""
+        return nested("clock", self.clock.dump()) | nested("repeats", self.repeats.dump())
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Restore what was dumped."""
+        self.clock.load(unnested("clock", arrays))
+        self.repeats.load(unnested("repeats", arrays))
+
+    def remap(self, remaps: Remaps) -> Arrays:
+        """What `dump` gives, without what is evicted."""
+        models = remaps.models
+        clock = EventClock.remap(self.clock.dump(), models.kept, models.place)
+        return nested("clock", clock) | nested("repeats", self.repeats.dump())
 
     def succeed(self, other: Intake) -> None:
         """Go on for an intake of the same process whose fold is replaced; the clock is part of the state."""

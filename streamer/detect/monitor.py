@@ -40,6 +40,12 @@ class ColumnStatus:
     values: int = 0  # ... and how many such values there were
 
 
+def in_order_of_events(found: Sequence[Findings]) -> tuple[list[Alarm], list[Verdict]]:
+    """The alarms and verdicts of all monitors; those of one event stay in the order of the monitors."""
+    alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)
+    return alarms, sorted((verdict for one in found for verdict in one.verdicts), key=lambda verdict: verdict.event)
+
+
 class Monitor(Protocol):
     """One kind of watching in one fold unit.
 
