@@ -142,7 +142,8 @@ class SeriesTable:
             self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns, self._evidence
         )  # fmt: skip
         turns = _route(state, (subjects, kinds, numbers, categories, sequence), routed)
-        self._abandoned = np.concatenate([self._abandoned, routed.turned[:turns]])
+        if turns:
+            self._abandoned = np.concatenate([self._abandoned, routed.turned[:turns]])
         return routed._replace(turned=routed.turned[:turns, 2])
 
     def find(self, subjects: I64, columns: NDArray[np.int32]) -> I64:
@@ -319,9 +320,13 @@ def _route(state: Any, values: Any, routed: Routed) -> int:
             continue
         is_open = False
         if k != 2 and k != 3:
-            if evidence[s, SEEN] < ENOUGH:
-                turns += _decide(state, s, subjects[i], k, numbers[i], routed.turned[turns])
+            seen = evidence[s, SEEN] + 1
+            if seen <= ENOUGH:
                 is_open = evidence[s, EXPECTED] == ANY
+                if is_open and kind[s] != UNDECIDED and seen != EARLY and seen != ENOUGH:
+                    count_evidence(evidence, s, k == 1 or k == 5, numbers[i])
+                else:
+                    turns += _decide(state, s, subjects[i], k, numbers[i], routed.turned[turns])
             if kind[s] == 0:
                 k = 3 if k == 1 else 0
             else:

@@ -133,8 +133,9 @@ class RoutedValues:
         take = take[subject[take] >= 0]  # -1 once the table of subjects is full
         event, sequence, number, category = event[take], sequence[take], number[take], category[take]
         kind = kinds_of(number, category)
-        decimals = np.where(category <= codes.TEXT_NUMBER, codes.TEXT_NUMBER - 1 - category, category)
-        routed = series.route(subject[take], column[take], kind, number, decimals, sequence)
+        if (kind == TEXT_NUMBER).any():
+            category = np.where(kind == TEXT_NUMBER, codes.TEXT_NUMBER - 1 - category, category)
+        routed = series.route(subject[take], column[take], kind, number, category, sequence)
         return cls(routed, event, sequence)
 
     def by_kind(self) -> dict[ValueKind, KindValues]:
@@ -191,12 +192,15 @@ def _report_nested(routed: Routed, context: Context, tally: Tally) -> None:
 
 def kinds_of(number: F64, category: NDArray[np.int32]) -> NDArray[np.uint8]:
     """The kind of each value, as a table of series takes it; null, NaN and the infinities are all missing."""
-    kinds = np.full(len(number), ValueKind.CATEGORY, np.uint8)
-    kinds[category == NUMBER] = ValueKind.NUMBER
-    kinds[(category == NUMBER) & ~np.isfinite(number)] = ValueKind.MISSING
-    kinds[category == MISFIT] = ValueKind.MISFIT
-    kinds[category <= codes.TEXT_NUMBER] = TEXT_NUMBER
-    kinds[(category >= 0) & np.isfinite(number)] = TEXT_BOOLEAN
+    is_finite = np.isfinite(number)
+    kinds = np.where(is_finite, np.uint8(ValueKind.NUMBER), np.uint8(ValueKind.MISSING))
+    others = np.flatnonzero(category != NUMBER)
+    if len(others):
+        of, is_finite = category[others], is_finite[others]
+        found = np.where(is_finite, np.uint8(TEXT_BOOLEAN), np.uint8(ValueKind.CATEGORY))
+        found[of == MISFIT] = ValueKind.MISFIT
+        found[of <= codes.TEXT_NUMBER] = TEXT_NUMBER
+        kinds[others] = found
     return kinds
 
 
