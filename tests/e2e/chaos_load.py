@@ -1,4 +1,7 @@
-"""What is produced while workers and brokers are hurt: predictions, late labels, and records that can't be read."""
+"""What is produced while workers and brokers are hurt: predictions, late labels, and records that can't be read.
+
+The clock of one model's producer jumps now and again, and dates its records as wrongly as its events.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,11 @@ PARTITIONS = 6
 START_MS = 1_782_889_200_000
 POISON_EVERY = 997
 PATIENCE_S = 120
+STEP_MS = 40  # of event time, from one prediction to the next
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+WRONG = 9  # the model whose producer has a wrong clock; it is one that drifts
+JUMPS_MS = (0, HOUR_MS, 0, 3 * DAY_MS, 3650 * DAY_MS, 0, -30 * DAY_MS, 30 * DAY_MS)
+JUMP_EVERY = 7_000  # predictions of all models
 
 
 def records(seed: int) -> Iterator[tuple[str, int, int, bytes]]:
@@ -23,7 +31,9 @@ def records(seed: int) -> Iterator[tuple[str, int, int, bytes]]:
     while True:
         model = int(rng.integers(MODELS))
         moved = 3.0 * (model % 3 == 0 and i // 40_000 % 2)
-        x, time_ms = float(rng.normal()) + moved, START_MS + 40 * i
+        x, time_ms = float(rng.normal()) + moved, START_MS + STEP_MS * i
+        if model == WRONG:
+            time_ms += JUMPS_MS[i // JUMP_EVERY % len(JUMPS_MS)]
         of = {"model_id": f"m{model}", "prediction_id": str(i), "event_time": time_ms}
         value = json.dumps(of | {"features": {"x": x, "y": float(rng.gamma(2.0))}, "prediction": x}).encode()
         yield "predictions", model % PARTITIONS, time_ms, value
@@ -31,7 +41,7 @@ def records(seed: int) -> Iterator[tuple[str, int, int, bytes]]:
             late = json.dumps(of | {"event_time": time_ms + 1000, "label": x + float(rng.normal())}).encode()
             yield "labels", model % PARTITIONS, time_ms + 1000, late
         if i % POISON_EVERY == 0:
-            yield "predictions", model % PARTITIONS, time_ms, b'{"broken": %d' % i
+            yield "predictions", model % PARTITIONS, START_MS + STEP_MS * i, b'{"broken": %d' % i
         i += 1
 
 

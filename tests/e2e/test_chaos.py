@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections import Counter
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from chaos import SESSION_TIMEOUT_S, Chaos
-from chaos_load import PARTITIONS, Load
+from chaos_load import DAY_MS, HOUR_MS, PARTITIONS, START_MS, STEP_MS, Load
 from driftline_process import Place, create_topic, driftline, messages
 
 from streamer.app.folds import open_archive
@@ -25,6 +26,8 @@ SEED = int(os.environ.get("DRIFTLINE_CHAOS_SEED", "1"))
 PER_SECOND = 1500
 NAIVE_S = 30.0
 PATIENCE_S = 180
+ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1)}  # brokers check no producer's clock, as before Kafka 3.6
+OUTPUT_TIMES = {"requests": ["requested_at"], "incidents": ["opened_at", "last_alert_at"], "decisions": ["at"]}
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(DURATION_S + 600)]
 
@@ -42,6 +45,7 @@ def place_on(cluster: Cluster, folder: Path) -> Place:
         folder,
         partitions=PARTITIONS,
         labels=f"labels.{folder.name}",
+        settings=ANY_TIME,
         extra=(
             "detectors: {adwin: {delta: 1.0e-4}, ks_window: {window: 200, reference_size: 200}}\n"
             "retrain: {min_events_after_onset: 100, cooldown_s: 600}\ncheckpoints: {interval_s: 5}\n"
@@ -58,8 +62,11 @@ def worker_command(place: Place, number: int) -> list[str]:
 
 
 def wait_until_folded(place: Place, chaos: Chaos) -> dict[str, int]:
-    """Until the histories stand still and reach all that was produced; returns the records folded by topic."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Until the histories stand still and reach all that was produced; returns the records folded by topic.
+
+    It ends `PATIENCE_S` after the last progress: of a history, or of a worker that compiles its kernels and says so.
+    """
+    deadline, before = time.monotonic() + PATIENCE_S, ""
     while time.monotonic() < deadline:
         chaos.look_after()
         ends: dict[str, dict[str, int]] = {}
@@ -75,6 +82,8 @@ def wait_until_folded(place: Place, chaos: Chaos) -> dict[str, int]:
             folded[place.outputs["alerts"]], wanted[place.outputs["alerts"]]
         ):
             return dict(folded)
+        if (now := f"{folded} {[worker.log.stat().st_size for worker in chaos.workers]}") != before:
+            deadline, before = time.monotonic() + PATIENCE_S, now
         time.sleep(1)
     raise AssertionError(f"not all is folded: {folded} of {wanted}")
 
@@ -107,8 +116,25 @@ def longest_stall(place: Place) -> float:
     return max(later - earlier for earlier, later in pairwise(times)) / 1000
 
 
+def times_of(place: Place, what: str, *fields: str) -> list[int]:
+    """These times of the records of an output, in ms since 1970."""
+    return [int(datetime.fromisoformat(one[name]).timestamp() * 1000) for one in place.jsons(what) for name in fields]
+
+
+def check_times(place: Place, load: Load) -> None:
+    """One producer's clock moves nobody's: no output is of a time that has not come, give or take what is granted."""
+    newest_ms = START_MS + STEP_MS * load.produced
+    assert max(times_of(place, "watermarks", "at")) <= newest_ms + DAY_MS
+    for what, fields in OUTPUT_TIMES.items():
+        ahead = [ms for ms in times_of(place, what, *fields) if ms > newest_ms + 2 * HOUR_MS]
+        assert not ahead, f"{what} are of times that have not come: {ahead[:3]}, and it is {newest_ms}"
+
+
 def test_everything_comes_out_exactly_once(cluster, tmp_path):
-    """Killed, frozen, made zombies, on brokers that are killed: each output once, equal to the offline fold."""
+    """Killed, frozen, made zombies, on brokers that are killed: each output once, equal to the offline fold.
+
+    So it is while the clock of a producer jumps, which no other model notices.
+    """
     place = place_on(cluster, tmp_path)
     load = Load(cluster.bootstrap, {"predictions": place.events, "labels": place.labels}, PER_SECOND, SEED)
     chaos = Chaos(cluster, [worker_command(place, number) for number in range(3)], tmp_path, SEED)
@@ -127,6 +153,7 @@ def test_everything_comes_out_exactly_once(cluster, tmp_path):
     print({topic: counts.total() for topic, counts in visible.items()}, f"lost {lost}, too many {extra}")
     assert not any(lost.values())
     assert not any(extra.values())
+    check_times(place, load)
     assert folded[place.events] + folded[place.labels] == load.produced
     may_be_empty = {f"{place.labels}-dlt", place.outputs["decisions"]}
     assert all(counts.total() for topic, counts in visible.items() if topic not in may_be_empty)
@@ -139,7 +166,7 @@ def test_a_worker_without_the_rules_does_not(cluster, tmp_path):
     """Hurt in the same way, workers that copy records and let the client commit lose some, or copy some twice."""
     source, copies = f"source.{tmp_path.name}", f"copies.{tmp_path.name}"
     for topic in (source, copies):
-        create_topic(cluster.bootstrap, topic, PARTITIONS)
+        create_topic(cluster.bootstrap, topic, PARTITIONS, **ANY_TIME)
     load = Load(cluster.bootstrap, {"predictions": source, "labels": source}, PER_SECOND, SEED)
     script = str(Path(__file__).with_name("naive_worker.py"))
     command = [sys.executable, script, cluster.bootstrap, source, copies, f"group.{tmp_path.name}"]

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 import pytest
-from driftline_process import PATIENCE_S, Place, driftline, running
+from driftline_process import Patience, Place, Running, driftline, running
 
 from streamer.testing.alerts import START, firing, ready
 
@@ -26,11 +26,11 @@ def listed(config: str) -> list[dict]:
     ]
 
 
-def wait_for(config: str, state: str) -> dict:
+def wait_for(service: Running, config: str, state: str) -> dict:
     """The one request, once it stands so."""
-    deadline = time.monotonic() + PATIENCE_S
+    patience = Patience(service.said)
     while not ((found := listed(config)) and found[0]["state"] == state):
-        assert time.monotonic() < deadline, found
+        patience.check(found)
         time.sleep(0.3)
     return found[0]
 
@@ -45,7 +45,7 @@ def test_people_and_trainers_speak_to_a_running_service(kafka_broker, tmp_path):
     alert = msgspec.json.encode(ready("2h", fired="1h"))
     with running(place.config) as service:
         place.produce_at(place.outputs["alerts"], 0, [(START_MS, alert)])
-        request = wait_for(config, "requested")
+        request = wait_for(service, config, "requested")
         about = (request["request_id"], "--config", config)
         answer = driftline("approve", *about, *ANN, "--comment", "go").stdout
         assert answer.startswith(f"approved: {request['request_id']} of bus-099 is approved until 2")
@@ -76,7 +76,7 @@ def test_commands_that_change_nothing_end_with_their_reason(kafka_broker, tmp_pa
     alert = msgspec.json.encode(ready("2h", fired="1h"))
     with running(place.config) as service:
         place.produce_at(place.outputs["alerts"], 0, [(START_MS, alert)])
-        name = wait_for(str(place.config), "requested")["request_id"]
+        name = wait_for(service, str(place.config), "requested")["request_id"]
         config = ("--config", str(place.config))
         unknown = driftline("approve", name[:-1] + "x", *config, *ANN, expect=2).stderr
         assert f"approve was not sent: there is no request, held storm or held source {name[:-1]}x" in unknown

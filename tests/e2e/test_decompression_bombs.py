@@ -60,7 +60,10 @@ def letters_of(place: Place, n: int) -> list[tuple[dict[str, bytes], bytes | Non
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    """One of its own: what others have left behind in a broker is not to be mixed with batches of 200 MB."""
+    """One of its own: the heap of a broker that has run many topics may lack room to check a batch of 200 MB.
+
+    Then the broker answers "unknown error" (an OutOfMemoryError in its log), and the batch is not delivered.
+    """
     with Broker() as started:
         yield started
 

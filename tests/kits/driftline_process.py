@@ -67,14 +67,15 @@ class Place:
     labels: str = ""  # the topic of labels; made, if it is named
     records_max: int = 20_000
     extra: str = ""
+    settings: dict[str, str] = field(default_factory=dict)  # of the topics that are made
     tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def __post_init__(self) -> None:
         if not self.events:
             self.events = f"bus.predictions.{self.tag}"
-            create_topic(self.bootstrap, self.events, self.partitions)
+            create_topic(self.bootstrap, self.events, self.partitions, **self.settings)
         if self.labels:
-            create_topic(self.bootstrap, self.labels, self.partitions)
+            create_topic(self.bootstrap, self.labels, self.partitions, **self.settings)
         self.outputs = {what: f"driftline.{what}.{self.tag}" for what in OUTPUTS}
         self.config = self.folder / "driftline.yaml"
         topics = "".join(f"  {topic}: {{format: json}}\n" for topic in (self.events, self.labels) if topic)
@@ -133,6 +134,23 @@ class Place:
             assert service.stop() == 0, "".join(service.said)
 
 
+class Patience:
+    """A deadline that progress moves: it ends `PATIENCE_S` after the last, however slow the machine is."""
+
+    def __init__(self, said: Sequence[str]) -> None:
+        """Lines of the log are progress, as of a worker that compiles its kernels."""
+        self._said = said
+        self._before: object = None
+        self._deadline_s = 0.0
+
+    def check(self, progress: object = None) -> None:
+        """Raises AssertionError with the log once nothing has changed for too long."""
+        now = len(self._said), progress
+        if now != self._before:
+            self._before, self._deadline_s = now, time.monotonic() + PATIENCE_S
+        assert time.monotonic() < self._deadline_s, "".join(self._said)
+
+
 class Running:
     """A service under way."""
 
@@ -162,9 +180,9 @@ class Running:
 
     def wait_until_done(self) -> None:
         """Until it is ready, has no lag and has not moved for a while."""
-        deadline, still, before = time.monotonic() + PATIENCE_S, 0, {}
+        patience, still, before = Patience(self.said), 0, {}
         while still < 5:
-            assert time.monotonic() < deadline, "".join(self.said)
+            patience.check(before)
             time.sleep(0.2)
             now = self.metrics()
             lag = [n for name, n in now.items() if name.startswith("driftline_lag_records")]
@@ -174,9 +192,9 @@ class Running:
 
     def wait_for_records(self, topic: str, n: int) -> float:
         """Until so many records of a topic are folded; returns how many there were."""
-        deadline, folded = time.monotonic() + PATIENCE_S, 0.0
+        patience, folded = Patience(self.said), 0.0
         while folded < n:
-            assert time.monotonic() < deadline, "".join(self.said)
+            patience.check(folded)
             time.sleep(0.01)
             folded = self.metrics().get(f'driftline_records_total{{topic="{topic}"}}', 0.0)
         return folded

@@ -29,11 +29,17 @@ Row = tuple[int, int, bytes | None, bytes | None, object]
 
 
 def run_alone(arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Python with these arguments in a process of its own, which finds this module."""
+    """Python with these arguments in a process of its own, which finds this module. A busy machine gets more time."""
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s)
+    limit_s = timeout_s * slowness()
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s)
+
+
+def slowness() -> float:
+    """By how much processes wait for a core of this machine: 1 where one is free."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass
@@ -146,7 +152,7 @@ class Place:
 def settle(*logs: KafkaLog) -> list[list[str]]:
     """The units of each log, once the group has come to rest with all of these as members that poll."""
     ours: list[Collection[str] | None] = [None] * len(logs)
-    for _ in range(POLLS_MAX):
+    for _ in range(int(POLLS_MAX * slowness())):
         for log in logs:
             log.poll(POLL_S / len(logs))
         for i, log in enumerate(logs):
@@ -198,12 +204,14 @@ def come_back(log: KafkaLog, reached: Mapping[tuple[str, int], int]) -> None:
 
 
 def polls(log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX) -> Iterator[list[Records]]:
-    """What each poll brings, until each topic-partition has reached its end."""
+    """What each poll brings, until each topic-partition has reached its end. At most so many in a row bring nothing."""
     reached: dict[tuple[str, int], int] = {}
-    for _ in range(polls_max):
+    idle = 0
+    while idle < polls_max * slowness():
         if log._membership.moved:
             come_back(log, reached)
         found = log.poll(POLL_S)
+        idle = 0 if found else idle + 1
         reached |= {(records.topic, records.partition): records.next_offset for records in found}
         yield found
         if all(reached.get(spot, 0) >= end for spot, end in ends.items()):

@@ -56,7 +56,7 @@ def test_a_poll_after_a_failed_deserializer_never_returns(broker):
     """Once a deserializer raised out of poll, the next poll spins for ever, whatever its timeout."""
     result = play("client_traps:broken_record", broker)
     assert result["polls"] == ["ValueError", STILL_BLOCKED]
-    assert result["cores_busy"] > 0.2
+    assert result["cores_wanted"] > 0.5
 
 
 def test_a_commit_whose_coordinator_died_never_returns(broker):
