@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.throughput import banks, replay, waiting_labels
+from benchmarks.throughput import banks, formats, replay, waiting_labels
 
 TWO = "adwin and ks_window on every column"
 WATCHED = {
@@ -33,6 +33,7 @@ def main() -> None:
         print(f"ratio                                                   {ours[TWO] / theirs:12,.0f}")
     print_banks()
     print_waiting()
+    formats.print_costs()
 
 
 def print_banks() -> None:

@@ -7,6 +7,7 @@ so later stages handle no strings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag, StrEnum
@@ -67,10 +68,34 @@ class EventBatch:
         """The events where `keep` [n] is true, with their values."""
         width = np.diff(self.start)
         values = np.repeat(keep, width)
-        of_event = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
-        changes = {name: getattr(self, name)[keep] for name in of_event}
-        changes |= {name: getattr(self, name)[values] for name in ("column", "number", "category")}
+        changes = {name: getattr(self, name)[keep] for name in _OF_EVENT}
+        changes |= {name: getattr(self, name)[values] for name in _OF_VALUE}
         return replace(self, start=np.concatenate([[0], np.cumsum(width[keep])]), **changes)
+
+
+_OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
+_OF_VALUE = ("column", "number", "category")
+
+
+def joined(batches: Sequence[EventBatch]) -> EventBatch:
+    """Consecutive batches of a topic-partition as one; of each limit the first overflow stays."""
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0, *(len(batch.number) for batch in batches)])
+    start = [batch.start[:-1] + first for batch, first in zip(batches, starts, strict=False)]
+    overflows: dict[Limit, Overflow] = {}
+    for one in (overflow for batch in batches for overflow in batch.turned_away):
+        overflows.setdefault(one.limit, one)
+    lost = [batch.strangers for batch in batches if batch.strangers is not None]
+    return EventBatch(
+        batches[0].topic,
+        batches[0].partition,
+        start=np.concatenate([*start, starts[-1:]]),
+        dropped=sum(batch.dropped for batch in batches),
+        turned_away=tuple(overflows.values()),
+        strangers=UntrackedEvents(*map(np.concatenate, zip(*lost, strict=True))) if lost else None,
+        **{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in (*_OF_EVENT, *_OF_VALUE)},
+    )
 
 
 @dataclass(slots=True)

@@ -48,19 +48,19 @@ class ArrowCodec(DocumentCodec):
         self._columns = ArrowColumns(settings.fields, self._bounds)
         self._time_path = settings.fields.paths().get("event_time")
 
-    def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
-        """See `Codec`."""
+    def decode_block(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
+        """See `DocumentCodec`."""
         refused: Refusals = {}
         index = self._readable(records, refused)
         if not refused and len(index):
             try:
                 parts = [self._batches(records, i) for i in index.tolist()]
             except Refused:
-                return super().decode(records, names)
+                return super().decode_block(records, names)
             batch = self._columns.batch(records, index, parts, names)
             if batch is not None:
                 return batch, DeadLetters()
-        return super().decode(records, names)
+        return super().decode_block(records, names)
 
     def parsed(self, records: Records, index: I64) -> Iterator[Any]:
         """See `DocumentCodec`."""

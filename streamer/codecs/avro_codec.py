@@ -10,6 +10,7 @@ schemas are not used.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,7 @@ CONTAINER: Final = b"Obj\x01"
 SINGLE_OBJECT: Final = b"\xc3\x01"
 FINGERPRINT_BYTES: Final = 8
 DEPTH_MAX: Final = 50  # of types within types
+_ADDRESS: Final = re.compile(r" from <.*>$| at 0x[0-9a-f]+")
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 Read = Callable[[Any], Any]  # a payload to a document; raises many things
@@ -91,7 +93,7 @@ class AvroCodec(DocumentCodec):
         try:
             return schema.read(payload) if self._own is None else schema.read_bare(payload)
         except Exception as error:
-            why = str(error) or "the value is cut short"
+            why = _ADDRESS.sub("", str(error)) or "the value is cut short"  # letters must be the same in every run
             raise Refused(Reason.NOT_AVRO, f"the value does not fit its schema, {schema.name}: {why}") from None
 
     def _reader(self, key: int) -> Read:
@@ -115,28 +117,22 @@ class AvroCodec(DocumentCodec):
                 rows = min(block.num_records, self.settings.rows_max + 1 - len(found))
                 found += [read_one(block.bytes_) for _ in range(rows)]  # type: ignore[attr-defined]
         except Exception as error:
-            raise Refused(Reason.NOT_AVRO, f"the Avro object container can't be read: {error}") from None
+            why = _ADDRESS.sub("", str(error))
+            raise Refused(Reason.NOT_AVRO, f"the Avro object container can't be read: {why}") from None
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """A schema with its reader."""
+    """A schema with its readers, which raise errors of fastavro, and ValueError for what is left over."""
 
     name: str
-    read_one: Callable[[Any], Any]  # the next document of a file
+    read_one: Read  # the next document of a file
+    read: Read  # the document of a payload, which it fills
     mark: bytes  # of single-object encoding
 
-    def read(self, payload: Any) -> Any:
-        """The document of a payload, which it fills. Raises errors of fastavro, and ValueError."""
-        source = BytesIO(payload)
-        document = self.read_one(source)
-        if source.tell() != len(payload):
-            raise ValueError(f"{len(payload) - source.tell()} bytes are left over")
-        return document
-
     def read_bare(self, payload: Any) -> Any:
-        """The same; the mark of single-object encoding is taken off."""
+        """The document of a payload; the mark of single-object encoding is taken off."""
         return self.read(payload[len(self.mark) :] if payload[: len(self.mark)] == self.mark else payload)
 
 
@@ -162,15 +158,25 @@ def compiled(text: SchemaText) -> AvroSchema:
         raise ValueError(f"it is no schema of Avro: {error}") from None
     has_decimals = "decimal" in text.text or any("decimal" in one for one in text.references.values())
     name = raw.get("name", raw.get("type")) if isinstance(raw, dict) else raw
-    return AvroSchema(str(name), _reader_of(schema, has_decimals), mark)
+    return AvroSchema(str(name), *_readers_of(schema, has_decimals), mark)
 
 
-def _reader_of(schema: Any, has_decimals: bool) -> Callable[[Any], Any]:
+def _readers_of(schema: Any, has_decimals: bool) -> tuple[Read, Read]:
+    """A reader of the next document of a file, and one of a payload."""
     from fastavro import schemaless_reader
 
-    if has_decimals:
-        return lambda source: _without_decimals(schemaless_reader(source, schema, None))
-    return lambda source: schemaless_reader(source, schema, None)
+    def read_one(source: BytesIO) -> Any:
+        document = schemaless_reader(source, schema, None)
+        return _without_decimals(document) if has_decimals else document
+
+    def read(payload: Any) -> Any:
+        source = BytesIO(payload)
+        document = schemaless_reader(source, schema, None)
+        if source.tell() != len(payload):
+            raise ValueError(f"{len(payload) - source.tell()} bytes are left over")
+        return _without_decimals(document) if has_decimals else document
+
+    return read_one, read
 
 
 def _call(read: Read, payload: Any) -> Any:

@@ -73,6 +73,12 @@ class DeadLetters:
         self.reason.append(reason)
         self.detail.append(detail)
 
+    def extend(self, other: DeadLetters, first: int) -> None:
+        """Add those of a stretch that begins at index `first`."""
+        self.index += [first + i for i in other.index]
+        self.reason += other.reason
+        self.detail += other.detail
+
     def __len__(self) -> int:
         return len(self.index)
 

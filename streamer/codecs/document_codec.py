@@ -28,11 +28,15 @@ from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
-from streamer.events import EventBatch, Names
+from streamer.events import EventBatch, Names, joined
 from streamer.logs import log_of
 
 if TYPE_CHECKING:
     from streamer.codecs.presets import Preset
+
+EVENTS_AT_ONCE: Final = 4096
+RECORDS_AT_ONCE: Final = 16  # at least
+ROWS_EXPECTED: Final = 8.0  # of a record, before the first one
 
 CANONICAL_FEATURES: Final = FieldMap().features
 
@@ -99,10 +103,26 @@ class DocumentCodec:
         self._event_of, self._columns_of = EventReader(settings.fields), ColumnReader(settings.fields)
         self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
         self._others = settings.fields.members()
+        self._rows_of_record = ROWS_EXPECTED  # of late; it has no effect on results
         self._preset = preset_of(settings)
 
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
-        """See `Codec`."""
+        """See `Codec`. Records with many rows are decoded in blocks, so that their objects stay in caches."""
+        block = max(int(EVENTS_AT_ONCE / self._rows_of_record), RECORDS_AT_ONCE)
+        if len(records) <= block:
+            batch, dead = self.decode_block(records, names)
+            self._rows_of_record = max(len(batch) / max(len(records), 1), 1.0)
+            return batch, dead
+        dead, batches = DeadLetters(), []
+        for first in range(0, len(records), block):
+            batch, letters = self.decode_block(records.part(first, min(first + block, len(records))), names)
+            batches.append(batch)
+            dead.extend(letters, first)
+        self._rows_of_record = max(sum(map(len, batches)) / len(records), 1.0)
+        return joined(batches), dead
+
+    def decode_block(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
+        """The events of records that are decoded at once."""
         refused: Refusals = {}
         index = self._readable(records, refused)
         rows = self._rows(records, index, refused)

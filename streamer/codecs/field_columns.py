@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from operator import itemgetter
 from types import NoneType
 from typing import Any, Final
 
@@ -41,11 +42,14 @@ class ColumnReader:
             self._taken = frozenset(path[len(at)] for path in inside)
         elif fields.features is not None:
             self._features = {name: parse_path(path, f"features.{name}") for name, path in fields.features.items()}
+        inner = self._features.values() if isinstance(self._features, Mapping) else [self._features]
+        every = (*self._paths.values(), *(path for path in inner if path is not None))
+        self._needs_record = any(path[0] is Root.RECORD for path in every)
         self._has_segment = fields.segment is not None
 
     def __call__(self, index: I64, documents: Sequence[Any], *around: Sequence[Any], rows_max: int) -> Rows | None:
         """The events of documents of the records at `index`; None where one of them needs the plain path."""
-        placed = _Placed.of(documents, self._rows, around, rows_max)
+        placed = _Placed.of(documents, self._rows, around, rows_max, self._needs_record)
         if placed is None:
             return None
         found = [self._identifiers(name, placed) for name in IDENTIFIERS]
@@ -102,7 +106,12 @@ class _Placed:
 
     @classmethod
     def of(
-        cls, documents: Sequence[Any], rows: Path | None, around: Sequence[Sequence[Any]], rows_max: int
+        cls,
+        documents: Sequence[Any],
+        rows: Path | None,
+        around: Sequence[Sequence[Any]],
+        rows_max: int,
+        needs_record: bool = True,
     ) -> _Placed | None:
         """The events of documents; None where one of them is neither an event nor a list of events."""
         roots = (Root.KEY, Root.HEADERS)
@@ -121,7 +130,7 @@ class _Placed:
         shared = [list(chain.from_iterable(map(repeat, part, counts))) for part in around]
         by_root = {Root.RECORD: flat, **dict(zip(roots, shared, strict=False))}
         if rows is not None:
-            whole = list(chain.from_iterable(map(repeat, documents, counts)))
+            whole = list(chain.from_iterable(map(repeat, documents, counts))) if needs_record else []
             by_root |= {Root.RECORD: whole, Root.ROW: flat}
         return cls(by_root, len(flat), width)
 
@@ -132,6 +141,10 @@ class _Placed:
         if not steps:
             return found
         if len(steps) == 1 and isinstance(name := steps[0], str):
+            try:
+                return list(map(itemgetter(name), found))  # where all have it, as typed producers do
+            except (KeyError, TypeError):
+                pass
             return [one.get(name, UNSET) if type(one) is dict else UNSET for one in found]
         inner: Path = (Root.RECORD, *steps)
         return [follow(Envelope(one), inner) for one in found]
@@ -154,9 +167,10 @@ def _numbered(ids: Sequence[Any], width: I64) -> list[Any]:
 
 
 def _without_unset(values: Sequence[Any]) -> Sequence[Any]:
-    if UnsetType not in set(map(type, values)):
+    kinds = set(map(type, values))
+    if UnsetType not in kinds:
         return values
-    return [None if value is UNSET else value for value in values]
+    return [None] * len(values) if len(kinds) == 1 else [None if value is UNSET else value for value in values]
 
 
 def _named(paths: Mapping[str, Path], placed: _Placed) -> list[Any]:

@@ -24,12 +24,11 @@ from streamer.detect.alert_book import AlertBook, Placed
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.eviction import EvictionPolicy
-from streamer.detect.intake import DecodedChunk, Intake
+from streamer.detect.intake import DecodedChunk, Intake, Pairing
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.monitor import in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.table import monitors_of
-from streamer.detect.pairing import Pairing
 from streamer.detect.remap import Survivors
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Output, Records

@@ -83,12 +83,15 @@ class _Owners:
     def of(cls, tables: TrainingTables) -> _Owners:
         data, rows = tables.data, sum(tables.rows)
         given = ((data.model_column, data.model), (data.version_column, data.version))
-        (models, model), (versions, version) = [
-            _codes(tables.texts(name))
-            if constant is None and name in tables.names
-            else ([constant or ""], np.zeros(rows, np.int64))
-            for name, constant in given
-        ]
+        try:
+            (models, model), (versions, version) = [
+                _codes(tables.texts(name))
+                if constant is None and name in tables.names
+                else ([constant or ""], np.zeros(rows, np.int64))
+                for name, constant in given
+            ]
+        except pa.ArrowException as problem:
+            raise ValueError(f"model_id and model_version of a training reference must be text: {problem}") from None
         code = model * len(versions) + version
         order = np.argsort(code, kind="stable")
         present, first = np.unique(code[order], return_index=True)

@@ -29,7 +29,7 @@ def kserve_v1(document: Any, headers: Mapping[str, str]) -> list[Event]:
         inputs = data["inputs"]
     if inputs is None and outputs is None:
         raise Refused(Reason.WRONG_TYPE, "the payload has neither instances nor predictions")
-    return joined(_of_cloudevent(attributes), _features_of(inputs), _predictions_of(outputs))
+    return joined(of_cloudevent(attributes), _features_of(inputs), _predictions_of(outputs))
 
 
 def kserve_v2(document: Any, headers: Mapping[str, str]) -> list[Event]:
@@ -44,7 +44,7 @@ def kserve_v2(document: Any, headers: Mapping[str, str]) -> list[Event]:
     is_request = isinstance(inputs, list)
     if not is_request and not isinstance(outputs, list):
         raise Refused(Reason.WRONG_TYPE, "the payload has neither inputs nor outputs with tensors")
-    about = _of_cloudevent(attributes)
+    about = of_cloudevent(attributes)
     about["prediction_id"] = about.get("prediction_id") or data.get("id")
     about["model_id"] = about.get("model_id") or data.get("model_name")
     about["model_version"] = data.get("model_version") or about.get("model_version")
@@ -67,7 +67,7 @@ def seldon(document: Any, headers: Mapping[str, str]) -> list[Event]:
     rows = [row if isinstance(row, list) else [row] for row in of_type(rows, list, "ndarray")]
     names = body.get("names") or [f"c{i}" for i in range(max(map(len, rows), default=0))]
     named = [dict(zip(map(str, names), row, strict=False)) for row in rows]
-    about = _of_cloudevent(attributes)
+    about = of_cloudevent(attributes)
     about["prediction_id"] = attributes.get("requestid") or about.get("prediction_id") or _puid(data)
     about["model_id"] = about.get("model_id") or attributes.get("modelid")
     if str(attributes.get("type", "")).endswith("response"):
@@ -185,7 +185,7 @@ def _flat(data: list[Any]) -> list[Any]:
     return data
 
 
-def _of_cloudevent(attributes: Mapping[str, Any]) -> Event:
+def of_cloudevent(attributes: Mapping[str, Any]) -> Event:
     """The fields that the attributes of an event give."""
     return {
         "model_id": attributes.get("inferenceservicename"),

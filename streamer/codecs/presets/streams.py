@@ -11,6 +11,7 @@ from typing import Any, Final
 from streamer.codecs.base import Reason
 from streamer.codecs.event import Refused
 from streamer.codecs.presets.envelopes import cloudevent, of_type
+from streamer.codecs.presets.inference import of_cloudevent
 
 Event = dict[str, Any]
 
@@ -23,11 +24,7 @@ _VERSIONED: Final = re.compile(r"^(unstruct_event|contexts)_(?:com_|org_|io_)?(.
 def cloudevents(document: Any, headers: Mapping[str, str]) -> Event:
     """An event in a CloudEvent; id, time and subject stand for what the data lack."""
     attributes, data = cloudevent(document, headers)
-    given = {
-        "prediction_id": attributes.get("id"),
-        "event_time": attributes.get("time"),
-        "model_id": attributes.get("subject"),
-    }
+    given = {**of_cloudevent(attributes), "model_id": attributes.get("subject")}
     return {**{name: value for name, value in given.items() if value}, **of_type(data, dict, "the data")}
 
 

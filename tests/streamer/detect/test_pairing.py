@@ -141,7 +141,7 @@ def test_cuts_and_checkpoints_change_nothing(drawn, cuts, open_max, is_restored)
 
 def test_an_eviction_keeps_what_waits_of_survivors():
     """The ids of models and versions that survive are those of the halves that wait."""
-    from streamer.detect.pairing import Pairing
+    from streamer.detect.intake import Pairing
     from streamer.detect.remap import Remap, Remaps
 
     fold = fold_of()
