@@ -106,7 +106,7 @@ def test_the_oldest_goes_on_where_too_many_wait():
 
 
 def test_the_same_half_again_lets_the_first_go():
-    """Two requests of one id: the first goes on alone, the second waits. An equal one is a repeat, and does not count."""
+    """Two requests of one id: the first goes on alone, the second waits. An equal one is a repeat."""
     fold, other = fold_of(), request("a", features={"age": 24.0, "x": 1.5})
     fold.step([records([(0, request("a")), (1, other), (2, other), (3, response("a"))])])
     assert [(offset, len(values)) for offset, _, _, values in fold.seen] == [(0, 2), (3, 3)]

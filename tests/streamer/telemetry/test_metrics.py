@@ -20,7 +20,7 @@ from streamer.telemetry.http import Endpoint
 from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
 from streamer.telemetry.observers import MetricsObserver
 
-BOUNDED_LABELS = {"topic", "fault", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
+BOUNDED_LABELS = {"topic", "pair", "fault", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
 
 
 def samples_of(metrics: Metrics) -> dict[tuple[str, ...], float]:
