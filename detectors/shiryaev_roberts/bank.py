@@ -88,7 +88,7 @@ class ShiryaevRobertsBank(RowBank):
     values, 64 at most, and of those before, at the cells. Before is the median of the values that the cells were made
     of (of a whitened series its level), after that of the last values, exact to the spacing of the cells; of series of
     two values, such as errors of 0 and 1, both are means. The onset is
-    the mean of all possible ones, weighted by the evidence for each; of a great change, which fewer than 16 values
+    the mean of all possible ones, weighted by the evidence for each; of a great change, which fewer than 12 values
     show, it is where the alternative with most evidence begins to gain.
 
     >>> import numpy as np

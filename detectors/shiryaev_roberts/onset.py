@@ -15,7 +15,8 @@ from detectors.shiryaev_roberts.state import CHAINED, Record, Series
 from detectors.shiryaev_roberts.sums import EVIDENCE_MIN
 from detectors.shiryaev_roberts.whitening import in_units
 
-GREAT = 16  # last values within which a great change begins
+SLACK = 2.0  # of the logarithm of the likelihood ratio since the onset, which chance may add before it
+GREAT = 12  # last values within which a great change begins
 MOST_OF_TWO = 4  # edges of a series of two values
 
 
@@ -46,7 +47,8 @@ def onset_ago(one: Record, tables: Tables) -> int:
     """How many values ago the change began: the mean age of the onset, or less where the change is great.
 
     Few values bring the alarm then, and the mean still counts what lies before them. If the alternative that has most
-    evidence begins to gain within the last values (E. S. Page, "Continuous inspection schemes", 1954), it begins there.
+    evidence begins to gain within the last values (E. S. Page, "Continuous inspection schemes", 1954), it begins there;
+    gains before that are no onset while chance may bring them.
     """
     age, kept = mean_age(one, tables), min(int(one["recent_n"]), len(one["recent"]))
     if one["chained"] or kept == 0:
@@ -56,7 +58,8 @@ def onset_ago(one: Record, tables: Tables) -> int:
     likeliest = int(np.argmax(tables.weight * one["sums"]))
     held = np.diff(np.interp(ends, np.linspace(0.0, 1.0, STEPS + 1), tables.distribution[:, likeliest]))
     gains = np.log(np.maximum(held, 1e-12) / np.maximum(shares, 1e-12))
-    best = int(np.argmax(np.cumsum(gains[_newest_cells(one, kept)])))
+    gained = np.cumsum(gains[_newest_cells(one, kept)])
+    best = int(np.argmax(gained >= gained.max() - SLACK))
     return min(age, best) if best < GREAT else age
 
 
