@@ -28,7 +28,8 @@ from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
 from detectors.shiryaev_roberts.alternatives import Tables, tables
 from detectors.shiryaev_roberts.calendar import HELD
-from detectors.shiryaev_roberts.evidence import BLIND, advance
+from detectors.shiryaev_roberts.early import BLIND
+from detectors.shiryaev_roberts.evidence import advance
 from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
 from detectors.shiryaev_roberts.onset import evidence_of, mean_age
 from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early

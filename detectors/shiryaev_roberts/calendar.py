@@ -75,10 +75,11 @@ def decide(series: Series, rows: I64) -> I64:
 
 
 @lean_kernel
-def follow_first_day(one: Record, time_ms: int) -> None:
-    """Note the event time of the first value, and when a day has passed since."""
+def follow_first_day(one: Record, time_ms: int) -> bool:
+    """Note the event time of the first value; whether this is the first value that comes a day after it or later."""
     if one.day == BEFORE_FIRST:
         one.day, one.first_ms = FIRST, time_ms
     span = time_ms - one.first_ms
     if span >= DAY_MS or (span <= 0 and one.n >= STANDS_STILL):
         one.day, one.first_ms, one.q_mean = OVER, 0, 0.0
+    return bool(span >= DAY_MS)

@@ -19,13 +19,12 @@ from detectors.shiryaev_roberts import kernel_types as due
 from detectors.shiryaev_roberts.alternatives import Tables
 from detectors.shiryaev_roberts.calendar import DAY_MS, HELD, HOUR_MS, MEMORY_MS, OVER, WEEK_MS, follow_first_day
 from detectors.shiryaev_roberts.dependence import SLOW
+from detectors.shiryaev_roberts.early import BLIND, EARLY, begin_early, is_believed, is_unproven, leans, note_early
 from detectors.shiryaev_roberts.kernel_types import EvidenceRules, Fed, Ranks, Work
 from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 from detectors.shiryaev_roberts.sums import clear, reaches, weigh
 from detectors.shiryaev_roberts.trust import count_alarm, stood_still
 
-BLIND = 256  # values without a reference before evidence is gathered
-EARLY = 20  # the same after an alarm, of a series whose values were found not to depend on earlier ones
 LOOKED = 64  # a look at dependence comes after a multiple of so many values
 THIN, PRIOR = 64, 8.0  # of fewer values that followed the same one, as many as the latter are taken from all values
 STEP = 0.0625  # of a stored value, in standard units
@@ -67,8 +66,8 @@ def advance(
 def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: float, time_ms: int, work: Work) -> int:
     """One value of one series; returns what is due."""
     one.n += 1
-    if one.day != OVER:
-        follow_first_day(one, time_ms)
+    if one.day != OVER and follow_first_day(one, time_ms):
+        begin_early(one, time_ms)
     if one.learning:
         return _store(one, tables, value, time_ms)
     if not one.settled:
@@ -89,6 +88,8 @@ def _see(one: Record, tables: Tables, arl0: float, counted_max: int, value: floa
         _keep_reference(one, cell, q)
     elif one.n > one.blind and (one.day != HELD or one.whitened):
         weigh(one, tables, ranks, work)
+        if is_unproven(one):
+            note_early(one)
         if reaches(one, tables, arl0, work) and _stands(one, tables, arl0, time_ms, work):
             return due.ALARM
     elif not one.chained:
@@ -111,7 +112,7 @@ def _store(one: Record, tables: Tables, value: float, time_ms: int) -> int:
 @lean_kernel
 def _wait(one: Record, tables: Tables, arl0: float, value: float, time_ms: int, work: Work) -> int:
     """A value of which cells are to be made; returns what is due. After an alarm a plain series is judged meanwhile, by
-    ranks among the values that wait.
+    ranks among the values that wait, and so is one of few values a day.
     """
     one.waiting[one.filled] = value
     one.filled += 1
@@ -138,7 +139,9 @@ def _due(one: Record, arl0: float, counted_max: int, a_week: bool) -> int:
         return due.WEEK_DUE
     if one.whitened:
         return due.REVISION_DUE if one.n % REVISED == 0 and one.evidence < 1e3 else due.NOTHING
-    if one.n < BLIND or one.n % LOOKED != 0 or (one.evidence >= 0.01 * arl0 and one.day == OVER):
+    if one.n < BLIND or one.n % LOOKED != 0:
+        return due.NOTHING
+    if one.evidence >= 0.01 * arl0 and one.day == OVER and not (is_unproven(one) and leans(one)):
         return due.NOTHING
     return due.LOOK_DUE if one.n // (one.n & -one.n) < 8 else due.NOTHING  # four times until their number has doubled
 
@@ -157,8 +160,13 @@ def _keep_reference(one: Record, cell: int, q: float) -> None:
 def _stands(one: Record, tables: Tables, arl0: float, time_ms: int, work: Work) -> bool:
     """Whether evidence that has reached what was asked is an alarm, which then counts for or against the series.
 
-    On the first day, slow drift of a plain series is none: the series is held until the day is over.
+    On the first day, slow drift of a plain series is none: the series is held until the day is over. Nor is that of a
+    series which may depend on its past, as far as few values show: it is blind until they are more.
     """
+    if is_unproven(one) and not is_believed(one, tables, time_ms, work):
+        clear(one)
+        one.blind = BLIND
+        return False
     still = stood_still(one, tables, work)
     if one.day != OVER and time_ms > one.first_ms and not (one.whitened or still):
         clear(one)

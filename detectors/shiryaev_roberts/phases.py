@@ -25,7 +25,8 @@ from detectors.arrays.types import F64, I64
 from detectors.shiryaev_roberts import calendar, cells, dependence, whitening
 from detectors.shiryaev_roberts.arma import PHI_MAX, THETA_MAX
 from detectors.shiryaev_roberts.dependence import SLOW, TOO_MANY
-from detectors.shiryaev_roberts.evidence import BLIND, EARLY, follow_all
+from detectors.shiryaev_roberts.early import BLIND, EARLY
+from detectors.shiryaev_roberts.evidence import follow_all
 from detectors.shiryaev_roberts.kernel_types import (
     ALARM,
     CELLS_DUE,
@@ -127,7 +128,7 @@ def _begin_again(series: Series, row: int) -> None:
     elif one["alarms"] >= TOO_MANY:
         _learn_dependence(series, row)
     else:
-        is_plain = (one["n"] >= BLIND or one["blind"] == EARLY) and one["power"] == 1.0
+        is_plain = (one["n"] >= BLIND or (one["blind"] == EARLY and one["known"][0] == 0.0)) and one["power"] == 1.0
         _begin(series, row)
         one["blind"], one["power"] = EARLY if is_plain else BLIND, 1.0
 

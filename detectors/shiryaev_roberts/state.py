@@ -88,7 +88,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("centre", np.float64, ()),
     ("spread", np.float64, ()),
     ("level", np.float32, ()),
-    ("memory", np.float32, ()),  # values over which the level is averaged
+    ("memory", np.float32, ()),  # values over which the level is averaged; in `early.py` those before it
     ("wave", np.float32, (2, 3)),  # angle a value (0: no wave), its present height, and a quarter turn on
     ("phi", np.float32, ()),
     ("theta", np.float32, ()),  # 0: an AR(1)
@@ -96,9 +96,13 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("e_last", np.float32, ()),
     ("slope", np.float32, (2,)),  # of the innovation, less: by phi and theta
     ("steps", np.float32, (2,)),  # sums of slope times innovation since the coefficients were revised ...
-    ("known", np.float32, (3,)),  # ... and of the slopes' products, from the first value on: phi, both, theta
+    (
+        "known",
+        np.float32,
+        (3,),
+    ),  # ... and of the slopes' products, from the first value on: phi, both, theta; see `early.py`
     # calendar
-    ("last_ms", np.int64, ()),  # event time of the last value
+    ("last_ms", np.int64, ()),  # event time of the last value; in `early.py` that with which it began
     ("elapsed_ms", np.int64, ()),  # time over which the calendar has been followed
     ("gain", np.float32, ()),  # squared error that its forecasts have saved today ...
     ("gains", np.float32, ()),  # ... and on the days before, of which older ones count less
