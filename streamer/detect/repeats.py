@@ -20,6 +20,8 @@ from streamer.events import NUMBER, EventBatch
 
 WIDTH: Final = 3  # of an entry, of which nothing but the id is used
 _NEVER: Final = -(1 << 62)
+_COLUMN: Final = 0x2545F4914F6CDD1D  # odd numbers, so that sums of different values hardly meet
+_CATEGORY: Final = 0x1B873593CC9E2D51
 
 
 class Repeats:
@@ -69,7 +71,7 @@ def _flag(seen: Any, whose: Any, values: Any, labels: I64, window: int, found: B
         has_fraction = join_id[i] != 0
         key = _mix(_mix(_mix(join_id[i], model[i]), version[i] << 8 | topic[i]), labels[i])
         for j in range(start[i], start[i + 1]):
-            key = _mix(_mix(_mix(key, column[j]), bits[j]), category[j])
+            key = _mix(key, bits[j] + column[j] * _COLUMN + category[j] * _CATEGORY)
             has_fraction = has_fraction or (category[j] == NUMBER and number[j] - np.floor(number[j]) > 0)
         if not has_fraction:
             continue
