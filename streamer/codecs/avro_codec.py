@@ -73,8 +73,11 @@ class AvroCodec(DocumentCodec):
         bytes_of_id = start[whole, None] + np.arange(ID_BYTES)
         framed = records.data[bytes_of_id].astype(np.int64) @ np.array([1 << 40, 1 << 24, 1 << 16, 1 << 8, 1])
         ids[whole] = np.where(framed < 1 << 32, framed, -1)
-        readers = map({one: self._reader(one) for one in np.unique(ids).tolist()}.__getitem__, ids.tolist())
-        return map(_call, readers, values_at(records, index, np.where(ids >= 0, ID_BYTES, 0)))
+        readers = {one: self._reader(one) for one in np.unique(ids).tolist()}
+        payloads = values_at(records, index, np.where(ids >= 0, ID_BYTES, 0))
+        if len(readers) == 1:  # as nearly always
+            return map(next(iter(readers.values())), payloads)
+        return map(_call, map(readers.__getitem__, ids.tolist()), payloads)
 
     def plain(self, records: Records, i: int) -> Any:
         """See `DocumentCodec`."""
