@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.jit import kernel
+from detectors.arrays.jit import lean_kernel
 from detectors.arrays.types import I64, U64, Bools
 
 EMPTY: Final = -1
@@ -32,8 +32,8 @@ class IdRing:
 
     @property
     def state(self) -> tuple[Any, ...]:
-        """The arrays that the kernels take."""
-        return self._hash, self._id, self._who, self._value, self.meta
+        """The arrays that the kernels take: hash table, ids, `who`, values, their bits, and the counts."""
+        return self._hash, self._id, self._who, self._value, self._value.view(np.int64), self.meta
 
     def dump(self) -> dict[str, NDArray[Any]]:
         """The entries that wait, oldest first, and the counts."""
@@ -85,7 +85,7 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-@kernel
+@lean_kernel
 def find(hashed: NDArray[np.int32], ids: U64, key: np.uint64, start: int) -> int:
     """Where the next entry of the key stands in the hash table from `start` on, or the empty place behind them."""
     mask = len(hashed) - 1
@@ -95,19 +95,19 @@ def find(hashed: NDArray[np.int32], ids: U64, key: np.uint64, start: int) -> int
     return int(at)
 
 
-@kernel
+@lean_kernel
 def home(hashed: NDArray[np.int32], key: np.uint64) -> int:
     """The place in the hash table at which the entries of the key begin."""
     return int(np.int64(key & np.uint64(len(hashed) - 1)))
 
 
-@kernel
+@lean_kernel
 def after(hashed: NDArray[np.int32], at: int) -> int:
     """The next place in the hash table."""
     return int((at + 1) & (len(hashed) - 1))
 
 
-@kernel
+@lean_kernel
 def remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
     """Take out what stands at `at`, moving later entries of its run up (Knuth 6.4, algorithm R)."""
     mask = len(hashed) - 1
@@ -125,7 +125,7 @@ def remove(hashed: NDArray[np.int32], ids: U64, at: int) -> None:
     hashed[hole] = EMPTY
 
 
-@kernel
+@lean_kernel
 def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
     mask = len(hashed) - 1
     for position in range(n):
@@ -135,13 +135,13 @@ def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
         hashed[at] = position
 
 
-@kernel
+@lean_kernel
 def leave_oldest(state: Any, oldest_ms: int, open_max: int, matched: int) -> int:
     """Drop what has left already, and the oldest if they came before `oldest_ms` or are too many.
 
     Returns how many of them left with nothing but 0 in the column `matched` of `who`; 0 if that is `EMPTY`.
     """
-    hashed, ids, who, _, meta = state
+    hashed, ids, who, _, _, meta = state
     mask = len(ids) - 1
     left = 0
     lonely = 0
@@ -163,10 +163,10 @@ def leave_oldest(state: Any, oldest_ms: int, open_max: int, matched: int) -> int
     return lonely
 
 
-@kernel
+@lean_kernel
 def append(state: Any, at: int, key: np.uint64) -> int:
     """Let an entry of the key wait, at the empty place `at` of the hash table; returns its position in the ring."""
-    hashed, ids, _, _, meta = state
+    hashed, ids, _, _, _, meta = state
     position = meta[TAIL] & (len(ids) - 1)
     meta[TAIL] += 1
     meta[WAITING] += 1

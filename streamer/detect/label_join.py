@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.jit import kernel
+from detectors.arrays.jit import kernel, lean_kernel
 from detectors.arrays.types import F64, I64
 from detectors.series.id_ring import (
     EMPTY,
@@ -178,13 +178,13 @@ class LabelValues(NamedTuple):
     segment: I64  # [m, 2], or [m, 0]
 
 
-@kernel
+@lean_kernel
 def _is_class(bits: int) -> bool:
     """Whether these are the bits of a NaN that stands for the name of a class."""
     return bool(bits > QUIET_NAN and bits & CLASS_MASK != 0)
 
 
-@kernel
+@lean_kernel
 def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: int) -> float:
     """Whether two classes differ; NaN if one of them is missing."""
     if np.isnan(predicted) != np.isnan(label):
@@ -196,7 +196,7 @@ def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: i
     return 1.0 if predicted != label else 0.0
 
 
-@kernel
+@lean_kernel
 def _error(kind: int, predicted: float, label: float, predicted_bits: int, label_bits: int) -> float:
     """How wrong a prediction was; NaN if that can't be said."""
     if kind == ZERO_ONE:
@@ -210,37 +210,39 @@ def _error(kind: int, predicted: float, label: float, predicted_bits: int, label
     return off * off if kind == SQUARED else off
 
 
-@kernel
-def _add(out: Any, found: int, i: int, whose: I64, error: float, lag_ms: int) -> int:
-    """Store one match; returns how many there are."""
-    out[0][found], out[1][found], out[2][found], out[3][found] = i, whose, error, lag_ms
+@lean_kernel
+def _add(out: Any, found: int, i: int, whose: I64, of: int, error: float, lag_ms: int) -> int:
+    """Store one match of the prediction at `of`; returns how many there are."""
+    out[0][found], out[2][found], out[3][found] = i, error, lag_ms
+    for column in range(whose.shape[1]):
+        out[1][found, column] = whose[of, column]
     return int(found + 1)
 
 
-@kernel
+@lean_kernel
 def _take_prediction(
     waiting: Any, labels: Any, counts: I64, events: Any, i: int, limits: Any, out: Any, found: int
 ) -> int:
     """Match prediction `i` with a label that came before it, or let it wait; returns the matches so far."""
     _, join_id, (time_ms, _), outcomes, whose, _ = events
     prediction, prediction_bits, _, _, kinds = outcomes
-    hashed, ids, who, value, _ = labels
+    hashed, ids, who, value, bits, _ = labels
     at = hashed[find(hashed, ids, join_id[i], home(hashed, join_id[i]))]
     if at != EMPTY and who[at, 0] != whose[i, 0] and abs(who[at, TIME] - time_ms[i]) <= limits[0]:
-        error = _error(kinds[i], prediction[i], value[at], prediction_bits[i], value.view(np.int64)[at])
+        error = _error(kinds[i], prediction[i], value[at], prediction_bits[i], bits[at])
         if not np.isnan(error):
             counts[EARLY] -= 1 if who[at, MATCHES] == 0 else 0
             who[at, 0] = whose[i, 0]
             who[at, MATCHES] += 1
-            return int(_add(out, found, i, whose[i], error, who[at, TIME] - time_ms[i]))
-    _wait(waiting, join_id[i], whose[i], prediction_bits[i], time_ms[i] - limits[0])
+            return int(_add(out, found, i, whose, i, error, who[at, TIME] - time_ms[i]))
+    _wait(waiting, join_id[i], whose, i, prediction_bits[i], time_ms[i] - limits[0])
     return found
 
 
-@kernel
-def _wait(waiting: Any, key: np.uint64, whose: I64, bits: int, oldest_ms: int) -> None:
-    """Let a prediction wait, unless one of the same subject and id does; those too old for its label leave."""
-    hashed, ids, who, value, meta = waiting
+@lean_kernel
+def _wait(waiting: Any, key: np.uint64, whose: I64, i: int, bits: int, oldest_ms: int) -> None:
+    """Let prediction `i` wait, unless one of the same subject and id does; those too old for its label leave."""
+    hashed, ids, who, _, value_bits, meta = waiting
     at = find(hashed, ids, key, home(hashed, key))
     versions = 0
     while hashed[at] != EMPTY:
@@ -251,28 +253,29 @@ def _wait(waiting: Any, key: np.uint64, whose: I64, bits: int, oldest_ms: int) -
             at = find(hashed, ids, key, at)
             continue
         versions += 1
-        if who[hashed[at], 0] == whose[0] or versions == VERSIONS_MAX:
+        if who[hashed[at], 0] == whose[i, 0] or versions == VERSIONS_MAX:
             return
         at = find(hashed, ids, key, after(hashed, at))
     position = append(waiting, at, key)
-    value.view(np.int64)[position] = bits
-    who[position] = whose
+    value_bits[position] = bits
+    for column in range(who.shape[1]):
+        who[position, column] = whose[i, column]
 
 
-@kernel
+@lean_kernel
 def _match_label(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> int:
     """Match label `i` with every prediction of its id that waits; returns the matches so far."""
-    hashed, ids, who, value, meta = waiting
+    hashed, ids, who, value, value_bits, meta = waiting
     _, join_id, (time_ms, _), outcomes, _, _ = events
     _, _, label, label_bits, kinds = outcomes
     key = join_id[i]
     at = find(hashed, ids, key, home(hashed, key))
     while hashed[at] != EMPTY:
         position = hashed[at]
-        predicted, bits = value[position], value.view(np.int64)[position]
+        predicted, bits = value[position], value_bits[position]
         error = _error(kinds[i], predicted, label[i], bits, label_bits[i])
         if who[position, TIME] >= time_ms[i] - timeout_ms and not np.isnan(error):
-            found = _add(out, found, i, who[position], error, time_ms[i] - who[position, TIME])
+            found = _add(out, found, i, who, position, error, time_ms[i] - who[position, TIME])
             meta[WAITING] -= 1
             remove(hashed, ids, at)
         else:
@@ -281,10 +284,10 @@ def _match_label(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, f
     return int(found)
 
 
-@kernel
+@lean_kernel
 def _keep_label(labels: Any, counts: I64, events: Any, i: int, limits: Any, last: int, matches: int) -> bool:
     """Let label `i` wait for later predictions; False where it is none, or where its id has a label already."""
-    hashed, ids, who, value, meta = labels
+    hashed, ids, who, _, bits, meta = labels
     _, join_id, (time_ms, leave_ms), outcomes, _, model = events
     _, _, label, label_bits, _ = outcomes
     key = join_id[i]
@@ -301,14 +304,14 @@ def _keep_label(labels: Any, counts: I64, events: Any, i: int, limits: Any, last
     if hashed[at] != EMPTY or (np.isnan(label[i]) and not _is_class(label_bits[i])):
         return False
     position = append(labels, at, key)
-    value.view(np.int64)[position] = label_bits[i]
+    bits[position] = label_bits[i]
     who[position, 0], who[position, MATCHES], who[position, TIME], who[position, MODEL] = (
         last, matches, time_ms[i], model[i]
     )  # fmt: skip
     return True
 
 
-@kernel
+@lean_kernel
 def _take_label(waiting: Any, labels: Any, counts: I64, events: Any, i: int, limits: Any, out: Any, found: int) -> int:
     """Match label `i`, and let it wait for later predictions; returns the matches so far."""
     _, join_id, _, outcomes, whose, _ = events
@@ -318,7 +321,7 @@ def _take_label(waiting: Any, labels: Any, counts: I64, events: Any, i: int, lim
         if np.isnan(error):
             counts[UNMATCHED] += 1
             return found
-        return _add(out, found, i, whose[i], error, 0)
+        return _add(out, found, i, whose, i, error, 0)
     now = _match_label(waiting, events, i, limits[0], out, found)
     last = out[1][now - 1, 0] if now > found else EMPTY
     kept = _keep_label(labels, counts, events, i, limits, last, now - found)
@@ -337,7 +340,7 @@ def _join(waiting: Any, labels: Any, counts: I64, events: Any, limits: Any, out:
         if kind[i] & 1 and join_id[i] != 0 and (is_class or not np.isnan(prediction[i])):
             leave_oldest(waiting, times[1][i], limits[1], EMPTY)
             if kind[i] & 2:  # its own label comes before any that waits
-                _wait(waiting, join_id[i], whose[i], prediction_bits[i], times[0][i] - limits[0])
+                _wait(waiting, join_id[i], whose, i, prediction_bits[i], times[0][i] - limits[0])
             else:
                 found = _take_prediction(waiting, labels, counts, events, i, limits, out, found)
         if kind[i] & 2:

@@ -64,7 +64,7 @@ def _mix(h: np.uint64, x: int) -> np.uint64:
 def _flag(seen: Any, whose: Any, values: Any, labels: I64, window: int, found: Bools) -> None:
     kind, model, version, topic, join_id, time_ms = whose
     start, column, number, bits, category = values
-    hashed, ids, _, _, _ = seen
+    hashed, ids, _, _, _, _ = seen
     for i in range(len(kind)):
         if kind[i] == 2:
             continue
