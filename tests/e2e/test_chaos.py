@@ -95,7 +95,8 @@ def _reaches(folded: int, end: int) -> bool:
 def outputs_of(place: Place) -> dict[str, Counter[tuple[bytes | None, bytes | None]]]:
     """What a read_committed reader sees in each output topic, with how often."""
     topics = [place.outputs[what] for what in ("alerts", "watermarks", "incidents", "requests", "decisions")]
-    topics += [f"{place.events}-dlt", f"{place.labels}-dlt"]
+    ours = [place.outputs[what] for what in ("alerts", "control", "watermarks")]
+    topics += [f"{topic}-dlt" for topic in (place.events, place.labels, *ours)]
     return {topic: Counter((key, value) for key, value, _ in place.read(topic)) for topic in topics}
 
 
@@ -155,7 +156,8 @@ def test_everything_comes_out_exactly_once(cluster, tmp_path):
     assert not any(extra.values())
     check_times(place, load)
     assert folded[place.events] + folded[place.labels] == load.produced
-    may_be_empty = {f"{place.labels}-dlt", place.outputs["decisions"]}
+    ours = {f"{place.outputs[what]}-dlt" for what in ("alerts", "control", "watermarks")}
+    may_be_empty = {f"{place.labels}-dlt", place.outputs["decisions"], *ours}
     assert all(counts.total() for topic, counts in visible.items() if topic not in may_be_empty)
     assert chaos.happened["worker killed"] > 0
     assert chaos.happened["broker killed"] > 0

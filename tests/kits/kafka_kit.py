@@ -203,9 +203,14 @@ def come_back(log: KafkaLog, reached: Mapping[tuple[str, int], int]) -> None:
         log.resume(unit, past.starts | here, past.topic_ids)
 
 
-def polls(log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX) -> Iterator[list[Records]]:
+def polls(
+    log: KafkaLog,
+    ends: Mapping[tuple[str, int], int],
+    polls_max: int = POLLS_MAX,
+    begun: Mapping[tuple[str, int], int] | None = None,
+) -> Iterator[list[Records]]:
     """What each poll brings, until each topic-partition has reached its end. At most so many in a row bring nothing."""
-    reached: dict[tuple[str, int], int] = {}
+    reached = dict(begun or {})
     idle = 0
     while idle < polls_max * slowness():
         if log._membership.moved:
@@ -220,11 +225,14 @@ def polls(log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = P
 
 
 def drain(
-    log: KafkaLog, ends: Mapping[tuple[str, int], int], polls_max: int = POLLS_MAX
+    log: KafkaLog,
+    ends: Mapping[tuple[str, int], int],
+    polls_max: int = POLLS_MAX,
+    begun: Mapping[tuple[str, int], int] | None = None,
 ) -> dict[tuple[str, int], list[Row]]:
-    """Everything until each topic-partition has reached its end."""
+    """Everything until each topic-partition has reached its end, from where reading has `begun`."""
     rows: dict[tuple[str, int], list[Row]] = {spot: [] for spot in ends}
-    for found in polls(log, ends, polls_max):
+    for found in polls(log, ends, polls_max, begun):
         for records in found:
             rows.setdefault((records.topic, records.partition), []).extend(rows_of(records))
     return rows

@@ -34,15 +34,9 @@ print("closed", flush=True)
 """
 
 BACK_AGAIN = """
-from kafka_kit import Place, begin, drain, settle, take_over
+from kafka_kit import Place, begin, drain
 from streamer.eventlog.base import Epoch, Output
 from streamer.testing.kafka import Broker
-
-def settle_again(log):
-    log.poll(0.5)
-    if not log._membership.moved:
-        return []
-    return settle(log)[0]
 
 with Broker() as broker:
     place = Place(broker)
@@ -54,9 +48,7 @@ with Broker() as broker:
         assert [found for _ in range(10) for found in log.poll(0.2)] == []
         broker.start()
         place.write([b"after"] * 5)
-        for unit in settle_again(log):
-            take_over(log, unit, {place.events: 10, place.alerts: 0})
-        rows = drain(log, {(place.events, 0): 15})
+        rows = drain(log, {(place.events, 0): 15}, begun={(place.events, 0): 10, (place.alerts, 0): 0})
         assert [row[3] for row in rows[place.events, 0]] == [b"after"] * 5
         log.commit([Output(place.out, b"k", b"v")], [Epoch("detect-0", 1, {place.events: 15})])
     assert [record.value for record in place.read(place.out)] == [b"v"]
