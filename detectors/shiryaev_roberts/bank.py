@@ -38,6 +38,7 @@ from detectors.shiryaev_roberts.trust import STILL
 
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
 ALIKE = 0.0  # cosine between what two drifts did to the ranks, from which on they went the same way
+SHARP, STILL_SHARP = 96, 1.5  # values since an onset that is sharp, and times as long as it stood still before
 SOON = 0.2  # of the asked values between alarms
 
 
@@ -166,7 +167,8 @@ def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:
 
     After an alarm a series begins again, so the rest of a gradual drift raises further alarms. Such an alarm differs
     from one of a second drift in three ways: it goes in the same direction, the series never stood still in between,
-    and it comes sooner than alarms do by chance. The third keeps false alarms as rare as was asked for.
+    and it comes sooner than alarms do by chance. The third keeps false alarms as rare as was asked for. Of a sharp
+    drift, which few values show, a shorter rest is enough: what a gradual one still has to go takes longer to show.
 
     The direction is that of the densities of the alternatives, weighted by the evidence for each.
     """
@@ -180,4 +182,5 @@ def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:
     went, before = density @ likely, density[:, last]
     cosine = went @ before / np.sqrt((went @ went) * (before @ before))
     ago, n = mean_age(one, tables), int(one["n"])
-    return bool(cosine < ALIKE or n - ago > STILL * ago or n > SOON * arl0)
+    still = STILL_SHARP if ago <= SHARP else STILL
+    return bool(cosine < ALIKE or n - ago > still * ago or n > SOON * arl0)

@@ -58,6 +58,13 @@ def test_a_second_drift_the_same_way_is_seen(long):
     assert share(alarms, BEGIN + long, BEGIN + long + 1000)[0] >= 0.85
 
 
+@pytest.mark.parametrize(("after", "least"), [(128, 0.6), (200, 0.9)])
+def test_a_second_drift_the_same_way_is_seen_soon(after, least):
+    """By one deviation again, which is abrupt: so it is no rest of the first; 2 and 13 in 100 series before."""
+    alarms = alarms_of(moved((1, after, ""), (2, 1000, "")))
+    assert share(alarms, BEGIN + after, BEGIN + after + 1000)[0] >= least
+
+
 def test_a_short_drift_is_followed_back():
     """After 100 values by three standard deviations, of which the reference was not yet made when they ended."""
     alarms = alarms_of(moved((3, 100, ""), (0, 1000, "")))
