@@ -18,6 +18,7 @@ from detectors.shiryaev_roberts.kernel_types import LANES, Ranks, Work
 from detectors.shiryaev_roberts.state import Record
 
 BEYOND = 1e4  # evidence that a change is larger than may be; a tenth of the asked one, if that is less
+VARIES = 3.0  # values outside the largest cell, of a series that is no constant with a few exceptions
 EVIDENCE_MIN = 50.0  # of an alarm, however short the asked time
 
 
@@ -26,7 +27,8 @@ def weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
     """Let every alternative's sum over possible onsets grow by the likelihood ratio of a value of these ranks.
 
     The ratio is averaged over the ranks that the value may have within its cell, which is what makes ties exact. A
-    start counts in full if 2 % of the values lie outside the largest cell, so that a constant gives no evidence.
+    start counts in full if 2 % of the values lie outside the largest cell, or a few do, so that a constant gives no
+    evidence.
     """
     distribution, density, fine = tables.distribution, tables.density, tables.fine
     sums, aged, ratio = one.sums, one.aged, work.ratio
@@ -43,7 +45,8 @@ def weigh(one: Record, tables: Tables, ranks: Ranks, work: Work) -> None:
             upper = distribution[ib, d] + fb * scale * density[ib, d]
             lower = distribution[ia, d] + fa * scale * density[ia, d]
             ratio[d] = (upper - lower) * wide
-    start = min(1.0, 50.0 * (1.0 - ranks.largest / ranks.total))
+    apart = ranks.total - ranks.largest
+    start = 1.0 if apart >= VARIES else min(1.0, 50.0 * apart / ranks.total)
     if fine[0] > 0.0:
         _weigh_beyond(one, fine, start, ratio)
     if one.power < 1.0:
