@@ -44,16 +44,17 @@ class EventLists:
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Self:
-        """The fields of parsed events."""
+        """The fields of parsed events. Sources are left out where all events name a model, which goes before."""
+        models = [event.model_id for event in events]
         return cls(
-            [event.model_id for event in events],
+            models,
             [event.model_version for event in events],
             [event.prediction_id for event in events],
             [event.event_time for event in events],
             [event.features for event in events],
             [event.prediction for event in events],
             [event.label for event in events],
-            [event.source for event in events],
+            [] if all(models) else [event.source for event in events],
         )
 
     def __len__(self) -> int:
@@ -163,7 +164,7 @@ def _owners(events: EventLists) -> tuple[Sequence[str], Bools]:
     if set(map(type, owners)) <= {str} and "" not in owners:
         return owners, np.zeros(len(events), bool)
     models = _texts(owners)
-    sources = _texts(events.source)
+    sources = _texts(events.source) or [""] * len(models)
     is_source = np.fromiter((not m and bool(s) for m, s in zip(models, sources, strict=True)), bool, len(events))
     return [m or (s and f"source:{s}") for m, s in zip(models, sources, strict=True)], is_source
 

@@ -163,3 +163,10 @@ def test_a_time_without_a_zone_is_said_once(caplog):
     assert "topics.topic.time_zone" in said
     JsonCodec(JsonSettings(time_zone="Asia/Tokyo")).decode(records_of([local]), Names.fresh())
     assert len(caplog.messages) == 1
+
+
+def test_models_may_be_whole_numbers():
+    """Events whose models are all numbers need no source."""
+    batch, dead = decode({"model_id": 7, "prediction": 1.0}, {"model_id": 8, "prediction": 1.0, "source": "s"})
+    assert not len(dead), dead.detail
+    assert batch.model.tolist() == [0, 1]
