@@ -233,10 +233,12 @@ def as_time(value: Any) -> int | None:
     number = as_number(value)
     if number is None:
         return None
-    return round(number if abs(number) >= 1e11 else number * 1000)
+    size = abs(number)  # s before 1e11, then ms, us and ns, each up to the year 10000
+    return round(number * (1000 if size < 1e11 else 1 if size < END_MS else 1e-3 if size < 1e3 * END_MS else 1e-6))
 
 
 TICK = timedelta(milliseconds=1)
+END_MS = 253_402_300_800_000  # the year 10000
 
 
 def join_id(model: str, prediction_id: str) -> int:
