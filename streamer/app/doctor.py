@@ -19,10 +19,11 @@ from streamer.app.initial import sample_of_topics
 from streamer.app.provisioning import check_needed, needed_topics
 from streamer.app.recognition import Recognised, Sample, recognised
 from streamer.app.rights import check_rights
+from streamer.app.standing import standing_of
 from streamer.audit.reasons import many
 from streamer.config import Config
 from streamer.errors import DriftlineError, NotUnderstoodError
-from streamer.eventlog.kafka.admin import group_status, preflight
+from streamer.eventlog.kafka.admin import preflight
 from streamer.eventlog.kafka.owners import check_owners
 from streamer.events import EventBatch, EventKind, Names, time_of
 from streamer.references.table import load_references
@@ -40,7 +41,7 @@ def examine(config: Config, now_ms: int) -> Iterator[DoctorFinding]:
     is_there = yield from _tried("topics", lambda: _topics(config))
     if is_allowed and is_there:
         yield from _tried("outputs", lambda: _outputs(config))
-        yield from _tried("service", lambda: _group(config))
+        yield from _tried("service", lambda: _service(config))
     if is_there:
         yield from sample_findings(config, sample_of_topics(config.kafka.connection(), list(config.topics)), now_ms)
 
@@ -87,9 +88,14 @@ def _outputs(config: Config) -> str:
     return f"no other service than group {group} writes them"
 
 
-def _group(config: Config) -> str:
-    group, members = config.kafka.group, group_status(config.kafka.connection(), config.kafka.group).members
-    return f"{many(members, 'worker')} of group {group} run now" if members else f"group {group} does not run now"
+def _service(config: Config) -> str:
+    found = standing_of(config)
+    state = (
+        f"{many(found.workers, 'worker')} of group {found.group} run now"
+        if found.workers
+        else (f"group {found.group} does not run now")
+    )
+    return f"{state}, {many(sum(unit.behind for unit in found.units), 'record')} wait"
 
 
 DEAD_SHARE_MAX: Final = 0.01  # of dead letters, above which the mapping is wrong somewhere
