@@ -43,8 +43,8 @@ def report_subway(out: Console, findings: Findings, alarms: int, left_out: int) 
     out.print(_sums(findings, alarms), style="bold")
     out.print(
         "In the data: from late 2017 the delays on Yonge-University (yu) are more often of the kinds that were "
-        "slow in 2014. In March 2020 the pandemic moves the hour of the typical report on both large lines, and the "
-        "frozen models are off by more than before. From 2021 trains are further apart while a delay lasts. Line 3 "
+        "slow in 2014, and from 2019 the frozen models are off by more than before. The hour of a report follows the "
+        "clock, so it raises no alert. From 2021 trains are further apart while a delay lasts. Line 3 "
         "(srt) closed in July 2023: its model raises `silent`, which triggers no retrain."
     )
     out.print(f"{left_out:,} reports without a single line ('YU/BD', bus routes) are ignored.")

@@ -34,6 +34,7 @@ POLL_S = 0.2
 POLL_RECORDS_MAX = 100_000
 SAMPLED_RECORDS: Final = 100  # of each topic
 NAMES_SHOWN: Final = 6
+LABELS_JUDGED_MIN: Final = 10  # labels without a prediction; fewer are ordinary
 FIRST_LIKELY_YEAR: Final = 1972  # times of today that are read in a wrong unit lie before it
 
 
@@ -211,7 +212,7 @@ def _label_warnings(service: Service) -> Iterator[str]:
     counts = [fold.labels.counts for fold in folds]
     matched = sum(one["matched"] for one in counts)
     lost = sum(one["unmatched"] + one["early"] for one in counts)
-    if lost > matched:
+    if lost >= LABELS_JUDGED_MIN and lost > matched:
         yield (
             f"{lost:,} of {lost + matched:,} labels have no prediction of their model and prediction_id within "
             "labels.timeout_s: compare the ids and the keys of both"

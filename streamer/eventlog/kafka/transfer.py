@@ -18,6 +18,7 @@ from streamer.eventlog.kafka.clients import new_producer
 from streamer.eventlog.kafka.commit import NULL_KEY, REFUSALS
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.deadline import within
+from streamer.eventlog.kafka.fetch import abandon
 
 DEADLINE_S: Final = 60.0  # for the records of one call
 COMMAND_DEADLINE_S: Final = 15.0  # for those of a command that a person waits for
@@ -105,9 +106,10 @@ class Transfer:
     def _checked(self, work: Any) -> None:
         try:
             within(2 * self._deadline_s, work)
-        except BrokerError:
-            raise
         except Exception as error:
+            abandon(self._producer)  # its state is unknown now, and it may wait for what never comes
+            if isinstance(error, BrokerError):
+                raise
             if missing := self._client.refusal(error, "Write", self._topics):
                 raise missing from error
             if reason := REFUSALS.get(getattr(error, "errno", 0)):

@@ -88,7 +88,7 @@ def test_records_that_are_all_dead_letters_end_with_6(replayed):
 
 def test_features_that_are_all_objects_end_with_6(replayed):
     """Their values are counted as faults, and none is watched."""
-    code, lines = replayed([{"model_id": "m", "event_time": START_S, "features": {"x": {"y": 1}, "z": [1]}}] * 3)
+    code, lines = replayed([{"model_id": "m", "event_time": START_S, "features": {"x": [{"y": 1}], "z": [[1]]}}] * 3)
     assert code == 6
     assert lines[-2].startswith("warning: p: all values of 3 records are lists or objects, so none is watched: map")
 
