@@ -43,7 +43,17 @@ NAMES: Final[Mapping[str, Sequence[str]]] = {
         "probability", "forecast", "output",
     ),
 }  # fmt: skip
+# Presets that take no other records than their tool's; of them, those whose records may name no model; and generic
+# ones, by the members that their envelope has.
+TOOLS: Final = ("kserve-v2", "kserve-v1", "seldon", "azureml", "sagemaker", "vertex", "snowplow", "gtfs-rt")
+NAMELESS: Final = ("kserve-v2", "kserve-v1", "seldon", "sagemaker", "vertex")
+SIGNED: Final[Mapping[str, frozenset[str]]] = {
+    "debezium": frozenset({"op", "after"}),
+    "connect-json": frozenset({"schema", "payload"}),
+    "cloudevents": frozenset({"specversion", "data"}),
+}
 FEATURES: Final = ("features", "inputs", "input", "featurevector", "instance", "attributes", "data", "payload")
+_TIMELY: Final = re.compile(r"time|stamp|date|at$|ts$")  # in names of times that are not in the list
 _SIMPLE: Final = re.compile(r"[^.\[\]'\"\s]+")
 _STEP: Final = re.compile(r"\.[^.\[\]'\"\s]+|\['[^']+'\]")
 
@@ -88,10 +98,38 @@ def recognised(sample: Sample, now_ms: int) -> Recognised:
     """The settings of a topic by a sample of its records. `now_ms`: no event is much later, in ms since 1970."""
     found = Recognised(sample.topic, records=len(sample))
     documents = _documents(sample, found)
-    if documents:
+    if documents and not _is_of_a_tool(sample, documents, found):
         _map_fields(documents, sample.keys(), found, now_ms)
     try_out(sample, found)
     return found
+
+
+def _is_of_a_tool(sample: Sample, documents: Sequence[Any], found: Recognised) -> bool:
+    """Set the preset whose shape nearly all records have, and that finds columns in them, if canonical fields don't."""
+    if _reads(sample, found, {}):
+        return False
+    signed = [name for name, members in SIGNED.items() if _have(documents, members)]
+    for fields, tools in (({}, (*TOOLS, *signed)), ({"model_id": f"={sample.topic}"}, (*NAMELESS, *signed))):
+        for tool in tools:
+            settings = {"preset": tool, **({"fields": fields} if fields else {})}
+            if _reads(sample, found, settings):
+                found.settings |= settings
+                found.seen["preset"] = "the shape of the records"
+                if fields:
+                    found.unsure.append("model_id: the tool names no model, so all events are taken for one")
+                return True
+    return False
+
+
+def _reads(sample: Sample, found: Recognised, settings: dict[str, Any]) -> bool:
+    """Whether these settings, beside those that were found, read nearly all records, with columns."""
+    trial = Recognised(sample.topic, {**found.settings, **settings}, records=len(sample))
+    try_out(sample, trial)
+    return bool(trial.columns) and trial.dead_letters.total() <= (1 - MOST) * len(sample)
+
+
+def _have(documents: Sequence[Any], members: frozenset[str]) -> bool:
+    return sum(isinstance(one, dict) and members <= one.keys() for one in documents) >= MOST * len(documents)
 
 
 def try_out(sample: Sample, found: Recognised) -> None:
@@ -230,7 +268,8 @@ def _best(
     by_name: dict[str, list[str]] = {}
     for path in members:
         by_name.setdefault(_plain(path), []).append(path)
-    for one in likely:
+    others = [one for one in by_name if name == "event_time" and _TIMELY.search(one) and one not in likely]
+    for one in (*likely, *others):
         for path in sorted(by_name.get(one, ()), key=lambda path: (_depth(path), path)):
             n = documents if path.startswith("$.") and documents != events else events
             is_there = len(members[path]) >= n * (MOST if name in ("model_id", "event_time") else 0.01)

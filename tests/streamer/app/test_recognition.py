@@ -94,6 +94,48 @@ def test_fields_are_recognised(make, fields, columns, tmp_path):
     assert "so " in "\n".join(report(found))
 
 
+def captured(i):
+    """As SageMaker captures requests."""
+    payload = {"observedContentType": "text/csv", "encoding": "CSV"}
+    return {
+        "captureData": {
+            "endpointInput": {**payload, "mode": "INPUT", "data": f"{random.random()},1.5"},
+            "endpointOutput": {**payload, "mode": "OUTPUT", "data": "0.5"},
+        },
+        "eventMetadata": {"eventId": f"e{i}", "inferenceTime": "2026-11-23T07:16:00Z"},
+        "eventVersion": "0",
+    }
+
+
+def changed(i):
+    """As Debezium writes a row that changed."""
+    row = {"model_id": "eta", "event_time": START_S + i, "delay": random.random(), "prediction": 1.0}
+    return {"before": None, "after": row, "op": "c", "source": {"table": "scores"}, "ts_ms": START_S * 1000}
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "columns"),
+    [
+        (captured, {"preset": "sagemaker", "fields": {"model_id": "=scores"}}, ["prediction", "c0", "c1"]),
+        (changed, {"preset": "debezium"}, ["prediction", "delay"]),
+    ],
+)
+def test_records_of_tools_are_recognised(make, settings, columns):
+    """By their shape, before any member is looked at; a model that the tool does not name is unsure."""
+    found = recognised(sample(make), NOW_MS)
+    assert found.settings == settings
+    assert sorted(found.columns) == sorted(columns)
+    assert not found.dead_letters
+    assert bool(found.unsure) == ("fields" in settings)
+    assert f"preset: {settings['preset']}" in configuration("b:1", [found])
+
+
+def test_a_time_of_an_unusual_name_is_found():
+    """A name that is about time, with values that are times."""
+    found = recognised(sample(lambda i: {"app": "m", "collector_tstamp": START_S + i, "uptime": 3, "y": 1.5}), NOW_MS)
+    assert found.settings["fields"]["event_time"] == "$.collector_tstamp"
+
+
 def test_names_alone_are_not_believed():
     """A `time` that is a duration, an `id` that repeats and a `model` that never does are no such fields."""
     found = recognised(sample(lambda i: {"time": i % 7, "id": "a", "model": f"x{i}", "ts": START_S, "y": 1.0}), NOW_MS)
