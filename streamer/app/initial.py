@@ -125,7 +125,7 @@ def report(one: Recognised) -> Iterator[str]:
     dead = ", ".join(f"{n:,} {reason}" for reason, n in one.dead_letters.most_common())
     yield (
         f"  so {many(one.events, 'event')} of {many(len(one.models), 'model')} with {many(len(one.columns), 'column')}"
-        f" ({_some(one.columns)}), {many(one.dead_letters.total(), 'dead letter')}{f' ({dead})' if dead else ''}"
+        f"{_some(one.columns)}, {many(one.dead_letters.total(), 'dead letter')}{f' ({dead})' if dead else ''}"
     )
     for text in one.unsure:
         yield f"  unsure: {text}"
@@ -133,4 +133,5 @@ def report(one: Recognised) -> Iterator[str]:
 
 def _some(names: Sequence[str]) -> str:
     more = len(names) - COLUMNS_SHOWN
-    return ", ".join(names[:COLUMNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(names[:COLUMNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f" ({text})" if text else ""
