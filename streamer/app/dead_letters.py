@@ -18,9 +18,7 @@ from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.events import Names
 
 ROUND_MAX: Final = 20_000  # dead letters of one transaction, which are sent in order of their time
-SAMPLES_MAX: Final = 100  # of a reason
 REPLAYED: Final = "__driftline.replayed"  # header of a record that is sent again: its first place
-BATCH: Final = "batch_too_large"
 
 
 @dataclass(slots=True)

@@ -90,12 +90,9 @@ def _outputs(config: Config) -> str:
 
 def _service(config: Config) -> str:
     found = standing_of(config)
-    state = (
-        f"{many(found.workers, 'worker')} of group {found.group} run now"
-        if found.workers
-        else (f"group {found.group} does not run now")
-    )
-    return f"{state}, {many(sum(unit.behind for unit in found.units), 'record')} wait"
+    runs = f"{many(found.workers, 'worker')} of group {found.group} at work" if found.workers else ""
+    waiting = many(sum(unit.behind for unit in found.units), "record")
+    return f"{runs or f'group {found.group} does not run now'}, {waiting} waiting"
 
 
 DEAD_SHARE_MAX: Final = 0.01  # of dead letters, above which the mapping is wrong somewhere

@@ -103,7 +103,9 @@ def page(topic: str, found: Sequence[ReasonCount]) -> Iterator[str]:
 
 def resent_text(topic: str, resent: Resent) -> str:
     """What a replay did, on one line."""
-    text = f"{resent.sent:,} dead letters were sent to {topic} again"
+    from streamer.audit.reasons import many
+
+    text = f"{many(resent.sent, 'dead letter')} {'was' if resent.sent == 1 else 'were'} sent to {topic} again"
     if resent.unreadable:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in resent.unreadable.most_common())
         text += f"; {resent.unreadable.total():,} that can't be read were passed over ({reasons})"

@@ -78,10 +78,11 @@ def sentence_of(topic: str, counts: TopicCounts, fault: MappingFault) -> str:
     worst = sorted(counts.dead_letters.items(), key=lambda entry: (-entry[1], entry[0]))
     more = len(worst) - REASONS_SHOWN
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in worst[:REASONS_SHOWN])
+    if more > 0:
+        reasons += f", {more} more reason{'s' * (more > 1)}"
     return (
-        f"{topic}: {counts.unreadable:,} of {counts.records:,} records are dead letters "
-        f"({reasons}{f', {more} more reasons' if more > 0 else ''}): check the codec and the `fields` of the topic; "
-        f"`driftline dead-letters {topic}` shows some"
+        f"{topic}: {counts.unreadable:,} of {counts.records:,} records are dead letters ({reasons}): check the codec "
+        f"and the `fields` of the topic; `driftline dead-letters {topic}` shows some"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_fault_has_its_numbers_and_the_next_step():
     dead = {"missing_model": 4, "not_json": 2_000, "bad_event_time": 4, "event_too_large": 1}
     assert sentence_of("orders", TopicCounts(2_009, 0, 0, dead), MappingFault.UNREADABLE) == (
         "orders: 2,009 of 2,009 records are dead letters (2,000 not_json, 4 bad_event_time, 4 missing_model, 1 more "
-        "reasons): check the codec and the `fields` of the topic; `driftline dead-letters orders` shows some"
+        "reason): check the codec and the `fields` of the topic; `driftline dead-letters orders` shows some"
     )
     assert sentence_of("orders", TopicCounts(7, 0, 0), MappingFault.UNWATCHED).startswith("orders: all values of 7 re")
 
