@@ -17,6 +17,7 @@ from streamer.app.memory import collect_cycles_less_often
 from streamer.commands.console.lines import echo_report
 from streamer.errors import DriftlineError
 
+SHORT_HELP_MAX = 200  # characters of the first sentence of a help
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 EXIT_CODES = """\b
@@ -37,18 +38,32 @@ Exit codes:
 """
 
 
-# Command -> the file in `streamer/commands/` that holds it, in the order of the help.
-COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+# Section of the help -> command -> the file in `streamer/commands/` that holds it, both in the order of the help.
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
-        "init": "init", "doctor": "doctor", "run": "run",
-        "replay": "replay", "record": "record", "send": "record", "verify": "verify",
-        "check-config": "check_config", "topics": "topics", "columns": "columns", "reference": "reference",
-        "status": "status", "models": "models", "alerts": "alerts", "incidents": "alerts",
-        "explain": "explain", "history": "explain", "dead-letters": "dead_letters",
-        "requests": "requests", "approve": "decisions", "reject": "decisions", "result": "result",
-        "promote": "decisions", "silence": "silence", "silences": "silence", "unsilence": "silence",
+        "Begin": {
+            "init": "setup.init", "doctor": "setup.doctor", "check-config": "setup.check_config",
+            "topics": "setup.topics", "reference": "setup.reference",
+        },
+        "Run": {
+            "run": "service.run", "replay": "service.replay", "record": "service.record", "send": "service.record",
+            "verify": "service.verify",
+        },
+        "Look": {
+            "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",
+            "incidents": "views.alerts", "requests": "views.requests", "explain": "views.explain",
+            "history": "views.explain", "dead-letters": "views.dead_letters",
+        },
+        "Decide": {
+            "approve": "control.decisions", "reject": "control.decisions", "result": "control.result",
+            "promote": "control.decisions", "silence": "control.silence", "silences": "control.silence",
+            "unsilence": "control.silence",
+        },
     }
 )  # fmt: skip
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: file for commands in SECTIONS.values() for name, file in commands.items()}
+)
 
 
 class _Driftline(click.Group):
@@ -68,6 +83,12 @@ class _Driftline(click.Group):
             import_module(f"streamer.commands.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
         )
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, names in SECTIONS.items():
+            with formatter.section(section):
+                helps = {name: self.get_command(ctx, name).get_short_help_str(SHORT_HELP_MAX) for name in names}
+                formatter.write_dl(list(helps.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -12,7 +12,7 @@ from click import Context
 from project_tree import ROOT
 from ruamel.yaml import YAML
 
-from streamer.commands.run import GRACE_S, run
+from streamer.commands.service.run import GRACE_S, run
 from streamer.config import load_config
 from streamer.errors import GapError, InDoubtError, UsageError
 from streamer.telemetry.metrics import Metrics

@@ -11,7 +11,7 @@ from retrain.messages.alert import AlertKind
 from retrain.policy.model_rules import RULES, ModelRules
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
-from streamer.commands.check_config import description
+from streamer.commands.setup.check_config import description
 from streamer.config.models import Config
 from streamer.events import LAG_COLUMN
 from streamer.testing.alerts import firing, ready, said

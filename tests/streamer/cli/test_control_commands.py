@@ -12,7 +12,7 @@ from retrain.messages.control import Control
 from retrain.messages.request import Approval
 from retrain.policy.settings import RetrainSettings
 from streamer.audit.requests import RequestLedger
-from streamer.commands import requests
+from streamer.commands.views import requests
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.eventlog.base import Records

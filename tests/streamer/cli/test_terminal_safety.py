@@ -23,8 +23,8 @@ from retrain.messages.silence import Matcher
 from retrain.policy.settings import RetrainSettings
 from streamer.app.inspect import WatchedFleet
 from streamer.app.standing import ServiceStanding
-from streamer.commands import columns
 from streamer.commands.console.text_table import table
+from streamer.commands.views import columns
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
 from streamer.detect.inspect import WatchedColumn, WatchedModel

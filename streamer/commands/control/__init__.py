@@ -1,0 +1,1 @@
+"""Commands that people and trainers send to the service."""

@@ -1,0 +1,1 @@
+"""Commands that fold records: the service, and replays and recordings of it."""

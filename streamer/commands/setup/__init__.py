@@ -1,0 +1,1 @@
+"""Commands that begin a service: configuration, topics, references, and checks of them."""
