@@ -15,12 +15,12 @@ from typing import cast
 import numpy as np
 
 from streamer.app.folds import ConfiguredFolds
-from streamer.checkpoints.store import CheckpointStore, Manifest
-from streamer.checkpoints.writer import CheckpointWriter
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.drift import DriftMonitor
 from streamer.eventlog.base import Epoch, Records
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.checkpoints.writer import CheckpointWriter
 from streamer.runtime.snapshot import Snapshot
 
 MODELS, COLUMNS, ROUNDS = 16_000, 12, 1_000

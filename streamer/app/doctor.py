@@ -22,11 +22,11 @@ from streamer.app.rights import check_rights
 from streamer.app.standing import standing_of
 from streamer.audit.reasons import many
 from streamer.config import Config
+from streamer.detect.references.table import load_references
 from streamer.errors import DriftlineError, NotUnderstoodError
 from streamer.eventlog.kafka.admin import preflight
 from streamer.eventlog.kafka.owners import check_owners
 from streamer.events import EventBatch, EventKind, Names, time_of
-from streamer.references.table import load_references
 
 
 def examine(config: Config, now_ms: int) -> Iterator[DoctorFinding]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from detectors.registry import DEFAULT, DETECTORS
-from streamer.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.codecs import CODECS
 from streamer.codecs.base import Codec
 from streamer.config import Config
@@ -15,10 +14,11 @@ from streamer.decide import DecideFold
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.detector_set import reference_size
 from streamer.detect.monitors.table import detectors_of, reset_by
+from streamer.detect.references.table import References, load_references
 from streamer.detect.settings import DetectSettings
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, Units
-from streamer.references.table import References, load_references
+from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.fold import Fold
 from streamer.runtime.recovery import Checkpoints, NoCheckpoints, Recovery
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.app.replay import folded
-from streamer.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, DETECT
+from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.snapshot import Snapshot
 
 

@@ -21,11 +21,11 @@ from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.tables.arrow_types import with_plain_types
 from streamer.config import Config
 from streamer.config.models import topic_settings
+from streamer.detect.references.training import CSV_NAME, CsvTable
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.chunk import Chunk
 from streamer.eventlog.recordings.parquet_reader import DAMAGE, REQUIRED
 from streamer.eventlog.recordings.recording import Recording, open_recording
-from streamer.references.training import CSV_NAME, CsvTable
 
 ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
 

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
 from streamer.app.memory import give_memory_back, share_one_heap
 from streamer.app.warm_up import WarmUp
-from streamer.checkpoints.scheduler import CheckpointScheduler
-from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config
 from streamer.config.detector_names import default_detectors_off
@@ -19,6 +17,8 @@ from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
 from streamer.logs import log_of
+from streamer.runtime.checkpoints.scheduler import CheckpointScheduler
+from streamer.runtime.checkpoints.store import CheckpointStore
 from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.health import Health, Watchdog

@@ -19,12 +19,12 @@ from detectors.reference import CategoryReference, Reference
 from detectors.registry import DEFAULT, settings_of
 from streamer.codecs import CODECS
 from streamer.detect.fold import DetectFold
+from streamer.detect.references.table import AnyReference, Key, References
 from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.fetch import compile_reading
 from streamer.eventlog.record_times import ahead
 from streamer.logs import log_of, log_to_stderr
-from streamer.references.table import AnyReference, Key, References
 
 TOPIC: Final = "warm-up"
 MODEL: Final = "warm-up"

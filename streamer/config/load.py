@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from detectors.registry import DEFAULT
-from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.clock import seconds_of
 from streamer.config.detector_names import resolve_detectors
 from streamer.config.environment import override
@@ -18,6 +17,7 @@ from streamer.config.problems import ConfigError, Problem, SettingPath
 from streamer.config.schema import ANY_NAME, is_duration, schema_at, settings, types_of
 from streamer.config.validation import validated
 from streamer.config.yaml_file import Document, read_document
+from streamer.runtime.checkpoints.scheduler import CheckpointSettings
 
 DEFAULT_PATH: Final = "driftline.yaml"
 NEEDED_TO_RUN: Final = ("kafka.bootstrap", "topics")

@@ -23,7 +23,6 @@ from detectors.delivery.flow import FlowSettings
 from detectors.registry import DEFAULT, DETECTORS
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
-from streamer.checkpoints.scheduler import CheckpointSettings
 from streamer.codecs import CODECS
 from streamer.codecs.presets import PRESETS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted
@@ -31,6 +30,7 @@ from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
+from streamer.runtime.checkpoints.scheduler import CheckpointSettings
 from streamer.runtime.loop import CommitSettings
 
 PORT_MAX: Final = 65_535

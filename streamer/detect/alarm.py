@@ -18,9 +18,9 @@ from retrain.messages.alert import AlertKind, Place
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.policy.source_settings import SourceSettings
 from streamer.detect.batch import Batch
+from streamer.detect.references.table import Key
 from streamer.detect.subjects import Subjects
 from streamer.events import NameTable
-from streamer.references.table import Key
 
 Series = tuple[int, str]  # row of the monitor, detector
 

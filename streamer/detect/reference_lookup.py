@@ -13,8 +13,8 @@ from detectors.reference import CategoryReference, Reference, rounded
 from detectors.series.decimals import decimal_id, scale_of
 from detectors.series.evidence import ANY, CATEGORIES, MIXED, NUMBERS
 from detectors.series.table import Routed, SeriesTable, ValueKind
+from streamer.detect.references.table import AnyReference, Key, References
 from streamer.events import OTHER_CATEGORY, NameTable
-from streamer.references.table import AnyReference, Key, References
 
 SAMPLE_MAX: Final = 256  # values that decide whether a series has recovered
 

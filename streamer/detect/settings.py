@@ -13,7 +13,7 @@ from retrain.policy.source_settings import SourceSettings
 from streamer.clock import seconds_of
 from streamer.codecs.base import Codec
 from streamer.contracts.topics import OutputTopics
-from streamer.references.table import References
+from streamer.detect.references.table import References
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.series.id_table import IdTable
+from streamer.detect.references.table import Key
 from streamer.detect.remap import Remaps
 from streamer.detect.segments import WHOLE, Segments
 from streamer.events import EventBatch, EventKind, Names, NameTable
-from streamer.references.table import Key
 
 # A subject's key: rank of the topic (8 bits), version (24), model (23), segment (8).
 MODEL_MASK: Final = (1 << 23) - 1

@@ -58,18 +58,18 @@ class MetricsObserver(Observer):
         self._counted.pop(unit.name, None)
 
     def on_checkpoint(self, unit: str, number: int, seconds: float) -> None:
-        """See `streamer.checkpoints.scheduler.CheckpointObserver`."""
+        """See `streamer.runtime.checkpoints.scheduler.CheckpointObserver`."""
         self._metrics.add("driftline_checkpoints_total", 1, "kept")
         self._metrics.observe("driftline_checkpoint_seconds", seconds)
         self._metrics.set("driftline_checkpoint_epoch", number, unit)
         self._metrics.set_to_now("driftline_checkpoint_timestamp_seconds", unit)
 
     def on_checkpoint_failed(self, unit: str) -> None:  # noqa: ARG002
-        """See `streamer.checkpoints.scheduler.CheckpointObserver`."""
+        """See `streamer.runtime.checkpoints.scheduler.CheckpointObserver`."""
         self._metrics.add("driftline_checkpoints_total", 1, "failed")
 
     def on_checkpoint_pause(self, seconds: float) -> None:
-        """See `streamer.checkpoints.scheduler.CheckpointObserver`."""
+        """See `streamer.runtime.checkpoints.scheduler.CheckpointObserver`."""
         self._metrics.observe("driftline_checkpoint_pause_seconds", seconds)
 
     def _show_lag(self, service: Service) -> None:

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import msgspec
 from sim_host import Host
 
-from streamer.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
-from streamer.checkpoints.store import CheckpointStore, Manifest, sealed
 from streamer.clock import Clock
+from streamer.runtime.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest, sealed
 
 
 class AtOnce:
@@ -36,7 +36,7 @@ class AtOnce:
 @contextmanager
 def no_waiting_for_disks() -> Iterator[None]:
     """Within it, checkpoints are written at once, and what is written is taken for safe."""
-    with patch("streamer.checkpoints.writer.Thread", AtOnce), patch.object(os, "fsync"):
+    with patch("streamer.runtime.checkpoints.writer.Thread", AtOnce), patch.object(os, "fsync"):
         yield
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from sim_folds import ProbedFolds
 
 from streamer import decide
-from streamer.checkpoints.scheduler import CheckpointScheduler
 from streamer.contracts.event_clock import EventClock
 from streamer.eventlog.kafka import unit_history as kafka_history
 from streamer.eventlog.kafka.commit import AtLeastOnce, ExactlyOnce
 from streamer.eventlog.kafka.membership import Membership
 from streamer.eventlog.kafka.unit_history import HistoryReader
+from streamer.runtime.checkpoints.scheduler import CheckpointScheduler
 from streamer.runtime.loop import Service
 from streamer.runtime.unit import Unit
 

@@ -83,8 +83,8 @@ def run(
 
 def _supervise(config_file: str, workers: int, grace_s: int) -> int:
     from streamer.clock import SystemClock
-    from streamer.supervision.stderr_writer import StderrWriter
-    from streamer.supervision.supervisor import SIGNALS, Supervisor
+    from streamer.runtime.supervision.stderr_writer import StderrWriter
+    from streamer.runtime.supervision.supervisor import SIGNALS, Supervisor
 
     stderr = StderrWriter(STDERR)
     try:
@@ -143,6 +143,6 @@ def _alone() -> None:
 
 def _linked(progress_fd: int, stop: threading.Event, grace_s: int) -> Callable[[], None]:
     from streamer.clock import SystemClock
-    from streamer.supervision.worker_process import ParentLink
+    from streamer.runtime.supervision.worker_process import ParentLink
 
     return ParentLink(progress_fd, stop, grace_s, SystemClock()).progressed

@@ -13,9 +13,9 @@ from streamer.commands.console.options import config_option
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.references.build import Built
-    from streamer.references.table import AnyReference, Key
-    from streamer.references.training import TrainingData
+    from streamer.detect.references.build import Built
+    from streamer.detect.references.table import AnyReference, Key
+    from streamer.detect.references.training import TrainingData
 
 SIZE_MAX: Final = 100_000  # values kept of a column
 TRIED_MAX: Final = 50  # columns: a trial takes about a second for each column and detector
@@ -90,8 +90,8 @@ def build(training: tuple[str, ...], out: str, size: int | None, **form: Any) ->
     compared is left out and named. The same data give the same file.
     """
     from streamer.app.folds import reference_size_by_default
-    from streamer.references.build import references_from
-    from streamer.references.file import write_references
+    from streamer.detect.references.build import references_from
+    from streamer.detect.references.file import write_references
 
     built = references_from(_training_data(training, **form), size or reference_size_by_default())
     write_references(out, built.by_series)
@@ -104,7 +104,7 @@ def _training_data(
     training: tuple[str, ...], types: tuple[str, ...], topic: str | None, config_file: str | None, **form: Any
 ) -> TrainingData:
     """The training data of the options. Raises `UsageError`."""
-    from streamer.references.training import KINDS, TrainingData
+    from streamer.detect.references.training import KINDS, TrainingData
 
     pairs = [text.rpartition("=")[::2] for text in types]
     for column, kind in pairs:
@@ -173,7 +173,7 @@ def show(file: str, model: str | None, column: str | None, per_day: int | None, 
     from detectors.reference import Reference
     from streamer.commands.console.text_table import table
     from streamer.config import Config, load_config
-    from streamer.references.table import load_references
+    from streamer.detect.references.table import load_references
 
     config = Config() if config_file is None else load_config(config_file, needs=())
     there = load_references(file, SIZE_MAX).by_series

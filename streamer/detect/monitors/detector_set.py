@@ -13,8 +13,8 @@ from detectors.base import Alarms, Bank, shares_rate
 from detectors.series.table import ValueKind
 from streamer.detect.batch import TAKES, KindValues
 from streamer.detect.reference_lookup import ReferenceLookup
+from streamer.detect.references.table import AnyReference
 from streamer.detect.remap import Array, Arrays, Remap, compact
-from streamer.references.table import AnyReference
 from streamer.runtime.snapshot import nested, unnested
 
 

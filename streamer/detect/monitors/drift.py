@@ -27,9 +27,9 @@ from streamer.detect.context import Context
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
 from streamer.detect.monitors.detector_set import DetectorSet, reference_size
 from streamer.detect.monitors.recovery import RowRecovery
+from streamer.detect.references.table import AnyReference
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
 from streamer.detect.settings import DetectSettings, WatchSettings
-from streamer.references.table import AnyReference
 from streamer.runtime.snapshot import nested, unnested
 
 SMALL_REFERENCE = 500  # numbers; against fewer, a drift by less than 0.1 may never be seen

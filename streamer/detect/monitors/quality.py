@@ -27,10 +27,10 @@ from streamer.detect.alarm import Alarm, evidence_of
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.references.table import AnyReference, Key
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
 from streamer.events import OTHERS, NameTable
-from streamer.references.table import AnyReference, Key
 from streamer.runtime.snapshot import nested, unnested
 
 RATE: Final = "rate"  # the detector

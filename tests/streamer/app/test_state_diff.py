@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from streamer.app.folds import ConfiguredFolds
-from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.cli import main
 from streamer.config import load_config
 from streamer.eventlog.base import Epoch, Records
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
 
 BASE = "kafka: {bootstrap: 'nowhere:1'}\ntopics: {p: }\n"
 DETECTORS = "detectors: {shiryaev_roberts: , rate: , ks_window: }\n"

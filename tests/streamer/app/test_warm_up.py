@@ -24,7 +24,7 @@ from streamer.codecs import CODECS
 from streamer.detect.fold import DetectFold
 from streamer.detect.settings import DetectSettings, SegmentSettings
 from streamer.eventlog.base import Records
-from streamer.references.table import References
+from streamer.detect.references.table import References
 from streamer.runtime.snapshot import Snapshot
 from detectors.reference import CategoryReference, Reference
 

@@ -9,9 +9,9 @@ from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.fold import DetectFold
+from streamer.detect.references.table import References
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
-from streamer.references.table import References
 
 DETECTORS = {
     "adwin": settings_of("adwin", delta=0.01),

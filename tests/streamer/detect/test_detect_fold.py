@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from detectors.registry import settings_of
 from streamer.contracts.topics import OutputTopics
 from streamer.detect.batch import later
+from streamer.detect.references.table import References, load_references
 from streamer.detect.settings import ErrorKind, LabelSettings
 from streamer.errors import UsageError
-from streamer.references.table import References, load_references
 from streamer.runtime.snapshot import Snapshot
 
 

@@ -16,8 +16,8 @@ from streamer.cli import main
 from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.inspect import columns_of
+from streamer.detect.references.table import References
 from streamer.detect.settings import SegmentSettings
-from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot
 
 CONFIG = """

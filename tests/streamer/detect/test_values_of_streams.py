@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import settings_of
 from streamer.detect.inspect import columns_of
+from streamer.detect.references.table import References
 from streamer.detect.settings import Cast
 from streamer.eventlog.base import Records
-from streamer.references.table import References
 
 N, TURN = 1300, 800
 ALL = {

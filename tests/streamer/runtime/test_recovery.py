@@ -7,13 +7,13 @@ from crash_kit import CrashingLog
 from loop_kit import log_with_events, published
 
 from streamer.app.folds import ConfiguredFolds, units
-from streamer.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
-from streamer.checkpoints.store import CheckpointStore
 from streamer.clock import ManualClock
 from streamer.config import Config
 from streamer.errors import GapError, InDoubtError
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import Gap
+from streamer.runtime.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
+from streamer.runtime.checkpoints.store import CheckpointStore
 from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 

@@ -13,9 +13,9 @@ from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import columns_of
 from streamer.detect.monitors.drift import DetectorAssignment
+from streamer.detect.references.table import References
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
-from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot
 
 START_MS, N, MOVES = 1_782_889_200_000, 3000, 1500

@@ -12,9 +12,9 @@ from streamer.app import replay as app
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
+from streamer.detect.references.table import References
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
-from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot
 
 N, CHANGE = 3000, 1500

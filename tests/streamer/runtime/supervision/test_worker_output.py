@@ -10,7 +10,7 @@ from selectors import DefaultSelector
 
 from supervision_kit import HASTY
 
-from streamer.supervision.worker_process import LAST_LINES, WorkerProcess
+from streamer.runtime.supervision.worker_process import LAST_LINES, WorkerProcess
 
 RESTARTS = 200
 

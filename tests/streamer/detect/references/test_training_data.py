@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from streamer.cli import main
-from streamer.references.table import load_references
+from streamer.detect.references.table import load_references
 
 
 def build(where, tmp_path, *options):

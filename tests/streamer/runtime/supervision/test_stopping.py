@@ -8,8 +8,8 @@ from selectors import DefaultSelector
 
 import pytest
 
-from streamer.supervision.restart_policy import RestartLimits
-from streamer.supervision.supervisor import SIGNALS
+from streamer.runtime.supervision.restart_policy import RestartLimits
+from streamer.runtime.supervision.supervisor import SIGNALS
 
 FINISHES = """
 import time

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.supervision.restart_policy import (
+from streamer.runtime.supervision.restart_policy import (
     DELAY_MAX_S,
     STARTS_WITHOUT_PROGRESS_MAX,
     End,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.supervision.worker_process import LAST_LINE_BYTES_MAX, LAST_LINES, LINE_BYTES_MAX, LineBuffer
+from streamer.runtime.supervision.worker_process import LAST_LINE_BYTES_MAX, LAST_LINES, LINE_BYTES_MAX, LineBuffer
 
 texts = st.binary(max_size=200).map(lambda data: data.replace(b"\x00", b"\n"))
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from streamer.checkpoints.store import CheckpointStore, Manifest
-from streamer.checkpoints.writer import CheckpointWriter
 from streamer.clock import Clock
 from streamer.logs import log_of
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.checkpoints.writer import CheckpointWriter
 from streamer.runtime.unit import Unit
 
 FORKS_FROM_SERIES: Final = 2_000  # series or models of a unit; below, a copy is quicker than a fork

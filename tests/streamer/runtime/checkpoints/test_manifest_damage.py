@@ -6,10 +6,10 @@ from random import Random
 import msgspec
 import pytest
 
-from streamer.checkpoints.store import CheckpointStore, Manifest
 from streamer.config import Config
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import settings_fingerprint
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
 from streamer.runtime.snapshot import Snapshot
 
 SETTINGS = '{"topics":{"predictions":{"codec":"json"}},"detectors":{"adwin":{"arl0":10000.5}}}'

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from streamer.checkpoints import store
-from streamer.checkpoints.store import first_difference, sha256_of_file, sha256_of_pieces
+from streamer.runtime.checkpoints import store
+from streamer.runtime.checkpoints.store import first_difference, sha256_of_file, sha256_of_pieces
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 35])

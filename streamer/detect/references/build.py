@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from detectors.reference import CategoryReference, Reference
+from streamer.detect.references.file import AnyReference, Key
+from streamer.detect.references.training import LeftOut, TrainingData, TrainingTables
 from streamer.errors import UsageError
 from streamer.events import OTHERS
-from streamer.references.file import AnyReference, Key
-from streamer.references.training import LeftOut, TrainingData, TrainingTables
 
 CATEGORIES_MAX: Final = 1000  # of one column of one model: the most frequent are kept, the others become one
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from streamer.checkpoints import store as checkpoint
-from streamer.checkpoints.store import KEPT, CheckpointStore, Manifest
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import settings_fingerprint
+from streamer.runtime.checkpoints import store as checkpoint
+from streamer.runtime.checkpoints.store import KEPT, CheckpointStore, Manifest
 from streamer.runtime.snapshot import Snapshot
 
 FINGERPRINT = settings_fingerprint("{}")

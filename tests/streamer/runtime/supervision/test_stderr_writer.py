@@ -8,8 +8,8 @@ import threading
 import pytest
 from supervision_kit import listening
 
-from streamer.supervision import stderr_writer as outlet_module
-from streamer.supervision.stderr_writer import WAITING_BYTES_MAX, StderrWriter
+from streamer.runtime.supervision import stderr_writer as outlet_module
+from streamer.runtime.supervision.stderr_writer import WAITING_BYTES_MAX, StderrWriter
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.checkpoints.scheduler import FORKS_FROM_SERIES, CheckpointScheduler, CheckpointSettings
-from streamer.checkpoints.store import CheckpointStore, Manifest
-from streamer.checkpoints.writer import CheckpointWriter
 from streamer.clock import ManualClock
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import settings_fingerprint
+from streamer.runtime.checkpoints.scheduler import FORKS_FROM_SERIES, CheckpointScheduler, CheckpointSettings
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.checkpoints.writer import CheckpointWriter
 from streamer.runtime.snapshot import Snapshot
 from streamer.runtime.unit import Unit
 
@@ -109,8 +109,8 @@ def test_a_full_disk_fails_a_checkpoint_and_nothing_else(tmp_path):
     script = f"""
 import resource, signal
 import numpy as np
-from streamer.checkpoints.store import CheckpointStore, Manifest
-from streamer.checkpoints.writer import CheckpointWriter
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.checkpoints.writer import CheckpointWriter
 from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import settings_fingerprint
 from streamer.runtime.snapshot import Snapshot

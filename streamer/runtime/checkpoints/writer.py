@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from streamer.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
 from streamer.runtime.snapshot import Snapshot
 
 CHILD_TIMEOUT_S: Final = 300.0

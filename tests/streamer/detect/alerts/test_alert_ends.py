@@ -10,9 +10,9 @@ from detectors.reference import Reference
 from detectors.registry import settings_of
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.detect.fold import DetectFold
+from streamer.detect.references.table import References
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.base import Records
-from streamer.references.table import References
 from streamer.runtime.snapshot import Snapshot
 
 NUMBERS = ("adwin", "ks_window", "shiryaev_roberts")

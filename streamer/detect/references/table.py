@@ -52,9 +52,9 @@ def load_references(where: str, size_max: int) -> References:
 
     `where` is a path, or a URL of s3, gs or abfs. Raises `UsageError` for an unusable file.
     """
-    from streamer.references.build import references_from
-    from streamer.references.file import is_reference_file, read_references
-    from streamer.references.training import TrainingData
+    from streamer.detect.references.build import references_from
+    from streamer.detect.references.file import is_reference_file, read_references
+    from streamer.detect.references.training import TrainingData
 
     if is_reference_file(where):
         return References(read_references(where, size_max))

@@ -9,8 +9,8 @@ from selectors import DefaultSelector
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.supervision.restart_policy import STARTS_WITHOUT_PROGRESS_MAX, RestartLimits
-from streamer.supervision.supervisor import Supervisor
+from streamer.runtime.supervision.restart_policy import STARTS_WITHOUT_PROGRESS_MAX, RestartLimits
+from streamer.runtime.supervision.supervisor import Supervisor
 
 
 @pytest.mark.parametrize("end", ["sys.exit(75)", "sys.exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])

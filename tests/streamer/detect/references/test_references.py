@@ -8,7 +8,7 @@ from detectors.registry import settings_of
 from streamer.app.folds import ConfiguredFolds
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
-from streamer.references.table import load_references
+from streamer.detect.references.table import load_references
 
 
 def written(path, **columns):

@@ -22,11 +22,11 @@ from streamer.app.folds import ConfiguredFolds, reference_size_by_default
 from streamer.cli import main
 from streamer.config import Config
 from streamer.config.models import ReferencesSection
+from streamer.detect.references.build import CATEGORIES_MAX, references_from
+from streamer.detect.references.file import FORMAT_KEY, AnyReference, Key, read_references, write_references
+from streamer.detect.references.table import load_references
+from streamer.detect.references.training import TrainingData
 from streamer.errors import UsageError
-from streamer.references.build import CATEGORIES_MAX, references_from
-from streamer.references.file import FORMAT_KEY, AnyReference, Key, read_references, write_references
-from streamer.references.table import load_references
-from streamer.references.training import TrainingData
 
 KINDS = {name: DETECTORS[name].settings() for name in ("ks_window", "category_window")}
 

@@ -12,9 +12,9 @@ from selectors import BaseSelector
 
 from streamer.clock import Clock, SystemClock
 from streamer.commands.console.signals import signals_as_bytes
-from streamer.supervision.restart_policy import RestartLimits
-from streamer.supervision.stderr_writer import StderrWriter
-from streamer.supervision.supervisor import SIGNALS, Supervisor
+from streamer.runtime.supervision.restart_policy import RestartLimits
+from streamer.runtime.supervision.stderr_writer import StderrWriter
+from streamer.runtime.supervision.supervisor import SIGNALS, Supervisor
 
 PATIENCE_S = 30
 HASTY = RestartLimits(first_delay_s=0.001, delay_max_s=0.002)

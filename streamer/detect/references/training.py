@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import csv, fs
 
-from streamer.references.file import place_of
+from streamer.detect.references.file import place_of
 
 FORMATS: Final = ("parquet", "csv")
 KINDS: Final = ("number", "text")

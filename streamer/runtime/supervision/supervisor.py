@@ -14,7 +14,7 @@ from typing import Final
 
 from streamer.clock import Clock
 from streamer.errors import InDoubtError
-from streamer.supervision.restart_policy import (
+from streamer.runtime.supervision.restart_policy import (
     DONE,
     End,
     RestartLimits,
@@ -24,8 +24,8 @@ from streamer.supervision.restart_policy import (
     how_it_ended,
     restart_message,
 )
-from streamer.supervision.stderr_writer import StderrWriter
-from streamer.supervision.worker_process import CommandOf, WorkerProcess
+from streamer.runtime.supervision.stderr_writer import StderrWriter
+from streamer.runtime.supervision.worker_process import CommandOf, WorkerProcess
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 INTERRUPTED: Final = 128 + signal.SIGINT

@@ -13,7 +13,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.errors import UsageError
-from streamer.supervision.worker_process import HEARTBEAT_S, ParentLink
+from streamer.runtime.supervision.worker_process import HEARTBEAT_S, ParentLink
 
 FOREVER_S = 3600
 
@@ -82,7 +82,7 @@ def test_a_worker_that_can_not_stop_ends_all_the_same(ends):
     script = f"""
 import threading, time
 from streamer.clock import SystemClock
-from streamer.supervision.worker_process import ParentLink
+from streamer.runtime.supervision.worker_process import ParentLink
 ParentLink({fd}, threading.Event(), 0.05, SystemClock())
 time.sleep(20)
 """
