@@ -95,7 +95,7 @@ def replay(
     service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
-    warnings += tuple(_label_warnings(service))
+    warnings += (*_label_warnings(service), *_pair_warnings(service))
     summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -216,6 +216,18 @@ def _label_warnings(service: Service) -> Iterator[str]:
         yield (
             f"{lost:,} of {lost + matched:,} labels have no prediction of their model and prediction_id within "
             "labels.timeout_s: compare the ids and the keys of both"
+        )
+
+
+def _pair_warnings(service: Service) -> Iterator[str]:
+    """Inputs and outputs that wait for their other half, where these are most."""
+    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    joined, alone = (sum(fold.tally["pairs", outcome] for fold in folds) for outcome in ("joined", "alone"))
+    waiting = sum(len(fold.pairing) for fold in folds)
+    if waiting and alone + waiting > joined:
+        yield (
+            f"{waiting:,} inputs or outputs at the end wait for their other half, and are not watched; {joined:,} pairs "
+            "were found: if a topic holds one of both only, set its pairing to null, else compare the ids of both"
         )
 
 

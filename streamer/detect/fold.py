@@ -50,7 +50,7 @@ class DetectFold:
         self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
         self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
-        self._pairing = Pairing(settings.codecs, self.context.topics)
+        self.pairing = Pairing(settings.codecs, self.context.topics)
         self.labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
         self._sources = SourceModels(settings.sources, self.context.subjects)
         self._cardinality = Cardinality(self.context)
@@ -95,7 +95,7 @@ class DetectFold:
         """The whole state; it shows this fold's own memory until the next step."""
         meta, arrays = self.context.dump()
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
-        arrays |= self.intake.dump() | nested("pairs", self._pairing.dump())
+        arrays |= self.intake.dump() | nested("pairs", self.pairing.dump())
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
@@ -117,7 +117,7 @@ class DetectFold:
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
         self.intake.load(arrays)
-        self._pairing.load(unnested("pairs", arrays))
+        self.pairing.load(unnested("pairs", arrays))
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
@@ -131,13 +131,13 @@ class DetectFold:
     def _remapped(self, survivors: Survivors) -> Snapshot:
         """The state without what is evicted; it takes over the memory of this fold, which is of no use afterwards."""
         versions = [monitor.versions(survivors.models) for monitor in self.monitors]
-        remaps = self.context.remaps(survivors, [*versions, self._pairing.versions()])
+        remaps = self.context.remaps(survivors, [*versions, self.pairing.versions()])
         alarm_rows = {name: rows for one in self.monitors for name, rows in one.alarm_rows(remaps).items()}
         meta, arrays = self.context.remap(remaps)
         meta |= {"alerts": AlertBook.remap(self.alerts.dump(), remaps, alarm_rows)}
         meta |= {"full": Cardinality.remap(self._cardinality.dump())}
         arrays |= self.intake.remap(remaps)
-        arrays |= nested("pairs", Pairing.remap(self._pairing.dump(), remaps))
+        arrays |= nested("pairs", Pairing.remap(self.pairing.dump(), remaps))
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         for monitor in self.monitors:
@@ -149,7 +149,7 @@ class DetectFold:
         chunk = self.intake.decode(parts, self.tally)
         self._eviction.touch_untracked(chunk.batches)
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
-        alerts += self._observe(self._pairing.joined(chunk, self.tally))
+        alerts += self._observe(self.pairing.joined(chunk, self.tally))
         times_ms = chunk.time_at([at for at, _ in alerts])
         outputs = chunk.dead_letters + [
             (at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)

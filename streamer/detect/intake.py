@@ -187,7 +187,7 @@ class Pairing:
         """The chunk with pairs for halves, without those that wait now."""
         if self._known != len(self._topics):
             self._by_topic, self._known = _pairing_of(self._codecs, self._topics.names), len(self._topics)
-        waiting = 0 if self._held is None else len(self._held)
+        waiting = len(self)
         if not waiting and not (self._by_topic and np.isin(chunk.topic, list(self._by_topic)).any()):
             return chunk
         events = chunk.events
@@ -208,6 +208,10 @@ class Pairing:
         return chunk._replace(
             events=out, topic=topic[np.array(turns.event, np.int64)], place=chunk.place[at], clock_ms=chunk.clock_ms[at]
         )
+
+    def __len__(self) -> int:
+        """How many halves wait."""
+        return 0 if self._held is None else len(self._held)
 
     def dump(self) -> Arrays:
         """The halves that wait, oldest first."""

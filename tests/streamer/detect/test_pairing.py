@@ -102,7 +102,7 @@ def test_the_oldest_goes_on_where_too_many_wait():
     fold = fold_of(open_max=2)
     fold.step([records([(i, request(str(i))) for i in range(5)])])
     assert [offset for offset, *_ in fold.seen] == [0, 1, 2]
-    assert len(fold._pairing._held) == 2
+    assert len(fold.pairing) == 2
 
 
 def test_the_same_half_again_lets_the_first_go():
@@ -149,6 +149,6 @@ def test_an_eviction_keeps_what_waits_of_survivors():
     rows = [(i, {**request(str(i), model_version=str(i)), "model_id": f"m{i}"}) for i in range(3)]
     fold.step([records(rows)])
     kept = Remap.of(np.array([False, True, True]))
-    found = Pairing.remap(fold._pairing.dump(), Remaps(kept, kept, kept, kept, {}))
+    found = Pairing.remap(fold.pairing.dump(), Remaps(kept, kept, kept, kept, {}))
     assert (found["model"].tolist(), found["version"].tolist(), found["offset"].tolist()) == ([0, 1], [0, 1], [1, 2])
     assert found["start"].tolist() == [0, 2, 4]
