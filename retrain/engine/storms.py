@@ -71,7 +71,7 @@ class Storms:
             storm.incident,
             last_alert_at=now,
             alerts=storm.incident.alerts + 1,
-            columns=max(storm.incident.columns, (Shift.of(alert),), key=lambda shifts: shifts[0].strength),
+            columns=_strongest(storm.incident.columns, Shift.of(alert)),
         )
         if storm.state is Hold.HELD and len(storm.models) >= 2 * storm.incident.model_count:
             return [storm.publish(Outcome.STORM_UPDATED)]
@@ -122,3 +122,9 @@ class Storms:
         for name in storm.models:
             if self.state.waits_with(name, column):
                 self.state.models[name].waiting = None
+
+
+def _strongest(shifts: tuple[Shift, ...], shift: Shift) -> tuple[Shift, ...]:
+    """The shift of a storm after one more; the newest numbers of an alert replace its earlier ones."""
+    is_later = shifts[0].alert_id == shift.alert_id
+    return (shift,) if is_later or shift.strength > shifts[0].strength else shifts

@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from retrain.messages.distribution import Distribution
+
 
 class AlertState(StrEnum):
     """The states of an alert: `firing`, then perhaps `ready`, then perhaps `resolved`, each once, under one id."""
@@ -76,7 +78,9 @@ class Alert:
     detector: str  # the detector that raised the alarm
     statistic: float  # the test statistic at the alarm
     threshold: float  # the value that the statistic had to reach
-    effect: float  # effect size, in `effect_unit`; never negative, and the distances are at most 1
+    # effect size, in `effect_unit`; never negative, and the distances are at most 1; measured again at `ready`, as are
+    # `before`, `after`, `onset`, `n_reference` and `n_current`
+    effect: float
     # `ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate`
     # (difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old
     # regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than
@@ -91,7 +95,7 @@ class Alert:
     onset: Place  # first event of the new regime, as estimated
     at: Place  # the event that raised the alarm
     n_reference: int  # values that stand for the old regime
-    n_current: int  # values that stand for the new regime
+    n_current: int  # values that stand for the new regime: those since the onset that the numbers rest on
     reference_digest: str = ""  # digest of the training reference; "" when the first events served as baseline
     ready_at: Place | None = None  # the event with which there was enough data to retrain; null while `firing`
     kind: AlertKind = AlertKind.DRIFT  # what has changed; `drift` alone becomes `ready`
@@ -113,6 +117,11 @@ class Alert:
     # events of the model, or of the segment, since the onset when the alert fired; 0 if it never becomes ready
     events_after_onset: int = 0
     min_events_after_onset: int = 0  # events since the onset with which it becomes ready; 0 if it never does
+    effect_se: float | None = None  # standard error of `effect`, in its unit; null where not measured
+    # `after` - `before` in standard deviations of the old regime; null where not measured, or all its values are equal
+    shift_sd: float | None = None
+    distribution: Distribution | None = None  # of the old and the new regime, measured at `ready`; null before
+    summary: str = ""  # what changed, in one sentence; "" where not measured
     schema_version: Literal[1] = 1  # version of this schema
 
     @property

@@ -13,7 +13,7 @@ from typing import Literal
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
 from retrain.messages.outcome import Outcome
-from retrain.messages.shift import Shift
+from retrain.messages.shift import Shift, summary_of, with_shift
 from retrain.messages.value import record
 
 
@@ -46,11 +46,13 @@ class Incident:
     model_count: int = 1  # models it covers: more than one in a storm, or of a source that several models use
     models: tuple[str, ...] = ()  # of a storm the models that joined first, of a source its users; at most a hundred
     alert_id: str = ""  # the alert that `decision` is about; "" in records of earlier versions
+    summary: str = ""  # what moved, in one sentence
     schema_version: Literal[1] = 1  # version of this schema
 
     @classmethod
     def opened(cls, alert: Alert, version: str, now: datetime, decision: Outcome) -> Incident:
         """A new incident with this alert as its first."""
+        columns = (Shift.of(alert),)
         return cls(
             incident_id=derived_id("incident", alert.model_id, alert.alert_id),
             state=IncidentState.OPEN,
@@ -58,23 +60,26 @@ class Incident:
             model_version=version,
             opened_at=now,
             last_alert_at=now,
-            columns=(Shift.of(alert),),
+            columns=columns,
             alerts=1,
             request_id=None,
             reason=Outcome.INCIDENT_OPENED,
             decision=decision,
             alert_id=alert.alert_id,
+            summary=summary_of(columns),
         )
 
     def absorb(
         self, alert: Alert, version: str, now: datetime, decision: Outcome, *, is_new: bool, columns_max: int
     ) -> Incident:
         """The incident with one more alert, or (`is_new` false) with a later state of an alert that it holds."""
+        columns = with_shift(self.columns, Shift.of(alert), columns_max)
         return replace(
             self,
             model_version=version,
             last_alert_at=now,
-            columns=_with_shift(self.columns, Shift.of(alert), columns_max),
+            columns=columns,
+            summary=summary_of(columns),
             alerts=self.alerts + is_new,
             reason=Outcome.ABSORBED,
             decision=decision,
@@ -84,19 +89,3 @@ class Incident:
     def closed(self, reason: Outcome) -> Incident:
         """The incident, closed for this reason."""
         return replace(self, state=IncidentState.CLOSED, reason=reason)
-
-
-def _with_shift(shifts: tuple[Shift, ...], shift: Shift, columns_max: int) -> tuple[Shift, ...]:
-    """The shifts with this one among them, unless they hold a stronger one of its series."""
-    rest = []
-    for other in shifts:
-        if other.series != shift.series:
-            rest.append(other)
-        elif other.alert_id != shift.alert_id and other.strength >= shift.strength:
-            return shifts
-    rest.append(shift)
-    return tuple(sorted(rest, key=_strongest_first)[:columns_max])
-
-
-def _strongest_first(shift: Shift) -> tuple[float, str, str, str]:
-    return -shift.strength, *shift.series

@@ -13,7 +13,7 @@ from typing import Literal
 from retrain.messages.alert import Alert
 from retrain.messages.ids import derived_id
 from retrain.messages.incident import Incident
-from retrain.messages.shift import Shift
+from retrain.messages.shift import Shift, summary_of
 from retrain.messages.value import record
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -97,6 +97,7 @@ class RetrainRequest:
     expires_at: datetime  # event time from which the request is no longer open, and another may follow; UTC
     approval: Approval  # whether a person must approve before the training pipeline starts
     schema_version: Literal[1]  # version of this schema
+    summary: str = ""  # what moved, in one sentence
 
     @property
     def initial_state(self) -> RequestState:
@@ -124,18 +125,21 @@ def request_for(
 ) -> RetrainRequest:
     """The request that this alert, the latest of its incident, triggers at event time `now`."""
     trigger = Shift.of(alert)
+    is_among = any(shift.alert_id == trigger.alert_id for shift in incident.columns)
+    evidence = incident.columns if is_among else (*incident.columns, trigger)
     return RetrainRequest(
         request_id=derived_id("retrain", alert.model_id, alert.alert_id, name=alert.model_id),
         model_id=alert.model_id,
         model_version=incident.model_version,
         reason=RequestReason.DRIFT,
         incident_id=incident.incident_id,
-        evidence=incident.columns if trigger in incident.columns else (*incident.columns, trigger),
+        evidence=evidence,
         training_window=(window,),
         requested_at=now,
         expires_at=later(now, expires_after_s),
         approval=approval,
         schema_version=SCHEMA_VERSION,
+        summary=summary_of(evidence),
     )
 
 

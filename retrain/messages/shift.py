@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import erf, sqrt
+from typing import Final
 
 from retrain.messages.alert import Alert, Place
+from retrain.messages.distribution import Distribution
 from retrain.messages.value import record
 
 _ERF_OF_HALF_SD = 2 * sqrt(2)
+DISTRIBUTIONS_MAX: Final = 3  # of an incident
+NAMED_MAX: Final = 3  # other columns in a sentence
 
 
 @record
@@ -25,6 +31,13 @@ class Shift:
     category: str = ""  # the category whose share moved most; "" for numbers
     columns: tuple[str, ...] = ()  # of `joint`: the two columns whose dependence moved most
     segment: str = ""  # the segment that moved; "" for the model as a whole
+    n_reference: int = 0  # values that stand for the old regime; 0 in records of earlier versions
+    n_current: int = 0  # values that stand for the new regime; 0 in records of earlier versions
+    effect_se: float | None = None  # standard error of `effect`, in its unit; null where not measured
+    shift_sd: float | None = None  # `after` - `before` in standard deviations of the old regime; null as in the alert
+    # of the old and the new regime; null before the alert is ready, and beyond the three strongest shifts of an incident
+    distribution: Distribution | None = None
+    summary: str = ""  # what changed, in one sentence; "" where not measured
 
     @classmethod
     def of(cls, alert: Alert) -> Shift:
@@ -41,6 +54,12 @@ class Shift:
             category=alert.category,
             columns=alert.columns,
             segment=alert.segment,
+            n_reference=alert.n_reference,
+            n_current=alert.n_current,
+            effect_se=alert.effect_se,
+            shift_sd=alert.shift_sd,
+            distribution=alert.distribution,
+            summary=alert.summary,
         )
 
     @property
@@ -52,6 +71,40 @@ class Shift:
     def strength(self) -> float:
         """The effect on one scale for all units, 0 to 1."""
         return strength_of(self.effect, self.effect_unit)
+
+
+def with_shift(shifts: Sequence[Shift], shift: Shift, columns_max: int) -> tuple[Shift, ...]:
+    """The shifts with this one among them, strongest first, unless they hold a stronger one of its series.
+
+    The newest numbers of an alert replace its earlier ones, also where they are weaker.
+    """
+    rest = []
+    for other in shifts:
+        if other.series != shift.series:
+            rest.append(other)
+        elif other.alert_id != shift.alert_id and other.strength >= shift.strength:
+            return tuple(shifts)
+    rest.append(shift)
+    kept = sorted(rest, key=_strongest_first)[:columns_max]
+    for i, other in enumerate(kept[DISTRIBUTIONS_MAX:], DISTRIBUTIONS_MAX):
+        if other.distribution is not None:
+            kept[i] = replace(other, distribution=None)
+    return tuple(kept)
+
+
+def _strongest_first(shift: Shift) -> tuple[float, str, str, str]:
+    return -shift.strength, *shift.series
+
+
+def summary_of(shifts: Sequence[Shift]) -> str:
+    """One sentence on shifts, strongest first: the first of them that is measured, and which other columns moved."""
+    first = next((shift for shift in shifts if shift.summary), shifts[0])
+    others = list(dict.fromkeys(shift.column for shift in shifts if shift.column != first.column))
+    sentence = first.summary.removesuffix(".") or f"{first.column} changed"
+    if not others:
+        return f"{sentence}."
+    more = f" and {len(others) - NAMED_MAX} more" if len(others) > NAMED_MAX else ""
+    return f"{sentence}; also {', '.join(others[:NAMED_MAX])}{more}."
 
 
 def strength_of(effect: float, effect_unit: str) -> float:

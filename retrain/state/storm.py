@@ -9,6 +9,7 @@ from typing import Final
 from retrain.messages.action import Action, PublishIncident
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import Outcome
+from retrain.messages.shift import summary_of
 from retrain.state.hold import Hold
 
 STORM_MODELS_NAMED_MAX: Final = 100  # in its incident; all are counted
@@ -34,5 +35,12 @@ class Storm:
     def publish(self, reason: Outcome, state: IncidentState = IncidentState.OPEN) -> Action:
         """Bring the incident up to date with the models, and publish it."""
         models = tuple(islice(self.models, STORM_MODELS_NAMED_MAX))
-        self.incident = replace(self.incident, state=state, reason=reason, model_count=len(self.models), models=models)
+        self.incident = replace(
+            self.incident,
+            state=state,
+            reason=reason,
+            model_count=len(self.models),
+            models=models,
+            summary=summary_of(self.incident.columns),
+        )
         return PublishIncident(self.incident, reason)
