@@ -52,7 +52,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "Look": {
             "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",
             "incidents": "views.alerts", "requests": "views.requests", "explain": "views.explain",
-            "history": "views.explain", "dead-letters": "views.dead_letters",
+            "history": "views.explain", "window": "views.requests", "dead-letters": "views.dead_letters",
         },
         "Decide": {
             "approve": "control.decisions", "reject": "control.decisions", "result": "control.result",

@@ -134,6 +134,7 @@ class Names:
     versions: NameTable
     columns: NameTable
     categories: NameTable
+    classes: dict[int, str] | None = None  # names of classes among labels by their bits, where they are collected
 
     @classmethod
     def fresh(cls, models_max: int = 65_536, columns_max: int = 65_536, categories_max: int = 1_048_576) -> Names:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.base import DeadLetters, Reason
-from streamer.codecs.class_labels import encode_labels
+from streamer.codecs.class_labels import class_names, encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX, Refused
 from streamer.codecs.event_columns import EventColumns, Rows, are_empty, join_ids
 from streamer.codecs.times import Unit, lacks_zone, times_ms
@@ -207,7 +207,7 @@ def _batch(
         np.zeros(len(index), np.int32),
         _join_ids(draft),
         prediction,
-        _labels(draft),
+        _labels(draft, names),
         values.start,
         values.column,
         values.number,
@@ -225,8 +225,11 @@ def _join_ids(draft: EventColumns) -> NDArray[np.uint64]:
     return out
 
 
-def _labels(draft: EventColumns) -> F64:
+def _labels(draft: EventColumns, names: Names) -> F64:
     out = np.full(len(draft.owner), NAN)
     labelled = (draft.kind & EventKind.LABEL) != 0
-    out[labelled] = encode_labels(chosen(draft.label, labelled))
+    labels = chosen(draft.label, labelled)
+    out[labelled] = encode_labels(labels)
+    if names.classes is not None and len(names.classes) < names.categories.limit:
+        names.classes |= class_names(labels)
     return out

@@ -40,6 +40,12 @@ def encode_labels(values: Sequence[Any]) -> F64:
     return found
 
 
+def class_names(values: Sequence[Any]) -> dict[int, str]:
+    """The names of classes among the values, by the bits that stand for them."""
+    texts = {value for value in values if isinstance(value, str)}
+    return {class_bits(text): text for text in sorted(texts) if _number_in(text) is None}
+
+
 def _number_in(text: str) -> float | None:
     """The number that a text is; None for a name, such as `007`."""
     found = number_in(text)

@@ -213,6 +213,10 @@ class Pairing:
         """How many halves wait."""
         return 0 if self._held is None else len(self._held)
 
+    def held(self) -> tuple[EventBatch | None, I64]:
+        """The halves that wait, oldest first, and the rank of the topic of each."""
+        return self._held, self._topic
+
     def dump(self) -> Arrays:
         """The halves that wait, oldest first."""
         if self._held is None or not len(self._held):

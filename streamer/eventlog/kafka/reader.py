@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from kafka import TopicPartition
@@ -35,7 +35,7 @@ def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[
 class KafkaReader:
     """All partitions of some topics, read from their beginning, from their end, or from given offsets on.
 
-    A partition without a given offset is read from its beginning.
+    A partition without a given offset is read from its beginning. `only` names the partitions, if not all are meant.
     Raises `BrokerError` when the cluster is unreachable, a topic is missing, or its records can't be read.
     """
 
@@ -44,12 +44,14 @@ class KafkaReader:
         connection: KafkaConnection,
         topics: Sequence[str],
         start: Literal["earliest", "latest"] | Mapping[Spot, int] = "earliest",
+        only: Collection[Spot] | None = None,
     ) -> None:
         preflight(connection)
         found = check_topics(connection, topics)
         self._client, self._topics = Client.of(connection), tuple(topics)
         self._consumer = new_consumer(connection, None)
-        spots = [TopicPartition(topic, p) for topic in topics for p in range(found[topic].partitions)]
+        every = [TopicPartition(topic, p) for topic in topics for p in range(found[topic].partitions)]
+        spots = [one for one in every if only is None or tuple(one) in only]
         self._consumer.assign(spots)
         begin = self._consumer.beginning_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
         end = self._consumer.end_offsets(spots, timeout_ms=REQUEST_TIMEOUT_MS)
@@ -57,7 +59,8 @@ class KafkaReader:
         for spot in spots:
             given = end[spot] if start == "latest" else at.get((spot.topic, spot.partition), begin[spot])
             self._consumer.seek(spot, min(max(given, begin[spot]), end[spot]))
-        self._ends: dict[Spot, int] = {(spot.topic, spot.partition): end[spot] for spot in spots}
+        self.begins: dict[Spot, int] = {(spot.topic, spot.partition): begin[spot] for spot in spots}  # at the start
+        self.ends: dict[Spot, int] = {(spot.topic, spot.partition): end[spot] for spot in spots}  # at the start
         self.waiting = sum(end[spot] - begin[spot] for spot in spots) if start == "earliest" else 0  # records, at most
 
     def poll(self, timeout_s: float) -> list[Records]:
@@ -73,9 +76,23 @@ class KafkaReader:
             raise BrokerError(f"Kafka can't be read: {type(error).__name__}: {error}") from error
         return stretches(fetched, before, positions(self._consumer))
 
+    def positions(self) -> Mapping[Spot, int]:
+        """The offset of the next record of each partition."""
+        return positions(self._consumer)
+
+    def hold(self, spot: Spot, held: bool) -> None:
+        """Stop or continue fetching a partition."""
+        (self._consumer.pause if held else self._consumer.resume)(TopicPartition(*spot))
+
+    def offset_at(self, spot: Spot, time_ms: int) -> int:
+        """The first offset whose record time is `time_ms` or later; the end if there is none."""
+        found = self._consumer.offsets_for_times({TopicPartition(*spot): time_ms}, timeout_ms=REQUEST_TIMEOUT_MS)
+        at = found.get(TopicPartition(*spot))
+        return self.ends[spot] if at is None else int(at.offset)
+
     def at_end(self) -> bool:
         """Whether all records that were there at the start are read."""
-        return all(at >= self._ends[spot] for spot, at in positions(self._consumer).items())
+        return all(at >= self.ends[spot] for spot, at in positions(self._consumer).items())
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)

@@ -14,9 +14,9 @@ import numpy as np
 from click.testing import CliRunner
 
 from streamer.cli import main
+from streamer.detect.references.table import load_references
 from streamer.eventlog.base import Records
 from streamer.eventlog.recordings.parquet_writer import RecordingWriter
-from streamer.detect.references.table import load_references
 
 START_MS = 1_772_431_200_000  # 2026-03-02T06:00:00Z, a Monday
 MINUTE_MS = 60_000
