@@ -53,6 +53,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",
             "incidents": "views.alerts", "requests": "views.requests", "explain": "views.explain",
             "history": "views.explain", "window": "views.requests", "dead-letters": "views.dead_letters",
+            "report": "views.report",
         },
         "Decide": {
             "approve": "control.decisions", "reject": "control.decisions", "result": "control.result",

@@ -1,4 +1,4 @@
-"""Replay of a recording, without a broker."""
+"""Replay of a recording, without a broker, and its outputs as `driftline replay` writes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from examples.demo.findings import Findings
 from streamer.app import replay as app
+from streamer.commands.console.json_lines import OutputLines
 from streamer.config import load_config
 from streamer.eventlog.base import Output
 
@@ -16,12 +17,18 @@ HERE = Path(__file__).parent
 def watch(
     config_file: str, recording: Path, progress: Callable[[int, int | None], None], reference: Path | None = None
 ) -> tuple[app.Summary, Findings]:
-    """Replay a recording with a configuration of this folder, and with training data if given."""
+    """Replay a recording with a configuration of this folder, and with training data if given.
+
+    The outputs are written beside the recording, as JSON lines.
+    """
     environ = {} if reference is None else {"DRIFTLINE_REFERENCES__FILE": str(reference.absolute())}
     config = load_config(str(HERE / config_file), needs=(), environ=environ)
-    findings = Findings(topics=config.outputs)
+    findings, lines = Findings(topics=config.outputs), OutputLines(config.outputs)
+    with recording.with_suffix(".jsonl").open("wb") as file:
 
-    def publish(output: Output) -> None:
-        findings.add(output.topic, output.value)
+        def publish(output: Output) -> None:
+            findings.add(output.topic, output.value)
+            file.write(lines.line_of(output) or b"")
 
-    return app.replay(config, [str(recording)], None, publish, progress), findings
+        summary = app.replay(config, [str(recording)], None, publish, progress)
+    return summary, findings

@@ -190,8 +190,8 @@ def clock(at: datetime) -> str:
 
 
 def number(value: float) -> str:
-    """A number with four digits."""
-    return f"{value:,.4g}"
+    """A number with four digits, or all of those before the point."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
 
 
 def many(n: int, noun: str) -> str:

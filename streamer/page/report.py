@@ -1,0 +1,159 @@
+"""The report of a fleet as one HTML file: it needs no server and no network, and prints.
+
+    records ─► Fleet, alerts ─► rows of models ─┬► heat map, table
+               └► trails ─────────► stories ────┴► report.html
+
+What a report of thousands of models would not hold is bounded here, and the report says how much was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from retrain.messages.decision import Decision
+from retrain.messages.ids import FLEET_PREFIX
+from retrain.messages.incident import Incident
+from retrain.messages.shift import Shift
+from retrain.policy.settings import RetrainSettings
+from streamer.audit.fleet import KINDS, Fleet, Wanted
+from streamer.audit.reasons import clock, many, number
+from streamer.audit.source import Source
+from streamer.audit.timeline import TimelineEntry, entries
+from streamer.audit.trail import Trail, decoded
+from streamer.contracts.topics import OutputTopics
+from streamer.errors import UsageError
+from streamer.page import charts
+from streamer.page.fleet import LEGEND, ModelRow, counts_of, groups_of, rows_of
+
+LISTED_MAX: Final = 2_000  # models in the table
+TOLD_MAX: Final = 250  # models with a story of their own
+ENTRIES_MAX: Final = 12  # records in a story, the newest
+PAIRS_MAX: Final = 40  # models whose column is drawn twice: as histogram, and as shares up to each value
+SHIFTS_MAX: Final = 8  # columns in the table of a model
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One model as the report tells it."""
+
+    row: ModelRow
+    sentence: str
+    shifts: Sequence[Shift]  # what moved, strongest first, one a column
+    timeline: Sequence[TimelineEntry]
+    left_out: int  # earlier records
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a report holds."""
+
+    models: int  # with an alert, incident or request
+    told: int  # with a story
+    alerts: int
+    requests: int
+
+
+def write_report(
+    source: Source, outputs: OutputTopics, title: str, settings: RetrainSettings | None
+) -> tuple[str, Summary]:
+    """The report of the records of `source` as HTML, and what it holds.
+
+    `settings` are those of the decide fold, for the numbers in reasons; None where they are unknown. Raises
+    `UsageError` when there is no record at all, or one that can't be read.
+    """
+    fleet = Fleet(outputs, (one for one in source() if one[0] in KINDS))
+    alerts = fleet.alerts((one for one in source() if one[0] == "alert"), Wanted(ended=True))
+    rows = rows_of(fleet, alerts)
+    storms = [one for one in fleet.open.values() if one.model_id.startswith(FLEET_PREFIX)]
+    if not (rows or storms):
+        raise UsageError(
+            "there is no alert, incident or request to report. Where a fleet drifts, `driftline replay` writes them"
+        )
+    told = rows[:TOLD_MAX]
+    trails = trails_of(source, [row.model_id for row in told])
+    stories = [_story(row, trails[row.model_id], settings) for row in told]
+    times = [one.alert.event_time for one in alerts]
+    html = _environment().get_template("report.html").render(
+        title=title,
+        begin=min((one.alert.onset.event_time for one in alerts), default=None),
+        end=max(times, default=None),
+        rows=rows[:LISTED_MAX],
+        rows_left_out=max(len(rows) - LISTED_MAX, 0),
+        stories=stories,
+        stories_left_out=len(rows) - len(stories),
+        storms=storms,
+        counts=counts_of(rows),
+        legend=LEGEND,
+        heat=list(_heat(rows)),
+        alerts=alerts,
+        requests=(count := sum(len(trail.requests) for trail in trails.values())),
+        is_cut=fleet.is_cut,
+        style=files("streamer.page").joinpath("static/style.css").read_text(encoding="utf-8"),
+    )  # fmt: skip
+    return html, Summary(len(rows), len(stories), len(alerts), count)
+
+
+def trails_of(source: Source, models: Iterable[str]) -> dict[str, Trail]:
+    """The trail of each model, in one pass; each also holds the records of storms and silences."""
+    trails = {model: Trail() for model in models}
+    for kind, value in source():
+        record = decoded(kind, value)
+        if (trail := trails.get(record.model_id)) is not None:
+            trail.add(record)
+        is_shared = isinstance(record, Incident) and record.model_id.startswith(FLEET_PREFIX)
+        if is_shared or (isinstance(record, Decision) and record.silence is not None):
+            for trail in trails.values():
+                trail.add(record)
+    return trails
+
+
+def _story(row: ModelRow, trail: Trail, settings: RetrainSettings | None) -> Story:
+    mine = entries(trail, lambda record: record.model_id == row.model_id, settings)
+    strongest: dict[str, Shift] = {}
+    newest = {one.alert_id: one for one in trail.alerts}
+    for shift in map(Shift.of, newest.values()):
+        known = strongest.get(shift.column)
+        if known is None or (shift.distribution is not None, shift.strength) > (
+            known.distribution is not None, known.strength
+        ):  # fmt: skip
+            strongest[shift.column] = shift
+    shifts = sorted(strongest.values(), key=lambda shift: (-shift.strength, shift.column))
+    told = next((one.summary for one in reversed(trail.incidents) if one.model_id == row.model_id and one.summary), "")
+    return Story(row, told, shifts[:SHIFTS_MAX], mine[-ENTRIES_MAX:], max(len(mine) - ENTRIES_MAX, 0))
+
+
+def _heat(rows: Sequence[ModelRow]) -> Iterator[tuple[str, int, Any]]:
+    """Each group of models: its name, its size and its cells in the order of names."""
+    states = {row.model_id: row.state.value for row in rows}
+    for group, names in groups_of(states):
+        yield group, len(names), charts.heat_map([states[name] for name in names])
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("streamer.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.globals |= {"charts": charts, "number": number, "clock": clock, "many": many, "pictures": _pictures}
+    made.filters["rfc3339"] = lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    made.tests["instant"] = lambda value: isinstance(value, datetime)
+    return made
+
+
+def _pictures(shift: Shift, place: int) -> Sequence[Any]:
+    """The pictures of a shift of the model at this place."""
+    of = shift.distribution
+    if of is None:
+        return ()
+    if of.categories:
+        return (charts.paired_bars(of, shift.column),)
+    drawn = charts.histogram(of, shift.before, shift.after, shift.column)
+    return (drawn, charts.shares_up_to(of, shift.column)) if place < PAIRS_MAX else (drawn,)

@@ -1,0 +1,95 @@
+"""Pictures: what a reader would take from them is what the numbers say."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrain.messages.distribution import Distribution
+from streamer.page import charts
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def shares(n):
+    return st.lists(st.floats(0, 1), min_size=n, max_size=n).map(lambda x: tuple(v / (sum(x) or 1.0) for v in x))
+
+
+@st.composite
+def distributions(draw):
+    edges = sorted(set(draw(st.lists(st.floats(-1e12, 1e12), min_size=2, max_size=25))))
+    if len(edges) < 2:
+        edges = [edges[0], edges[0] + 1.0]
+    n = len(edges) - 1
+    return Distribution(draw(shares(n)), draw(shares(n)), 100, 200, tuple(edges))
+
+
+def elements(svg, tag):
+    return [one for one in ElementTree.fromstring(svg).iter() if one.tag == tag]  # noqa: S314 -- our own
+
+
+def heights(path):
+    """The heights of a step path, from its base."""
+    ys = [float(y) for y in re.findall(r"V(-?[\d.]+)", path)]
+    base = float(re.match(r"M-?[\d.]+ (-?[\d.]+)", path)[1])
+    return [base - y for y in ys[:-1]]
+
+
+def test_the_height_of_a_cell_is_its_density():
+    """A cell of double width with double share is as high as the others."""
+    of = Distribution((0.25, 0.25, 0.5), (0.5, 0.5, 0.0), 10, 10, (0.0, 1.0, 2.0, 4.0))
+    was, now = (
+        one.get("d") for one in elements(charts.histogram(of, 1.0, 1.0, "x"), "path") if "line" not in one.get("class")
+    )
+    assert heights(was) == pytest.approx([heights(was)[0]] * 3, abs=0.2)
+    assert heights(now)[:2] == pytest.approx([2 * heights(was)[0]] * 2, abs=0.3)
+    assert heights(now)[2] == 0
+
+
+def test_the_gap_is_the_greatest_difference_of_the_shares_up_to_an_edge():
+    """Said in words, and drawn where it is."""
+    of = Distribution((0.5, 0.3, 0.2), (0.1, 0.3, 0.6), 10, 10, (0.0, 1.0, 2.0, 3.0))
+    svg = charts.shares_up_to(of, "x")
+    (gap,) = [one for one in elements(svg, "line") if one.get("class") == "c-gap"]
+    assert "greatest gap 0.40" in svg
+    assert float(gap.get("y2")) - float(gap.get("y1")) == pytest.approx(0.4 * (196 - 26 - 28), abs=0.2)
+
+
+@given(distributions(), st.floats(-1e12, 1e12), st.floats(-1e12, 1e12))
+def test_every_picture_of_numbers_is_sound_and_stays_in_its_frame(of, before, after):
+    """Any edges, any locations: well-formed, finite, and no data beyond the axis."""
+    for svg in (charts.histogram(of, before, after, HOSTILE), charts.shares_up_to(of, HOSTILE), charts.small(of)):
+        assert "nan" not in svg
+        assert "inf" not in svg
+        xs = [float(x) for one in elements(svg, "path") for x in re.findall(r"[MHL](-?[\d.]+)", one.get("d"))]
+        assert all(-0.1 <= x <= charts.WIDTH for x in xs)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_ticks_are_round_and_within(low, span):
+    """Between two and nine of them, evenly spaced."""
+    found = charts.ticks(low, low + span)
+    if low + span == low:
+        return
+    assert all(low - span * 1e-6 <= value <= low + span for value in found)
+    assert len(found) <= 2 * charts.TICKS + 1
+    if len(found) > 2:
+        assert np.allclose(np.diff(found), found[1] - found[0], rtol=1e-3)
+
+
+def test_names_are_text_and_nothing_else():
+    """A category or column may hold markup; it is escaped."""
+    of = Distribution((0.5, 0.5), (0.9, 0.1), 10, 10, categories=(HOSTILE, "b"))
+    for svg in (charts.paired_bars(of, HOSTILE), charts.small(of)):
+        assert "<script" not in svg
+        ElementTree.fromstring(svg)  # noqa: S314 -- our own
+
+
+def test_one_colour_of_the_map_is_one_path():
+    """Cells stand row by row."""
+    (a, b) = elements(charts.heat_map(["quiet", "alert", "quiet"], across=2), "path")
+    assert (a.get("class"), a.get("d")) == ("h-quiet", "M0 0h8v8h-8zM0 10h8v8h-8z")
+    assert (b.get("class"), b.get("d")) == ("h-alert", "M10 0h8v8h-8z")
