@@ -47,7 +47,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "Run": {
             "run": "service.run", "replay": "service.replay", "record": "service.record", "send": "service.record",
-            "verify": "service.verify",
+            "rekey": "service.record", "verify": "service.verify",
         },
         "Look": {
             "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",

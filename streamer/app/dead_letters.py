@@ -136,7 +136,7 @@ def _copies(
 
 def _decoded(config: Config, topic: str, letters: Sequence[DeadLetter]) -> tuple[list[DeadLetter], Counter[str]]:
     """Those that the present mapping can read, and how many it can't, by reason."""
-    codec, names = codec_of(config, topic), Names.fresh()
+    codec, names = codec_of(config, config.rekeyed.get(topic, topic)), Names.fresh()
     readable, unreadable = list[DeadLetter](), Counter[str]()
     in_order = sorted(letters, key=lambda one: (one.partition, one.offset))
     for partition, group in groupby(in_order, key=lambda one: one.partition):
@@ -159,8 +159,9 @@ def _copy(letter: DeadLetter) -> Copy:
 def _check_topic(config: Config, topic: str) -> None:
     from streamer.config.problems import near
 
-    if topic not in config.topics:
+    known = [*config.topics, *config.rekeyed]
+    if topic not in known:
         suffix = config.outputs.dead_letter_suffix
-        guess = near(topic.removesuffix(suffix), list(config.topics))
-        hint = f"; did you mean {guess}?" if guess else f"; there are {', '.join(config.topics)}"
+        guess = near(topic.removesuffix(suffix), known)
+        hint = f"; did you mean {guess}?" if guess else f"; there are {', '.join(known)}"
         raise UsageError(f"{topic} is no event topic of the configuration{hint}")

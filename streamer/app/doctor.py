@@ -18,9 +18,11 @@ from streamer.app.folds import codec_of
 from streamer.app.initial import sample_of_topics
 from streamer.app.provisioning import check_needed, needed_topics
 from streamer.app.recognition import Recognised, Sample, recognised
+from streamer.app.rekey import uncopied
 from streamer.app.rights import check_rights
 from streamer.app.standing import standing_of
 from streamer.audit.reasons import many
+from streamer.codecs.base import own_rows
 from streamer.config import Config
 from streamer.detect.references.table import load_references
 from streamer.errors import DriftlineError, NotUnderstoodError
@@ -42,6 +44,8 @@ def examine(config: Config, now_ms: int) -> Iterator[DoctorFinding]:
     if is_allowed and is_there:
         yield from _tried("outputs", lambda: _outputs(config))
         yield from _tried("service", lambda: _service(config))
+    if is_there and config.rekey:
+        yield from _tried("rekey", lambda: _rekey(config))
     if is_there:
         yield from sample_findings(config, sample_of_topics(config.kafka.connection(), list(config.topics)), now_ms)
 
@@ -95,6 +99,11 @@ def _service(config: Config) -> str:
     return f"{runs or f'group {found.group} does not run now'}, {waiting} waiting"
 
 
+def _rekey(config: Config) -> str:
+    waiting = ", ".join(f"{many(n, 'record')} of {topic}" for topic, n in uncopied(config).items())
+    return f"group {config.rekey_group} has to copy at most {waiting}"
+
+
 DEAD_SHARE_MAX: Final = 0.01  # of dead letters, above which the mapping is wrong somewhere
 FULL_SHARE: Final = 0.5  # of a limit, above which it is said
 SHOWN: Final = 3  # names in a finding
@@ -138,7 +147,7 @@ def _decoded(config: Config, sample: Sample, names: Names) -> DecodedSample:
     codec, found = codec_of(config, sample.topic), DecodedSample(sample, [], Counter(), "")
     for records in sample.records:
         batch, dead = codec.decode(records, names)
-        found.batches.append(batch)
+        found.batches.append(own_rows(records, batch))
         found.dead.update(reason.value for reason in dead.reason)
         if dead.detail and not found.detail:
             found.detail = (
@@ -229,7 +238,7 @@ def _partitions(one: DecodedSample, names: Names) -> Iterator[DoctorFinding]:
         subject,
         f"{len(spread):,} of {many(len(places), 'model')} are on several partitions ({shown}): each partition watches "
         "its part alone, and drift is seen later",
-        "let producers use the model as the key",
+        "let producers use the model as the key, or copy the topic with `driftline rekey` (docs/keys.md)",
     )
 
 
@@ -253,7 +262,8 @@ def _labels(decoded: Sequence[DecodedSample]) -> Iterator[DoctorFinding]:
             "labels",
             f"{elsewhere:,} of {many(len(known), 'label')} are in another partition than their prediction, where they "
             "never join",
-            "give both the same key and both topics the same number of partitions",
+            "give both the same key and both topics the same number of partitions, or copy them with `driftline rekey` "
+            "(docs/keys.md)",
             NotUnderstoodError.exit_code,
         )
     elif known:

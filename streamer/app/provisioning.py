@@ -27,7 +27,7 @@ class RequiredTopic:
 
     name: str
     use: str
-    partitions: int | None = None  # of an output; producers own event topics
+    partitions: int | None = None  # of an output or copy; producers own other event topics
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -38,7 +38,7 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic
     """
     outputs = config.outputs
     for name in config.topics:
-        yield RequiredTopic(name, "events")
+        yield RequiredTopic(name, "events", 1 if name in config.rekey else None)
     yield RequiredTopic(outputs.alerts, "alerts", 1, FOREVER)
     yield RequiredTopic(outputs.control, "control", 1, FOREVER)
     yield RequiredTopic(outputs.watermarks, "watermarks", 1, FOREVER)
@@ -48,6 +48,26 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic
     yield RequiredTopic(outputs.decisions, "decisions", partitions, FOREVER)
     for name in (*config.topics, outputs.alerts, outputs.control, outputs.watermarks):
         yield RequiredTopic(outputs.dead_letters(name), "dead letters", partitions)
+
+
+def rekey_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic]:
+    """The topics that `driftline rekey` needs besides: those that it copies, and their dead letters."""
+    for name in config.rekeyed:
+        yield RequiredTopic(name, "to rekey")
+    for name in config.rekeyed:
+        yield RequiredTopic(config.outputs.dead_letters(name), "dead letters", partitions)
+
+
+def with_copied_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
+    """The topics; those that `driftline rekey` fills with as many partitions as the largest that has events has."""
+    uses = ("events", "to rekey")
+    most = max(
+        (found[topic.name].partitions for topic in needed if topic.use in uses and topic.name in found), default=1
+    )
+    return [
+        replace(topic, partitions=most) if topic.use == "events" and topic.partitions is not None else topic
+        for topic in needed
+    ]
 
 
 def with_unit_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:

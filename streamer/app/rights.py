@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streamer.app.folds import read_by_decide
-from streamer.app.provisioning import needed_topics
+from streamer.app.provisioning import needed_topics, rekey_topics
 from streamer.config import Config
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def mender_grants(config: Config) -> Iterator[Grant]:
     """Of whoever mends a mapping: `driftline dead-letters`, with --replay."""
     from streamer.eventlog.kafka.access.rights import Right
 
-    for topic in config.topics:
+    for topic in (*config.topics, *config.rekeyed):
         group = f"{config.kafka.group}-dead-letters-{topic}"
         yield Grant(Right("topic", config.outputs.dead_letters(topic), "Read"), "dead letters")
         yield Grant(Right("topic", topic, "Write"), "records that are sent again")
@@ -113,14 +113,31 @@ def mender_grants(config: Config) -> Iterator[Grant]:
         yield Grant(Right("transactional-id", group, "Write"), "each dead letter is sent once")
 
 
+def copier_grants(config: Config) -> Iterator[Grant]:
+    """Of `driftline rekey`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    for source in config.rekeyed:
+        yield Grant(Right("topic", source, "Read"), "records to copy")
+        yield Grant(Right("topic", config.outputs.dead_letters(source), "Write"), "records that can't be read")
+    for target in config.topics:
+        if target in config.rekey:
+            yield Grant(Right("topic", target, "Write"), "copies")
+        elif config.rekey:
+            yield Grant(Right("topic", target, "Describe"), "equal numbers of partitions")
+    if config.rekey:
+        yield Grant(Right("group", config.rekey_group, "Read"), "what is copied")
+        yield Grant(Right("transactional-id", config.rekey_group, "Write"), "each record is copied once")
+
+
 def creator_grants(config: Config) -> Iterator[Grant]:
     """Of whoever sets up: `driftline topics --create`."""
     from streamer.eventlog.kafka.access.rights import Right
 
-    for topic in needed_topics(config):
+    for topic in (*needed_topics(config), *rekey_topics(config)):
         if topic.name != config.outputs.epochs:  # where Alter implies it
             yield Grant(Right("topic", topic.name, "Describe"), "topics and their partitions")
-        if topic.name not in config.topics:
+        if topic.partitions is not None:
             yield Grant(Right("topic", topic.name, "Create"), "missing topics")
     yield Grant(Right("topic", config.outputs.epochs, "Alter"), "partitions for new units")
 
@@ -134,6 +151,7 @@ ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
     "operator": operator_grants,
     "verifier": verifier_grants,
     "mender": mender_grants,
+    "copier": copier_grants,
     "creator": creator_grants,
 }
 

@@ -13,6 +13,7 @@ from streamer.config import Config
 WIDTH: Final = 116
 GLUE: Final = "\0"  # holds an option and its value on one line
 EXAMPLE: Final = '{"topics": {"bus.predictions": {"format": "json"}}}'
+COPY_EXAMPLE: Final = '{"topics": {"driftline.events": {"format": "json"}}, "rekey": {"driftline.events": ["scores"]}}'
 _HEAD: Final = """\
 # Rights on a Kafka cluster with ACLs
 
@@ -24,7 +25,8 @@ grants it. The service checks its rights on topics and on its group before it re
 ids shows at its first transaction, right after that. A right that is taken from a running service shows at the next
 call that needs it.
 
-The names are those of the default configuration with one event topic, `bus.predictions`. `outputs.prefix` and
+The names are those of the default configuration with one event topic, `bus.predictions`; for `rekey`, with the topic
+`driftline.events`, copied from `scores`. `outputs.prefix` and
 `kafka.group` change them ([two services](two-services.md)). A transactional id is the group, a hyphen and the worker's
 number.
 
@@ -56,14 +58,15 @@ WHO: Final = {
     "operator": "who looks after the service: `status`, and what a reader runs",
     "verifier": "who folds the log again: `verify`, `record`",
     "mender": "who mends a mapping: `dead-letters`, with `--replay`",
+    "copier": "`driftline rekey`, which copies topics with other keys",
     "creator": "who sets up: `topics --create`",
 }
 
 
 def page() -> str:
     """`docs/rights.md`."""
-    config = Config.model_validate_json(EXAMPLE)
-    grants = {role: list(table(config)) for role, table in ROLES.items()}
+    config, copying = Config.model_validate_json(EXAMPLE), Config.model_validate_json(COPY_EXAMPLE)
+    grants = {role: list(table(copying if role == "copier" else config)) for role, table in ROLES.items()}
     lines = [f"| {role} | {WHO[role]} |" for role in grants]
     lines += ["", "| role | kind | names | required | optional | purpose |", "|---|---|---|---|---|---|"]
     for role, table in grants.items():

@@ -7,12 +7,19 @@ it decode as if it did not exist.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
+import numpy as np
+
+from detectors.arrays.types import I64, Bools
 from streamer.eventlog.base import Records
+from streamer.eventlog.headers import ROWS_HEADER
 from streamer.events import EventBatch, Names
+
+_ROWS: Final = re.compile(rb"(\d{1,9}(-\d{1,9})?(,|$))+")
 
 
 class Reason(StrEnum):
@@ -89,3 +96,35 @@ class Codec(Protocol):
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
         """Decode a stretch. Names get ids in record order, so any cut of the stretch gives the same ids."""
         ...
+
+
+def own_rows(records: Records, batch: EventBatch) -> EventBatch:
+    """The events of a stretch without those that another copy of their record holds, as `driftline rekey` writes it."""
+    several = np.unique(batch.offset[batch.row > 0])
+    if not len(several):
+        return batch
+    index = np.searchsorted(records.offset, several)
+    keep = np.ones(len(batch), np.bool_)
+    for i in index[records.headers[index, 0] >= 0].tolist():
+        for name, text in records.headers_with(ROWS_HEADER, i):
+            if name == ROWS_HEADER and _ROWS.fullmatch(text or b""):
+                of_record = slice(*np.searchsorted(batch.offset, [records.offset[i], records.offset[i] + 1]))
+                keep[of_record] = _named_by(text or b"", batch.row[of_record].astype(np.int64))
+    return batch if keep.all() else batch.only(keep)
+
+
+def _named_by(text: bytes, row: I64) -> Bools:
+    """Which rows [n] a text such as 0-3,7 names."""
+    found = np.zeros(len(row), np.bool_)
+    for span in text.split(b","):
+        first, _, last = span.partition(b"-")
+        found |= (row >= int(first or 0)) & (row <= int(last or first or 0))
+    return found
+
+
+def rows_text(row: I64) -> bytes:
+    """Increasing rows [n > 0] as text, as in 0-3,7."""
+    starts = np.flatnonzero(np.diff(row, prepend=-2) > 1)
+    ends = np.append(starts[1:], len(row)) - 1
+    spans = zip(row[starts].tolist(), row[ends].tolist(), strict=True)
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans).encode()

@@ -28,6 +28,7 @@ from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
+from streamer.eventlog.headers import KEY_HEADER, ORIGIN_HEADER
 from streamer.events import EventBatch, Names, joined
 from streamer.logs import log_of
 
@@ -305,8 +306,10 @@ def _collected(items: Iterable[Any], n: int, errors: tuple[type[Exception], ...]
 
 
 def _key_of(records: Records, is_json: bool, i: int) -> Any:
-    """The key of a record as text or as JSON. Raises `Refused`."""
+    """The key of a record as text or as JSON; of a copy that has another one, the first. Raises `Refused`."""
     key = records.key_of(i)
+    if ORIGIN_HEADER in (copied := dict(records.headers_with(ORIGIN_HEADER, i))):
+        key = copied.get(KEY_HEADER)
     if key is None:
         return UNSET
     if is_json:

@@ -42,7 +42,7 @@ WatchedColumns = Annotated[
     Field(description="detectors by pattern of columns, for the models of this pattern; the first match counts"),
 ]
 WatchTable = dict[str, WatchedColumns]
-_WITHOUT_EFFECT: Final = ("kafka", "references", "commit", "checkpoints", "metrics", "false_alarms")
+_WITHOUT_EFFECT: Final = ("kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms")
 
 
 @cache
@@ -152,6 +152,9 @@ class Config(Section):
 
     kafka: KafkaSection = KafkaSection()  # the brokers; required by commands that use Kafka
     topics: Topics = Field(default_factory=dict)  # event topics, in fold order
+    rekey: dict[str, list[str]] = Field(
+        default_factory=dict
+    )  # event topics that `driftline rekey` fills from topics with other keys: {events: [scores, outcomes]}
     outputs: OutputTopics = OutputTopics()  # the topics that Driftline writes
     detectors: Detectors = Field(
         default_factory=default_detectors
@@ -188,6 +191,16 @@ class Config(Section):
         if isinstance(kafka := data.get("kafka"), dict) and (group := prefix.rstrip("._-")):
             named["kafka"] = {"group": group, **kafka}
         return named
+
+    @property
+    def rekeyed(self) -> dict[str, str]:
+        """Each topic that is copied with other keys, and the event topic that it is copied to."""
+        return {source: target for target, sources in self.rekey.items() for source in sources}
+
+    @property
+    def rekey_group(self) -> str:
+        """The consumer group and transactional id of `driftline rekey`."""
+        return f"{self.kafka.group}-rekey"
 
     @property
     def watching(self) -> dict[str, Any]:

@@ -237,6 +237,24 @@ def _distinct_topics(config: Config) -> _Found:
             yield ("topics", topic), f"its dead letters would go to {dead!r}, which is {taken[dead]}"
 
 
+def _rekey(config: Config) -> _Found:
+    taken = {*config.topics, *asdict(config.outputs).values()}
+    for target, sources in config.rekey.items():
+        if target not in config.topics:
+            message = (
+                "is no event topic, so nobody would read it; name it under `topics` with the mapping of its records"
+            )
+            yield ("rekey", target), message, near(target, list(config.topics))
+        if not sources:
+            yield ("rekey", target), "must name at least one topic to copy"
+        for i, source in enumerate(sources):
+            if source in taken:
+                yield ("rekey", target, i), f"{source!r} has another use already; a topic that is copied has no other"
+            elif not _TOPIC.fullmatch(source):
+                yield ("rekey", target, i), f"{source!r} is no valid topic name"
+            taken.add(source)
+
+
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
         yield (
@@ -287,6 +305,7 @@ _RULES: Final[Sequence[tuple[Callable[[Config], _Found], str, int]]] = (
     # each rule, the section it rests on, and how deep a removed setting of that section disables it
     (_topic_names, "outputs", 1),
     (_distinct_topics, "outputs", 1),
+    (_rekey, "topics", 1),
     (_detectors, "detectors", 2),
     (_watch, "detectors", 2),
     (_false_alarms, "detectors", 9),

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from streamer.codecs.base import Reason
 from streamer.eventlog.base import Output, Records
-from streamer.eventlog.headers import OWNER_HEADER, Headers
+from streamer.eventlog.headers import KEY_HEADER, ORIGIN_HEADER, OWNER_HEADER, ROWS_HEADER, Headers
 
-PREFIX = "__driftline.errors."
+OURS = "__driftline."
+PREFIX = f"{OURS}errors."
+COPIED = (ORIGIN_HEADER, KEY_HEADER, ROWS_HEADER)  # stay with a record
 BYTES_MAX = 900_000  # of key, headers and value; fits the default `message.max.bytes`, with our headers
 
 HEADER_BYTES = 10  # of a header, besides name and text: two lengths of up to five bytes
@@ -132,6 +134,6 @@ def read_dead_letter(records: Records, i: int) -> DeadLetter | None:
         message=about.get("message", ""),
         key=records.key_of(i),
         value=records.value_of(i),
-        headers=tuple(header for header in headers if not header[0].startswith("__driftline.")),
+        headers=tuple(header for header in headers if header[0] in COPIED or not header[0].startswith(OURS)),
         is_whole=not {"key.cut.from.bytes", "headers.dropped.bytes", "cut.from.bytes", "batch.records"} & about.keys(),
     )

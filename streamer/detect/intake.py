@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detectors.arrays.types import I64, Bools
-from streamer.codecs.base import Codec, DeadLetters, PairSettings
+from streamer.codecs.base import Codec, DeadLetters, PairSettings, own_rows
 from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
@@ -70,6 +70,7 @@ class Intake:
         batches, places, before_ms = [], [], self.clock.now_ms
         for part in parts:
             batch, dead = settings.codecs[part.records.topic].decode(part.records, self._context.names)
+            batch = own_rows(part.records, batch)
             dead_letters += self._letters(part, dead, tally)
             count(part.records, batch, tally)
             batches.append(batch)

@@ -10,6 +10,9 @@ from __future__ import annotations
 Headers = tuple[tuple[str, bytes | None], ...]
 
 OWNER_HEADER = "__driftline.group"  # of each output: the group of the service that writes it
+ORIGIN_HEADER = "__driftline.origin"  # of a copy with another key: topic/partition/offset of its record
+KEY_HEADER = "__driftline.key"  # the key that the record has there, unless that is null
+ROWS_HEADER = "__driftline.rows"  # the rows that count in this copy, as in 0-3,7; absent: all
 VARINT_BYTES_MAX = 10  # of 64 bits
 
 

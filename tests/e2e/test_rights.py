@@ -42,7 +42,10 @@ def request() -> RetrainRequest:
 
 
 CONFIG = Config.model_validate_json(json.dumps({"topics": {EVENTS: {"format": "json"}}}))
-RIGHTS = {role: [grant.right for grant in table(CONFIG) if not grant.is_optional] for role, table in ROLES.items()}
+SCORES = "scores"
+COPIES = {"topics": {"copies": {"format": "json"}}, "rekey": {"copies": [SCORES]}}
+CONFIGS = dict.fromkeys(ROLES, CONFIG) | {"copier": Config.model_validate_json(json.dumps(COPIES))}
+RIGHTS = {role: [one.right for one in table(CONFIGS[role]) if not one.is_optional] for role, table in ROLES.items()}
 REQUESTED = request()
 REQUEST = REQUESTED.request_id
 NO_SERVICE = ["--actor", "ann", "--no-wait"]  # nobody would answer
@@ -61,6 +64,7 @@ COMMANDS = {  # what each role runs; together they need all of its rights on top
     "operator": [["status"], ["models"]],
     "verifier": [["verify"]],
     "mender": [["dead-letters", EVENTS, "--replay", "--skip-unreadable"], ["dead-letters", EVENTS]],
+    "copier": [["rekey", "--until-end"]],
     "creator": [["topics", "--create"]],
 }
 EXERCISED_ELSEWHERE = {("creator", "Create"), ("creator", "Alter")}
@@ -85,6 +89,7 @@ class Secured:
         security = {"protocol": "SASL_PLAINTEXT", "mechanism": self.broker.mechanism, "username": user}
         kafka = {"bootstrap": self.broker.secured_bootstrap, "security": security | {"password_env": "KAFKA_SECRET"}}
         rest = {"topics": {EVENTS: {"format": "json"}}, "commit": {"interval_s": 0.2}, "metrics": {"port": 0}}
+        rest |= COPIES if user == "copier" else {}
         path.write_text(json.dumps({"kafka": kafka, **rest}, indent=1))
         return str(path)
 
@@ -101,9 +106,12 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
         made = Secured(broker, tmp_path_factory.mktemp("secured"))
         plain = made.folder / "plain.yaml"
         plain.write_text(json.dumps({"kafka": {"bootstrap": broker.bootstrap}, "topics": {EVENTS: {"format": "json"}}}))
-        create_topic(broker.bootstrap, EVENTS, 2)
+        for topic in (EVENTS, SCORES, f"{SCORES}-dlt", "copies"):
+            create_topic(broker.bootstrap, topic, 2)
         driftline("topics", "--config", str(plain), "--create")
         producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for value in (*events(1), b"no event"):
+            producer.produce(SCORES, value)
         producer.produce(CONFIG.outputs.requests, json_of(REQUESTED), REQUESTED.model_id.encode())
         assert producer.flush(PATIENCE_S) == 0
         for role in ROLES:

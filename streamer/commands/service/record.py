@@ -1,4 +1,4 @@
-"""`driftline record` and `send`: topics to a Parquet file for replay, and recordings into topics for trials."""
+"""`driftline record`, `send` and `rekey`: topics to a file, recordings to topics, and topics to others by model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from streamer.commands.console.lines import echo_line
-from streamer.commands.console.options import brokers_options, connection_of
+from streamer.commands.console.options import brokers_options, config_option, connection_of
 from streamer.commands.console.progress import progress
 from streamer.commands.console.signals import stop_on_signal
 
 if TYPE_CHECKING:
+    from streamer.app.rekey import Rekeyed
     from streamer.eventlog.kafka.connection import KafkaConnection
 
 RECORD_EXAMPLE = """\b
@@ -22,6 +23,10 @@ SEND_EXAMPLES = """\b
 Examples:
     driftline send june.parquet --to trial.predictions --bootstrap localhost:9092
     driftline send june.parquet --to trial.predictions --bootstrap localhost:9092 --speed 60
+"""
+REKEY_EXAMPLE = """\b
+Example:
+    driftline rekey --config driftline.yaml
 """
 
 
@@ -118,3 +123,38 @@ def send(
     with progress("send") as report:
         n = app.send(connection, recordings, topic, pace=pace, keeps_times=keep_times, stop=stop, progress=report)
     echo_line(f"{n:,} records are in Kafka", err=True)
+
+
+@click.command(epilog=REKEY_EXAMPLE)
+@config_option("The configuration of the service; its section `rekey` names the topics.")
+@click.option("--until-end", is_flag=True, help="Stop at the current ends of the topics.")
+def rekey(config_file: str, until_end: bool) -> None:
+    """Copy topics into event topics with the model as key, each record once.
+
+    Records are read with the mapping of the event topic, and keep value, time and headers. What can't be read becomes
+    a dead letter of its own topic. The command ends with --until-end, or on Ctrl-C or SIGTERM, and goes on from there
+    when it is started again. Run one of it.
+    """
+    from streamer.app import rekey as app
+    from streamer.clock import SystemClock
+    from streamer.config import load_config
+
+    config, stop = load_config(config_file), stop_on_signal()
+    with progress("rekey") as report:
+        done = app.rekey(config, SystemClock(), until_end=until_end, stop=stop, progress=report)
+    echo_line(rekeyed_text(done), err=True)
+
+
+def rekeyed_text(done: Rekeyed) -> str:
+    """What was copied, on one line."""
+    from streamer.audit.reasons import many
+
+    letters = done.unreadable.total()
+    copies = done.copies - letters
+    text = f"{many(done.records, 'record')} read, {copies:,} {'copy' if copies == 1 else 'copies'} written"
+    if letters:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in done.unreadable.most_common())
+        text += f"; {many(letters, 'dead letter')} ({reasons})"
+    if done.left_out:
+        text += f"; {many(done.left_out, 'record')} without an event left out"
+    return text

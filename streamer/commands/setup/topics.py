@@ -10,7 +10,11 @@ from streamer.commands.console.options import config_option
 
 @click.command()
 @config_option("The configuration.")
-@click.option("--create", is_flag=True, help="Create missing output topics. Event topics are never created.")
+@click.option(
+    "--create",
+    is_flag=True,
+    help="Create missing output topics, and copies of `rekey`. Other event topics are never created.",
+)
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
@@ -21,16 +25,22 @@ from streamer.commands.console.options import config_option
 )
 def topics(config_file: str, create: bool, partitions: int) -> None:
     """List the topics that a configuration needs. The exit code is 3 while one is missing or does not fit."""
-    from streamer.app.provisioning import check_needed, needed_topics, with_unit_partitions
+    from streamer.app.provisioning import (
+        check_needed,
+        needed_topics,
+        rekey_topics,
+        with_copied_partitions,
+        with_unit_partitions,
+    )
     from streamer.config import load_config
     from streamer.eventlog.kafka import admin as kafka_admin
 
     config = load_config(config_file)
     connection = config.kafka.connection()
     kafka_admin.preflight(connection)
-    needed = list(needed_topics(config, partitions))
+    needed = [*needed_topics(config, partitions), *rekey_topics(config, partitions)]
     known = kafka_admin.describe_topics(connection, [topic.name for topic in needed])
-    needed = with_unit_partitions(needed, known)
+    needed = with_unit_partitions(with_copied_partitions(needed, known), known)
     for topic in needed:
         if not create or topic.partitions is None:
             continue

@@ -14,10 +14,12 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     AuthorizationError,
+    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     InvalidTopicError,
     KafkaError,
+    NotCoordinatorError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -260,7 +262,7 @@ def group_status(connection: KafkaConnection, group: str) -> GroupStatus:
     """The members and committed offsets of a group; one that never committed is empty. Raises BrokerError."""
     with _admin(connection, f"describe group {group}", group_id=group) as admin:
         found = _once_coordinated(lambda: admin.describe_groups([group])[group])
-        offsets = admin.list_group_offsets({group: None})[group]
+        offsets = _once_coordinated(lambda: admin.list_group_offsets({group: None})[group])
     committed = {(tp.topic, tp.partition): one.offset for tp, one in offsets.items() if one.offset >= 0}
     return GroupStatus(str(found["group_state"]), len(found["members"]), committed)
 
@@ -268,7 +270,7 @@ def group_status(connection: KafkaConnection, group: str) -> GroupStatus:
 def _once_coordinated(ask: Callable[[], Any]) -> Any:
     """The answer of a group's coordinator. Before the first group of a cluster, the question makes Kafka find one."""
     for _ in range(COORDINATOR_TRIES):
-        with suppress(CoordinatorNotAvailableError):
+        with suppress(CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
             return ask()
         time.sleep(COORDINATOR_PAUSE_S)
     return ask()

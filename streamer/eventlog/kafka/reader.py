@@ -15,7 +15,7 @@ from streamer.eventlog.kafka.admin import check_topics, preflight
 from streamer.eventlog.kafka.batches import BatchError
 from streamer.eventlog.kafka.clients import REQUEST_TIMEOUT_MS, new_consumer
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.fetch import Spot, poll, positions, stretches
+from streamer.eventlog.kafka.fetch import Spot, ends, partition_counts, poll, positions, stretches
 
 CLOSE_TIMEOUT_MS = 5_000
 RECORDS_MAX = 100_000  # of one poll
@@ -93,6 +93,15 @@ class KafkaReader:
     def at_end(self) -> bool:
         """Whether all records that were there at the start are read."""
         return all(at >= self.ends[spot] for spot, at in positions(self._consumer).items())
+
+    def lagging(self) -> list[Spot]:
+        """Partitions with records that are not polled yet, or whose end is not known yet."""
+        at, end = positions(self._consumer), ends(self._consumer)
+        return [spot for spot in self.ends if spot not in end or at.get(spot, 0) < end[spot]]
+
+    def has_grown(self) -> bool:
+        """Whether a topic has partitions that are not read, as of the client's last metadata."""
+        return sum(partition_counts(self._consumer, self._topics).values()) > len(self.ends)
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)

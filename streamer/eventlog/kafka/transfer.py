@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from kafka import TopicPartition
+from kafka.partitioner.default import murmur2
 from kafka.structs import OffsetAndMetadata
 
 from streamer.errors import BrokerError
@@ -25,6 +26,11 @@ COMMAND_DEADLINE_S: Final = 15.0  # for those of a command that a person waits f
 REQUEST_BYTES_MAX: Final = 16 << 20
 
 Spot = tuple[str, int]
+
+
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """The partition that producers of Java and kafka-python choose for a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 class Copy(NamedTuple):
@@ -57,6 +63,7 @@ class Transfer:
         self._connection, self._group = connection, group
         self._client = Client.of(connection, group or "", group or "")
         self._topics: set[str] = set()
+        self.partitions: dict[str, int] = {}  # of each topic, when it was checked
         self.require(topics)
         self._producer: Any = new_producer(connection, deadline_s, REQUEST_BYTES_MAX, group)
         if group is not None:
@@ -65,7 +72,8 @@ class Transfer:
     def require(self, topics: Collection[str]) -> None:
         """Check that the cluster has these topics."""
         if new := sorted(set(topics) - self._topics):
-            check_topics(self._connection, new)
+            found = check_topics(self._connection, new)
+            self.partitions |= {name: topic.partitions for name, topic in found.items()}
             self._topics |= {*new}
 
     def committed(self) -> Mapping[Spot, int]:
