@@ -6,7 +6,7 @@ Nothing is written, and no broker is needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,20 +14,32 @@ from streamer.app.folds import ConfiguredFolds
 from streamer.app.replay import folded
 from streamer.clock import SystemClock
 from streamer.config import Config
+from streamer.config.patterns import unmatched_in
 from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, DETECT
+from streamer.events import Names
 from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.snapshot import Snapshot
 
 
-def columns_of_checkpoints(config: Config, model: str) -> list[WatchedColumn]:
-    """The columns of a model in the newest usable checkpoint of each unit.
+def columns_of_checkpoints(config: Config, model: str) -> tuple[list[WatchedColumn], list[str]]:
+    """The columns of a model in the newest usable checkpoint of each unit, and the patterns that fit nothing there.
 
     Raises `UsageError` when there is no checkpoint.
     """
-    return [one for unit, fold in _folds_of_checkpoints(config) for one in columns_of(unit, fold, model)]
+    return _inspected(config, model, _folds_of_checkpoints(config))
+
+
+def _inspected(
+    config: Config, model: str, folds: Iterable[tuple[str, DetectFold]]
+) -> tuple[list[WatchedColumn], list[str]]:
+    columns, tables = list[WatchedColumn](), list[Names]()
+    for unit, fold in folds:
+        columns += columns_of(unit, fold, model)
+        tables.append(fold.context.names)
+    return columns, unmatched_in(config, tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +87,12 @@ def columns_of_recordings(
     recordings: Sequence[str],
     topic: str | None,
     progress: Callable[[int, int | None], None],
-) -> list[WatchedColumn]:
-    """The columns of a model at the end of recordings; see `replay`."""
+) -> tuple[list[WatchedColumn], list[str]]:
+    """The columns of a model at the end of recordings, and the patterns that fit nothing there; see `replay`."""
     service, _ = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]
-    return [one for name, fold in folds if isinstance(fold, DetectFold) for one in columns_of(name, fold, model)]
+    return _inspected(config, model, [(name, fold) for name, fold in folds if isinstance(fold, DetectFold)])
 
 
 ABSENT: Final = object()  # the value of a setting that only the other side has

@@ -17,6 +17,7 @@ from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
 from streamer.codecs.field_paths import Envelope, FieldMap, follow, parse_path
 from streamer.config import Config
+from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.detect.fold import DetectFold
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Output, Records
@@ -95,7 +96,7 @@ def replay(
     service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
-    warnings += (*_label_warnings(service), *_pair_warnings(service))
+    warnings += (*_label_warnings(service), *_pair_warnings(service), *_pattern_warnings(config, service))
     summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -229,6 +230,13 @@ def _pair_warnings(service: Service) -> Iterator[str]:
             f"{waiting:,} inputs or outputs at the end wait for their other half, and are not watched; {joined:,} pairs "
             "were found: if a topic holds one of both only, set its pairing to null, else compare the ids of both"
         )
+
+
+def _pattern_warnings(config: Config, service: Service) -> Iterator[str]:
+    """Patterns of settings that fit no model or column."""
+    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    if found := unmatched_in(config, [fold.context.names for fold in folds]):
+        yield unmatched_text(found, "these recordings")
 
 
 def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:

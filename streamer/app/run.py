@@ -12,7 +12,9 @@ from streamer.app.warm_up import WarmUp
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config
 from streamer.config.detector_names import default_detectors_off
+from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.contracts.dead_letters import fitted
+from streamer.detect.fold import DetectFold
 from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
@@ -71,10 +73,19 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         watches = MappingWatch(metrics, config.topics), ProgressLog(clock, lag), MemoryTrim(clock)
         observer = Observers(shown, *watches, ProgressObserver(progressed, clock))
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
-        Service(units(config), recovery, config.commit, clock, observer, scheduler).run(stop.is_set)
+        service = Service(units(config), recovery, config.commit, clock, observer, scheduler)
+        service.run(stop.is_set)
         metrics.ready(False)
+        log_unmatched(config, service)
         source.close()
         log.info("stopped; all folded records are committed")
+
+
+def log_unmatched(config: Config, service: Service) -> None:
+    """Log the patterns of settings that fit no model or column of this worker's units."""
+    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    if found := unmatched_in(config, [fold.context.names for fold in folds]):
+        log.warning("%s", unmatched_text(found, "the events of this worker"))
 
 
 def _check_cluster(connection: KafkaConnection, config: Config, settings: KafkaLogSettings) -> None:

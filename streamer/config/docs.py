@@ -35,6 +35,11 @@ Settings below a topic have no variable.
 A **duration** is a number of seconds, or whole numbers with the units w, d, h, m and s, each at most once and in this
 order: `90s`, `1h30m`, `7d`. So `cooldown_s: 7d` is `cooldown_s: 604800`. Durations are event time, except in `kafka`,
 `commit` and `checkpoints`.
+
+A **pattern** of models or columns: `*` is any text, `?` a character, `[abc]` or `[a-c]` one of these, `[!abc]` any
+other one. Brackets also stand for themselves, so `emb[0]` and `emb[*]` match the column `emb[0]`; `[[]` is a bracket
+alone. Patterns match whole names, in their case, and the first match counts. A pattern that fits nothing is named by
+`columns`, by `replay`, and by `run` when it stops; by `check-config` if it fits nothing in the training data.
 """
 _CHOSEN: Final = {  # the meaning of keys that a user chooses
     "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern", "cast": "pattern",

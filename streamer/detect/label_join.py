@@ -40,6 +40,7 @@ from detectors.series.id_ring import (
     leave_oldest,
     remove,
 )  # fmt: skip
+from retrain.messages.patterns import first_match
 from streamer.codecs.class_labels import QUIET_NAN
 from streamer.contracts.event_clock import STEP_MS
 from streamer.detect.remap import Arrays, Remaps
@@ -136,7 +137,7 @@ class LabelJoin:
         """The kind of error of each model, as its place among `ErrorKind`."""
         new, settings = models[len(self._kind_of) :], self.settings
         if new:
-            kinds = [KINDS.index(settings.errors.get(model, settings.error)) for model in new]
+            kinds = [KINDS.index(first_match(settings.errors, model) or settings.error) for model in new]
             self._kind_of = np.concatenate([self._kind_of, np.array(kinds, np.uint8)])
         return self._kind_of
 

@@ -108,7 +108,7 @@ class LabelSettings:
     """How long predictions wait for labels, and what is made of both.
 
     error: what an error is.
-    errors: the same for single models, by model_id.
+    errors: the same by pattern of models; the first match counts.
     watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
         detectors, as the lags of a batch are not independent.
     """

@@ -39,6 +39,7 @@ def check_config(file: str | None, config_file: str | None, state: str | None) -
     """
     from streamer.config import load_config
     from streamer.config.detector_names import default_detectors_off
+    from streamer.config.patterns import unmatched_by_references
 
     if file is not None and config_file is not None:
         raise click.UsageError(f"Name one file: {file}, or --config {config_file}.")
@@ -49,6 +50,8 @@ def check_config(file: str | None, config_file: str | None, state: str | None) -
         echo_line(f"  {line}")
     for line in false_alarm_lines(config):
         echo_line(line)
+    for line in unmatched_by_references(config):
+        echo_line(f"  {line} of the training data, which is no error where models come without")
     if state is not None:
         from streamer.app.inspect import state_diff
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from streamer.commands.console.lines import echo_line
+from streamer.commands.console.lines import echo_line, echo_report
 from streamer.commands.console.options import DEFAULT_CONFIG
 from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
@@ -59,17 +59,18 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
     needed. With recordings, it is the state at their end.
     """
     from streamer.config import Config, load_config
+    from streamer.config.patterns import unmatched_text
 
     if recordings:
         from streamer.app.inspect import columns_of_recordings
 
         config = Config() if config_file is None else load_config(config_file, needs=())
         with progress("columns") as report:
-            found = columns_of_recordings(config, model, recordings, topic, report)
+            found, unmatched = columns_of_recordings(config, model, recordings, topic, report)
     else:
         from streamer.app.inspect import columns_of_checkpoints
 
-        found = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
+        found, unmatched = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
     if not found:
         raise UsageError(f"there are no events of a model {model}; use the name in its events")
     if as_json:
@@ -77,6 +78,8 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
     else:
         for line in table(found):
             echo_line(line)
+    if unmatched:
+        echo_report(f"warning: {unmatched_text(unmatched, 'what is watched')}")
 
 
 def table(found: Sequence[WatchedColumn]) -> list[str]:

@@ -10,7 +10,6 @@ import re
 from codecs import lookup
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import csv, fs
 
+from retrain.messages.patterns import matches
 from streamer.detect.references.file import place_of
 
 FORMATS: Final = ("parquet", "csv")
@@ -76,8 +76,8 @@ class TrainingTables:
 
     def is_chosen(self, name: str) -> bool:
         """Whether the settings take a column."""
-        chosen = not self.data.columns or any(fnmatchcase(name, one) for one in self.data.columns)
-        return chosen and not any(fnmatchcase(name, one) for one in self.data.without)
+        chosen = not self.data.columns or any(matches(name, one) for one in self.data.columns)
+        return chosen and not any(matches(name, one) for one in self.data.without)
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """A column as text; whole numbers that are stored as floats are whole. Null where a file lacks it."""

@@ -98,7 +98,7 @@ def test_columns_are_shown_without_control_characters(config, monkeypatch):
         unit="detect-0", topic=NASTY, model_version=NASTY, segment=NASTY, column=NASTY, kind="numbers", detectors=(),
         reference="", values=1, missing=0, faults=0, last_event_time=datetime(2026, 1, 1, tzinfo=UTC), states=(),
     )  # fmt: skip
-    monkeypatch.setattr(streamer.app.inspect, "columns_of_checkpoints", lambda *_: [one])
+    monkeypatch.setattr(streamer.app.inspect, "columns_of_checkpoints", lambda *_: ([one], []))
     ran = cli("columns", "bus")
     assert len(ran.stdout.removesuffix("\n").split("\n")) == len(columns.table([one])) == 3
     assert all(map(is_clean, ran.stdout.removesuffix("\n").split("\n")))
