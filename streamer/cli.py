@@ -47,7 +47,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "Run": {
             "run": "service.run", "replay": "service.replay", "record": "service.record", "send": "service.record",
-            "rekey": "service.record", "verify": "service.verify",
+            "rekey": "service.record", "launch": "service.launch", "verify": "service.verify",
         },
         "Look": {
             "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",
@@ -56,7 +56,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "report": "views.report",
         },
         "Decide": {
-            "approve": "control.decisions", "reject": "control.decisions", "result": "control.result",
+            "approve": "control.decisions", "reject": "control.decisions", "result": "control.decisions",
             "promote": "control.decisions", "silence": "control.silence", "silences": "control.silence",
             "unsilence": "control.silence",
         },

@@ -38,5 +38,7 @@ class Control:
     model_version: str = ""  # of `trained` and `promote`: version of the challenger; "" when versions have no names
     champion: dict[str, float] = field(default_factory=dict)  # of `trained`: hold-out metrics of the champion, by name
     challenger: dict[str, float] = field(default_factory=dict)  # of `trained`: the same metrics of the challenger
+    run: str = ""  # of `started`, by a launcher: what the target knows the training run by
+    link: str = ""  # of `started`, by a launcher: where people look at the run
     matcher: Matcher | None = None  # of `silence`, required there: which alerts it suppresses
     until: datetime | None = None  # of `silence`, required there: event time of its end; UTC, at most 366 days on

@@ -43,6 +43,7 @@ alone. Patterns match whole names, in their case, and the first match counts. A 
 """
 _CHOSEN: Final = {  # the meaning of keys that a user chooses
     "topics": "topic", "sources": "source", "segments": "pattern", "watch": "pattern", "cast": "pattern",
+    "launch": "pattern",
 }  # fmt: skip
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 

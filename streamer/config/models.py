@@ -30,6 +30,7 @@ from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
+from streamer.launch.settings import LaunchRule
 from streamer.runtime.checkpoints.scheduler import CheckpointSettings
 from streamer.runtime.loop import CommitSettings
 
@@ -42,7 +43,9 @@ WatchedColumns = Annotated[
     Field(description="detectors by pattern of columns, for the models of this pattern; the first match counts"),
 ]
 WatchTable = dict[str, WatchedColumns]
-_WITHOUT_EFFECT: Final = ("kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms")
+_WITHOUT_EFFECT: Final = (
+    "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch",
+)  # fmt: skip
 
 
 @cache
@@ -178,6 +181,9 @@ class Config(Section):
     limits: Limits = Limits()  # bounds on names from producers
     commit: CommitSettings = CommitSettings()  # commits of outputs and offsets
     checkpoints: CheckpointSettings = CheckpointSettings()  # stored state for restarts
+    launch: dict[str, LaunchRule] = Field(
+        default_factory=dict
+    )  # what `driftline launch` does, by pattern of model names; the first match counts
     metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 
     @model_validator(mode="before")

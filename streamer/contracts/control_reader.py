@@ -12,6 +12,7 @@ from streamer.contracts.alert_reader import Unreadable, decoded
 
 TEXT_CHARS_MAX = 200  # of an actor, a request id and a version: they stay in the state
 COMMENT_CHARS_MAX = 10_000
+LINK_CHARS_MAX = 2_000  # of a run and its link
 METRICS_MAX = 100  # of each of champion and challenger
 SILENCE_DAYS_MAX = 366  # for longer, exclude the column from monitoring instead
 SKEW_MAX_S = 3600.0  # longest time by which `at` may be ahead of the time of the record
@@ -40,6 +41,9 @@ def _problem_of(control: Control, timestamp_ms: int) -> Unreadable | None:
     for name in ("actor", "request_id", "model_version"):
         if len(getattr(control, name)) > TEXT_CHARS_MAX:
             return Unreadable(Reason.TOO_LARGE, f"{name} has more than {TEXT_CHARS_MAX} characters")
+    for name in ("run", "link"):
+        if len(getattr(control, name)) > LINK_CHARS_MAX:
+            return Unreadable(Reason.TOO_LARGE, f"{name} has more than {LINK_CHARS_MAX:,} characters")
     if len(control.comment) > COMMENT_CHARS_MAX:
         return Unreadable(Reason.TOO_LARGE, f"comment has more than {COMMENT_CHARS_MAX} characters")
     if max(len(control.champion), len(control.challenger)) > METRICS_MAX:

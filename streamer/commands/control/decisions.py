@@ -1,4 +1,4 @@
-"""`driftline approve`, `reject` and `promote`: the decisions of a person about a request."""
+"""`driftline approve`, `reject`, `promote` and `result`: the decisions of people and the reports of trainers."""
 
 from __future__ import annotations
 
@@ -34,3 +34,48 @@ def promote(options: ControlOptions, request_id: str, model_version: str) -> Non
     Closes the incident. Further drift then shows whether the retrain helped.
     """
     echo_line(send_control("promote", options, request_id, model_version=model_version))
+
+
+EXAMPLE = """\b
+Example:
+    driftline result retrain-bus-017-8648e6d60eda4886 trained --actor airflow --version 8 \\
+        --champion mae=61.0 --challenger mae=48.5
+"""
+
+
+def _metrics(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    metrics = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            metrics[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"{text!r} must have the form NAME=NUMBER, such as mae=48.5")
+    return metrics
+
+
+@click.command(epilog=f"{EXAMPLE}\n{ANSWERS}")
+@request_options
+@click.argument("outcome", type=click.Choice(["started", "trained", "failed"]))
+@click.option("--version", "model_version", default="", metavar="VERSION", help="The version of the challenger.")
+@click.option(
+    "--champion", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="A hold-out metric of the champion."
+)
+@click.option(
+    "--challenger", multiple=True, callback=_metrics, metavar="NAME=NUMBER", help="The same metric of the challenger."
+)
+def result(
+    options: ControlOptions,
+    request_id: str,
+    outcome: str,
+    model_version: str,
+    champion: dict[str, float],
+    challenger: dict[str, float],
+) -> None:
+    """Report the training for a request: that it has started, its result, or that it failed."""
+    if outcome != "trained" and (model_version or champion or challenger):
+        raise click.UsageError("--version, --champion and --challenger go with `trained` only.")
+    report = {"model_version": model_version, "champion": champion, "challenger": challenger}
+    echo_line(send_control(outcome, options, request_id, **report))

@@ -1,0 +1,275 @@
+"""The launcher: starts what is approved, follows the runs, and reports what came of them.
+
+    approved ─ launch ─► started (run, link) ─ look ─► trained | failed
+    trained  ─ review ─► promote                    promoted ─► release target
+    rejected, withdrawn, expired ─► cancel
+
+Each step is a call outside the fold, made again after a crash; what it gave is a control record. So the log tells what
+is left to do: a launch that is not reported is done again, under the same id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from retrain.messages.patterns import first_match
+from retrain.messages.request import RequestState
+from streamer.clock import Clock
+from streamer.events import time_of
+from streamer.launch.base import Run, RunState, Status, Target, TargetDown, TargetRefused, Tools
+from streamer.launch.ledger import TO_CANCEL, Ledger, Task
+from streamer.launch.settings import LaunchRule, chosen, verdict
+from streamer.launch.targets import target_class
+from streamer.logs import log_of, one_line
+
+log = log_of("launch")
+
+ACTOR: Final = "driftline-launch"
+REVIEWER: Final = "driftline-review"
+THREADS: Final = 8
+RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
+RETRY_MAX_S: Final = 60.0
+REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
+COMMENT_MAX: Final = 2_000
+_S = RequestState
+Report = dict[str, Any]  # the fields of a control record
+
+
+@dataclass(slots=True)
+class _Work:
+    """What this process knows of a task beyond the ledger."""
+
+    busy: bool = False
+    tries: int = 0
+    next_s: float = 0.0  # monotonic
+    succeeded_s: float | None = None  # when the run was first seen to have ended well
+    said: set[str] = field(default_factory=set)
+
+
+Step = tuple[str, str]  # "launch", "look", "cancel"; request id
+
+
+class Launcher:
+    """Works through the tasks of a ledger. `turn` is called again and again; between, `ledger` takes records in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: Mapping[str, LaunchRule],
+        tools: Tools,
+        clock: Clock,
+        report: Callable[[list[Report]], None],
+    ) -> None:
+        """`report` appends control records to the log and returns when they are there."""
+        self.ledger, self._rules, self._tools, self._clock, self._report = ledger, rules, tools, clock, report
+        self._targets: dict[int, Target] = {}
+        self._work: dict[str, _Work] = {}
+        self._done: list[tuple[Step, Future[Any]]] = []
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="launch")
+        self._running: Counter[int] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def turn(self) -> None:
+        """Take in what the calls have given, report it, and make the next calls."""
+        reports = self._collect()
+        self._running = self._count_running()
+        for request_id, task in [*self.ledger.tasks.items()]:
+            reports += self._next(request_id, task)
+        if reports:
+            self._report(reports)
+        for request_id in [one for one in self._work if one not in self.ledger.tasks and not self._work[one].busy]:
+            del self._work[request_id]
+
+    def close(self) -> None:
+        """Wait for the calls that are on their way, and report what they gave."""
+        self._pool.shutdown(wait=True)
+        if reports := self._collect():
+            self._report(reports)
+
+    def _next(self, request_id: str, task: Task) -> list[Report]:
+        """The next call of a task, or reports that need none."""
+        rule = self._rule_of(task)
+        work = self._work.setdefault(request_id, _Work())
+        is_off = task.state in TO_CANCEL
+        waits = self._clock.monotonic_s() < work.next_s and (work.tries > 0 or not is_off)
+        if work.busy or waits:
+            return []
+        if is_off:
+            self._cancel(request_id, task, rule, work)
+        elif rule is None or task.request is None:
+            return []
+        elif task.state in {_S.APPROVED, _S.TRAINING}:
+            self._train(request_id, task, rule, work)
+        elif task.state is _S.TRAINED and rule.review is not None and "promote" not in work.said:
+            return self._review(request_id, task, rule, work)
+        return []
+
+    def _train(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
+        """Start the run of a request that is approved, or look at it, unless its end is reported."""
+        if "end" in work.said or task.request is None or rule.train is None:
+            return
+        if task.run is None:
+            if task.state is _S.APPROVED and self._running[id(rule)] < rule.running_max:
+                self._running[id(rule)] += 1
+                self._call("launch", request_id, work, partial(self._target(rule).launch, task.request))
+        elif self._is_of(rule, task.run):
+            kind, method = ("end", "cancel") if self._is_overdue(task, rule) else ("look", "look")
+            self._call(kind, request_id, work, partial(getattr(self._target(rule), method), _bare(task.run)))
+
+    def _cancel(self, request_id: str, task: Task, rule: LaunchRule | None, work: _Work) -> None:
+        """Cancel the run of a request that is over, unless there is none or it has long ended by itself."""
+        if (
+            rule is None
+            or task.run is None
+            or task.cancelled
+            or self._is_overdue(task, rule)
+            or not self._is_of(rule, task.run)
+        ):
+            self.ledger.end(request_id)
+        else:
+            self._call("cancel", request_id, work, partial(self._target(rule).cancel, _bare(task.run)))
+
+    def _review(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> list[Report]:
+        work.said.add("promote")
+        is_better, text = verdict(rule.review, task.champion, task.challenger) if rule.review else (False, "")
+        log.info("%s: %s", request_id, text)
+        if not is_better:
+            return []
+        self.counts["promoted"] += 1
+        return [self._record("promote", request_id, text, actor=REVIEWER, model_version=task.challenger_version)]
+
+    def _call(self, kind: str, request_id: str, work: _Work, call: Callable[[], Any]) -> None:
+        work.busy = True
+        self._done.append(((kind, request_id), self._pool.submit(call)))
+
+    def _collect(self) -> list[Report]:
+        """The reports of calls that have ended."""
+        reports: list[Report] = []
+        waiting = []
+        for step, future in self._done:
+            if not future.done():
+                waiting.append((step, future))
+                continue
+            kind, request_id = step
+            work = self._work[request_id]
+            work.busy = False
+            task = self.ledger.tasks.get(request_id)
+            try:
+                result = future.result()
+            except TargetDown as down:
+                self._retry(kind, request_id, work, down)
+            except TargetRefused as refused:
+                self.counts["refused"] += 1
+                reports += self._failed(request_id, work, f"the target refuses the run: {refused}")
+            else:
+                work.tries = 0
+                reports += self._ended(kind, request_id, work, task, result)
+        self._done = waiting
+        return reports
+
+    def _ended(self, kind: str, request_id: str, work: _Work, task: Task | None, result: Any) -> list[Report]:
+        if task is None:
+            return []
+        if kind == "launch":
+            return self._launched(request_id, task, result)
+        if kind == "cancel":
+            log.info("%s is %s: its run %s is cancelled", request_id, task.state, task.run and task.run.ref)
+            self.counts["cancelled"] += 1
+            task.cancelled = True
+            return []
+        rule = self._rule_of(task)
+        if kind == "end":
+            limit_s = rule.timeout_s if rule else 0.0
+            return self._failed(
+                request_id, work, f"the run took longer than timeout_s, {limit_s:.0f} s; it is cancelled"
+            )
+        work.next_s = self._clock.monotonic_s() + (rule.poll_s if rule else 0.0)
+        return self._looked(request_id, work, result)
+
+    def _launched(self, request_id: str, task: Task, run: Run) -> list[Report]:
+        rule = self._rule_of(task)
+        run = Run(f"{chosen(rule.train)[0]}:{run.ref}" if rule else run.ref, run.link)
+        task.run, task.started_at = run, time_of(int(self._clock.now_s() * 1000))
+        self.counts["launched"] += 1
+        log.info("%s has started: %s", request_id, run.link or run.ref)
+        return [self._record("started", request_id, f"run {run.ref}", run=run.ref, link=run.link)]
+
+    def _looked(self, request_id: str, work: _Work, status: Status) -> list[Report]:
+        """What a look at a run gives to report. The report of the trainer goes before everything else."""
+        if status.report is not None and "report" not in work.said:
+            work.said |= {"report", "end"}
+            self.counts["reported"] += 1
+            return [{"raw": status.report, "request_id": request_id}]
+        if status.state is RunState.FAILED:
+            return self._failed(request_id, work, status.reason or "the run failed")
+        if status.state is RunState.GONE:
+            return self._failed(request_id, work, f"the run has vanished: {status.reason}")
+        if status.state is not RunState.SUCCEEDED or "end" in work.said:
+            return []
+        now_s = self._clock.monotonic_s()
+        work.succeeded_s = work.succeeded_s if work.succeeded_s is not None else now_s
+        if now_s - work.succeeded_s < REPORT_GRACE_S:
+            return []
+        work.said.add("end")
+        return [self._record("trained", request_id, f"the run ended well and reported no metrics: {status.reason}")]
+
+    def _failed(self, request_id: str, work: _Work, reason: str) -> list[Report]:
+        if "end" in work.said:
+            return []
+        work.said.add("end")
+        self.counts["failed"] += 1
+        log.warning("%s has failed: %s", request_id, one_line(reason))
+        return [self._record("failed", request_id, reason)]
+
+    def _retry(self, kind: str, request_id: str, work: _Work, down: TargetDown) -> None:
+        wait_s = max(min(RETRY_S * 2.0**work.tries, RETRY_MAX_S), down.after_s)
+        work.tries = min(work.tries + 1, 60)
+        work.next_s = self._clock.monotonic_s() + wait_s
+        self.counts["retried"] += 1
+        log.warning(
+            "%s: the target can't %s now, next try in %.0f s: %s", request_id, kind, wait_s, one_line(str(down))
+        )
+
+    def _is_overdue(self, task: Task, rule: LaunchRule) -> bool:
+        at_s = task.started_at.timestamp() if task.started_at else math.inf
+        return self._clock.now_s() - at_s > rule.timeout_s
+
+    def _count_running(self) -> Counter[int]:
+        """The runs of each rule, by its identity, with those that are being started."""
+        return Counter(
+            id(self._rule_of(task))
+            for one, task in self.ledger.tasks.items()
+            if task.state in {_S.APPROVED, _S.TRAINING}
+            and (task.run is not None or (one in self._work and self._work[one].busy))
+        )
+
+    @staticmethod
+    def _is_of(rule: LaunchRule, run: Run) -> bool:
+        """Whether a run is of the target that the rule names now."""
+        return rule.train is not None and run.ref.startswith(f"{chosen(rule.train)[0]}:")
+
+    def _rule_of(self, task: Task) -> LaunchRule | None:
+        return None if task.request is None else first_match(self._rules, task.request.model_id)
+
+    def _target(self, rule: LaunchRule) -> Target:
+        if id(rule) not in self._targets:
+            name, settings = chosen(rule.train)
+            self._targets[id(rule)] = target_class(name)(settings, self._tools)
+        return self._targets[id(rule)]
+
+    def _record(self, kind: str, request_id: str, comment: str, actor: str = ACTOR, **fields: Any) -> Report:
+        at: datetime = time_of(int(self._clock.now_s() * 1000))
+        named = {"kind": kind, "request_id": request_id, "at": at, "actor": actor}
+        return {**named, "comment": comment[:COMMENT_MAX], **fields}
+
+
+def _bare(run: Run) -> Run:
+    """The run as its target knows it, without the name of the target."""
+    return Run(run.ref.partition(":")[2], run.link)

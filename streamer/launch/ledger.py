@@ -1,0 +1,128 @@
+"""The ledger of the launcher: requests, decisions and control records, folded into what is left to do.
+
+The log is the ledger. Whatever the launcher has done is a control record, so a new process finds it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
+from retrain.messages.lifecycle import REFUSALS
+from retrain.messages.outcome import Outcome
+from retrain.messages.request import RequestState
+from streamer.contracts.topics import OutputTopics
+from streamer.eventlog.base import Records
+from streamer.launch.base import LaunchRequest, Run
+
+ENDED_MAX: Final = 1_000_000  # ids of ended requests that are remembered, the newest
+_S = RequestState
+ENDED: Final = frozenset({_S.HELPED, _S.DID_NOT_HELP, _S.REJECTED, _S.FAILED, _S.EXPIRED, _S.WITHDRAWN})
+TO_CANCEL: Final = frozenset({_S.REJECTED, _S.EXPIRED, _S.WITHDRAWN})
+
+
+class _Made(msgspec.Struct):
+    approval: str = ""
+
+
+class _Decided(msgspec.Struct):
+    request_id: str
+    model_id: str
+    state: RequestState | None
+    reason: Outcome
+    at: datetime
+    model_version: str = ""
+    champion: dict[str, float] = {}
+    challenger: dict[str, float] = {}
+
+
+class _Said(msgspec.Struct):
+    kind: str
+    request_id: str
+    at: datetime
+    run: str = ""
+    link: str = ""
+
+
+@dataclass(slots=True)
+class Task:
+    """A request, and what has become of it. `request` is None until its record is read."""
+
+    request: LaunchRequest | None = None
+    state: RequestState | None = None
+    run: Run | None = None
+    started_at: datetime | None = None
+    challenger_version: str = ""
+    champion: dict[str, float] = field(default_factory=dict)
+    challenger: dict[str, float] = field(default_factory=dict)
+    cancelled: bool = False
+
+
+class Ledger:
+    """Tasks by request id. Topics may come in any order; the records of one topic come in theirs."""
+
+    def __init__(self, topics: OutputTopics) -> None:
+        self._topics = topics
+        self.tasks: dict[str, Task] = {}
+        self._ended: dict[str, RequestState] = {}
+        self.unreadable = 0
+
+    def add(self, records: Records) -> None:
+        """Take a stretch of one of the three topics in. Records that can't be read are counted."""
+        for i in range(len(records)):
+            try:
+                self._add(records.topic, records.value_of(i) or b"")
+            except (msgspec.MsgspecError, KeyError):
+                self.unreadable += 1
+
+    def end(self, request_id: str) -> None:
+        """Forget a request that is over and done with."""
+        task = self.tasks.pop(request_id, None)
+        if task is not None and task.state is not None:
+            self._ended[request_id] = task.state
+            if len(self._ended) > ENDED_MAX:
+                del self._ended[next(iter(self._ended))]
+
+    def _add(self, topic: str, value: bytes) -> None:
+        if topic == self._topics.requests:
+            self._made(value)
+        elif topic == self._topics.decisions:
+            self._decided(msgspec.json.decode(value, type=_Decided))
+        elif topic == self._topics.control:
+            self._said(msgspec.json.decode(value, type=_Said))
+
+    def _made(self, value: bytes) -> None:
+        request = LaunchRequest.of(value)
+        if request.request_id in self._ended:
+            return
+        task = self.tasks.setdefault(request.request_id, Task())
+        task.request = request
+        if task.state is None:
+            waits = msgspec.json.decode(value, type=_Made).approval == "required"
+            task.state = _S.REQUESTED if waits else _S.APPROVED
+
+    def _decided(self, decision: _Decided) -> None:
+        is_of_incident = decision.model_id.startswith((FLEET_PREFIX, SOURCE_PREFIX))
+        if decision.state is None or decision.reason in REFUSALS or is_of_incident:
+            return
+        if decision.request_id in self._ended:
+            return
+        task = self.tasks.setdefault(decision.request_id, Task())
+        task.state = decision.state
+        if decision.model_version:
+            task.challenger_version = decision.model_version
+        if decision.champion or decision.challenger:
+            task.champion, task.challenger = decision.champion, decision.challenger
+        if decision.state in ENDED and (task.run is None or decision.state not in TO_CANCEL):
+            self.end(decision.request_id)
+
+    def _said(self, said: _Said) -> None:
+        """A `started` with a run is ours; the first one counts."""
+        if said.kind == "started" and said.run and said.request_id not in self._ended:
+            task = self.tasks.setdefault(said.request_id, Task())
+            if task.run is None:
+                task.run, task.started_at = Run(said.run, said.link), said.at
