@@ -35,7 +35,7 @@ class Shift:
     n_current: int = 0  # values that stand for the new regime; 0 in records of earlier versions
     effect_se: float | None = None  # standard error of `effect`, in its unit; null where not measured
     shift_sd: float | None = None  # `after` - `before` in standard deviations of the old regime; null as in the alert
-    # of the old and the new regime; null before the alert is ready, and beyond the three strongest shifts of an incident
+    # of the old and the new regime; null before the alert is ready, and beyond the three strongest of an incident
     distribution: Distribution | None = None
     summary: str = ""  # what changed, in one sentence; "" where not measured
 

@@ -227,8 +227,8 @@ def _pair_warnings(service: Service) -> Iterator[str]:
     waiting = sum(len(fold.pairing) for fold in folds)
     if waiting and alone + waiting > joined:
         yield (
-            f"{waiting:,} inputs or outputs at the end wait for their other half, and are not watched; {joined:,} pairs "
-            "were found: if a topic holds one of both only, set its pairing to null, else compare the ids of both"
+            f"{waiting:,} inputs or outputs at the end wait for their other half, and are not watched; {joined:,} "
+            "pairs were found: if a topic holds one of both only, set its pairing to null, else compare the ids of both"
         )
 
 
