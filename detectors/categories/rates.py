@@ -53,6 +53,9 @@ SLOTS_MAX = 255
 RISE_SHARE = 0.75  # of the logarithm of the clearest fall's evidence, with which a rise is reported in its place
 
 
+SCATTERED = 0.9  # share of values outside the counted categories
+
+
 @dataclass(frozen=True, slots=True)
 class CategoryRatesSettings:
     """Settings of the counting of categories. ValueError when one is out of range.
@@ -157,6 +160,12 @@ class CategoryRatesBank(RowBank):
         seen = self._store.arrays["seen"][: self.rows][rows]
         is_early = seen[:, COUNT] - seen[:, SINCE] < self.settings.baseline_size
         return np.asarray(is_early & (seen[:, REFERRED] == 0), np.bool_)
+
+    def scattered(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
+        """Which of these series hold almost nothing but categories that are too many to be counted, such as ids."""
+        counted = self._store.arrays["tally"][: self.rows][rows, SHARED, COUNTED]
+        total = self._store.arrays["seen"][: self.rows][rows, TOTAL]
+        return np.asarray((total >= self.settings.baseline_size) & (counted >= SCATTERED * total), np.bool_)
 
     def _evidence(self, row: int) -> Evidence:
         state = ShareState(**self._store.arrays)

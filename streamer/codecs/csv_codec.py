@@ -61,6 +61,8 @@ class CsvCodec(DocumentCodec):
         except UnicodeDecodeError as error:
             what = likeness(value, records.headers_of(i))
             raise Refused(*((Reason.OTHER_FORMAT, what) if what else (Reason.NOT_UTF8, f"{error}"))) from None
+        if text.lstrip()[:1] in ("{", "["):
+            raise Refused(Reason.OTHER_FORMAT, "the value is JSON: use format json")
         lines = cells_of(text, self._separator)
         names = self._names or (lines.pop(0) if lines else [])
         if not lines:

@@ -26,6 +26,7 @@ from streamer.codecs.event_columns import Parsed, Rows
 from streamer.codecs.field_columns import ColumnReader
 from streamer.codecs.field_mapping import EventReader
 from streamer.codecs.field_paths import FieldMap, Root
+from streamer.codecs.schemas.framing import key_text, strip_frame
 from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
 from streamer.eventlog.headers import KEY_HEADER, ORIGIN_HEADER
@@ -138,6 +139,10 @@ class DocumentCodec:
         """The document of one record. Raises `Refused`."""
         raise NotImplementedError
 
+    def opened(self, document: Any) -> Any:
+        """The document that a text as a whole document holds, of producers that encode twice. Raises `Refused`."""
+        return document
+
     def _canonical(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row of a table, whose columns that are no other fields are its `features`, unless it has them."""
         if self.settings.fields.features != CANONICAL_FEATURES:
@@ -184,7 +189,7 @@ class DocumentCodec:
         for at in again:
             i = int(index[at])
             try:
-                document = self.plain(records, i) if at in missed else found[at]
+                document = self.opened(self.plain(records, i) if at in missed else found[at])
                 events[at] = self._event_of(document, *(part(i) for part in around))
             except Refused as why:
                 refused[i], events[at] = why, Event()
@@ -202,7 +207,7 @@ class DocumentCodec:
         events: list[Any] = []
         for at, i in enumerate(index.tolist()):
             try:
-                document = self.plain(records, i) if at in missed else found[at]
+                document = self.opened(self.plain(records, i) if at in missed else found[at])
                 made = self._events_of(document, _headers_of(records, i))
             except Refused as why:
                 refused[i] = why
@@ -221,8 +226,11 @@ class DocumentCodec:
             for i, row in enumerate(rows):
                 if self._preset.reads == "flat":
                     rows[i] = row = self._canonical(row)
-                if isinstance(row.get("features"), list):
-                    row["features"] = named_values(row["features"], self.settings.fields.names)
+                names, features = self.settings.fields.names, row.get("features")
+                if isinstance(features, list) or (isinstance(names, list) and _is_one_tensor(features)):
+                    row["features"] = named_values(
+                        [*(features.values() if isinstance(features, dict) else features)], names
+                    )
         except Refused:
             raise
         except Exception as error:  # a document of any form must not end the process
@@ -277,6 +285,14 @@ def named_values(values: list[Any], names: str | list[str] | None) -> dict[str, 
     return dict(zip(names, values, strict=True))
 
 
+def _is_one_tensor(features: Any) -> bool:
+    """Whether features are the columns of one wide tensor, `x[0]`, `x[1]` and so on."""
+    if not isinstance(features, dict) or len(features) < 2:
+        return False
+    stem = next(iter(features)).removesuffix("[0]")
+    return all(name == f"{stem}[{i}]" for i, name in enumerate(features))
+
+
 def under_features(row: dict[str, Any], others: Sequence[str]) -> dict[str, Any]:
     """A row of a table as an event: unless it has `features`, these are its members but `others`, lists and objects."""
     if "features" in row:
@@ -313,11 +329,13 @@ def _key_of(records: Records, is_json: bool, i: int) -> Any:
     if key is None:
         return UNSET
     if is_json:
-        return json_text.parse(key)
+        return json_text.parse(strip_frame(key)[1])
     try:
-        return key.decode()
+        return key_text(key)
     except UnicodeDecodeError as error:
         raise Refused(Reason.NOT_UTF8, f"byte {error.start} of the key is not UTF-8: {error.reason}") from None
+    except ValueError as error:
+        raise Refused(Reason.OTHER_FORMAT, f"the key is {error}") from None
 
 
 def _headers_of(records: Records, i: int) -> dict[str, str]:

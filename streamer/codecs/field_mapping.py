@@ -22,6 +22,8 @@ from streamer.codecs.times import Milliseconds
 Features = Callable[[Envelope], dict[str, Any] | None]
 
 ABSENT = (None, UNSET)
+LONG_MAX = 2**63  # of whole numbers among the floats that are ids
+PAIRS = (("name", "value"), ("key", "value"))  # members of the items of a list of features
 SEGMENT = "segment"
 IDENTIFIERS = ("model_id", "model_version", "prediction_id", "source")
 
@@ -153,8 +155,9 @@ def _member_features(event: Envelope, *, at: Path, taken: frozenset[Any], names:
         return None
     if isinstance(members, str):
         members = _parsed(members)
-    if isinstance(members, list) and (known := names(event)) is not UNSET:
-        return _by_name(known, members)
+    if isinstance(members, list):
+        known = names(event)
+        members = _by_pairs(members) if known is UNSET else _by_name(known, members)
     if not isinstance(members, dict):
         raise Refused(Reason.WRONG_TYPE, f"features are {json_type(members)}; an object is expected")
     if not taken:
@@ -170,6 +173,18 @@ def _parsed(text: str) -> Any:
         return text
 
 
+def _by_pairs(items: list[Any]) -> dict[str, Any]:
+    """The features of `[{"name": "age", "value": 34}]` or `[["age", 34]]`. Raises `Refused` for any other list."""
+    for name, value in PAIRS:
+        if items and all(isinstance(one, dict) and isinstance(one.get(name), str) and value in one for one in items):
+            return {one[name]: one[value] for one in items}
+    if items and all(isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) for one in items):
+        return dict(items)
+    raise Refused(
+        Reason.WRONG_TYPE, "features are a list; an object is expected. If these are values, name them by fields.names"
+    )
+
+
 def _by_name(names: Any, values: list[Any]) -> dict[str, Any]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Refused(Reason.WRONG_TYPE, f"names of features are {json_type(names)}; a list of texts is expected")
@@ -183,6 +198,8 @@ def _identifier(value: Any, field: str) -> Identifier:
         return value
     if value in ABSENT:
         return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < LONG_MAX:
+        return int(value)  # of columns that pandas made floats
     if isinstance(value, bool) or not isinstance(value, int):
         raise Refused(Reason.WRONG_TYPE, f"{field} is {json_type(value)}; text or an integer is expected")
     return value
@@ -193,18 +210,31 @@ def _event_time(value: Any) -> str | int | float | None:
         return None
     if isinstance(value, dict) and (found := _written_out(value)) is not None:
         return found
+    if isinstance(value, list) and (text := _by_parts(value)) is not None:
+        return text
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Refused(Reason.BAD_EVENT_TIME, f"event_time is {json_type(value)}; RFC 3339 text or an epoch is expected")
     return value
 
 
+def _by_parts(parts: list[Any]) -> str | None:
+    """The time in `[2026, 3, 2, 6, 0, 15, 250000000]`, as Jackson writes a LocalDateTime; None for any other list."""
+    if not 5 <= len(parts) <= 7 or any(type(one) is not int or not 0 <= one < 1_000_000_000 for one in parts):
+        return None
+    year, month, day, hour, minute, second, nanos = [*parts, 0, 0][:7]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}"
+
+
 def _written_out(time: dict[str, Any]) -> str | Milliseconds | None:
-    """The time in `{seconds, nanos}` (Protobuf), or in `{$date}` (MongoDB); None for any other object."""
+    """The time in `{seconds, nanos}` (Protobuf), `{epochSecond, nano}` (Java) or `{$date}` (MongoDB); else None."""
     if "$date" in time:
         date = time["$date"]
         date = date.get("$numberLong") if isinstance(date, dict) else date
         return date if isinstance(date, str) and not date.isdecimal() else _milliseconds(date, 0)
-    return _milliseconds(time["seconds"], time.get("nanos") or 0, 1000) if "seconds" in time else None
+    for seconds, nanos in (("seconds", "nanos"), ("epochSecond", "nano")):
+        if seconds in time:
+            return _milliseconds(time[seconds], time.get(nanos) or 0, 1000)
+    return None
 
 
 def _milliseconds(value: Any, nanos: Any, each: int = 1) -> Milliseconds | None:

@@ -66,6 +66,12 @@ class JsonCodec(DocumentCodec):
             framing = likeness(value, records.headers_of(i)) if why.reason in _OF_OTHERS else None
             raise Refused(Reason.OTHER_FORMAT, framing) if framing else why from None
 
+    def opened(self, document: Any) -> Any:
+        """See `DocumentCodec`."""
+        if isinstance(document, str) and document.lstrip()[:1] in ("{", "["):
+            return json_text.parse(document.encode(errors="surrogatepass"))
+        return document
+
     def _document(self, value: bytes) -> Any:
         try:
             return self._any(value)  # nested values are no error

@@ -1,7 +1,8 @@
 """A lenient JSON parser with explanations, slower than the fast parser.
 
-It accepts common deviations: a byte-order mark, and the NaN and Infinity of Python's `json` (no JSON by RFC 8259,
-section 6). For all else it reports the fault and its place.
+It accepts common deviations: a byte-order mark, NUL bytes at the end, the NaN and Infinity of Python's `json` (no JSON
+by RFC 8259, section 6), and several objects one after another, as in lines of JSON, which are a list. For all else it
+reports the fault and its place.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def parse(value: bytes) -> Any:
     if is_too_deep(value):
         raise Refused(Reason.TOO_DEEP, f"the value is nested deeper than {DEPTH_MAX} levels")
     try:
-        text = value.removeprefix(BOM_UTF8).decode()  # "utf-8-sig" is a codec in Python, several times slower
-        document = _DECODER.decode(text)
+        # "utf-8-sig" is a codec in Python, several times slower
+        text = value.removeprefix(BOM_UTF8).rstrip(b"\0").decode()
+        document = _documents(text)
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
@@ -43,6 +45,27 @@ def parse(value: bytes) -> Any:
     except RecursionError:
         raise Refused(Reason.TOO_DEEP, "the value is nested deeper than the parser can follow") from None
     return document
+
+
+def _documents(text: str) -> Any:
+    """The document, or the list of several objects. Raises JSONDecodeError."""
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if not error.msg.startswith("Extra data"):
+            raise
+        extra = error
+    found, at = list[Any](), 0
+    while at < len(text):
+        try:
+            document, at = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError:
+            raise extra from None
+        if not isinstance(document, dict):
+            raise extra
+        found.append(document)
+        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n"))
+    return found
 
 
 def is_too_deep(value: bytes) -> bool:

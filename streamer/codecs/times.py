@@ -1,6 +1,7 @@
 """Event times as milliseconds since 1970, from texts or from epochs in s, ms, us or ns.
 
-Texts are RFC 3339 (also with `+0100`, `+01`, ` UTC`, a comma, or without seconds), RFC 1123, or the digits of an epoch.
+Texts are RFC 3339 (also with `+0100`, `+01`, ` UTC`, a comma, or without seconds), RFC 1123, the digits of an epoch, or
+one of `_SPELLINGS`.
 Arithmetic on whole columns of bytes parses RFC 3339. `plain_ms` parses one text with the standard library. It defines
 the correct result, and parses every text that the columns reject.
 """
@@ -35,6 +36,21 @@ _RFC3339 = re.compile(
     r" ?(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
+# What standard libraries and servers write otherwise, and the same time as RFC 3339 or RFC 1123.
+_SPELLINGS = tuple(
+    (re.compile(pattern, re.ASCII), respelled)
+    for pattern, respelled in (
+        (r"(\d{4}-\d\d-\d\d [\d:.]+ [+-]\d{4}) [A-Z]{3,5}(?: m=[+-][\d.]+)?", r"\1"),  # time.String() of Go
+        (r"(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))\[[\w/+-]+\]", r"\1"),  # ZonedDateTime of Java
+        (
+            r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)",
+            r"\1-\2-\3T\4:\5:\6",
+        ),  # ISO 8601 basic
+        (r"(\d{4})/(\d\d)/(\d\d)([ T]\d\d:.+)", r"\1-\2-\3\4"),
+        (r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})", r"Mon, \1 \2 \3 \4 \5"),  # logs of web servers
+    )
+)
+_DOTNET = re.compile(r"/Date\((\d{1,15})(?:[+-]\d{4})?\)/", re.ASCII)
 _EPOCH_TEXT = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_BYTES_MAX = 64  # longer ones take the plain path
@@ -80,8 +96,16 @@ def times_ms(values: Sequence[Any], unit: Unit, missing_ms: I64, zone: tzinfo = 
 
 def lacks_zone(text: str) -> bool:
     """Whether a text is a time of the day somewhere: RFC 3339 without an offset."""
-    match = _RFC3339.fullmatch(text)
+    match = _RFC3339.fullmatch(_respelled(text))
     return match is not None and match["zone"] is None
+
+
+def _respelled(text: str) -> str:
+    """A text of `_SPELLINGS` as RFC 3339 or RFC 1123; any other text without spaces around it."""
+    text = text.strip(" \t\r\n")
+    if len(text) > _TEXT_BYTES_MAX:
+        return text
+    return next((found.expand(to) for form, to in _SPELLINGS if (found := form.fullmatch(text))), text)
 
 
 def plain_ms(text: str, unit: Unit = "auto", zone: tzinfo = UTC) -> int:
@@ -89,8 +113,10 @@ def plain_ms(text: str, unit: Unit = "auto", zone: tzinfo = UTC) -> int:
 
     Of two times that a change of clocks gives one name, the first counts; one that it skips counts as if it had not.
     """
-    match = _RFC3339.fullmatch(text)
+    match = _RFC3339.fullmatch(text) or _RFC3339.fullmatch(text := _respelled(text))
     if match is None:
+        if (date := _DOTNET.fullmatch(text)) is not None:
+            return int(from_epochs([float(date[1])], "ms")[0])
         return int(from_epochs([float(text)], unit)[0]) if _EPOCH_TEXT.fullmatch(text) else _rfc1123_ms(text)
     try:
         time = datetime.fromisoformat(f"{match['date']}T{match['minute']}{match['second'] or ':00'}")

@@ -28,6 +28,7 @@ STATES: Final = (
     "starved",
     "learning",
     "constant",
+    "scattered",
     "silent",
     "small_reference",
     "retyped",

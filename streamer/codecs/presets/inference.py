@@ -60,7 +60,9 @@ def seldon(document: Any, headers: Mapping[str, str]) -> list[Event]:
         attributes, data = {}, document
     if isinstance(data, dict) and data.keys() & {"inputs", "outputs"}:
         return kserve_v2(document, headers)
-    body = of_type(of_type(data, dict, "the payload").get("data"), dict, "data")
+    if isinstance(one := of_type(data, dict, "the payload").get("jsonData"), dict):
+        data = {**data, "data": {"names": list(one), "ndarray": [list(one.values())]}}
+    body = of_type(data.get("data"), dict, "data")
     rows = body.get("ndarray")
     if rows is None and isinstance(tensor := body.get("tensor"), dict):
         rows = _reshaped(tensor.get("values"), tensor.get("shape"))
@@ -242,6 +244,8 @@ def _payload(part: Mapping[str, Any]) -> list[Any]:
             raise Refused(Reason.WRONG_TYPE, "the captured data is no text in base64") from None
     if encoding == "JSON" or "json" in kind or data.lstrip()[:1] in ("{", "["):
         found = unpacked(data)
+        if isinstance(found, str) and "\n" in found.strip():
+            found = [unpacked(line) for line in found.splitlines() if line.strip()]
         if isinstance(found, dict):
             names = ("instances", "predictions", "inputs", "outputs")
             inner = next((found[name] for name in names if name in found), found)
@@ -252,7 +256,7 @@ def _payload(part: Mapping[str, Any]) -> list[Any]:
 
 def _within(payload: Any, name: str) -> list[Any] | None:
     """The instances or predictions of a list of JSON texts."""
-    if payload is None:
+    if payload is None or payload == []:  # an empty column of a table
         return None
     found: list[Any] = []
     for one in map(unpacked, _listed(payload)):

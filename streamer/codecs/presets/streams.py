@@ -21,8 +21,14 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _VERSIONED: Final = re.compile(r"^(unstruct_event|contexts)_(?:com_|org_|io_)?(.+?)_(\d+)$")
 
 
-def cloudevents(document: Any, headers: Mapping[str, str]) -> Event:
-    """An event in a CloudEvent; id, time and subject stand for what the data lack."""
+def cloudevents(document: Any, headers: Mapping[str, str]) -> Event | list[Event]:
+    """An event in a CloudEvent, or a batch of these; id, time and subject stand for what the data lack."""
+    if isinstance(document, list) and document and all(isinstance(one, dict) for one in document):
+        return [_of_cloudevent(one, {}) for one in document]
+    return _of_cloudevent(document, headers)
+
+
+def _of_cloudevent(document: Any, headers: Mapping[str, str]) -> Event:
     attributes, data = cloudevent(document, headers)
     given = {**of_cloudevent(attributes), "model_id": attributes.get("subject")}
     return {**{name: value for name, value in given.items() if value}, **of_type(data, dict, "the data")}
@@ -49,7 +55,9 @@ def debezium(document: Any, _: Mapping[str, str]) -> Event | list[Event]:
         is_other = value.keys() & {"ddl", "tableChanges", "status"} or not value
         if is_other:
             return []
-        return dict(value)  # flattened by the transform ExtractNewRecordState
+        # flattened by the transform ExtractNewRecordState
+        is_deleted = str(value.pop("__deleted", "")).lower() == "true"
+        return [] if is_deleted else value
     after = value.get("after")
     if after is None:
         return []
@@ -60,20 +68,23 @@ def debezium(document: Any, _: Mapping[str, str]) -> Event | list[Event]:
 
 
 def gtfs_rt(document: Any, _: Mapping[str, str]) -> list[Event]:
-    """A feed of GTFS-realtime, as Protobuf or in its JSON mapping: an event a vehicle or trip, a model a route."""
+    """A feed of GTFS-realtime, as Protobuf or in its JSON mapping: an event a vehicle or trip, a model a route.
+
+    Entities that are deleted, or say no more than that a vehicle exists, are no events.
+    """
     feed = _snake(of_type(document, dict, "the value"))
     header = feed.get("header") if isinstance(feed.get("header"), dict) else {}
     entities = feed.get("entity", [feed] if feed.keys() & {"vehicle", "trip_update"} else None)
     found = []
     for entity in of_type(entities, list, "entity"):
-        vehicle, update = (
-            entity.get(name) if isinstance(entity, dict) else None for name in ("vehicle", "trip_update")
-        )
+        if not isinstance(entity, dict) or entity.get("is_deleted") is True:
+            continue
+        vehicle, update = entity.get("vehicle"), entity.get("trip_update")
         if isinstance(vehicle, dict):
             found.append(_vehicle(vehicle, entity, header))
         elif isinstance(update, dict):
             found.append(_trip(update, entity, header))
-    return found
+    return [event for event in found if event["features"]]
 
 
 def snowplow(document: Any, _: Mapping[str, str]) -> Event:

@@ -9,6 +9,7 @@ c3 01, 8 bytes              Avro single-object encoding: fingerprint of the sche
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
@@ -41,9 +42,12 @@ _MAGIC: Final = (
     (b"<", "XML or HTML: no format of Driftline reads it"),
     (b"eyJ", "JSON in base64: use another serializer in the producer"),
 )  # fmt: skip
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
 _ZLIB: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _PICKLE: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _MSGPACK_MAPS: Final = {bytes([head]) for head in (*range(0x81, 0x90), 0xDE, 0xDF)}
+INTEGER_BYTES: Final = (4, 8)  # of keys by the serializers of Kafka for integers and longs
+_CBOR_MAPS: Final = {bytes([head]) for head in (*range(0xA1, 0xB8), 0xB8, 0xB9, 0xBF)}
 _WIRE_BYTES: Final = {1: 8, 5: 4}  # wire types of Protobuf with a fixed size
 _VARINT_BYTES_MAX: Final = 10
 
@@ -75,6 +79,33 @@ def named_key(key: SchemaKey) -> str:
     return f"Confluent framing, schema id {key}" if isinstance(key, int) else f"Confluent framing, schema GUID {key}"
 
 
+def key_text(key: bytes) -> str:
+    """The text that a key is: as it is, behind the frame of a registry, or as a JSON text; integers in digits.
+
+    Raises UnicodeDecodeError, or ValueError for a framed key of another schema.
+    """
+    schema, payload = schema_key(key)
+    if schema is not None:
+        size, at = _varint(payload, 0)
+        if at > 0 and size == 2 * (len(payload) - at):  # a string of Avro, whose length is in zigzag
+            return payload[at:].decode()
+        if payload[:1] == b'"':
+            return key_text(payload)
+        if len(key) in INTEGER_BYTES:
+            return str(int.from_bytes(key))
+        if at == len(payload) > 0:
+            return str((size >> 1) ^ -(size & 1))
+        raise ValueError(f"{named_key(schema)}, and neither a string nor an integer: let the key be a text")
+    if len(key) in INTEGER_BYTES and key[:1] == b"\x00":
+        return str(int.from_bytes(key))
+    if len(key) > 1 and key[:1] == key[-1:] == b'"':
+        try:
+            return str(json.loads(key))
+        except ValueError:
+            pass
+    return key.decode()
+
+
 def frame_bytes(records: Records, index: I64) -> I64:
     """The size of the frame of each value at `index`; 0: none."""
     start, end = records.value[index].T
@@ -92,6 +123,10 @@ def likeness(value: bytes, headers: Headers = ()) -> str | None:
     key = header_key(headers)
     if key is not None:
         return f"{named_key(key)} in the header {SCHEMA_HEADER}: use format {_format_of(value)}"
+    if value.startswith((b"{'", b"[{'")):
+        return "the value is a Python dict as text: use json.dumps in the producer"
+    if value[:2] in _UTF16 and b"\x00" in value[:4] and len(value) % 2 == 0:
+        return "the value is text in UTF-16: let the producer write UTF-8"
     if value[:1] in (b"{", b"["):  # broken JSON, as most values are that come here
         return None
     for magic, what in _MAGIC:
@@ -111,6 +146,8 @@ def likeness(value: bytes, headers: Headers = ()) -> str | None:
         return "the value is like a line of CSV: use format csv" if _is_like_csv(text) else None
     if is_protobuf(value):
         return "the value is like a Protobuf message: use format protobuf"
+    if value[:1] in _CBOR_MAPS and value[1:2] and 0x60 < value[1] < 0x7A:  # a map whose first key is a text
+        return "the value is like CBOR: no format of Driftline reads it"
     if value[:1] in _MSGPACK_MAPS:
         return "the value is like MessagePack: no format of Driftline reads it"
     return None
@@ -127,7 +164,7 @@ def _text_of(value: bytes) -> str | None:
 
 def _is_like_csv(text: str) -> bool:
     line = text.strip().partition("\n")[0]
-    return any(mark in line for mark in ",;\t|") and not line.startswith(("{", "[", '"'))
+    return any(mark in line for mark in ",;\t|") and not line.startswith(("{", "[", '"')) and line[-1:] not in "})"
 
 
 def _format_of(payload: bytes) -> str:

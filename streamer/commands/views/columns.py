@@ -24,6 +24,8 @@ The states in the last column:
     learning   a detector does not decide for now: it learns how values depend on
                each other, or its baseline after an alarm
     constant   all values so far are the same
+    scattered  nearly every text is another one: ids, or numbers in a spelling
+               that is not read, such as 12,50 or 30 %; their shares show no drift
     silent     at least the last 100 events of the model lack it, unlike before
     all_null   only missing or unusable values so far
     nested     objects or lists that no setting opens: see fields.depth and

@@ -174,8 +174,10 @@ def _states(facts: SeriesFacts, banks: Mapping[str, Bank], reference: AnyReferen
         yield "unwatched"
     elif facts.counts[kind] < max(_needed(one, reference is not None) for one in banks.values()):
         yield "starved"
-    elif any(_learns(one, facts.row) for one in banks.values()):
+    elif any(_says(one, "learning", facts.row) for one in banks.values()):
         yield "learning"
+    if any(_says(one, "scattered", facts.row) for one in banks.values()):
+        yield "scattered"
     if _takes_reference(banks) and isinstance(reference, Reference) and reference.n_seen < SMALL_REFERENCE:
         yield "small_reference"
 
@@ -188,10 +190,10 @@ def _needed(of: Any, has_reference: bool) -> int:
     return window + int(getattr(of, "learning_size", reference_size(of)))
 
 
-def _learns(of: Any, row: int) -> bool:
-    """Whether a detector raises no alarm now because it learns a baseline; False if it does not state that."""
-    learning = getattr(of, "learning", None)
-    return learning is not None and bool(learning(slice(row, row + 1))[0])
+def _says(of: Any, state: str, row: int) -> bool:
+    """Whether a detector is in a state, such as `learning`; False if it does not state that."""
+    stated = getattr(of, state, None)
+    return stated is not None and bool(stated(slice(row, row + 1))[0])
 
 
 class DetectorAssignment:

@@ -233,7 +233,7 @@ BAD = [
     (b'{"model_id": "\xff"}', Reason.NOT_UTF8, "byte 14"),
     (b'{"model_id": "\\ud800", "prediction": 1}', Reason.NOT_UTF8, "surrogate"),
     (b'{"model_id": "m", "features": {"\\udfff": 1}}', Reason.NOT_UTF8, "surrogate"),
-    (json.dumps(SMALL).encode("utf-16"), Reason.NOT_UTF8, "byte 0"),
+    (json.dumps(SMALL).encode("utf-16"), Reason.OTHER_FORMAT, "UTF-16"),
     (b"[" * 100_000, Reason.TOO_DEEP, "400"),
     (b'{"a":' * 500 + b"1" + b"}" * 500, Reason.TOO_DEEP, "400"),
     ([], Reason.NOT_AN_OBJECT, "a list"),

@@ -76,7 +76,10 @@ def test_rows_of_values_get_their_names_from_elsewhere():
     [
         ({"columns": ["x"], "instances": [[1], [1, 2]]}, "row 1: there are 2 features and 1 names for them"),
         ({"columns": [1], "instances": [[1]]}, "row 0: names of features are a list; a list of texts is expected"),
-        ({"instances": [[1]]}, "row 0: features are a list; an object is expected"),
+        (
+            {"instances": [[1]]},
+            "row 0: features are a list; an object is expected. If these are values, name them by fields.names",
+        ),
         ({"instances": {}}, "rows are an object; a list is expected"),
         ({"instances": []}, "the value is a list without events"),
         ({}, "the record has nothing at the path of rows; a list is expected"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,9 +15,12 @@ import numpy as np
 from click.testing import CliRunner
 
 from streamer.cli import main
+from streamer.codecs import CODECS
+from streamer.config import Config
 from streamer.detect.references.table import load_references
 from streamer.eventlog.base import Records
 from streamer.eventlog.recordings.parquet_writer import RecordingWriter
+from streamer.events import Names
 
 START_MS = 1_772_431_200_000  # 2026-03-02T06:00:00Z, a Monday
 MINUTE_MS = 60_000
@@ -44,7 +48,7 @@ class Sent:
     """A record: any value (JSON, unless it is bytes or None), with its key, headers and time."""
 
     value: Any
-    key: str | None = None
+    key: str | bytes | None = None
     headers: Sequence[tuple[str, bytes]] = ()
     time_ms: int | None = None
 
@@ -111,17 +115,40 @@ def replayed(
 
     A record's time is minute after minute, unless it has one.
     """
-    sent = [one if isinstance(one, Sent) else Sent(one) for one in records]
-    rows = []
-    for i, one in enumerate(sent):
-        value = one.value if one.value is None or isinstance(one.value, bytes) else json.dumps(one.value).encode()
-        key = None if one.key is None else one.key.encode()
-        at = START_MS + i * MINUTE_MS if one.time_ms is None else one.time_ms
-        rows.append((i, at, key, value, tuple(one.headers)))
     with RecordingWriter(folder / "events.parquet") as writer:
-        writer.write(Records.build(TOPIC, 0, rows))
+        writer.write(Records.build(TOPIC, 0, _rows(records)))
     situation = Situation(folder, json.dumps({"topics": {TOPIC: topic or {}}, **config}))
     return situation.replay(str(folder / "events.parquet"), expect)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a codec makes of records: events by model and time, values by column, and what became dead letters."""
+
+    models: dict[str, int]  # with their events
+    columns: dict[str, int]  # with their values
+    times_ms: list[int]
+    dead: list[str]  # explained
+
+
+def decoded(records: Sequence[Any], topic: dict[str, Any] | None = None) -> Decoded:
+    """Decode records (`Sent`, or their values) with the settings of their topic."""
+    settings = Config.model_validate_json(json.dumps({"topics": {TOPIC: topic or {}}})).topics[TOPIC]
+    names = Names.fresh()
+    batch, letters = CODECS[settings.format][1](settings).decode(Records.build(TOPIC, 0, _rows(records)), names)
+    models = Counter(names.models.names[i] for i in batch.model.tolist())
+    columns = Counter(names.columns.names[i] for i in batch.column.tolist())
+    return Decoded(dict(models), dict(columns), batch.event_time_ms.tolist(), list(letters.detail))
+
+
+def _rows(records: Sequence[Any]) -> list[tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]:
+    rows = []
+    for i, one in enumerate(one if isinstance(one, Sent) else Sent(one) for one in records):
+        value = one.value if one.value is None or isinstance(one.value, bytes) else json.dumps(one.value).encode()
+        key = one.key.encode() if isinstance(one.key, str) else one.key
+        at = START_MS + i * MINUTE_MS if one.time_ms is None else one.time_ms
+        rows.append((i, at, key, value, tuple(one.headers)))
+    return rows
 
 
 def built(folder: Path, *arguments: str, expect: int = 0) -> str:
