@@ -18,6 +18,13 @@ _OWN: Final = {
     "command": f"{_HERE}.command:Command",
     "webhook": f"{_HERE}.webhook:Webhook",
     "airflow": f"{_HERE}.airflow:Airflow",
+    "kubernetes": f"{_HERE}.kubernetes:Kubernetes",
+    "argo": f"{_HERE}.argo:Argo",
+    "github": f"{_HERE}.github:Github",
+    "azure_ml": f"{_HERE}.azure_ml:AzureMl",
+    "sagemaker": f"{_HERE}.sagemaker:Sagemaker",
+    "vertex": f"{_HERE}.vertex:Vertex",
+    "prefect": f"{_HERE}.prefect:Prefect",
 }
 _ADDED: Final = {one.name: one.value for one in sorted(entry_points(group=GROUP)) if one.name not in _OWN}
 

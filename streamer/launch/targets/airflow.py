@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
 from streamer.launch.http import HttpProblem, joined
-from streamer.launch.targets.webhook import named
+from streamer.launch.targets.rest import named
 
 STATES: Final = {"success": RunState.SUCCEEDED, "failed": RunState.FAILED}
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from streamer.clock import Clock, SystemClock
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, Tools
 from streamer.launch.http import Answer, Http, HttpProblem
+from streamer.launch.targets.rest import named
 
 TOLERANCE_S: Final = 300  # how old or how far ahead a signed message may be
 KEY_PREFIX: Final = "whsec_"
@@ -74,11 +75,6 @@ def post(http: Http, url: str, message_id: str, body: bytes, secret: str, clock:
         return http.call("POST", url, body, headers)
     except HttpProblem as problem:
         raise named(problem) from problem
-
-
-def named(problem: HttpProblem) -> TargetDown | TargetRefused:
-    """The problem as one of the target."""
-    return TargetRefused(str(problem)) if problem.is_final else TargetDown(str(problem), problem.after_s)
 
 
 def signed(message_id: str, at_s: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
