@@ -26,7 +26,7 @@ class IdRing:
     """Entries that wait: an id, `width` whole numbers and a double each. 48 to 192 bytes each."""
 
     def __init__(self, width: int) -> None:
-        self._width = width
+        self.width = width
         self._allocate(SIZE_MIN)
         self.meta = np.zeros(5, np.int64)
 
@@ -45,7 +45,7 @@ class IdRing:
         """Restore what was dumped."""
         n, who = len(arrays["id"]), arrays["who"]
         self._allocate(_power_of_two(max(n, SIZE_MIN)))
-        kept = min(self._width, who.shape[1])  # dumped under other settings, an entry may be wider or narrower
+        kept = min(self.width, who.shape[1])  # dumped under other settings, an entry may be wider or narrower
         self._who[:n, kept:], self._who[:n, :kept] = EMPTY, who[:, :kept]
         self._id[:n], self._value[:n] = arrays["id"], arrays["value"]
         self.meta = arrays["meta"].copy()
@@ -65,7 +65,7 @@ class IdRing:
     def _allocate(self, size: int) -> None:
         self._hash = np.full(2 * size, EMPTY, np.int32)  # place of an id -> position in the ring
         self._id = np.zeros(size, np.uint64)  # 0: left
-        self._who = np.zeros((size, self._width), np.int64)
+        self._who = np.zeros((size, self.width), np.int64)
         self._value = np.zeros(size)
 
     def _waiting(self) -> I64:

@@ -72,9 +72,12 @@ def with_copied_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, 
 
 def with_unit_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
     """The topics, with a partition of epochs for each unit: one for each event partition, and one for decide."""
-    events = max(
-        (found[topic.name].partitions for topic in needed if topic.use == "events" and topic.name in found), default=0
-    )
+    counts = [
+        found[topic.name].partitions if topic.name in found else topic.partitions or 0
+        for topic in needed
+        if topic.use == "events"
+    ]
+    events = max(counts, default=0)
     return [replace(topic, partitions=events + 1) if topic.use == "epochs" else topic for topic in needed]
 
 

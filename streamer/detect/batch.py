@@ -21,7 +21,8 @@ from detectors.series.table import NO_ROW, TEXT_BOOLEAN, TEXT_NUMBER, WATCHED, R
 from streamer import events as codes
 from streamer.detect.context import Context
 from streamer.detect.intake import DecodedChunk
-from streamer.detect.label_join import LabelJoin, LabelMatches, LabelValues
+from streamer.detect.label_join import LabelJoin
+from streamer.detect.label_matches import LabelMatches, LabelValues
 from streamer.events import MISFIT, NUMBER, EventBatch
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally

@@ -8,6 +8,9 @@ A label matches every prediction of its id that waits: those of a champion and i
 of its own, `early_max` labels long, for predictions that arrive behind it. A label is unmatched, and counted, if it
 leaves that ring without any prediction, or is another label of an id that has one.
 
+With `corrections: last`, a prediction stays when its label arrives, and further labels of its id replace it. The error
+counts when the prediction leaves. Meanwhile, the ring holds the error in place of the prediction, and that beside it.
+
 The two events alone decide what is too late. When the others leave follows from the unit's clock, which one wrong clock
 moves by a day at most. So they wait for another time-out, or for a day if that is less: a clock that is ahead by less,
 or by more than a day, spoils its own events alone.
@@ -15,20 +18,19 @@ or by more than a day, spoils its own events alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import kernel, lean_kernel
-from detectors.arrays.types import F64, I64
+from detectors.arrays.types import I64
 from detectors.series.id_ring import (
     EMPTY,
     EVICTED,
     EXPIRED,
+    LEAVE_MAX,
     TIME,
     WAITING,
     IdRing,
@@ -41,21 +43,33 @@ from detectors.series.id_ring import (
     remove,
 )  # fmt: skip
 from retrain.messages.patterns import first_match
-from streamer.codecs.class_labels import QUIET_NAN
 from streamer.contracts.event_clock import STEP_MS
+from streamer.detect.label_matches import (
+    EARLY,
+    GIVEN,
+    KINDS,
+    MATCHED,
+    MATCHES,
+    MODEL,
+    UNMATCHED,
+    ZERO_ONE,
+    Labelled,
+    LabelMatches,
+    add,
+    error_of,
+    give,
+    is_class,
+    release,
+    release_oldest,
+    replace_label,
+)
 from streamer.detect.remap import Arrays, Remaps
-from streamer.detect.settings import ErrorKind, LabelSettings
-from streamer.events import ERROR_COLUMN, EventBatch, EventKind
+from streamer.detect.settings import Corrections, LabelSettings
+from streamer.events import EventBatch, EventKind
 from streamer.runtime.snapshot import nested, unnested
 
 WHO: Final = 3  # columns of `who`, before those of the segment: subject, sequence, event_time_ms ...
-MATCHES, MODEL = 1, 3  # ... and of a label: subject of its last prediction, number of predictions, event_time_ms, model
-MATCHED, UNMATCHED, EARLY = range(3)  # of LabelJoin._counts; EARLY is how many wait that have no prediction yet
 VERSIONS_MAX: Final = 8  # predictions of one id that wait at once; further ones are left out
-CLASS_MASK = (1 << 48) - 1
-PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
-KINDS = list(ErrorKind)  # a kernel knows a kind by its place
-SQUARED, ZERO_ONE, LOG_LOSS = (KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 
 
 class LabelJoin:
@@ -66,7 +80,8 @@ class LabelJoin:
 
     def __init__(self, settings: LabelSettings, has_segments: bool = False) -> None:
         self.settings = settings
-        self._waiting = IdRing(WHO + 2 * has_segments)
+        self._is_last = settings.corrections is Corrections.LAST
+        self._waiting = IdRing(WHO + 2 * has_segments + GIVEN * self._is_last)
         self._labels = IdRing(MODEL + 1)
         self._counts = np.zeros(3, np.int64)
         self._kind_of = np.empty(0, np.uint8)  # by model; follows from the settings and the names
@@ -88,9 +103,10 @@ class LabelJoin:
         labels = int(np.count_nonzero(batch.kind & EventKind.LABEL))
         self._waiting.make_room(len(batch))
         self._labels.make_room(labels)
-        k = len(batch) + labels * VERSIONS_MAX
+        k = len(batch) + (len(batch) * (LEAVE_MAX + VERSIONS_MAX) if self._is_last else labels * VERSIONS_MAX)
         whose = [subjects, sequences, batch.event_time_ms] + ([] if segments is None else list(segments.T))
-        out = np.empty(k, np.int64), np.empty((k, len(whose)), np.int64), np.empty(k), np.empty(k, np.int64)
+        notes = np.zeros((1 + (len(batch) + labels * VERSIONS_MAX) * self._is_last, 3), np.int64)  # [0, 0]: how many
+        out = np.empty(k, np.int64), np.empty((k, len(whose)), np.int64), np.empty(k), np.empty(k, np.int64), notes
         limits = int(self.settings.timeout_s * 1000), self.settings.open_max, self.settings.early_max
         now_ms = batch.event_time_ms if clock_ms is None else np.minimum(batch.event_time_ms, clock_ms)
         times = batch.event_time_ms, now_ms - limits[0] - min(limits[0], STEP_MS)
@@ -99,7 +115,8 @@ class LabelJoin:
         events = (batch.kind, batch.join_id, times, outcomes, np.column_stack(whose), batch.model)
         found = _join(self._waiting.state, self._labels.state, self._counts, events, limits, out)
         event, mine, error, lag_ms = out[0][:found], out[1][:found], out[2][:found], out[3][:found]
-        return LabelMatches(event, mine[:, 0], mine[:, 1], error, lag_ms / 1000, mine[:, TIME], mine[:, WHO:])
+        labelled = Labelled(*(notes[1 : 1 + notes[0, 0]].T if self._is_last else (event, mine[:, 0], mine[:, TIME])))
+        return LabelMatches(event, mine[:, 0], mine[:, 1], error, lag_ms / 1000, mine[:, TIME], mine[:, WHO:], labelled)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -112,19 +129,35 @@ class LabelJoin:
 
     def dump(self) -> Arrays:
         """The predictions and labels that wait, oldest first, and the counts."""
-        return self._waiting.dump() | nested("early", self._labels.dump()) | {"counts": self._counts.copy()}
+        waiting = self._waiting.dump()
+        if self._is_last:
+            waiting |= {"who": waiting["who"][:, :-GIVEN], "given": waiting["who"][:, -GIVEN:]}
+        return waiting | nested("early", self._labels.dump()) | {"counts": self._counts.copy()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what was dumped."""
-        self._waiting.load(arrays)
+        """Restore what was dumped, perhaps under other settings."""
+        self._waiting.load(self._with_given(arrays))
         self._labels.load(unnested("early", arrays))
         self._counts = arrays["counts"].copy()
+
+    def _with_given(self, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """The predictions that wait: with their labels where corrections are awaited, else those without one."""
+        given = arrays.get("given", np.full((len(arrays["id"]), GIVEN), EMPTY, np.int64))
+        if not self._is_last:
+            return entries_of(arrays, given[:, 0] == EMPTY) if "given" in arrays else arrays
+        own = self._waiting.width - GIVEN
+        who = np.full((len(given), own), EMPTY, np.int64)
+        kept = min(own, arrays["who"].shape[1])
+        who[:, :kept] = arrays["who"][:, :kept]
+        return {**arrays, "who": np.concatenate([who, given], axis=1)}
 
     @staticmethod
     def remap(arrays: Arrays, remaps: Remaps) -> Arrays:
         """What was dumped, without the predictions of evicted subjects and the labels of evicted models."""
         subjects, early = remaps.subjects, unnested("early", arrays)
         waiting = entries_of(arrays, subjects.kept[arrays["who"][:, 0]])
+        if "given" in arrays:
+            waiting["given"] = arrays["given"][subjects.kept[arrays["who"][:, 0]]]
         who = waiting["who"]
         for column in (0, WHO) if who.shape[1] > WHO else (0,):
             who[:, column] = subjects.new(who[:, column])
@@ -142,84 +175,6 @@ class LabelJoin:
         return self._kind_of
 
 
-@dataclass(frozen=True, slots=True)
-class LabelMatches:
-    """The predictions that a batch's labels matched; `k` of them, in order of events."""
-
-    event: I64  # [k] index in the batch of the later event, which completes the pair
-    subject: I64  # [k] subject of the prediction
-    sequence: I64  # [k] number of the prediction in its subject
-    error: F64  # [k] of its model's kind
-    lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
-    predicted_ms: I64  # [k] event time of the prediction
-    segment: I64  # [k, 2] subject of the prediction's segment and number in it; [k, 0] without segments
-
-    def values(self, lag_column: int) -> LabelValues:
-        """The errors as values of a column, and behind them the lags if those have a column (not -1)."""
-        values = [(ERROR_COLUMN, self.error), (lag_column, self.lag_s)][: 1 if lag_column < 0 else 2]
-        n = len(values)
-        return LabelValues(
-            np.tile(self.event, n),
-            np.tile(self.subject, n),
-            np.tile(self.sequence, n),
-            np.repeat(np.array([column for column, _ in values], np.int32), len(self.event)),
-            np.concatenate([value for _, value in values]),
-            np.tile(self.segment, (n, 1)),
-        )
-
-
-class LabelValues(NamedTuple):
-    """Values that labels bring; `m` of them."""
-
-    event: I64  # [m]
-    subject: I64  # [m]
-    sequence: I64  # [m]
-    column: NDArray[np.int32]  # [m]
-    value: F64  # [m]
-    segment: I64  # [m, 2], or [m, 0]
-
-
-@lean_kernel
-def _is_class(bits: int) -> bool:
-    """Whether these are the bits of a NaN that stands for the name of a class."""
-    return bool(bits > QUIET_NAN and bits & CLASS_MASK != 0)
-
-
-@lean_kernel
-def _zero_one(predicted: float, predicted_bits: int, label: float, label_bits: int) -> float:
-    """Whether two classes differ; NaN if one of them is missing."""
-    if np.isnan(predicted) != np.isnan(label):
-        has_class = _is_class(predicted_bits) or _is_class(label_bits)
-        return 1.0 if has_class else np.nan  # a text is none of the classes that are numbers
-    if np.isnan(label):
-        both = _is_class(predicted_bits) and _is_class(label_bits)
-        return (1.0 if predicted_bits != label_bits else 0.0) if both else np.nan
-    return 1.0 if predicted != label else 0.0
-
-
-@lean_kernel
-def _error(kind: int, predicted: float, label: float, predicted_bits: int, label_bits: int) -> float:
-    """How wrong a prediction was; NaN if that can't be said."""
-    if kind == ZERO_ONE:
-        return float(_zero_one(predicted, predicted_bits, label, label_bits))
-    if kind == LOG_LOSS:
-        if not 0.0 <= predicted <= 1.0 or (label != 0.0 and label != 1.0):
-            return np.nan
-        of_label = predicted if label == 1.0 else 1.0 - predicted
-        return -math.log(max(of_label, PROBABILITY_MIN))
-    off = abs(label - predicted)
-    return off * off if kind == SQUARED else off
-
-
-@lean_kernel
-def _add(out: Any, found: int, i: int, whose: I64, of: int, error: float, lag_ms: int) -> int:
-    """Store one match of the prediction at `of`; returns how many there are."""
-    out[0][found], out[2][found], out[3][found] = i, error, lag_ms
-    for column in range(whose.shape[1]):
-        out[1][found, column] = whose[of, column]
-    return int(found + 1)
-
-
 @lean_kernel
 def _take_prediction(
     waiting: Any, labels: Any, counts: I64, events: Any, i: int, limits: Any, out: Any, found: int
@@ -228,65 +183,102 @@ def _take_prediction(
     _, join_id, (time_ms, _), outcomes, whose, _ = events
     prediction, prediction_bits, _, _, kinds = outcomes
     hashed, ids, who, value, bits, _ = labels
+    is_last = waiting[2].shape[1] > whose.shape[1]
+    position = EMPTY
+    if is_last:
+        position, found = _wait(waiting, events, i, limits[0], out, found)
+        if position == EMPTY:
+            return found
     at = hashed[find(hashed, ids, join_id[i], home(hashed, join_id[i]))]
     if at != EMPTY and who[at, 0] != whose[i, 0] and abs(who[at, TIME] - time_ms[i]) <= limits[0]:
-        error = _error(kinds[i], prediction[i], value[at], prediction_bits[i], bits[at])
+        error = error_of(kinds[i], prediction[i], value[at], prediction_bits[i], bits[at])
         if not np.isnan(error):
             counts[EARLY] -= 1 if who[at, MATCHES] == 0 else 0
             who[at, 0] = whose[i, 0]
             who[at, MATCHES] += 1
-            return int(_add(out, found, i, whose, i, error, who[at, TIME] - time_ms[i]))
-    _wait(waiting, join_id[i], whose, i, prediction_bits[i], time_ms[i] - limits[0])
+            if is_last:
+                give(waiting, position, who[at, TIME], error, i, out[4])
+                return found
+            return int(add(out, found, i, whose, i, error, who[at, TIME] - time_ms[i]))
+    if not is_last:
+        _wait(waiting, events, i, limits[0], out, found)
     return found
 
 
 @lean_kernel
-def _wait(waiting: Any, key: np.uint64, whose: I64, i: int, bits: int, oldest_ms: int) -> None:
-    """Let prediction `i` wait, unless one of the same subject and id does; those too old for its label leave."""
+def _wait(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> tuple[int, int]:
+    """Let prediction `i` wait, unless one of the same subject and id does; those too old for its label leave.
+
+    Returns its position, or `EMPTY`, and the matches so far.
+    """
     hashed, ids, who, _, value_bits, meta = waiting
+    _, join_id, (time_ms, _), outcomes, whose, _ = events
+    is_last = who.shape[1] > whose.shape[1]
+    key = join_id[i]
     at = find(hashed, ids, key, home(hashed, key))
     versions = 0
     while hashed[at] != EMPTY:
-        if who[hashed[at], TIME] < oldest_ms:
-            meta[EXPIRED] += 1
+        if who[hashed[at], TIME] < time_ms[i] - timeout_ms:
+            before = found
+            if is_last:
+                found = release(waiting, hashed[at], i, out, found)
+            meta[EXPIRED] += 1 if found == before else 0
             meta[WAITING] -= 1
             remove(hashed, ids, at)
             at = find(hashed, ids, key, at)
             continue
         versions += 1
         if who[hashed[at], 0] == whose[i, 0] or versions == VERSIONS_MAX:
-            return
+            return EMPTY, found
         at = find(hashed, ids, key, after(hashed, at))
     position = append(waiting, at, key)
-    value_bits[position] = bits
+    value_bits[position] = outcomes[1][i]
     for column in range(who.shape[1]):
-        who[position, column] = whose[i, column]
+        who[position, column] = whose[i, column] if column < whose.shape[1] else EMPTY
+    return position, found
 
 
 @lean_kernel
-def _match_label(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> int:
-    """Match label `i` with every prediction of its id that waits; returns the matches so far."""
+def _match_label(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> tuple[int, int, int]:
+    """Match label `i` with every prediction of its id that waits.
+
+    Returns the matches so far, those of this label, and the subject of the last one.
+    """
     hashed, ids, who, value, value_bits, meta = waiting
-    _, join_id, (time_ms, _), outcomes, _, _ = events
+    _, join_id, (time_ms, _), outcomes, whose, _ = events
+    is_last = who.shape[1] > whose.shape[1]
+    matches, subject = 0, EMPTY
     _, _, label, label_bits, kinds = outcomes
     key = join_id[i]
     at = find(hashed, ids, key, home(hashed, key))
     while hashed[at] != EMPTY:
         position = hashed[at]
+        kept = value[position]  # the error, where there is a label already
+        if is_last and who[position, who.shape[1] - GIVEN] != EMPTY:
+            value_bits[position] = who[position, who.shape[1] - GIVEN + 1]
         predicted, bits = value[position], value_bits[position]
-        error = _error(kinds[i], predicted, label[i], bits, label_bits[i])
-        if who[position, TIME] >= time_ms[i] - timeout_ms and not np.isnan(error):
-            found = _add(out, found, i, who, position, error, time_ms[i] - who[position, TIME])
+        error = error_of(kinds[i], predicted, label[i], bits, label_bits[i])
+        fits = who[position, TIME] >= time_ms[i] - timeout_ms and not np.isnan(error)
+        if fits:
+            matches, subject = matches + 1, who[position, 0]
+        if is_last and fits:
+            give(waiting, position, time_ms[i], error, i, out[4])
+        elif is_last and who[position, who.shape[1] - GIVEN] != EMPTY:
+            value[position] = kept
+        if fits and not is_last:
+            found = add(out, found, i, who, position, error, time_ms[i] - who[position, TIME])
             meta[WAITING] -= 1
             remove(hashed, ids, at)
         else:
             at = after(hashed, at)
         at = find(hashed, ids, key, at)
-    return int(found)
+    return found, matches, subject
 
 
 @lean_kernel
-def _keep_label(labels: Any, counts: I64, events: Any, i: int, limits: Any, last: int, matches: int) -> bool:
+def _keep_label(
+    labels: Any, counts: I64, events: Any, i: int, limits: Any, last: int, matches: int, is_last: bool
+) -> bool:
     """Let label `i` wait for later predictions; False where it is none, or where its id has a label already."""
     hashed, ids, who, _, bits, meta = labels
     _, join_id, (time_ms, leave_ms), outcomes, _, model = events
@@ -302,7 +294,10 @@ def _keep_label(labels: Any, counts: I64, events: Any, i: int, limits: Any, last
         at = find(hashed, ids, key, home(hashed, key))
     counts[UNMATCHED] += lonely
     counts[EARLY] -= lonely
-    if hashed[at] != EMPTY or (np.isnan(label[i]) and not _is_class(label_bits[i])):
+    if np.isnan(label[i]) and not is_class(label_bits[i]):
+        return False
+    if hashed[at] != EMPTY:
+        replace_label(labels, counts, hashed[at], label_bits[i], time_ms[i], last, matches) if is_last else None
         return False
     position = append(labels, at, key)
     bits[position] = label_bits[i]
@@ -317,16 +312,19 @@ def _take_label(waiting: Any, labels: Any, counts: I64, events: Any, i: int, lim
     """Match label `i`, and let it wait for later predictions; returns the matches so far."""
     _, join_id, _, outcomes, whose, _ = events
     prediction, prediction_bits, label, label_bits, kinds = outcomes
+    is_last = waiting[2].shape[1] > whose.shape[1]
     if join_id[i] == 0:  # label and prediction of one event need no id
-        error = _error(kinds[i], prediction[i], label[i], prediction_bits[i], label_bits[i])
+        error = error_of(kinds[i], prediction[i], label[i], prediction_bits[i], label_bits[i])
         if np.isnan(error):
             counts[UNMATCHED] += 1
             return found
-        return _add(out, found, i, whose, i, error, 0)
-    now = _match_label(waiting, events, i, limits[0], out, found)
-    last = out[1][now - 1, 0] if now > found else EMPTY
-    kept = _keep_label(labels, counts, events, i, limits, last, now - found)
-    if now == found:
+        if is_last:
+            out[4][0, 0] += 1
+            out[4][out[4][0, 0], 0], out[4][out[4][0, 0], 1], out[4][out[4][0, 0], 2] = i, whose[i, 0], whose[i, TIME]
+        return add(out, found, i, whose, i, error, 0)
+    now, matches, last = _match_label(waiting, events, i, limits[0], out, found)
+    kept = _keep_label(labels, counts, events, i, limits, last, matches, is_last)
+    if matches == 0:
         counts[EARLY if kept else UNMATCHED] += 1
     return int(now)
 
@@ -337,11 +335,13 @@ def _join(waiting: Any, labels: Any, counts: I64, events: Any, limits: Any, out:
     prediction, prediction_bits, _, _, kinds = outcomes
     found = 0
     for i in range(len(kind)):
-        is_class = kinds[i] == ZERO_ONE and _is_class(prediction_bits[i])
-        if kind[i] & 1 and join_id[i] != 0 and (is_class or not np.isnan(prediction[i])):
+        has_class = kinds[i] == ZERO_ONE and is_class(prediction_bits[i])
+        if kind[i] & 1 and join_id[i] != 0 and (has_class or not np.isnan(prediction[i])):
+            if waiting[2].shape[1] > whose.shape[1]:
+                found = release_oldest(waiting, times[1][i], limits[1], i, out, found)
             leave_oldest(waiting, times[1][i], limits[1], EMPTY)
             if kind[i] & 2:  # its own label comes before any that waits
-                _wait(waiting, join_id[i], whose, i, prediction_bits[i], times[0][i] - limits[0])
+                _, found = _wait(waiting, events, i, limits[0], out, found)
             else:
                 found = _take_prediction(waiting, labels, counts, events, i, limits, out, found)
         if kind[i] & 2:

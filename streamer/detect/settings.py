@@ -103,12 +103,21 @@ class ErrorKind(StrEnum):
     LOG_LOSS = "log_loss"  # at most 34.6
 
 
+class Corrections(StrEnum):
+    """Which of several labels of a prediction counts."""
+
+    FIRST = "first"
+    LAST = "last"  # within the time-out
+
+
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
     """How long predictions wait for labels, and what is made of both.
 
     error: what an error is.
     errors: the same by pattern of models; the first match counts.
+    corrections: which of several labels of a prediction counts. With `last`, errors come later: when the prediction has
+        waited for `timeout_s`, and as long again or a day.
     watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
         detectors, as the lags of a batch are not independent.
     """
@@ -120,6 +129,7 @@ class LabelSettings:
     )
     error: ErrorKind = ErrorKind.ABSOLUTE
     errors: Mapping[str, ErrorKind] = field(default_factory=dict)
+    corrections: Corrections = Corrections.FIRST
     watch_lag: bool = False
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from streamer.codecs.class_labels import QUIET_NAN
 from streamer.detect.alarm import Alarm
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
-from streamer.detect.label_join import LabelMatches
+from streamer.detect.label_matches import LabelMatches
 from streamer.detect.monitor import Findings, Monitor
 from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
@@ -109,11 +109,12 @@ class FlowMonitor(Monitor):
 
     def _matched(self, labels: LabelMatches) -> Counted:
         """The predictions that labels have matched, by the events that completed the pairs."""
-        known = labels.subject >= 0
-        event, key = labels.event[known], self._subjects.ids.keys[labels.subject[known]]
+        found = labels.labelled
+        known = found.subject >= 0
+        event, key = found.event[known], self._subjects.ids.keys[found.subject[known]]
         clock = topic_ranks(key) << 1
         flow = self._ids.find(model_ids(key) << FLOW_BITS | clock)
-        return Counted(event, flow, clock, labels.predicted_ms[known])
+        return Counted(event, flow, clock, found.predicted_ms[known])
 
     def _alarm(self, alarm: FlowAlarm) -> Alarm:
         key, versions = self._ids.key_of(alarm.flow), self._names.versions.names

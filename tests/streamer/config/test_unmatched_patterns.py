@@ -30,7 +30,7 @@ FOUND = [
     'labels.errors.bsu-7 fits no model; did you mean bus-7?',
     "sources.weather.models[1] fits no model",
     "retrain.approval_by_model.x fits no model",
-    'retrain.rules_by_model."bus-7".importance.fare fits no column',
+    'retrain.rules_by_model.bus-7.importance.fare fits no column',
 ]  # fmt: skip
 
 
