@@ -26,11 +26,13 @@ class CsvSettings(RecordSettings):
     Args:
         columns: of csv: names of the columns, in order; without them, the first line of each record has the names.
         separator: of csv: character between cells.
+        quoted: of csv: whether cells may stand in quotes; else quotes are text, as in most TSV.
         texts: of csv: columns whose cells are texts, also where they look like numbers.
     """
 
     columns: list[str] = field(default_factory=list)
     separator: str = ","
+    quoted: bool = True
     texts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -46,7 +48,7 @@ class CsvCodec(DocumentCodec):
 
     def __init__(self, settings: CsvSettings) -> None:
         super().__init__(settings)
-        self._names, self._separator = settings.columns, settings.separator
+        self._names, self._separator, self._quoted = settings.columns, settings.separator, settings.quoted
         self._texts = frozenset(settings.texts)
 
     def parsed(self, records: Records, index: I64) -> Iterator[Any]:
@@ -63,13 +65,15 @@ class CsvCodec(DocumentCodec):
             raise Refused(*((Reason.OTHER_FORMAT, what) if what else (Reason.NOT_UTF8, f"{error}"))) from None
         if text.lstrip()[:1] in ("{", "["):
             raise Refused(Reason.OTHER_FORMAT, "the value is JSON: use format json")
-        lines = cells_of(text, self._separator)
+        lines = cells_of(text, self._separator, self._quoted)
         names = self._names or (lines.pop(0) if lines else [])
         if not lines:
             raise Refused(
                 Reason.NOT_CSV, "the value has no line of cells" + ("" if self._names else " below the names")
             )
-        rows = [self._canonical(self._row(names, line)) for line in lines]
+        rows = [self._row(names, line) for line in lines]
+        if self.settings.preset is None:
+            rows = [self._canonical(row) for row in rows]
         return rows[0] if len(rows) == 1 else rows
 
     def _row(self, names: Sequence[str], line: Sequence[str]) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class Preset:
 
 _GTFS_DESCRIPTORS: Final = {"module": "google.transit.gtfs_realtime_pb2", "message": "transit_realtime.FeedMessage"}
 
+_SNOWPLOW_TSV: Final = {
+    "columns": streams.SNOWPLOW_COLUMNS, "texts": streams.SNOWPLOW_COLUMNS, "separator": "\t", "quoted": False,
+}  # fmt: skip
+
 PRESETS: Final[Mapping[str, Preset]] = {
     "kserve-v1": Preset(inference.kserve_v1, pairs=True),
     "kserve-v2": Preset(inference.kserve_v2, pairs=True),
@@ -43,5 +47,5 @@ PRESETS: Final[Mapping[str, Preset]] = {
     "connect-json": Preset(streams.connect_json, reads="flat"),
     "debezium": Preset(streams.debezium, reads="flat"),
     "gtfs-rt": Preset(streams.gtfs_rt, defaults={"protobuf": _GTFS_DESCRIPTORS}),
-    "snowplow": Preset(streams.snowplow),
+    "snowplow": Preset(streams.snowplow, defaults={"csv": _SNOWPLOW_TSV}),
 }

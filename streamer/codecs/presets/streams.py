@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from streamer.codecs.base import Reason
 from streamer.codecs.event import Refused
@@ -18,6 +20,27 @@ Event = dict[str, Any]
 DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 _POSITION: Final = ("latitude", "longitude", "bearing", "speed", "odometer")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CELLS: Final = """
+    app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker
+    v_collector v_etl user_id user_ipaddress user_fingerprint domain_userid domain_sessionidx network_userid
+    geo_country geo_region geo_city geo_zipcode geo_latitude geo_longitude geo_region_name ip_isp ip_organization
+    ip_domain ip_netspeed page_url page_title page_referrer page_urlscheme page_urlhost page_urlport page_urlpath
+    page_urlquery page_urlfragment refr_urlscheme refr_urlhost refr_urlport refr_urlpath refr_urlquery
+    refr_urlfragment refr_medium refr_source refr_term mkt_medium mkt_source mkt_term mkt_content mkt_campaign
+    contexts se_category se_action se_label se_property se_value unstruct_event tr_orderid tr_affiliation tr_total
+    tr_tax tr_shipping tr_city tr_state tr_country ti_orderid ti_sku ti_name ti_category ti_price ti_quantity
+    pp_xoffset_min pp_xoffset_max pp_yoffset_min pp_yoffset_max useragent br_name br_family br_version br_type
+    br_renderengine br_lang br_features_pdf br_features_flash br_features_java br_features_director
+    br_features_quicktime br_features_realplayer br_features_windowsmedia br_features_gears
+    br_features_silverlight br_cookies br_colordepth br_viewwidth br_viewheight os_name os_family os_manufacturer
+    os_timezone dvce_type dvce_ismobile dvce_screenwidth dvce_screenheight doc_charset doc_width doc_height
+    tr_currency tr_total_base tr_tax_base tr_shipping_base ti_currency ti_price_base base_currency geo_timezone
+    mkt_clickid mkt_network etl_tags dvce_sent_tstamp refr_domain_userid refr_device_tstamp derived_contexts
+    domain_sessionid derived_tstamp event_vendor event_name event_format event_version event_fingerprint
+    true_tstamp
+"""
+SNOWPLOW_COLUMNS: Final = _CELLS.split()  # of an enriched event as TSV
+_SCHEMA: Final = re.compile(r"^iglu:(?:com\.|org\.|io\.)?([^/]+)/([^/]+)/jsonschema/\d+-\d+-\d+$")
 _VERSIONED: Final = re.compile(r"^(unstruct_event|contexts)_(?:com_|org_|io_)?(.+?)_(\d+)$")
 
 
@@ -87,24 +110,51 @@ def gtfs_rt(document: Any, _: Mapping[str, str]) -> list[Event]:
     return [event for event in found if event["features"]]
 
 
-def snowplow(document: Any, _: Mapping[str, str]) -> Event:
-    """An enriched event of Snowplow as JSON: members of its self-describing event and first contexts are features."""
-    event = of_type(document, dict, "the value")
+def snowplow(document: Any, _: Mapping[str, str]) -> Event | list[Event]:
+    """Enriched events of Snowplow, as JSON or TSV: members of the own event and of first contexts are features."""
+    events = document if isinstance(document, list) else [document]
+    found = [_enriched(of_type(event, dict, "the value")) for event in events]
+    return found if isinstance(document, list) else found[0]
+
+
+def _enriched(event: Event) -> Event:
     features: dict[str, Any] = {}
-    for name, value in event.items():
-        match = _VERSIONED.match(name)
-        if match is None:
-            continue
-        inner = value[0] if isinstance(value, list) and value else value
-        if isinstance(inner, dict):
-            prefix = "" if match[1] == "unstruct_event" else f"{match[2]}."
-            features |= {prefix + key: one for key, one in inner.items() if not isinstance(one, dict | list)}
+    for prefix, inner in (*_versioned(event), *_self_described(event)):
+        features |= {prefix + key: one for key, one in inner.items() if not isinstance(one, dict | list)}
     names = ("geo_country", "platform", "event_name", "se_category", "se_action", "se_label", "se_value", "mkt_source")
     features |= {name: event[name] for name in names if event.get(name) is not None}
     return {
         "model_id": event.get("app_id"), "prediction_id": event.get("event_id"), "features": features,
         "event_time": event.get("derived_tstamp") or event.get("collector_tstamp"),
     }  # fmt: skip
+
+
+def _versioned(event: Event) -> Iterator[tuple[str, Event]]:
+    """The self-describing event and the first contexts of the JSON, with the prefixes of their features."""
+    for name, value in event.items():
+        match = _VERSIONED.match(name)
+        inner = value[0] if isinstance(value, list) and value else value
+        if match is not None and isinstance(inner, dict):
+            yield "" if match[1] == "unstruct_event" else f"{match[2]}.", inner
+
+
+def _self_described(event: Event) -> Iterator[tuple[str, Event]]:
+    """The same of TSV, where they are JSON in texts. Raises `Refused`."""
+    seen = set()
+    for name in ("unstruct_event", "contexts", "derived_contexts"):
+        text = event.get(name)
+        try:
+            inner = msgspec.json.decode(text) if isinstance(text, str) and text else None
+        except (msgspec.DecodeError, RecursionError):
+            raise Refused(Reason.WRONG_TYPE, f"{name} is no JSON") from None
+        data = of_type(inner, dict, name).get("data") if inner is not None else None
+        for one in data if isinstance(data, list) else [data]:
+            described = one if isinstance(one, dict) else {}
+            match = _SCHEMA.match(str(described.get("schema")))
+            if match is not None and isinstance(described.get("data"), dict) and match[0] not in seen:
+                seen.add(match[0])
+                vendor, kind = match[1].replace(".", "_"), _CAMEL.sub("_", match[2]).lower().replace("-", "_")
+                yield "" if name == "unstruct_event" else f"{vendor}_{kind}.", described["data"]
 
 
 def _vehicle(part: Event, entity: Event, header: Event) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from io import StringIO
 from typing import Final
 
@@ -16,12 +17,12 @@ _INTEGER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _MISSING: Final = frozenset({"", "null", "NULL", "None", "nan", "NaN", "NA", "N/A"})
 
 
-def cells_of(text: str, separator: str = ",") -> list[list[str]]:
-    """The cells of all lines that are not empty. Raises `Refused`."""
+def cells_of(text: str, separator: str = ",", quoted: bool = True) -> list[list[str]]:
+    """The cells of all lines that are not empty; unless `quoted`, quotes are text. Raises `Refused`."""
     found = []
     cells = 0
     try:
-        for line in csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True):
+        for line in _quoted(text, separator) if quoted else _plain(text, separator):
             cells += len(line)
             if cells > CELLS_MAX:
                 raise Refused(Reason.NOT_CSV, f"the value has more than {CELLS_MAX:,} cells")
@@ -30,6 +31,15 @@ def cells_of(text: str, separator: str = ",") -> list[list[str]]:
     except csv.Error as error:
         raise Refused(Reason.NOT_CSV, f"the value is no CSV: {error}") from None
     return found
+
+
+def _quoted(text: str, separator: str) -> Iterator[list[str]]:
+    return csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
+
+
+def _plain(text: str, separator: str) -> Iterator[list[str]]:
+    lines = text.replace("\r\n", "\n").split("\n")
+    return (line.split(separator) for line in lines if line)
 
 
 def value_of(cell: str) -> float | int | str | None:

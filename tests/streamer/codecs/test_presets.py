@@ -13,6 +13,7 @@ from google.transit import gtfs_realtime_pb2
 from streamer.codecs import CODECS
 from streamer.codecs.base import Reason
 from streamer.codecs.presets import PRESETS
+from streamer.codecs.presets.streams import SNOWPLOW_COLUMNS
 from streamer.config import Config
 from streamer.eventlog.base import Records
 from streamer.events import Names
@@ -171,6 +172,45 @@ CASES = {
 def test_a_record_of_the_tool_is_its_events(preset, value, headers, expected, settings):
     """The documented shape of each tool gives the canonical events, with ids that join requests to responses."""
     check(preset, [(value, headers)], expected, **settings)
+
+
+def enriched(**cells):
+    """A line of TSV as Snowplow writes it: 131 cells without quotes."""
+    return "\t".join(cells.get(name, "") for name in SNOWPLOW_COLUMNS).encode()
+
+
+def described(vendor, name, data):
+    return {"schema": f"iglu:{vendor}/{name}/jsonschema/1-0-0", "data": data}
+
+
+def test_enriched_events_as_tsv_are_those_of_its_json():
+    """The same features, from the JSON in its cells; quotes are text, and codes keep their zeros."""
+    score = described("com.acme", "ScoreMade", {"score": 0.5, "tags": [1]})
+    contexts = [described("com.acme", "user", {"age": 5}), described("com.acme", "user", {"age": 9})]
+    given = {
+        "app_id": "007", "event_id": "r1", "collector_tstamp": "2026-11-23 12:00:00.000", "platform": "web",
+        "page_title": '"Sale" \\"', "geo_country": "CA", "se_value": "12.5",
+        "unstruct_event": json.dumps(described("com.snowplowanalytics.snowplow", "unstruct_event", score)),
+        "contexts": json.dumps(described("com.snowplowanalytics.snowplow", "contexts", contexts)),
+        "derived_contexts": json.dumps(described("c", "contexts", [described("org.w3", "Timing", {"dom-ms": 7})])),
+    }  # fmt: skip
+    line, names = enriched(**given), Names.fresh()
+    values = [line, line + b"\r\n" + line + b"\n", b"only\tthree\tcells", enriched(**given | {"contexts": "{broken"})]
+    records = Records.build("t", 0, [(i, NOON_MS, None, value, ()) for i, value in enumerate(values)])
+    batch, dead = codec_of("snowplow", format="csv").decode(records, names)
+    assert list(zip(dead.index, dead.reason, dead.detail, strict=True)) == [
+        (2, "not_csv", "there are 3 cells and 131 columns for them"),
+        (3, "wrong_type", "contexts is no JSON"),
+    ]
+    assert batch.offset.tolist() == [0, 1, 1]
+    assert set(batch.event_time_ms.tolist()) == {NOON_MS}
+    assert names.models.names == ["007"]
+    columns = [names.columns.names[i] for i in batch.column[: batch.start[1]]]
+    assert columns == [
+        "score", "acme_user.age", "w3_timing.dom-ms", "geo_country", "platform", "se_value"
+    ]  # fmt: skip
+    numbers = dict(zip(columns, batch.number.tolist(), strict=False))
+    assert (numbers["score"], numbers["acme_user.age"], numbers["se_value"]) == (0.5, 5, 12.5)
 
 
 def test_every_preset_has_a_case():
