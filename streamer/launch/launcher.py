@@ -10,6 +10,7 @@ is left to do: a launch that is not reported is done again, under the same id.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,10 +24,12 @@ from retrain.messages.patterns import first_match
 from retrain.messages.request import RequestState
 from streamer.clock import Clock
 from streamer.events import time_of
-from streamer.launch.base import Run, RunState, Status, Target, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, Status, Target, TargetDown, TargetRefused, Tools
 from streamer.launch.ledger import TO_CANCEL, Ledger, Task
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
+from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
+from streamer.launch.targets.webhook import WebhookSettings, post
 from streamer.logs import log_of, one_line
 
 log = log_of("launch")
@@ -38,7 +41,9 @@ RETRY_S: Final = 1.0  # before the second try; twice as long before each further
 RETRY_MAX_S: Final = 60.0
 REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
 COMMENT_MAX: Final = 2_000
+FOLLOW_UPS: Final = frozenset({CHALLENGER, CHAMPION, "release"})
 _S = RequestState
+_ALIASES: Final = {_S.TRAINED: CHALLENGER, _S.AWAITING_REVIEW: CHALLENGER, _S.WATCHING: CHAMPION}
 Report = dict[str, Any]  # the fields of a control record
 
 
@@ -109,7 +114,34 @@ class Launcher:
             self._train(request_id, task, rule, work)
         elif task.state is _S.TRAINED and rule.review is not None and "promote" not in work.said:
             return self._review(request_id, task, rule, work)
+        else:
+            self._follow_up(request_id, task, rule, work)
         return []
+
+    def _follow_up(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
+        """Tell the registry and the release target where a challenger stands, each once in this process."""
+        steps: dict[str, Callable[[], Any]] = {}
+        request, version = task.request, task.challenger_version
+        if request is None:
+            return
+        alias = _ALIASES.get(task.state) if task.state else None
+        if rule.registry is not None and version and alias:
+            registry = Mlflow(chosen(rule.registry)[1], self._tools)
+            steps[alias] = partial(registry.set_alias, request, alias, version)
+        if rule.release is not None and task.state is _S.WATCHING:
+            steps["release"] = partial(self._release, request, version, chosen(rule.release)[1])
+        for kind, call in steps.items():
+            if kind not in work.said:
+                self._call(kind, request_id, work, call)
+                return
+
+    def _release(self, request: LaunchRequest, version: str, settings: WebhookSettings) -> None:
+        """Send `model.released`, with an id of its own."""
+        about = {"request_id": request.request_id, "model_id": request.model_id, "model_version": version}
+        body = json.dumps({"type": "model.released", "data": about}, separators=(",", ":")).encode()
+        secret = self._tools.secret(settings.secret_env)
+        message_id = f"{request.request_id}-release"
+        post(self._tools.http, request.fill(settings.url), message_id, body, secret, self._clock)
 
     def _train(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
         """Start the run of a request that is approved, or look at it, unless its end is reported."""
@@ -167,7 +199,11 @@ class Launcher:
                 self._retry(kind, request_id, work, down)
             except TargetRefused as refused:
                 self.counts["refused"] += 1
-                reports += self._failed(request_id, work, f"the target refuses the run: {refused}")
+                if kind in FOLLOW_UPS:
+                    work.said.add(kind)
+                    log.error("%s: %s is refused and not tried again: %s", request_id, kind, one_line(str(refused)))
+                else:
+                    reports += self._failed(request_id, work, f"the target refuses the run: {refused}")
             else:
                 work.tries = 0
                 reports += self._ended(kind, request_id, work, task, result)
@@ -179,6 +215,11 @@ class Launcher:
             return []
         if kind == "launch":
             return self._launched(request_id, task, result)
+        if kind in FOLLOW_UPS:
+            work.said.add(kind)
+            self.counts[kind] += 1
+            log.info("%s: %s is done", request_id, kind)
+            return []
         if kind == "cancel":
             log.info("%s is %s: its run %s is cancelled", request_id, task.state, task.run and task.run.ref)
             self.counts["cancelled"] += 1

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from streamer.launch.targets import TARGETS, settings_of
+from streamer.launch.targets.mlflow import MlflowSettings
 from streamer.launch.targets.webhook import WebhookSettings
 
 HOLDOUT_ROWS: Final = "holdout_rows"  # the metric with the number of rows of the hold-out
@@ -44,20 +45,6 @@ class ReviewSettings:
             raise ValueError(f"holdout_min is {self.holdout_min}, but must be 0 or more.")
 
 
-@dataclass(frozen=True, slots=True)
-class MlflowSettings:
-    """A model registry of MLflow. Aliases `challenger` and `champion` follow the requests.
-
-    url: address of the tracking server
-    model: name of the registered model
-    token_env: variable of the environment with the bearer token
-    """
-
-    url: str
-    model: str = "{model_id}"
-    token_env: str | None = None
-
-
 def _one_of(name: str, doc: str, choices: Mapping[str, Any]) -> type:
     """A section of which exactly one setting is given."""
 
@@ -86,7 +73,7 @@ class LaunchRule:
 
     train: target that trains; without it, somebody else does
     review: what counts as better; without it, a person decides
-    release: target that a promotion calls
+    release: target that a promotion calls; again after a restart, under the same id, while the promotion is watched
     registry: model registry whose aliases follow
     timeout_s: longest run; then it is cancelled and counts as failed
     running_max: runs of this pattern at once
