@@ -98,16 +98,26 @@ class Bank(Protocol):
         ...
 
 
-class SharingBank(Bank, Protocol):
-    """A bank whose rate of false alarms is set, and shared by the columns of a model."""
+class RatedBank(Bank, Protocol):
+    """A bank whose mean number of values between false alarms is set, by `arl0` of its settings."""
 
-    shares_rate: ClassVar[bool]  # true
+    shares_rate: ClassVar[bool]  # whether the columns of a model share it
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
-        """The same; `columns` [n]: how many columns share the rate of a value's series, by default 1."""
+    def update(self, rows: I64, values: F64, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:
+        """The same; `multiple` [n]: how many times `arl0` an alarm of each value's series needs, by default once.
+
+        It may differ from value to value of a series, if it depends on earlier ones alone. Alarms then cost, in values,
+        what they needed: with each alarm at c values, the costs of false ones add up to at most the number of values,
+        on average.
+        """
         ...
 
 
-def shares_rate(bank: Bank) -> TypeGuard[SharingBank]:
-    """Whether the bank is a `SharingBank`."""
-    return getattr(bank, "shares_rate", False)
+def keeps_rate(bank: Bank) -> TypeGuard[RatedBank]:
+    """Whether the bank is a `RatedBank`."""
+    return hasattr(bank, "shares_rate")
+
+
+def shares_rate(bank: Bank) -> bool:
+    """Whether the columns of a model share the bank's rate of false alarms."""
+    return bool(getattr(bank, "shares_rate", False))

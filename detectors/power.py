@@ -6,14 +6,15 @@ for every detector of numbers, with its treatment of ties, dependence and small 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
 from detectors.arrays.types import F64, I64
-from detectors.base import Bank, shares_rate
+from detectors.base import Alarms, Bank, shares_rate
 from detectors.registry import bank
 
 SERIES: Final = 40  # series on which a shift is tried
@@ -48,8 +49,25 @@ def smallest_shift(make: Callable[[int], Bank], sample: F64, n: int, settled: in
     return high
 
 
+def median_delay(make: Callable[[int], Bank], sample: F64, shift: float, n: int, settled: int = 0) -> int | None:
+    """The values, 1 to `n`, after which half of the series show a shift by so many standard deviations of the sample.
+
+    Arguments and draws are those of `smallest_shift`. None where less than half of them show it within `n` values.
+    """
+    after = _alarms(make, sample, n, settled, shift * float(np.std(sample)))
+    first = np.full(SERIES, n + 1)
+    np.minimum.at(first, after.row, after.at // SERIES - settled + 1)
+    delay = int(np.sort(first)[SERIES // 2 - 1])
+    return delay if delay <= n else None
+
+
 def _is_seen(make: Callable[[int], Bank], sample: F64, n: int, settled: int, shift: float) -> bool:
-    """Whether enough series alarm after the shift. Draws are the same for every shift."""
+    """Whether enough series alarm after the shift."""
+    return len(np.unique(_alarms(make, sample, n, settled, shift).row)) >= SEEN * SERIES
+
+
+def _alarms(make: Callable[[int], Bank], sample: F64, n: int, settled: int, shift: float) -> Alarms:
+    """The alarms of all series after the shift. Draws are the same for every shift."""
     random = np.random.default_rng(0)
     bank = make(SERIES)
     if bank.takes_reference and not settled:
@@ -59,8 +77,7 @@ def _is_seen(make: Callable[[int], Bank], sample: F64, n: int, settled: int, shi
     values[settled:] += shift
     rows: I64 = np.tile(np.arange(SERIES), settled + n)
     alarms = bank.update(rows, values.reshape(-1), np.zeros_like(rows))  # of no first day, which may hide a shift
-    after = alarms.row[alarms.at >= settled * SERIES]
-    return len(np.unique(after)) >= SEEN * SERIES
+    return alarms.only(alarms.at >= settled * SERIES)
 
 
 VALUES: Final = (100, 1_000, 10_000)
@@ -70,6 +87,15 @@ TRAINED: Final = 10_000  # values of the normal column that stands for any
 
 
 ARL0_MAX: Final = 1e12  # that detectors take as a setting
+
+
+SHIFTS: Final = (0.25, 0.5, 1.0)  # standard deviations whose delays are shown ...
+
+
+DELAY_MAX: Final = 3_000  # ... up to so many values ...
+
+
+TRAINED_FEW: Final = 2_000  # ... after so many
 
 
 VALUES_MAX: Final = 20_000  # that are tried; with more, smaller shifts may be seen
@@ -83,6 +109,18 @@ def seen(name: str, settings: Any, columns: int) -> Iterator[str]:
     shifts = [(n, shift_seen(name, settings, sample, n, columns)) for n in VALUES]
     smallest = [f"{f'from {shift:.2f} sd on' if shift else 'none'} in {n:,}" for n, shift in shifts]
     yield f"  {name} sees shifts {', '.join(smallest)} values (of a normal column, after {TRAINED:,} values)"
+
+
+def delays(name: str, settings: Any, columns: int, asked: Mapping[int, float]) -> Iterator[str]:
+    """Lines on how soon a detector of numbers sees shifts; `asked`: its `arl0` by events of a model in a day."""
+    if not watches_numbers(name, settings):
+        return
+    sample = np.random.default_rng(0).normal(size=TRAINED_FEW)
+    for a_day, arl0 in asked.items():
+        make = partial(bank, name, replace(settings, arl0=min(arl0 * columns, ARL0_MAX)))
+        found = {by: median_delay(make, sample, by, DELAY_MAX, TRAINED_FEW) for by in SHIFTS}
+        shown = [f"{by:g} sd after {f'{n:,}' if n else f'more than {DELAY_MAX:,}'}" for by, n in found.items()]
+        yield f"    {name}, at {a_day:,} events a day: arl0 {arl0:.3g}; sees {', '.join(shown)} values"
 
 
 def watches_numbers(name: str, settings: Any) -> bool:

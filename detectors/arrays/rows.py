@@ -18,6 +18,15 @@ from detectors.arrays.types import F64, I64
 Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]  # name -> type, and shape of one row
 
 
+def multiples(multiple: F64 | None, n: int) -> F64:
+    """How many times `arl0` an alarm of each of `n` values needs; once, where nothing else is given."""
+    if multiple is None:
+        return np.ones(n)
+    if multiple.shape != (n,):
+        raise ValueError(f"{n} values want a multiple of arl0 each, got {multiple.shape}")
+    return np.ascontiguousarray(multiple, np.float64)
+
+
 class RowArrays:
     """`rows` rows of state. Arrays double when they are full, so growing row by row costs a constant time a row."""
 

@@ -12,17 +12,18 @@ from detectors.arrays.types import F64, I64
 from detectors.base import Alarms
 
 
-def scan(rows: I64, advance: Callable[[int], int], evidence: Callable[[int], Evidence]) -> Alarms:
+def scan(rows: I64, advance: Callable[[int], int], evidence: Callable[[int, int], Evidence]) -> Alarms:
     """All alarms of the values of these series, in order.
 
     `advance(i)` processes values from index `i` on and returns the index of the first that alarms, or `len(rows)`.
-    `evidence(row)` describes the alarm that series `row` has just raised, before any later value is processed.
+    `evidence(row, i)` describes the alarm that value `i` of series `row` has just raised, before any later one is
+    processed.
     """
     found = AlarmList()
     at = advance(0)
     while at < len(rows):
         row = int(rows[at])
-        found.append(at, row, evidence(row))
+        found.append(at, row, evidence(row, at))
         at = advance(at + 1)
     return found.alarms()
 
@@ -33,7 +34,7 @@ class ScanBank(RowBank, ABC):
     def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts values, not time
         """The alarms of these values; see `detectors.base.Bank`. IndexError or ValueError for what does not fit."""
         rows, values = self._checked(rows, values)
-        return scan(rows, partial(self._advance, rows, values), self._evidence)
+        return scan(rows, partial(self._advance, rows, values), lambda row, _: self._evidence(row))
 
     def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         """Both as the kernel needs them: contiguous, of one length, with rows that exist."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between
-from detectors.arrays.rows import RowBank
+from detectors.arrays.rows import RowBank, multiples
 from detectors.arrays.scan_bank import scan
 from detectors.arrays.types import F64, I64
 from detectors.base import UNSEEN_CATEGORY, Alarms
@@ -109,6 +109,7 @@ class CategoryRatesBank(RowBank):
     effect_unit: ClassVar[str] = "tv_distance"
     takes: ClassVar[str] = "categories"
     takes_reference: ClassVar[bool] = True
+    shares_rate: ClassVar[bool] = False
 
     def __init__(self, settings: CategoryRatesSettings, rows: int) -> None:
         self.settings = settings
@@ -124,11 +125,13 @@ class CategoryRatesBank(RowBank):
         super().__init__(layout, rows)
         self._rules = ShareRules(settings.baseline_size, settings.tolerance, settings.arl0)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts events, not time
+    def update(self, rows: I64, values: F64, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:  # noqa: ARG002 -- counts events, not time
+        """See `detectors.base.RatedBank`."""
         rows, values = self._store.checked(rows, values)
         require_categories("category_rates", values)
-        state = ShareState(**self._store.arrays)
-        return scan(rows, partial(advance, state, self._rules, rows, values), self._evidence)
+        state, needed = ShareState(**self._store.arrays), multiples(multiple, len(rows))
+        step = partial(advance, state, self._rules, rows, values, needed)
+        return scan(rows, step, lambda row, at: self._evidence(row, self._rules.arl0 * float(needed[at])))
 
     def set_reference(self, row: int, values: F64) -> None:
         """Take a sample of categories as baseline; the series begins again. ValueError when it is empty, or holds what
@@ -167,9 +170,9 @@ class CategoryRatesBank(RowBank):
         total = self._store.arrays["seen"][: self.rows][rows, TOTAL]
         return np.asarray((total >= self.settings.baseline_size) & (counted >= SCATTERED * total), np.bool_)
 
-    def _evidence(self, row: int) -> Evidence:
+    def _evidence(self, row: int, arl0: float) -> Evidence:
         state = ShareState(**self._store.arrays)
-        evidence = change_of(state, row, self._rules)
+        evidence = change_of(state, row, self._rules._replace(arl0=arl0))
         count, since, slow = state.seen[row, [COUNT, SINCE, SLOW]].tolist()
         is_slow = count - since - evidence.n_current <= STILL * evidence.n_current
         spread = 0.5 * state.spread[row]

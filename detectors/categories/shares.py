@@ -106,7 +106,7 @@ class ShareRules(NamedTuple):
 
 
 @lean_kernel
-def advance(state: ShareState, rules: ShareRules, rows: I64, values: F64, start: int) -> int:
+def advance(state: ShareState, rules: ShareRules, rows: I64, values: F64, multiple: F64, start: int) -> int:
     """Process values from index `start` on; returns the index of the first alarm, or the number of values."""
     seen = state.seen
     n = len(rows)
@@ -120,16 +120,17 @@ def advance(state: ShareState, rules: ShareRules, rows: I64, values: F64, start:
         if since >= rules.baseline_size and since >= 2 * seen[row, WEIGHED]:
             weigh_runs(state, row, since)
         _follow_runs(state, row, slot)
+        arl0 = rules.arl0 * multiple[i]
         held = since + 1 if seen[row, REFERRED] == 1 and since < rules.baseline_size else 0
         if held == 0:
             _count(state, row, slot)
         evidence = 0.0
         if held > 0 or since >= rules.baseline_size:
-            evidence, is_alarm = _judge(state, rules, row, slot, held)
+            evidence, is_alarm = _judge(state, rules, arl0, row, slot, held)
             if is_alarm:
                 return i
         if (since + 1) % SHORT == 0:
-            _end_blocks(state, row, since + 1, evidence < CALM * rules.arl0)
+            _end_blocks(state, row, since + 1, evidence < CALM * arl0)
     return n
 
 
@@ -257,7 +258,7 @@ def _count(state: ShareState, row: int, slot: int) -> None:
 
 
 @lean_kernel
-def _judge(state: ShareState, rules: ShareRules, row: int, one: int, held: int) -> tuple[float, bool]:
+def _judge(state: ShareState, rules: ShareRules, arl0: float, row: int, one: int, held: int) -> tuple[float, bool]:
     """Let the evidence of the categories grow by a value of slot `one`; what it is, and whether it is an alarm.
 
     `held`: so many values beside a reference are not counted in it yet, and only the unseen are judged.
@@ -268,8 +269,8 @@ def _judge(state: ShareState, rules: ShareRules, row: int, one: int, held: int) 
         part, sums = SHARED_WEIGHT if slot == SHARED else 1.0, state.evidence[row, slot]
         found, further = found + part * _weighted(sums, SUM), further + part * _weighted(sums, FURTHER)
     many = state.seen[row, NAMED] + SHARED_WEIGHT
-    asked = asked_evidence(rules.arl0, 0 if state.seen[row, REFERRED] == 1 else rules.baseline_size)
-    is_alarm = found >= asked * many and further >= min(BEYOND, 0.1 * rules.arl0) * many
+    asked = asked_evidence(arl0, 0 if state.seen[row, REFERRED] == 1 else rules.baseline_size)
+    is_alarm = found >= asked * many and further >= min(BEYOND, 0.1 * arl0) * many
     return found / many, bool(is_alarm)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -23,8 +24,10 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between
-from detectors.arrays.scan_bank import ScanBank
+from detectors.arrays.rows import RowBank, multiples
+from detectors.arrays.scan_bank import scan
 from detectors.arrays.types import F64, I64
+from detectors.base import Alarms
 from detectors.joint import kernels
 
 OVERSHOOT = 1.6  # mean ratio of the evidence at an alarm to the threshold, as measured
@@ -57,7 +60,7 @@ class Score(NamedTuple):
     is_spread: bool  # False: the ranks of its values; True: their distance from the middle
 
 
-class JointBank(ScanBank):
+class JointBank(RowBank):
     """Drift of the dependence between columns, for many models.
 
     A value is a row of `columns` numbers; NaN and infinities are missing. Two columns are compared in the rows of a
@@ -87,6 +90,7 @@ class JointBank(ScanBank):
     effect_unit: ClassVar[str] = "correlation"
     takes: ClassVar[str] = "rows"
     takes_reference: ClassVar[bool] = False
+    shares_rate: ClassVar[bool] = False
 
     def __init__(self, settings: JointSettings, rows: int) -> None:
         self.settings = settings
@@ -104,6 +108,13 @@ class JointBank(ScanBank):
         """Numbers in a row."""
         return self.settings.columns
 
+    def update(self, rows: I64, values: F64, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:  # noqa: ARG002 -- counts rows, not time
+        """See `detectors.base.RatedBank`. IndexError or ValueError for what does not fit."""
+        rows, values = self._checked(rows, values)
+        threshold = self._threshold * multiples(multiple, len(rows))
+        step = partial(kernels.advance, self._state(), threshold, rows, values)
+        return scan(rows, step, lambda row, at: self._evidence(row, float(threshold[at])))
+
     def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         rows, values = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(values, np.float64)
         self._store.check_rows(rows)
@@ -113,9 +124,6 @@ class JointBank(ScanBank):
                 f"got {rows.shape} and {values.shape}"
             )
         return rows, values
-
-    def _advance(self, rows: I64, values: F64, start: int) -> int:
-        return kernels.advance(self._state(), self._threshold, rows, values, start)
 
     def learning(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
         """Which of these models learn their baseline at present, and gather no evidence."""
@@ -137,13 +145,13 @@ class JointBank(ScanBank):
             array[row] = 0
         state.head[row, kernels.ALARMS] = alarms
 
-    def _evidence(self, row: int) -> Evidence:
+    def _evidence(self, row: int, threshold: float) -> Evidence:
         state = self._state()
-        evidence = self._evidence_of(state, row)
+        evidence = self._evidence_of(state, row, threshold)
         self._restart(state, row)
         return evidence
 
-    def _evidence_of(self, state: kernels.JointState, row: int) -> Evidence:
+    def _evidence_of(self, state: kernels.JointState, row: int, threshold: float) -> Evidence:
         stats = state.stats[row, : kernels.correlations(int(state.head[row, kernels.WIDTH]))].astype(np.float64)
         sums = stats[:, kernels.SUMS : kernels.AGED]
         weight = weights(int(state.head[row, kernels.WIDTH]))
@@ -155,7 +163,7 @@ class JointBank(ScanBank):
         size = self.settings.block
         return Evidence(
             statistic=float(state.facts[row, kernels.EVIDENCE]),
-            threshold=self._threshold,
+            threshold=threshold,
             effect=abs(after - before),
             before=before,
             after=after,

@@ -81,7 +81,7 @@ def correlations(columns: int) -> int:
 
 
 @kernel
-def advance(state: JointState, threshold: float, rows: I64, values: F64, start: int) -> int:
+def advance(state: JointState, threshold: F64, rows: I64, values: F64, start: int) -> int:
     """Process rows of columns from index `start` on; returns the index of the first alarm, or the number of rows."""
     size, columns = state.waiting.shape[1], state.waiting.shape[2]
     block = Block(
@@ -99,7 +99,7 @@ def advance(state: JointState, threshold: float, rows: I64, values: F64, start: 
             state.head[r, BLOCKS] += 1
             _score(state, r, block)
             _multiply(block, state.head[r, WIDTH])
-            if _weigh(state, r, block) >= threshold:
+            if _weigh(state, r, block) >= threshold[i]:
                 return i
     return len(rows)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between
-from detectors.arrays.rows import RowBank
+from detectors.arrays.rows import RowBank, multiples
 from detectors.arrays.scan_bank import scan
 from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, Alarms
@@ -94,6 +94,7 @@ class RateBank(RowBank):
     effect_unit: ClassVar[str] = "rate"
     takes: ClassVar[str] = "marks"
     takes_reference: ClassVar[bool] = True
+    shares_rate: ClassVar[bool] = False
 
     def __init__(self, settings: RateSettings, rows: int) -> None:
         self.settings = settings
@@ -105,19 +106,20 @@ class RateBank(RowBank):
         super().__init__(layout, rows)
         self._rules = RateRules(settings.baseline_size, settings.tolerance, settings.arl0)
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64) -> Alarms:  # noqa: ARG002 -- counts values, not time
+    def update(self, rows: I64, values: F64, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:  # noqa: ARG002 -- counts values, not time
+        """See `detectors.base.RatedBank`."""
         rows, values = self._store.checked(rows, values)
         if len(values) and not ((values == 0.0) | (values == 1.0)).all():
             raise ValueError("rate takes marks: every value must be 0 or 1")
-        return self._scan(rows, values, np.full(len(rows), -1, np.int64))
+        return self._scan(rows, values, np.full(len(rows), -1, np.int64), multiple)
 
-    def update_ones(self, rows: I64, numbers: I64) -> Alarms:
+    def update_ones(self, rows: I64, numbers: I64, multiple: F64 | None = None) -> Alarms:
         """The alarms of ones alone: value `numbers[i]` of series `rows[i]`, counted from 0, is a one; others are zeros.
 
         Numbers of a series must increase. Alarms equal those of `update`, but `at` is an index into the ones.
         """
         rows, values = self._store.checked(rows, np.ones(len(rows)))
-        return self._scan(rows, values, np.ascontiguousarray(numbers, np.int64))
+        return self._scan(rows, values, np.ascontiguousarray(numbers, np.int64), multiple)
 
     def set_reference(self, row: int, values: F64) -> None:
         """Restart a series with this sample of marks [n] as its baseline. ValueError if it is no such sample."""
@@ -147,13 +149,14 @@ class RateBank(RowBank):
         restart(state, row, number)
         state.facts[row, REFERENCE_SIZE], state.facts[row, REFERENCE_ONES] = size, ones
 
-    def _scan(self, rows: I64, values: F64, numbers: I64) -> Alarms:
-        state = RateState(**self._store.arrays)
-        return scan(rows, partial(advance, state, self._rules, rows, values, numbers), self._evidence)
+    def _scan(self, rows: I64, values: F64, numbers: I64, multiple: F64 | None) -> Alarms:
+        state, needed = RateState(**self._store.arrays), multiples(multiple, len(rows))
+        step = partial(advance, state, self._rules, rows, values, numbers, needed)
+        return scan(rows, step, lambda row, at: self._evidence(row, self.settings.arl0 * float(needed[at])))
 
-    def _evidence(self, row: int) -> Evidence:
+    def _evidence(self, row: int, arl0: float) -> Evidence:
         state = RateState(**self._store.arrays)
-        evidence = rise_of(state, row, self.settings.arl0)
+        evidence = rise_of(state, row, arl0)
         restart(state, row, int(state.head[row, TOTAL]))
         return evidence
 

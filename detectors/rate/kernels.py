@@ -69,10 +69,11 @@ class RateRules(NamedTuple):
 
 
 @kernel
-def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers: I64, start: int) -> int:
+def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers: I64, multiple: F64, start: int) -> int:
     """Process values from index `start` on; returns the index of the first alarm, or the number of values.
 
-    `numbers[i]` is the value's number in its series, from 0; -1: it is the next.
+    `numbers[i]` is the value's number in its series, from 0; -1: it is the next. An alarm needs evidence of `arl0`,
+    so many times.
     """
     head = state.head
     n = len(rows)
@@ -94,7 +95,7 @@ def advance(state: RateState, rules: RateRules, rows: I64, values: F64, numbers:
             head[row, CLUMPS] += zeros >= CLUMP_GAP
             head[row, ONES] += 1
             head[row, NEXT] = number + 1
-        elif _one(state, row, number - head[row, NEXT]) >= STEPS * rules.arl0:
+        elif _one(state, row, number - head[row, NEXT]) >= STEPS * rules.arl0 * multiple[i]:
             head[row, NEXT] = number + 1
             return i
         else:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList
-from detectors.arrays.rows import RowBank
+from detectors.arrays.rows import RowBank, multiples
 from detectors.base import F64, I64, Alarms
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
@@ -114,14 +114,13 @@ class ShiryaevRobertsBank(RowBank):
         self._rules = EvidenceRules(float(settings.arl0), cells.COUNTED_MAX)
         self._work = work_space()
 
-    def update(self, rows: I64, values: F64, event_time_ms: I64, columns: I64 | None = None) -> Alarms:
-        """See `detectors.base.Bank`; so many `columns` of its model share the false alarms with a value's series."""
+    def update(self, rows: I64, values: F64, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:
+        """See `detectors.base.RatedBank`."""
         rows, values = self._store.checked(rows, values)
-        shared = np.ones(len(rows), np.int64) if columns is None else columns
         times = np.ascontiguousarray(event_time_ms, np.int64)
         if times.shape != rows.shape:
             raise ValueError(f"shiryaev_roberts wants a time for each of {len(rows)} values, got {times.shape}")
-        fed = Fed(rows, values, times, shared)
+        fed = Fed(rows, values, times, multiples(multiple, len(rows)))
         found = AlarmList()
         for first in range(0, len(rows), STRETCH):
             turn = np.arange(first, min(first + STRETCH, len(rows)))
@@ -135,7 +134,7 @@ class ShiryaevRobertsBank(RowBank):
         put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped, self._work)
         stopped = stopped[:stops]
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
-            row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.columns[at])
+            row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.multiple[at])
             settle_early(series, row)
             if is_new_drift(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables, arl0))

@@ -54,7 +54,7 @@ def advance(
             turn[put_off] = i
             put_off += 1
             continue
-        arl0 = rules.arl0 * fed.columns[i]
+        arl0 = rules.arl0 * fed.multiple[i]
         one.due = _see(one, tables, arl0, rules.counted_max, fed.values[i], fed.time_ms[i], work)
         if one.due != due.NOTHING:
             stopped[stops] = i

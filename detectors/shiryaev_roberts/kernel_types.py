@@ -36,7 +36,7 @@ class Fed(NamedTuple):
     rows: I64
     values: F64
     time_ms: I64
-    columns: I64  # so many of a model share the asked rate
+    multiple: F64  # of the asked number of values between false alarms
 
 
 class Ranks(NamedTuple):

@@ -115,6 +115,7 @@ class ConfiguredFolds:
                 flows=config.flows,
                 absence=config.absence,
                 cast=config.cast,
+                false_alarm_spans=config.false_alarm_spans,
             )
         return self._detect[settings]
 

@@ -109,6 +109,7 @@ class WarmUp:
             references=self._references,
             segments={"*": SegmentSettings(by="line", gap_baseline=30)} if self._has_segments else {},
             tells_time=True,
+            false_alarm_spans=dict.fromkeys(detectors, 1e9),
         )
         return lambda: DetectFold(settings).step(self._sample)
 

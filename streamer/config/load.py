@@ -37,7 +37,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     # First the default detectors, because a variable for one must not remove the others.
     untouched = resolve_detectors(document)
     override(document, environ)
-    if document.data.get("false_alarms"):
+    if document.data.get("false_alarms") is not None:
         _leave_rates(document.data["detectors"], untouched)
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]
     _drop_nulls(document.data, ())

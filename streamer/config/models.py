@@ -25,7 +25,7 @@ from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from streamer.codecs import CODECS
 from streamer.codecs.presets import PRESETS
-from streamer.config.false_alarms import FalseAlarmSettings, allotted
+from streamer.config.false_alarms import FalseAlarmSettings, allotted, spans
 from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
@@ -168,7 +168,7 @@ class Config(Section):
     cast: dict[str, Cast] = Field(
         default_factory=dict
     )  # what columns hold, by pattern of their names; without a match, training data or the first values show it
-    false_alarms: FalseAlarmSettings | None = None  # budget of all models together; without it, `arl0` counts
+    false_alarms: FalseAlarmSettings | None = None  # budget of false alarms; without it, `arl0` counts
     references: ReferencesSection = ReferencesSection()  # training references; without it, first values
     sources: dict[str, SourceSettings] = Field(default_factory=dict)  # feature sources and their models
     segments: dict[str, SegmentSettings] = Field(
@@ -216,6 +216,11 @@ class Config(Section):
         """
         return allotted(self.detectors, self.false_alarms)
 
+    @property
+    def false_alarm_spans(self) -> dict[str, float]:
+        """Seconds of a model's events between two false alarms, by detector; see `DetectSettings`."""
+        return spans(self.detectors, self.false_alarms)
+
     def as_json(self) -> dict[str, Any]:
         """The configuration as plain JSON data. It holds no secret, as passwords are in files or variables."""
         return self.model_dump(mode="json")
@@ -234,6 +239,8 @@ class Config(Section):
         """
         resolved = self.model_copy(update={"detectors": self.watching})
         exclude: dict[str, Any] = dict.fromkeys(_WITHOUT_EFFECT, True)
+        if self.false_alarms and self.false_alarms.is_measured:  # else the resolved rates hold it
+            del exclude["false_alarms"]
         if self.outputs.prefix == PREFIX:  # which earlier versions did not have
             exclude["outputs"] = {"prefix"}
         return json.dumps(resolved.model_dump(mode="json", exclude=exclude), separators=(",", ":"))

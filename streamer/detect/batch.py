@@ -23,6 +23,7 @@ from streamer.detect.context import Context
 from streamer.detect.intake import DecodedChunk
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_matches import LabelMatches, LabelValues
+from streamer.detect.settings import ARL0_LEAST, ARL0_MOST
 from streamer.events import MISFIT, NUMBER, EventBatch
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally
@@ -50,6 +51,7 @@ class Batch:
     values: RoutedValues
     by_kind: Mapping[ValueKind, KindValues]  # the values that detectors get, for each kind that they take
     of_clock: U8  # of those that are numbers, whether the column is a function of the clock, as `Calendar` states it
+    asked: Mapping[str, F64]  # by detector with a span: values [m] of a series between false alarms, at each value
 
     @classmethod
     def of(cls, chunk: DecodedChunk, context: Context, labels: LabelJoin, tally: Tally) -> Self:
@@ -76,7 +78,12 @@ class Batch:
         by_kind = values.by_kind()
         numbers = by_kind[ValueKind.NUMBER]
         of_clock = context.calendar.update(numbers.row, numbers.value, events.event_time_ms[numbers.event])
-        return cls(events, topic, subject, sequence, matches, arrived, values, by_kind, of_clock)
+        asked = _asked(context, subject, events.event_time_ms, values)
+        return cls(events, topic, subject, sequence, matches, arrived, values, by_kind, of_clock, asked)
+
+    def multiple(self, detector: str, arl0: float, place: I64) -> F64 | None:
+        """How many times `arl0` an alarm of the values at these places needs; None: once."""
+        return self.asked[detector][place] / arl0 if detector in self.asked else None
 
 
 class BatchValues(NamedTuple):
@@ -125,6 +132,7 @@ class RoutedValues:
     routed: Routed  # [m]
     event: I64  # [m] index of the event
     sequence: I64  # [m] number of the event in its subject
+    subject: I64  # [m]
 
     @classmethod
     def of(cls, values: BatchValues, series: SeriesTable) -> RoutedValues:
@@ -136,8 +144,9 @@ class RoutedValues:
         kind = kinds_of(number, category)
         if (kind == TEXT_NUMBER).any():
             category = np.where(kind == TEXT_NUMBER, codes.TEXT_NUMBER - 1 - category, category)
-        routed = series.route(subject[take], column[take], kind, number, category, sequence)
-        return cls(routed, event, sequence)
+        subject = subject[take]
+        routed = series.route(subject, column[take], kind, number, category, sequence)
+        return cls(routed, event, sequence, subject)
 
     def by_kind(self) -> dict[ValueKind, KindValues]:
         """The values that detectors get, for each kind that they take."""
@@ -160,6 +169,15 @@ class KindValues:
     sequence: I64  # [m] number, in its subject, of the event that the value belongs to
     place: I64  # [m] index among all values of the batch
     columns: I64  # [m] number of columns of numbers that the value's subject has by then
+
+
+def _asked(context: Context, subject: I64, event_time_ms: I64, values: RoutedValues) -> dict[str, F64]:
+    """What a false alarm in a span of time is in values, by the traffic of each value's subject."""
+    spans = context.settings.false_alarm_spans
+    if not spans:
+        return {}
+    traffic = context.traffic.follow(subject, event_time_ms, values.event, values.subject)
+    return {name: np.clip(traffic * span, ARL0_LEAST, ARL0_MOST) for name, span in spans.items()}
 
 
 def _report_turned(turned: I64, context: Context, tally: Tally) -> None:

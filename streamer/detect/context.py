@@ -13,6 +13,7 @@ from detectors.series.calendar import Calendar
 from detectors.series.evidence import FIRM, MIXED, NUMBERS
 from detectors.series.offsets import Offsets
 from detectors.series.table import SeriesTable, ValueKind
+from detectors.series.traffic import Traffic
 from retrain.messages.patterns import first_match
 from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.remap import Arrays, Remap, Remaps, Survivors, compact_all, remap_series, series_remaps
@@ -40,6 +41,7 @@ class Context:
     offsets: Offsets
     references: ReferenceLookup
     calendar: Calendar
+    traffic: Traffic
 
     @classmethod
     def create(cls, settings: DetectSettings) -> Self:
@@ -50,7 +52,8 @@ class Context:
         subjects = Subjects(limits.models_max, names, topics, segments)
         references = ReferenceLookup(settings.references, names.categories)
         series = SeriesTable(limits.series_max)
-        context = cls(settings, names, topics, segments, subjects, series, Offsets(), references, Calendar())
+        own = Offsets(), references, Calendar(), Traffic()
+        context = cls(settings, names, topics, segments, subjects, series, *own)
         if settings.cast or settings.references:
             series.expect = context.expected
         for topic in settings.codecs:
@@ -80,6 +83,8 @@ class Context:
         arrays = {"subjects": self.subjects.ids.keys}
         calendar = self.calendar.dump(int(self.series.rows[ValueKind.NUMBER]))
         arrays |= nested("series", self.series.dump()) | nested("calendar", calendar)
+        if self.settings.false_alarm_spans:
+            arrays |= nested("traffic", self.traffic.dump(len(self.subjects.ids)))
         return meta, arrays | nested("marks", self.offsets.dump())
 
     def load(self, snapshot: Snapshot) -> None:
@@ -95,6 +100,7 @@ class Context:
         self.series.load(unnested("series", arrays))
         self.offsets.load(unnested("marks", arrays))
         self.calendar.load(unnested("calendar", arrays))
+        self.traffic.load(unnested("traffic", arrays))
 
     def remaps(self, survivors: Survivors, versions: Iterable[I64]) -> Remaps:
         """The new ids of the survivors. `versions`: ids that the state of monitors names for surviving models."""
@@ -118,6 +124,7 @@ class Context:
         subjects = remap_subjects(arrays["subjects"], remaps)
         calendar = Calendar.remap(unnested("calendar", arrays), remaps.rows[ValueKind.NUMBER].kept)
         shared = nested("series", series) | nested("marks", marks) | nested("calendar", calendar)
+        shared |= nested("traffic", compact_all(unnested("traffic", arrays), remaps.subjects))
         return meta, {"subjects": subjects} | shared
 
     def expected(self, subject: int, column: int) -> int:

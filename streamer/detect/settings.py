@@ -151,6 +151,9 @@ class Cast(StrEnum):
 WatchSettings = Mapping[str, Mapping[str, Sequence[str]]]  # pattern of models -> pattern of columns -> detectors
 
 
+ARL0_LEAST, ARL0_MOST = 1e3, 1e12  # events of a model between false alarms of a detector, where traffic is measured
+
+
 TOPICS_MAX = 255  # event topics; their rank is one byte of a subject's key
 
 
@@ -172,3 +175,6 @@ class DetectSettings:
     flows: FlowSettings = field(default_factory=FlowSettings)
     absence: AbsenceSettings = field(default_factory=AbsenceSettings)
     cast: Mapping[str, Cast] = field(default_factory=dict)  # by pattern of columns
+    false_alarm_spans: Mapping[str, float] = field(
+        default_factory=dict
+    )  # seconds of a model's events between two false alarms of a detector; one that is missing keeps its `arl0`

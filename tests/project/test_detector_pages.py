@@ -15,7 +15,7 @@ from detectors.registry import DETECTORS
 from retrain.messages.alert import AlertKind
 
 FOLDER = ROOT / "docs" / "detectors"
-OVERVIEWS = {"choosing.md", "kinds.md", "columns.md", "measurements.md", "situations.md"}
+OVERVIEWS = {"choosing.md", "kinds.md", "columns.md", "measurements.md", "situations.md", "few-events.md"}
 PAGES = sorted(path.name for path in FOLDER.glob("*.md") if path.name not in OVERVIEWS)
 SECTIONS = ["Claim", "Assumptions", "Source", "When to use", "Settings", "Figures"]
 OURS = [name for name, known in DETECTORS.items() if known.bank.__module__.startswith("detectors.")]

@@ -13,8 +13,11 @@ from streamer.commands.console.options import DEFAULT_CONFIG, config_option
 if TYPE_CHECKING:
     from streamer.app.inspect import Reset, UnitDiff
     from streamer.config import Config
+    from streamer.config.false_alarms import FalseAlarmSettings
 
 MODELS_SHOWN: Final = 3  # in the line of a unit
+PACES: Final = (50, 1_000, 100_000)  # events of a model in a day, of which delays are shown
+DAY_S: Final = 86_400.0
 
 EXAMPLE = """\b
 The smallest configuration:
@@ -83,16 +86,39 @@ def false_alarm_lines(config: Config) -> Iterator[str]:
     if allowed is None:
         return
     asked = keeping(config.detectors)
+    if allowed.is_measured:
+        yield from measured_lines(config, allowed, asked)
+        return
     rates = [f"{name} keeps arl0 {config.watching[name].arl0:.3g}" for name in asked]
     yield (
         f"  false alarms: {allowed.at_most:g} in {allowed.per} on average, of {allowed.events:.3g} events "
         f"({allowed.events_per_s:g} events/s, {allowed.columns} columns): {_listed(rates)}"
     )
+    yield from _outside(config, asked)
+    for name, settings in config.watching.items():
+        yield from seen(name, settings, allowed.columns)
+
+
+def measured_lines(config: Config, allowed: FalseAlarmSettings, asked: Sequence[str]) -> Iterator[str]:
+    """The effect of `false_alarms` where traffic is measured: rates and delays at some paces of a model."""
+    from detectors.power import delays
+    from streamer.detect.settings import ARL0_LEAST, ARL0_MOST
+
+    yield (
+        f"  false alarms: {allowed.at_most:g} in {allowed.per} on average, of each {allowed.models:,} models at their "
+        f"own traffic, which is measured ({allowed.columns} columns): {_listed(asked)}"
+    )
+    yield from _outside(config, asked)
+    for name, span_s in config.false_alarm_spans.items():
+        at = {a_day: min(max(a_day / DAY_S * span_s, ARL0_LEAST), ARL0_MOST) for a_day in PACES}
+        yield from delays(name, config.watching[name], allowed.columns, at)
+
+
+def _outside(config: Config, asked: Sequence[str]) -> Iterator[str]:
+    """A line on the detectors that the budget does not cover."""
     others = [name for name in config.detectors if name not in asked]
     if others:
         yield f"  not included, as they have no stated rate or their own: {_listed(others)}"
-    for name, settings in config.watching.items():
-        yield from seen(name, settings, allowed.columns)
 
 
 def state_lines(found: Sequence[UnitDiff]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from detectors.arrays.types import F64, I64
-from detectors.base import Alarms, Bank, shares_rate
+from detectors.base import Alarms, Bank, keeps_rate, shares_rate
 from detectors.series.table import ValueKind
 from streamer.detect.batch import TAKES, KindValues
 from streamer.detect.reference_lookup import ReferenceLookup
@@ -74,16 +74,19 @@ class DetectorSet:
             if one.takes_reference and name in detectors:
                 one.set_reference(row, references.values(reference, reference_size(one)))
 
-    def update(self, name: str, values: KindValues, event_time_ms: I64) -> Alarms:
+    def update(self, name: str, values: KindValues, event_time_ms: I64, multiple: F64 | None = None) -> Alarms:
         """Feed values to a bank, those of the rows that it watches.
 
-        A bank that keeps a given rate of false alarms also gets the number of columns that share it.
+        A bank that keeps a given rate of false alarms keeps it so many times lower. Columns may share it, too.
         """
         one, feeds = self.banks[name], self._feeds[name]
+        if shares_rate(one):
+            multiple = values.columns.astype(np.float64) * (1.0 if multiple is None else multiple)
         if feeds.all():
-            return _updated(one, values.row, values.value, event_time_ms, values.columns)
+            return _updated(one, values.row, values.value, event_time_ms, multiple)
         mine = np.flatnonzero(feeds[values.row])
-        alarms = _updated(one, values.row[mine], values.value[mine], event_time_ms[mine], values.columns[mine])
+        needed = None if multiple is None else multiple[mine]
+        alarms = _updated(one, values.row[mine], values.value[mine], event_time_ms[mine], needed)
         return replace(alarms, at=mine[alarms.at])
 
     def onset(self, row: int, ago: int, sequence: int, seen: int) -> int:
@@ -127,9 +130,9 @@ class DetectorSet:
         return {name: compact(array, rows, keep_size=name.startswith("bank.")) for name, array in arrays.items()}
 
 
-def _updated(one: Bank, row: I64, value: F64, event_time_ms: I64, columns: I64) -> Alarms:
-    if shares_rate(one):
-        return one.update(row, value, event_time_ms, columns)
+def _updated(one: Bank, row: I64, value: F64, event_time_ms: I64, multiple: F64 | None) -> Alarms:
+    if keeps_rate(one):
+        return one.update(row, value, event_time_ms, multiple)
     return one.update(row, value, event_time_ms)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from detectors.arrays.types import U8
+from detectors.arrays.types import F64, U8
 from detectors.base import Alarms, Bank
 from detectors.reference import Reference
 from detectors.registry import bank
@@ -65,7 +65,7 @@ class DriftMonitor(Monitor):
             values = batch.by_kind[one.kind]
             self._make_rows(one, values)
             times = batch.events.event_time_ms[values.event]
-            found = [(name, one.update(name, values, times)) for name in one.banks]
+            found = [(name, one.update(name, values, times, self._multiple(name, batch, values))) for name in one.banks]
             if one.kind is ValueKind.NUMBER:
                 found = [(name, self._without_clocks(raised, batch.of_clock)) for name, raised in found]
             watches = recovery.update(values, batch.values.routed.number[values.place], found, verdicts)
@@ -107,6 +107,9 @@ class DriftMonitor(Monitor):
 
     def alarm_rows(self, remaps: Remaps) -> Mapping[str, Remap]:
         return {name: remaps.rows[one.kind] for one in self.sets for name in one.banks}
+
+    def _multiple(self, name: str, batch: Batch, values: KindValues) -> F64 | None:
+        return batch.multiple(name, getattr(self._context.settings.detectors[name], "arl0", 1.0), values.place)
 
     def _without_clocks(self, alarms: Alarms, of_clock: U8) -> Alarms:
         """The alarms without those of columns that are functions of the clock: they move because time does."""

@@ -79,7 +79,8 @@ class JointMonitor(Monitor):
         values[of_row, self._place[numbers.row[keep], 1]] = numbers.value[keep]
         rows = self._place[numbers.row[first], 0].astype(np.int64)
         self._count(rows, numbers.sequence[first])
-        found = self._bank.update(rows, values, batch.events.event_time_ms[numbers.event[first]])
+        multiple = batch.multiple(JOINT, self._bank.settings.arl0, numbers.place[first])
+        found = self._bank.update(rows, values, batch.events.event_time_ms[numbers.event[first]], multiple)
         after = later(rows, found.at).tolist()
         return Findings([self._alarm(found, k, numbers, first, after[k]) for k in range(len(found))])
 

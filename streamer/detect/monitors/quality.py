@@ -7,8 +7,7 @@ made with the first fault of its kind, so that clean columns take no memory.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +42,7 @@ NO_NAMES: Final = NameTable(0)
 ROWS_MAX: Final = (1 << 31) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(NamedTuple):
     """The faults of a batch, in order of its values; `k` of them."""
 
     fault: I64  # [k] index into FAULTS
@@ -52,10 +50,11 @@ class Faults:
     number: I64  # [k] of the value, in its series, from 0
     event: I64  # [k]
     sequence: I64  # [k] number of the event in its subject
+    place: I64  # [k] index among all values of the batch
 
     def only(self, keep: NDArray[np.bool_]) -> Faults:
         """The faults where `keep` is true."""
-        return Faults(self.fault[keep], self.series[keep], self.number[keep], self.event[keep], self.sequence[keep])
+        return Faults(*(array[keep] for array in self))
 
 
 class QualityMonitor(Monitor):
@@ -100,7 +99,8 @@ class QualityMonitor(Monitor):
         self._bank.grow(len(self._rows))
         for row, first, n in _new(rows, known):
             self._begin(row, faults, first, n)
-        alarms = self._bank.update_ones(rows, faults.number)
+        multiple = batch.multiple(RATE, self._bank.settings.arl0, faults.place)
+        alarms = self._bank.update_ones(rows, faults.number, multiple)
         return Findings([self._alarm(alarms, k, faults) for k in range(len(alarms))])
 
     def dump(self) -> Arrays:
@@ -152,7 +152,7 @@ class QualityMonitor(Monitor):
         fault = np.repeat(np.arange(len(FAULTS)), [len(part) for part in places])
         order = np.argsort(place, kind="stable")
         place = place[order]
-        return Faults(fault[order], series[place], number[place], values.event[place], values.sequence[place])
+        return Faults(fault[order], series[place], number[place], values.event[place], values.sequence[place], place)
 
     def _begin(self, row: int, faults: Faults, first: int, n: int) -> None:
         """Set the baseline of a new row, whose `n` faults in this batch begin with `first`, if it is known."""

@@ -8,7 +8,7 @@ from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.scan_bank import scan
 
 
-def evidence(row):
+def evidence(row, at):
     return Evidence(2.0, 1.0, 0.5, 0.0, float(row), 0, 1, 1)
 
 
@@ -21,14 +21,14 @@ def test_a_scan_finds_every_alarm_in_order():
         log.append(f"from {start}")
         return next((at for at in alarms if at >= start), len(rows))
 
-    def logged(row):
-        log.append(f"evidence of {row}")
-        return evidence(row)
+    def logged(row, at):
+        log.append(f"evidence of {row}, {at}")
+        return evidence(row, at)
 
     found = scan(rows, advance, logged)
     assert found.at.tolist() == alarms
     assert found.row.tolist() == found.after.tolist() == [4, 6, 7, 8]
-    assert log[:4] == ["from 0", "evidence of 4", "from 1", "evidence of 6"]  # before any later value
+    assert log[:4] == ["from 0", "evidence of 4, 0", "from 1", "evidence of 6, 2"]  # before any later value
 
 
 def test_a_scan_without_values_or_alarms_is_empty():

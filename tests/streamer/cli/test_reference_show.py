@@ -1,5 +1,7 @@
 """What a reference file holds, and what can be seen with it."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,3 +66,19 @@ def test_check_config_says_what_false_alarms_come_to(tmp_path):
     assert "1 in 30d on average, of 5.18e+08 events (200 events/s, 14 columns): rate keeps arl0 2.9e+10" in promise
     assert outside.endswith("ks_window")
     assert seen.startswith("  ks_window sees shifts none in 100, from 0.")
+
+
+def test_check_config_says_how_soon_shifts_show_at_a_models_own_traffic(tmp_path):
+    """By pace: rates rise with it, and so do the values that a shift takes to show; larger shifts show sooner."""
+    path = tmp_path / "driftline.yaml"
+    path.write_text("kafka: {bootstrap: 'localhost:9092'}\ntopics: {bus: {}}\nfalse_alarms: {columns: 5}\n")
+    _, promise, *paces = run("check-config", "--config", path).output.splitlines()
+    assert "1 in 30d on average, of each 100 models at their own traffic, which is measured (5 columns)" in promise
+    assert [line.split(",")[0].split()[0] for line in paces] == ["shiryaev_roberts"] * 3
+    rates = [float(line.split("arl0 ")[1].split(";")[0]) for line in paces]
+    assert rates == pytest.approx([9_000 * 50, 9_000 * 1_000, 9_000 * 100_000], rel=0.01)
+    for line in paces:
+        delays = [int(n.replace(",", "")) for n in re.findall(r"sd after (?:more than )?([\d,]*\d)", line)]
+        assert len(delays) == 3
+        assert delays == sorted(delays, reverse=True)
+        assert delays[2] < 100 < delays[1] < 1_000

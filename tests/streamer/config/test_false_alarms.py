@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.detection.promised import LAWS as LAWS_OF_MODELS
+from benchmarks.detection.promised import false_alarms
 from detectors.adwin.bank import AdwinSettings
 from detectors.registry import bank, settings_of
 from streamer.config import Config, ConfigError, load_config
@@ -93,7 +95,8 @@ def test_the_resolved_rates_are_written_into_the_settings_of_a_run(tmp_path):
         ),
         ("{shiryaev_roberts: }", "{events_per_s: 1, at_most: 0}", "false_alarms.at_most: must be above 0"),
         ("{shiryaev_roberts: }", "{events_per_s: 1, columns: 0}", "false_alarms.columns: must be 1"),
-        ("{shiryaev_roberts: }", "{at_most: 1}", "events_per_s"),
+        ("{shiryaev_roberts: }", "{models: 0}", "false_alarms.models: must be 1"),
+        ("{shiryaev_roberts: {arl0: 1e6}}", "{}", "has no effect: the detectors"),
     ],
 )
 def test_what_cannot_be_kept_is_a_problem_of_the_configuration(tmp_path, detectors, allowed, message):
@@ -103,6 +106,39 @@ def test_what_cannot_be_kept_is_a_problem_of_the_configuration(tmp_path, detecto
     with pytest.raises(ConfigError, match=message) as refused:
         load_config(str(path), environ={})
     assert "driftline.yaml:4" in str(refused.value)
+
+
+DAY_S = 86_400.0
+WEEK = "a week's cycle"  # which nobody can know in the first week
+
+
+def test_without_stated_traffic_each_model_has_a_rate_of_its_own(tmp_path):
+    """One a month of 100 models, by default: shared by the detectors, and by the columns that they do not share by."""
+    path = tmp_path / "driftline.yaml"
+    path.write_text(SMALL + "false_alarms: {}\n")
+    config = load_config(str(path), environ={})
+    apart_s = 30 * DAY_S * 100 * 3
+    assert config.false_alarm_spans == {
+        "shiryaev_roberts": apart_s, "category_rates": 20 * apart_s, "rate": 20 * MARKS * apart_s,
+    }  # fmt: skip
+    path.write_text(
+        SMALL + "false_alarms: {at_most: 2, per: 7d, models: 10, columns: 1}\ndetectors: {+rate: {arl0: 1e7}}\n"
+    )
+    own = load_config(str(path), environ={})
+    assert own.false_alarm_spans == dict.fromkeys(("shiryaev_roberts", "category_rates"), 7 * DAY_S * 10 / 2 * 2)
+    assert own.watching["rate"].arl0 == 1e7
+    again = Config.model_validate_json(own.settings_text)
+    assert again.false_alarm_spans == own.false_alarm_spans
+    assert again.settings_text == own.settings_text
+    assert own.fingerprint != config.fingerprint
+
+
+@pytest.mark.parametrize("name", [name for name in LAWS_OF_MODELS if name != WEEK])
+def test_models_at_their_own_traffic_raise_no_more_than_was_promised(name):
+    """Of 400 models with 24 to 288 events a day, whose traffic nobody states: 60 in six days, the first included."""
+    raised, allowed = false_alarms(LAWS_OF_MODELS[name], models=400, days=6, apart_days=40, seed=1)
+    assert allowed == 60
+    assert raised <= allowed
 
 
 def test_detectors_that_run_by_default_leave_their_rates_to_the_allowance(tmp_path):
