@@ -10,7 +10,8 @@ Public: `detector` and `SingleDetector` (one series), `base` (the interface of a
 detectors), `checks` (what a bank must pass), `plugins` (detectors of other packages), `reference` (training samples).
 
 Rooms: `shiryaev_roberts`, `rate` and `categories` run by default; `adwin`, `ks`, `joint` and `river` where a
-configuration names them. `delivery` and `segment_gap.py` detect more than drift of one column, `recovery` ends alerts.
+configuration names them. `delivery` and `segment_gap.py` detect more than drift of one column, `recovery` ends alerts,
+and `profile` sums up intervals.
 `series` numbers series and locates their events. `arrays` holds what all of them share: storage, kernels, the loop of
 `update`. Importing this package is cheap; the first detector imports numba.
 """
