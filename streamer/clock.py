@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 
@@ -53,6 +55,23 @@ class ManualClock:
             raise ValueError(f"a clock can't advance by {seconds} s")
         self.wall_s += seconds
         self.elapsed_s += seconds
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Seconds spent by stage since this process began, for metrics; part of no state."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage, also when the block raises."""
+        began_s = self.clock.monotonic_s()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock.monotonic_s() - began_s
 
 
 SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}

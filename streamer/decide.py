@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from retrain.engine.census import census_of, tables_of
 from retrain.engine.engine import Engine
 from retrain.messages.action import Action, NoAction, PublishDecision, PublishIncident
 from retrain.messages.alert import Alert
@@ -25,6 +26,7 @@ from retrain.messages.watermark import Watermark
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
 from retrain.state.state import EngineState
+from streamer.clock import StageTimes
 from streamer.contracts.alert_reader import Unreadable, read_alert
 from streamer.contracts.alert_time import CLOCK_HEADER, held_back, own_limit_ms
 from streamer.contracts.cloudevents import headers_of_decision, headers_of_incident, headers_of_request
@@ -37,6 +39,7 @@ from streamer.contracts.watermarks import SKEW_MAX_S, read_mark
 from streamer.errors import UsageError
 from streamer.eventlog.base import Output, Records
 from streamer.logs import log_of
+from streamer.runtime.fold import Gauges, ModelFacts
 from streamer.runtime.order import in_order
 from streamer.runtime.snapshot import Snapshot
 
@@ -68,6 +71,7 @@ class DecideFold:
         self._sources = sources or {}
         self.topics = topics or OutputTopics()
         self.tally: Counter[tuple[str, ...]] = Counter()  # ("outcomes", name), ("dead_letters", topic, reason), ...
+        self.stages = StageTimes()
         self.newest_event_time_ms = -1
         self._newest_mark_ms = NEVER
         self._has_logged_ahead = False  # once for each process, so not part of the state
@@ -84,16 +88,28 @@ class DecideFold:
         """0: only the detect fold has series."""
         return 0
 
-    def gauges(self) -> Mapping[str, int]:
-        """Empty: models and series are counted by the detect folds."""
-        return {}
+    def gauges(self) -> Gauges:
+        """The rows of what is bounded; models and series are counted by the detect folds."""
+        tables = tables_of(self._engine.settings, self._engine.state)
+        rows: dict[tuple[str, ...], float] = {("rows", table): n for table, (n, _) in tables.items()}
+        return rows | {("rows_max", table): most for table, (_, most) in tables.items()}
+
+    def census(self) -> Gauges:
+        """Requests, incidents, holds and budget; ages are those at the fleet's time."""
+        return census_of(self._engine.settings, self._engine.state)
+
+    def model_facts(self) -> ModelFacts | None:
+        """None: the detect folds have the events of models."""
+        return None
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold records of all topics in order of their times, alerts first, and watermarks where their time is reached.
 
         Returns the records to publish, in order. An unreadable record becomes a dead letter.
         """
-        return [output for records, i, record in self._in_order(stretch) for output in self._fold(records, i, record)]
+        with self.stages.of("decide"):
+            ordered = self._in_order(stretch)
+            return [output for records, i, record in ordered for output in self._fold(records, i, record)]
 
     def _in_order(self, stretch: Sequence[Records]) -> Iterator[Item]:
         """The records of an epoch, in order. A watermark precedes the first record of a later event time.

@@ -57,6 +57,11 @@ class Offsets:
         """The newest recorded event."""
         return OffsetMark(*(int(x) for x in self._last[subject]))
 
+    def counts(self, subjects: int) -> I64:
+        """Events of each of the first `subjects` subjects."""
+        self._grow(subjects)
+        return self._count[:subjects]
+
     def locate(self, subject: int, number: int) -> OffsetMark:
         """Event `number` (from 0) of the subject, interpolated between the marks around it.
 

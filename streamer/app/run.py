@@ -26,6 +26,7 @@ from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.health import Health, Watchdog
 from streamer.telemetry.mapping_watch import MappingWatch
 from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.models_page import ModelsPage
 from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog, ProgressObserver
 
 POLL_RECORDS_MAX = 100_000
@@ -50,7 +51,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     settings = log_settings(config, worker)
     _check_cluster(connection, config, settings)
     clock = SystemClock()
-    metrics = Metrics()
+    metrics = Metrics(clock, models_page(config))
     metrics.expect(settings.topics, folds.detectors)
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
@@ -86,6 +87,12 @@ def log_unmatched(config: Config, service: Service) -> None:
     folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
     if found := unmatched_in(config, [fold.context.names for fold in folds]):
         log.warning("%s", unmatched_text(found, "the events of this worker"))
+
+
+def models_page(config: Config) -> ModelsPage | None:
+    """The metrics by model, if the configuration names any."""
+    named = config.metrics.models
+    return None if named is None else ModelsPage(named, config.metrics.models_max)
 
 
 def _check_cluster(connection: KafkaConnection, config: Config, settings: KafkaLogSettings) -> None:

@@ -144,10 +144,14 @@ class ReferencesSection(Section):
 
 
 class MetricsSection(Section):
-    """The address of metrics and health checks."""
+    """The address of metrics and health checks, and the models that have metrics of their own."""
 
     host: Annotated[str, MinLen(1)] = "127.0.0.1"  # listening address; 0.0.0.0 in a container
     port: Annotated[int, Ge(0), Le(PORT_MAX)] = 9464  # listening port; 0: any free port
+    models: Annotated[str, MinLen(1)] | None = (
+        None  # models with metrics of their own, as a pattern such as `bus-*`; none by default
+    )
+    models_max: Annotated[int, Ge(1), Le(100_000)] = 1_000  # of them, those seen first; others are only counted
 
 
 class Config(Section):

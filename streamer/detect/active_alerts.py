@@ -58,6 +58,9 @@ class ActiveAlerts:
         self._soon = GRADUAL * min_events_after_onset
         self._of: dict[Watched, dict[str, ActiveAlert]] = {}  # by row, then by detector
 
+    def __iter__(self) -> Iterator[ActiveAlert]:
+        return (one for living in self._of.values() for one in living.values())
+
     def __len__(self) -> int:
         return sum(len(living) for living in self._of.values())
 

@@ -9,11 +9,16 @@ State is a pure function of settings, records and epochs. Within an epoch, `runt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import numpy as np
 
+from detectors.arrays.growth import array_bytes, ensure_length
+from detectors.series.id_ring import WAITING
 from retrain.messages.alert import Alert
+from retrain.messages.shift import strength_of
+from streamer.clock import StageTimes
 from streamer.contracts.alert_time import clock_header
 from streamer.contracts.cloudevents import headers_of_alert
 from streamer.contracts.dead_letters import set_aside_letter
@@ -25,17 +30,21 @@ from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.eviction import EvictionPolicy
 from streamer.detect.intake import DecodedChunk, Intake, Pairing
-from streamer.detect.label_join import LabelJoin
+from streamer.detect.label_join import LabelJoin, LabelMatches
 from streamer.detect.monitor import in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
+from streamer.detect.monitors.drift import DriftMonitor
 from streamer.detect.monitors.table import monitors_of
 from streamer.detect.remap import Survivors
+from streamer.detect.segments import WHOLE
 from streamer.detect.settings import DetectSettings
+from streamer.detect.subjects import model_ids, segment_ids
 from streamer.eventlog.base import Output, Records
-from streamer.runtime.fold import Tally
+from streamer.runtime.fold import Gauges, ModelFacts, Tally
 from streamer.runtime.order import Part, chunks
 from streamer.runtime.snapshot import Snapshot, nested, unnested
 
+TABLES: Final = ("models", "versions", "columns", "categories", "subjects", "series", "labels_open", "labels_early")
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -55,6 +64,8 @@ class DetectFold:
         self._sources = SourceModels(settings.sources, self.context.subjects)
         self._cardinality = Cardinality(self.context)
         self._eviction = EvictionPolicy(self.context)
+        self.stages = StageTimes()
+        self._errors = np.zeros((64, 2))  # by model: number and sum since this process began; not part of the state
 
     @property
     def models(self) -> int:
@@ -71,9 +82,50 @@ class DetectFold:
         """The unit's clock; -1: nothing yet."""
         return self.intake.clock.now_ms
 
-    def gauges(self) -> Mapping[str, int]:
-        firing, early = len(self.alerts.active), self.labels.counts["early"]
-        return {"models": self.models, "series": self.series, "alerts_firing": firing, "labels_early": early}
+    def gauges(self) -> Gauges:
+        early, newest = self.labels.counts["early"], self.intake.newest_ms[: len(self.context.topics)].tolist()
+        sizes = {("models",): self.models, ("series",): self.series, ("labels_early",): early}
+        sizes["alerts_firing",] = len(self.alerts.active)
+        times = zip(self.context.topics.names, newest, strict=True)
+        tables = self._tables()
+        rows = {("rows", name): n for name, (n, _) in tables.items()}
+        rows |= {("rows_max", name): most for name, (_, most) in tables.items()}
+        return sizes | rows | {("event_time", topic): ms / 1000 for topic, ms in times if ms >= 0}
+
+    def _tables(self) -> dict[str, tuple[int, int]]:
+        """The rows of each bounded table, and its bound."""
+        context, labels, names = self.context, self.labels, self.context.names
+        tables = zip(TABLES, (names.models, names.versions, names.columns, names.categories), strict=False)
+        found = {name: (len(table), table.limit) for name, table in tables}
+        found["subjects"] = len(context.subjects.ids), context.subjects.ids.limit
+        found["series"] = len(context.series), context.series.limit
+        found["labels_open"] = int(labels._waiting.meta[WAITING]), labels.settings.open_max
+        found["labels_early"] = labels.counts["early"], labels.settings.early_max
+        return found
+
+    def census(self) -> Gauges:
+        counts: dict[tuple[str, ...], float] = {}
+        for monitor in self.monitors:
+            counts["state_bytes", type(monitor).__module__.rpartition(".")[2]] = array_bytes(monitor)
+            if isinstance(monitor, DriftMonitor):
+                counts |= {("series_phase", phase): n for phase, n in monitor.phases().items()}
+        tables = {"series": self.context.series, "offsets": self.context.offsets, "calendar": self.context.calendar}
+        parts = tables | {"labels": self.labels, "repeats": self.intake.repeats}
+        return counts | {("state_bytes", name): array_bytes(part) for name, part in parts.items()}
+
+    def model_facts(self) -> ModelFacts | None:
+        names, keys = self.context.names.models, self.context.subjects.ids.keys
+        n, whole = len(names), segment_ids(keys) == WHOLE
+        counts = self.context.offsets.counts(len(keys))[whole]
+        events = np.bincount(model_ids(keys[whole]), weights=counts, minlength=n).astype(np.int64)
+        self._errors = ensure_length(self._errors, n, 0)
+        firing, effect = np.zeros(n, np.int64), np.zeros(n)
+        for one in self.alerts.active:
+            model = names.ids.get(one.alert.model_id, -1)
+            firing[model] += model >= 0
+            effect[model] = max(effect[model], strength_of(one.alert.effect, one.alert.effect_unit))
+        errors = self._errors[:n].copy()
+        return ModelFacts(tuple(names.names), events, errors[:, 0].astype(np.int64), errors[:, 1], firing, effect)
 
     def step(self, stretch: Sequence[Records]) -> list[Output]:
         """Fold an epoch's records; returns dead letters and alerts."""
@@ -124,7 +176,8 @@ class DetectFold:
         self.tally["forgotten",] += int(np.count_nonzero(~survivors.models))
         fold = DetectFold(self.settings)
         fold.load(self._remapped(survivors))
-        fold.tally = self.tally
+        fold.tally, fold.stages = self.tally, self.stages
+        fold._errors = ensure_length(self._errors, len(survivors.models), 0)[: len(survivors.models)][survivors.models]
         fold.intake.succeed(self.intake)
         vars(self).update(vars(fold))
 
@@ -146,7 +199,13 @@ class DetectFold:
 
     def _fold(self, parts: Sequence[Part]) -> list[Output]:
         """Fold a chunk; its outputs stand in the order of the records that gave them."""
-        chunk = self.intake.decode(parts, self.tally)
+        with self.stages.of("decode"):
+            chunk = self.intake.decode(parts, self.tally)
+        with self.stages.of("detect"):
+            return self._watch(parts, chunk)
+
+    def _watch(self, parts: Sequence[Part], chunk: DecodedChunk) -> list[Output]:
+        """The outputs of a decoded chunk."""
         self._eviction.touch_untracked(chunk.batches)
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
         alerts += self._observe(self.pairing.joined(chunk, self.tally))
@@ -163,6 +222,7 @@ class DetectFold:
         """The alerts of a chunk's events, each with the place of its event."""
         batch = Batch.of(chunk, self.context, self.labels, self.tally)
         self._eviction.touch(batch)
+        self._count_errors(batch.labels)
         alarms, verdicts = in_order_of_events([monitor.observe(batch) for monitor in self.monitors])
         self.tally.update(("alarms", alarm.facts["detector"]) for alarm in alarms)
         alarms = [with_segment(alarm, self.context.subjects) for alarm in alarms]
@@ -171,7 +231,13 @@ class DetectFold:
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)
         return alerts + [(int(chunk.place[event]), alert) for event, alert in alerted]
 
+    def _count_errors(self, labels: LabelMatches) -> None:
+        if len(labels.subject):
+            models = model_ids(self.context.subjects.ids.keys[labels.subject])
+            self._errors = ensure_length(self._errors, int(models.max()) + 1, 0)
+            np.add.at(self._errors, models, np.column_stack([np.ones(len(models)), np.nan_to_num(labels.error)]))
+
     def _output(self, alert: Alert, clock_ms: int) -> Output:
-        self.tally["alerts", alert.state.value] += 1
+        self.tally["alerts", alert.kind.value, alert.state.value] += 1
         key, headers = alert.model_id.encode(), headers_of_alert(alert) + clock_header(alert, clock_ms)
         return Output(self.settings.outputs.alerts, key, json_of(alert), headers)

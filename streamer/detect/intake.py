@@ -23,6 +23,7 @@ from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
 from streamer.detect.remap import Array, Arrays, Remaps
 from streamer.detect.repeats import Repeats
+from streamer.detect.settings import TOPICS_MAX
 from streamer.eventlog.base import Output, Records
 from streamer.events import MISFIT, PREDICTION_COLUMN, EventBatch, EventKind, NameTable, time_of
 from streamer.logs import log_of
@@ -59,6 +60,7 @@ class Intake:
     def __init__(self, context: Context) -> None:
         self.clock = EventClock()
         self.event_times_ms = (1 << 62, -1)  # oldest and newest since this process started; not part of the state
+        self.newest_ms = np.full(TOPICS_MAX, NONE, np.int64)  # [rank of the topic] the same, of events not ahead
         self._context = context
         self.repeats = Repeats(context.settings.limits.repeats_max)
         self._has_logged_ahead = False  # once for each process, so not part of the state
@@ -103,6 +105,7 @@ class Intake:
     def succeed(self, other: Intake) -> None:
         """Go on for an intake of the same process whose fold is replaced; the clock is part of the state."""
         self.event_times_ms, self._has_logged_ahead = other.event_times_ms, other._has_logged_ahead
+        self.newest_ms = other.newest_ms
         self._has_logged_repeat = other._has_logged_repeat
 
     def _letters(self, part: Part, dead: DeadLetters, tally: Tally) -> Iterator[tuple[int, Output]]:
@@ -130,7 +133,9 @@ class Intake:
         times, (oldest, newest) = events.event_time_ms, self.event_times_ms
         self.event_times_ms = int(times.min(initial=oldest)), int(times.max(initial=newest))
         clock_ms = self.clock.advance(events.model, times)
-        ahead = np.flatnonzero(is_ahead(times, clock_ms))
+        is_early = is_ahead(times, clock_ms)
+        np.maximum.at(self.newest_ms, topic[~is_early], times[~is_early])
+        ahead = np.flatnonzero(is_early)
         for rank, n in zip(*np.unique(topic[ahead], return_counts=True), strict=True):
             tally["ahead", self._context.topics.names[rank]] += int(n)
         if len(ahead) and not self._has_logged_ahead:

@@ -102,6 +102,11 @@ def version_ids(keys: I64) -> I64:
     return (keys >> 8 & VERSION_MASK) - 1
 
 
+def segment_ids(keys: I64) -> I64:
+    """The number of the segment in each key; `WHOLE` for none."""
+    return keys >> SEGMENT_BIT
+
+
 def topic_ranks(keys: I64) -> I64:
     """The rank of the topic in each key."""
     return keys & 0xFF

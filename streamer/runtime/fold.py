@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from detectors.arrays.types import F64, I64
+from streamer.clock import StageTimes
 from streamer.eventlog.base import Output, Records
 from streamer.runtime.snapshot import Snapshot
 
 Spot = tuple[str, int]  # topic and partition
 Tally = Counter[tuple[str, ...]]
+Gauges = Mapping[tuple[str, ...], float]  # as in a tally, what is measured comes first, then its labels
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a fold knows of its models [n], for metrics; counts of errors begin with the process."""
+
+    names: Sequence[str]  # [n] models and sources, in order of first sight
+    events: I64  # [n] on all topics, of all versions
+    errors: I64  # [n] predictions whose error is known
+    error_sum: F64  # [n] of these errors
+    firing: I64  # [n] alerts that have not resolved
+    effect: F64  # [n] the largest of these alerts, 0 to 1; 0 without one
 
 
 class Fold(Protocol):
     """A state that records change, one epoch a `step`, and that gives outputs."""
 
     tally: Tally  # counts since the start of this process, for metrics; not part of the state
+    stages: StageTimes  # the time of each stage, for metrics; not part of the state
 
     @property
     def newest_event_time_ms(self) -> int:
@@ -29,8 +46,16 @@ class Fold(Protocol):
     @property
     def series(self) -> int: ...
 
-    def gauges(self) -> Mapping[str, int]:
-        """Sizes of the state by name, for metrics; the sizes of several folds add up."""
+    def gauges(self) -> Gauges:
+        """Sizes of the state, for metrics, at little cost; the sizes of several folds add up."""
+        ...
+
+    def census(self) -> Gauges:
+        """What takes a pass over the state to count, for metrics. Ages are those at the fold's own event time."""
+        ...
+
+    def model_facts(self) -> ModelFacts | None:
+        """Each model, for metrics; None if the fold has no events of models."""
         ...
 
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...

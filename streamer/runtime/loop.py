@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
 
-from streamer.clock import Clock
+from streamer.clock import Clock, StageTimes
 from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records, UnitNotReady
 from streamer.eventlog.units import Units
@@ -97,6 +97,7 @@ class Service:
         self._held: set[Spot] = set()
         self._stuck_s: dict[str, float] = {}  # unit -> start of its wait for a topic that delivers nothing
         self._cut_s = clock.monotonic_s()
+        self.stages = StageTimes(clock)  # `fetch` and `commit`
 
     @property
     def recovering(self) -> bool:
@@ -137,7 +138,8 @@ class Service:
 
     def _poll(self, timeout_s: float) -> list[Records]:
         try:
-            return self._log.poll(timeout_s)
+            with self.stages.of("fetch"):
+                return self._log.poll(timeout_s)
         except GapError as gap:
             raise self._about(gap) from gap
 
@@ -262,7 +264,8 @@ class Service:
         started_s = self._clock.monotonic_s()
         outputs = [output for one in folded for output in one.outputs]
         try:
-            epochs = self._log.commit(outputs, [one.epoch for one in folded])
+            with self.stages.of("commit"):
+                epochs = self._log.commit(outputs, [one.epoch for one in folded])
         except (InDoubtError, BrokerError) as error:
             too_many = {one.epoch.unit for one in folded if isinstance(error, OutputsInDoubtError)}
             live = {one.epoch.unit: one.records * (one.epoch.unit in too_many) for one in self._folded}

@@ -60,6 +60,7 @@ class Unit:
     refolded: Tally = field(
         default_factory=Counter
     )  # the part of the fold's tally that was published before this process
+    newest_record_ms: dict[str, int] = field(default_factory=dict)  # topic -> newest record time that was folded
 
     def replay(self, past: History) -> None:
         """Plan to replay this history before anything else."""
@@ -187,6 +188,8 @@ class Unit:
                 before, after = records.split(end)
                 if len(before):
                     taken.append(before)
+                    newest_ms = int(before.timestamp_ms.max())
+                    self.newest_record_ms[of[0]] = max(self.newest_record_ms.get(of[0], -1), newest_ms)
                 if after.next_offset > end or len(after):
                     kept.append(after)
             if kept:

@@ -1,175 +1,36 @@
-"""The metrics of the service for Prometheus. A metric is one line in `TABLE`.
+"""The metrics of the service for Prometheus. A metric is one line in `table.py`; `docs/metrics.md` shows them.
 
-A line names what the metric shows: a key of the folds' tally, one of their gauges, or nothing, where an observer sets
-it by name. Labels are bounded by the config (topics, detectors), by the assignment (units, partitions) or by closed
-sets (reasons, states, outcomes). No label holds a model, a column or an id, so the page stays small for any fleet.
-The registry is private: a program that uses Driftline as a library keeps its own metrics apart. `docs/metrics.md` is
-generated from the table.
+The registry is private: a program that uses Driftline as a library keeps its own metrics apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
-from prometheus_client.exposition import generate_latest, make_wsgi_app
+from prometheus_client.exposition import generate_latest
 
-from retrain.messages.alert import AlertState
+from retrain.messages.alert import AlertKind, AlertState
 from retrain.messages.outcome import Outcome
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.base import Reason
+from streamer.eventlog.units import DECIDE, partition_of
+from streamer.runtime.fold import Gauges
 from streamer.telemetry.health import STALLED_AFTER_S, STUCK_AFTER_S, Health
 from streamer.telemetry.http import Endpoint, text_page
+from streamer.telemetry.models_page import MODEL_TABLE, ModelsPage, metrics_app
+from streamer.telemetry.table import CLOSED, COUNTER, GAUGE, GREATEST, OF_UNIT, STAGES, TABLE, MetricKind, Spec
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class MetricKind(StrEnum):
-    """The type of a metric, in Prometheus' words."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """One metric: its name, its documentation and its source."""
-
-    name: str
-    kind: MetricKind
-    help: str
-    labels: tuple[str, ...] = ()
-    shows: str = ""  # of the folds: a key of their tally (the labels follow in it), or one of their gauges
-
-
-COUNTER, GAUGE, HISTOGRAM = MetricKind
-
-TABLE = (
-    Spec("driftline_records_total", COUNTER, "Records folded, unreadable ones included.", ("topic",), "records"),
-    Spec("driftline_values_total", COUNTER, "Values of columns found in those records.", ("topic",), "values"),
-    Spec(
-        "driftline_dropped_values_total",
-        COUNTER,
-        "Values not watched because a table of `limits` is full.",
-        shows="dropped",
-    ),
-    Spec(
-        "driftline_evicted_models_total",
-        COUNTER,
-        "Models forgotten for others: see `limits.forget_after`.",
-        shows="forgotten",
-    ),
-    Spec(
-        "driftline_segments_overflow_total",
-        COUNTER,
-        "Events of segments beyond `segments_max` of their model.",
-        shows="segments_overflow",
-    ),
-    Spec(
-        "driftline_dead_letters_total", COUNTER, "Records that could not be read.", ("topic", "reason"), "dead_letters"
-    ),
-    Spec(
-        "driftline_retyped_columns_total",
-        COUNTER,
-        "Columns whose first values were taken for numbers, and are categories, or the reverse.",
-        shows="retyped",
-    ),
-    Spec(
-        "driftline_nested_columns_total",
-        COUNTER,
-        "Columns that hold objects or lists, which no detector watches: see `fields.depth` and `fields.lists`.",
-        shows="nested",
-    ),
-    Spec(
-        "driftline_repeated_total",
-        COUNTER,
-        "Events that repeat an earlier one and count once: see `limits.repeats_max`.",
-        ("topic",),
-        "repeated_events",
-    ),
-    Spec("driftline_labels_matched_total", COUNTER, "Errors of predictions that labels gave.", shows="labels/matched"),
-    Spec(
-        "driftline_labels_unmatched_total",
-        COUNTER,
-        "Labels without a prediction of their id, within `labels.timeout_s` and `labels.early_max`.",
-        shows="labels/unmatched",
-    ),
-    Spec(
-        "driftline_pairs_total",
-        COUNTER,
-        "Inputs and outputs in records of their own: joined, or gone on alone.",
-        ("pair",),
-        "pairs",
-    ),
-    Spec(
-        "driftline_ahead_total",
-        COUNTER,
-        "Events and alerts dated too far ahead to move time: a producer's clock is wrong.",
-        ("topic",),
-        "ahead",
-    ),
-    Spec("driftline_alarms_total", COUNTER, "Raw alarms of the detectors.", ("detector",), "alarms"),
-    Spec("driftline_alerts_total", COUNTER, "Alerts published.", ("state",), "alerts"),
-    Spec("driftline_outcomes_total", COUNTER, "What decide made of alerts, by named reason.", ("outcome",), "outcomes"),
-    Spec("driftline_retrain_requests_total", COUNTER, "Retrain requests published.", shows="outcomes/request_made"),
-    Spec(
-        "driftline_diverged_epochs_total",
-        COUNTER,
-        "Epochs that, folded again at a start, gave other outputs than were published: a reason to run `verify`.",
-        shows="diverged",
-    ),
-    Spec("driftline_commit_seconds", HISTOGRAM, "How long a commit took."),
-    Spec("driftline_checkpoints_total", COUNTER, "Checkpoints that were kept or failed.", ("outcome",)),
-    Spec("driftline_checkpoint_seconds", HISTOGRAM, "How long a checkpoint took, beside the folding."),
-    Spec("driftline_checkpoint_pause_seconds", HISTOGRAM, "How long folding stood still for a checkpoint."),
-    Spec("driftline_checkpoint_epoch", GAUGE, "Number of the epoch of the unit's last checkpoint.", ("unit",)),
-    Spec(
-        "driftline_checkpoint_timestamp_seconds",
-        GAUGE,
-        "When this process last kept a checkpoint of the unit, since 1970.",
-        ("unit",),
-    ),
-    Spec("driftline_epoch", GAUGE, "Number of the unit's last committed epoch.", ("unit",)),
-    Spec("driftline_commit_timestamp_seconds", GAUGE, "When the unit last committed, since 1970.", ("unit",)),
-    Spec(
-        "driftline_event_timestamp_seconds",
-        GAUGE,
-        "The unit's clock: the newest event time that is believed.",
-        ("unit",),
-    ),
-    Spec(
-        "driftline_lag_records",
-        GAUGE,
-        "Records between our position and the log's end.",
-        ("topic", "partition", "unit"),
-    ),
-    Spec(
-        "driftline_mapping_fault",
-        GAUGE,
-        "1 while a topic's newest records are not understood: `unreadable` or `unwatched`.",
-        ("topic", "fault"),
-    ),
-    Spec("driftline_models", GAUGE, "Models this process holds state for.", shows="models"),
-    Spec(
-        "driftline_alerts_firing",
-        GAUGE,
-        "Alerts of this process that still fire, or whose recovery is watched.",
-        shows="alerts_firing",
-    ),
-    Spec("driftline_labels_early", GAUGE, "Labels that wait for their prediction.", shows="labels_early"),
-    Spec("driftline_series", GAUGE, "Series (columns of models) this process holds state for.", shows="series"),
-    Spec("driftline_ready", GAUGE, "1 once recovered and folding live, else 0."),
-    Spec("driftline_build_info", GAUGE, "Always 1; the version stands in the label.", ("version",)),
-)
-
 _COUNTED = tuple((tuple(spec.shows.split("/")), spec) for spec in TABLE if spec.kind is COUNTER and spec.shows)
+_SHOWN = {spec.shows: spec for spec in TABLE if spec.kind is GAUGE and spec.shows}
 _CLOSED_SETS = {
     "reason": tuple(Reason),
+    "kind": tuple(AlertKind),
     "state": tuple(AlertState),
     "outcome": tuple(Outcome),
     "pair": ("joined", "alone"),
@@ -179,13 +40,16 @@ _CLOSED_SETS = {
 class Metrics:
     """The metrics of one process. Counters start at 0 with each process."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
-        self.health = Health(self._clock)
+    def __init__(self, clock: Clock | None = None, models: ModelsPage | None = None) -> None:
+        """`models`: the metrics by model; None: without any."""
+        self.clock = clock or SystemClock()
+        self.models = models
+        self.health = Health(self.clock)
         self.registry = _Registry()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._shown: dict[str, set[tuple[str, ...]]] = {}  # gauge -> the labels that `show` has set
         for spec in TABLE:
             self._make(spec)
         ProcessCollector(registry=self.registry)
@@ -199,6 +63,8 @@ class Metrics:
                 self.add(spec.name, 0, *labels)
         for result in ("kept", "failed"):
             self.add("driftline_checkpoints_total", 0, result)
+        for stage in STAGES:
+            self.add("driftline_stage_seconds_total", 0, stage)
 
     def count(self, tally: Mapping[tuple[str, ...], int]) -> None:
         """Add what folds have counted since the last call. Keys that no metric shows are ignored."""
@@ -208,11 +74,28 @@ class Metrics:
                 if key[: len(begin)] == begin and len(labels) == len(spec.labels):
                     self.add(spec.name, n, *labels)
 
-    def show(self, gauges: Mapping[str, int]) -> None:
-        """Set the gauges that show a gauge of the folds; one that is missing is 0."""
-        for spec in TABLE:
-            if spec.kind is GAUGE and spec.shows:
-                self.set(spec.name, gauges.get(spec.shows, 0))
+    def show(self, gauges: Mapping[str, Gauges]) -> None:
+        """Set the gauges that show those of the folds, by unit. One without labels that is missing is 0.
+
+        The values of several units add up, of an age the greatest counts, and others have the unit in a label. Labels
+        that are no longer there leave the page.
+        """
+        found: dict[str, dict[tuple[str, ...], float]] = {}
+        for unit, of_unit in gauges.items():
+            for (what, *labels), value in of_unit.items():
+                values = found.setdefault(what, {})
+                key = (*labels, *_labels_of(unit, what))
+                values[key] = max(values.get(key, 0), value) if what in GREATEST else values.get(key, 0) + value
+        for what, spec in _SHOWN.items():
+            self._show(spec, found.get(what, {} if spec.labels else {(): 0}))
+
+    def _show(self, spec: Spec, values: Mapping[tuple[str, ...], float]) -> None:
+        before = self._shown.get(spec.name, set())
+        for labels in before - values.keys():
+            self._gauges[spec.name].remove(*labels)
+        for labels, value in values.items():
+            self.set(spec.name, value, *labels)
+        self._shown[spec.name] = set(values) if spec.labels else set()
 
     def add(self, name: str, n: float, *labels: str) -> None:
         """Increase the counter `name`. Raises KeyError when `TABLE` has no such counter."""
@@ -226,7 +109,7 @@ class Metrics:
 
     def set_to_now(self, name: str, *labels: str) -> None:
         """Set the gauge `name` to the present time, in seconds since 1970."""
-        self.set(name, self._clock.now_s(), *labels)
+        self.set(name, self.clock.now_s(), *labels)
 
     def observe(self, name: str, seconds: float) -> None:
         """Add a duration to the histogram `name`. Raises KeyError when `TABLE` has no such histogram."""
@@ -242,12 +125,18 @@ class Metrics:
         for spec in TABLE:
             if spec.labels == ("unit",):
                 self._gauges[spec.name].remove(unit)
+        for what, spec in _SHOWN.items():
+            of_unit, shown = _labels_of(unit, what), self._shown.get(spec.name, set())
+            for labels in [one for one in shown if of_unit and one[-1:] == of_unit and unit != DECIDE]:
+                self._gauges[spec.name].remove(*labels)
+                shown.remove(labels)
         for topic, partition in partitions:
-            self._gauges["driftline_lag_records"].remove(topic, str(partition), unit)
+            for name in ("driftline_lag_records", "driftline_lag_seconds"):
+                self._gauges[name].remove(topic, str(partition), unit)
 
     def expose(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + (self.models.text() if self.models else b"")
 
     def serve(self, host: str = "127.0.0.1", port: int = 9464) -> Endpoint:
         """Serve `/metrics`, `/healthz` and `/readyz` from a daemon thread until the endpoint is stopped.
@@ -255,7 +144,7 @@ class Metrics:
         Port 0 takes a free one, see `Endpoint.port`. Raises UsageError when the address is not available.
         """
         routes = {
-            "/metrics": make_wsgi_app(self.registry),
+            "/metrics": metrics_app(self.registry, self.models),
             "/healthz": text_page(self.health.liveness),
             "/readyz": text_page(self.health.readiness),
         }
@@ -281,6 +170,14 @@ class _Registry(CollectorRegistry):
             yield metric
 
 
+def _labels_of(unit: str, what: str) -> tuple[str, ...]:
+    """The label that the unit gives a gauge, if it has one."""
+    label = spec.labels[-1] if (spec := _SHOWN.get(what)) and spec.labels else ""
+    if label not in OF_UNIT:
+        return ()
+    return (unit if label == "unit" else str(partition_of(unit)),)
+
+
 def _version() -> str:
     try:
         return version("driftline")
@@ -297,10 +194,25 @@ def page() -> str:
         f"beside `/healthz` (503 when the loop has not turned for {STALLED_AFTER_S:.0f} s, or has folded nothing for",
         f"{STUCK_AFTER_S:.0f} s while records wait) and `/readyz`",
         "(503 until state is recovered).",
-        "The `process_*` metrics of prometheus-client come with them. No label ever holds a model, a column or an id.",
+        "The `process_*` metrics of prometheus-client come with them. No label holds a model, a column or an id.",
         "",
-        "| metric | kind | labels | what it says |",
-        "|---|---|---|---|",
+        *_rows(TABLE),
+        "",
+        "Labels with few values: "
+        + "; ".join(f"`{name.removeprefix('driftline_')}` {', '.join(values)}" for name, values in CLOSED.items())
+        + ".",
+        "",
+        "## Metrics by model",
+        "",
+        "`metrics.models` names the models that have metrics of their own, by a pattern such as `bus-*`; by default",
+        "none has. At most `metrics.models_max` of them are shown, those seen first; `driftline_models_hidden` counts",
+        "the others. A model that is evicted leaves the page. The values are a snapshot, renewed every few seconds.",
+        "",
+        *_rows(MODEL_TABLE),
     ]
-    lines += [f"| `{s.name}` | {s.kind} | {', '.join(f'`{x}`' for x in s.labels) or '-'} | {s.help} |" for s in TABLE]
     return "\n".join(lines) + "\n"
+
+
+def _rows(table: Iterable[Spec]) -> list[str]:
+    rows = [f"| `{s.name}` | {s.kind} | {', '.join(f'`{x}`' for x in s.labels) or '-'} | {s.help} |" for s in table]
+    return ["| metric | kind | labels | what it says |", "|---|---|---|---|", *rows]

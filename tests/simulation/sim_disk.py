@@ -43,7 +43,7 @@ def no_waiting_for_disks() -> Iterator[None]:
 class Observer:
     """Looks away."""
 
-    def on_checkpoint(self, unit, number, seconds):
+    def on_checkpoint(self, unit, number, seconds, size):
         pass
 
     def on_checkpoint_failed(self, unit):

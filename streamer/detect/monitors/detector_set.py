@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I64
 from detectors.base import Alarms, Bank, keeps_rate, shares_rate
@@ -27,6 +28,7 @@ class DetectorSet:
         self.banks = {name: one for name, one in banks.items() if one.takes == self.takes}
         self._first = np.empty(0, np.int64)  # by row: number of the event with which the series began
         self._feeds = {name: np.empty(0, np.bool_) for name in self.banks}  # by row: whether the bank gets its values
+        self._has_reference = np.empty(0, np.bool_)  # by row; follows from the references
 
     @property
     def rows(self) -> int:
@@ -44,6 +46,7 @@ class DetectorSet:
             return
         self._first = np.concatenate([self._first, np.empty(rows - known, np.int64)])
         row, at = np.unique(values.row, return_index=True)
+        self._has_reference = np.concatenate([self._has_reference, np.zeros(rows - known, np.bool_)])
         new = row >= known
         self._first[row[new]] = values.sequence[at[new]]
         for name, one in self.banks.items():
@@ -70,6 +73,7 @@ class DetectorSet:
         self, row: int, references: ReferenceLookup, reference: AnyReference, detectors: Collection[str]
     ) -> None:
         """Compare a row with its training reference from now on, with those of these detectors that can."""
+        self._has_reference[row] = True
         for name, one in self.watching(row).items():
             if one.takes_reference and name in detectors:
                 one.set_reference(row, references.values(reference, reference_size(one)))
@@ -98,6 +102,23 @@ class DetectorSet:
         events_ago = (max(ago, 0) * (sequence - first + 1) + seen // 2) // seen
         return max(sequence - events_ago, 0)  # where labels come in another order, even before the series' first event
 
+    def phases(self, values: I64) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Of each row with so many `values`: whether it has a detector, too few values for one, and one that learns."""
+        has_any, needed, learns = (
+            np.zeros(self.rows, np.bool_),
+            np.zeros(self.rows, np.int64),
+            np.zeros(self.rows, bool),
+        )
+        for name, one in self.banks.items():
+            feeds = self._feeds[name]
+            of_bank = np.where(self._has_reference, values_needed(one, True), values_needed(one, False))
+            needed = np.where(feeds, np.maximum(needed, of_bank), needed)
+            learning = getattr(one, "learning", None)
+            if learning is not None:
+                learns |= feeds & learning(slice(0, self.rows))
+            has_any |= feeds
+        return has_any, has_any & (values < needed), learns
+
     def dump(self) -> Arrays:
         """The state, not copied if banks allow that: good until the next update."""
         arrays = {"first": self._first} | nested("feeds", self._feeds)
@@ -112,6 +133,7 @@ class DetectorSet:
         owned: the arrays may be kept and written to, which spares a copy of what is large.
         """
         self._first = arrays["first"].copy()
+        self._has_reference = np.zeros(self.rows, np.bool_)
         for name, one in self.banks.items():
             state = unnested(f"bank.{name}", arrays)
             feeds = None if name in reset else unnested("feeds", arrays).get(name)
@@ -140,3 +162,11 @@ def reference_size(of: Any) -> int:
     """How many values of a reference a bank, or a detector's settings, can use; 0 if that is not stated."""
     size: int = getattr(getattr(of, "settings", of), "reference_size", 0)
     return size
+
+
+def values_needed(of: Any, has_reference: bool) -> int:
+    """How many values a detector needs before its first decision, if it or its settings state that."""
+    window = int(getattr(getattr(of, "settings", None), "window", 0))
+    if has_reference and of.takes_reference:
+        return window
+    return window + int(getattr(of, "learning_size", reference_size(of)))

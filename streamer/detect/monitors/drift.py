@@ -12,26 +12,28 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detectors.arrays.types import F64, U8
+from detectors.arrays.types import F64, I64, U8
 from detectors.base import Alarms, Bank
 from detectors.reference import Reference
 from detectors.registry import bank
 from detectors.series.calendar import MAYBE, NO, has_clock_name
-from detectors.series.table import WATCHED, SeriesFacts, ValueKind
+from detectors.series.table import WATCHED, SeriesFacts, SeriesTable, ValueKind
 from retrain.messages.alert import AlertKind
 from retrain.messages.patterns import first_match, matches
 from streamer.detect.alarm import Alarm, Verdict, Watching, evidence_of
 from streamer.detect.batch import TAKES, Batch, KindValues, later
 from streamer.detect.context import Context
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
-from streamer.detect.monitors.detector_set import DetectorSet, reference_size
+from streamer.detect.monitors.detector_set import DetectorSet, values_needed
 from streamer.detect.monitors.recovery import RowRecovery
 from streamer.detect.references.table import AnyReference
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
 from streamer.detect.settings import DetectSettings, WatchSettings
 from streamer.runtime.snapshot import nested, unnested
 
+PHASES = ("watched", "learning", "starved", "blind")  # of series; blind ones have no detector, or no value for one
 SMALL_REFERENCE = 500  # numbers; against fewer, a drift by less than 0.1 may never be seen
 
 
@@ -83,6 +85,18 @@ class DriftMonitor(Monitor):
             reference = self._context.references.of(facts.kind, key)
             digest = reference.digest if reference and _takes_reference(banks) else ""
             yield ColumnStatus(subject, key[2], tuple(banks), digest, tuple(_states(facts, banks, reference)))
+
+    def phases(self) -> Mapping[str, int]:
+        """How many series are in each of `PHASES`; those without any value that can be watched are blind."""
+        counts, series = dict.fromkeys(PHASES, 0), self._context.series
+        for one in self.sets:
+            in_use, values = _values_by_row(series, one.kind)
+            has_any, starved, learns = (mask & in_use for mask in one.phases(values))
+            counts["starved"] += int(np.count_nonzero(starved))
+            counts["learning"] += int(np.count_nonzero(learns & ~starved))
+            counts["watched"] += int(np.count_nonzero(has_any & ~starved & ~learns))
+        counts["blind"] = len(series) - sum(counts.values())
+        return counts
 
     def dump(self) -> Arrays:
         arrays: Arrays = {}
@@ -175,7 +189,7 @@ def _states(facts: SeriesFacts, banks: Mapping[str, Bank], reference: AnyReferen
     kind = ValueKind.NUMBER if facts.kind is None else facts.kind
     if not banks:
         yield "unwatched"
-    elif facts.counts[kind] < max(_needed(one, reference is not None) for one in banks.values()):
+    elif facts.counts[kind] < max(values_needed(one, reference is not None) for one in banks.values()):
         yield "starved"
     elif any(_says(one, "learning", facts.row) for one in banks.values()):
         yield "learning"
@@ -185,12 +199,11 @@ def _states(facts: SeriesFacts, banks: Mapping[str, Bank], reference: AnyReferen
         yield "small_reference"
 
 
-def _needed(of: Any, has_reference: bool) -> int:
-    """How many values a detector needs before its first decision, if it or its settings state that."""
-    window = int(getattr(getattr(of, "settings", None), "window", 0))
-    if has_reference and of.takes_reference:
-        return window
-    return window + int(getattr(of, "learning_size", reference_size(of)))
+def _values_by_row(table: SeriesTable, kind: ValueKind) -> tuple[NDArray[np.bool_], I64]:
+    """Of each row of a kind: whether a series uses it still, and how many values of the kind that has had."""
+    series = table._series_of_row[: table.rows[kind], kind]
+    in_use = (table._kind[series] == kind) & (table._row[series] == np.arange(len(series)))
+    return in_use, table._known[series, kind]
 
 
 def _says(of: Any, state: str, row: int) -> bool:

@@ -34,8 +34,8 @@ class CheckpointSettings:
 class CheckpointObserver(Protocol):
     """Hooks of the scheduler, for metrics."""
 
-    def on_checkpoint(self, unit: str, number: int, seconds: float) -> None:
-        """A checkpoint of the unit after epoch `number` is stored; it took so many seconds."""
+    def on_checkpoint(self, unit: str, number: int, seconds: float, size: int) -> None:
+        """A checkpoint of the unit after epoch `number` is stored; it took so many seconds and has `size` bytes."""
         ...
 
     def on_checkpoint_failed(self, unit: str) -> None:
@@ -118,7 +118,8 @@ class CheckpointScheduler:
             return
         self._writer = None
         if writer.problem is None:
-            self._observer.on_checkpoint(writer.unit, writer.number, self._clock.monotonic_s() - self._started_s)
+            seconds = self._clock.monotonic_s() - self._started_s
+            self._observer.on_checkpoint(writer.unit, writer.number, seconds, writer.size)
         else:
             self._report_failure(writer.unit, writer.number, writer.problem)
 

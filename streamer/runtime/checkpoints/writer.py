@@ -53,6 +53,7 @@ class CheckpointWriter:
         self.unit = manifest.unit
         self.number = manifest.epoch.number
         self.problem: str | None = None  # why it failed, once it is done
+        self.size = 0  # in bytes, once it is stored
         spool = store.spool(manifest.unit)
         try:
             finish = _forked(spool, dump, timeout_s) if forks else _copied(spool, dump)
@@ -75,7 +76,7 @@ class CheckpointWriter:
     def _run(self, store: CheckpointStore, manifest: Manifest, spool: Path, finish: Callable[[], None]) -> None:
         try:
             finish()
-            store.publish(spool, manifest)
+            self.size = store.publish(spool, manifest).bytes
         except Exception as problem:  # the service continues with its older checkpoints
             self.problem = f"{type(problem).__name__}: {problem}"
         finally:

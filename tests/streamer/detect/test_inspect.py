@@ -1,6 +1,7 @@
 """`driftline columns`: what is watched of a model, from a recording or from the checkpoints of a service."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from streamer.app.folds import ConfiguredFolds
 from streamer.cli import main
 from streamer.config import load_config
+from streamer.detect.inspect import columns_of
+from streamer.detect.monitors.drift import PHASES
 from streamer.eventlog.base import Epoch, Records
 from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
 
@@ -110,6 +113,14 @@ def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
     fold = ConfiguredFolds(config).fresh("detect-0", config.settings_text)
     rows = [(i, -1, None, json.dumps(line).encode(), ()) for i, line in enumerate(lines())]
     fold.step([Records.build("p", 0, rows)])
+    columns = [one for model in ("m", "other") for one in columns_of("detect-0", fold, model)]
+    blind = {"unwatched", "all_null", "nested"}
+    phases = Counter(next(iter({"starved", "learning"} & {*one.states}), "watched") for one in columns)
+    phases["blind"] = sum(bool(blind & {*one.states}) for one in columns)
+    phases["watched"] -= phases["blind"]
+    census = fold.census()
+    assert {phase: census["series_phase", phase] for phase in PHASES} == {phase: phases[phase] for phase in PHASES}
+    assert min(phases[phase] for phase in PHASES if phase != "learning") > 0
     store = CheckpointStore(config.checkpoints.url, config.kafka.group)
     spool = store.spool("detect-0")
     spool.write_bytes(fold.dump().to_bytes())

@@ -34,7 +34,7 @@ class Tell(Observer):
     def __init__(self):
         self.numbers = []
 
-    def on_checkpoint(self, unit, number, seconds):  # noqa: ARG002
+    def on_checkpoint(self, unit, number, seconds, size):  # noqa: ARG002
         self.numbers.append((unit, number))
 
     def on_checkpoint_failed(self, unit):

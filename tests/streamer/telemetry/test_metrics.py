@@ -17,10 +17,14 @@ from streamer.eventlog.base import Epoch
 from streamer.eventlog.memory import MemoryLog
 from streamer.telemetry.health import STALLED_AFTER_S
 from streamer.telemetry.http import Endpoint
-from streamer.telemetry.metrics import TABLE, MetricKind, Metrics
+from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.observers import MetricsObserver
+from streamer.telemetry.table import CLOSED, TABLE, MetricKind
 
-BOUNDED_LABELS = {"topic", "pair", "fault", "partition", "unit", "reason", "detector", "state", "outcome", "version"}
+BOUNDED_LABELS = {
+    *("topic", "pair", "fault", "partition", "unit", "reason", "detector", "state", "outcome", "version", "kind"),
+    *("phase", "table", "part", "scope", "limit", "stage"),
+}
 
 
 def samples_of(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -74,10 +78,36 @@ COUNTED = {
     ("dead_letters", "rides", "not_json"): 2,
     ("alarms", "adwin"): 5,
     ("diverged",): 2,
-    ("alerts", "firing"): 1,
+    ("alerts", "drift", "firing"): 1,
     ("outcomes", "cooldown"): 3,
     ("outcomes", "request_made"): 1,
     ("events",): 4,
+}
+
+
+OF_DETECT = {
+    ("models",): 3,
+    ("series",): 48,
+    ("alerts_firing",): 3,
+    ("labels_early",): 6,
+    ("colours",): 7,
+    ("rows", "models"): 3,
+    ("rows_max", "models"): 9,
+    ("state_bytes", "drift"): 512,
+    ("series_phase", "learning"): 5,
+    ("event_time", "rides"): 2.5,
+}
+OF_DECIDE = {
+    ("requests", "requested"): 2,
+    ("request_age", "requested"): 60,
+    ("requests_overdue", "requested"): 1,
+    ("incidents_open", "model"): 4,
+    ("incident_age", "model"): 70,
+    ("held", "fleet"): 1,
+    ("held_age", "fleet"): 80,
+    ("waiting", "budget"): 5,
+    ("budget_used", "running_max"): 6,
+    ("budget_left", "running_max"): 0,
 }
 
 
@@ -86,8 +116,10 @@ def let_everything_happen(metrics: Metrics) -> None:
     observer.on_turn(service_over(MemoryLog()))
     metrics.count(COUNTED)
     metrics.count({("records", "rides"): 1, ("values", "rides"): 12})
-    metrics.show({"models": 4, "series": 48, "alerts_firing": 3, "labels_early": 6, "colours": 7})
-    observer.on_checkpoint("detect-0", 7, 0.3)
+    metrics.show({"detect-0": OF_DETECT, "detect-1": {("models",): 1, ("rows", "models"): 1}, "decide": OF_DECIDE})
+    metrics.add("driftline_stage_seconds_total", 0.5, "decode")
+    metrics.set("driftline_models_hidden", 2)
+    observer.on_checkpoint("detect-0", 7, 0.3, 4096)
     observer.on_checkpoint_failed("detect-0")
     observer.on_checkpoint_pause(0.006)
     observer.on_commit([], [Epoch("detect-0", 7, {}), Epoch("decide", 3, {})], 0.02)
@@ -118,7 +150,27 @@ EVERYTHING = {  # the samples after `let_everything_happen`
     ("driftline_checkpoint_pause_seconds_sum",): 0.006,
     ("driftline_checkpoint_epoch", "detect-0"): 7,
     ("driftline_checkpoint_timestamp_seconds", "detect-0"): 1000,
-    ("driftline_alerts_total", "firing"): 1,
+    ("driftline_checkpoint_bytes", "detect-0"): 4096,
+    ("driftline_topic_event_timestamp_seconds", "0", "rides"): 2.5,
+    ("driftline_lag_seconds", "0", "rides", "detect-0"): 0,
+    ("driftline_stage_seconds_total", "decode"): 0.5,
+    ("driftline_series_by_phase", "learning"): 5,
+    ("driftline_table_rows", "models", "detect-0"): 3,
+    ("driftline_table_rows", "models", "detect-1"): 1,
+    ("driftline_table_rows_max", "models", "detect-0"): 9,
+    ("driftline_state_bytes", "drift", "detect-0"): 512,
+    ("driftline_requests", "requested"): 2,
+    ("driftline_request_age_seconds", "requested"): 60,
+    ("driftline_requests_overdue", "requested"): 1,
+    ("driftline_incidents_open", "model"): 4,
+    ("driftline_incident_age_seconds", "model"): 70,
+    ("driftline_held", "fleet"): 1,
+    ("driftline_held_age_seconds", "fleet"): 80,
+    ("driftline_models_waiting", "budget"): 5,
+    ("driftline_budget_used", "running_max"): 6,
+    ("driftline_budget_left", "running_max"): 0,
+    ("driftline_models_hidden",): 2,
+    ("driftline_alerts_total", "drift", "firing"): 1,
     ("driftline_alerts_firing",): 3,
     ("driftline_outcomes_total", "cooldown"): 3,
     ("driftline_outcomes_total", "request_made"): 1,
@@ -163,7 +215,7 @@ def test_expected_counters_stand_at_zero(metrics):
     assert samples["driftline_records_total", "rides"] == 0
     assert samples["driftline_dead_letters_total", "not_json", "rides"] == 0
     assert samples["driftline_alarms_total", "adwin"] == 0
-    assert samples["driftline_alerts_total", "ready"] == 0
+    assert samples["driftline_alerts_total", "drift", "ready"] == 0
     assert samples["driftline_outcomes_total", "request_made"] == 0
 
 
@@ -174,9 +226,21 @@ def test_a_unit_that_went_away_leaves_the_page(metrics):
         metrics.set_to_now("driftline_commit_timestamp_seconds", unit)
         metrics.set("driftline_event_timestamp_seconds", 1, unit)
         metrics.set("driftline_lag_records", 5, "rides", str(partition), unit)
+        metrics.set("driftline_lag_seconds", 5, "rides", str(partition), unit)
     metrics.forget("detect-1", [("rides", 1)])
     assert not {key for key in samples_of(metrics) if "detect-1" in key}
     assert ("driftline_lag_records", "0", "rides", "detect-0") in samples_of(metrics)
+
+
+def test_what_folds_no_longer_show_leaves_the_page(metrics):
+    """Labels of the last turn that are gone are removed; ages of several units do not add up, the greatest counts."""
+    metrics.show({"detect-0": OF_DETECT, "decide": OF_DECIDE, "other": {("request_age", "requested"): 20}})
+    assert samples_of(metrics)["driftline_request_age_seconds", "requested"] == 60
+    metrics.show({"detect-1": {("rows", "series"): 1}})
+    samples = samples_of(metrics)
+    assert [key for key in samples if "age_seconds" in key[0] or "detect-0" in key] == []
+    assert samples["driftline_table_rows", "series", "detect-1"] == 1
+    assert samples["driftline_models",] == 0
 
 
 def test_forgetting_what_never_was_is_fine(metrics):
@@ -191,6 +255,7 @@ def test_names_follow_the_conventions():
         assert spec.name.endswith("_total") == (spec.kind is MetricKind.COUNTER), spec.name
         assert set(spec.labels) <= BOUNDED_LABELS, spec.name
         assert spec.help.endswith(".")
+    assert CLOSED.keys() <= {spec.name for spec in TABLE}
 
 
 def test_no_created_lines_and_no_neighbours(metrics):

@@ -142,7 +142,7 @@ class Told:
     def __init__(self):
         self.said = []
 
-    def on_checkpoint(self, unit, number, seconds):  # noqa: ARG002
+    def on_checkpoint(self, unit, number, seconds, size):  # noqa: ARG002
         self.said.append(("kept", unit, number))
 
     def on_checkpoint_failed(self, unit):
