@@ -30,7 +30,8 @@ from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.eviction import EvictionPolicy
 from streamer.detect.intake import DecodedChunk, Intake, Pairing
-from streamer.detect.label_join import LabelJoin, LabelMatches
+from streamer.detect.label_join import LabelJoin
+from streamer.detect.label_matches import LabelMatches
 from streamer.detect.monitor import in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.drift import DriftMonitor
