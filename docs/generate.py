@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from docs import dashboards
 from streamer import cli
 from streamer.app import rights_page
 from streamer.commands.console import cli_page
@@ -19,9 +20,14 @@ HERE = Path(__file__).parent
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": partial(cli_page.page, cli.main),
     "configuration.md": config_docs.page,
+    "dashboards.md": dashboards.page,
     "metrics.md": metrics.page,
     "rights.md": rights_page.page,
     config_docs.SCHEMA_FILE: config_docs.schema_text,
+    **{
+        f"../deploy/grafana/dashboards/{one.name}.json": partial(dashboards.dashboard_text, one)
+        for one in dashboards.DASHBOARDS
+    },
     **{f"schemas/{contract.file}": partial(schemas.text_of, contract) for contract in schemas.CONTRACTS},
 }
 
