@@ -31,6 +31,8 @@ ENV MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_T
 
 # Inside a container the loopback address reaches nobody; what is published is up to whoever runs it.
 ENV DRIFTLINE_METRICS__HOST=0.0.0.0 DRIFTLINE_METRICS__PORT=9464
+# One JSON object a line, for collectors of logs.
+ENV DRIFTLINE_LOG_FORMAT=json
 EXPOSE 9464
 
 # A number, so that Kubernetes can see that it is not root.

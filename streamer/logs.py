@@ -9,12 +9,16 @@ line, in which `one_line` shows what would control a terminal.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import unicodedata
+from datetime import UTC, datetime
 from typing import Any, Final
 
 LOGGER: Final = "driftline"
 FORMAT: Final = "%(asctime)s %(levelname)s driftline: [%(component)s] %(message)s"
+VARIABLE: Final = "DRIFTLINE_LOG_FORMAT"  # `json`: an object a line; `text` by default
 ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # general categories of Unicode
 INDENT: Final = "  "  # of the lines of a traceback; a line without it begins a record
 
@@ -54,12 +58,38 @@ class OneLineFormatter(logging.Formatter):
         return "\n".join(INDENT + one_line(line) for line in super().formatException(ei).split("\n"))
 
 
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object: time, level, component, message, and the traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        more = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+        component = str(getattr(record, "component", record.name))
+        return json_line(record.levelname, component, record.getMessage(), record.created, **more)
+
+
+def json_line(level: str, component: str, message: str, at_s: float, **more: object) -> str:
+    """One line of the log as a JSON object; `at_s` is in seconds since 1970."""
+    at = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    line = {"time": at, "level": level.lower(), "logger": LOGGER, "component": component, "message": message}
+    return json.dumps(line | more, ensure_ascii=False)
+
+
+def wants_json() -> bool:
+    """Whether the environment asks for JSON."""
+    return os.environ.get(VARIABLE, "").strip().lower() == "json"
+
+
 def log_to_stderr() -> None:
-    """Write the lines of this process from INFO on to standard error. For commands; a library leaves this to others."""
+    """Write the lines of this process from INFO on to standard error. For commands; a library leaves this to others.
+
+    As text, or as JSON where the variable `VARIABLE` says so, as in the container image.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(OneLineFormatter(FORMAT))
+    handler.setFormatter(JsonFormatter() if wants_json() else OneLineFormatter(FORMAT))
     handler.addFilter(_with_component)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    if (named := os.environ.get(VARIABLE, "").strip().lower()) not in {"", "json", "text"}:
+        log_of("logs").warning("%s is %r, but must be json or text: the lines are text", VARIABLE, named)
 
 
 def _with_component(record: logging.LogRecord) -> bool:

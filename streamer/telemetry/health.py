@@ -31,6 +31,7 @@ class Health:
         self._turn_s = clock.monotonic_s()
         self._progress_s = self._turn_s
         self.is_ready = False  # state is recovered and live records are folded
+        self.faults: dict[str, str] = {}  # topic -> why none of its records is understood
 
     def turned(self) -> None:
         """Record a turn of the loop; due at least every few seconds, during recovery too."""
@@ -53,8 +54,11 @@ class Health:
         return True, "alive"
 
     def readiness(self) -> tuple[bool, str]:
-        """Whether the service is ready, and a line with the reason."""
-        return self.is_ready, "ready" if self.is_ready else "not ready: starting, recovering or stopping"
+        """Whether the service is ready, and a line with the reason; not while no record of a topic is understood."""
+        if not self.is_ready:
+            return False, "not ready: starting, recovering or stopping"
+        faults = "; ".join(fault for _, fault in sorted(self.faults.items()))
+        return not faults, f"not ready: {faults}" if faults else "ready"
 
 
 class Watchdog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from streamer.runtime.fold import Tally
 from streamer.runtime.loop import Observer, Service
 from streamer.telemetry.metrics import Metrics
 
-RECORDS_MIN: Final = 1_000  # records of a topic on which it is judged, and after these the next as many
+RECORDS_MIN: Final = 1_000  # records of a topic on which it is judged, and after these the next as many ...
+FEW_RECORDS_MIN: Final = 20  # ... or so few, where a minute brings no more
+FEW_AFTER_S: Final = 60.0
+LETTERS_EVERY_S: Final = 300.0  # between two log lines about new dead letters of a topic
 UNREADABLE_MIN: Final = 0.99  # share of dead letters
 REASONS_SHOWN: Final = 3
 
@@ -75,28 +79,41 @@ def sentence_of(topic: str, counts: TopicCounts, fault: MappingFault) -> str:
             f"{topic}: all values of {counts.records - counts.unreadable:,} records are lists or objects, so none is "
             "watched: map what they hold in `fields` of the topic"
         )
+    return (
+        f"{topic}: {counts.unreadable:,} of {counts.records:,} records are dead letters ({_reasons(counts)}): check "
+        f"the codec and the `fields` of the topic; `driftline dead-letters {topic}` shows some"
+    )
+
+
+def letters_sentence(topic: str, counts: TopicCounts) -> str:
+    """New dead letters in words, with the next step."""
+    return (
+        f"{topic}: {counts.unreadable:,} of {counts.records:,} new records became dead letters ({_reasons(counts)}); "
+        f"`driftline dead-letters {topic}` shows some"
+    )
+
+
+def _reasons(counts: TopicCounts) -> str:
     worst = sorted(counts.dead_letters.items(), key=lambda entry: (-entry[1], entry[0]))
     more = len(worst) - REASONS_SHOWN
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in worst[:REASONS_SHOWN])
-    if more > 0:
-        reasons += f", {more} more reason{'s' * (more > 1)}"
-    return (
-        f"{topic}: {counts.unreadable:,} of {counts.records:,} records are dead letters ({reasons}): check the codec "
-        f"and the `fields` of the topic; `driftline dead-letters {topic}` shows some"
-    )
+    return f"{reasons}, {more} more reason{'s' * (more > 1)}" if more > 0 else reasons
 
 
 class MappingWatch(Observer):
     """Judges each topic by its last `RECORDS_MIN` records or more; logs a fault once, when it begins and when it ends.
 
-    `driftline_mapping_fault` shows it as long as it lasts. Counts begin with the process.
+    `driftline_mapping_fault` and `/readyz` show it as long as it lasts. Single dead letters are logged when they begin,
+    and every `LETTERS_EVERY_S` while more come. Counts begin with the process.
     """
 
     def __init__(self, metrics: Metrics, topics: Iterable[str]) -> None:
         self._metrics = metrics
         self._topics = tuple(topics)
         self._judged: dict[str, TopicCounts] = {topic: TopicCounts() for topic in self._topics}
+        self._judged_s = dict.fromkeys(self._topics, metrics.clock.monotonic_s())
         self._faults = dict[str, MappingFault]()
+        self._logged: dict[str, tuple[float, TopicCounts]] = {}  # topic -> last line about dead letters, and its counts
         for topic in self._topics:
             self._show(topic)
 
@@ -104,13 +121,29 @@ class MappingWatch(Observer):
         tally: Tally = Counter()
         for unit in service.units.values():
             tally.update(unit.fold.tally)
+        now_s = self._metrics.clock.monotonic_s()
         for topic, counts in counts_by_topic(tally, self._topics).items():
             before = self._judged[topic]
-            if counts.records < before.records:  # a unit has left this process
+            new = counts.records - before.records
+            if new < 0:  # a unit has left this process
                 self._judged[topic] = counts
-            elif counts.records - before.records >= RECORDS_MIN:
+                self._logged.pop(topic, None)
+                continue
+            is_late = now_s - self._judged_s[topic] >= FEW_AFTER_S
+            if new >= RECORDS_MIN or (is_late and new >= FEW_RECORDS_MIN):
                 self._judge(topic, _since(before, counts))
-                self._judged[topic] = counts
+                self._judged[topic], self._judged_s[topic] = counts, now_s
+            self._log_letters(topic, counts, now_s)
+
+    def _log_letters(self, topic: str, counts: TopicCounts, now_s: float) -> None:
+        """Log new dead letters of a topic, unless a fault of the whole topic is logged or a line came just now."""
+        logged_s, before = self._logged.get(topic, (-math.inf, TopicCounts()))
+        new = _since(before, counts)
+        if topic in self._faults:
+            self._logged[topic] = now_s, counts
+        elif new.unreadable > 0 and now_s - logged_s >= LETTERS_EVERY_S:
+            self._logged[topic] = now_s, counts
+            log.warning("%s", letters_sentence(topic, new))
 
     def _judge(self, topic: str, counts: TopicCounts) -> None:
         fault, before = fault_of(counts), self._faults.get(topic)
@@ -118,9 +151,10 @@ class MappingWatch(Observer):
             return
         if fault is not None:
             self._faults[topic] = fault
-            log.warning("%s", sentence_of(topic, counts, fault))
+            self._metrics.health.faults[topic] = sentence_of(topic, counts, fault)
+            log.warning("%s", self._metrics.health.faults[topic])
         else:
-            del self._faults[topic]
+            del self._faults[topic], self._metrics.health.faults[topic]
             log.info("%s: records are understood again", topic)
         self._show(topic)
 

@@ -1,8 +1,11 @@
 """The lines that a command logs."""
 
+import json
+import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 import streamer
 from streamer.logs import one_line
+from streamer.runtime.supervision.stderr_writer import named_line
 
 SPEAKS = """
 import logging
@@ -89,3 +93,43 @@ def test_escaping_twice_changes_nothing(text):
     once = one_line(text)
     assert once.encode().decode() == once
     assert one_line(once) == once
+
+
+def lines_of_a_process(variable: str) -> list[str]:
+    """What a process logs: a message with a line break, and an error."""
+    program = (
+        "from streamer.logs import log_of, log_to_stderr\n"
+        "log_to_stderr()\n"
+        "log_of('app').info('two %s', 'lines\\nhere')\n"
+        "try: 1 / 0\n"
+        "except ZeroDivisionError: log_of('app').exception('failed')\n"
+    )
+    environment = os.environ | {"DRIFTLINE_LOG_FORMAT": variable}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return ran.stderr.splitlines()
+
+
+def test_json_is_one_object_a_line():
+    """With time, level, component and message; a traceback is a field of its record."""
+    first, second = (json.loads(line) for line in lines_of_a_process("json"))
+    assert (first["level"], first["logger"], first["component"]) == ("info", "driftline", "app")
+    assert first["message"] == "two lines\nhere"
+    assert datetime.fromisoformat(first["time"]).tzinfo is not None
+    assert (second["message"], second["level"]) == ("failed", "error")
+    assert second["traceback"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_wrong_format_is_named():
+    """The lines are text then, and the first one says so."""
+    first, *_ = lines_of_a_process("xml")
+    assert first.endswith("[logs] DRIFTLINE_LOG_FORMAT is 'xml', but must be json or text: the lines are text")
+    assert len(lines_of_a_process("text")) > 2
+
+
+def test_a_line_of_one_of_several_workers_names_it(monkeypatch):
+    """As text before it, or as a field of the object."""
+    assert named_line(None, b"a") == b"a"
+    assert named_line(3, b'{"level": "info"}') == b'worker 3: {"level": "info"}'
+    monkeypatch.setenv("DRIFTLINE_LOG_FORMAT", "json")
+    assert json.loads(named_line(3, b'{"level": "info"}')) == {"worker": 3, "level": "info"}
+    assert named_line(3, b"Killed") == b"worker 3: Killed"

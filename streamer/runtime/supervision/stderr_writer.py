@@ -12,6 +12,9 @@ import threading
 from collections import deque
 from typing import Final
 
+from streamer.clock import SystemClock
+from streamer.logs import json_line, wants_json
+
 WAITING_BYTES_MAX: Final = 4 * 2**20
 WRITE_BYTES_MAX: Final = 65_536
 LAST_WRITE_TIMEOUT_S: Final = 5.0
@@ -41,7 +44,10 @@ class StderrWriter:
             self._changed.notify()
 
     def write_message(self, text: str) -> None:
-        """Add a message of the parent, of one line or more."""
+        """Add a message of the parent, of one line or more; one object where logs are JSON."""
+        if wants_json():
+            self.write(json_line("info", "supervision", text, SystemClock().now_s()).encode("utf-8", "replace"))
+            return
         for line in f"driftline: {text}".splitlines():
             self.write(line.encode("utf-8", "replace"))
 
@@ -92,3 +98,12 @@ def _write(fd: int, data: bytes) -> bool:
         except OSError:
             return False
     return True
+
+
+def named_line(worker: int | None, line: bytes) -> bytes:
+    """A line of one of several workers, with its number: a field of an object, or before the text; None: as it is."""
+    if worker is None:
+        return line
+    if line.startswith(b'{"') and wants_json():
+        return b'{"worker": %d, ' % worker + line[1:]
+    return b"worker %d: " % worker + line

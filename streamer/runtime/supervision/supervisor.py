@@ -24,7 +24,7 @@ from streamer.runtime.supervision.restart_policy import (
     how_it_ended,
     restart_message,
 )
-from streamer.runtime.supervision.stderr_writer import StderrWriter
+from streamer.runtime.supervision.stderr_writer import StderrWriter, named_line
 from streamer.runtime.supervision.worker_process import CommandOf, WorkerProcess
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -116,10 +116,13 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         slot.due_s = None
-        prefix = f"worker {slot.ordinal}: ".encode() if len(self._slots) > 1 else b""
+        worker = slot.ordinal if len(self._slots) > 1 else None
         try:
             slot.process = WorkerProcess(
-                self._command_of, slot.ordinal, self._selector, lambda line: self._stderr.write(prefix + line)
+                self._command_of,
+                slot.ordinal,
+                self._selector,
+                lambda line: self._stderr.write(named_line(worker, line)),
             )
         except OSError as error:
             self._stderr.write_message(f"{self._name(slot)} can't be started: {error}")

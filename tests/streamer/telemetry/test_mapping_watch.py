@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from streamer.clock import ManualClock
 from streamer.telemetry.mapping_watch import (
     RECORDS_MIN,
     MappingFault,
@@ -68,7 +69,10 @@ def test_a_fault_is_logged_once_and_shown_as_long_as_it_lasts(caplog):
     assert shown(metrics, "unreadable") == "0.0"
     service.read(RECORDS_MIN - 1, dead=RECORDS_MIN - 1)
     watch.on_turn(service)
-    assert not caplog.records
+    assert [one.getMessage().split(" (")[0] for one in caplog.records] == [
+        "orders: 999 of 999 new records became dead letters"
+    ]
+    caplog.clear()
     service.read(1, dead=1)
     for _ in range(3):
         watch.on_turn(service)
@@ -96,6 +100,39 @@ def test_a_unit_that_leaves_begins_the_count_again():
     service.read(RECORDS_MIN, dead=RECORDS_MIN)
     watch.on_turn(service)
     assert shown(metrics, "unreadable") == "1.0"
+
+
+def test_dead_letters_are_logged_when_they_begin_and_then_rarely(caplog):
+    """The first ones at once, later ones together after five minutes, with their numbers and reasons."""
+    clock, service = ManualClock(), Folding()
+    watch = MappingWatch(Metrics(clock), ["orders"])
+    for seconds in (0, 10, 10, 290, 10):
+        clock.advance(seconds)
+        service.read(500, dead=2, usable=498)
+        watch.on_turn(service)
+    assert [one.getMessage() for one in caplog.records] == [
+        "orders: 2 of 500 new records became dead letters (2 not_json); `driftline dead-letters orders` shows some",
+        "orders: 6 of 1,500 new records became dead letters (6 not_json); `driftline dead-letters orders` shows some",
+    ]
+
+
+def test_a_topic_that_is_not_understood_is_not_ready():
+    """The page of readiness says which and why, until records are understood again; few records take a minute."""
+    clock, service = ManualClock(), Folding()
+    metrics = Metrics(clock)
+    watch = MappingWatch(metrics, ["orders"])
+    metrics.ready(True)
+    service.read(30, dead=30)
+    watch.on_turn(service)
+    assert metrics.health.readiness() == (True, "ready")
+    clock.advance(61)
+    watch.on_turn(service)
+    is_ready, line = metrics.health.readiness()
+    assert not is_ready
+    assert line.startswith("not ready: orders: 30 of 30 records are dead letters (30 not_json): check the codec")
+    service.read(1_000, usable=1_000)
+    watch.on_turn(service)
+    assert metrics.health.readiness() == (True, "ready")
 
 
 def test_only_event_topics_count():
