@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from label_kit import EVENTS, join, left
 
 from streamer.detect.label_join import LabelJoin
+from streamer.detect.remap import Remap, Remaps
 from streamer.detect.settings import Corrections, LabelSettings
 from streamer.events import EventKind
 
@@ -139,3 +141,17 @@ def test_a_change_of_the_setting_keeps_what_waits():
     assert join(first, [(L, 1, 12, 8), (L, 2, 12, 8)], 3) == [(4, 1, 1, 3.0)]
     last.load(first.dump())
     assert len(last.dump()["id"]) == 0
+
+
+@given(EVENTS)
+def test_eviction_keeps_the_labels_of_the_predictions_that_stay(before):
+    """Without the subjects that are evicted, the others go on as if nothing had happened to them."""
+    one, other = (LabelJoin(LabelSettings(30, 1000, **LAST)) for _ in range(2))
+    join(one, before)
+    subjects, models = Remap.of(np.array([True, False, True])), Remap.of(np.array([True]))
+    kept = LabelJoin.remap(one.dump(), Remaps(models, models, subjects, subjects, {}))
+    assert len(kept["given"]) == len(kept["id"]) == np.count_nonzero(one.dump()["who"][:, 0] != 1)
+    other.load(kept)
+    found = [(s, n, error) for _, s, n, error in join(one, [(P, 99, 500, 1)] * 80, len(before)) if s != 1]
+    mine = [(s * 2, n, error) for _, s, n, error in join(other, [(P, 99, 500, 1)] * 80, len(before))]
+    assert mine == found
