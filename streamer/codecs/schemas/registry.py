@@ -2,6 +2,7 @@
 
 It reads schemas by id or GUID, with what they refer to. Schemas never change, so an answer is good for ever. A registry
 that can't be reached is tried again until `retry_s` has passed; then the process ends, and its parent starts it again.
+A schema that it lacks may be registered a moment later, so that is asked again too, until `missing_s` has passed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_ope
 from streamer.clock import Clock, SystemClock
 from streamer.codecs.schemas.framing import SchemaKey
 from streamer.errors import BrokerError, UsageError
+from streamer.logs import log_of
 
 ANSWER_BYTES_MAX: Final = 16 << 20
 REFERENCES_MAX: Final = 1000  # schemas that one schema needs
 PAUSE_S: Final = (0.1, 0.3, 1.0, 3.0)  # between attempts; the last one repeats
+MISSING_MAX: Final = 10  # times `missing_s` that a process waits for schemas in all, as any bytes may look like an id
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass by themselves
+
+
+log = log_of("codecs")
 
 
 class RegistryError(BrokerError):
@@ -63,6 +69,8 @@ class RegistrySettings:
         ca_file: file of certificate authorities in PEM; without it, those of the system.
         timeout_s: longest wait for one answer, in s.
         retry_s: longest time in s for which an unreachable registry is tried again before the process ends.
+        missing_s: longest time in s for which a schema that the registry lacks is asked again before its records are
+            dead letters.
     """
 
     url: str
@@ -73,6 +81,7 @@ class RegistrySettings:
     ca_file: Path | None = None
     timeout_s: float = 10
     retry_s: float = 60
+    missing_s: float = 30
 
     def __post_init__(self) -> None:
         url = urlsplit(self.url)
@@ -80,6 +89,8 @@ class RegistrySettings:
             raise ValueError(f"url: {self.url!r} is no http or https URL without a login")
         if not 0 < self.timeout_s <= 600 or not 0 <= self.retry_s <= 86_400:
             raise ValueError("timeout_s must be above 0 and at most 600, and retry_s 0 to 86400")
+        if not 0 <= self.missing_s <= 3600:
+            raise ValueError(f"missing_s is {self.missing_s}; it must be 0 to 3600")
         if self.username and self.token_env:
             raise ValueError("token_env: a token and a username can't be used together")
 
@@ -97,6 +108,7 @@ class SchemaRegistry:
         """Raises `UsageError` when a secret or certificate is not where the settings name it."""
         self._settings, self._sleep, self._now_s = settings, sleep, (clock or SystemClock()).monotonic_s
         self._base = settings.url.rstrip("/")
+        self._missing_left_s = MISSING_MAX * settings.missing_s
         self._login = _login(settings, environ)
         try:
             context = ssl.create_default_context(cafile=settings.ca_file)
@@ -107,12 +119,27 @@ class SchemaRegistry:
     def schema(self, key: SchemaKey) -> SchemaText:
         """The schema of an id or GUID. Raises `NoSuchSchema` and `RegistryError`."""
         where = f"/schemas/ids/{key}" if isinstance(key, int) else f"/schemas/guids/{key}"
-        answer = self._get(where)
+        answer = self._awaited(where)
         if answer.get("schemaType") == "PROTOBUF":
             answer |= {"schema": self._get(f"{where}?format=serialized").get("schema")}
         references: dict[str, str] = {}
         self._follow(answer, references)
         return SchemaText(str(answer.get("schemaType") or "AVRO"), _text_in(answer, self._base, where), references)
+
+    def _awaited(self, path: str) -> dict[str, Any]:
+        """The answer about a schema that may be registered soon. Raises `NoSuchSchema` and `RegistryError`."""
+        left_s, attempt = min(self._settings.missing_s, self._missing_left_s), 0
+        while True:
+            try:
+                return self._get(path)
+            except NoSuchSchema:
+                pause_s = PAUSE_S[min(attempt, len(PAUSE_S) - 1)]
+                if pause_s > left_s:
+                    raise
+            if not attempt:
+                log.warning("the schema registry %s has no %s yet: asking again for %.0f s", self._base, path, left_s)
+            self._sleep(pause_s)
+            left_s, self._missing_left_s, attempt = left_s - pause_s, self._missing_left_s - pause_s, attempt + 1
 
     def _follow(self, answer: Mapping[str, Any], found: dict[str, str]) -> None:
         """Add what a schema refers to, and what that refers to before it."""

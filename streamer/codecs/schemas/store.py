@@ -1,6 +1,8 @@
 """Where the schemas of a topic come from: a file, a folder of schemas by id, a registry.
 
-The folder is looked at first. What a registry answers is written there, so that a replay needs no registry.
+The folder is looked at first. What a registry answers is written there, so that a replay needs no registry. That
+includes the answer that there is no such schema, after the time for which it is awaited: records that became dead
+letters for want of it are so again when they are folded again, also if it is registered since.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from streamer.codecs.schemas.registry import NoSuchSchema, RegistrySettings, Sch
 from streamer.errors import UsageError
 from streamer.logs import log_of
 
+MISSING: Final = ".missing"  # ends the name of a file that stands for a schema that the registry did not have
 SUFFIXES: Final = (".json", ".avsc", ".pb", ".desc")  # of files in a folder of schemas
 KEYS_MAX: Final = 4096  # schemas of a topic that are kept in memory
 S = TypeVar("S")
@@ -98,19 +101,27 @@ class SchemaStore(Generic[S]):
     def _fetched(self, key: SchemaKey) -> SchemaText | None:
         if self.settings.registry is None:
             return None
+        folder = self.settings.schema_folder
+        if folder is not None and (folder / f"{key}{MISSING}").is_file():
+            raise NoSuchSchema(key)
         if self._registry is None:
             self._registry = SchemaRegistry(self.settings.registry)
-        text = self._registry.schema(key)
-        if self.settings.schema_folder is not None:
-            self._keep(self.settings.schema_folder / f"{key}.json", text)
+        try:
+            text = self._registry.schema(key)
+        except NoSuchSchema:
+            if folder is not None:
+                self._keep(folder / f"{key}{MISSING}", "the registry did not have it; delete this file to ask again\n")
+            raise
+        if folder is not None:
+            self._keep(folder / f"{key}.json", json.dumps({"driftline_schema": asdict(text)}))
         return text
 
-    def _keep(self, path: Path, text: SchemaText) -> None:
-        """Write a schema to the folder; without it, only a replay lacks something."""
+    def _keep(self, path: Path, text: str) -> None:
+        """Write an answer to the folder; without it, only a replay lacks something."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(".new")
-            draft.write_text(json.dumps({"driftline_schema": asdict(text)}))
+            draft.write_text(text)
             draft.replace(path)
         except OSError as error:
             log.warning("%s can't be written (%s), so a replay will need the registry", path, error)

@@ -6,7 +6,9 @@ import pytest
 from registry_kit import registry
 
 from streamer.clock import ManualClock
+from streamer.codecs.event import Refused
 from streamer.codecs.schemas.registry import NoSuchSchema, RegistryError, RegistrySettings, SchemaRegistry
+from streamer.codecs.schemas.store import SchemaSettings, SchemaStore
 from streamer.errors import UsageError
 
 
@@ -50,10 +52,39 @@ def test_a_wrong_answer_is_an_error_at_once(answer, words):
         assert len(fake.requests) == 1
 
 
-def test_an_unknown_schema_is_an_answer():
-    """404 is no fault of the registry."""
-    with registry() as fake, pytest.raises(NoSuchSchema):
-        client(fake.url)[0].schema(1)
+def test_a_schema_that_is_registered_soon_is_awaited():
+    """404 is no fault of the registry: it is asked again, with pauses."""
+    with registry() as fake:
+        fake.answers["/schemas/ids/1"] = [(404, {}), (404, {}), (404, {}), {"schema": '"int"'}]
+        one, clock = client(fake.url)
+        assert one.schema(1).text == '"int"'
+        assert (len(fake.requests), clock.elapsed_s) == (4, pytest.approx(1.4))
+
+
+def test_an_unknown_schema_is_an_answer_after_its_time():
+    """A schema is awaited for `missing_s`, and all unknown ones of a process for ten times as long."""
+    with registry() as fake:
+        one, clock = client(fake.url, missing_s=6)
+        for key in range(40):
+            with pytest.raises(NoSuchSchema):
+                one.schema(key)
+            assert key or 3 < clock.elapsed_s <= 6
+        assert 50 < clock.elapsed_s <= 60
+        assert fake.requests[-1][0] == "/schemas/ids/39"
+
+
+def test_a_schema_that_was_missing_stays_missing_in_its_folder(tmp_path):
+    """What was folded without a schema is folded so again, until the file that says so is deleted."""
+    with registry() as fake:
+        settings = SchemaSettings(schema_folder=tmp_path, registry=RegistrySettings(fake.url, missing_s=0))
+        for _ in range(2):
+            with pytest.raises(Refused, match="Confluent framing, schema id 1: the registry has no such schema"):
+                SchemaStore(settings, lambda text: text.text).get(1)
+            fake.answers["/schemas/ids/1"] = {"schema": '"int"'}
+        assert len(fake.requests) == 1
+        (tmp_path / "1.missing").unlink()
+        assert SchemaStore(settings, lambda text: text.text).get(1) == '"int"'
+        assert [path.name for path in tmp_path.iterdir()] == ["1.json"]
 
 
 def test_a_token_of_the_environment_is_sent():
