@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -61,12 +62,14 @@ class DecideFold:
         topics: OutputTopics | None = None,
         sources: Mapping[str, SourceSettings] | None = None,
         skew_max_s: float = SKEW_MAX_S,
+        reference_url: str = "",
     ) -> None:
         """Start empty.
 
         topics: names of the output topics; None: the defaults
         sources: the models that use each source
         skew_max_s: how far the event time of a watermark may be ahead of the time of its record, in seconds
+        reference_url: where the training references are, for requests; "" where no other machine can read them
         """
         self._sources = sources or {}
         self.topics = topics or OutputTopics()
@@ -77,6 +80,7 @@ class DecideFold:
         self._has_logged_ahead = False  # once for each process, so not part of the state
         self._engine = Engine(settings, None, self._sources)
         self._skew_max_s = skew_max_s
+        self._reference_url = reference_url
 
     @property
     def models(self) -> int:
@@ -210,6 +214,8 @@ class DecideFold:
             key, value = decision.request_id.encode(), json_of(decision)
             return Output(self.topics.decisions, key, value, headers_of_decision(decision, value))
         request = action.request
+        if request.reference is not None:
+            request = replace(request, reference=replace(request.reference, url=self._reference_url))
         key, value = request.model_id.encode(), json_of(request)
         return Output(self.topics.requests, key, value, headers_of_request(request))
 

@@ -136,23 +136,24 @@ def _index(hashed: NDArray[np.int32], ids: U64, n: int) -> None:
 
 
 @lean_kernel
-def leave_oldest(state: Any, oldest_ms: int, open_max: int, matched: int) -> int:
+def leave_oldest(state: Any, oldest_ms: int, open_max: int, matched: int, left_alone: I64) -> None:
     """Drop what has left already, and the oldest if they came before `oldest_ms` or are too many.
 
-    Returns how many of them left with nothing but 0 in the column `matched` of `who`; 0 if that is `EMPTY`.
+    Counts in `left_alone` [2] those that expired, and those that were evicted, with nothing but 0 in the column
+    `matched` of `who`; none if that is `EMPTY`.
     """
     hashed, ids, who, _, _, meta = state
     mask = len(ids) - 1
     left = 0
-    lonely = 0
     while meta[HEAD] < meta[TAIL]:
         oldest = meta[HEAD] & mask
         if ids[oldest] != 0:
             expired = who[oldest, TIME] < oldest_ms
             if left == LEAVE_MAX or (not expired and meta[WAITING] < open_max):
-                return lonely
+                return
             left += 1
-            lonely += 1 if matched >= 0 and who[oldest, matched] == 0 else 0
+            if matched >= 0 and who[oldest, matched] == 0:
+                left_alone[0 if expired else 1] += 1
             meta[EXPIRED if expired else EVICTED] += 1
             meta[WAITING] -= 1
             at = home(hashed, ids[oldest])
@@ -160,7 +161,6 @@ def leave_oldest(state: Any, oldest_ms: int, open_max: int, matched: int) -> int
                 at = after(hashed, at)
             remove(hashed, ids, at)
         meta[HEAD] += 1
-    return lonely
 
 
 @lean_kernel

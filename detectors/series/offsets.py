@@ -7,23 +7,30 @@ age. Its offset and time are interpolated linearly between them.
 
 Counting and recording are separate: a whole stretch is counted at once, but recorded only up to the event that is
 being located. So the answer never depends on what follows in the same stretch.
+
+`PartnerRanges` does the same for records of other topics that join events of a subject.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import I64
+from detectors.arrays.types import I64, Bools
+from detectors.series.id_table import IdTable
 
 EVERY = 16  # events between two marks
 KEPT = 16  # marks a level
 LEVELS = 14
+PARTNER_KEPT: Final = 8  # blocks a level
+PARTNER_LEVELS: Final = 7
+TOPIC_BITS: Final = 8
+TOPIC_MASK: Final = (1 << TOPIC_BITS) - 1
 
 
 class OffsetMark(NamedTuple):
@@ -85,6 +92,33 @@ class Offsets:
             a.event_time_ms + (b.event_time_ms - a.event_time_ms) * share // whole,
         )
 
+    def floor(self, subject: int, number: int) -> OffsetMark:
+        """The newest recorded mark, or the newest event, that is not after event `number`; else the oldest mark.
+
+        It is exact: between it and any later event, the numbers count the events.
+        """
+        last = self.last(subject)
+        if number >= last.number:
+            return last
+        newest = last.number // EVERY
+        level = _finest_level(number // EVERY, newest)
+        oldest_kept = (newest >> level) - KEPT + 1
+        return self._mark_at(subject, level, max((number // EVERY) >> level, oldest_kept))
+
+    def floor_time(self, subject: int, event_time_ms: int) -> OffsetMark:
+        """The newest recorded mark, or the newest event, that is not later than this time; else the oldest mark."""
+        last = self.last(subject)
+        if last.event_time_ms <= event_time_ms:
+            return last
+        newest, mark = last.number // EVERY, last
+        for level in range(LEVELS):
+            top = newest >> level
+            for position in range(top, max(top - KEPT, -1), -1):
+                mark = self._mark_at(subject, level, position)
+                if mark.event_time_ms <= event_time_ms:
+                    return mark
+        return mark
+
     def dump(self) -> dict[str, NDArray[Any]]:
         """A copy of the state."""
         n = np.count_nonzero(self._count)  # subjects are numbered without gaps, each from its first event on
@@ -102,6 +136,76 @@ class Offsets:
         self._count, self._ring, self._last = (
             ensure_length(one, subjects, 0) for one in (self._count, self._ring, self._last)
         )
+
+
+class PartnerRange(NamedTuple):
+    """The records that joined a stretch of a subject's events: offsets and event times, all inclusive."""
+
+    first: int
+    last: int
+    start_ms: int
+    end_ms: int
+
+
+class PartnerRanges:
+    """Where the records lie that joined events of a subject from another topic, such as labels.
+
+    A block of level `l` covers 16 * 4^l events; each level keeps the last 8 blocks. So a range that is asked for any of
+    the last 500,000 events covers all their partners, and those of at most half as many events before them. Partners of
+    events that are older than all blocks are left out. 2.2 KB a subject and topic.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Hold at most `limit` pairs of a subject and a topic; further ones are left out."""
+        self._ids = IdTable(limit)
+        self._newest = np.zeros(0, np.int64)  # number of the newest event with a partner
+        self._blocks = np.zeros((0, PARTNER_LEVELS, PARTNER_KEPT, 5), np.int64)  # number of the block, PartnerRange
+
+    def record(self, subjects: I64, topics: I64, numbers: I64, offsets: I64, event_time_ms: I64) -> None:
+        """Store the partners [n] of these events, by subject and number, from these topics (0 to 255)."""
+        rows = self._ids.add(subjects << TOPIC_BITS | topics)
+        self._newest = ensure_length(self._newest, len(self._ids), -1)
+        self._blocks = ensure_length(self._blocks, len(self._ids), -1)
+        _record_partners(self._blocks, self._newest, rows, numbers, offsets, event_time_ms)
+
+    def find(self, subject: int, topic: int, first: int, last: int) -> PartnerRange | None:
+        """The partners of the subject's events `first` to `last` from a topic; None without any."""
+        row = int(self._ids.find(np.array([subject << TOPIC_BITS | topic]))[0])
+        if row < 0 or first > last:
+            return None
+        newest, level = int(self._newest[row]), 0
+        while level + 1 < PARTNER_LEVELS and (newest // _size(level)) - (first // _size(level)) >= PARTNER_KEPT:
+            level += 1
+        blocks, size = self._blocks[row, level], _size(level)
+        mine = blocks[(blocks[:, 0] >= first // size) & (blocks[:, 0] <= last // size)]
+        if not len(mine):
+            return None
+        low, high = mine.min(axis=0), mine.max(axis=0)
+        return PartnerRange(int(low[1]), int(high[2]), int(low[3]), int(high[4]))
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """A copy of the state."""
+        n = len(self._ids)
+        return {"keys": self._ids.keys, "newest": self._newest[:n].copy(), "blocks": self._blocks[:n].copy()}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of `dump`."""
+        self._ids.limit = max(self._ids.limit, len(arrays["keys"]))
+        self._ids.load(arrays["keys"])
+        self._newest, self._blocks = arrays["newest"].copy(), arrays["blocks"].copy()
+
+    @staticmethod
+    def remap(arrays: Mapping[str, NDArray[Any]], kept: Bools, new: I64) -> dict[str, NDArray[Any]]:
+        """What was dumped, without the subjects where `kept` is false; `new` are the new ids of all subjects."""
+        subject = arrays["keys"] >> TOPIC_BITS
+        mine = kept[subject]
+        keys = new[subject] << TOPIC_BITS | arrays["keys"] & TOPIC_MASK
+        return {"keys": keys[mine], "newest": arrays["newest"][mine], "blocks": arrays["blocks"][mine]}
+
+
+def _size(level: int) -> int:
+    """How many events a block of a level covers."""
+    return EVERY << (2 * level)
 
 
 def _finest_level(mark: int, newest: int) -> int:
@@ -139,3 +243,22 @@ def _record(ring: I64, last: I64, subjects: I64, numbers: I64, offsets: I64, tim
                     break
                 ring[s, level, (mark >> level) % KEPT, 0] = offsets[i]
                 ring[s, level, (mark >> level) % KEPT, 1] = times[i]
+
+
+@kernel
+def _record_partners(blocks: I64, newest: I64, rows: I64, numbers: I64, offsets: I64, times: I64) -> None:
+    for i in range(len(rows)):
+        r = rows[i]
+        if r < 0:
+            continue
+        newest[r] = max(newest[r], numbers[i])
+        for level in range(blocks.shape[1]):
+            block = numbers[i] // (EVERY << (2 * level))
+            one = blocks[r, level, block % blocks.shape[2]]
+            if one[0] > block:
+                continue
+            if one[0] < block:
+                one[0], one[1], one[2], one[3], one[4] = block, offsets[i], offsets[i], times[i], times[i]
+                continue
+            one[1], one[2] = min(one[1], offsets[i]), max(one[2], offsets[i])
+            one[3], one[4] = min(one[3], times[i]), max(one[4], times[i])

@@ -19,10 +19,10 @@ from retrain.messages.outcome import Outcome
 from retrain.messages.request import (
     RequestState,
     RetrainRequest,
-    TrainingWindow,
     later,
     request_for,
     training_window_of,
+    with_windows,
 )
 from retrain.messages.shift import strength_of
 from retrain.messages.silence import SuppressedAlert
@@ -138,38 +138,36 @@ class RequestQueue:
         model.waiting = None
         if trigger.source and not source:
             return [NoAction(alert.alert_id, Outcome.MODEL_EVICTED)]
-        decision, window = Outcome.REQUEST_MADE, training_window_of(alert)
+        decision = Outcome.REQUEST_MADE
         if alert is not own:  # the rules have just agreed on the alert at hand
             decision = decide(RetrainCase.of(alert, model, now, self._settings, source))
-        if decision is not Outcome.REQUEST_MADE or window is None:
+        if decision is not Outcome.REQUEST_MADE or not training_window_of(alert):
             return [NoAction(alert.alert_id, decision)]
         if source:
-            return self._make_for_source(source, model, trigger, window, now)
+            return self._make_for_source(source, model, trigger, now)
         # A model that a storm held may have no incident of its own yet.
         incident = model.incident_for(is_new=False) or Incident.opened(alert, model.versions.newest, now, decision)
-        request = self._begin(model, trigger, incident, window, now)
+        request = self._begin(model, trigger, incident, now)
         reason = incident.reason if own else Outcome.REQUEST_MADE
         alert_id = own.alert_id if own else alert.alert_id
         incident = replace(incident, request_id=request.request_id, decision=decision, alert_id=alert_id)
         model.incident = replace(incident, reason=reason)
         return [PublishIncident(model.incident, reason), PublishRequest(request)]
 
-    def _make_for_source(
-        self, source: ModelState, model: ModelState, trigger: Trigger, window: TrainingWindow, now: datetime
-    ) -> list[Action]:
+    def _make_for_source(self, source: ModelState, model: ModelState, trigger: Trigger, now: datetime) -> list[Action]:
         """The request of a model that uses a source which drifted: the incident is the source's."""
         incident = source.incident or Incident.opened(trigger.alert, "", now, Outcome.REQUEST_MADE)
         incident = replace(incident, model_version=model.versions.newest)
-        request = self._begin(model, trigger, incident, window, now)
+        request = self._begin(model, trigger, incident, now)
         if source.incident:
             source.incident = replace(source.incident, request_id=request.request_id)
         return [PublishRequest(request)]
 
-    def _begin(
-        self, model: ModelState, trigger: Trigger, incident: Incident, window: TrainingWindow, now: datetime
-    ) -> RetrainRequest:
+    def _begin(self, model: ModelState, trigger: Trigger, incident: Incident, now: datetime) -> RetrainRequest:
         approval = self._settings.approval_of_training(trigger.alert.model_id)
-        request = request_for(trigger.alert, incident, window, now, self._settings.expires_after_s, approval)
+        request = request_for(trigger.alert, incident, now, self._settings.expires_after_s, approval)
+        found_in = self._state.models.get(trigger.source, model)
+        request = with_windows(request, trigger.alert, found_in.ready)
         request = _renewed(request, model.last_request)
         self._requests.begin(model, request, trigger)
         self._budget.spend()

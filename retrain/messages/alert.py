@@ -43,6 +43,7 @@ class AlertKind(StrEnum):
     SILENT = "silent"  # events or labels of the model stopped, while those of others continue
     EVENT_RATE = "event_rate"  # events arrive more or less often than before
     LABEL_RATE = "label_rate"  # fewer predictions get their label before the time-out
+    LABEL_MISMATCH = "label_mismatch"  # labels come, and hardly any joins a prediction: `category` names the cause
     UNSEEN = "unseen"  # more values are categories that the training reference does not hold
     LIMIT = "limit"  # a table of `limits` is full, and the model has a name that it rejects
 
@@ -61,6 +62,34 @@ class Place:
     def position(self) -> tuple[int, int]:
         """Orders the events of a topic-partition."""
         return self.offset, self.row
+
+
+class WindowRole(StrEnum):
+    """What a trainer reads in a window."""
+
+    PREDICTIONS = "predictions"  # the model's events: features and predictions, and labels that came along
+    LABELS = "labels"  # labels that came on their own and joined predictions; `prediction_id` says which
+    SOURCE = "source"  # events of a feature source that the model uses
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWindow:
+    """A stretch of one topic-partition to train on.
+
+    Offsets are exact: [start_offset, end_offset), like Kafka's own end offsets. Times are those of the first and the
+    last event of the stretch, both inclusive, for stores without offsets. Late events in between may have times outside
+    them. A stretch holds events of other models too, so filter by model_id.
+    """
+
+    topic: str  # topic of the events
+    partition: int  # partition of the events
+    start_offset: int  # offset of the first event, inclusive
+    end_offset: int  # exclusive: one beyond the last event
+    start_time: datetime  # event time of the first event, inclusive; UTC
+    end_time: datetime  # event time of the last event, inclusive; UTC, never before `start_time`
+    role: WindowRole = WindowRole.PREDICTIONS  # what a trainer reads in it
+    # events of the model's version, or of the segment, in a window of predictions; 0: not counted
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +129,8 @@ class Alert:
     ready_at: Place | None = None  # the event with which there was enough data to retrain; null while `firing`
     kind: AlertKind = AlertKind.DRIFT  # what has changed; `drift` alone becomes `ready`
     # the category whose share moved most, `(unseen)` for categories that the reference lacks; "" for numbers; of
-    # `limit` the rejected name, where there is one
+    # `limit` the rejected name, where there is one; of `label_mismatch` the cause: `no_predictions` of these models on
+    # the partition, or `other_ids`
     category: str = ""
     segment: str = ""  # the segment of the model that moved, such as `depot=north`; "" for the model as a whole
     # of a source: the models that use it, according to the settings or this partition, at most a hundred; else empty
@@ -122,6 +152,11 @@ class Alert:
     shift_sd: float | None = None
     distribution: Distribution | None = None  # of the old and the new regime, measured at `ready`; null before
     summary: str = ""  # what changed, in one sentence; "" where not measured
+    # of `ready`: what to train on, from the onset to `ready_at`, on this partition number: predictions, labels that
+    # joined them by then, and events of the model's sources; absent in other states
+    windows: tuple[TrainingWindow, ...] = ()
+    # of `ready`: the same of the events before `windows`, `retrain.history_events` of them; absent without any
+    history: tuple[TrainingWindow, ...] = ()
     schema_version: Literal[1] = 1  # version of this schema
 
     @property

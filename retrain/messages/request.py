@@ -6,17 +6,20 @@ from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
-from retrain.messages.alert import Alert
+from retrain.messages.alert import Alert, TrainingWindow
 from retrain.messages.ids import derived_id
 from retrain.messages.incident import Incident
 from retrain.messages.shift import Shift, summary_of
 from retrain.messages.value import record
 
 SCHEMA_VERSION: Literal[1] = 1
+PARTITIONS_MAX: Final = 64  # other partitions whose windows a request names
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -64,20 +67,11 @@ class RequestState(StrEnum):
 
 
 @record
-class TrainingWindow:
-    """A stretch of one topic-partition to train on.
+class TrainingReference:
+    """The training data that the alert was measured against."""
 
-    Offsets are exact: [start_offset, end_offset), like Kafka's own end offsets. Times are those of the first and the
-    last event of the stretch, both inclusive, for stores without offsets. Late events in between may have times outside
-    them.
-    """
-
-    topic: str  # topic of the events
-    partition: int  # partition of the events
-    start_offset: int  # offset of the first event of the new regime, inclusive
-    end_offset: int  # exclusive: one beyond the event with which there was enough data to retrain
-    start_time: datetime  # event time of the first event, inclusive; UTC
-    end_time: datetime  # event time of the last event, inclusive; UTC, never before `start_time`
+    digest: str  # as in the alert
+    url: str  # where the service reads it; "" if that is a file of the service's own machine
 
 
 @record
@@ -92,12 +86,18 @@ class RetrainRequest:
     reason: RequestReason  # why the retrain is requested
     incident_id: str  # the incident that it belongs to
     evidence: tuple[Shift, ...]  # what moved, strongest first; the triggering alert last if not among the strongest
-    training_window: tuple[TrainingWindow, ...]  # the data to train on: at least one stretch of an event topic
+    # the data to train on, one stretch for each topic-partition: predictions, labels, sources; those of the triggering
+    # alert first, then those of the same drift on other partitions
+    training_window: tuple[TrainingWindow, ...]
     requested_at: datetime  # event time of the alert that triggered it; UTC
     expires_at: datetime  # event time from which the request is no longer open, and another may follow; UTC
     approval: Approval  # whether a person must approve before the training pipeline starts
     schema_version: Literal[1]  # version of this schema
     summary: str = ""  # what moved, in one sentence
+    # the data before the drift, as many events as `retrain.history_events`, in the same form; empty without any
+    history: tuple[TrainingWindow, ...] = ()
+    # the training data of the column whose drift triggered the request; null if its first events were the baseline
+    reference: TrainingReference | None = None
 
     @property
     def initial_state(self) -> RequestState:
@@ -105,23 +105,21 @@ class RetrainRequest:
         return RequestState.APPROVED if self.approval is Approval.NOT_REQUIRED else RequestState.REQUESTED
 
 
-def training_window_of(alert: Alert) -> TrainingWindow | None:
-    """From onset to where the alert was ready; None unless these are two places of one topic-partition, in order."""
+def training_window_of(alert: Alert) -> tuple[TrainingWindow, ...]:
+    """What to train on for this alert; empty without a stretch of its topic-partition in order.
+
+    An alert of an earlier version names none: from onset to where it was ready.
+    """
     start, end = alert.onset, alert.ready_at
     if end is None or end.offset < start.offset or (end.topic, end.partition) != (start.topic, start.partition):
-        return None
-    return TrainingWindow(
-        topic=start.topic,
-        partition=start.partition,
-        start_offset=start.offset,
-        end_offset=end.offset + 1,
-        start_time=start.event_time,
-        end_time=max(start.event_time, end.event_time),
-    )
+        return ()
+    end_time = max(start.event_time, end.event_time)
+    derived = (start.topic, start.partition, start.offset, end.offset + 1, start.event_time, end_time)
+    return alert.windows or (TrainingWindow(*derived),)
 
 
 def request_for(
-    alert: Alert, incident: Incident, window: TrainingWindow, now: datetime, expires_after_s: float, approval: Approval
+    alert: Alert, incident: Incident, now: datetime, expires_after_s: float, approval: Approval
 ) -> RetrainRequest:
     """The request that this alert, the latest of its incident, triggers at event time `now`."""
     trigger = Shift.of(alert)
@@ -134,12 +132,37 @@ def request_for(
         reason=RequestReason.DRIFT,
         incident_id=incident.incident_id,
         evidence=evidence,
-        training_window=(window,),
+        training_window=training_window_of(alert),
         requested_at=now,
         expires_at=later(now, expires_after_s),
         approval=approval,
         schema_version=SCHEMA_VERSION,
         summary=summary_of(evidence),
+        history=alert.history,
+        reference=TrainingReference(alert.reference_digest, "") if alert.reference_digest else None,
+    )
+
+
+def with_windows(request: RetrainRequest, alert: Alert, ready: Mapping[str, Alert]) -> RetrainRequest:
+    """The request of an alert, with the windows of the same drift on other topic-partitions.
+
+    `ready` are the model's newest alerts that are ready, one for each series and topic-partition. Of another partition,
+    the alert of the same column counts, the same detector first.
+    """
+    others: dict[tuple[str, int], Alert] = {}
+    own = alert.onset.topic, alert.onset.partition
+    for one in ready.values():
+        where = one.onset.topic, one.onset.partition
+        is_same = (one.column, one.segment) == (alert.column, alert.segment)
+        if where != own and is_same and (where not in others or one.detector == alert.detector):
+            others[where] = one
+    ordered = [others[where] for where in sorted(others)][:PARTITIONS_MAX]
+    windows = [window for one in ordered for window in training_window_of(one)]
+    history = [window for one in ordered for window in one.history]
+    return replace(
+        request,
+        training_window=(*request.training_window, *windows),
+        history=(*request.history, *history),
     )
 
 

@@ -20,6 +20,7 @@ from retrain.state.source import SourceState
 from retrain.state.storm import Storm
 from retrain.state.versions import Versions
 
+READY_MAX = 64  # series of a model whose ready alerts are kept for the windows of other partitions
 FIRING_MAX = 200  # active alerts of a model; beyond, the one that was updated longest ago counts as ended
 
 
@@ -39,6 +40,7 @@ class ModelState:
     faults: dict[str, datetime] = field(default_factory=dict)  # column -> when a fault of its data was last reported
     firing: dict[str, str] = field(default_factory=dict)  # id of an active alert -> its column
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
+    ready: dict[str, Alert] = field(default_factory=dict)  # series -> its active alert that is ready, the oldest first
 
     @classmethod
     def first_seen(cls, version: str, event_time: datetime) -> ModelState:
@@ -72,7 +74,17 @@ class ModelState:
             self.firing[alert.alert_id] = alert.column
             if len(self.firing) > FIRING_MAX:
                 del self.firing[next(iter(self.firing))]
-        return self.marks.setdefault(alert.model_version, {}).setdefault(series_of(alert), SeriesMark()).record(alert)
+        series = series_of(alert)
+        self._record_ready(alert, series)
+        return self.marks.setdefault(alert.model_version, {}).setdefault(series, SeriesMark()).record(alert)
+
+    def _record_ready(self, alert: Alert, series: str) -> None:
+        """Keep the alert if it is ready, until its series resolves or fires again."""
+        self.ready.pop(series, None)
+        if alert.state is AlertState.READY and alert.windows:
+            self.ready[series] = alert
+            if len(self.ready) > READY_MAX:
+                del self.ready[next(iter(self.ready))]
 
     def is_quiet(self, alert: Alert, quiet_s: float) -> bool:
         """Whether the open incident had ended by quiet before this alert."""
@@ -95,6 +107,7 @@ class ModelState:
         self.versions.promote(version, at)
         self.waiting = None
         self.firing.clear()
+        self.ready.clear()
         if self.versions.newest != superseded:
             self.forget_version(superseded)
 
@@ -103,6 +116,7 @@ class ModelState:
         self.marks.pop(version, None)
         self.waiting = None
         self.firing.clear()
+        self.ready.clear()
 
     def withdraw(self, source: str = "") -> list[Action]:
         """Let the model wait no longer for a retrain because of this source, or of its own drift."""
@@ -119,6 +133,7 @@ class ModelState:
             return []
         if reason is not Outcome.JOINED_STORM:
             self.firing.clear()
+            self.ready.clear()
         self.incident = incident.closed(reason)
         return [PublishIncident(self.incident, reason)]
 

@@ -73,7 +73,8 @@ class ConfiguredFolds:
         config = self._config(settings)
         if unit == DECIDE:
             skew_max_s = max((topic.skew_max_s for topic in config.topics.values()), default=SKEW_MAX_S)
-            return DecideFold(config.retrain, config.outputs, config.sources, skew_max_s)
+            url = config.references.url or ""
+            return DecideFold(config.retrain, config.outputs, config.sources, skew_max_s, url)
         return DetectFold(self._detect_settings(settings))
 
     def moved(self, unit: str, fold: Fold, settings: str) -> tuple[Fold, list[str]]:
@@ -104,6 +105,7 @@ class ConfiguredFolds:
                 codecs=_codecs(config),
                 detectors=config.watching,
                 min_events_after_onset=config.retrain.min_events_after_onset,
+                history_events=config.retrain.history,
                 labels=config.labels,
                 limits=config.limits,
                 outputs=config.outputs,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from streamer.codecs.field_paths import Envelope, FieldMap, follow, parse_path
 from streamer.config import Config
 from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.detect.fold import DetectFold
+from streamer.detect.inspect import nested_columns, remedy_of_nested
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Output, Records
 from streamer.eventlog.memory import MemoryLog
@@ -36,6 +38,14 @@ POLL_RECORDS_MAX = 100_000
 SAMPLED_RECORDS: Final = 100  # of each topic
 NAMES_SHOWN: Final = 6
 LABELS_JUDGED_MIN: Final = 10  # labels without a prediction; fewer are ordinary
+NESTED_SHOWN: Final = 20
+# Causes of labels without a prediction.
+PARTITIONS: Final = (
+    "of models whose predictions are on another partition: give both the same key, and their topics equally many "
+    "partitions"
+)
+MODELS: Final = "of models without any prediction: compare model_id"
+IDS: Final = "of models with predictions on their partition, but none of their prediction_id"
 FIRST_LIKELY_YEAR: Final = 1972  # times of today that are read in a wrong unit lie before it
 
 
@@ -55,6 +65,8 @@ class Summary:
     incidents: int
     requests: int
     ahead: int  # events and alerts that were too far ahead to move time
+    labels: Mapping[str, int]  # what became of labels, by fate; `waiting` for a prediction at the end
+    value_fates: Mapping[str, int]  # what became of the values of columns, by fate
     first_event_time: datetime | None
     last_event_time: datetime | None
     seconds: float
@@ -96,7 +108,8 @@ def replay(
     service, sample = folded(config, recordings, topic, publish, progress, clock)
     summary = _summary(service, clock.monotonic_s() - started_s)
     warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
-    warnings += (*_label_warnings(service), *_pair_warnings(service), *_pattern_warnings(config, service))
+    warnings += (*_label_warnings(service), *_nested_warnings(service))
+    warnings += (*_pair_warnings(service), *_pattern_warnings(config, service))
     summary = replace(summary, warnings=warnings)
     if summary.records == 0 and config.topics:
         raise UsageError(
@@ -173,10 +186,20 @@ def _summary(service: Service, seconds: float) -> Summary:
         incidents=tally["incident_opened"],
         requests=tally["request_made"],
         ahead=tally["ahead"],
+        labels=_fates(detect, "label_fates") | {"waiting": sum(fold.labels.counts["early"] for fold in detect)},
+        value_fates=_fates(detect, "value_fates") | {"dropped": tally["dropped"]},
         first_event_time=min((time_of(fold.intake.event_times_ms[0]) for fold in seen), default=None),
         last_event_time=max((time_of(fold.intake.event_times_ms[1]) for fold in seen), default=None),
         seconds=seconds,
     )
+
+
+def _fates(folds: Sequence[DetectFold], what: str) -> dict[str, int]:
+    """Counts of one kind, by fate, over all units."""
+    total: Counter[str] = Counter()
+    for fold in folds:
+        total.update({key[1]: n for key, n in fold.tally.items() if key[0] == what})
+    return dict(total)
 
 
 def _mapping_warnings(service: Service) -> Iterator[str]:
@@ -207,6 +230,17 @@ def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:
         yield f"{bad:,} dead letters have no event time that can be read (bad_event_time): {how}"
 
 
+def label_causes(folds: Sequence[DetectFold]) -> dict[str, int]:
+    """Why labels have no prediction: sentences, each with how many labels that wait it is about."""
+    predicted = {name for fold in folds for name in fold.models_with_predictions()}
+    causes: Counter[str] = Counter()
+    for fold in folds:
+        names = fold.context.names.models.names
+        for model, (n, is_here) in fold.labels.waiting_by_model.items():
+            causes[IDS if is_here else PARTITIONS if names[model] in predicted else MODELS] += n
+    return {cause: n for cause, n in causes.items() if n}
+
+
 def _label_warnings(service: Service) -> Iterator[str]:
     """Labels that have no prediction, where these are most."""
     folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
@@ -214,9 +248,11 @@ def _label_warnings(service: Service) -> Iterator[str]:
     matched = sum(one["matched"] for one in counts)
     lost = sum(one["unmatched"] + one["early"] for one in counts)
     if lost >= LABELS_JUDGED_MIN and lost > matched:
+        causes = sorted(label_causes(folds).items(), key=lambda cause: (-cause[1], cause[0]))
+        why = "".join(f"; {n:,} are {cause}" for cause, n in causes)
         yield (
             f"{lost:,} of {lost + matched:,} labels have no prediction of their model and prediction_id within "
-            "labels.timeout_s: compare the ids and the keys of both"
+            f"labels.timeout_s: compare the ids and the keys of both{why}"
         )
 
 
@@ -237,6 +273,16 @@ def _pattern_warnings(config: Config, service: Service) -> Iterator[str]:
     folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
     if found := unmatched_in(config, [fold.context.names for fold in folds]):
         yield unmatched_text(found, "these recordings")
+
+
+def _nested_warnings(service: Service) -> Iterator[str]:
+    """Columns that hold objects or lists, once for each model and column, the first `NESTED_SHOWN`."""
+    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
+    found = dict.fromkeys(one for fold in folds if fold.tally["nested",] for one in nested_columns(fold))
+    for model, column in islice(found, NESTED_SHOWN):
+        yield f"column {column} of {model} holds objects or lists, which are not watched: {remedy_of_nested(column)}"
+    if len(found) > NESTED_SHOWN:
+        yield f"{len(found) - NESTED_SHOWN:,} more columns hold objects or lists; `driftline columns MODEL` shows them"
 
 
 def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from streamer.config.detector_names import default_detectors_off
 from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.contracts.dead_letters import fitted
 from streamer.detect.fold import DetectFold
+from streamer.detect.monitors.label_mismatch import LABELS
 from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
@@ -52,7 +53,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     _check_cluster(connection, config, settings)
     clock = SystemClock()
     metrics = Metrics(clock, models_page(config))
-    metrics.expect(settings.topics, folds.detectors)
+    metrics.expect(settings.topics, [*folds.detectors, LABELS])
     with ExitStack() as opened:
         endpoint = metrics.serve(config.metrics.host, config.metrics.port)
         opened.callback(endpoint.stop)

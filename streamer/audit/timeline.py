@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from retrain.messages.alert import Alert, AlertKind, AlertState
+from retrain.messages.alert import Alert, AlertKind, AlertState, TrainingWindow
 from retrain.messages.decision import Decision
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import REFUSALS
@@ -111,11 +111,8 @@ def _moves(incident: Incident) -> str:
 
 
 def _of_request(request: RetrainRequest) -> TimelineEntry:
-    windows = [
-        f"train on {one.topic}[{one.partition}] {one.start_offset} to {one.end_offset}, "
-        f"{clock(one.start_time)} to {clock(one.end_time)}"
-        for one in request.training_window
-    ]
+    windows = [f"train on {_stretch(one)}" for one in request.training_window]
+    windows += [f"history {_stretch(one)}" for one in request.history]
     return TimelineEntry(
         request.requested_at,
         2,
@@ -126,6 +123,13 @@ def _of_request(request: RetrainRequest) -> TimelineEntry:
             f"approval {request.approval}, open until {clock(request.expires_at)}",
         ),
     )
+
+
+def _stretch(window: TrainingWindow) -> str:
+    """A window of a request, in words."""
+    what = f"{window.role}, {many(window.events, 'event')}" if window.events else f"{window.role}"
+    where = f"{window.topic}[{window.partition}] {window.start_offset} to {window.end_offset}"
+    return f"{where}, {clock(window.start_time)} to {clock(window.end_time)} ({what})"
 
 
 def _of_decision(decision: Decision) -> TimelineEntry:

@@ -128,9 +128,18 @@ class RetrainSection(RetrainSettings):
     """The settings of the decide fold, and the condition for the state `ready` of an alert."""
 
     min_events_after_onset: int = 500  # events of the new regime that a retrain needs; 1 or more
+    # events of before the drift that a request names beside them; 0: none, null: as many as `min_events_after_onset`
+    history_events: int | None = None
+
+    @property
+    def history(self) -> int:
+        """How many events of before the drift a request names."""
+        return self.min_events_after_onset if self.history_events is None else self.history_events
 
     def __post_init__(self) -> None:
         RetrainSettings.__post_init__(self)
+        if self.history_events is not None and self.history_events < 0:
+            raise ValueError(f"history_events must be 0 or more, not {self.history_events}")
         if self.min_events_after_onset < 1:
             raise ValueError(f"min_events_after_onset must be 1 or more, not {self.min_events_after_onset}")
 
@@ -141,6 +150,11 @@ class ReferencesSection(Section):
     """
 
     file: FileOrUrl | None = None  # the file; without it, the first values of each column are its baseline
+
+    @property
+    def url(self) -> str | None:
+        """The file if it is a URL: requests name it, as other machines can read it too."""
+        return self.file if self.file is not None and "://" in self.file else None
 
 
 class MetricsSection(Section):
@@ -239,12 +253,15 @@ class Config(Section):
         """The settings that determine the outputs of the folds, as JSON that loads to the same settings.
 
         Addresses, paths and commit intervals have no effect on outputs; references are identified by the digest of
-        their content. The order of topics is the fold order, and that of detectors the order of alerts, so both count.
+        their content, and by a URL, which requests name. The order of topics is the fold order, and that of detectors
+        the order of alerts, so both count.
         """
         resolved = self.model_copy(update={"detectors": self.watching})
         exclude: dict[str, Any] = dict.fromkeys(_WITHOUT_EFFECT, True)
         if self.false_alarms and self.false_alarms.is_measured:  # else the resolved rates hold it
             del exclude["false_alarms"]
+        if self.references.url is not None:
+            del exclude["references"]
         if self.outputs.prefix == PREFIX:  # which earlier versions did not have
             exclude["outputs"] = {"prefix"}
         return json.dumps(resolved.model_dump(mode="json", exclude=exclude), separators=(",", ":"))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from retrain.messages.alert import Alert, AlertState, Place
+from retrain.messages.alert import Alert, AlertState, Place, TrainingWindow
 from streamer.codecs.base import Reason
 from streamer.codecs.json_lenient import DEPTH_MAX, is_too_deep
 
@@ -81,7 +81,21 @@ def _problem_of(alert: Alert) -> Unreadable | None:
         problem = None if place is None else _problem_of_place(name, place)
         if problem:
             return problem
+    for name in ("windows", "history"):
+        for window in getattr(alert, name):
+            problem = _problem_of_window(name, window)
+            if problem:
+                return problem
     return None
+
+
+def _problem_of_window(name: str, window: TrainingWindow) -> Unreadable | None:
+    """The fault of a window: it is a stretch between two places of a topic-partition, in order."""
+    first = Place(window.topic, window.partition, window.start_offset, window.start_time)
+    last = Place(window.topic, window.partition, window.end_offset - 1, window.end_time)
+    if window.end_offset <= window.start_offset or window.end_time < window.start_time:
+        return Unreadable(Reason.WRONG_TYPE, f"{name} hold a stretch that ends before it begins")
+    return _problem_of_place(name, first) or _problem_of_place(name, last)
 
 
 def _problem_of_place(name: str, place: Place) -> Unreadable | None:

@@ -11,6 +11,10 @@ from retrain.messages.request import RetrainRequest
 
 
 def json_of(record: Alert | Incident | RetrainRequest | Decision) -> bytes:
-    """The record as JSON. A place in a record with a single event has no `row`."""
-    # A text can't hold this, as JSON escapes its quotation marks.
-    return msgspec.json.encode(record).replace(b',"row":0}', b"}")
+    """The record as JSON. A place in a record with a single event has no `row`, an alert without windows no such field.
+
+    A request names an empty `history`, as its readers look for it.
+    """
+    # A text can't hold these, as JSON escapes its quotation marks.
+    text = msgspec.json.encode(record).replace(b',"row":0}', b"}")
+    return text.replace(b',"windows":[]', b"").replace(b',"history":[]', b"") if isinstance(record, Alert) else text

@@ -97,6 +97,7 @@ LIMITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "end_offset": {"minimum": 1, "maximum": 2**63},
         "start_time": _TIME,
         "end_time": _TIME,
+        "events": {"minimum": 0},
     },
 }
 

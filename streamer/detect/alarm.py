@@ -18,6 +18,7 @@ from retrain.messages.alert import AlertKind, Place
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.policy.source_settings import SourceSettings
 from streamer.detect.batch import Batch
+from streamer.detect.label_matches import LabelMatches
 from streamer.detect.references.table import Key
 from streamer.detect.subjects import Subjects
 from streamer.events import NameTable
@@ -77,6 +78,7 @@ class Stretch:
     subject: I64  # -1 for events that count for none (labels)
     sequence: I64
     width: int = 1
+    labels: LabelMatches | None = None  # that came with these events; None: none
 
     @classmethod
     def of(cls, batch: Batch, topics: Sequence[str]) -> Self:
@@ -93,6 +95,7 @@ class Stretch:
             batch.subject.ravel(),
             batch.sequence.ravel(),
             width,
+            batch.labels,
         )
 
     def last_entry(self, event: int) -> int:

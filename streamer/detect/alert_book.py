@@ -21,6 +21,7 @@ from streamer.detect.active_alerts import ActiveAlerts, Candidate, Novelty, reso
 from streamer.detect.alarm import Alarm, RowWatch, Series, Stretch, Verdict, alert_id
 from streamer.detect.batch import TAKES
 from streamer.detect.remap import Remap, Remaps
+from streamer.detect.windows import Windows, WindowStart, last_of_sources
 from streamer.events import time_of
 
 Placed = tuple[int, Alert]  # an alert with the index of its event
@@ -31,6 +32,7 @@ class PendingAlert(NamedTuple):
 
     alert: Alert
     due: int  # sequence number in the alert's subject
+    start: WindowStart | None = None  # None where no windows are wanted
 
 
 class PendingAlerts:
@@ -56,14 +58,14 @@ class PendingAlerts:
         """Each alert that waits, with its subject."""
         return ((subject, one) for subject, waiting in self._of.items() for one in waiting.values())
 
-    def add(self, subject: int, series: Series, alert: Alert, due: int) -> None:
+    def add(self, subject: int, series: Series, one: PendingAlert) -> None:
         """Let an alert wait for event `due` of its subject."""
-        self._of.setdefault(subject, {})[series] = PendingAlert(alert, due)
+        self._of.setdefault(subject, {})[series] = one
 
     def remove(self, subject: int, series: Series) -> Alert:
         """Remove an alert; returns it."""
         waiting = self._of[subject]
-        alert, _ = waiting.pop(series)
+        alert = waiting.pop(series).alert
         if not waiting:
             del self._of[subject]
         return alert
@@ -71,16 +73,17 @@ class PendingAlerts:
     def dump(self) -> list[Any]:
         """As JSON-able data."""
         return [
-            [subject, *series, msgspec.to_builtins(alert), due]
+            [subject, *series, msgspec.to_builtins(alert), due, msgspec.to_builtins(start)]
             for subject, waiting in sorted(self._of.items())
-            for series, (alert, due) in waiting.items()
+            for series, (alert, due, start) in waiting.items()
         ]
 
     def load(self, dumped: list[Any]) -> None:
         """Restore what was dumped."""
         self._of = {}
-        for subject, row, detector, alert, due in dumped:
-            self.add(subject, (row, detector), msgspec.convert(alert, Alert), due)
+        for subject, row, detector, alert, due, *start in dumped:
+            begun = msgspec.convert(start[0] if start else None, WindowStart | None)
+            self.add(subject, (row, detector), PendingAlert(msgspec.convert(alert, Alert), due, begun))
 
     @staticmethod
     def remap(dumped: list[Any], active: list[Any], remaps: Remaps, alarm_rows: Mapping[str, Remap]) -> list[Any]:
@@ -92,11 +95,13 @@ class PendingAlerts:
         rows = {takes: remaps.rows[kind] for kind, takes in TAKES.items()}
         of_alert = {alert["alert_id"]: rows[takes] for takes, *_, alert, _ in active}
         found = []
-        for subject, row, detector, alert, due in dumped:
+        for subject, row, detector, alert, due, dumped_start in dumped:
             if remaps.subjects.kept[subject]:
                 of = alarm_rows.get(detector, of_alert.get(alert["alert_id"]))
                 new = int(of.place[row]) if of is not None and row < len(of.place) else row
-                found.append([int(remaps.subjects.place[subject]), new, detector, alert, due])
+                start = msgspec.convert(dumped_start, WindowStart | None)
+                begun = None if start is None else msgspec.to_builtins(start.remap(remaps.subjects))
+                found.append([int(remaps.subjects.place[subject]), new, detector, alert, due, begun])
         return found
 
 
@@ -121,6 +126,9 @@ class _Update:
     ready_at: dict[tuple[int, Series], int] = field(default_factory=dict)  # alerts that become ready here: where
     never: set[str] = field(default_factory=set)  # ids of alerts that resolve before they become ready
     marked: int = 0  # entries whose offsets are marked
+    labelled: int = 0  # of the labels that came with the stretch, how many are stored
+    starts: dict[str, tuple[int, int, WindowStart]] = field(default_factory=dict)  # alert -> subject, last event, start
+    sources: dict[int, OffsetMark] = field(default_factory=dict)  # newest event of sources, early in the stretch
 
     def place(self, entry: int) -> Place:
         mark = OffsetMark(0, int(self.stretch.offset[entry]), int(self.stretch.event_time_ms[entry]))
@@ -134,8 +142,10 @@ class _Update:
 class AlertBook:
     """The alerts of a fold unit that are pending or active."""
 
-    def __init__(self, offsets: Offsets, min_events_after_onset: int) -> None:
+    def __init__(self, offsets: Offsets, min_events_after_onset: int, windows: Windows | None = None) -> None:
+        """Without `windows`, alerts name none."""
         self._offsets = offsets
+        self._windows = windows
         self._enough = min_events_after_onset
         self.pending = PendingAlerts()
         self.active = ActiveAlerts(min_events_after_onset)
@@ -160,7 +170,7 @@ class AlertBook:
         found.sort(key=lambda placed: placed[0])  # stable: of one event, in the order above
         return [
             (entry // stretch.width, alert)
-            for entry, alert in found
+            for entry, alert in self._with_windows(now, found)
             if alert.state is not AlertState.READY or alert.alert_id not in now.never
         ]
 
@@ -199,10 +209,11 @@ class AlertBook:
     def _due(self, now: _Update) -> Iterator[Placed]:
         """The alerts that become ready within the stretch."""
         for subject, run in now.runs.items():
-            for series, (alert, due) in self.pending.of(subject).items():
+            for series, (alert, due, start) in self.pending.of(subject).items():
                 entry = run.entry(due)
                 if entry is not None:
                     now.ready_at[subject, series] = entry
+                    self._begin_windows(now, alert, (subject, due, start))
                     yield entry, _as_ready(alert, now.place(entry))
 
     def _handle(self, now: _Update, alarm: Alarm) -> Iterator[Placed]:
@@ -223,7 +234,7 @@ class AlertBook:
         subject, series = alarm.subject, alarm.series
         if (entry := now.ready_at.pop((subject, series), None)) is not None:
             self._became_ready(subject, series, now.place(entry))
-        last = self._offsets.last(subject)
+        last = self._offsets.last(subject) if subject >= 0 else OffsetMark(0, 0, 0)
         if alarm.becomes_ready:
             n = last.number - alarm.onset
             alert = replace(alert, events_after_onset=n, min_events_after_onset=self._enough)
@@ -235,12 +246,14 @@ class AlertBook:
         if not alarm.becomes_ready:
             return
         due = alarm.onset + self._enough
+        start = self._windows.begin(alert, subject, alarm.onset, now.stretch, alarm.event) if self._windows else None
+        self._begin_windows(now, alert, (subject, max(due, last.number), start))
         if due <= last.number:
             alert = _as_ready(alert, now.place_of(last, alarm.topic))
             self.active.became_ready(alert, series[0])
             yield alarm.event, alert
             return
-        self.pending.add(subject, series, alert, due)
+        self.pending.add(subject, series, PendingAlert(alert, due, start))
         entry = now.runs[subject].entry(due) if subject in now.runs else None
         if entry is not None:
             now.ready_at[subject, series] = entry
@@ -286,6 +299,30 @@ class AlertBook:
     def _became_ready(self, subject: int, series: Series, at: Place) -> None:
         """A pending alert has become ready."""
         self.active.became_ready(_as_ready(self.pending.remove(subject, series), at), series[0])
+
+    def _begin_windows(self, now: _Update, alert: Alert, begun: tuple[int, int, WindowStart | None]) -> None:
+        """Store where the windows of an alert begin that may become ready in this stretch."""
+        subject, end, start = begun
+        if self._windows and start:
+            now.starts[alert.alert_id] = subject, end, start
+            now.sources = self._windows.newest(start) | now.sources
+
+    def _with_windows(self, now: _Update, found: Sequence[Placed]) -> Iterator[Placed]:
+        """The alerts in order of events; those that are ready name their windows, by the labels that came by then."""
+        windows = self._windows
+        for entry, alert in found:
+            if windows and alert.state is AlertState.READY and alert.alert_id in now.starts:
+                self._store_labels(now, windows, entry // now.stretch.width + 1)
+                subject, end, start = now.starts[alert.alert_id]
+                ends = last_of_sources(now.stretch, entry, now.sources)
+                alert = windows.complete(alert, subject, start, end, ends)
+            yield entry, alert
+        if windows:
+            self._store_labels(now, windows, len(now.stretch.offset))
+
+    def _store_labels(self, now: _Update, windows: Windows, end: int) -> None:
+        """Store where the labels lie that came with the events before `end` of the stretch."""
+        now.labelled = windows.store_labels(now.stretch.labels, now.labelled, end)
 
     def _mark(self, now: _Update, end: int) -> None:
         stretch, part = now.stretch, slice(now.marked, end)

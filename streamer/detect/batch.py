@@ -62,10 +62,12 @@ class Batch:
         sequence = context.offsets.count(subject.ravel()).reshape(subject.shape)
         of_segment = np.hstack([subject[:, 1:], sequence[:, 1:]])
         whole = np.ascontiguousarray(subject[:, 0]), np.ascontiguousarray(sequence[:, 0])
-        before = labels.counts
-        matches = labels.join(events, *whole, context.names.models.names, of_segment, chunk.clock_ms)
+        before, fates = labels.counts, labels.fates
+        matches = labels.join(events, *whole, context.names.models.names, of_segment, chunk.clock_ms, topic)
         for outcome in ("matched", "unmatched"):
             tally["labels", outcome] += labels.counts[outcome] - before[outcome]
+        tally.update({("label_fates", fate): n - fates[fate] for fate, n in labels.fates.items()})
+        tally["labels_strange",] += len(matches.strange)
         arrived = BatchValues.of(events, *whole, of_segment, matches.values(context.lag_column))
         if context.segments:
             arrived = arrived.with_segments(context.segments.columns()[events.model])
@@ -73,6 +75,7 @@ class Batch:
         context.references.round(values.routed, context.series, context.subjects.name_of)
         unwatched = len(arrived.subject) - len(values.event) + int(np.count_nonzero(values.routed.series == UNSEEN))
         tally["dropped",] += unwatched
+        _count_values(values.routed, tally)
         _report_turned(values.routed.turned, context, tally)
         _report_nested(values.routed, context, tally)
         by_kind = values.by_kind()
@@ -178,6 +181,16 @@ def _asked(context: Context, subject: I64, event_time_ms: I64, values: RoutedVal
         return {}
     traffic = context.traffic.follow(subject, event_time_ms, values.event, values.subject)
     return {name: np.clip(traffic * span, ARL0_LEAST, ARL0_MOST) for name, span in spans.items()}
+
+
+VALUE_FATES: Final = {ValueKind.MISSING: "missing", ValueKind.MISFIT: "faulty"}  # others are watched
+
+
+def _count_values(routed: Routed, tally: Tally) -> None:
+    """Count what became of the values that have a series."""
+    kinds = np.bincount(routed.kind[routed.series != UNSEEN], minlength=len(ValueKind))
+    for kind in ValueKind:
+        tally["value_fates", VALUE_FATES.get(kind, "watched")] += int(kinds[kind])
 
 
 def _report_turned(turned: I64, context: Context, tally: Tally) -> None:

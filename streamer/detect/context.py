@@ -11,7 +11,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from detectors.series.calendar import Calendar
 from detectors.series.evidence import FIRM, MIXED, NUMBERS
-from detectors.series.offsets import Offsets
+from detectors.series.offsets import Offsets, PartnerRanges
 from detectors.series.table import SeriesTable, ValueKind
 from detectors.series.traffic import Traffic
 from retrain.messages.patterns import first_match
@@ -39,6 +39,7 @@ class Context:
     subjects: Subjects
     series: SeriesTable
     offsets: Offsets
+    label_ranges: PartnerRanges  # where the labels lie that joined predictions of a subject
     references: ReferenceLookup
     calendar: Calendar
     traffic: Traffic
@@ -52,7 +53,7 @@ class Context:
         subjects = Subjects(limits.models_max, names, topics, segments)
         references = ReferenceLookup(settings.references, names.categories)
         series = SeriesTable(limits.series_max)
-        own = Offsets(), references, Calendar(), Traffic()
+        own = Offsets(), PartnerRanges(subjects.ids.limit), references, Calendar(), Traffic()
         context = cls(settings, names, topics, segments, subjects, series, *own)
         if settings.cast or settings.references:
             series.expect = context.expected
@@ -85,7 +86,7 @@ class Context:
         arrays |= nested("series", self.series.dump()) | nested("calendar", calendar)
         if self.settings.false_alarm_spans:
             arrays |= nested("traffic", self.traffic.dump(len(self.subjects.ids)))
-        return meta, arrays | nested("marks", self.offsets.dump())
+        return meta, arrays | nested("marks", self.offsets.dump()) | nested("label_marks", self.label_ranges.dump())
 
     def load(self, snapshot: Snapshot) -> None:
         """Restore what was dumped, perhaps under other settings."""
@@ -99,6 +100,7 @@ class Context:
         self.subjects.load(arrays["subjects"])
         self.series.load(unnested("series", arrays))
         self.offsets.load(unnested("marks", arrays))
+        self.label_ranges.load(unnested("label_marks", arrays))
         self.calendar.load(unnested("calendar", arrays))
         self.traffic.load(unnested("traffic", arrays))
 
@@ -120,12 +122,14 @@ class Context:
         segments = {model: of_model for model, of_model in meta["segments"].items() if model in known}
         meta |= {"names": {**names, **kept}, "segments": segments}
         marks = compact_all(unnested("marks", arrays), remaps.subjects)
+        ranges = unnested("label_marks", arrays)
+        ranges = PartnerRanges.remap(ranges, remaps.subjects.kept, remaps.subjects.place)
         series = remap_series(unnested("series", arrays), remaps)
         subjects = remap_subjects(arrays["subjects"], remaps)
         calendar = Calendar.remap(unnested("calendar", arrays), remaps.rows[ValueKind.NUMBER].kept)
         shared = nested("series", series) | nested("marks", marks) | nested("calendar", calendar)
         shared |= nested("traffic", compact_all(unnested("traffic", arrays), remaps.subjects))
-        return meta, {"subjects": subjects} | shared
+        return meta, {"subjects": subjects} | shared | nested("label_marks", ranges)
 
     def expected(self, subject: int, column: int) -> int:
         """What a column of a subject holds by settings or training data, as `detectors.series.evidence` names it."""

@@ -32,14 +32,16 @@ from streamer.detect.eviction import EvictionPolicy
 from streamer.detect.intake import DecodedChunk, Intake, Pairing
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_matches import LabelMatches
-from streamer.detect.monitor import in_order_of_events
+from streamer.detect.monitor import Findings, in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.drift import DriftMonitor
+from streamer.detect.monitors.label_mismatch import LabelMismatch
 from streamer.detect.monitors.table import monitors_of
 from streamer.detect.remap import Survivors
 from streamer.detect.segments import WHOLE
 from streamer.detect.settings import DetectSettings
 from streamer.detect.subjects import model_ids, segment_ids
+from streamer.detect.windows import Windows
 from streamer.eventlog.base import Output, Records
 from streamer.runtime.fold import Gauges, ModelFacts, Tally
 from streamer.runtime.order import Part, chunks
@@ -59,11 +61,12 @@ class DetectFold:
         self.context = Context.create(settings)
         self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
-        self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset)
+        self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset, Windows(self.context))
         self.pairing = Pairing(settings.codecs, self.context.topics)
         self.labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
         self._sources = SourceModels(settings.sources, self.context.subjects)
         self._cardinality = Cardinality(self.context)
+        self._mismatch = LabelMismatch(self.context)
         self._eviction = EvictionPolicy(self.context)
         self.stages = StageTimes()
         self._errors = np.zeros((64, 2))  # by model: number and sum since this process began; not part of the state
@@ -82,6 +85,11 @@ class DetectFold:
     def newest_event_time_ms(self) -> int:
         """The unit's clock; -1: nothing yet."""
         return self.intake.clock.now_ms
+
+    def models_with_predictions(self) -> set[str]:
+        """The models of which a prediction has come."""
+        subjects = self.context.subjects
+        return {subjects.model_and_segment(subject)[0] for subject in range(len(subjects.ids))}
 
     def gauges(self) -> Gauges:
         early, newest = self.labels.counts["early"], self.intake.newest_ms[: len(self.context.topics)].tolist()
@@ -150,6 +158,7 @@ class DetectFold:
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
         arrays |= self.intake.dump() | nested("pairs", self.pairing.dump())
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
+        arrays |= nested("mismatch", self._mismatch.dump())
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -169,6 +178,7 @@ class DetectFold:
         self.alerts.load(meta["alerts"])
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
+        self._mismatch.load(unnested("mismatch", arrays))
         self.intake.load(arrays)
         self.pairing.load(unnested("pairs", arrays))
 
@@ -194,6 +204,7 @@ class DetectFold:
         arrays |= nested("pairs", Pairing.remap(self.pairing.dump(), remaps))
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
+        arrays |= nested("mismatch", self._mismatch.dump())
         for monitor in self.monitors:
             arrays |= monitor.remap(monitor.dump(), remaps)
         return Snapshot(meta, arrays, is_private=True)
@@ -224,7 +235,9 @@ class DetectFold:
         batch = Batch.of(chunk, self.context, self.labels, self.tally)
         self._eviction.touch(batch)
         self._count_errors(batch.labels)
-        alarms, verdicts = in_order_of_events([monitor.observe(batch) for monitor in self.monitors])
+        mismatched = Findings(self._mismatch.alarms(batch))
+        found = [monitor.observe(batch) for monitor in self.monitors]
+        alarms, verdicts = in_order_of_events([*found, mismatched])
         self.tally.update(("alarms", alarm.facts["detector"]) for alarm in alarms)
         alarms = [with_segment(alarm, self.context.subjects) for alarm in alarms]
         alarms = self._sources.with_models(alarms, batch)

@@ -83,9 +83,23 @@ def models_of(unit: str, fold: DetectFold) -> Iterator[WatchedModel]:
 
 def events_of_pending(fold: DetectFold) -> Iterator[tuple[str, int]]:
     """The id of each alert that waits for data, with the events of the model since its onset."""
-    for subject, (alert, due) in fold.alerts.pending:
+    for subject, (alert, due, _) in fold.alerts.pending:
         missing = due - fold.context.offsets.last(subject).number
         yield alert.alert_id, alert.min_events_after_onset - missing
+
+
+def nested_columns(fold: DetectFold) -> Iterator[tuple[str, str]]:
+    """Model and column of each column that has held nothing but objects, lists and nulls, in order of first sight."""
+    context = fold.context
+    for subject, column, facts in context.series.of_subjects(list(range(len(context.subjects.ids)))):
+        if facts.kind is None and facts.counts[ValueKind.MISFIT]:
+            model, _, name = context.subjects.name_of(subject, column)
+            yield model, name
+
+
+def remedy_of_nested(column: str) -> str:
+    """What to map instead of a column of objects or lists."""
+    return f"fields.depth opens objects, and fields.lists names the items of lists, as in {{{column}: 0..15}}"
 
 
 def columns_of(unit: str, fold: DetectFold, model: str) -> Iterator[WatchedColumn]:

@@ -11,18 +11,39 @@ from numpy.typing import NDArray
 
 from detectors.arrays.jit import lean_kernel
 from detectors.arrays.types import F64, I64
-from detectors.series.id_ring import EMPTY, EVICTED, EXPIRED, HEAD, LEAVE_MAX, TAIL, TIME, WAITING
+from detectors.series.id_ring import (
+    EMPTY,
+    EVICTED,
+    EXPIRED,
+    HEAD,
+    LEAVE_MAX,
+    TAIL,
+    TIME,
+    WAITING,
+    after,
+    append,
+    find,
+    home,
+    leave_oldest,
+    remove,
+)  # fmt: skip
 from streamer.codecs.class_labels import QUIET_NAN
 from streamer.detect.settings import ErrorKind
 from streamer.events import ERROR_COLUMN
 
-MATCHES, MODEL = 1, 3  # ... and of a label: subject of its last prediction, number of predictions, event_time_ms, model
-MATCHED, UNMATCHED, EARLY = range(3)  # of LabelJoin._counts; EARLY is how many wait that have no prediction yet
-GIVEN: Final = 2  # columns of `who` behind all others, for corrections: event time of the label, bits of the prediction
+# ... and of a label: subject of its last prediction, number of predictions, event_time_ms, model, offset, topic
+MATCHES, MODEL, OFFSET = 1, 3, 4
+# of LabelJoin._counts: pairs, and what became of labels; EARLY is how many wait that have no prediction yet
+MATCHED, JOINED, EARLY, LATE, CROWDED, REPEATED = range(6)
+FATES: Final = ("matched", "expired", "evicted", "repeated")  # as metrics name them
+# columns of `who` behind all others, for corrections: event time of the label, bits of the prediction, and offset and
+# topic of the label
+GIVEN: Final = 4
 CLASS_MASK = (1 << 48) - 1
 PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
 KINDS = list(ErrorKind)  # a kernel knows a kind by its place
 SQUARED, ZERO_ONE, LOG_LOSS = (KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
+VERSIONS_MAX: Final = 8  # predictions of one id that wait at once; further ones are left out
 
 
 class Labelled(NamedTuple):
@@ -31,6 +52,7 @@ class Labelled(NamedTuple):
     event: I64  # [l] index in the batch of the later event
     subject: I64  # [l] subject of the prediction
     predicted_ms: I64  # [l] event time of the prediction
+    topic: I64  # [l] rank of the topic of the label; -1: it came in its prediction's record
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +66,14 @@ class LabelMatches:
     lag_s: F64  # [k] from the prediction's event time to the label's; 0 where they are one event
     predicted_ms: I64  # [k] event time of the prediction
     segment: I64  # [k, 2] subject of the prediction's segment and number in it; [k, 0] without segments
+    came: I64  # [k, 2] offset of the label's record and rank of its topic; -1: it came in its prediction's record
     labelled: Labelled  # predictions whose first label came, also where corrections are awaited
+    strange: I64  # indices of labels whose model has had no prediction by then, whether they match one later or not
+
+    @property
+    def label_ms(self) -> I64:
+        """Event times of the labels [k]."""
+        return self.predicted_ms + np.rint(self.lag_s * 1000).astype(np.int64)
 
     def values(self, lag_column: int) -> LabelValues:
         """The errors as values of a column, and behind them the lags if those have a column (not -1)."""
@@ -104,34 +133,44 @@ def error_of(kind: int, predicted: float, label: float, predicted_bits: int, lab
 
 
 @lean_kernel
-def add(out: Any, found: int, i: int, whose: I64, of: int, error: float, lag_ms: int) -> int:
-    """Store one match of the prediction at `of`; returns how many there are."""
-    out[0][found], out[2][found], out[3][found] = i, error, lag_ms
+def add(out: Any, found: int, i: int, whose: I64, of: int, error: float, label: Any) -> int:
+    """Store one match of the prediction at `of` with a label (lag in ms, offset, topic); returns how many there are."""
+    out[0][found], out[2][found] = i, error
+    out[3][found, 0], out[3][found, 1], out[3][found, 2] = label
     for column in range(out[1].shape[1]):
         out[1][found, column] = whose[of, column]
     return int(found + 1)
 
 
 @lean_kernel
-def give(waiting: Any, position: int, time_ms: int, error: float, i: int, notes: I64) -> None:
-    """Let a prediction that waits have a label of this error, instead of an earlier one."""
+def note(notes: I64, i: int, subject: int, predicted_ms: int, topic: int) -> None:
+    """Store that a prediction got its first label."""
+    notes[0, 0] += 1
+    at = notes[0, 0]
+    notes[at, 0], notes[at, 1], notes[at, 2], notes[at, 3] = i, subject, predicted_ms, topic
+
+
+@lean_kernel
+def give(waiting: Any, position: int, label: Any, error: float, i: int, notes: I64) -> None:
+    """Let a prediction that waits have a label (time in ms, offset, topic) of this error, instead of an earlier one."""
     _, _, who, value, bits, _ = waiting
     given = who.shape[1] - GIVEN
     if who[position, given] == EMPTY:
         who[position, given + 1] = bits[position]
-        notes[0, 0] += 1
-        notes[notes[0, 0], 0], notes[notes[0, 0], 1], notes[notes[0, 0], 2] = i, who[position, 0], who[position, TIME]
-    who[position, given], value[position] = time_ms, error
+        note(notes, i, who[position, 0], who[position, TIME], label[2])
+    who[position, given], who[position, given + 2], who[position, given + 3] = label
+    value[position] = error
 
 
 @lean_kernel
 def release(waiting: Any, position: int, i: int, out: Any, found: int) -> int:
     """Store the error of a prediction that leaves, if it has a label; returns the matches so far."""
     _, _, who, value, _, _ = waiting
-    given_ms = who[position, who.shape[1] - GIVEN]
-    if given_ms == EMPTY:
+    given = who.shape[1] - GIVEN
+    if who[position, given] == EMPTY:
         return found
-    return int(add(out, found, i, who, position, value[position], given_ms - who[position, TIME]))
+    label = who[position, given] - who[position, TIME], who[position, given + 2], who[position, given + 3]
+    return int(add(out, found, i, who, position, value[position], label))
 
 
 @lean_kernel
@@ -155,13 +194,81 @@ def release_oldest(waiting: Any, oldest_ms: int, open_max: int, i: int, out: Any
 
 @lean_kernel
 def replace_label(
-    labels: Any, counts: I64, position: int, label_bits: int, time_ms: int, last: int, matches: int
+    labels: Any, counts: I64, position: int, label_bits: int, label: Any, last: int, matches: int
 ) -> None:
     """Let a label that waits for later predictions give way to a correction, which may have matched."""
     _, _, who, _, bits, _ = labels
     if matches > 0:
         counts[EARLY] -= 1 if who[position, MATCHES] == 0 else 0
-        counts[UNMATCHED] += 1 if who[position, MATCHES] == 0 else 0
+        counts[REPEATED] += 1 if who[position, MATCHES] == 0 else 0
         who[position, 0] = last
-    bits[position], who[position, TIME] = label_bits, time_ms
+    bits[position] = label_bits
+    who[position, TIME], who[position, OFFSET], who[position, OFFSET + 1] = label
     who[position, MATCHES] += matches
+
+
+@lean_kernel
+def wait(waiting: Any, events: Any, i: int, timeout_ms: int, out: Any, found: int) -> tuple[int, int]:
+    """Let prediction `i` wait, unless one of the same subject and id does; those too old for its label leave.
+
+    Returns its position, or `EMPTY`, and the matches so far.
+    """
+    hashed, ids, who, _, value_bits, meta = waiting
+    _, join_id, (time_ms, _), outcomes, whose, _, _ = events
+    is_last = who.shape[1] > whose.shape[1]
+    key = join_id[i]
+    at = find(hashed, ids, key, home(hashed, key))
+    versions = 0
+    while hashed[at] != EMPTY:
+        if who[hashed[at], TIME] < time_ms[i] - timeout_ms:
+            before = found
+            if is_last:
+                found = release(waiting, hashed[at], i, out, found)
+            meta[EXPIRED] += 1 if found == before else 0
+            meta[WAITING] -= 1
+            remove(hashed, ids, at)
+            at = find(hashed, ids, key, at)
+            continue
+        versions += 1
+        if who[hashed[at], 0] == whose[i, 0] or versions == VERSIONS_MAX:
+            return EMPTY, found
+        at = find(hashed, ids, key, after(hashed, at))
+    position = append(waiting, at, key)
+    value_bits[position] = outcomes[1][i]
+    for column in range(who.shape[1]):
+        who[position, column] = whose[i, column] if column < whose.shape[1] else EMPTY
+    return position, found
+
+
+@lean_kernel
+def keep_label(
+    labels: Any, counts: I64, events: Any, i: int, limits: Any, last: int, matches: int, is_last: bool, alone: I64
+) -> bool:
+    """Let label `i` wait for later predictions; False where it is none, or where its id has a label already."""
+    hashed, ids, who, _, bits, meta = labels
+    _, join_id, (time_ms, leave_ms), outcomes, _, model, places = events
+    _, _, label, label_bits, _ = outcomes
+    key = join_id[i]
+    label_of = time_ms[i], places[i, 0], places[i, 1]
+    leave_oldest(labels, leave_ms[i], limits[2], MATCHES, alone)
+    at = find(hashed, ids, key, home(hashed, key))
+    if hashed[at] != EMPTY and who[hashed[at], TIME] < time_ms[i] - limits[0]:  # that of another prediction
+        alone[0] += 1 if who[hashed[at], MATCHES] == 0 else 0
+        meta[EXPIRED] += 1
+        meta[WAITING] -= 1
+        remove(hashed, ids, at)
+        at = find(hashed, ids, key, home(hashed, key))
+    counts[LATE] += alone[0]
+    counts[CROWDED] += alone[1]
+    counts[EARLY] -= alone[0] + alone[1]
+    alone[:] = 0
+    if np.isnan(label[i]) and not is_class(label_bits[i]):
+        return False
+    if hashed[at] != EMPTY:
+        replace_label(labels, counts, hashed[at], label_bits[i], label_of, last, matches) if is_last else None
+        return False
+    position = append(labels, at, key)
+    bits[position] = label_bits[i]
+    who[position, 0], who[position, MATCHES], who[position, MODEL] = last, matches, model[i]
+    who[position, TIME], who[position, OFFSET], who[position, OFFSET + 1] = label_of
+    return True

@@ -65,6 +65,7 @@ def _flag(seen: Any, whose: Any, values: Any, labels: I64, window: int, found: B
     kind, model, version, topic, join_id, time_ms = whose
     start, column, number, bits, category = values
     hashed, ids, _, _, _, _ = seen
+    alone = np.zeros(2, np.int64)
     for i in range(len(kind)):
         if kind[i] == 2:
             continue
@@ -81,5 +82,5 @@ def _flag(seen: Any, whose: Any, values: Any, labels: I64, window: int, found: B
         if hashed[find(hashed, ids, key, home(hashed, key))] != EMPTY:
             found[i] = True
             continue
-        leave_oldest(seen, _NEVER, window, EMPTY)
+        leave_oldest(seen, _NEVER, window, EMPTY, alone)
         append(seen, find(hashed, ids, key, home(hashed, key)), key)

@@ -120,6 +120,7 @@ class LabelSettings:
         waited for `timeout_s`, and as long again or a day.
     watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
         detectors, as the lags of a batch are not independent.
+    watch_mismatch: raise a `label_mismatch` alert when labels come and (almost) none joins a prediction.
     """
 
     timeout_s: float = 7 * 86_400.0  # in event time
@@ -131,6 +132,7 @@ class LabelSettings:
     errors: Mapping[str, ErrorKind] = field(default_factory=dict)
     corrections: Corrections = Corrections.FIRST
     watch_lag: bool = False
+    watch_mismatch: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= TIMEOUT_MAX_S:
@@ -164,6 +166,7 @@ class DetectSettings:
     codecs: Mapping[str, Codec]  # by topic, in canonical order
     detectors: Mapping[str, Any]  # name in DETECTORS -> its settings, in the order of the alerts of one event
     min_events_after_onset: int = 500
+    history_events: int = 500  # events before the onset that alerts name
     labels: LabelSettings = field(default_factory=LabelSettings)
     limits: Limits = field(default_factory=Limits)
     outputs: OutputTopics = field(default_factory=OutputTopics)

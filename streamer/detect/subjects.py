@@ -91,6 +91,10 @@ class Subjects:
         if known is not None:
             yield from np.flatnonzero(model_ids(self.ids.keys) == known).tolist()
 
+    def whole_of_model(self, model: str) -> Iterator[int]:
+        """The subjects of a model, or of `source:<name>`, that are no segments."""
+        return (one for one in self.of_model(model) if self.ids.key_of(one) >> SEGMENT_BIT == WHOLE)
+
 
 def model_ids(keys: I64) -> I64:
     """The id of the model in each key."""

@@ -35,6 +35,7 @@ _CLOSED_SETS = {
     "outcome": tuple(Outcome),
     "pair": ("joined", "alone"),
 }
+_FATES = {"label_fates": ("matched", "expired", "evicted", "repeated"), "value_fates": ("watched", "missing", "faulty")}
 
 
 class Metrics:
@@ -59,7 +60,8 @@ class Metrics:
         """Show the counters of these at 0 from the start: Prometheus sees no increase in a counter that is new."""
         values = {"topic": tuple(topics), "detector": tuple(detectors), **_CLOSED_SETS}
         for _, spec in _COUNTED:
-            for labels in product(*(values[label] for label in spec.labels)):
+            sets = values | ({"outcome": _FATES[spec.shows]} if spec.shows in _FATES else {})
+            for labels in product(*(sets[label] for label in spec.labels)):
                 self.add(spec.name, 0, *labels)
         for result in ("kept", "failed"):
             self.add("driftline_checkpoints_total", 0, result)

@@ -87,6 +87,29 @@ TABLE = (
         shows="labels/unmatched",
     ),
     Spec(
+        "driftline_labels_total",
+        COUNTER,
+        "What became of labels: `matched`; `expired` or `evicted` without a prediction (`labels.timeout_s`, "
+        "`labels.early_max`); `repeated`: another of an id that has one, or without a value. Others wait.",
+        ("outcome",),
+        "label_fates",
+    ),
+    Spec(
+        "driftline_labels_unknown_model_total",
+        COUNTER,
+        "Labels that came before any prediction of their model on their partition: of another partition, or another "
+        "model_id.",
+        shows="labels_strange",
+    ),
+    Spec(
+        "driftline_watched_values_total",
+        COUNTER,
+        "What became of the values of columns, errors and segments: `watched`, `missing`, or `faulty` (another kind "
+        "than the column's, lists, objects).",
+        ("outcome",),
+        "value_fates",
+    ),
+    Spec(
         "driftline_pairs_total",
         COUNTER,
         "Inputs and outputs in records of their own: joined, or gone on alone.",

@@ -12,6 +12,7 @@ from driftline_process import Place, driftline, running
 from fifty_models import DRIFTING, EVENTS, START_MS, onset_error, stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kafka import KafkaConsumer, TopicPartition
 
 from streamer.app.folds import ConfiguredFolds, units
 from streamer.clock import SystemClock
@@ -130,6 +131,70 @@ def test_late_labels_on_a_topic_of_their_own_show_the_model_that_errs(kafka_brok
     assert request["model_id"] == "bus-2"
     assert {alert["column"] for alert in request["evidence"]} == {"error"}
     assert abs(request["training_window"][0]["start_offset"] - 8000) <= 4 * 50
+
+
+def events_of(bootstrap, window):
+    """The events in a window, by a plain consumer."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    where = TopicPartition(window["topic"], window["partition"])
+    consumer.assign([where])
+    consumer.seek(where, window["start_offset"])
+    found = []
+    while consumer.position(where) < window["end_offset"]:
+        for records in consumer.poll(timeout_ms=1000).values():
+            found += [json.loads(one.value) for one in records if one.offset < window["end_offset"]]
+    consumer.close()
+    return found
+
+
+def rows_of(bootstrap, windows, model):
+    """Prediction and label of each row of a model, by id; None: no label has joined."""
+    rows, labels = {}, {}
+    for window in windows:
+        mine = [event for event in events_of(bootstrap, window) if event["model_id"] == model]
+        if window["role"] == "predictions":
+            assert len(mine) == window["events"]
+            rows |= {event["prediction_id"]: event["features"]["x"] for event in mine}
+        else:
+            labels |= {event["prediction_id"]: event["label"] for event in mine}
+    return {name: (x, labels.get(name)) for name, x in rows.items()}
+
+
+def test_rows_with_labels_are_read_back_from_a_request(kafka_broker, tmp_path):
+    """The rows of the windows are those of the simulation, each with its label if that came before the request."""
+    rng = np.random.default_rng(12)
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=2, labels=f"bus.labels.{tmp_path.name}")
+    truth, written = {}, {(topic, p): [] for topic in ("predictions", "labels") for p in range(2)}
+    for i in range(8000):
+        m, time_ms = int(rng.integers(4)), START_MS + 60_000 * i
+        of = {"model_id": f"bus-{m}", "prediction_id": f"p-{i}", "event_time": time_ms}
+        x, label = float(rng.normal()), float(300 + rng.normal() * (30 if m == 2 and i > 5000 else 10))
+        event = of | {"features": {"x": x}, "prediction": 300.0}
+        written["predictions", m % 2].append((time_ms, json.dumps(event).encode()))
+        late = time_ms + 600_000
+        written["labels", m % 2].append((late, json.dumps(of | {"event_time": late, "label": label}).encode()))
+        truth[f"p-{i}"] = m, late, x, label
+    for (topic, p), rows in written.items():
+        place.produce_at(place.events if topic == "predictions" else place.labels, p, rows)
+    place.run_to_end()
+    (request,) = place.jsons("requests")
+    assert {window["role"] for window in request["training_window"]} == {"predictions", "labels"}
+    ready_ms = int(np.datetime64(request["training_window"][0]["end_time"].rstrip("Z"), "ms").astype(np.int64))
+    for windows in (request["training_window"], request["history"]):
+        rows = rows_of(kafka_broker.bootstrap, windows, "bus-2")
+        ids = [name for name, (m, *_) in truth.items() if m == 2]
+        first, last = ids.index(next(iter(rows))), ids.index(list(rows)[-1])
+        assert list(rows) == ids[first : last + 1]
+        assert len(rows) >= 500
+        for name, (x, label) in rows.items():
+            _, late, true_x, true_label = truth[name]
+            assert x == true_x
+            assert label == (true_label if late < ready_ms else label)
+            assert label in (true_label, None)
+    before, after = (
+        list(rows_of(kafka_broker.bootstrap, request[part], "bus-2")) for part in ("history", "training_window")
+    )
+    assert ids.index(before[-1]) + 1 == ids.index(after[0])
 
 
 def canonical(record: dict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -108,6 +108,9 @@ def summary_text(summary: Summary) -> str:
         span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
     speed = f", {summary.records / summary.seconds:,.0f} records/s" if summary.seconds > 0 else ""
     ahead = f", {_many(summary.ahead, 'record')} dated too far ahead to move time" if summary.ahead else ""
+    labels = f"\n{_labels_text(summary.labels)}" if sum(summary.labels.values()) else ""
+    fates = summary.value_fates
+    lost = "".join(f", {fates[name]:,} {name}" for name in ("missing", "faulty", "dropped") if fates.get(name))
     return "\n".join(
         (
             f"{_many(summary.records, 'record')} of {_many(summary.models, 'model')} "
@@ -115,9 +118,15 @@ def summary_text(summary: Summary) -> str:
             f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
             f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
             f"{_many(summary.dead_letters, 'dead letter')}{ahead}",
-            f"{_many(summary.values, 'value')} in {summary.seconds:.1f} s{speed}",
+            f"{_many(summary.values, 'value')} in {summary.seconds:.1f} s{speed}{lost}{labels}",
         )
     )
+
+
+def _labels_text(labels: Mapping[str, int]) -> str:
+    """What became of the labels, in one line."""
+    parts = [f"{n:,} {fate}" for fate, n in labels.items() if n or fate == "matched"]
+    return f"{_many(sum(labels.values()), 'label')}: {', '.join(parts)}"
 
 
 def _many(n: int, noun: str) -> str:

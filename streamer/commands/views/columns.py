@@ -78,7 +78,7 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
     if as_json:
         click.echo("\n".join(json_lines(found)))
     else:
-        for line in table(found):
+        for line in (*table(found), *remedies(found)):
             echo_line(line)
     if unmatched:
         echo_report(f"warning: {unmatched_text(unmatched, 'what is watched')}")
@@ -100,6 +100,15 @@ def table(found: Sequence[WatchedColumn]) -> list[str]:
             before = where
         lines.append(_line(row, widths))
     return lines
+
+
+def remedies(found: Sequence[WatchedColumn]) -> list[str]:
+    """What to map instead of columns that hold objects or lists, once for each."""
+    from streamer.detect.inspect import remedy_of_nested
+    from streamer.logs import one_line
+
+    names = dict.fromkeys(one.column for one in found if "nested" in one.states)
+    return [one_line(f"{name} holds objects or lists: {remedy_of_nested(name)}") for name in names]
 
 
 def _row(one: WatchedColumn) -> tuple[str, ...]:

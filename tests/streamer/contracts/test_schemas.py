@@ -37,6 +37,11 @@ OPTIONAL = {
     },
     "incident.v1": {"alert_id", "model_count", "models", "schema_version", "summary"},
     "retrain-request.v1": {"summary"},
+        "windows",
+        "history",
+    },
+    "incident.v1": {"alert_id", "model_count", "models", "schema_version"},
+    "retrain-request.v1": {"history", "reference"},
     "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
     "decision.v1": {"silence", "schema_version"},
 }

@@ -71,6 +71,9 @@ COUNTED = {
     ("forgotten",): 9,
     ("segments_overflow",): 5,
     ("labels", "matched"): 7,
+    ("label_fates", "expired"): 5,
+    ("labels_strange",): 11,
+    ("value_fates", "faulty"): 12,
     ("retyped",): 2,
     ("nested",): 3,
     ("repeated_events", "rides"): 4,
@@ -129,6 +132,9 @@ def let_everything_happen(metrics: Metrics) -> None:
 
 EVERYTHING = {  # the samples after `let_everything_happen`
     ("driftline_labels_matched_total",): 7,
+    ("driftline_labels_total", "expired"): 5,
+    ("driftline_labels_unknown_model_total",): 11,
+    ("driftline_watched_values_total", "faulty"): 12,
     ("driftline_retyped_columns_total",): 2,
     ("driftline_nested_columns_total",): 3,
     ("driftline_repeated_total", "rides"): 4,
