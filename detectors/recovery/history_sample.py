@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.growth import ensure_length
 from detectors.arrays.jit import kernel
-from detectors.arrays.types import F32, F64, I64
+from detectors.arrays.types import F64, I64
 
 KEPT = 64
 PER_DOUBLING = 16
@@ -25,10 +25,13 @@ HASH = 0x9E3779B97F4A7C1  # odd; what of the product is used lies in the middle 
 
 
 class HistorySample:
-    """The kept values of each row: 64 in single precision, 256 bytes a row."""
+    """The kept values of each row: 64, of 4 or 8 bytes each.
 
-    def __init__(self) -> None:
-        self._ring = np.empty((0, KEPT), np.float32)
+    dtype: float32 for numbers; float64 for categories, whose ids may need it.
+    """
+
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self._ring = np.empty((0, KEPT), dtype)
 
     def add(self, rows: I64, values: F64, numbers: I64) -> None:
         """Sample these values [n]: value `numbers[i]` of series `rows[i]`, counted from 0."""
@@ -54,7 +57,7 @@ class HistorySample:
 
     def load(self, ring: NDArray[Any]) -> None:
         """The inverse of `dump`."""
-        self._ring = ring.astype(np.float32).reshape(-1, KEPT)
+        self._ring = ring.astype(self._ring.dtype).reshape(-1, KEPT)
 
     def _grow(self, rows: int) -> None:
         self._ring = ensure_length(self._ring, rows, np.nan)
@@ -78,7 +81,7 @@ def _first_number(index: int) -> int:
 
 
 @kernel
-def _add(ring: F32, rows: I64, values: F64, numbers: I64) -> None:
+def _add(ring: NDArray[Any], rows: I64, values: F64, numbers: I64) -> None:
     for i in range(len(rows)):
         number = numbers[i]
         if number < KEPT:

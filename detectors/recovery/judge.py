@@ -145,6 +145,11 @@ class RecoveryJudge:
         """The number of the value with which a row's baseline began; 0 as long as no regime has settled."""
         return self._past.get(row, (0, 0, 0))[2]
 
+    def drifted_at(self, row: int) -> int | None:
+        """The number of the value with which a watched row alarmed; None for a row that is not watched."""
+        place = self._place.get(row)
+        return None if place is None else int(self._state.head[place, START])
+
     def is_known(self, row: int, category: float, share: float) -> bool:
         """Whether a category's share is nearer to the baseline than to the drift, or the drift is not measured yet."""
         place, state = self._place[row], self._state

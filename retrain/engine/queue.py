@@ -40,9 +40,9 @@ Urgency = tuple[bool, float, float]
 def urgency(alert: Alert) -> Urgency:
     """The rank of an alert in the queue, the most urgent least: errors, then the largest shift, then the largest use.
 
-    Use is the events a second of the new regime until the detector was certain.
+    Use is the values a second of the new regime, as far as it was measured.
     """
-    seconds = (alert.at.event_time - alert.onset.event_time).total_seconds()
+    seconds = ((alert.ready_at or alert.at).event_time - alert.onset.event_time).total_seconds()
     return alert.column != ERROR, -strength_of(alert.effect, alert.effect_unit), -alert.n_current / max(seconds, 1.0)
 
 

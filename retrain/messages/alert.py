@@ -150,7 +150,7 @@ class Alert:
     effect_se: float | None = None  # standard error of `effect`, in its unit; null where not measured
     # `after` - `before` in standard deviations of the old regime; null where not measured, or all its values are equal
     shift_sd: float | None = None
-    distribution: Distribution | None = None  # of the old and the new regime, measured at `ready`; null before
+    distribution: Distribution | None = None  # of the old and the new regime, at `ready`; null in other states
     summary: str = ""  # what changed, in one sentence; "" where not measured
     # of `ready`: what to train on, from the onset to `ready_at`, on this partition number: predictions, labels that
     # joined them by then, and events of the model's sources; absent in other states

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from detectors.recovery.judge import RECOVERED
 from retrain.messages.alert import Alert, AlertState, Place, Resolution
-from streamer.detect.alarm import RowWatch, Verdict, Watched
+from streamer.detect.alarm import Basis, RowWatch, Verdict, Watched
 from streamer.detect.batch import TAKES
 from streamer.detect.remap import Remaps
 
@@ -32,12 +32,27 @@ class Novelty(Enum):
     IS = auto()
 
 
+class Moved(NamedTuple):
+    """From where to where an alert's series moved, according to its detector: what its later alarms compare with."""
+
+    before: float
+    after: float
+    category: str
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Moved:
+        """The move of an alarm with these fields of `Alert`."""
+        return cls(facts["before"], facts["after"], facts["category"])
+
+
 @dataclass(slots=True)
 class Candidate:
     """An alarm that may be a new drift: the alert it would be."""
 
     alert: Alert
     onset: int  # sequence number, in the subject, of the event with which its regime began
+    moved: Moved
+    basis: Basis | None = None
 
 
 @dataclass(slots=True)
@@ -47,6 +62,7 @@ class ActiveAlert:
     alert: Alert
     subject: int
     last: int  # sequence number, in the subject, of the event with which its series alarmed last
+    moved: Moved
     baseline: float  # location before the first of the alerts that superseded each other
     candidate: Candidate | None = None
 
@@ -71,12 +87,12 @@ class ActiveAlerts:
         if own is None:
             comes_back = any(_goes_back(one, facts) and _is_turned(one, facts) for one in living.values())
             return Novelty.NONE if comes_back else Novelty.IS
-        goes_on = _is_same_way(own.alert, facts) and onset - own.last <= self._soon
+        goes_on = _is_same_way(own.moved, facts) and onset - own.last <= self._soon
         is_judged_now = own.last == now  # the judge has made an alert of this very event
         own.last = now
         if goes_on or is_judged_now:
             return Novelty.NONE
-        if watch.returns or _goes_back(own, facts) or _goes_again(own.alert, facts):
+        if watch.returns or _goes_back(own, facts) or _goes_again(own.moved, facts):
             return Novelty.UNCERTAIN
         return Novelty.IS
 
@@ -88,22 +104,21 @@ class ActiveAlerts:
         """The alerts of a row whose detectors have alarmed again."""
         return [live for live in self._of.get(row, {}).values() if live.candidate]
 
-    def add(self, watch: RowWatch, alert: Alert, subject: int, now: int) -> Alert | None:
+    def add(self, watch: RowWatch, alert: Alert, subject: int, now: int, moved: Moved) -> Alert | None:
         """Add an alert that fires; returns the one that it supersedes."""
         living = self._of.setdefault(watch.row, {})
         before = living.get(alert.detector)
-        is_same = before is not None and before.alert.category == alert.category
-        living[alert.detector] = ActiveAlert(
-            alert, subject, now, before.baseline if before and is_same else alert.before
-        )
+        is_same = before is not None and before.moved.category == moved.category
+        baseline = before.baseline if before and is_same else moved.before
+        living[alert.detector] = ActiveAlert(alert, subject, now, moved, baseline)
         return before.alert if before else None
 
     def became_ready(self, alert: Alert, row: int) -> None:
-        """Store that an alert of a row, of either kind of value, has become ready."""
+        """Store that an alert of a row, of either kind of value, has become ready; its distribution is not kept."""
         for takes in TAKES.values():
             live = self._of.get((takes, row), {}).get(alert.detector)
             if live and live.alert.alert_id == alert.alert_id:
-                live.alert = alert
+                live.alert = replace(alert, distribution=None)
 
     def remove(self, row: Watched) -> Iterator[ActiveAlert]:
         """Remove the alerts of a row; returns them."""
@@ -116,6 +131,7 @@ class ActiveAlerts:
                 *row,
                 live.subject,
                 live.last,
+                live.moved,
                 live.baseline,
                 *(msgspec.to_builtins(one) for one in (live.alert, live.candidate)),
             ]
@@ -126,9 +142,9 @@ class ActiveAlerts:
     def load(self, dumped: list[Any]) -> None:
         """Restore what was dumped."""
         self._of = {}
-        for takes, row, subject, last, baseline, alert, asked in dumped:
+        for takes, row, subject, last, moved, baseline, alert, asked in dumped:
             candidate = msgspec.convert(asked, Candidate | None)
-            live = ActiveAlert(msgspec.convert(alert, Alert), subject, last, baseline, candidate)
+            live = ActiveAlert(msgspec.convert(alert, Alert), subject, last, Moved(*moved), baseline, candidate)
             self._of.setdefault((takes, row), {})[live.alert.detector] = live
 
     @staticmethod
@@ -158,26 +174,26 @@ def resolve(alert: Alert, at: Place, verdict: Verdict | None) -> Alert:
 
 def _goes_back(live: ActiveAlert, facts: Mapping[str, Any]) -> bool:
     """Whether values are nearer to the baseline than halfway to where the alert has them."""
-    is_same: bool = facts["category"] == live.alert.category
-    return is_same and _is_near(facts["after"], live.baseline, abs(live.alert.after - live.baseline))
+    is_same: bool = facts["category"] == live.moved.category
+    return is_same and _is_near(facts["after"], live.baseline, abs(live.moved.after - live.baseline))
 
 
-def _goes_again(alert: Alert, facts: Mapping[str, Any]) -> bool:
+def _goes_again(moved: Moved, facts: Mapping[str, Any]) -> bool:
     """Whether values are again where the alert has them."""
-    is_same: bool = facts["category"] == alert.category
-    return is_same and _is_near(facts["after"], alert.after, abs(alert.after - alert.before))
+    is_same: bool = facts["category"] == moved.category
+    return is_same and _is_near(facts["after"], moved.after, abs(moved.after - moved.before))
 
 
 def _is_turned(live: ActiveAlert, facts: Mapping[str, Any]) -> bool:
     """Whether the location moves the other way than the alert's; False if it stays."""
     gone: float = facts["after"] - facts["before"]
-    return gone * (live.alert.after - live.baseline) < 0
+    return gone * (live.moved.after - live.baseline) < 0
 
 
-def _is_same_way(alert: Alert, facts: Mapping[str, Any]) -> bool:
+def _is_same_way(moved: Moved, facts: Mapping[str, Any]) -> bool:
     gone: float = facts["after"] - facts["before"]
-    is_same: bool = facts["category"] == alert.category
-    return is_same and gone * (alert.after - alert.before) > 0
+    is_same: bool = facts["category"] == moved.category
+    return is_same and gone * (moved.after - moved.before) > 0
 
 
 def _is_near(value: float, target: float, gone: float) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from detectors.arrays.types import I32, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.series.decimals import decimal_name
 from detectors.series.offsets import OffsetMark
-from retrain.messages.alert import AlertKind, Place
+from retrain.messages.alert import Alert, AlertKind, Place
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.policy.source_settings import SourceSettings
 from streamer.detect.batch import Batch
@@ -49,6 +49,50 @@ class Verdict(NamedTuple):
     distance_max: float
 
 
+class Basis(NamedTuple):
+    """What further measurements of a drift rest on."""
+
+    value: int  # number, in its series, of the value with which the new regime began
+    before: tuple[float, ...]  # values from before it; empty where the training reference serves
+
+
+class AlarmEvidence(NamedTuple):
+    """What the values around an alarm show."""
+
+    facts: Mapping[str, Any]  # fields of `Alert` that take the place of the detector's own
+    change: Callable[[], str]  # in words, to follow the column's name
+    onset: int  # sequence number, in the subject, of the event with which the new regime began
+    basis: Basis
+
+
+class Remeasured(NamedTuple):
+    """What the values up to a later event show."""
+
+    facts: Mapping[str, Any]  # as of `AlarmEvidence`
+    change: Callable[[], str]
+    onset: int
+    value: int  # number, in its series, of the value with which the new regime began
+
+
+class Remeasures(Protocol):
+    """What measures alerts again, of one kind of value or of all."""
+
+    def begin(self, series: Series, basis: Basis, event: int) -> None:
+        """Capture the values of a series from its alarm, at this event of the batch, until `end`."""
+
+    def end(self, series: Series) -> None:
+        """Capture the values of a series no longer."""
+
+    def settle(self, series: Series, onset: int) -> None:
+        """Take value `onset` of a series for its onset from now on."""
+
+    def measure(self, series: Series, alert: Alert, event: int, *, is_settled: bool) -> Remeasured | None:
+        """Measure an alert again from all values up to an event of the batch; None if they were not captured.
+
+        is_settled: the onset stays as it is.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """One alarm with all fields of an alert but the places in the log."""
@@ -63,6 +107,7 @@ class Alarm:
     watch: RowWatch | None = None  # None: nothing decides whether the series recovers
     # Where the new regime began, if that is known; then `subject` and `onset` are not used.
     began: OffsetMark | None = None
+    evidence: AlarmEvidence | None = None  # None: the alert has the detector's own numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +185,12 @@ def evidence_of(
         "n_current": int(alarms.n_current[k]),
         "reference_digest": digest,
         "kind": kind,
-        "category": _category_name(int(alarms.category[k]), categories),
+        "category": category_name(int(alarms.category[k]), categories),
     }
 
 
-def _category_name(category: int, categories: NameTable) -> str:
+def category_name(category: int, categories: NameTable) -> str:
+    """The name of a category in alerts; "" for `NO_CATEGORY`."""
     if category == NO_CATEGORY:
         return ""
     return UNSEEN if category == UNSEEN_CATEGORY else decimal_name(category) or categories.names[category]

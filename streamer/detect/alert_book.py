@@ -8,101 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.recovery.judge import NEW_SHIFT, RECOVERED, SETTLED
 from detectors.series.offsets import OffsetMark, Offsets
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
-from streamer.detect.active_alerts import ActiveAlerts, Candidate, Novelty, resolve
-from streamer.detect.alarm import Alarm, RowWatch, Series, Stretch, Verdict, alert_id
-from streamer.detect.batch import TAKES
+from retrain.messages.summary import sentence_of
+from streamer.detect.active_alerts import ActiveAlerts, Candidate, Moved, Novelty, resolve
+from streamer.detect.alarm import (
+    Alarm,
+    AlarmEvidence,
+    Remeasured,
+    Remeasures,
+    RowWatch,
+    Series,
+    Stretch,
+    Verdict,
+    alert_id,
+)
+from streamer.detect.pending_alerts import PendingAlert, PendingAlerts
 from streamer.detect.remap import Remap, Remaps
-from streamer.detect.windows import Windows, WindowStart, last_of_sources
+from streamer.detect.windows import Windows, WindowStart
 from streamer.events import time_of
 
 Placed = tuple[int, Alert]  # an alert with the index of its event
-
-
-class PendingAlert(NamedTuple):
-    """An alert, and the event with which it becomes ready."""
-
-    alert: Alert
-    due: int  # sequence number in the alert's subject
-    start: WindowStart | None = None  # None where no windows are wanted
-
-
-class PendingAlerts:
-    """Alerts that fired and wait for enough events of the new regime: at most one for each series and detector.
-
-    They are held by subject, so a batch costs what its own subjects wait for, however many others wait.
-    """
-
-    def __init__(self) -> None:
-        self._of: dict[int, dict[Series, PendingAlert]] = {}  # in the order in which they fired
-
-    def __bool__(self) -> bool:
-        return bool(self._of)
-
-    def __contains__(self, subject: int) -> bool:
-        return subject in self._of
-
-    def of(self, subject: int) -> Mapping[Series, PendingAlert]:
-        """The alerts of a subject that wait."""
-        return self._of.get(subject, {})
-
-    def __iter__(self) -> Iterator[tuple[int, PendingAlert]]:
-        """Each alert that waits, with its subject."""
-        return ((subject, one) for subject, waiting in self._of.items() for one in waiting.values())
-
-    def add(self, subject: int, series: Series, one: PendingAlert) -> None:
-        """Let an alert wait for event `due` of its subject."""
-        self._of.setdefault(subject, {})[series] = one
-
-    def remove(self, subject: int, series: Series) -> Alert:
-        """Remove an alert; returns it."""
-        waiting = self._of[subject]
-        alert = waiting.pop(series).alert
-        if not waiting:
-            del self._of[subject]
-        return alert
-
-    def dump(self) -> list[Any]:
-        """As JSON-able data."""
-        return [
-            [subject, *series, msgspec.to_builtins(alert), due, msgspec.to_builtins(start)]
-            for subject, waiting in sorted(self._of.items())
-            for series, (alert, due, start) in waiting.items()
-        ]
-
-    def load(self, dumped: list[Any]) -> None:
-        """Restore what was dumped."""
-        self._of = {}
-        for subject, row, detector, alert, due, *start in dumped:
-            begun = msgspec.convert(start[0] if start else None, WindowStart | None)
-            self.add(subject, (row, detector), PendingAlert(msgspec.convert(alert, Alert), due, begun))
-
-    @staticmethod
-    def remap(dumped: list[Any], active: list[Any], remaps: Remaps, alarm_rows: Mapping[str, Remap]) -> list[Any]:
-        """What was dumped, without the alerts of evicted subjects.
-
-        alarm_rows: of the detectors that run. The row of another detector is that of its alert among the `active`
-        ones. A row that no table knows, of a detector that was reset or stopped, stays.
-        """
-        rows = {takes: remaps.rows[kind] for kind, takes in TAKES.items()}
-        of_alert = {alert["alert_id"]: rows[takes] for takes, *_, alert, _ in active}
-        found = []
-        for subject, row, detector, alert, due, dumped_start in dumped:
-            if remaps.subjects.kept[subject]:
-                of = alarm_rows.get(detector, of_alert.get(alert["alert_id"]))
-                new = int(of.place[row]) if of is not None and row < len(of.place) else row
-                start = msgspec.convert(dumped_start, WindowStart | None)
-                begun = None if start is None else msgspec.to_builtins(start.remap(remaps.subjects))
-                found.append([int(remaps.subjects.place[subject]), new, detector, alert, due, begun])
-        return found
 
 
 class _Run(NamedTuple):
@@ -117,18 +50,25 @@ class _Run(NamedTuple):
         return int(self.entries[at]) if 0 <= at < len(self.entries) else None
 
 
+class _Due(NamedTuple):
+    """An alert that becomes ready within a stretch, unless it is resolved or superseded before."""
+
+    entry: int
+    order: int  # among those of one entry
+    subject: int
+    series: Series
+    due: int
+
+
 @dataclass(slots=True)
 class _Update:
     """One stretch, with what is known of it while its alarms become alerts."""
 
     stretch: Stretch
     runs: Mapping[int, _Run]  # of the subjects that wait or alarm
-    ready_at: dict[tuple[int, Series], int] = field(default_factory=dict)  # alerts that become ready here: where
-    never: set[str] = field(default_factory=set)  # ids of alerts that resolve before they become ready
+    due: list[_Due] = field(default_factory=list)  # a heap: alerts that become ready here
     marked: int = 0  # entries whose offsets are marked
     labelled: int = 0  # of the labels that came with the stretch, how many are stored
-    starts: dict[str, tuple[int, int, WindowStart]] = field(default_factory=dict)  # alert -> subject, last event, start
-    sources: dict[int, OffsetMark] = field(default_factory=dict)  # newest event of sources, early in the stretch
 
     def place(self, entry: int) -> Place:
         mark = OffsetMark(0, int(self.stretch.offset[entry]), int(self.stretch.event_time_ms[entry]))
@@ -142,10 +82,17 @@ class _Update:
 class AlertBook:
     """The alerts of a fold unit that are pending or active."""
 
-    def __init__(self, offsets: Offsets, min_events_after_onset: int, windows: Windows | None = None) -> None:
-        """Without `windows`, alerts name none."""
+    def __init__(
+        self,
+        offsets: Offsets,
+        min_events_after_onset: int,
+        evidence: Mapping[str, Remeasures] | None = None,
+        windows: Windows | None = None,
+    ) -> None:
+        """evidence: by detector, what measures its alerts again. Without `windows`, alerts name none."""
         self._offsets = offsets
         self._windows = windows
+        self._evidence = evidence or {}
         self._enough = min_events_after_onset
         self.pending = PendingAlerts()
         self.active = ActiveAlerts(min_events_after_onset)
@@ -159,20 +106,18 @@ class AlertBook:
             alarms = [replace(one, event=stretch.last_entry(one.event)) for one in alarms]
             verdicts = [one._replace(event=stretch.last_entry(one.event)) for one in verdicts]
         now = _Update(stretch, self._runs(stretch, alarms, verdicts))
-        found = list(self._due(now))
+        for subject in now.runs:
+            for series, pending in self.pending.of(subject).items():
+                self._schedule(now, subject, series, pending.due)
+        found: list[Placed] = []
         both: list[Alarm | Verdict] = [*verdicts, *alarms]
         for one in sorted(both, key=lambda one: one.event):  # stable: verdicts first
+            found += self._ready_until(now, one.event)
             self._mark(now, one.event + 1)
             found += self._judge(now, one) if isinstance(one, Verdict) else self._handle(now, one)
+        found += self._ready_until(now, len(stretch.offset))
         self._mark(now, len(stretch.offset))
-        for (subject, series), entry in now.ready_at.items():
-            self._became_ready(subject, series, now.place(entry))
-        found.sort(key=lambda placed: placed[0])  # stable: of one event, in the order above
-        return [
-            (entry // stretch.width, alert)
-            for entry, alert in self._with_windows(now, found)
-            if alert.state is not AlertState.READY or alert.alert_id not in now.never
-        ]
+        return [(entry // stretch.width, alert) for entry, alert in found]
 
     def dump(self) -> dict[str, list[Any]]:
         """The alerts that are pending, and those that are active, as JSON-able data."""
@@ -206,64 +151,123 @@ class AlertBook:
             if subject in self.pending or subject in concerned
         }
 
-    def _due(self, now: _Update) -> Iterator[Placed]:
-        """The alerts that become ready within the stretch."""
-        for subject, run in now.runs.items():
-            for series, (alert, due, start) in self.pending.of(subject).items():
-                entry = run.entry(due)
-                if entry is not None:
-                    now.ready_at[subject, series] = entry
-                    self._begin_windows(now, alert, (subject, due, start))
-                    yield entry, _as_ready(alert, now.place(entry))
+    def _schedule(self, now: _Update, subject: int, series: Series, due: int) -> None:
+        """Let an alert become ready at event `due` of its subject, if that is in the stretch."""
+        entry = now.runs[subject].entry(due) if subject in now.runs else None
+        if entry is not None:
+            heappush(now.due, _Due(entry, len(now.due), subject, series, due))
+
+    def _ready_until(self, now: _Update, entry: int) -> Iterator[Placed]:
+        """The alerts that become ready up to an entry, in order."""
+        while now.due and now.due[0].entry <= entry:
+            one = heappop(now.due)
+            pending = self.pending.of(one.subject).get(one.series)
+            if pending is not None and pending.due == one.due:
+                self._mark(now, one.entry + 1)
+                yield from self._become_ready(now, one, pending)
+
+    def _become_ready(self, now: _Update, one: _Due, pending: PendingAlert) -> Iterator[Placed]:
+        """The alert with the numbers of all values since its onset; nothing yet if the onset proves to be later."""
+        found = self._measured(now, one.series, pending.alert, one.entry, is_settled=pending.is_settled)
+        onset = one.due - pending.alert.min_events_after_onset
+        if found and found.onset > onset and not pending.is_settled:
+            place = now.place_of(self._offsets.locate(one.subject, found.onset), pending.alert.onset.topic)
+            due = found.onset + pending.alert.min_events_after_onset
+            self._evidence[one.series[1]].settle(one.series, found.value)
+            later = replace(pending.alert, onset=place)
+            start = self._begin_windows(now, later, one.subject, found.onset, one.entry)
+            self.pending.add(one.subject, one.series, PendingAlert(later, due, True, start))
+            self._schedule(now, one.subject, one.series, due)
+            return
+        alert, start = pending.alert, pending.start
+        if found and found.onset < onset:
+            place = now.place_of(self._offsets.locate(one.subject, found.onset), alert.onset.topic)
+            alert = replace(alert, onset=place)
+            start = self._begin_windows(now, alert, one.subject, found.onset, one.entry)
+        alert = self._became_ready(one.subject, one.series, alert, found, now.place(one.entry))
+        yield one.entry, self._with_windows(alert, one.subject, start, one.due)
+
+    def _measured(
+        self, now: _Update, series: Series, alert: Alert, entry: int, *, is_settled: bool
+    ) -> Remeasured | None:
+        evidence = self._evidence.get(series[1])
+        if evidence is None:
+            return None
+        return evidence.measure(series, alert, entry // now.stretch.width, is_settled=is_settled)
+
+    def _became_ready(self, subject: int, series: Series, alert: Alert, found: Remeasured | None, at: Place) -> Alert:
+        """The alert as it is published once it is ready; it waits no longer."""
+        alert = replace(alert, state=AlertState.READY, ready_at=at)
+        if found is not None:
+            alert = replace(alert, **found.facts)
+            alert = replace(alert, summary=sentence_of(alert, found.change()))
+        self._drop(subject, series)
+        self.active.became_ready(alert, series[0])
+        return alert
+
+    def _begin_windows(self, now: _Update, alert: Alert, subject: int, onset: int, entry: int) -> WindowStart | None:
+        """Where the windows of an alert begin, by the events up to an entry."""
+        return self._windows.begin(alert, subject, onset, now.stretch, entry) if self._windows else None
+
+    def _with_windows(self, alert: Alert, subject: int, start: WindowStart | None, end: int) -> Alert:
+        """An alert that has become ready with event `end` of its subject, with what to train on."""
+        windows = self._windows
+        return windows.complete(alert, subject, start, end, windows.newest(start)) if windows and start else alert
+
+    def _drop(self, subject: int, series: Series) -> None:
+        """Let an alert wait no longer."""
+        self.pending.remove(subject, series)
+        if series[1] in self._evidence:
+            self._evidence[series[1]].end(series)
 
     def _handle(self, now: _Update, alarm: Alarm) -> Iterator[Placed]:
         """The alerts of an alarm, unless it belongs to an alert that there is."""
         is_pending = alarm.series in self.pending.of(alarm.subject)
-        ready_at = now.ready_at.get((alarm.subject, alarm.series), len(now.stretch.offset))
         novelty = self._novelty_of(alarm)
-        if (is_pending and ready_at > alarm.event) or novelty is Novelty.NONE:
+        if is_pending or novelty is Novelty.NONE:
             return
-        alert = self._alert(now, alarm)
+        alert, onset = self._alert(now, alarm), _onset_of(alarm)
         if novelty is Novelty.UNCERTAIN and alarm.watch:
-            self.active.add_candidate(alarm.watch, Candidate(alert, alarm.onset))
+            basis = alarm.evidence.basis if alarm.evidence else None
+            self.active.add_candidate(alarm.watch, Candidate(alert, onset, Moved.of(alarm.facts), basis))
             return
         yield from self._fire(now, alarm, alert)
 
     def _fire(self, now: _Update, alarm: Alarm, alert: Alert) -> Iterator[Placed]:
         """The alert of an alarm; the one that it supersedes; and that it is ready, if that is known by now."""
-        subject, series = alarm.subject, alarm.series
-        if (entry := now.ready_at.pop((subject, series), None)) is not None:
-            self._became_ready(subject, series, now.place(entry))
+        subject, series, onset = alarm.subject, alarm.series, _onset_of(alarm)
         last = self._offsets.last(subject) if subject >= 0 else OffsetMark(0, 0, 0)
         if alarm.becomes_ready:
-            n = last.number - alarm.onset
+            n = last.number - onset
             alert = replace(alert, events_after_onset=n, min_events_after_onset=self._enough)
         yield alarm.event, alert
-        if alarm.watch is None and not alarm.becomes_ready:
-            return
-        if alarm.watch and (before := self.active.add(alarm.watch, alert, subject, last.number)):
-            yield alarm.event, resolve(before, alert.at, None)
+        if alarm.watch:
+            before = self.active.add(alarm.watch, alert, subject, last.number, Moved.of(alarm.facts))
+            if before:
+                yield alarm.event, resolve(before, alert.at, None)
         if not alarm.becomes_ready:
             return
-        due = alarm.onset + self._enough
-        start = self._windows.begin(alert, subject, alarm.onset, now.stretch, alarm.event) if self._windows else None
-        self._begin_windows(now, alert, (subject, max(due, last.number), start))
-        if due <= last.number:
-            alert = _as_ready(alert, now.place_of(last, alarm.topic))
-            self.active.became_ready(alert, series[0])
-            yield alarm.event, alert
+        if series in self.pending.of(subject):
+            self._drop(subject, series)
+        if alarm.evidence and series[1] in self._evidence:
+            self._evidence[series[1]].begin(series, alarm.evidence.basis, alarm.event // now.stretch.width)
+        due = onset + self._enough
+        start = self._begin_windows(now, alert, subject, onset, alarm.event)
+        self.pending.add(subject, series, PendingAlert(alert, due, start=start))
+        if due > last.number:
+            self._schedule(now, subject, series, due)
             return
-        self.pending.add(subject, series, PendingAlert(alert, due, start))
-        entry = now.runs[subject].entry(due) if subject in now.runs else None
-        if entry is not None:
-            now.ready_at[subject, series] = entry
-            yield entry, _as_ready(alert, now.place(entry))
+        found = self._measured(now, series, alert, alarm.event, is_settled=True)
+        alert = self._became_ready(subject, series, alert, found, now.place_of(last, alarm.topic))
+        yield alarm.event, self._with_windows(alert, subject, start, last.number)
 
     def _alert(self, now: _Update, alarm: Alarm) -> Alert:
         at = now.place(alarm.event)
-        began = alarm.began or self._offsets.locate(alarm.subject, alarm.onset)
+        began = alarm.began or self._offsets.locate(alarm.subject, _onset_of(alarm))
         onset = now.place_of(began, alarm.topic)
-        return Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **alarm.facts)
+        facts = {**alarm.facts, **(alarm.evidence.facts if alarm.evidence else {})}
+        alert = Alert(alert_id=alert_id(alarm.facts, at), state=AlertState.FIRING, onset=onset, at=at, **facts)
+        return replace(alert, summary=sentence_of(alert, alarm.evidence.change() if alarm.evidence else ""))
 
     def _novelty_of(self, alarm: Alarm) -> Novelty:
         if alarm.watch is None:
@@ -287,58 +291,39 @@ class AlertBook:
         """Resolve the alerts of a row; those that are pending then never become ready."""
         for live in self.active.remove(verdict.row):
             series = verdict.row[1], live.alert.detector
-            alert, entry = live.alert, now.ready_at.get((live.subject, series))
-            if entry is not None and entry <= verdict.event:
-                alert = _as_ready(alert, now.place(entry))
-            elif series in self.pending.of(live.subject):
-                now.ready_at.pop((live.subject, series), None)
-                now.never.add(alert.alert_id)
-                self.pending.remove(live.subject, series)
-            yield verdict.event, resolve(alert, now.place(verdict.event), verdict)
-
-    def _became_ready(self, subject: int, series: Series, at: Place) -> None:
-        """A pending alert has become ready."""
-        self.active.became_ready(_as_ready(self.pending.remove(subject, series), at), series[0])
-
-    def _begin_windows(self, now: _Update, alert: Alert, begun: tuple[int, int, WindowStart | None]) -> None:
-        """Store where the windows of an alert begin that may become ready in this stretch."""
-        subject, end, start = begun
-        if self._windows and start:
-            now.starts[alert.alert_id] = subject, end, start
-            now.sources = self._windows.newest(start) | now.sources
-
-    def _with_windows(self, now: _Update, found: Sequence[Placed]) -> Iterator[Placed]:
-        """The alerts in order of events; those that are ready name their windows, by the labels that came by then."""
-        windows = self._windows
-        for entry, alert in found:
-            if windows and alert.state is AlertState.READY and alert.alert_id in now.starts:
-                self._store_labels(now, windows, entry // now.stretch.width + 1)
-                subject, end, start = now.starts[alert.alert_id]
-                ends = last_of_sources(now.stretch, entry, now.sources)
-                alert = windows.complete(alert, subject, start, end, ends)
-            yield entry, alert
-        if windows:
-            self._store_labels(now, windows, len(now.stretch.offset))
-
-    def _store_labels(self, now: _Update, windows: Windows, end: int) -> None:
-        """Store where the labels lie that came with the events before `end` of the stretch."""
-        now.labelled = windows.store_labels(now.stretch.labels, now.labelled, end)
+            if series in self.pending.of(live.subject):
+                self._drop(live.subject, series)
+            yield verdict.event, resolve(live.alert, now.place(verdict.event), verdict)
 
     def _mark(self, now: _Update, end: int) -> None:
+        """Mark the offsets of the entries up to `end`, and store where the labels lie that came with them."""
+        if end <= now.marked:
+            return
         stretch, part = now.stretch, slice(now.marked, end)
         of_part = (stretch.subject[part], stretch.sequence[part], stretch.offset[part], stretch.event_time_ms[part])
         self._offsets.record(*of_part)
+        if self._windows:
+            now.labelled = self._windows.store_labels(stretch.labels, now.labelled, (end - 1) // stretch.width + 1)
         now.marked = end
+
+
+def _onset_of(alarm: Alarm) -> int:
+    """The sequence number of the onset: as measured, else as the detector has it."""
+    return alarm.evidence.onset if alarm.evidence else alarm.onset
 
 
 def _alarm_of(candidate: Candidate, verdict: Verdict, subject: int) -> Alarm:
     """The alarm of a candidate, as if the event of the verdict had raised it."""
     alert, series = candidate.alert, (verdict.row[1], candidate.alert.detector)
-    is_drift = alert.kind is AlertKind.DRIFT
+    evidence = candidate.basis and AlarmEvidence({}, str, candidate.onset, candidate.basis)
     return Alarm(
-        verdict.event, series, subject, alert.onset.topic, candidate.onset, {}, is_drift, RowWatch(verdict.row)
+        verdict.event,
+        series,
+        subject,
+        alert.onset.topic,
+        candidate.onset,
+        candidate.moved._asdict(),
+        becomes_ready=alert.kind is AlertKind.DRIFT,
+        watch=RowWatch(verdict.row),
+        evidence=evidence,
     )
-
-
-def _as_ready(alert: Alert, at: Place) -> Alert:
-    return replace(alert, state=AlertState.READY, ready_at=at)

@@ -61,7 +61,9 @@ class DetectFold:
         self.context = Context.create(settings)
         self.intake = Intake(self.context)
         self.monitors = list(monitors_of(self.context))
-        self.alerts = AlertBook(self.context.offsets, settings.min_events_after_onset, Windows(self.context))
+        evidence = {name: of for monitor in self.monitors for name, of in monitor.remeasures().items()}
+        enough, windows = settings.min_events_after_onset, Windows(self.context)
+        self.alerts = AlertBook(self.context.offsets, enough, evidence, windows)
         self.pairing = Pairing(settings.codecs, self.context.topics)
         self.labels = LabelJoin(settings.labels, has_segments=bool(self.context.segments))
         self._sources = SourceModels(settings.sources, self.context.subjects)
@@ -243,6 +245,8 @@ class DetectFold:
         alarms = self._sources.with_models(alarms, batch)
         alerts = self._cardinality.alerts(self._cardinality.of_batch(batch, chunk.place))
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)
+        for monitor in self.monitors:
+            monitor.settle()
         return alerts + [(int(chunk.place[event]), alert) for event, alert in alerted]
 
     def _count_errors(self, labels: LabelMatches) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 
 from detectors.arrays.types import I64
-from streamer.detect.alarm import Alarm, Verdict
+from streamer.detect.alarm import Alarm, Remeasures, Verdict
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps
@@ -74,6 +74,13 @@ class Monitor(Protocol):
     @abstractmethod
     def observe(self, batch: Batch) -> Findings:
         """Fold a batch into the state; returns what it found."""
+
+    def remeasures(self) -> Mapping[str, Remeasures]:
+        """By detector, what measures its alerts again when they become ready; alerts of others keep their numbers."""
+        return {}
+
+    def settle(self) -> None:
+        """Let go of the batch: its alerts are known by now."""
 
     def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:  # noqa: ARG002
         """What it watches of these subjects, for `driftline columns`."""

@@ -42,7 +42,7 @@ class ReferenceLookup:
 
     def ids_of(self, reference: CategoryReference) -> I64:
         """The ids of the categories of a reference, and that of `(other)`, which stands for all beyond the table."""
-        ids = [self._id_of(name) for name in reference.names]
+        ids = [self.id_of(name) for name in reference.names]
         return np.array([*ids, OTHER_CATEGORY], np.int64)
 
     def expected(self, key: Key) -> int:
@@ -52,7 +52,8 @@ class ReferenceLookup:
             return MIXED if any(scale_of(name) == 0 for name in reference.names) else CATEGORIES
         return ANY if reference is None else NUMBERS
 
-    def _id_of(self, name: str) -> int:
+    def id_of(self, name: str) -> int:
+        """The id of a category."""
         scale = scale_of(name)
         return self._categories.ids.get(name, OTHER_CATEGORY) if scale < 0 else int(decimal_id(float(name), scale))
 

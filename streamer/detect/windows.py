@@ -164,19 +164,6 @@ class Windows:
         return self._context.subjects.whole_of_model(source)
 
 
-def last_of_sources(stretch: Stretch, entry: int, before: Mapping[int, OffsetMark]) -> dict[int, OffsetMark]:
-    """The newest event of each source up to an entry of a stretch; `before` are those of before it."""
-    found = dict(before)
-    for subject in before:
-        mine = np.flatnonzero(stretch.subject[: entry + 1] == subject)
-        if len(mine):
-            at = int(mine[-1])
-            found[subject] = OffsetMark(
-                int(stretch.sequence[at]), int(stretch.offset[at]), int(stretch.event_time_ms[at])
-            )
-    return found
-
-
 def _has_begun(subject: int, stretch: Stretch, entry: int) -> bool:
     """Whether an event of the subject came before or at this entry."""
     mine = np.flatnonzero(stretch.subject == subject)

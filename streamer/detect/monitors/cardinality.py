@@ -7,6 +7,7 @@ history of the model shows why it is not watched like others. This is no monitor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from detectors.series.id_table import UNSEEN
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
+from retrain.messages.summary import sentence_of
 from streamer.detect.alarm import alert_id
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
@@ -126,4 +128,5 @@ def _alert(away: Overflow, at: Place, size: int) -> Alert:
         "kind": AlertKind.LIMIT,
         "category": away.name,
     }
-    return Alert(alert_id=alert_id(facts, at), state=AlertState.FIRING, onset=at, at=at, **facts)
+    alert = Alert(alert_id=alert_id(facts, at), state=AlertState.FIRING, onset=at, at=at, **facts)
+    return replace(alert, summary=sentence_of(alert))

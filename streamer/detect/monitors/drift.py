@@ -22,12 +22,13 @@ from detectors.series.calendar import MAYBE, NO, has_clock_name
 from detectors.series.table import WATCHED, SeriesFacts, SeriesTable, ValueKind
 from retrain.messages.alert import AlertKind
 from retrain.messages.patterns import first_match, matches
-from streamer.detect.alarm import Alarm, Verdict, Watching, evidence_of
+from streamer.detect.alarm import Alarm, Remeasures, Verdict, evidence_of
 from streamer.detect.batch import TAKES, Batch, KindValues, later
 from streamer.detect.context import Context
 from streamer.detect.monitor import ColumnStatus, Findings, Monitor
 from streamer.detect.monitors.detector_set import DetectorSet, values_needed
-from streamer.detect.monitors.recovery import RowRecovery
+from streamer.detect.monitors.evidence import RowEvidence
+from streamer.detect.monitors.recovery import RowRecovery, WatchedAlarm
 from streamer.detect.references.table import AnyReference
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
 from streamer.detect.settings import DetectSettings, WatchSettings
@@ -40,7 +41,7 @@ SMALL_REFERENCE = 500  # numbers; against fewer, a drift by less than 0.1 may ne
 class DriftMonitor(Monitor):
     """The detector sets of a fold unit, one for each kind of value, with the recovery of their rows."""
 
-    keys: ClassVar = (*TAKES.values(), *(f"living.{takes}" for takes in TAKES.values()))
+    keys: ClassVar = tuple(f"{part}{takes}" for part in ("", "living.", "recent.") for takes in TAKES.values())
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -48,6 +49,7 @@ class DriftMonitor(Monitor):
         self._assignment = DetectorAssignment(context.settings.watch, banks)
         self.sets = [DetectorSet(kind, banks) for kind in WATCHED]
         self._recovery = [RowRecovery(one, context) for one in self.sets]
+        self._evidence = [RowEvidence(one, context) for one in self.sets]
 
     @classmethod
     def create(cls, context: Context) -> Self:
@@ -63,17 +65,26 @@ class DriftMonitor(Monitor):
 
     def observe(self, batch: Batch) -> Findings:
         alarms, verdicts = list[Alarm](), list[Verdict]()
-        for one, recovery in zip(self.sets, self._recovery, strict=True):
+        for one, recovery, evidence in zip(self.sets, self._recovery, self._evidence, strict=True):
             values = batch.by_kind[one.kind]
+            evidence.begin_batch(values)
             self._make_rows(one, values)
             times = batch.events.event_time_ms[values.event]
             found = [(name, one.update(name, values, times, self._multiple(name, batch, values))) for name in one.banks]
             if one.kind is ValueKind.NUMBER:
                 found = [(name, self._without_clocks(raised, batch.of_clock)) for name, raised in found]
-            watches = recovery.update(values, batch.values.routed.number[values.place], found, verdicts)
+            numbers = batch.values.routed.number[values.place]
+            watches = recovery.update(values, numbers, found, verdicts, evidence)
             for name, raised in found:
                 alarms += self._alarms_of(one, name, raised, values, watches[name])
         return Findings(alarms, sorted(verdicts, key=lambda one: one.event))
+
+    def remeasures(self) -> Mapping[str, Remeasures]:
+        return {name: of for one, of in zip(self.sets, self._evidence, strict=True) for name in one.banks}
+
+    def settle(self) -> None:
+        for evidence in self._evidence:
+            evidence.end_batch()
 
     def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:
         sets = {one.kind: one for one in self.sets}
@@ -100,13 +111,15 @@ class DriftMonitor(Monitor):
 
     def dump(self) -> Arrays:
         arrays: Arrays = {}
-        for one, recovery in zip(self.sets, self._recovery, strict=True):
+        for one, recovery, evidence in zip(self.sets, self._recovery, self._evidence, strict=True):
             arrays |= nested(one.takes, one.dump()) | nested(f"living.{one.takes}", recovery.dump())
+            arrays |= nested(f"recent.{one.takes}", evidence.dump())
         return arrays
 
     def load(self, arrays: Mapping[str, Array], *, reset: Collection[str], owned: bool) -> None:
-        for one, recovery in zip(self.sets, self._recovery, strict=True):
+        for one, recovery, evidence in zip(self.sets, self._recovery, self._evidence, strict=True):
             recovery.load(unnested(f"living.{one.takes}", arrays))
+            evidence.load(unnested(f"recent.{one.takes}", arrays))
             one.load(unnested(one.takes, arrays), reset, owned)
             self._assign(one, range(one.rows), reset)
 
@@ -117,6 +130,7 @@ class DriftMonitor(Monitor):
             rows, living = remaps.rows[kind], f"living.{takes}"
             found |= nested(takes, DetectorSet.remap(unnested(takes, arrays), rows))
             found |= nested(living, RowRecovery.remap(unnested(living, arrays), rows))
+            found |= nested(f"recent.{takes}", RowEvidence.remap(unnested(f"recent.{takes}", arrays), rows))
         return found
 
     def alarm_rows(self, remaps: Remaps) -> Mapping[str, Remap]:
@@ -155,12 +169,12 @@ class DriftMonitor(Monitor):
                 one.set_reference(row, references, reference, {*detectors, *begun})
 
     def _alarms_of(
-        self, one: DetectorSet, detector: str, alarms: Alarms, values: KindValues, watches: Sequence[Watching]
+        self, one: DetectorSet, detector: str, alarms: Alarms, values: KindValues, watches: Sequence[WatchedAlarm]
     ) -> Iterator[Alarm]:
         """The alarms of a detector, with all that is known of them."""
         context, of = self._context, one.banks[detector]
         after = later(values.row, alarms.at).tolist()
-        for k, watch in enumerate(watches):
+        for k, (watch, evidence) in enumerate(watches):
             at, row = int(alarms.at[k]), int(alarms.row[k])
             subject, column = context.series.subject_and_column(row, one.kind)
             key = context.subjects.name_of(subject, column)
@@ -171,7 +185,8 @@ class DriftMonitor(Monitor):
             seen = context.series.count_of_row(row, one.kind) - after[k]
             onset = one.onset(row, int(alarms.onset_ago[k]), int(values.sequence[at]), seen)
             topic, event = context.subjects.topic_of(subject), int(values.event[at])
-            yield Alarm(event, (row, detector), subject, topic, onset, facts, kind is AlertKind.DRIFT, watch)
+            is_drift, series = kind is AlertKind.DRIFT, (row, detector)
+            yield Alarm(event, series, subject, topic, onset, facts, is_drift, watch, evidence=evidence)
 
 
 def _banks(settings: DetectSettings) -> dict[str, Bank]:

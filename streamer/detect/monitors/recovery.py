@@ -8,7 +8,6 @@ its alerts do not end by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -19,14 +18,15 @@ from detectors.recovery.judge import ROW as WATCHED_ROW
 from detectors.recovery.judge import RecoveryJudge, categories_before, numbers_before
 from detectors.series.table import ValueKind
 from retrain.messages.shift import strength_of
-from streamer.detect.alarm import RowWatch, Verdict, Watching
+from streamer.detect.alarm import AlarmEvidence, RowWatch, Verdict, Watching
 from streamer.detect.batch import KindValues
 from streamer.detect.context import Context
 from streamer.detect.monitors.detector_set import DetectorSet
+from streamer.detect.monitors.evidence import BEFORE_MIN, History, RowEvidence
 from streamer.detect.remap import Array, Arrays, Remap, compact
 from streamer.runtime.snapshot import nested, unnested
 
-BEFORE_MIN: Final = 16  # values that must be known from before a drift
+WatchedAlarm = tuple[Watching, AlarmEvidence | None]
 
 
 class RowRecovery:
@@ -35,7 +35,7 @@ class RowRecovery:
     def __init__(self, detectors: DetectorSet, context: Context) -> None:
         self._detectors = detectors
         self._context = context
-        self._earlier = HistorySample()
+        self._earlier = HistorySample(np.float32 if detectors.kind is ValueKind.NUMBER else np.float64)
         self._judge = RecoveryJudge()
 
     def update(
@@ -44,11 +44,12 @@ class RowRecovery:
         numbers: I64,
         found: Sequence[tuple[str, Alarms]],
         verdicts: list[Verdict],
-    ) -> dict[str, list[Watching]]:
+        evidence: RowEvidence,
+    ) -> dict[str, list[WatchedAlarm]]:
         """Judge the values of a batch and watch the rows of its alarms.
 
         numbers: of each value, in its series. found: the alarms of each detector. verdicts: gets the new ones, in
-        order. Returns the watch of the row of each alarm, by detector.
+        order. Returns the watch of the row of each alarm and what is known of the alarm, by detector.
         """
         raised = [(int(alarms.at[k]), name, k, alarms) for name, alarms in found for k in range(len(alarms))]
         raised.sort(key=lambda one: one[0])  # stable: of one value, by detector
@@ -58,12 +59,13 @@ class RowRecovery:
         self._earlier.add(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
         ours = np.flatnonzero(is_ours)
         start = 0
-        watches: dict[str, list[Watching]] = {name: [None] * len(alarms) for name, alarms in found}
+        watches: dict[str, list[WatchedAlarm]] = {name: [(None, None)] * len(alarms) for name, alarms in found}
         for at, name, k, alarms in raised:
             end = int(np.searchsorted(ours, at, side="right"))
             verdicts += self._feed(values, numbers, ours[start:end])
             start = end
-            watches[name][k] = self._begin(name, alarms, k, int(numbers[at]))
+            known = evidence.of_alarm(name, alarms, k, self._history(alarms, k, int(numbers[at])))
+            watches[name][k] = self._begin(name, alarms, k, int(numbers[at])), known
         verdicts += self._feed(values, numbers, ours[start:])
         return watches
 
@@ -97,6 +99,23 @@ class RowRecovery:
             Verdict(int(values.event[part[one.at]]), (takes, one.row), one.verdict, one.distance, one.distance_max)
             for one in self._judge.update(row, value)
         ]
+
+    def _history(self, alarms: Alarms, k: int, number: int) -> History:
+        """The values before an alarm: of the baseline, or of the drift that its row is in if this is a further one."""
+        row, ago = int(alarms.row[k]), int(alarms.onset_ago[k])
+
+        def before(ago: int) -> F64:
+            onset, since = number - max(ago, 0), self._judge.baseline_since(row)
+            drifted = self._judge.drifted_at(row)
+            if drifted is not None and onset > drifted:
+                found = self._earlier.between(row, number, drifted, onset)
+                if len(found) >= BEFORE_MIN:
+                    return found
+                onset = drifted
+            found = self._earlier.between(row, number, since, onset)
+            return found if len(found) >= BEFORE_MIN else self._earlier.between(row, number, 0, onset)
+
+        return History(before, ago)
 
     def _begin(self, detector: str, alarms: Alarms, k: int, number: int) -> Watching:
         """Watch the row of an alarm, `number` in its series, if it is not watched yet and enough is known of it."""

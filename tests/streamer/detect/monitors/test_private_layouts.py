@@ -10,7 +10,10 @@ import streamer
 from streamer.detect.monitors.table import MONITORS
 
 ROOT = Path(streamer.__file__).parent
-PARTS = {"drift.py": ["detector_set.py", "recovery.py"], "quality.py": ["training_range.py"]}  # of a monitor's own
+PARTS = {
+    "drift.py": ["detector_set.py", "recovery.py", "evidence.py"],
+    "quality.py": ["training_range.py"],
+}  # of a monitor's own
 
 NAMED_TUPLE = {"_replace", "_fields", "_asdict"}  # public, whatever their names
 LAYOUT = {"KEY", "FLOW_BITS", "FAULT_BITS"}  # constants that describe a state
