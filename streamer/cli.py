@@ -50,7 +50,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "rekey": "service.record", "launch": "service.launch", "verify": "service.verify",
         },
         "Look": {
-            "status": "views.status", "models": "views.models", "columns": "views.columns", "alerts": "views.alerts",
+            "status": "views.status", "models": "views.models", "columns": "views.columns",
+            "profile": "views.columns", "alerts": "views.alerts",
             "incidents": "views.alerts", "requests": "views.requests", "explain": "views.explain",
             "history": "views.explain", "window": "views.requests", "dead-letters": "views.dead_letters",
             "report": "views.report",

@@ -50,7 +50,7 @@ class Summaries(NamedTuple):
 
     row: I64  # [k] ascending
     is_number: NDArray[np.bool_]  # [k]; False: categories, or nothing but missing and faulty values
-    count: I64  # [k] numbers or categories
+    values: I64  # [k] numbers or categories
     missing: I64  # [k]
     faults: I64  # [k] values of the wrong type
     start: I64  # [k] number of the interval of the first value
@@ -133,10 +133,9 @@ class ProfileBank:
         summarise(state, row, stats, cells, compared, ids)
         head, of = words[row].astype(np.int64), state[5][row]
         is_number = (of[:, rows_of.MODE] == rows_of.TIES) | (of[:, rows_of.MODE] == rows_of.SPREAD)
-        found = Summaries(
-            row, is_number, *(head[:, at] for at in (rows_of.N, rows_of.MISSING, rows_of.FAULTS, rows_of.START)),
-            stats, cells, compared, of[:, rows_of.SIZE].copy(), ids,
-        )  # fmt: skip
+        n, missing = head[:, rows_of.N], head[:, rows_of.MISSING]
+        faults, start, size = head[:, rows_of.FAULTS], head[:, rows_of.START], of[:, rows_of.SIZE].copy()
+        found = Summaries(row, is_number, n, missing, faults, start, stats, cells, compared, size, ids)
         begin_interval(state, row, values_min)
         return found
 

@@ -75,8 +75,8 @@ def views(state: I64) -> State:
 
 def room() -> tuple[Any, ...]:
     """Room for one row."""
-    codes, counts = (lambda: np.empty(CELLS + 1, np.int64)), (lambda: np.empty(CELLS + 1))
-    return codes(), counts(), codes(), counts(), codes(), counts()
+    codes, counts = np.empty((3, CELLS + 1), np.int64), np.empty((3, CELLS + 1))
+    return codes[0], counts[0], codes[1], counts[1], codes[2], counts[2]
 
 
 @lean_kernel
@@ -185,8 +185,8 @@ def count_up_to(at: I64, below: F64, code: int) -> float:
         if at[j] <= code:
             found = below[j]
         elif at[j - 1] <= code:
-            return below[j - 1] + (below[j] - below[j - 1]) * float(code - at[j - 1]) / float(at[j] - at[j - 1])
-    return found
+            found = below[j - 1] + (below[j] - below[j - 1]) * float(code - at[j - 1]) / float(at[j] - at[j - 1])
+    return float(found)
 
 
 @lean_kernel
@@ -308,7 +308,7 @@ def _centre_of(ordered: F64) -> float:
         length = length + 1 if ordered[j] == ordered[j - 1] else 1
         if length > most:
             best, most = ordered[j], length
-    return best
+    return float(best)
 
 
 @lean_kernel

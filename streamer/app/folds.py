@@ -118,6 +118,7 @@ class ConfiguredFolds:
                 absence=config.absence,
                 cast=config.cast,
                 false_alarm_spans=config.false_alarm_spans,
+                profiles=config.profiles,
             )
         return self._detect[settings]
 

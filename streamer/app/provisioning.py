@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 FOREVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # for restarts and the audit trail
 MONTH_MS: Final = 30 * 86_400_000  # time for which every step of an incident is kept
 LATEST_OF_EACH: Final = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(MONTH_MS)}
+PROFILES: Final = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(400 * 86_400_000),
+    "compression.type": "zstd",
+}
 UNITS_MIN: Final = 2  # decide, and partition 0 of the event topics
 CREATE: Final = "`driftline topics --config FILE --create`"
 
@@ -46,6 +51,8 @@ def needed_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic
     yield RequiredTopic(outputs.incidents, "incidents", partitions, LATEST_OF_EACH)
     yield RequiredTopic(outputs.requests, "requests", partitions, FOREVER)
     yield RequiredTopic(outputs.decisions, "decisions", partitions, FOREVER)
+    if config.profiles.publish:
+        yield RequiredTopic(outputs.profiles, "profiles", partitions, PROFILES)
     for name in (*config.topics, outputs.alerts, outputs.control, outputs.watermarks):
         yield RequiredTopic(outputs.dead_letters(name), "dead letters", partitions)
 

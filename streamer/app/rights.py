@@ -53,12 +53,14 @@ def service_grants(config: Config) -> Iterator[Grant]:
 
 
 def reader_grants(config: Config) -> Iterator[Grant]:
-    """Of whoever looks: `driftline models`, `alerts`, `incidents`, `explain`, `history`, `requests` and `silences`."""
+    """Of whoever looks: `driftline models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `profile` ..."""
     from streamer.eventlog.kafka.access.rights import Right
 
     outputs = config.outputs
     for topic in (outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions):
         yield Grant(Right("topic", topic, "Read"), "published records")
+    if config.profiles.publish:
+        yield Grant(Right("topic", outputs.profiles, "Read"), "profiles of columns", is_optional=True)
 
 
 def operator_grants(config: Config) -> Iterator[Grant]:

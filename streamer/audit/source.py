@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from streamer.eventlog.kafka.connection import KafkaConnection
     from streamer.eventlog.recordings.recording import Recording
 
-RawRecord = tuple[str, bytes]  # "alert", "incident", "request" or "decision", and the record as JSON
+RawRecord = tuple[str, bytes]  # one of KINDS, and the record: JSON, but Arrow for the profiles of a topic
 Source = Callable[[], Iterator[RawRecord]]  # all records, those of one kind in the order of publication
 
 KINDS = ("alert", "incident", "request", "decision")
+PROFILE = "profile"
 
 
 class _Line(msgspec.Struct):
@@ -43,7 +44,8 @@ def of_file(path: str, outputs: OutputTopics) -> Source:
 
 def kinds_of(outputs: OutputTopics) -> dict[str, str]:
     """Topic -> the kind of its records."""
-    return dict(zip((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions), KINDS, strict=True))
+    found = dict(zip((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions), KINDS, strict=True))
+    return found | {outputs.profiles: PROFILE}
 
 
 def _of_file(path: str, topics: dict[str, str]) -> Iterator[RawRecord]:
@@ -77,7 +79,7 @@ def _lines(path: str, records: Records) -> Iterator[RawRecord]:
             kind = msgspec.json.decode(value, type=_Line).type
         except msgspec.MsgspecError:
             kind = ""
-        if kind in KINDS:
+        if kind in KINDS or kind == PROFILE:
             yield kind, value
         elif kind != "dead_letter":
             raise UsageError(

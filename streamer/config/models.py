@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
+from detectors.profile.bank import ProfileSettings
 from detectors.registry import DEFAULT, DETECTORS
 from retrain.policy.settings import RetrainSettings
 from retrain.policy.source_settings import SourceSettings
@@ -196,6 +197,7 @@ class Config(Section):
     labels: LabelSettings = LabelSettings()  # label join and error metric
     flows: FlowSettings = FlowSettings()  # detection of missing or irregular events
     absence: AbsenceSettings = AbsenceSettings()  # detection of missing columns
+    profiles: ProfileSettings = ProfileSettings()  # summaries of each column and interval
     limits: Limits = Limits()  # bounds on names from producers
     commit: CommitSettings = CommitSettings()  # commits of outputs and offsets
     checkpoints: CheckpointSettings = CheckpointSettings()  # stored state for restarts

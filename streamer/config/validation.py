@@ -227,7 +227,7 @@ def _distinct_topics(config: Config) -> _Found:
         yield ("outputs", "dead_letter_suffix"), "must not be empty, or dead letters would be read as events again"
     taken: dict[str, str] = dict.fromkeys(config.topics, "an event topic")
     outputs = config.outputs
-    for name in ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "epochs"):
+    for name in ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "profiles", "epochs"):
         topic = getattr(outputs, name)
         if topic in taken:
             yield ("outputs", name), f"is {topic!r}, which is {taken[topic]} already; every topic has one use"

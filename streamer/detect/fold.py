@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,6 +36,8 @@ from streamer.detect.monitor import Findings, in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.drift import DriftMonitor
 from streamer.detect.monitors.label_mismatch import LabelMismatch
+from streamer.detect.monitors.profiles import KEY as PROFILE
+from streamer.detect.monitors.profiles import ProfilePublisher
 from streamer.detect.monitors.table import monitors_of
 from streamer.detect.remap import Survivors
 from streamer.detect.segments import WHOLE
@@ -72,6 +74,7 @@ class DetectFold:
         self._eviction = EvictionPolicy(self.context)
         self.stages = StageTimes()
         self._errors = np.zeros((64, 2))  # by model: number and sum since this process began; not part of the state
+        self._profiles = ProfilePublisher.create(self.context)
 
     @property
     def models(self) -> int:
@@ -161,6 +164,7 @@ class DetectFold:
         arrays |= self.intake.dump() | nested("pairs", self.pairing.dump())
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
         arrays |= nested("mismatch", self._mismatch.dump())
+        arrays |= self._profile_arrays()
         for monitor in self.monitors:
             arrays |= monitor.dump()
         return Snapshot(meta, arrays)
@@ -183,6 +187,11 @@ class DetectFold:
         self._mismatch.load(unnested("mismatch", arrays))
         self.intake.load(arrays)
         self.pairing.load(unnested("pairs", arrays))
+        if self._profiles is not None:
+            self._profiles.load(unnested(PROFILE, arrays), owned=snapshot.is_private)
+
+    def _profile_arrays(self) -> dict[str, Any]:
+        return {} if self._profiles is None else nested(PROFILE, self._profiles.dump())
 
     def _evict(self, survivors: Survivors) -> None:
         """Become the fold that has seen just the survivors."""
@@ -207,6 +216,7 @@ class DetectFold:
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
         arrays |= nested("mismatch", self._mismatch.dump())
+        arrays |= nested(PROFILE, ProfilePublisher.remap(unnested(PROFILE, self._profile_arrays()), remaps))
         for monitor in self.monitors:
             arrays |= monitor.remap(monitor.dump(), remaps)
         return Snapshot(meta, arrays, is_private=True)
@@ -222,7 +232,8 @@ class DetectFold:
         """The outputs of a decoded chunk."""
         self._eviction.touch_untracked(chunk.batches)
         alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
-        alerts += self._observe(self.pairing.joined(chunk, self.tally))
+        observed, profiles = self._observe(self.pairing.joined(chunk, self.tally))
+        alerts += observed
         times_ms = chunk.time_at([at for at, _ in alerts])
         outputs = chunk.dead_letters + [
             (at, self._output(alert, int(ms))) for (at, alert), ms in zip(alerts, times_ms, strict=True)
@@ -230,10 +241,11 @@ class DetectFold:
         if self.settings.tells_time:
             topics, partition = self.settings.outputs, chunk.events.partition
             outputs += marked(partition, chunk.clock_ms, chunk.place, chunk.before_ms, topics)
+        outputs += profiles
         return [output for _, output in sorted(outputs, key=lambda entry: entry[0])]
 
-    def _observe(self, chunk: DecodedChunk) -> list[Placed]:
-        """The alerts of a chunk's events, each with the place of its event."""
+    def _observe(self, chunk: DecodedChunk) -> tuple[list[Placed], list[tuple[int, Output]]]:
+        """The alerts of a chunk's events, and profiles, each with the place of its event."""
         batch = Batch.of(chunk, self.context, self.labels, self.tally)
         self._eviction.touch(batch)
         self._count_errors(batch.labels)
@@ -247,7 +259,9 @@ class DetectFold:
         alerted = self.alerts.update(Stretch.of(batch, self.context.topics.names), alarms, verdicts)
         for monitor in self.monitors:
             monitor.settle()
-        return alerts + [(int(chunk.place[event]), alert) for event, alert in alerted]
+        alerts += [(int(chunk.place[event]), alert) for event, alert in alerted]
+        profiles = () if self._profiles is None else self._profiles.update(batch, chunk.clock_ms)
+        return alerts, [(int(chunk.place[event]), output) for event, output in profiles]
 
     def _count_errors(self, labels: LabelMatches) -> None:
         if len(labels.subject):

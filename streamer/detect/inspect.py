@@ -83,7 +83,7 @@ def models_of(unit: str, fold: DetectFold) -> Iterator[WatchedModel]:
 
 def events_of_pending(fold: DetectFold) -> Iterator[tuple[str, int]]:
     """The id of each alert that waits for data, with the events of the model since its onset."""
-    for subject, (alert, due, _) in fold.alerts.pending:
+    for subject, (alert, due, *_) in fold.alerts.pending:
         missing = due - fold.context.offsets.last(subject).number
         yield alert.alert_id, alert.min_events_after_onset - missing
 

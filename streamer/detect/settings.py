@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from detectors.delivery.absence import AbsenceSettings
 from detectors.delivery.flow import FlowSettings
+from detectors.profile.bank import ProfileSettings
 from retrain.policy.source_settings import SourceSettings
 from streamer.clock import seconds_of
 from streamer.codecs.base import Codec
@@ -181,3 +183,4 @@ class DetectSettings:
     false_alarm_spans: Mapping[str, float] = field(
         default_factory=dict
     )  # seconds of a model's events between two false alarms of a detector; one that is missing keeps its `arl0`
+    profiles: ProfileSettings = field(default_factory=partial(ProfileSettings, publish=False))

@@ -57,10 +57,14 @@ class Subjects:
 
         The model of a segment has a name of its own, such as `bus-12/depot=north`.
         """
-        version = (self.ids.key_of(subject) >> 8 & VERSION_MASK) - 1
         model, segment = self.model_and_segment(subject)
         whose = f"{model}/{segment}" if segment else model
-        return whose, self._names.versions.names[version] if version >= 0 else "", self.column(column)
+        return whose, self.version_of(subject), self.column(column)
+
+    def version_of(self, subject: int) -> str:
+        """The version of the subject's model, "" if its events name none."""
+        version = (self.ids.key_of(subject) >> 8 & VERSION_MASK) - 1
+        return self._names.versions.names[version] if version >= 0 else ""
 
     def model_and_segment(self, subject: int) -> tuple[str, str]:
         """The model, or `source:<name>`, and the name of its segment; "" for the whole."""

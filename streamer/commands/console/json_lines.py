@@ -1,9 +1,13 @@
-"""Outputs as JSON lines: `{"type": "alert" | "incident" | "request" | "decision" | "dead_letter", …}`."""
+"""Outputs as JSON lines: `{"type": "alert" | "incident" | "request" | "decision" | "profile" | "dead_letter", …}`.
+
+A message of profiles is Arrow, so it becomes a line for each of its columns.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 
 from streamer.contracts.dead_letters import PREFIX
 from streamer.contracts.topics import OutputTopics
@@ -15,7 +19,7 @@ class OutputLines:
 
     def __init__(self, topics: OutputTopics) -> None:
         self._types = {topics.alerts: "alert", topics.incidents: "incident", topics.requests: "request"}
-        self._types[topics.decisions] = "decision"
+        self._types |= {topics.decisions: "decision", topics.profiles: "profile"}
 
     def type_of(self, output: Output) -> str | None:
         """The kind of an output; None for internal ones, such as watermarks and epochs."""
@@ -24,14 +28,23 @@ class OutputLines:
         return self._types.get(output.topic)
 
     def line_of(self, output: Output) -> bytes | None:
-        """The output as one line with its line break; None for internal ones."""
+        """The output as one line with its line break, or several lines; None for internal ones."""
         kind = self.type_of(output)
         if kind is None or (kind != "dead_letter" and output.value is None):
             return None
         if kind == "dead_letter":
             return json.dumps(_dead_letter(output), ensure_ascii=False).encode() + b"\n"
+        if kind == "profile":
+            return b"".join(_profile_lines(output.value or b""))
         # The value is a JSON object of our own on one line: only the type goes before its members.
         return b'{"type":"%s",%s\n' % (kind.encode(), (output.value or b"{}")[1:])
+
+
+def _profile_lines(message: bytes) -> Iterator[bytes]:
+    from streamer.contracts.profiles import profile_objects, read_profiles
+
+    for one in profile_objects(read_profiles(message)):
+        yield json.dumps({"type": "profile", **one}, ensure_ascii=False).encode() + b"\n"
 
 
 def _dead_letter(output: Output) -> dict[str, object]:

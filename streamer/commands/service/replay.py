@@ -39,8 +39,9 @@ def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | No
 
     Recordings are Parquet (from `driftline record`), JSON lines of events, the output of `kcat -C -J`, or tables in
     Parquet or CSV, each row of which is an event with its columns as fields. Standard
-    output holds one JSON object on each line, with `type` alert, incident, request, decision or dead_letter. Progress
-    and a summary go to standard error. If nothing was watched although there are records, the exit code is 6.
+    output holds one JSON object on each line, with `type` alert, incident, request, decision, profile or
+    dead_letter. Progress and a summary go to standard error. If nothing was watched although there are records, the
+    exit code is 6.
     """
     from streamer.app import replay as app
     from streamer.config import Config, load_config

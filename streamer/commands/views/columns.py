@@ -1,10 +1,10 @@
-"""`driftline columns`: the columns of a model, their detectors, and what keeps these from deciding."""
+"""`driftline columns` and `driftline profile`: the columns of a model, their detectors, and their values over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -134,3 +134,161 @@ def json_lines(found: Sequence[WatchedColumn]) -> list[str]:
     import msgspec
 
     return [msgspec.json.encode(asdict(one)).decode() for one in found]
+
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+PROFILE_HEAD: Final = (
+    "interval", "version", "count", "missing", "mean", "5 %", "25 %", "50 %", "75 %", "95 %", "cells", "psi", "ks", "",
+)  # fmt: skip
+SUMMARY_HEAD: Final = (
+    "column",
+    "version",
+    "intervals",
+    "count",
+    "missing",
+    "50 %",
+    "medians",
+    "ks",
+    "ks over time",
+    "",
+)
+
+PROFILE_EPILOG = """\b
+`cells` are the shares between the deciles of the reference, which are equal without
+drift, or those of the most frequent categories. psi and ks are the distances from
+the reference; `drift` stands where ks is above what 95 of 100 intervals without
+drift stay below, and values do not depend on each other.
+
+\b
+Examples:
+    driftline profile bus-099
+    driftline profile bus-099 headway_s --last 30
+    driftline profile bus-099 --replayed june.jsonl --json
+"""
+
+
+@click.command(epilog=PROFILE_EPILOG)
+@click.argument("model", metavar="MODEL")
+@click.argument("column", metavar="[COLUMN]", required=False)
+@click.option("--replayed", metavar="FILE", help="Output of `driftline replay`, or a recording, instead of the topics.")
+@click.option(
+    "--config", "config_file", metavar="FILE",
+    help=f"The configuration.  [default: {DEFAULT_CONFIG}; with --replayed, none: topics have their default names]",
+)  # fmt: skip
+@click.option("--last", default=14, show_default=True, type=click.IntRange(1), help="Intervals of each column.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each column and interval.")
+def profile(
+    model: str, column: str | None, replayed: str | None, config_file: str | None, last: int, as_json: bool
+) -> None:
+    """Show what the values of MODEL (or of source:NAME) were like in the last intervals.
+
+    Without COLUMN, there is one line for each column. The profiles come from the topic of the service, or from FILE.
+    """
+    import msgspec
+
+    from streamer.audit.source import PROFILE
+    from streamer.commands.console.published import config_of, source_of
+
+    config = config_of(replayed, config_file)
+    found = _last_of_each(_profiles_of(source_of(replayed, config, [PROFILE])(), model, column), last)
+    if not found:
+        whose = model if column is None else f"column {column} of {model}"
+        raise UsageError(
+            f"there is no profile of {whose}: an interval of profiles.interval_s has to end first, with "
+            f"profiles.values_min values. `driftline models` and `driftline columns {model}` list the names"
+        )
+    if as_json:
+        for one in (row for rows in found.values() for row in rows):
+            click.echo(msgspec.json.encode(one).decode())
+        return
+    for line in profile_tables(found) if column is not None else profile_summary(found):
+        echo_line(line)
+
+
+Profiles = Mapping[tuple[str, ...], Sequence[Mapping[str, Any]]]  # segment, topic, unit and column -> by time
+
+
+def _profiles_of(records: Iterator[tuple[str, bytes]], model: str, column: str | None) -> Iterator[dict[str, Any]]:
+    import msgspec
+
+    from streamer.contracts.profiles import profile_objects, read_profiles
+
+    for _, value in records:
+        found = [msgspec.json.decode(value)] if value[:1] == b"{" else profile_objects(read_profiles(value))
+        for one in found:
+            if one["model_id"] == model and column in (None, one["column"]):
+                yield one
+
+
+def _last_of_each(found: Iterator[dict[str, Any]], last: int) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """The newest intervals of each column, in order of time; one that was published twice counts once."""
+    known: dict[tuple[str, ...], dict[tuple[str, str], dict[str, Any]]] = {}
+    for one in found:
+        key = (one["segment"], one["topic"], one["unit"], one["column"])
+        known.setdefault(key, {})[one["end"], one["model_version"]] = one
+    return {key: [by_time[at] for at in sorted(by_time)[-last:]] for key, by_time in sorted(known.items())}
+
+
+def profile_tables(found: Profiles) -> Iterator[str]:
+    """A table for each column: a line for each interval."""
+    from streamer.commands.console.text_table import table as lines_of
+
+    for (segment, topic, unit, column), rows in found.items():
+        yield f"{column}{f' of {segment}' if segment else ''} on {topic}, {unit}:"
+        yield from ("  " + line for line in lines_of([PROFILE_HEAD, *_interval_rows(rows)]))
+
+
+def _interval_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
+    before = rows[0]["model_version"]
+    for one in rows:
+        changed, before = one["model_version"] != before, one["model_version"]
+        values = [_short(one.get(name)) for name in ("mean", "p05", "p25", "p50", "p75", "p95")]
+        yield (
+            one["end"][:16].replace("T", " "), f"{before or '-'}{' new' if changed else ''}", f"{one['count']:,}",
+            f"{one['missing']:,}", *values, _cells(one), _short(one.get("psi")), _short(one.get("ks")), _verdict(one),
+        )  # fmt: skip
+
+
+def profile_summary(found: Profiles) -> Iterator[str]:
+    """A table with a line for each column."""
+    from streamer.commands.console.text_table import table as lines_of
+
+    rows = []
+    for (segment, _, _, column), intervals in found.items():
+        one = intervals[-1]
+        versions = sorted({row["model_version"] or "-" for row in intervals})
+        medians = [row.get("p50") for row in intervals]
+        distances = [row.get("ks") for row in intervals]
+        rows.append((
+            f"{column} of {segment}" if segment else column, ", ".join(versions), str(len(intervals)),
+            f"{one['count']:,}", f"{one['missing']:,}", _short(one.get("p50")), sparkline(medians),
+            _short(one.get("ks")), sparkline(distances, 0.0, 1.0), _verdict(one),
+        ))  # fmt: skip
+    yield from lines_of([SUMMARY_HEAD, *rows])
+
+
+def sparkline(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:
+    """A bar for each value between `low` and `high`, by default the extremes; a space for None."""
+    known = [value for value in values if value is not None]
+    low, high = (min(known, default=0.0) if low is None else low), (max(known, default=0.0) if high is None else high)
+    span = high - low
+    top = len(BARS) - 1
+    bars = (" " if v is None else BARS[min(max(round((v - low) / span * top), 0), top) if span else 0] for v in values)
+    return "".join(bars)
+
+
+def _cells(one: Mapping[str, Any]) -> str:
+    if "categories" in one:
+        shares = sorted(one["categories"].items(), key=lambda pair: -pair[1])
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares[:3])
+    return sparkline(one.get("cells", ()), 0.0, max(one.get("cells", [0.0])) or 1.0)
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    if "ks" not in one or "ks_chance" not in one:
+        return "first"
+    return "drift" if one["ks"] > one["ks_chance"] else ""
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

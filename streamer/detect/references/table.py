@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 
 from detectors.reference import CategoryReference, Reference
 
@@ -38,6 +39,12 @@ class References:
         """All categories of all references, in order."""
         found = {name for one in self.by_series.values() if isinstance(one, CategoryReference) for name in one.names}
         return sorted(found)
+
+    @cached_property
+    def digest(self) -> int:
+        """63 bits of a digest of all references and their keys; 0 without any."""
+        found = sorted((key, one.digest) for key, one in self.by_series.items())
+        return int.from_bytes(blake2b(repr(found).encode(), digest_size=8).digest()) >> 1 if found else 0
 
     def __len__(self) -> int:
         return len(self.by_series)

@@ -50,7 +50,7 @@ def test_counts_moments_and_cells_equal_those_of_numpy(values, training):
     found, _ = closed(values, reference)
     n, mean = len(values), math.fsum(values) / len(values)
     spread = max(abs(np.asarray(values) - np.median(reference.values)).max(), 1e-9)
-    assert found.count.tolist() == [n]
+    assert found.values.tolist() == [n]
     assert found.stats[0, MEAN] == pytest.approx(mean, abs=1e-9 * spread)
     assert found.stats[0, SD] == pytest.approx(np.std(values), abs=1e-5 * spread)
     here, there = cells_of(values, reference)
@@ -134,7 +134,7 @@ def test_many_values_are_sampled_and_sums_stay_exact():
     """Beyond the room of 16 bits, shares are within a hundredth, and the number of values and the mean are exact."""
     values = np.tile([0.0, 0.0, 0.0, 1.0], 100_000)
     found, _ = closed(values, Reference.of([0.0, 1.0] * 50, 100))
-    assert found.count.tolist() == [400_000]
+    assert found.values.tolist() == [400_000]
     assert found.stats[0, MEAN] == pytest.approx(0.25)
     assert found.cells[0, 0] == pytest.approx(750, abs=10)
 
@@ -156,7 +156,7 @@ def test_categories_are_lower_bounds_and_exact_up_to_eight(distinct):
 def test_a_series_of_the_other_kind_begins_again():
     """Numbers before the first category become faults, as in the table of series."""
     found, _ = closed([1.0] * 20 + [5.0] * 30, kinds=[NUMBER] * 20 + [CATEGORY] * 30)
-    assert (found.count.tolist(), found.faults.tolist(), found.is_number.tolist()) == ([30], [20], [False])
+    assert (found.values.tolist(), found.faults.tolist(), found.is_number.tolist()) == ([30], [20], [False])
 
 
 def test_too_few_values_go_on_into_the_next_interval():
@@ -164,14 +164,14 @@ def test_too_few_values_go_on_into_the_next_interval():
     _, bank = closed([1.0] * 30, values_min=50)
     bank.update(np.zeros(20, np.int64), np.full(20, MISSING, np.uint8), np.full(20, np.nan), 9)
     found = bank.close(50)
-    assert (found.count.tolist(), found.missing.tolist(), found.start.tolist()) == ([30], [20], [7])
+    assert (found.values.tolist(), found.missing.tolist(), found.start.tolist()) == ([30], [20], [7])
 
 
 @pytest.mark.parametrize("extreme", [[1e308, -1e308], [5e-324, 0.0], [1e308, 1e-300]])
 def test_extreme_numbers_are_no_error(extreme):
     """Sums may overflow to infinity; codes stay in their range."""
     found, _ = closed(extreme * 40)
-    assert found.count.tolist() == [80]
+    assert found.values.tolist() == [80]
 
 
 @settings(deadline=None)

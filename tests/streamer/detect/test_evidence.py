@@ -125,7 +125,7 @@ def test_cuts_and_restores_change_no_evidence(size):
 
 
 def test_the_window_holds_enough_events():
-    """However often the onset is estimated again, the window of a ready alert holds as many events as were asked for."""
+    """However often the onset is estimated again, the window of a ready alert holds as many events as asked for."""
     windows = []
     for seed in range(8):
         alerts = alerts_for(jumped(seed, 0.8), detectors=BOTH, codecs=codecs())
