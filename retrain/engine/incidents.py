@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retrain.engine.queue import RequestQueue
 from retrain.messages.action import Action, NoAction, PublishIncident
@@ -34,11 +34,14 @@ class Incidents:
 
     def absorb(self, model: ModelState, alert: Alert, is_new: bool) -> list[Action]:
         """Open or update the model's incident, and request a retrain if the rules agree."""
+        has_recurred = is_new and model.recur(alert, self.settings.recurrence_s)
         decision = decide(RetrainCase.of(alert, model, model.now, self.settings))
         if decision is Outcome.REQUEST_MADE:
             self.queue.push(model, alert)
             decision = Outcome.BUDGET_EXHAUSTED
         model.incident = incident_with(model, alert, decision, is_new, self.settings.columns_max)
+        if has_recurred:
+            model.incident = replace(model.incident, reason=Outcome.RECURRED)
         others, own = self.queue.make_requests_with(alert)
         if any(isinstance(action, PublishIncident) for action in own):
             return others + own

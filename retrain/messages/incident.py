@@ -5,12 +5,13 @@ These are the records of the topic `driftline.incidents`; `docs/schemas/incident
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from retrain.messages.alert import Alert
+from retrain.messages.alert import Alert, Place
 from retrain.messages.ids import derived_id
 from retrain.messages.outcome import Outcome
 from retrain.messages.shift import Shift, summary_of, with_shift
@@ -47,6 +48,11 @@ class Incident:
     models: tuple[str, ...] = ()  # of a storm the models that joined first, of a source its users; at most a hundred
     alert_id: str = ""  # the alert that `decision` is about; "" in records of earlier versions
     summary: str = ""  # what moved, in one sentence
+    returns: int = 0  # times that its drift came back between the same two states; above 0, the incident recurs
+    recurring: tuple[str, ...] = ()  # the columns that came back, of those in `columns`
+    # where the drift began the time before its last return; a request's training window begins there, so that it covers
+    # both states; null while it does not recur
+    previous_onset: Place | None = None
     schema_version: Literal[1] = 1  # version of this schema
 
     @classmethod
@@ -85,6 +91,26 @@ class Incident:
             decision=decision,
             alert_id=alert.alert_id,
         )
+
+    def returning(self, alert: Alert, firing: Collection[str]) -> Shift | None:
+        """The shift that this new alert brings back, or leads back from; None if it is no return.
+
+        firing: ids of alerts that have not ended. What still holds can't come back; it can be left.
+        """
+        new = Shift.of(alert)
+        others = [one for one in self.columns if one.alert_id != alert.alert_id]
+        left = (one for one in others if new.reverses(one))
+        over = (one for one in others if one.alert_id not in firing and new.repeats(one))
+        return next(left, None) or (None if self.reason is Outcome.QUIET else next(over, None))
+
+    def recurred(self, before: Shift) -> Incident:
+        """The incident, open, with one more return of its drift; `before` is that drift as it was."""
+        held = {shift.column for shift in self.columns}
+        recurring = tuple(dict.fromkeys(column for column in (*self.recurring, before.column) if column in held))
+        return replace(
+            self, state=IncidentState.OPEN, returns=self.returns + 1, recurring=recurring, previous_onset=before.onset,
+            reason=Outcome.RECURRED,
+        )  # fmt: skip
 
     def closed(self, reason: Outcome) -> Incident:
         """The incident, closed for this reason."""

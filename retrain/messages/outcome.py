@@ -16,6 +16,7 @@ class Outcome(StrEnum):
     # Changes of the model's incident.
     INCIDENT_OPENED = "incident_opened"
     ABSORBED = "absorbed"  # the alert joined the open incident
+    RECURRED = "recurred"  # the drift between two states came back; the incident reopened, if it was closed
     QUIET = "quiet"  # closed: no alert for `incident_quiet_s`
     BACK_TO_NORMAL = "back_to_normal"  # closed: all that moved recovered; or the alert ended so
     NEW_VERSION = "new_version"  # closed: a newer version of the model raised an alert
@@ -42,6 +43,7 @@ class Outcome(StrEnum):
     REQUEST_OPEN = "request_open"  # an earlier request has not expired yet
     COOLING_DOWN = "cooling_down"  # the last request was less than `cooldown_s` ago
     BACKING_OFF = "backing_off"  # the same, longer than `cooldown_s`, because the last promotions did not help
+    RECURRING = "recurring"  # the incident comes back again and again, and has had its request
     HELD_BY_STORM = "held_by_storm"  # the same column moves in many models; a person decides
     HELD_FOR_SOURCE = "held_for_source"  # a source of many models has moved; a person decides
     BUDGET_EXHAUSTED = "budget_exhausted"  # the fleet's budget is spent; the request is made when it allows
@@ -104,6 +106,7 @@ DESCRIPTIONS: Mapping[Outcome, str] = MappingProxyType(
         Outcome.REQUEST_OPEN: "an earlier request is open",
         Outcome.COOLING_DOWN: "the last request is younger than the cooldown",
         Outcome.BACKING_OFF: "the last promotions did not help, so the cooldown is longer",
+        Outcome.RECURRING: "the drift comes and goes, and its incident has had a request",
         Outcome.HELD_BY_STORM: "the column drifts in many models, and a person decides",
         Outcome.HELD_FOR_SOURCE: "many models use the source, and a person decides",
         Outcome.SOURCE_DISMISSED: "a person rejected a retrain for this drift of the source",

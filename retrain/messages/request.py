@@ -6,13 +6,13 @@ from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
-from retrain.messages.alert import Alert, TrainingWindow
+from retrain.messages.alert import Alert, Place, TrainingWindow
 from retrain.messages.ids import derived_id
 from retrain.messages.incident import Incident
 from retrain.messages.shift import Shift, summary_of
@@ -118,6 +118,31 @@ def training_window_of(alert: Alert) -> tuple[TrainingWindow, ...]:
     return alert.windows or (TrainingWindow(*derived),)
 
 
+def windows_over(
+    previous: Place | None, windows: Sequence[TrainingWindow], history: Sequence[TrainingWindow]
+) -> tuple[tuple[TrainingWindow, ...], tuple[TrainingWindow, ...]]:
+    """Windows that cover both states of a drift, from the onset before, and what is left of the history: none.
+
+    Those of labels and sources begin where the history has them. They stay as they are if the onset before lies in
+    another topic-partition than the first window, or behind its start.
+    """
+    first = windows[0]
+    is_there = previous is not None and (previous.topic, previous.partition) == (first.topic, first.partition)
+    if previous is None or not is_there or previous.offset >= first.start_offset:
+        return tuple(windows), tuple(history)
+    start_time = min(previous.event_time, first.start_time)
+    earlier = {(one.topic, one.partition, one.role): one for one in history}
+    others = (_joined(earlier.get((one.topic, one.partition, one.role)), one) for one in windows[1:])
+    return (replace(first, start_offset=previous.offset, start_time=start_time, events=0), *others), ()
+
+
+def _joined(earlier: TrainingWindow | None, window: TrainingWindow) -> TrainingWindow:
+    if earlier is None:
+        return window
+    start = min(earlier.start_offset, window.start_offset)
+    return replace(window, start_offset=start, start_time=min(earlier.start_time, window.start_time), events=0)
+
+
 def request_for(
     alert: Alert, incident: Incident, now: datetime, expires_after_s: float, approval: Approval
 ) -> RetrainRequest:
@@ -125,6 +150,9 @@ def request_for(
     trigger = Shift.of(alert)
     is_among = any(shift.alert_id == trigger.alert_id for shift in incident.columns)
     evidence = incident.columns if is_among else (*incident.columns, trigger)
+    windows, history = training_window_of(alert), alert.history
+    if alert.column in incident.recurring and windows:
+        windows, history = windows_over(incident.previous_onset, windows, history)
     return RetrainRequest(
         request_id=derived_id("retrain", alert.model_id, alert.alert_id, name=alert.model_id),
         model_id=alert.model_id,
@@ -132,13 +160,13 @@ def request_for(
         reason=RequestReason.DRIFT,
         incident_id=incident.incident_id,
         evidence=evidence,
-        training_window=training_window_of(alert),
+        training_window=windows,
         requested_at=now,
         expires_at=later(now, expires_after_s),
         approval=approval,
         schema_version=SCHEMA_VERSION,
         summary=summary_of(evidence),
-        history=alert.history,
+        history=history,
         reference=TrainingReference(alert.reference_digest, "") if alert.reference_digest else None,
     )
 

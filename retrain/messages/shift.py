@@ -11,6 +11,7 @@ from retrain.messages.alert import Alert, Place
 from retrain.messages.distribution import Distribution
 from retrain.messages.value import record
 
+SAME_STATE = 1 / 3  # of the distance between two states, within which locations are those of one
 _ERF_OF_HALF_SD = 2 * sqrt(2)
 DISTRIBUTIONS_MAX: Final = 3  # of an incident
 NAMED_MAX: Final = 3  # other columns in a sentence
@@ -66,6 +67,22 @@ class Shift:
     def series(self) -> tuple[str, str, str]:
         """Column, detector and segment; an incident keeps the strongest shift of each series."""
         return self.column, self.detector, self.segment
+
+    def repeats(self, other: Shift) -> bool:
+        """Whether it leads from the same state to the same state as another shift of its series.
+
+        A state is the same if its locations differ by at most a third of the distance between the two.
+        """
+        return self._leads(other, other.before, other.after)
+
+    def reverses(self, other: Shift) -> bool:
+        """Whether it leads back the way of another shift of its series."""
+        return self._leads(other, other.after, other.before)
+
+    def _leads(self, other: Shift, before: float, after: float) -> bool:
+        near = SAME_STATE * abs(other.after - other.before)
+        is_same_series = (self.series, self.category) == (other.series, other.category)
+        return is_same_series and near > 0 and abs(self.before - before) <= near and abs(self.after - after) <= near
 
     @property
     def strength(self) -> float:

@@ -34,6 +34,7 @@ class RetrainCase:
     faults: Mapping[str, datetime] = field(default_factory=dict)  # of the alert's data, by column
     own_faults: Mapping[str, datetime] = field(default_factory=dict)  # of the model's own data, also if a source alerts
     shifts: tuple[Shift, ...] = ()  # what else moved in the model's open incident
+    has_recurred: bool = False  # whether the drift of the column comes and goes, in an incident with a request
     serving_since: datetime | None = None  # when the version that serves first alerted, or was promoted
 
     @classmethod
@@ -51,7 +52,10 @@ class RetrainCase:
         shifts = incident.columns if incident else ()
         promoted_at = last.promoted_last_at if last else None
         since = max(model.versions.since, promoted_at or model.versions.since)
-        return cls(alert, now, last, settings, model.unhelpful, users, faults, model.faults, shifts, since)
+        has_recurred = source is None and model.has_had_request_for(alert.column)
+        return cls(
+            alert, now, last, settings, model.unhelpful, users, faults, model.faults, shifts, has_recurred, since
+        )
 
     @property
     def rules(self) -> ModelRules:

@@ -87,6 +87,11 @@ def is_not_backing_off(case: RetrainCase) -> Outcome | None:
     return Outcome.BACKING_OFF if _seconds_since_request(case) < wait_s else None
 
 
+def is_not_recurring(case: RetrainCase) -> Outcome | None:
+    """One retrain on both states is what drift that comes and goes is worth."""
+    return Outcome.RECURRING if case.has_recurred else None
+
+
 def _seconds_since_request(case: RetrainCase) -> float:
     requested_at = case.last_request.requested_last_at if case.last_request else None
     return (case.now - requested_at).total_seconds() if requested_at else math.inf
@@ -101,6 +106,7 @@ RULES: tuple[Rule, ...] = (
     is_ready,
     has_window,
     none_open,
+    is_not_recurring,
     has_cooled_down,
     is_not_backing_off,
 )

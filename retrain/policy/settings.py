@@ -44,6 +44,7 @@ class RetrainSettings:
     storm_columns_max: int = 1024  # columns counted for storms; beyond, the one that alerted longest ago is dropped
     inhibit_s: float = DAY_S  # after a data fault, drift of the same column triggers no request; 0: off
     expires_after_s: float = 7 * DAY_S  # how long a request waits, from its making and from each answer; above 0
+    recurrence_s: float = 7 * DAY_S  # drift between the same two states within this time is one incident; 0: never
     incident_quiet_s: float = DAY_S  # an incident without alert for longer, and without an open request, closes
     ks_distance_min: float = 0.1  # smallest KS distance that triggers a request, not just an incident; 0 to 1
     tv_distance_min: float = 0.1  # the same for shares of categories, in total variation distance; 0 to 1

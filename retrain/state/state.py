@@ -13,6 +13,7 @@ from retrain.messages.alert import Alert, AlertState
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.lifecycle import RequestRecord, Trigger
 from retrain.messages.outcome import Outcome
+from retrain.messages.request import RequestState
 from retrain.messages.silence import Silence, SuppressedAlert
 from retrain.state.dedup import SeriesMark, series_of
 from retrain.state.hold import Hold
@@ -52,6 +53,14 @@ class ModelState:
         """The model's incident, if it is open."""
         return self.incident if self.incident and self.incident.state is IncidentState.OPEN else None
 
+    def has_had_request_for(self, column: str) -> bool:
+        """Whether the column comes back again and again in the open incident, whose request was not withdrawn."""
+        incident, last = self.open_incident, self.last_request
+        if incident is None or column not in incident.recurring or incident.request_id is None:
+            return False
+        is_withdrawn = last is not None and last.state is RequestState.WITHDRAWN
+        return not (is_withdrawn and last is not None and last.request_id == incident.request_id)
+
     def incident_for(self, is_new: bool) -> Incident | None:
         """The incident that an alert joins; None if it opens one.
 
@@ -61,6 +70,30 @@ class ModelState:
         if last and not is_new and last.reason in (Outcome.QUIET, Outcome.JOINED_STORM):
             return replace(last, state=IncidentState.OPEN)
         return self.open_incident
+
+    def recur(self, alert: Alert, within_s: float) -> bool:
+        """Whether a new alert is a return of the drift of the last incident, which then is open and counts it.
+
+        A closed incident returns within so many seconds of its last alert, if recovery or quiet closed it. After a
+        promotion no drift is a return, as what serves was trained anew.
+        """
+        last, request = self.incident, self.last_request
+        promoted_at = request.promoted_last_at if request else None
+        if last is None or last.model_version != self.versions.newest:
+            return False
+        if (promoted_at and promoted_at >= last.last_alert_at) or not self._may_recur(last, within_s):
+            return False
+        before = last.returning(alert, self.firing)
+        if before is None:
+            return False
+        self.incident = last.recurred(before)
+        return True
+
+    def _may_recur(self, last: Incident, within_s: float) -> bool:
+        if last.state is IncidentState.OPEN:
+            return within_s > 0
+        age_s = (self.now - last.last_alert_at).total_seconds()
+        return age_s <= within_s and last.reason in (Outcome.QUIET, Outcome.BACK_TO_NORMAL)
 
     def is_duplicate(self, alert: Alert) -> bool:
         """Whether the alert, in this state, has been handled before."""

@@ -24,7 +24,9 @@ from streamer.audit.reasons import EventCounts, Reasons, clock, many, weaker_tha
 from streamer.audit.trail import Record, Trail
 
 SILENCE_OVER: Final = frozenset({Outcome.SILENCE_ENDED, Outcome.SILENCE_EXPIRED})
-ANSWERS: Final = frozenset({Outcome.INCIDENT_OPENED, Outcome.ABSORBED})  # reasons of the records that answer an alert
+ANSWERS: Final = frozenset(
+    {Outcome.INCIDENT_OPENED, Outcome.ABSORBED, Outcome.RECURRED}
+)  # reasons of the records that answer an alert
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 

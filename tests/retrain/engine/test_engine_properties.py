@@ -40,6 +40,7 @@ def settings_of_engines(draw):
         cooldown_s=draw(durations_s),
         expires_after_s=draw(durations_s.filter(bool)),
         incident_quiet_s=draw(durations_s),
+        recurrence_s=draw(durations_s),
         watch_s=draw(durations_s.filter(bool)),
         approval_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(ApprovalBefore))),
         rules_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(RULES), max_size=1)),
@@ -123,17 +124,22 @@ def test_a_model_has_at_most_one_open_request(settings, random, n):
 
 @given(settings_of_engines(), randoms, lengths)
 def test_a_model_has_at_most_one_open_incident(settings, random, n):
-    """A model's next incident opens only after its last was closed; closed ones stay so, but for storms."""
-    open_of, closed, reopened = {}, set(), {"quiet", "joined_storm"} if settings.storm_models_min else set()
+    """A model's next incident opens only after its last was closed; closed ones stay so, but for storms and returns."""
+    open_of, closed, reopened = {}, {}, {"quiet", "joined_storm"} if settings.storm_models_min else set()
     for action in published(settings, random_alerts(random, n), PublishIncident):
         incident = action.incident
-        assert incident.incident_id not in closed
+        if before := closed.pop(incident.incident_id, None):
+            assert (before.reason, incident.returns) in {
+                (why, before.returns + 1) for why in ("quiet", "back_to_normal")
+            }
+            assert incident.reason == "recurred"
+            assert settings.recurrence_s > 0
         assert open_of.setdefault(incident.model_id, incident.incident_id) == incident.incident_id
         assert incident.opened_at <= incident.last_alert_at
         if incident.state is IncidentState.CLOSED:
             ended = open_of.pop(incident.model_id)
             if incident.reason not in reopened:
-                closed.add(ended)
+                closed[ended] = incident
 
 
 @given(settings_of_engines(), randoms, lengths, st.data())
