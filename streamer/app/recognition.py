@@ -16,11 +16,13 @@ from streamer.codecs import CODECS
 from streamer.codecs import json_lenient as json_text
 from streamer.codecs.event import Refused
 from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.presets import PRESETS
 from streamer.codecs.schemas.framing import likeness, strip_frame
 from streamer.codecs.times import UNREADABLE, times_ms
 from streamer.eventlog.base import Records
 from streamer.events import Names
 
+TRIED_FIRST: Final = 50  # records, before all of a sample
 DEPTH_MAX: Final = 4  # levels of objects that are looked into
 PATHS_MAX: Final = 500
 MOST: Final = 0.9  # share of the records for "nearly all"
@@ -50,7 +52,7 @@ NAMELESS: Final = ("kserve-v2", "kserve-v1", "seldon", "sagemaker", "vertex")
 SIGNED: Final[Mapping[str, frozenset[str]]] = {
     "debezium": frozenset({"op", "after"}),
     "connect-json": frozenset({"schema", "payload"}),
-    "cloudevents": frozenset({"specversion", "data"}),
+    "cloudevents": frozenset({"specversion", "source"}),
 }
 FEATURES: Final = ("features", "inputs", "input", "featurevector", "instance", "attributes", "data", "payload")
 _TIMELY: Final = re.compile(r"time|stamp|date|at$|ts$")  # in names of times that are not in the list
@@ -100,6 +102,7 @@ def recognised(sample: Sample, now_ms: int) -> Recognised:
     documents = _documents(sample, found)
     if documents and not _is_of_a_tool(sample, documents, found):
         _map_fields(documents, sample.keys(), found, now_ms)
+    _look_for_feeds(sample, found)
     try_out(sample, found)
     return found
 
@@ -121,11 +124,24 @@ def _is_of_a_tool(sample: Sample, documents: Sequence[Any], found: Recognised) -
     return False
 
 
+def _look_for_feeds(sample: Sample, found: Recognised) -> None:
+    """Set the preset of GTFS-realtime, whose schema is an extra of Driftline, if it reads the messages."""
+    try:
+        if found.settings.get("format") == "protobuf" and _reads(sample, found, {"preset": "gtfs-rt"}):
+            found.settings["preset"], found.seen["preset"], found.unsure = "gtfs-rt", "feeds of GTFS-realtime", []
+    except (ImportError, ValueError):
+        found.unsure.append("preset: to recognise feeds of GTFS-realtime, install the extra driftline[gtfs]")
+
+
 def _reads(sample: Sample, found: Recognised, settings: dict[str, Any]) -> bool:
     """Whether these settings, beside those that were found, read nearly all records, with columns."""
-    trial = Recognised(sample.topic, {**found.settings, **settings}, records=len(sample))
-    try_out(sample, trial)
-    return bool(trial.columns) and trial.dead_letters.total() <= (1 - MOST) * len(sample)
+    few = TRIED_FIRST // max(len(sample.records), 1) + 1
+    for one in (Sample(sample.topic, [part.part(0, min(few, len(part))) for part in sample.records]), sample):
+        trial = Recognised(sample.topic, {**found.settings, **settings}, records=len(one))
+        try_out(one, trial)
+        if not trial.columns or trial.dead_letters.total() > (1 - MOST) * len(one):
+            return False
+    return True
 
 
 def _have(documents: Sequence[Any], members: frozenset[str]) -> bool:
@@ -134,13 +150,15 @@ def _have(documents: Sequence[Any], members: frozenset[str]) -> bool:
 
 def try_out(sample: Sample, found: Recognised) -> None:
     """Decode the sample by the settings that were found, and count what they make of it."""
-    settings_class, codec_class = CODECS[found.settings.get("format", "json")]
+    format_ = found.settings.get("format", "json")
     options = {name: value for name, value in found.settings.items() if name != "format"}
+    if (preset := PRESETS.get(options.get("preset", ""))) is not None:
+        options = {**preset.defaults.get(format_, {}), **options}
     if "fields" in options:
         options["fields"] = FieldMap(**options["fields"])
+    settings_class, codec_class = CODECS[format_]
     codec, names = codec_class(settings_class(**options)), Names.fresh()
-    found.events, found.dead_letters = 0, Counter()
-    used = set[int]()
+    found.events, found.dead_letters, used = 0, Counter(), set[int]()
     for records in sample.records:
         batch, dead = codec.decode(records, names)
         found.events += len(batch)
@@ -225,8 +243,7 @@ def _rows(documents: Sequence[Any]) -> tuple[str, list[Any]]:
                 for name, value in document.items()
                 if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
             )
-    likely = [path for path, n in lists.items() if n >= len(documents) * MOST]
-    if len(likely) != 1:
+    if len(likely := [path for path, n in lists.items() if n >= len(documents) * MOST]) != 1:
         return "", []
     name = likely[0].removeprefix("$.").removeprefix("['").removesuffix("']")
     items = [one for doc in documents if isinstance(doc, dict) for one in doc.get(name) or ()]
@@ -315,11 +332,9 @@ def _features(
     for path in objects:
         if any(one.startswith((f"{path}.", f"{path}['")) and _depth(one) == _depth(path) + 1 for one in free):
             return path
-    flat = [path for path in free if _depth(path) == _depth(root) + 1]
-    if flat:
+    if any(_depth(path) == _depth(root) + 1 for path in free):
         return root
-    named = {_STEP.findall(path)[-1].strip(".[']"): path for path in free}
-    return named or None
+    return {_STEP.findall(path)[-1].strip(".[']"): path for path in free} or None
 
 
 def _depth(path: str) -> int:
@@ -328,10 +343,8 @@ def _depth(path: str) -> int:
 
 def _plain(name: str) -> str:
     """The last name of a path, without case and punctuation."""
-    steps = _STEP.findall(name) or [name]
-    return re.sub(r"[^a-z0-9]", "", steps[-1].lower())
+    return re.sub(r"[^a-z0-9]", "", (_STEP.findall(name) or [name])[-1].lower())
 
 
 def _example(values: Sequence[Any]) -> str:
-    distinct = len(set(map(repr, values)))
-    return f"{len(values):,} values, {distinct:,} of them different, as {str(values[0])[:40]!r}"
+    return f"{len(values):,} values, {len(set(map(repr, values))):,} of them different, as {str(values[0])[:40]!r}"

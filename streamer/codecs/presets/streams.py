@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ Event = dict[str, Any]
 
 DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 _POSITION: Final = ("latitude", "longitude", "bearing", "speed", "odometer")
+_NESTED: Final = (dict, list)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CELLS: Final = """
     app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker
@@ -196,8 +198,13 @@ def _inner(part: Event, name: str) -> Event:
 def _snake(value: Any) -> Any:
     """The document with names such as `tripUpdate` as `trip_update`, as the JSON mapping of Protobuf allows both."""
     if isinstance(value, dict):
-        return {_CAMEL.sub("_", name).lower(): _snake(one) for name, one in value.items()}
+        return {_snake_name(name): _snake(one) if type(one) in _NESTED else one for name, one in value.items()}
     return [_snake(one) for one in value] if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=4096)
+def _snake_name(name: str) -> str:
+    return _CAMEL.sub("_", name).lower()
 
 
 def _with_schema(document: Event) -> tuple[Any, Any]:

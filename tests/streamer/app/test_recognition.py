@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 
 import pytest
 from click.testing import CliRunner
+from google.transit import gtfs_realtime_pb2
 
 from streamer.app.initial import configuration, report
 from streamer.app.recognition import Sample, are_times, recognised
@@ -114,9 +116,27 @@ def changed(i):
     return {"before": None, "after": row, "op": "c", "source": {"table": "scores"}, "ts_ms": START_S * 1000}
 
 
+def wrapped(i):
+    """A CloudEvent whose data are in base64."""
+    data = base64.b64encode(json.dumps({"age": i % 40, "prediction": 0.5}).encode()).decode()
+    about = {"specversion": "1.0", "id": f"e{i}", "type": "scored", "source": "/scores", "subject": "income"}
+    return {**about, "time": "2026-11-23T07:16:00Z", "data_base64": data}
+
+
+def feed(i):
+    """A feed of GTFS-realtime, as Protobuf."""
+    message = gtfs_realtime_pb2.FeedMessage()
+    message.header.gtfs_realtime_version, message.header.timestamp = "2.0", START_S + i
+    bus = message.entity.add(id="v1").vehicle
+    bus.trip.route_id, bus.position.latitude, bus.position.longitude = "99", 49.25, -123.0
+    return message.SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "columns"),
     [
+        (wrapped, {"preset": "cloudevents"}, ["prediction", "age"]),
+        (feed, {"format": "protobuf", "preset": "gtfs-rt"}, ["latitude", "longitude"]),
         (captured, {"preset": "sagemaker", "fields": {"model_id": "=scores"}}, ["prediction", "c0", "c1"]),
         (changed, {"preset": "debezium"}, ["prediction", "delay"]),
     ],

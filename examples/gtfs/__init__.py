@@ -1,0 +1,1 @@
+"""A fleet of buses as GTFS-realtime feeds."""
