@@ -149,3 +149,20 @@ def test_there_is_time_for_the_last_commit(unit, pod):
     assert pod["terminationGracePeriodSeconds"] > commit_s
     assert commit_s < GRACE_S
     assert int(yaml("docker-compose.yml")["services"]["driftline"]["stop_grace_period"].removesuffix("s")) > GRACE_S
+
+
+def test_the_kustomize_base_is_whole():
+    """It lists each file of its folder, and what selects pods selects those of the stateful set, by its own port."""
+    folder = ROOT / "deploy" / "kubernetes"
+    listed = set(yaml("deploy/kubernetes/kustomization.yaml")["resources"])
+    assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+    pod = yaml("deploy/kubernetes/statefulset.yaml")["spec"]["template"]
+    labels = pod["metadata"]["labels"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    disruption, network = yaml("deploy/kubernetes/disruption.yaml"), yaml("deploy/kubernetes/network.yaml")
+    (monitoring,) = yaml("deploy/kubernetes/monitoring/kustomization.yaml")["resources"]
+    monitor = yaml(f"deploy/kubernetes/monitoring/{monitoring}")["spec"]
+    for selector in (disruption["spec"]["selector"], network["spec"]["podSelector"], monitor["selector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    assert network["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": port["name"]}]}]
+    assert [one["port"] for one in monitor["podMetricsEndpoints"]] == [port["name"]]
