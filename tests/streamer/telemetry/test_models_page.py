@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
 
 import numpy as np
 import pytest
 from loop_kit import log_with_events, service_over
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,8 +19,6 @@ from streamer.runtime.fold import ModelFacts
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.models_page import MODEL_TABLE, ModelsPage
 from streamer.telemetry.observers import MetricsObserver
-
-NONE_WAIT = {"predictions": 0}
 
 
 def facts(*names: str, events: int = 1, effect: float = 0.0) -> ModelFacts:
@@ -122,16 +122,29 @@ def test_the_page_is_served_in_each_format(openmetrics, packed):
     assert text.count('model="a"') == len(MODEL_TABLE)
 
 
+def seconds_of(action: Callable[[], object]) -> float:
+    """CPU time of this thread."""
+    began_s = time.thread_time()
+    action()
+    return time.thread_time() - began_s
+
+
 def test_a_large_fleet_is_scraped_in_time():
-    """16,000 models with 5 metrics each: a scrape of a new snapshot, compressed, takes 50 ms of CPU at most."""
+    """A new page of 16,000 models with 5 metrics, compressed, takes half as long as 16,000 lines of prometheus-client.
+
+    These take 0.1 s of CPU where nothing else runs, so the page takes 50 ms. A busy machine slows both down.
+    """
     rng, names = np.random.default_rng(1), tuple(f"model-{i:05}" for i in range(16_000))
+    registry = CollectorRegistry()
+    gauge = Gauge("driftline_one", "One gauge.", ["model"], registry=registry)
+    for name in names:
+        gauge.labels(name).set(rng.random())
     page = ModelsPage("*", 16_000)
-    spent_ms = []
-    for _ in range(5):
+    ours_s, theirs_s = [], []
+    for _ in range(6):
         whole, real = rng.integers(0, 9, 16_000), rng.random(16_000)
         page.update([ModelFacts(names, whole, whole, real, whole, real)])
-        began_s = time.thread_time()
-        body = page.compressed()
-        spent_ms.append((time.thread_time() - began_s) * 1000)
-    assert gzip.decompress(body).count(b"\n") == 80_000 + 2 * len(MODEL_TABLE)
-    assert min(spent_ms[1:]) <= 50, spent_ms
+        ours_s.append(seconds_of(page.compressed))
+        theirs_s.append(seconds_of(lambda: generate_latest(registry)))
+    assert gzip.decompress(page.compressed()).count(b"\n") == 80_000 + 2 * len(MODEL_TABLE)
+    assert min(ours_s) <= min(theirs_s) / 2, (ours_s, theirs_s)
