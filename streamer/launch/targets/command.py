@@ -1,8 +1,8 @@
 """`command`: a process on this machine.
 
-The process belongs to a small guard (`python -m streamer.launch.targets.command FOLDER`), not to the launcher, so it
-outlives a restart of that. The guard holds a lock in the folder of the run and marks its start there before anything
-else. So one request gives one process, however often it is launched and whoever was killed in between.
+The process belongs to a small guard (`guard.py`), not to the launcher, so it outlives restarts. The guard holds
+a lock in the folder of the run, and marks its start there before anything else. So one request gives one process,
+however often it is launched and whoever was killed in between.
 
     <folder>/<request_id>/  request.json  command.json  lock  started  pid  output.log  result.json  exit
 """
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from annotated_types import MinLen
 
@@ -28,7 +28,7 @@ from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDow
 START_S: Final = 20.0  # longest wait for the guard to mark the start
 LOOK_S: Final = 0.02
 REASON_BYTES: Final = 500  # of the end of the output, in the reason of a failure
-FAILED_TO_START: Final = 127
+GUARD: Final = Path(__file__).with_name("guard.py")
 
 
 class Command:
@@ -86,9 +86,8 @@ class Command:
     def _guard(self, folder: Path) -> None:
         """Start a guard and wait for its mark; one that finds the lock taken ends at once."""
         guard = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", "streamer.launch.targets.command", str(folder)],
+            [sys.executable, "-I", "-S", str(GUARD), str(folder)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         waited_s, pause = 0.0, threading.Event()
         while not (folder / "started").exists():
@@ -129,33 +128,3 @@ def _is_locked(folder: Path) -> bool:
         return True
     except OSError:
         return False
-
-
-def guard(folder: Path) -> None:
-    """Run the command of a folder to its end, unless that was done before."""
-    with (folder / "lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        try:
-            (folder / "started").open("xb").close()
-        except FileExistsError:
-            return
-        given: dict[str, Any] = json.loads((folder / "command.json").read_bytes())
-        with (folder / "output.log").open("ab", buffering=0) as output:
-            try:
-                process = subprocess.Popen(  # noqa: S603
-                    given["argv"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    env={**os.environ, **given["environment"]}, start_new_session=True,
-                )  # fmt: skip
-                _put(folder / "pid", str(process.pid).encode())
-                code = process.wait()
-            except OSError as problem:
-                output.write(f"{given['argv'][0]}: {problem}\n".encode())
-                code = FAILED_TO_START
-        _put(folder / "exit", str(code).encode())
-
-
-if __name__ == "__main__":
-    guard(Path(sys.argv[1]))
