@@ -102,7 +102,9 @@ def change_of_numbers(before: F64, after: F64, was: float, now: float, unit: str
 
 
 def change_of_categories(category: str, was: float, now: float) -> str:
-    """What happened to a column of categories: the share of the one that moved most."""
+    """What happened to a column of categories: the share of the one that moved most; "": of all that are new."""
+    if not category:
+        return f"has new categories in {percent_text(now)} of the values"
     if was == 0.0:
         return f"has the new category {category} in {percent_text(now)} of the values"
     return f"is {category} in {percent_text(now)} of the values, {percent_text(was)} before"

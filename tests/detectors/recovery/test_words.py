@@ -97,3 +97,8 @@ def test_any_values_have_a_sentence(before, after):
     found = change_of_numbers(before, after, float(np.median(before)), float(np.median(after)))
     assert 0 < len(found) <= 200
     assert "\n" not in found
+
+
+def test_new_categories():
+    """Of all categories that the old regime lacks, their share is told."""
+    assert change_of_categories("", 0.0, 0.39) == "has new categories in 39 % of the values"
