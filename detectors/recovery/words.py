@@ -29,7 +29,7 @@ EACH_SIDE_MIN: Final = 16  # values of each regime that a change of units needs
 STEPS: Final = tuple(base * 10.0**power for power in range(-3, 5) for base in (1.0, 5.0))
 
 
-class Units(NamedTuple):
+class UnitChange(NamedTuple):
     """A change of units: after = factor × before + offset."""
 
     factor: float
@@ -38,31 +38,31 @@ class Units(NamedTuple):
 
 
 UNITS: Final = (
-    Units(1.8, 32.0, "°C to °F"),
-    Units(1 / 1.8, -32 / 1.8, "°F to °C"),
-    Units(1.0, 273.15, "°C to K"),
-    Units(1.0, -273.15, "K to °C"),
-    Units(3.28084, 0.0, "m to ft"),
-    Units(0.3048, 0.0, "ft to m"),
-    Units(1.609344, 0.0, "mph to km/h, or miles to km"),
-    Units(0.6213712, 0.0, "km/h to mph, or km to miles"),
-    Units(3.6, 0.0, "m/s to km/h"),
-    Units(1 / 3.6, 0.0, "km/h to m/s"),
-    Units(2.2369363, 0.0, "m/s to mph"),
-    Units(0.44704, 0.0, "mph to m/s"),
-    Units(2.2046226, 0.0, "kg to lb"),
-    Units(0.45359237, 0.0, "lb to kg"),
-    Units(60.0, 0.0, "minutes to seconds, or hours to minutes"),
-    Units(1 / 60, 0.0, "seconds to minutes, or minutes to hours"),
-    Units(3600.0, 0.0, "hours to seconds"),
-    Units(1 / 3600, 0.0, "seconds to hours"),
-    Units(10.0, 0.0, "× 10"),
-    Units(0.1, 0.0, "÷ 10"),
-    Units(100.0, 0.0, "a share to percent, or m to cm"),
-    Units(0.01, 0.0, "percent to a share, or cm to m"),
-    Units(1000.0, 0.0, "s to ms, km to m, or kg to g"),
-    Units(0.001, 0.0, "ms to s, m to km, or g to kg"),
-    Units(-1.0, 0.0, "another sign"),
+    UnitChange(1.8, 32.0, "°C to °F"),
+    UnitChange(1 / 1.8, -32 / 1.8, "°F to °C"),
+    UnitChange(1.0, 273.15, "°C to K"),
+    UnitChange(1.0, -273.15, "K to °C"),
+    UnitChange(3.28084, 0.0, "m to ft"),
+    UnitChange(0.3048, 0.0, "ft to m"),
+    UnitChange(1.609344, 0.0, "mph to km/h, or miles to km"),
+    UnitChange(0.6213712, 0.0, "km/h to mph, or km to miles"),
+    UnitChange(3.6, 0.0, "m/s to km/h"),
+    UnitChange(1 / 3.6, 0.0, "km/h to m/s"),
+    UnitChange(2.2369363, 0.0, "m/s to mph"),
+    UnitChange(0.44704, 0.0, "mph to m/s"),
+    UnitChange(2.2046226, 0.0, "kg to lb"),
+    UnitChange(0.45359237, 0.0, "lb to kg"),
+    UnitChange(60.0, 0.0, "minutes to seconds, or hours to minutes"),
+    UnitChange(1 / 60, 0.0, "seconds to minutes, or minutes to hours"),
+    UnitChange(3600.0, 0.0, "hours to seconds"),
+    UnitChange(1 / 3600, 0.0, "seconds to hours"),
+    UnitChange(10.0, 0.0, "× 10"),
+    UnitChange(0.1, 0.0, "÷ 10"),
+    UnitChange(100.0, 0.0, "a share to percent, or m to cm"),
+    UnitChange(0.01, 0.0, "percent to a share, or cm to m"),
+    UnitChange(1000.0, 0.0, "s to ms, km to m, or kg to g"),
+    UnitChange(0.001, 0.0, "ms to s, m to km, or g to kg"),
+    UnitChange(-1.0, 0.0, "another sign"),
 )
 
 
@@ -145,7 +145,7 @@ def _in_units(before: F64, after: F64) -> str:
     return f"after ≈ {factor}before{offset}, as from {units.name}"
 
 
-def _fits(units: Units, before: F64, after: F64, z: float) -> bool:
+def _fits(units: UnitChange, before: F64, after: F64, z: float) -> bool:
     """Whether quantiles agree with a factor and an offset within `z` standard errors, but not with none at all."""
     was, now = _quantiles(before), _quantiles(after)
     if was[-1] == was[0] or now[-1] == now[0]:

@@ -38,7 +38,7 @@ _NONE: Final = np.empty(0, np.int64)
 NO_VALUES: Final = KindValues(_NONE, np.empty(0), _NONE, _NONE, _NONE, _NONE)
 
 
-class History(NamedTuple):
+class ValuesBefore(NamedTuple):
     """The values before an alarm, as the recovery of its row has them."""
 
     before: Callable[[int], F64]  # those before so many values ago
@@ -67,7 +67,7 @@ class RowEvidence:
         self._recent.add(self._batch.row, self._batch.value, self._batch.sequence)
         self._batch, self._by_row = NO_VALUES, None
 
-    def of_alarm(self, detector: str, alarms: Alarms, k: int, history: History) -> AlarmEvidence | None:
+    def of_alarm(self, detector: str, alarms: Alarms, k: int, history: ValuesBefore) -> AlarmEvidence | None:
         """What is known at alarm `k` of a detector; None where too little is."""
         row, at = int(alarms.row[k]), int(alarms.at[k])
         window = self._window(row, at)

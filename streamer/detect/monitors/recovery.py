@@ -22,7 +22,7 @@ from streamer.detect.alarm import AlarmEvidence, RowWatch, Verdict, Watching
 from streamer.detect.batch import KindValues
 from streamer.detect.context import Context
 from streamer.detect.monitors.detector_set import DetectorSet
-from streamer.detect.monitors.evidence import BEFORE_MIN, History, RowEvidence
+from streamer.detect.monitors.evidence import BEFORE_MIN, RowEvidence, ValuesBefore
 from streamer.detect.remap import Array, Arrays, Remap, compact
 from streamer.runtime.snapshot import nested, unnested
 
@@ -100,7 +100,7 @@ class RowRecovery:
             for one in self._judge.update(row, value)
         ]
 
-    def _history(self, alarms: Alarms, k: int, number: int) -> History:
+    def _history(self, alarms: Alarms, k: int, number: int) -> ValuesBefore:
         """The values before an alarm: of the baseline, or of the drift that its row is in if this is a further one."""
         row, ago = int(alarms.row[k]), int(alarms.onset_ago[k])
 
@@ -115,7 +115,7 @@ class RowRecovery:
             found = self._earlier.between(row, number, since, onset)
             return found if len(found) >= BEFORE_MIN else self._earlier.between(row, number, 0, onset)
 
-        return History(before, ago)
+        return ValuesBefore(before, ago)
 
     def _begin(self, detector: str, alarms: Alarms, k: int, number: int) -> Watching:
         """Watch the row of an alarm, `number` in its series, if it is not watched yet and enough is known of it."""
