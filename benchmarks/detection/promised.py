@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 
 from detectors.base import F64, I64
 from detectors.registry import DEFAULT, bank, settings_of
-from detectors.series.traffic import Traffic
+from detectors.series.offsets import Traffic
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_MS = 1_767_571_200_000  # a Monday

@@ -5,7 +5,7 @@ numbers of alarms add up, also under dependence: N events, of any number of mode
 alarms in a period and its traffic give one arl0 for all, and series and units need not coordinate.
 
 Where no traffic is stated, each model has the rate of its own: the fold measures its traffic (`detectors/series/
-traffic.py`), and a span of time between false alarms becomes one of values.
+offsets.py`), and a span of time between false alarms becomes one of values.
 """
 
 from __future__ import annotations

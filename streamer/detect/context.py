@@ -11,9 +11,8 @@ import numpy as np
 from detectors.arrays.types import I64
 from detectors.series.calendar import Calendar
 from detectors.series.evidence import FIRM, MIXED, NUMBERS
-from detectors.series.offsets import Offsets, PartnerRanges
+from detectors.series.offsets import Offsets, PartnerRanges, Traffic
 from detectors.series.table import SeriesTable, ValueKind
-from detectors.series.traffic import Traffic
 from retrain.messages.patterns import first_match
 from streamer.detect.reference_lookup import ReferenceLookup
 from streamer.detect.remap import Arrays, Remap, Remaps, Survivors, compact_all, remap_series, series_remaps

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.series.traffic import HOUR_MS, HOURS_MAX, Traffic
+from detectors.series.offsets import HOUR_MS, HOURS_MAX, Traffic
 
 START_MS = 1_767_571_200_000
 DAY_S = 86_400.0

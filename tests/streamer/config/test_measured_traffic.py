@@ -5,12 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from alert_kit import alerts_of
-from fold_kit import fold as small_fold
-from fold_kit import prediction
-from fold_kit import records as predictions
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world_kit import DETECTORS, kept_models, records, world
+from world_kit import DETECTORS, START_MS, kept_models, records, world
 from world_kit import fold as world_fold
 
 from detectors.registry import settings_of
@@ -42,23 +39,24 @@ def test_outputs_and_state_never_depend_on_cuts_or_restarts(cuts, restart):
     assert cut.dump().to_bytes() == whole.dump().to_bytes()
 
 
-def shifted(model, apart_s, before=1500, after=300):
-    """Predictions of a model, so many seconds apart, whose feature moves by three deviations."""
+def shifted(apart_s, before=1500, after=300):
+    """Events of a model, so many seconds apart, whose feature moves by three deviations."""
     random = np.random.default_rng(5)
     for i in range(before + after):
         x = float(random.normal() + 3 * (i >= before))
-        yield prediction(model, int(i * apart_s), x, features={"x": x}, prediction=None)
+        event = {"model_id": "m0", "prediction_id": f"m0-{i}", "features": {"x": x}, "prediction": None}
+        yield i, ("p", event | {"event_time": START_MS + 1000 * i * apart_s})
 
 
 @pytest.mark.parametrize("apart_s", [30, 300])
 def test_an_alarm_needs_the_values_of_its_span_at_the_models_traffic(apart_s):
     """Ten times the traffic, ten times the evidence: 30 days at one event in 30 s are 86,400 values."""
-    detectors = {"shiryaev_roberts": settings_of("shiryaev_roberts")}
-    values = list(shifted("m0", apart_s))
-    one = small_fold(detectors=detectors, false_alarm_spans={"shiryaev_roberts": 30 * DAY_S})
-    first = alerts_of(one.step([predictions("predictions", values)]))[0]
+    alone = {"detectors": {"shiryaev_roberts": settings_of("shiryaev_roberts")}, "segments": {}}
+    events = records(shifted(apart_s))
+    one = world_fold(false_alarm_spans={"shiryaev_roberts": 30 * DAY_S}, **alone)
+    first = alerts_of(one.step(events))[0]
     assert first["threshold"] == pytest.approx(30 * DAY_S / apart_s - 256, rel=0.1)  # without those learned from
-    plain = alerts_of(small_fold(detectors=detectors).step([predictions("predictions", values)]))[0]
+    plain = alerts_of(world_fold(**alone).step(events))[0]
     assert plain["threshold"] == 1e5 - 256
 
 
