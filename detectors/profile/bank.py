@@ -24,12 +24,12 @@ FIXED_MAX: Final = rows_of.SLOTS - 2  # categories of a reference that are count
 class ProfileSettings:
     """Profiles of columns: what the values of each interval of event time are like, on the topic `outputs.profiles`.
 
-    publish: whether profiles are made and published.
+    publish: whether profiles are made and published; the service then needs the topic.
     interval_s: length of an interval, in seconds of the unit's event time; intervals are whole multiples since 1970.
     values_min: values that a column needs before its interval closes; one with fewer goes on into the next.
     """
 
-    publish: bool = True
+    publish: bool = False
     interval_s: int = 86_400
     values_min: int = 50
 

@@ -20,7 +20,7 @@ from detectors.profile.summary import DECILES, KS, MEAN, PSI, QUANTILE, SD, chan
 from streamer.eventlog.base import Output
 
 ROWS_MAX: Final = 4096  # of a message: about 500 KB before compression
-STEPS: Final = 256  # of the interquartile range, to which percentiles are rounded
+STEPS: Final = 64  # of the interquartile range, to which percentiles are rounded
 PERCENTILES: Final = ("p05", "p25", "p50", "p75", "p95")
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 _SHARES: Final = pa.list_(pa.uint16(), DECILES)
@@ -128,10 +128,11 @@ def _columns(
         found.is_number,
         np.clip(interval - found.start + 1, 1, 65_535),
         found.values, found.missing, found.faults,
-        _rounded(stats[:, MEAN], stats[:, SD] / np.sqrt(np.maximum(found.values, 1)) / 8),
-        _rounded(stats[:, SD], stats[:, SD] / STEPS),
+        _rounded(stats[:, MEAN], stats[:, SD] / np.sqrt(np.maximum(found.values, 1)) / 4),
+        _rounded(stats[:, SD], stats[:, SD] / 256),
         *(_rounded(stats[:, QUANTILE + j], _step_of(stats)) for j in range(len(PERCENTILES))),
-        found.cells, categories, found.compared, found.size, trained, stats[:, PSI], stats[:, KS],
+        found.cells, categories, found.compared, found.size, trained,
+        _to_a_byte(stats[:, PSI]), _to_a_byte(stats[:, KS]),
     ]  # fmt: skip
 
 
@@ -147,6 +148,12 @@ def _rounded(values: Any, step: Any) -> Any:
         power = np.ldexp(1.0, np.frexp(np.where(np.isfinite(step) & (step > 0), step, 1.0))[1] - 1)
         rounded = np.rint(values / power) * power
     return np.where((step > 0) & np.isfinite(rounded), rounded, values)
+
+
+def _to_a_byte(values: Any) -> Any:
+    """Values to eight significant bits, so that they compress."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
 
 
 def _encoded(column: Any, field: pa.Field) -> pa.Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final
 
 from detectors.delivery.absence import AbsenceSettings
@@ -183,4 +182,4 @@ class DetectSettings:
     false_alarm_spans: Mapping[str, float] = field(
         default_factory=dict
     )  # seconds of a model's events between two false alarms of a detector; one that is missing keeps its `arl0`
-    profiles: ProfileSettings = field(default_factory=partial(ProfileSettings, publish=False))
+    profiles: ProfileSettings = field(default_factory=ProfileSettings)

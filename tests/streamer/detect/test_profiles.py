@@ -1,7 +1,6 @@
 """Profiles of a fold: published at the same event with the same bytes, however the stream is read."""
 
 import json
-from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -49,7 +48,7 @@ STREAM = stream()
 
 def fold(**changed):
     settings, codec = CODECS["json"]
-    profiles = changed.pop("profiles", ProfileSettings(interval_s=3600, values_min=20))
+    profiles = changed.pop("profiles", ProfileSettings(publish=True, interval_s=3600, values_min=20))
     return DetectFold(DetectSettings({TOPIC: codec(settings())}, {}, profiles=profiles, **changed))
 
 
@@ -141,7 +140,7 @@ def test_other_settings_go_on_with_the_state():
     """Intervals of another length, a fold that had no profiles, and other training data: each goes on."""
     before = fold()
     before.step(records(STREAM[:300]))
-    longer = fold(profiles=ProfileSettings(interval_s=7200, values_min=20))
+    longer = fold(profiles=ProfileSettings(publish=True, interval_s=7200, values_min=20))
     longer.load(before.dump())
     ends = {one["end"] for one in objects(longer.step(records(STREAM[300:])))}
     assert ends
@@ -175,5 +174,5 @@ def test_a_message_is_read_with_the_documented_columns():
 
 
 def test_settings_name_the_defaults():
-    """A day, fifty values, and on by default in a configuration."""
-    assert replace(ProfileSettings()) == ProfileSettings(True, 86_400, 50)
+    """A day, fifty values, and off until a configuration switches profiles on."""
+    assert ProfileSettings() == ProfileSettings(False, 86_400, 50)
