@@ -50,7 +50,7 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._shown: dict[str, set[tuple[str, ...]]] = {}  # gauge -> the labels that `show` has set
+        self._shown: dict[str, dict[tuple[str, ...], float]] = {}  # gauge -> what `show` has set, by labels
         for spec in TABLE:
             self._make(spec)
         ProcessCollector(registry=self.registry)
@@ -92,12 +92,15 @@ class Metrics:
             self._show(spec, found.get(what, {} if spec.labels else {(): 0}))
 
     def _show(self, spec: Spec, values: Mapping[tuple[str, ...], float]) -> None:
-        before = self._shown.get(spec.name, set())
-        for labels in before - values.keys():
+        before = self._shown.get(spec.name, {})
+        if values == before:
+            return
+        for labels in before.keys() - values.keys():
             self._gauges[spec.name].remove(*labels)
         for labels, value in values.items():
-            self.set(spec.name, value, *labels)
-        self._shown[spec.name] = set(values) if spec.labels else set()
+            if before.get(labels) != value:
+                self.set(spec.name, value, *labels)
+        self._shown[spec.name] = dict(values)
 
     def add(self, name: str, n: float, *labels: str) -> None:
         """Increase the counter `name`. Raises KeyError when `TABLE` has no such counter."""
@@ -128,10 +131,10 @@ class Metrics:
             if spec.labels == ("unit",):
                 self._gauges[spec.name].remove(unit)
         for what, spec in _SHOWN.items():
-            of_unit, shown = _labels_of(unit, what), self._shown.get(spec.name, set())
+            of_unit, shown = _labels_of(unit, what), self._shown.get(spec.name, {})
             for labels in [one for one in shown if of_unit and one[-1:] == of_unit and unit != DECIDE]:
                 self._gauges[spec.name].remove(*labels)
-                shown.remove(labels)
+                del shown[labels]
         for topic, partition in partitions:
             for name in ("driftline_lag_records", "driftline_lag_seconds"):
                 self._gauges[name].remove(topic, str(partition), unit)
