@@ -38,7 +38,7 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class RunStatus:
     """A look at a run."""
 
     state: RunState
@@ -114,7 +114,7 @@ class Target(Protocol):
         """Start the run of this request, or find it where it was started before."""
         ...
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         """Where the run stands."""
         ...
 

@@ -31,7 +31,7 @@ class HttpProblem(Exception):  # noqa: N818 - the targets name it
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """The answer to a request."""
 
     status: int
@@ -61,7 +61,7 @@ class Http:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         also: Collection[int] = (),
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request; `body` is bytes, or data for JSON. Redirects are not followed: they would lose the body.
 
         Returns answers of 200 to 299 and of the statuses `also`. Raises `HttpProblem` for all others.
@@ -78,14 +78,14 @@ class Http:
             got.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             raise HttpProblem(f"{where}: {type(problem).__name__}: {problem}"[: 2 * SHOWN_MAX]) from problem
-        answer = Answer(got.status, data, {name.lower(): value for name, value in got.headers.items()})
+        answer = HttpAnswer(got.status, data, {name.lower(): value for name, value in got.headers.items()})
         if 200 <= answer.status < 300 or answer.status in also:
             return answer
         text = " ".join(data[: 4 * SHOWN_MAX].decode(errors="replace").split())[:SHOWN_MAX]
         raise HttpProblem(f"{where}: {answer.status}: {text or 'no text'}", answer.status, _after_s(answer))
 
 
-def _after_s(answer: Answer) -> float:
+def _after_s(answer: HttpAnswer) -> float:
     text = answer.headers.get("retry-after", "")
     return min(float(text), WAIT_MAX_S) if text.isdigit() else 0.0
 

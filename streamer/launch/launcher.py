@@ -24,7 +24,7 @@ from retrain.messages.patterns import first_match
 from retrain.messages.request import RequestState
 from streamer.clock import Clock
 from streamer.events import time_of
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, Target, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Target, TargetDown, TargetRefused, Tools
 from streamer.launch.ledger import TO_CANCEL, Ledger, Task
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
@@ -242,7 +242,7 @@ class Launcher:
         log.info("%s has started: %s", request_id, run.link or run.ref)
         return [self._record("started", request_id, f"run {run.ref}", run=run.ref, link=run.link)]
 
-    def _looked(self, request_id: str, work: _Work, status: Status) -> list[Report]:
+    def _looked(self, request_id: str, work: _Work, status: RunStatus) -> list[Report]:
         """What a look at a run gives to report. The report of the trainer goes before everything else."""
         if status.report is not None and "report" not in work.said:
             work.said |= {"report", "end"}

@@ -29,7 +29,7 @@ class _Made(msgspec.Struct):
     approval: str = ""
 
 
-class _Decided(msgspec.Struct):
+class _DecisionRead(msgspec.Struct):
     request_id: str
     model_id: str
     state: RequestState | None
@@ -91,7 +91,7 @@ class Ledger:
         if topic == self._topics.requests:
             self._made(value)
         elif topic == self._topics.decisions:
-            self._decided(msgspec.json.decode(value, type=_Decided))
+            self._decided(msgspec.json.decode(value, type=_DecisionRead))
         elif topic == self._topics.control:
             self._said(msgspec.json.decode(value, type=_Said))
 
@@ -105,7 +105,7 @@ class Ledger:
             waits = msgspec.json.decode(value, type=_Made).approval == "required"
             task.state = _S.REQUESTED if waits else _S.APPROVED
 
-    def _decided(self, decision: _Decided) -> None:
+    def _decided(self, decision: _DecisionRead) -> None:
         is_of_incident = decision.model_id.startswith((FLEET_PREFIX, SOURCE_PREFIX))
         if decision.state is None or decision.reason in REFUSALS or is_of_incident:
             return

@@ -79,7 +79,7 @@ class RowWriter:
 
     def batch(self, events: EventBatch, label: F64, label_time_ms: I64, history: Bools) -> pa.RecordBatch:
         """The rows of these events [n], all of which are rows, with their labels."""
-        types, values = self.types, _Values(events, self.types.names)
+        types, values = self.types, _ColumnValues(events, self.types.names)
         features = {name: values.column(one, types.is_text(one)) for one, name in types.features().items()}
         by = types.names.columns.ids.get(self.segment_by or "", -1)
         none = pa.nulls(len(events), pa.string())
@@ -111,7 +111,7 @@ class RowWriter:
         return pa.array(texts, pa.string())
 
 
-class _Values:
+class _ColumnValues:
     """The values of events, by column."""
 
     def __init__(self, events: EventBatch, names: Names) -> None:

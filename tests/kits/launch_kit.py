@@ -13,7 +13,7 @@ import msgspec
 from streamer.clock import ManualClock
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Records
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 from streamer.launch.http import Http
 from streamer.launch.launcher import Launcher
 from streamer.launch.ledger import Ledger
@@ -116,7 +116,7 @@ class PlayedTarget:
     tools: Any = None
     launched: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
-    status: Status = field(default_factory=lambda: Status(RunState.RUNNING))
+    status: RunStatus = field(default_factory=lambda: RunStatus(RunState.RUNNING))
     down: list[Exception] = field(default_factory=list)  # raised by the next calls
 
     has_handle = True
@@ -126,7 +126,7 @@ class PlayedTarget:
         self.launched.append(request.request_id)
         return Run(request.request_id, f"http://runs/{request.request_id}")
 
-    def look(self, run: Run) -> Status:  # noqa: ARG002
+    def look(self, run: Run) -> RunStatus:  # noqa: ARG002
         self._fail()
         return self.status
 
@@ -152,6 +152,6 @@ def rule(**more: Any) -> LaunchRule:
 
 
 __all__ = [
-    "Loop", "PlayedTarget", "Run", "RunState", "Status", "TargetDown", "TargetRefused", "Topics", "asked", "played",
+    "Loop", "PlayedTarget", "Run", "RunState", "RunStatus", "TargetDown", "TargetRefused", "Topics", "asked", "played",
     "record", "rule", "tools",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 from streamer.launch.http import HttpProblem, joined
 from streamer.launch.targets.rest import named
 
@@ -58,12 +58,12 @@ class Airflow:
         link = joined(self._settings.url, "dags", dag, "runs", run_id)
         return Run(f"{dag}/{run_id}", link)
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._call("GET", self._url(*run.ref.rsplit("/", 1)), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Airflow has no run {run.ref}")
+            return RunStatus(RunState.GONE, f"Airflow has no run {run.ref}")
         state = str(answer.json().get("state"))
-        return Status(STATES.get(state, RunState.RUNNING), f"the DAG run {run.ref} is {state}")
+        return RunStatus(STATES.get(state, RunState.RUNNING), f"the DAG run {run.ref} is {state}")
 
     def cancel(self, run: Run) -> None:
         url = f"{self._url(*run.ref.rsplit('/', 1))}?update_mask=state"

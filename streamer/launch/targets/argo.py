@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetRefused, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.kubernetes import LABEL
 from streamer.launch.targets.rest import Rest, bearer
@@ -56,14 +56,14 @@ class Argo:
                 raise TargetRefused(f"Argo has another workflow {name}, which is not of Driftline")
         return Run(f"{namespace}/{name}", joined(self._settings.url, "workflows", namespace, name))
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._rest.call("GET", self._url(run.ref.rpartition("/")[2]), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Argo has no workflow {run.ref}")
+            return RunStatus(RunState.GONE, f"Argo has no workflow {run.ref}")
         status = answer.json().get("status", {})
         phase = str(status.get("phase", "Pending"))
         reason = f"the workflow {run.ref} is {phase}: {status.get('message') or 'no message'}"
-        return Status(PHASES.get(phase, RunState.RUNNING), reason)
+        return RunStatus(PHASES.get(phase, RunState.RUNNING), reason)
 
     def cancel(self, run: Run) -> None:
         name = run.ref.rpartition("/")[2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.kubernetes import TemplateFile, manifest
 from streamer.launch.targets.rest import Rest, bearer
@@ -61,12 +61,12 @@ class AzureMl:
         link = f"https://ml.azure.com/runs/{request.request_id}?wsid={self._settings.workspace}"
         return Run(request.request_id, link)
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._rest.call("GET", self._url(run.ref), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Azure ML has no job {run.ref}")
+            return RunStatus(RunState.GONE, f"Azure ML has no job {run.ref}")
         state = str(answer.json().get("properties", {}).get("status"))
-        return Status(STATES.get(state, RunState.RUNNING), f"the job {run.ref} is {state}")
+        return RunStatus(STATES.get(state, RunState.RUNNING), f"the job {run.ref} is {state}")
 
     def cancel(self, run: Run) -> None:
         self._rest.call("POST", self._url(run.ref, "cancel"), also=(400, 404, 409))

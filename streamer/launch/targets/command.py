@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Final
 
 from annotated_types import MinLen
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 
 START_S: Final = 20.0  # longest wait for the guard to mark the start
 LOOK_S: Final = 0.02
@@ -61,20 +61,24 @@ class Command:
             raise TargetDown(f"{folder}: the run can't be started: {problem}") from problem
         return Run(str(folder), str(folder / "output.log"))
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         folder = Path(run.ref)
         if not (folder / "started").exists():
-            return Status(RunState.GONE, f"{folder} is gone")
+            return RunStatus(RunState.GONE, f"{folder} is gone")
         running = _is_locked(folder)  # first, because a run that ends meanwhile leaves its exit code before the lock
         report = _read(folder / "result.json")
         code = _read(folder / "exit")
         if code is None:
             if running:
-                return Status(RunState.RUNNING, report=report)
-            return Status(RunState.FAILED, "the process ended without an exit code: it or its guard was killed", report)
+                return RunStatus(RunState.RUNNING, report=report)
+            return RunStatus(
+                RunState.FAILED, "the process ended without an exit code: it or its guard was killed", report
+            )
         if code.strip() == b"0":
-            return Status(RunState.SUCCEEDED, report=report)
-        return Status(RunState.FAILED, f"exit code {code.decode().strip()}: {_end_of(folder / 'output.log')}", report)
+            return RunStatus(RunState.SUCCEEDED, report=report)
+        return RunStatus(
+            RunState.FAILED, f"exit code {code.decode().strip()}: {_end_of(folder / 'output.log')}", report
+        )
 
     def cancel(self, run: Run) -> None:
         folder = Path(run.ref)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.rest import Rest
 
@@ -66,15 +66,15 @@ class Github:
         link = f"https://github.com/{self._settings.repository}/actions"
         return Run(name, str(found.get("html_url", link)) if found else link)
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         found = self._found(run.ref)
         if found is None:  # GitHub lists it some time after the dispatch, or the workflow does not name it
-            return Status(RunState.UNKNOWN)
+            return RunStatus(RunState.UNKNOWN)
         if found.get("status") != "completed":
-            return Status(RunState.RUNNING)
+            return RunStatus(RunState.RUNNING)
         conclusion = str(found.get("conclusion"))
         state = RunState.SUCCEEDED if conclusion in GOOD else RunState.FAILED
-        return Status(state, f"the workflow run {found.get('html_url')} is {conclusion}")
+        return RunStatus(state, f"the workflow run {found.get('html_url')} is {conclusion}")
 
     def cancel(self, run: Run) -> None:
         found = self._found(run.ref)

@@ -16,7 +16,7 @@ from pydantic import WithJsonSchema
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.rest import Rest
 
@@ -62,17 +62,17 @@ class Kubernetes:
                 raise TargetRefused(f"Kubernetes has another Job {name}, which is not of Driftline")
         return Run(f"{self._settings.namespace}/{name}")
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._rest.call("GET", self._url(run.ref.rpartition("/")[2]), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Kubernetes has no Job {run.ref}")
+            return RunStatus(RunState.GONE, f"Kubernetes has no Job {run.ref}")
         for one in answer.json().get("status", {}).get("conditions") or []:
             if one.get("status") == "True" and one.get("type") in {"Complete", "SuccessCriteriaMet"}:
-                return Status(RunState.SUCCEEDED, f"the Job {run.ref} is complete")
+                return RunStatus(RunState.SUCCEEDED, f"the Job {run.ref} is complete")
             if one.get("status") == "True" and one.get("type") in {"Failed", "FailureTarget"}:
                 reason = f"the Job {run.ref} failed: {one.get('reason')}: {one.get('message')}"
-                return Status(RunState.FAILED, reason)
-        return Status(RunState.RUNNING)
+                return RunStatus(RunState.FAILED, reason)
+        return RunStatus(RunState.RUNNING)
 
     def cancel(self, run: Run) -> None:
         url = f"{self._url(run.ref.rpartition('/')[2])}?propagationPolicy=Background"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.rest import Rest, bearer
 
@@ -51,14 +51,14 @@ class Prefect:
         base = self._settings.url.rstrip("/").removesuffix("/api")
         return Run(ref, joined(base, "runs", "flow-run", ref))
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._rest.call("GET", joined(self._settings.url, "flow_runs", run.ref), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Prefect has no flow run {run.ref}")
+            return RunStatus(RunState.GONE, f"Prefect has no flow run {run.ref}")
         state = answer.json().get("state") or {}
         kind = str(state.get("type", "PENDING"))
         reason = f"the flow run {run.ref} is {kind}: {state.get('message') or 'no message'}"
-        return Status(STATES.get(kind, RunState.RUNNING), reason)
+        return RunStatus(STATES.get(kind, RunState.RUNNING), reason)
 
     def cancel(self, run: Run) -> None:
         url = joined(self._settings.url, "flow_runs", run.ref, "set_state")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from streamer.launch.base import TargetDown, TargetRefused, Tools
-from streamer.launch.http import Answer, HttpProblem
+from streamer.launch.http import HttpAnswer, HttpProblem
 
 
 class Rest:
@@ -15,7 +15,7 @@ class Rest:
     def __init__(self, tools: Tools, login: Callable[[], Mapping[str, str]]) -> None:
         self._tools, self._login = tools, login
 
-    def call(self, method: str, url: str, body: Any = None, also: Collection[int] = ()) -> Answer:
+    def call(self, method: str, url: str, body: Any = None, also: Collection[int] = ()) -> HttpAnswer:
         """The answer, of 200 to 299 and the statuses `also`."""
         try:
             return self._tools.http.call(method, url, body, self._login(), also)

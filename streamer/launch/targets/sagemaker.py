@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from streamer.clock import SystemClock
 from streamer.events import time_of
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 from streamer.launch.http import HttpProblem
 from streamer.launch.targets.rest import named
 
@@ -69,16 +69,16 @@ class Sagemaker:
         }  # fmt: skip
         return Run(str(self._call("StartPipelineExecution", body)["PipelineExecutionArn"]))
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         try:
             found = self._call("DescribePipelineExecution", {"PipelineExecutionArn": run.ref})
         except TargetRefused as problem:
             if "ResourceNotFound" in str(problem):
-                return Status(RunState.GONE, f"SageMaker has no execution {run.ref}")
+                return RunStatus(RunState.GONE, f"SageMaker has no execution {run.ref}")
             raise
         state = str(found.get("PipelineExecutionStatus"))
         reason = f"the execution {run.ref} is {state}: {found.get('FailureReason') or 'no reason given'}"
-        return Status(STATES.get(state, RunState.RUNNING), reason)
+        return RunStatus(STATES.get(state, RunState.RUNNING), reason)
 
     def cancel(self, run: Run) -> None:
         if self.look(run).state is RunState.RUNNING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetRefused, Tools
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetRefused, Tools
 from streamer.launch.http import joined
 from streamer.launch.targets.rest import Rest, bearer
 
@@ -67,14 +67,14 @@ class Vertex:
         link = f"https://console.cloud.google.com/vertex-ai/locations/{settings.location}/pipelines/runs/{name}"
         return Run(name, f"{link}?project={settings.project}")
 
-    def look(self, run: Run) -> Status:
+    def look(self, run: Run) -> RunStatus:
         answer = self._rest.call("GET", joined(self._parent, "pipelineJobs", run.ref), also=(404,))
         if answer.status == 404:
-            return Status(RunState.GONE, f"Vertex AI has no pipeline job {run.ref}")
+            return RunStatus(RunState.GONE, f"Vertex AI has no pipeline job {run.ref}")
         found = answer.json()
         state = str(found.get("state"))
         error = (found.get("error") or {}).get("message") or "no message"
-        return Status(STATES.get(state, RunState.RUNNING), f"the pipeline job {run.ref} is {state}: {error}")
+        return RunStatus(STATES.get(state, RunState.RUNNING), f"the pipeline job {run.ref} is {state}: {error}")
 
     def cancel(self, run: Run) -> None:
         self._rest.call("POST", f"{joined(self._parent, 'pipelineJobs', run.ref)}:cancel", {}, also=(400, 404, 409))

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from streamer.clock import Clock, SystemClock
-from streamer.launch.base import LaunchRequest, Run, RunState, Status, TargetDown, Tools
-from streamer.launch.http import Answer, Http, HttpProblem
+from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, Tools
+from streamer.launch.http import Http, HttpAnswer, HttpProblem
 from streamer.launch.targets.rest import named
 
 TOLERANCE_S: Final = 300  # how old or how far ahead a signed message may be
@@ -60,14 +60,14 @@ class Webhook:
         link = found.get("link") if isinstance(found, dict) else None
         return Run(request.request_id, link if isinstance(link, str) else "")
 
-    def look(self, run: Run) -> Status:  # noqa: ARG002
-        return Status(RunState.UNKNOWN)
+    def look(self, run: Run) -> RunStatus:  # noqa: ARG002
+        return RunStatus(RunState.UNKNOWN)
 
     def cancel(self, run: Run) -> None:
         """A receiver can't be asked to end a run."""
 
 
-def post(http: Http, url: str, message_id: str, body: bytes, secret: str, clock: Clock | None = None) -> Answer:
+def post(http: Http, url: str, message_id: str, body: bytes, secret: str, clock: Clock | None = None) -> HttpAnswer:
     """Send a signed message. Raises `TargetDown` and `TargetRefused`."""
     at_s = int((clock or SystemClock()).now_s())
     headers = {"content-type": "application/json", **signed(message_id, at_s, body, secret.split())}

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from launch_kit import Loop, RunState, Status, TargetDown, TargetRefused, Topics, played, rule
+from launch_kit import Loop, RunState, RunStatus, TargetDown, TargetRefused, Topics, played, rule
 
 from streamer.launch.settings import ReviewSettings, verdict
 
@@ -71,13 +71,13 @@ def test_a_new_process_goes_on_where_the_log_ends(target, topics, tmp_path):
     topics.request(ID)
     Loop(topics, rule(), tmp_path).until(lambda: bool(topics.said()))
     again = Loop(topics, rule(poll_s=0.05), tmp_path)
-    target.status = Status(RunState.FAILED, "exit code 3")
+    target.status = RunStatus(RunState.FAILED, "exit code 3")
     again.until(lambda: again.kinds() == ["started", "failed"], step_s=0.1)
     assert target.launched == [ID]
     assert topics.said()[1]["comment"] == "exit code 3"
 
 
-@pytest.mark.parametrize("status", [Status(RunState.FAILED, "no memory"), Status(RunState.GONE, "no such run")])
+@pytest.mark.parametrize("status", [RunStatus(RunState.FAILED, "no memory"), RunStatus(RunState.GONE, "no such run")])
 def test_a_failure_is_reported_once_with_its_reason(target, topics, tmp_path, status):
     """A run that fails or vanishes gives one `failed`."""
     topics.request(ID)
@@ -94,7 +94,7 @@ def test_the_report_of_the_trainer_is_passed_on(target, topics, tmp_path):
     """What the trainer has left at its target goes to the topic byte for byte, once."""
     topics.request(ID)
     report = msgspec.json.encode({"kind": "trained", "request_id": ID, "at": "2026-03-01T00:00:00Z", "actor": "me"})
-    target.status = Status(RunState.SUCCEEDED, report=report)
+    target.status = RunStatus(RunState.SUCCEEDED, report=report)
     loop = Loop(topics, rule(poll_s=0.05), tmp_path)
     loop.until(lambda: len(topics.said()) == 2, step_s=0.1)
     assert topics.values["driftline.control"][1] == report
@@ -103,7 +103,7 @@ def test_the_report_of_the_trainer_is_passed_on(target, topics, tmp_path):
 def test_a_run_without_a_report_is_trained_after_a_while(target, topics, tmp_path):
     """A run that ends well has a minute for the report of its trainer; then it counts as trained, without metrics."""
     topics.request(ID)
-    target.status = Status(RunState.SUCCEEDED)
+    target.status = RunStatus(RunState.SUCCEEDED)
     loop = Loop(topics, rule(poll_s=0.05), tmp_path)
     loop.until(lambda: len(topics.said()) == 2, step_s=1.0)
     assert loop.kinds() == ["started", "trained"]
