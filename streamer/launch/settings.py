@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from streamer.errors import UsageError
+from streamer.launch.base import TargetDown, Tools
 from streamer.launch.targets import TARGETS, settings_of
 from streamer.launch.targets.mlflow import MlflowSettings
 from streamer.launch.targets.webhook import WebhookSettings
+from streamer.logs import one_line
 
 HOLDOUT_ROWS: Final = "holdout_rows"  # the metric with the number of rows of the hold-out
 
@@ -45,6 +48,12 @@ class ReviewSettings:
             raise ValueError(f"holdout_min is {self.holdout_min}, but must be 0 or more.")
 
 
+def _optional(kind: Any) -> Any:
+    """A setting that may be left out; one that is no section keeps its description."""
+    descriptions = [one for one in getattr(kind, "__metadata__", ()) if getattr(one, "description", None)]
+    return Annotated[kind | None, *descriptions] if descriptions else kind | None
+
+
 def _one_of(name: str, doc: str, choices: Mapping[str, Any]) -> type:
     """A section of which exactly one setting is given."""
 
@@ -56,7 +65,7 @@ def _one_of(name: str, doc: str, choices: Mapping[str, Any]) -> type:
         if len(given) > 1:
             raise ValueError(f"{given[1]} stands beside {given[0]}; give one of {', '.join(choices)}.")
 
-    members = [(key, kind | None, field(default=None)) for key, kind in choices.items()]
+    members = [(key, _optional(kind), field(default=None)) for key, kind in choices.items()]
     return make_dataclass(name, members, namespace={"__doc__": doc, "__post_init__": check}, frozen=True, slots=True)
 
 
@@ -121,3 +130,19 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
             return False, f"not better: {name} {before:g} to {after:g}, and by_min is {rule.by_min:g}"
         found.append(f"{name} {before:g} to {after:g}")
     return True, f"better on {rows:.0f} rows: {', '.join(found)}"
+
+
+def check_launch(rules: dict[str, LaunchRule], tools: Tools) -> None:
+    """Check that there is something to launch, and that its secrets are there. Raises `UsageError`."""
+    if not rules:
+        raise UsageError('nothing is configured to launch: add `launch: {"*": {train: {command: [python, train.py]}}}`')
+    for pattern, rule in rules.items():
+        for section in filter(None, (rule.train, rule.release, rule.registry)):
+            name, settings = chosen(section)
+            for setting in [one for one in getattr(settings, "__slots__", ()) if one.endswith("_env")]:
+                variable = getattr(settings, setting)
+                try:
+                    if variable is not None:
+                        tools.secret(variable)
+                except TargetDown as problem:
+                    raise UsageError(f"launch.{pattern}: {name}.{setting}: {one_line(str(problem))}") from None

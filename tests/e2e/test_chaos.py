@@ -18,7 +18,7 @@ from driftline_process import Place, create_topic, driftline, messages
 
 from streamer.app.folds import open_archive
 from streamer.config import load_config
-from streamer.runtime.verify import replay_unit
+from streamer.runtime.recovery import replay_unit
 from streamer.testing.kafka_cluster import Cluster
 
 DURATION_S = float(os.environ.get("DRIFTLINE_CHAOS_S", "120"))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import stop_on_signal
+
+if TYPE_CHECKING:
+    import threading
+
+    from streamer.config import Config
+
+POLL_S: Final = 0.2
 
 EXAMPLE = """\b
 Example, in driftline.yaml:
@@ -34,14 +43,46 @@ def launch(config_file: str, runs: str) -> None:
 
     The topics are its only memory: after a crash, it goes on where they end. Runs do not depend on it.
     """
-    from pathlib import Path
-
     from streamer.logs import log_to_stderr
 
     stop = stop_on_signal()
     log_to_stderr()
 
-    from streamer.app import launch as app
     from streamer.config import load_config
 
-    app.launch(load_config(config_file), config_file, Path(runs), stop)
+    _launch(load_config(config_file), config_file, runs, stop)
+
+
+def _launch(config: Config, config_file: str, runs: str, stop: threading.Event) -> None:
+    """Launch until `stop` is set. Raises `UsageError` for unusable settings, and `BrokerError`."""
+    from pathlib import Path
+
+    from streamer.clock import SystemClock
+    from streamer.eventlog.kafka.reader import KafkaReader
+    from streamer.launch.base import Tools
+    from streamer.launch.http import Http
+    from streamer.launch.launcher import ControlTopic, Launcher, log
+    from streamer.launch.ledger import Ledger
+    from streamer.launch.settings import check_launch
+
+    clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()
+    tools = Tools(Http(), Path(runs), str(Path(config_file).absolute()))
+    check_launch(config.launch, tools)
+    control = ControlTopic(connection, outputs.control, clock)
+    reader = KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])
+    ledger = Ledger(outputs)
+    launcher = Launcher(ledger, config.launch, tools, clock, control.append)
+    try:
+        while not reader.at_end() and not stop.is_set():
+            for records in reader.poll(POLL_S):
+                ledger.add(records)
+        log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
+        while not stop.is_set():
+            for records in reader.poll(POLL_S):
+                ledger.add(records)
+            launcher.turn()
+        launcher.close()
+    finally:
+        reader.close()
+        control.close()
+    log.info("stopped; the runs go on")

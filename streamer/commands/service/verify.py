@@ -11,7 +11,7 @@ from streamer.commands.console.options import config_option
 from streamer.commands.console.progress import progress
 
 if TYPE_CHECKING:
-    from streamer.runtime.verify import UnitReport
+    from streamer.runtime.recovery import UnitReport
 
 
 @click.command()
@@ -28,7 +28,7 @@ def verify(config_file: str, names: tuple[str, ...]) -> None:
     from streamer.app.folds import open_archive
     from streamer.config import load_config
     from streamer.errors import DivergenceError
-    from streamer.runtime.verify import verify as verify_unit
+    from streamer.runtime.recovery import verify as verify_unit
 
     config = load_config(config_file)
     differing = 0

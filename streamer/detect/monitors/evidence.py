@@ -17,12 +17,12 @@ import numpy as np
 
 from detectors.arrays.types import F64, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
-from detectors.recovery import measure, words
+from detectors.recovery import measure
 from detectors.recovery.recent_values import BEFORE_MAX, Captured, RecentValues, without
 from detectors.series.table import ValueKind
 from retrain.messages.alert import Alert
 from retrain.messages.distribution import Distribution
-from retrain.messages.summary import shortened
+from retrain.messages.summary import change_of_categories, change_of_numbers, shortened
 from streamer.detect.alarm import UNSEEN, AlarmEvidence, Basis, Remeasured, Series, category_name
 from streamer.detect.batch import KindValues
 from streamer.detect.context import Context
@@ -230,10 +230,10 @@ class RowEvidence:
         facts |= {"n_reference": found.n_before, "n_current": found.n_after}
         if self._is_ordered:
             unit = "s" if column == LAG_COLUMN else ""
-            return _Found(facts, partial(words.change_of_numbers, before, after, found.before, found.after, unit))
+            return _Found(facts, partial(change_of_numbers, before, after, found.before, found.after, unit))
         name = self._name_of(category if category is not None else found.category)
         facts["category"], told = name, "" if name == UNSEEN else shortened(name)
-        return _Found(facts, partial(words.change_of_categories, told, found.before, found.after))
+        return _Found(facts, partial(change_of_categories, told, found.before, found.after))
 
     def _category_of(self, alert: Alert) -> float | None:
         """The id of an alert's category."""

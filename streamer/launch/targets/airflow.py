@@ -23,7 +23,8 @@ class AirflowSettings:
     url: address of the API server
     dag: id of the DAG
     token_env: variable of the environment with a token
-    username, password_env: instead of a token, a user, and the variable with its password
+    username: instead of a token, a user
+    password_env: variable of the environment with the password of that user
     """
 
     url: str

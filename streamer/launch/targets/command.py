@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 from annotated_types import MinLen
+from pydantic import Field
 
 from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
 
@@ -34,7 +35,7 @@ GUARD: Final = Path(__file__).with_name("guard.py")
 class Command:
     """A process on this machine, with the request as a file: the program and its arguments."""
 
-    settings = Annotated[list[str], MinLen(1)]  # the program and its arguments
+    settings = Annotated[list[str], MinLen(1), Field(description="the program and its arguments")]
     has_handle: ClassVar[bool] = True
 
     def __init__(self, settings: Sequence[str], tools: Tools) -> None:

@@ -38,7 +38,9 @@ class SagemakerSettings:
 
     pipeline: name of the pipeline, which has the parameters `RequestId` and `ModelId`
     region: where it runs
-    key_env, secret_env, session_env: variables of the environment with the access key, its secret and the session token
+    key_env: variable of the environment with the access key
+    secret_env: variable of the environment with the secret of that key
+    session_env: variable of the environment with a session token
     url: address of the API; without it, that of the region
     """
 

@@ -22,7 +22,8 @@ STATES: Final = {
 class VertexSettings:
     """A pipeline job of Vertex AI.
 
-    project, location: where it runs
+    project: the project that it runs in
+    location: the region that it runs in
     template: address of the compiled pipeline, which has a parameter `request`
     output: folder of its artifacts, gs://…
     token_env: variable of the environment with an access token

@@ -39,7 +39,7 @@ OPTIONAL = {
     },
     "incident.v1": {"alert_id", "model_count", "models", "schema_version", "summary"},
     "retrain-request.v1": {"summary", "history", "reference"},
-    "control.v1": {"comment", "model_version", "champion", "challenger", "matcher", "until"},
+    "control.v1": {"run", "link", "comment", "model_version", "champion", "challenger", "matcher", "until"},
     "decision.v1": {"silence", "schema_version"},
 }
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.recovery.words import change_of_categories, change_of_numbers
+from retrain.messages.summary import change_of_categories, change_of_numbers
 
 LAWS = {
     "normal": lambda rng, n: rng.normal(15, 6, n),
