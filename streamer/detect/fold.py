@@ -25,7 +25,8 @@ from streamer.contracts.dead_letters import set_aside_letter
 from streamer.contracts.encoding import json_of
 from streamer.contracts.watermarks import marked
 from streamer.detect.alarm import SourceModels, Stretch, with_segment
-from streamer.detect.alert_book import AlertBook, Placed
+from streamer.detect.alerts.alert_book import AlertBook, Placed
+from streamer.detect.alerts.windows import Windows
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.eviction import EvictionPolicy
@@ -43,7 +44,6 @@ from streamer.detect.remap import Survivors
 from streamer.detect.segments import WHOLE
 from streamer.detect.settings import DetectSettings
 from streamer.detect.subjects import model_ids, segment_ids
-from streamer.detect.windows import Windows
 from streamer.eventlog.base import Output, Records
 from streamer.runtime.fold import Gauges, ModelFacts, Tally
 from streamer.runtime.order import Part, chunks

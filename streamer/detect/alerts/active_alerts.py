@@ -18,9 +18,9 @@ import msgspec
 from detectors.recovery.judge import RECOVERED
 from retrain.messages.alert import Alert, AlertState, Place, Resolution
 from streamer.detect.alarm import Basis, RowWatch, Series, Verdict, Watched
+from streamer.detect.alerts.windows import WindowStart
 from streamer.detect.batch import TAKES
 from streamer.detect.remap import Remap, Remaps
-from streamer.detect.windows import WindowStart
 
 GRADUAL: Final = 2  # times `min_events_after_onset`: an onset this soon after the last alarm continues its drift
 

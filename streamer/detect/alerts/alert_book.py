@@ -18,15 +18,6 @@ from detectors.recovery.judge import NEW_SHIFT, RECOVERED, SETTLED
 from detectors.series.offsets import OffsetMark, Offsets
 from retrain.messages.alert import Alert, AlertKind, AlertState, Place
 from retrain.messages.summary import sentence_of
-from streamer.detect.active_alerts import (
-    ActiveAlerts,
-    Candidate,
-    Moved,
-    Novelty,
-    PendingAlert,
-    PendingAlerts,
-    resolve,
-)
 from streamer.detect.alarm import (
     Alarm,
     AlarmEvidence,
@@ -38,8 +29,17 @@ from streamer.detect.alarm import (
     Verdict,
     alert_id,
 )
+from streamer.detect.alerts.active_alerts import (
+    ActiveAlerts,
+    Candidate,
+    Moved,
+    Novelty,
+    PendingAlert,
+    PendingAlerts,
+    resolve,
+)
+from streamer.detect.alerts.windows import Windows, WindowStart
 from streamer.detect.remap import Remap, Remaps
-from streamer.detect.windows import Windows, WindowStart
 from streamer.events import time_of
 
 Placed = tuple[int, Alert]  # an alert with the index of its event

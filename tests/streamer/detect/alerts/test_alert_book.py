@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detectors.series.offsets import Offsets
 from retrain.messages.alert import AlertState
 from streamer.detect.alarm import Alarm, Stretch
-from streamer.detect.alert_book import AlertBook
+from streamer.detect.alerts.alert_book import AlertBook
 
 FACTS = {
     "model_version": "1", "column": "x", "detector": "d", "statistic": 1.0, "threshold": 1.0, "effect": 1.0,
