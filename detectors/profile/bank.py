@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from detectors.arrays.bounds import require_between
 from detectors.arrays.rows import RowArrays
 from detectors.arrays.types import F64, I64, U8
-from detectors.profile import kernels as rows_of
+from detectors.profile import layout as rows_of
+from detectors.profile.kernels import count
 from detectors.profile.summary import DECILES, STATS, WHOLE, begin_interval, size_code, summarise
 from detectors.reference import Reference
 
@@ -117,7 +118,7 @@ class ProfileBank:
         if len(rows):
             self._store.check_rows(np.maximum(rows, 0))
         state = self._store.arrays["state"]
-        rows_of.count(
+        count(
             rows_of.views(state), np.ascontiguousarray(rows), np.ascontiguousarray(kinds),
             np.ascontiguousarray(values), interval, state.ctypes.data,
         )  # fmt: skip

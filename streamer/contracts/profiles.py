@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.profile.bank import Summaries
-from detectors.profile.kernels import SLOTS
+from detectors.profile.layout import SLOTS
 from detectors.profile.summary import DECILES, KS, MEAN, PSI, QUANTILE, SD, chance_of
 from streamer.eventlog.base import Output
 

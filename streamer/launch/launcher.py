@@ -20,18 +20,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from retrain.messages.patterns import first_match
 from retrain.messages.request import RequestState
 from streamer.clock import Clock
-from streamer.contracts.alert_reader import Unreadable
-from streamer.contracts.control_reader import read_control
-from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.events import time_of
 from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Target, TargetDown, TargetRefused, Tools
-from streamer.launch.ledger import TO_CANCEL, Ledger, Task
+from streamer.launch.ledger import TO_CANCEL, Ledger, Report, Task
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
 from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
@@ -50,7 +44,6 @@ COMMENT_MAX: Final = 2_000
 FOLLOW_UPS: Final = frozenset({CHALLENGER, CHAMPION, "release"})
 _S = RequestState
 _ALIASES: Final = {_S.TRAINED: CHALLENGER, _S.AWAITING_REVIEW: CHALLENGER, _S.WATCHING: CHAMPION}
-Report = dict[str, Any]  # the fields of a control record
 
 
 @dataclass(slots=True)
@@ -320,38 +313,3 @@ class Launcher:
 def _bare(run: Run) -> Run:
     """The run as its target knows it, without the name of the target."""
     return Run(run.ref.partition(":")[2], run.link)
-
-
-class ControlTopic:
-    """Appends control records, each keyed by its request."""
-
-    def __init__(self, connection: KafkaConnection, topic: str, clock: Clock) -> None:
-        self._topic, self._clock = topic, clock
-        self._transfer = Transfer(connection, [topic])
-
-    def append(self, reports: list[Report]) -> None:
-        """Append these; one of a trainer that the service could not read becomes `failed`. Raises `BrokerError`."""
-        now_ms = int(self._clock.now_s() * 1000)
-        copies = []
-        for report in reports:
-            key, value = report["request_id"].encode(), _value_of(report, now_ms)
-            copies.append(Copy(self._topic, None, None, key, value, ()))
-        self._transfer.write(copies)
-
-    def close(self) -> None:
-        """Let the client go."""
-        self._transfer.close()
-
-
-def _value_of(report: Report, now_ms: int) -> bytes:
-    if "raw" not in report:
-        return msgspec.json.encode(report)
-    raw: bytes = report["raw"]
-    control = read_control(raw, now_ms)
-    if not isinstance(control, Unreadable) and control.request_id == report["request_id"]:
-        return raw
-    why = control.detail if isinstance(control, Unreadable) else f"it is about {control.request_id}"
-    about: dict[str, Any] = {"kind": "failed", "request_id": report["request_id"], "actor": "driftline-launch"}
-    return msgspec.json.encode(
-        {**about, "at": time_of(now_ms), "comment": f"the report of the trainer is unusable: {why}"}
-    )

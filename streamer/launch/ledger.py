@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,8 +15,14 @@ from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RequestState
+from streamer.clock import Clock
+from streamer.contracts.alert_reader import Unreadable
+from streamer.contracts.control_reader import read_control
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Records
+from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.kafka.transfer import Copy, Transfer
+from streamer.events import time_of
 from streamer.launch.base import LaunchRequest, Run
 
 ENDED_MAX: Final = 1_000_000  # ids of ended requests that are remembered, the newest
@@ -46,6 +52,9 @@ class _Said(msgspec.Struct):
     at: datetime
     run: str = ""
     link: str = ""
+
+
+Report = dict[str, Any]  # the fields of a control record
 
 
 @dataclass(slots=True)
@@ -126,3 +135,38 @@ class Ledger:
             task = self.tasks.setdefault(said.request_id, Task())
             if task.run is None:
                 task.run, task.started_at = Run(said.run, said.link), said.at
+
+
+class ControlTopic:
+    """Appends control records, each keyed by its request."""
+
+    def __init__(self, connection: KafkaConnection, topic: str, clock: Clock) -> None:
+        self._topic, self._clock = topic, clock
+        self._transfer = Transfer(connection, [topic])
+
+    def append(self, reports: list[Report]) -> None:
+        """Append these; one of a trainer that the service could not read becomes `failed`. Raises `BrokerError`."""
+        now_ms = int(self._clock.now_s() * 1000)
+        copies = []
+        for report in reports:
+            key, value = report["request_id"].encode(), _value_of(report, now_ms)
+            copies.append(Copy(self._topic, None, None, key, value, ()))
+        self._transfer.write(copies)
+
+    def close(self) -> None:
+        """Let the client go."""
+        self._transfer.close()
+
+
+def _value_of(report: Report, now_ms: int) -> bytes:
+    if "raw" not in report:
+        return msgspec.json.encode(report)
+    raw: bytes = report["raw"]
+    control = read_control(raw, now_ms)
+    if not isinstance(control, Unreadable) and control.request_id == report["request_id"]:
+        return raw
+    why = control.detail if isinstance(control, Unreadable) else f"it is about {control.request_id}"
+    about: dict[str, Any] = {"kind": "failed", "request_id": report["request_id"], "actor": "driftline-launch"}
+    return msgspec.json.encode(
+        {**about, "at": time_of(now_ms), "comment": f"the report of the trainer is unusable: {why}"}
+    )

@@ -61,8 +61,8 @@ def _launch(config: Config, config_file: str, runs: str, stop: threading.Event) 
     from streamer.eventlog.kafka.reader import KafkaReader
     from streamer.launch.base import Tools
     from streamer.launch.http import Http
-    from streamer.launch.launcher import ControlTopic, Launcher, log
-    from streamer.launch.ledger import Ledger
+    from streamer.launch.launcher import Launcher, log
+    from streamer.launch.ledger import ControlTopic, Ledger
     from streamer.launch.settings import check_launch
 
     clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.profile.bank import ProfileBank, ProfileSettings
-from detectors.profile.kernels import TARGETS, code_of, value_of
+from detectors.profile.layout import TARGETS, code_of, value_of
 from detectors.profile.summary import KS, MEAN, PSI, QUANTILE, SD
 from detectors.reference import Reference
 
