@@ -53,38 +53,19 @@ from detectors.profile.layout import (
     distribution_of,
     quantile_at,
     value_of,
-    )  # fmt: skip
+)  # fmt: skip
 
 DECILES: Final = EDGES + 1
 WHOLE: Final = 65_535.0  # of shares
-MEAN,
-    SD,
-    QUANTILE,
-    PSI,
-    KS,
-    STATS = 0,
-    1,
-    2,
-    7,
-    8,
-    9  # columns of the statistics of a row
+MEAN, SD, QUANTILE, PSI, KS, STATS = 0, 1, 2, 7, 8, 9  # columns of the statistics of a row
 KS_95: Final = 1.3581  # the 95th percentile of Kolmogorov's distribution
 
 
-def chance_of(n: F64,
-    size: F64,
-    cells: I64,
-    is_number: Any) -> tuple[F64,
-    F64]:
+def chance_of(n: F64, size: F64, cells: I64, is_number: Any) -> tuple[F64, F64]:
     """PSI and KS [k] that 95 of 100 intervals of n [k] values stay below without drift; NaN without a reference."""
-    with np.errstate(divide="ignore",
-    invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         each = 1.0 / n + 1.0 / size
-        psi = np.where(cells >= 2,
-    chi_square_95(np.maximum(cells - 1,
-    1)) * each,
-    0.0,
-)
+        psi = np.where(cells >= 2, chi_square_95(np.maximum(cells - 1, 1)) * each, 0.0)
         ks = np.where(is_number, KS_95 * np.sqrt(each), np.sqrt(psi) / 2)
     is_compared = (cells > 0) & (n > 0)
     return np.where(is_compared, psi, np.nan), np.where(is_compared, np.minimum(ks, 1.0), np.nan)
