@@ -148,7 +148,7 @@ def change_of_numbers(before: F64, after: F64, was: float, now: float, unit: str
             _share_of_value(before, after)
             or _in_units(before, after)
             or _moved_by_few(before, after, unit)
-            or _moved_or_stretched(before, after, unit)
+            or _moved_or_stretched(before, after, now - was, unit)
         )
     return f"{found or 'changed'}: {sides}"
 
@@ -242,25 +242,29 @@ def _moved_by_few(before: F64, after: F64, unit: str) -> str:
     return f"moved by {number_text(moved)}{unit} on average" if is_clear else "changed"
 
 
-def _moved_or_stretched(before: F64, after: F64, unit: str) -> str:
-    """Moved, stretched or both, where the distribution is the same otherwise."""
+def _moved_or_stretched(before: F64, after: F64, apart: float, unit: str) -> str:
+    """Moved, stretched or both, where the distribution is the same otherwise; `apart` are the locations that are told.
+
+    All quantiles together decide; what is told is the difference of the locations beside it, where they agree.
+    """
     was, now = _quantiles(before), _quantiles(after)
     moved, clear = float(np.median(now - was)), KS_CLEAR * _per_root(before, after)
+    told = number_text(apart if apart * moved > 0 else moved)
     if was[-1] == was[0] or now[-1] == now[0]:
-        return f"moved by {number_text(moved)}{unit}" if moved else ""
+        return f"moved by {told}{unit}" if moved else ""
     wide = float((now[-1] - now[0]) / (was[-1] - was[0]))
     has_moved = abs(moved) > 2 * min(_middle_se(before, after), float(was[-1] - was[0]) * _per_root(before, after) / 2)
     if abs(math.log(wide)) <= Z * _spread_se(before, after):
         if _ks(before + moved, after) > clear:
             return "changed its shape"
-        return f"moved by {number_text(moved)}{unit}" if has_moved else ""
+        return f"moved by {told}{unit}" if has_moved else ""
     times = float(np.median(now / was)) if was.all() else math.inf
     if has_moved and 0 < times < math.inf and _ks(before * times, after) <= clear:
         return f"is {number_text(times)} times as large"
     if _ks(wide * before + float(np.median(now - wide * was)), after) > clear:
         return "changed its shape"
     spread = f"spread {number_text(wide)} times as wide"
-    return f"moved by {number_text(moved)}{unit} and {spread}" if has_moved else spread
+    return f"moved by {told}{unit} and {spread}" if has_moved else spread
 
 
 def _quantiles(values: F64) -> F64:

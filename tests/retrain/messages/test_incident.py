@@ -6,7 +6,7 @@ from scipy.stats import norm
 from retrain.messages.distribution import Distribution
 from retrain.messages.incident import Incident
 from retrain.messages.outcome import Outcome
-from retrain.messages.request import Approval, request_for, training_window_of
+from retrain.messages.request import Approval, request_for
 from retrain.messages.shift import Shift
 from streamer.testing.alerts import firing, moment, ready
 
@@ -67,8 +67,7 @@ def test_incident_and_request_summarise_their_shifts():
     incident = incident.absorb(weak, "7", moment("2h"), Outcome.WAITING_FOR_DATA, is_new=True, columns_max=9)
     assert incident.summary == "dwell_s moved by 8: 0 before, 8 after; also headway_s."
     alert = ready("3h", "1h", column="dwell_s")
-    window = training_window_of(alert)
-    request = request_for(alert, incident, window, moment("3h"), 60.0, Approval.NOT_REQUIRED)
+    request = request_for(alert, incident, moment("3h"), 60.0, Approval.NOT_REQUIRED)
     assert request.summary == incident.summary
 
 
@@ -77,5 +76,5 @@ def test_request_names_each_alert_once():
     alert = firing("1h", effect=3.0)
     incident = Incident.opened(alert, "7", moment("1h"), Outcome.WAITING_FOR_DATA)
     later = ready("3h", "1h", effect=1.0)
-    request = request_for(later, incident, training_window_of(later), moment("3h"), 60.0, Approval.NOT_REQUIRED)
+    request = request_for(later, incident, moment("3h"), 60.0, Approval.NOT_REQUIRED)
     assert [shift.alert_id for shift in request.evidence] == [alert.alert_id]
