@@ -75,7 +75,9 @@ def _cells_of(before: F64, window: F64, is_ordered: bool) -> tuple[I64, int]:
         return np.minimum(rank[cell], 2 * ONSET_CELLS - 1), min(len(counts), 2 * ONSET_CELLS)
     ordered = np.sort(before)
     inner = ordered[np.arange(1, ONSET_CELLS) * len(ordered) // ONSET_CELLS]
-    edges = np.unique(np.concatenate([[ordered[0]], inner, [np.nextafter(ordered[-1], np.inf)]]))
+    low, high = min(ordered[0], window.min()), max(ordered[-1], window.max())
+    far = [(low + ordered[0]) / 2, (ordered[-1] + high) / 2]  # what is just outside differs from what is far away
+    edges = np.unique(np.concatenate([[ordered[0]], inner, [np.nextafter(ordered[-1], np.inf)], far]))
     return np.searchsorted(edges, both, side="right"), len(edges) + 1
 
 
@@ -167,7 +169,7 @@ def cells_of_numbers(before: F64, after: F64) -> Cells:
     inner = np.unique(np.array([float(f"{edge:.6g}") for edge in inner]))
     inner = inner[(inner > points[0]) & (inner <= points[-1])] if len(points) > CELLS_MAX else inner
     ends = [float(np.format_float_positional(np.float32(one))) for one in (points[0], points[-1])]
-    edges = np.concatenate([[min(ends[0], *inner[:1])], inner, [max(ends[1], *inner[-1:])]])
+    edges = np.concatenate([[min([ends[0], *inner[:1]])], inner, [max([ends[1], *inner[-1:]])]])
     shares = [
         np.bincount(np.searchsorted(inner, one, side="right"), minlength=len(inner) + 1) / len(one)
         for one in (before, after)

@@ -174,9 +174,10 @@ class Config(Section):
 
     kafka: KafkaSection = KafkaSection()  # the brokers; required by commands that use Kafka
     topics: Topics = Field(default_factory=dict)  # event topics, in fold order
-    rekey: dict[str, list[str]] = Field(
+    # event topics that `driftline rekey` fills from topics with other keys: {events: [scores, outcomes]}
+    rekey: dict[str, Annotated[list[str], Field(description="the topics with other keys")]] = Field(
         default_factory=dict
-    )  # event topics that `driftline rekey` fills from topics with other keys: {events: [scores, outcomes]}
+    )
     outputs: OutputTopics = OutputTopics()  # the topics that Driftline writes
     detectors: Detectors = Field(
         default_factory=default_detectors

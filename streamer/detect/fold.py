@@ -267,7 +267,9 @@ class DetectFold:
         if len(labels.subject):
             models = model_ids(self.context.subjects.ids.keys[labels.subject])
             self._errors = ensure_length(self._errors, int(models.max()) + 1, 0)
-            np.add.at(self._errors, models, np.column_stack([np.ones(len(models)), np.nan_to_num(labels.error)]))
+            counted = np.column_stack([np.ones(len(models)), np.nan_to_num(labels.error)])
+            with np.errstate(over="ignore"):  # a sum beyond any number is shown as infinite
+                np.add.at(self._errors, models, counted)
 
     def _output(self, alert: Alert, clock_ms: int) -> Output:
         self.tally["alerts", alert.kind.value, alert.state.value] += 1

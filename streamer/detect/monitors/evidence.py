@@ -73,7 +73,9 @@ class RowEvidence:
         window = self._window(row, at)
         sample = self._reference(row, detector)
         before = history.before(history.ago) if sample is None else sample
-        if len(before) < BEFORE_MIN or not len(window):
+        if len(before) < BEFORE_MIN and sample is None:  # of a young regime, the ring holds more
+            before = window[: max(len(window) - 1 - max(history.ago, 0), 0)]
+        if len(before) < BEFORE_MIN or not len(window) or not _are_finite(before, window):
             return None
         ago = self._onset_ago(before, window, history.ago)
         if sample is None and ago > history.ago:  # the detector's onset let values of the new regime in
@@ -119,7 +121,7 @@ class RowEvidence:
         sequence = int(self._batch.sequence[new[-1]]) if len(new) else captured.sequence
         sample = self._reference(row, detector)
         before = captured.before if sample is None else sample
-        if len(before) < BEFORE_MIN:
+        if len(before) < BEFORE_MIN or not _are_finite(before, window):
             return None
         ago = last - captured.onset
         if not is_settled:
@@ -168,7 +170,12 @@ class RowEvidence:
 
     def _stored(self, at: I64) -> F64:
         """Values of the batch to the precision in which they are kept."""
-        return self._batch.value[at].astype(self._recent.dtype).astype(np.float64)
+        return self._narrowed(self._batch.value[at])
+
+    def _narrowed(self, values: F64) -> F64:
+        """Values to the precision in which they are kept; those that it can't hold are infinite."""
+        with np.errstate(over="ignore"):
+            return values.astype(self._recent.dtype).astype(np.float64)
 
     def _count(self, row: int) -> int:
         """How many values a row had before the batch."""
@@ -210,7 +217,7 @@ class RowEvidence:
         reference = references.of(kind, key)
         if reference is None:
             return None
-        return references.values(reference, REFERENCE_MAX).astype(self._recent.dtype).astype(np.float64)
+        return self._narrowed(references.values(reference, REFERENCE_MAX))
 
     def _facts(self, detector: str, before: F64, after: F64, category: float | None, column: str) -> _Found | None:
         """The fields of an alert that the values give, and the change in words."""
@@ -257,6 +264,11 @@ class RowEvidence:
             found = measure.cells_of_categories(before, after, most)
         names = tuple(REST if np.isnan(one) else self._name_of(one) for one in found.cells.tolist())
         return Distribution(*_shares_of(found), len(before), len(after), categories=names)
+
+
+def _are_finite(before: F64, window: F64) -> bool:
+    """Whether single precision can hold all values."""
+    return bool(np.isfinite(before).all() and np.isfinite(window).all())
 
 
 class _Found(NamedTuple):

@@ -108,10 +108,7 @@ class RowRecovery:
             onset, since = number - max(ago, 0), self._judge.baseline_since(row)
             drifted = self._judge.drifted_at(row)
             if drifted is not None and onset > drifted:
-                found = self._earlier.between(row, number, drifted, onset)
-                if len(found) >= BEFORE_MIN:
-                    return found
-                onset = drifted
+                return self._earlier.between(row, number, drifted, onset)
             found = self._earlier.between(row, number, since, onset)
             return found if len(found) >= BEFORE_MIN else self._earlier.between(row, number, 0, onset)
 

@@ -184,8 +184,8 @@ def test_a_fleet_that_goes_on_raises_nothing(label, tmp_path):
 
 
 def test_every_kind_has_its_recording():
-    """But for `segment_gap`, whose recording is in `tests/streamer/detect/test_segments.py`."""
-    assert {case.kind for case in CASES.values()} | {"segment_gap"} == set(AlertKind)
+    """But for two: `tests/streamer/detect/test_segments.py` and `tests/streamer/app/test_label_accounting.py`."""
+    assert {case.kind for case in CASES.values()} | {"segment_gap", "label_mismatch"} == set(AlertKind)
 
 
 def test_a_limit_is_explained_in_words(tmp_path):

@@ -80,7 +80,7 @@ def test_a_duration_with_units_is_its_seconds(load):
 
 def test_every_time_in_seconds_takes_units():
     """A setting named in seconds is one that takes units, and `per s` is a rate."""
-    in_seconds = {s.path for s in settings() if s.path[-1].endswith("_s") and "number" in s.types}
+    in_seconds = {s.path for s in settings() if s.path[-1].endswith("_s") and s.types & {"number", "integer"}}
     assert {s.path for s in settings() if s.is_duration} == in_seconds - {("false_alarms", "events_per_s")}
 
 

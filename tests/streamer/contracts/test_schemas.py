@@ -37,7 +37,9 @@ OPTIONAL = {
         "windows",
         "history",
     },
-    "incident.v1": {"alert_id", "model_count", "models", "schema_version", "summary"},
+    "incident.v1": {
+        "alert_id", "model_count", "models", "schema_version", "summary", "returns", "recurring", "previous_onset",
+    },
     "retrain-request.v1": {"summary", "history", "reference"},
     "control.v1": {"run", "link", "comment", "model_version", "champion", "challenger", "matcher", "until"},
     "decision.v1": {"silence", "schema_version"},

@@ -146,9 +146,13 @@ def test_offsets_of_any_size_are_published_exactly():
 )
 @pytest.mark.parametrize("n", [0, 1, 5000])
 def test_an_epoch_of_one_kind_of_record_is_folded(topic, event, outputs, n):
-    """Nothing at all, one record, or more than a chunk of dead letters, labels or sources alone."""
+    """Nothing at all, one record, or more than a chunk of dead letters, labels or sources alone.
+
+    Thousands of labels without any prediction are reported once.
+    """
     one = fold()
-    assert len(one.step([records(topic, [event] * n)])) == n * outputs
+    mismatches = topic == "labels" and n == 5000
+    assert len(one.step([records(topic, [event] * n)])) == n * outputs + mismatches
     assert one.tally["records", topic] == n
     again = fold()
     again.load(one.dump())
