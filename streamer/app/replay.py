@@ -168,7 +168,7 @@ def _summary(service: Service, seconds: float) -> Summary:
     for unit in service.units.values():
         for (what, *which), n in unit.fold.tally.items():
             tally[which[0] if what == "outcomes" else what] += n
-            if what == "alerts" and which != ["firing"]:
+            if what == "alerts" and which[-1] != "firing":
                 tally["repeated"] += n
     for fold in detect:
         tally["read"] += sum(n for key, n in fold.tally.items() if key[0] == "records")

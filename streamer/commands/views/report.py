@@ -30,6 +30,7 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
     from pathlib import Path
 
     from streamer.audit.reasons import many
+    from streamer.commands.console.lines import echo_line
     from streamer.errors import UsageError
     from streamer.page.report import write_report
 
@@ -40,7 +41,7 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
         Path(out).write_text(html, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{out} can't be written: {error.strerror or error}") from error
-    click.echo(
+    echo_line(
         f"{out}: {many(summary.models, 'model')}, {summary.told:,} with a story, {many(summary.alerts, 'alert')}, "
         f"{len(html.encode()) / 1000:,.0f} kB"
     )

@@ -58,10 +58,9 @@ class _Run(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """An alert that becomes ready within a stretch, unless it is resolved or superseded before."""
+    """An alert that becomes ready within a stretch, unless it is resolved or superseded before; in this order."""
 
     entry: int
-    order: int  # among those of one entry
     subject: int
     series: Series
     due: int
@@ -162,7 +161,7 @@ class AlertBook:
         """Let an alert become ready at event `due` of its subject, if that is in the stretch."""
         entry = now.runs[subject].entry(due) if subject in now.runs else None
         if entry is not None:
-            heappush(now.due, _Due(entry, len(now.due), subject, series, due))
+            heappush(now.due, _Due(entry, subject, series, due))
 
     def _ready_until(self, now: _Update, entry: int) -> Iterator[Placed]:
         """The alerts that become ready up to an entry, in order."""

@@ -85,15 +85,13 @@ def test_the_way_back_as_a_drift_of_its_own_is_a_return():
 
 
 def test_another_column_has_a_request_of_its_own():
-    """What recurs holds back its own column alone, and its window is its own."""
+    """Once what recurs is over, its drift is an incident of its own, whose window is its own."""
     settings = RetrainSettings(cooldown_s=0, expires_after_s=60)
     engine, _ = episodes([1, 3], settings, enough=True)
     engine.handle(firing("5h", column="dwell_s"))
     (request,) = requests(engine.handle(ready("6h", "5h", column="dwell_s")))
     assert request.training_window[0].start_offset == seconds("5h")
-    engine.handle(firing("7h"))
-    assert requests(engine.handle(ready("8h", "7h"))) == []
-    assert engine.state.models["bus-099"].incident.recurring == ("headway_s",)
+    assert engine.state.models["bus-099"].incident.recurring == ()
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,16 @@ def lived(clock: Clock) -> MemoryStore:
 
 
 def of_others(clock: Clock, topic: str) -> list[dict]:
-    """What a topic has of the other models, without the silences."""
-    return [one for one in published(clock, topic) if one.get("model_id") not in {BAD, SILENT}]
+    """What a topic has of the other models, without the silences and without where windows of labels end.
+
+    Those hold the labels that came before the alert was ready: which ones, the order of the topics decides.
+    """
+    found = [one for one in published(clock, topic) if one.get("model_id") not in {BAD, SILENT}]
+    for one in found:
+        for window in (*one.get("windows", ()), *one.get("training_window", ()), *(one.get("history") or ())):
+            if window["role"] == "labels":
+                del window["end_offset"], window["end_time"]
+    return found
 
 
 def published(clock: Clock, topic: str) -> list[dict]:

@@ -188,7 +188,7 @@ def test_an_eviction_keeps_the_pending_alert_of_a_detector_that_was_removed():
     for end in range(EVENTS // 2, len(STREAM), 40):
         one = fold_with(min_events_after_onset=2000)
         one.step(records(STREAM[:end]))
-        if any(detector == "adwin" for _, _, detector, _, _ in one.dump().meta["alerts"]["waiting"]):
+        if any(detector == "adwin" for _, _, detector, *_ in one.dump().meta["alerts"]["waiting"]):
             break
     rest = {name: of for name, of in SETTINGS["detectors"].items() if name != "adwin"}
     two = fold_with(min_events_after_onset=2000, detectors=rest)
