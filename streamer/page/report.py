@@ -44,7 +44,7 @@ PAIRS_MAX: Final = 40  # models whose column is drawn twice: as histogram, and a
 SHIFTS_MAX: Final = 8  # columns in the table of a model
 
 
-class ModelState(StrEnum):
+class Attention(StrEnum):
     """What a model needs, the most pressing first."""
 
     PERSON = "person"  # a request waits for approval or review
@@ -55,14 +55,14 @@ class ModelState(StrEnum):
     QUIET = "quiet"
 
 
-ORDER: Final = {state: place for place, state in enumerate(ModelState)}
-LEGEND: Final[Mapping[ModelState, tuple[str, str]]] = {  # of one model, and of several
-    ModelState.PERSON: ("waits for a person", "wait for a person"),
-    ModelState.FAULT: ("has faulty data", "have faulty data"),
-    ModelState.INCIDENT: ("has an open incident", "have an open incident"),
-    ModelState.HELD: ("is held by a storm or source", "are held by a storm or source"),
-    ModelState.ALERT: ("has an alert", "have an alert"),
-    ModelState.QUIET: ("is quiet again", "are quiet again"),
+ORDER: Final = {state: place for place, state in enumerate(Attention)}
+LEGEND: Final[Mapping[Attention, tuple[str, str]]] = {  # of one model, and of several
+    Attention.PERSON: ("waits for a person", "wait for a person"),
+    Attention.FAULT: ("has faulty data", "have faulty data"),
+    Attention.INCIDENT: ("has an open incident", "have an open incident"),
+    Attention.HELD: ("is held by a storm or source", "are held by a storm or source"),
+    Attention.ALERT: ("has an alert", "have an alert"),
+    Attention.QUIET: ("is quiet again", "are quiet again"),
 }
 _ASKS: Final[Mapping[RequestState, str]] = {
     RequestState.REQUESTED: "Approve the retrain",
@@ -82,7 +82,7 @@ class ModelRow:
     """One model of the fleet."""
 
     model_id: str
-    state: ModelState
+    state: Attention
     words: str  # the state in words
     since: datetime  # event time at which the state began
     shift: Shift | None  # the strongest of what moved; None where nothing does any more
@@ -110,10 +110,10 @@ def rows_of(fleet: Fleet, alerts: Sequence[AlertStatus]) -> list[ModelRow]:
     return sorted(rows, key=lambda row: row.severity)
 
 
-def counts_of(rows: Iterable[ModelRow]) -> dict[ModelState, int]:
+def counts_of(rows: Iterable[ModelRow]) -> dict[Attention, int]:
     """How many models are in each state, the most pressing first; states without models are left out."""
     counts = Counter(row.state for row in rows)
-    return {state: counts[state] for state in ModelState if counts[state]}
+    return {state: counts[state] for state in Attention if counts[state]}
 
 
 def _row(
@@ -123,23 +123,23 @@ def _row(
     shift = incident.columns[0] if incident and incident.columns else _strongest(active)
     asked = request.request_id if request else ""
     if request and (words := _ASKS.get(request.state)):
-        return ModelRow(name, ModelState.PERSON, words, request.since, shift, asked)
+        return ModelRow(name, Attention.PERSON, words, request.since, shift, asked)
     faults = [one for one in active if one.alert.kind is not AlertKind.DRIFT]
     if faults:
         first = faults[0].alert
-        return ModelRow(name, ModelState.FAULT, f"Fault: {first.kind}", first.at.event_time, _strongest(faults), asked)
+        return ModelRow(name, Attention.FAULT, f"Fault: {first.kind}", first.at.event_time, _strongest(faults), asked)
     if incident:
         goes_on = _GOES_ON.get(request.state, "") if request else ""
-        return ModelRow(name, ModelState.INCIDENT, goes_on or "Incident open", incident.opened_at, shift, asked)
+        return ModelRow(name, Attention.INCIDENT, goes_on or "Incident open", incident.opened_at, shift, asked)
     held = [one for one in active if one.decision in _HOLDS]
-    state, words = (ModelState.HELD, "Held") if held else (ModelState.ALERT, "Alert")
+    state, words = (Attention.HELD, "Held") if held else (Attention.ALERT, "Alert")
     if active:
         return ModelRow(name, state, words, min(one.alert.at.event_time for one in held or active), shift, asked)
     last = max((one.alert.event_time for one in alerts), default=request.since if request else None)
     if last is None:
         raise ValueError(f"{name} has neither alert nor incident nor request")
     return ModelRow(
-        name, ModelState.QUIET, _GOES_ON.get(request.state, "") if request else "Quiet again", last, None, asked
+        name, Attention.QUIET, _GOES_ON.get(request.state, "") if request else "Quiet again", last, None, asked
     )
 
 
@@ -169,7 +169,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ReportSize:
     """What a report holds."""
 
     models: int  # with an alert, incident or request
@@ -180,7 +180,7 @@ class Summary:
 
 def write_report(
     source: Source, outputs: OutputTopics, title: str, settings: RetrainSettings | None
-) -> tuple[str, Summary]:
+) -> tuple[str, ReportSize]:
     """The report of the records of `source` as HTML, and what it holds.
 
     `settings` are those of the decide fold, for the numbers in reasons; None where they are unknown. Raises
@@ -215,7 +215,7 @@ def write_report(
         is_cut=fleet.is_cut,
         style=files("streamer.page").joinpath("static/style.css").read_text(encoding="utf-8"),
     )  # fmt: skip
-    return html, Summary(len(rows), len(stories), len(alerts), count)
+    return html, ReportSize(len(rows), len(stories), len(alerts), count)
 
 
 def trails_of(source: Source, models: Iterable[str]) -> dict[str, Trail]:
