@@ -138,7 +138,7 @@ def test_records_of_earlier_versions_still_explain(history):
 
     def of_earlier_version(line):
         for at in (b"1h", b"2h"):
-            line = line.replace(b',"alert_id":"bus-099:7:headway_s:%s","schema_version":1}\n' % at, b"}\n")
+            line = line.replace(b'"models":[],"alert_id":"bus-099:7:headway_s:%s"' % at, b'"models":[]')
         return line
 
     lines = history(firing("1h"), firing("2h", effect=0.4), edit=of_earlier_version)
