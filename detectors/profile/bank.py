@@ -141,7 +141,7 @@ class ProfileBank:
         return found
 
     def shift_starts(self, before_s: int, after_s: int) -> None:
-        """Number the intervals of all series anew, for another length of intervals."""
+        """Renumber the intervals of all series, for another length of intervals."""
         words = self._store.arrays["state"].view(np.int32)[: self.rows]
         words[:, rows_of.START] = words[:, rows_of.START].astype(np.int64) * before_s // after_s
 

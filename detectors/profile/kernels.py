@@ -106,7 +106,7 @@ def _count_spread(state: State, row: int, code: int) -> None:
 
 @lean_kernel
 def move_marks(state: State, row: int) -> None:
-    """Move the edges that follow percentiles, and divide the counts of cells anew."""
+    """Move the edges that follow percentiles, and divide the counts of cells again."""
     b, h, s = state[5], state[3], state[4]
     at, below, moved, unused, counts, _ = state[6]
     total = distribution_of(state, row, at, below)

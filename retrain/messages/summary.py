@@ -73,8 +73,8 @@ Z: Final = 3.0
 KS_CHANCE: Final = 1.36  # times the root of 1 / n + 1 / m: the distance that chance exceeds in 5 % of cases
 KS_SAME: Final = 1.63  # ... in 1 %
 KS_CLEAR: Final = 1.95  # ... and in 0.1 %
-FEW_MAX: Final = 10  # different values that are told one by one
-NEW_MIN: Final = 0.1  # share of a value that is told
+FEW_MAX: Final = 10  # different values that are named one by one
+NEW_MIN: Final = 0.1  # share of a value that is named
 ON_GRID_MIN: Final = 0.99
 GRID_PLACES: Final = 50  # places between two multiples of a step that single precision must tell apart
 EACH_SIDE_MIN: Final = 16  # values of each regime that a change of units needs
@@ -243,28 +243,29 @@ def _moved_by_few(before: F64, after: F64, unit: str) -> str:
 
 
 def _moved_or_stretched(before: F64, after: F64, apart: float, unit: str) -> str:
-    """Moved, stretched or both, where the distribution is the same otherwise; `apart` are the locations that are told.
+    """Moved, stretched or both, where the distribution is the same otherwise.
 
-    All quantiles together decide; what is told is the difference of the locations beside it, where they agree.
+    All quantiles together decide. The number is `apart`, the difference of the locations that stand beside it, where
+    both go the same way.
     """
     was, now = _quantiles(before), _quantiles(after)
     moved, clear = float(np.median(now - was)), KS_CLEAR * _per_root(before, after)
-    told = number_text(apart if apart * moved > 0 else moved)
+    by = number_text(apart if apart * moved > 0 else moved)
     if was[-1] == was[0] or now[-1] == now[0]:
-        return f"moved by {told}{unit}" if moved else ""
+        return f"moved by {by}{unit}" if moved else ""
     wide = float((now[-1] - now[0]) / (was[-1] - was[0]))
     has_moved = abs(moved) > 2 * min(_middle_se(before, after), float(was[-1] - was[0]) * _per_root(before, after) / 2)
     if abs(math.log(wide)) <= Z * _spread_se(before, after):
         if _ks(before + moved, after) > clear:
             return "changed its shape"
-        return f"moved by {told}{unit}" if has_moved else ""
+        return f"moved by {by}{unit}" if has_moved else ""
     times = float(np.median(now / was)) if was.all() else math.inf
     if has_moved and 0 < times < math.inf and _ks(before * times, after) <= clear:
         return f"is {number_text(times)} times as large"
     if _ks(wide * before + float(np.median(now - wide * was)), after) > clear:
         return "changed its shape"
     spread = f"spread {number_text(wide)} times as wide"
-    return f"moved by {told}{unit} and {spread}" if has_moved else spread
+    return f"moved by {by}{unit} and {spread}" if has_moved else spread
 
 
 def _quantiles(values: F64) -> F64:

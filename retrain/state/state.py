@@ -75,7 +75,7 @@ class ModelState:
         """Whether a new alert is a return of the drift of the last incident, which then is open and counts it.
 
         A closed incident returns within so many seconds of its last alert, if recovery or quiet closed it. After a
-        promotion no drift is a return, as what serves was trained anew.
+        promotion no drift is a return, as another version serves.
         """
         last, request = self.incident, self.last_request
         promoted_at = request.promoted_last_at if request else None

@@ -38,7 +38,7 @@ from streamer.errors import UsageError
 from streamer.page import charts
 
 LISTED_MAX: Final = 2_000  # models in the table
-TOLD_MAX: Final = 250  # models with a story of their own
+STORIES_MAX: Final = 250  # models with a story of their own
 ENTRIES_MAX: Final = 12  # records in a story, the newest
 PAIRS_MAX: Final = 40  # models whose column is drawn twice: as histogram, and as shares up to each value
 SHIFTS_MAX: Final = 8  # columns in the table of a model
@@ -173,7 +173,7 @@ class ReportSize:
     """What a report holds."""
 
     models: int  # with an alert, incident or request
-    told: int  # with a story
+    stories: int
     alerts: int
     requests: int
 
@@ -194,9 +194,9 @@ def write_report(
         raise UsageError(
             "there is no alert, incident or request to report. Where a fleet drifts, `driftline replay` writes them"
         )
-    told = rows[:TOLD_MAX]
-    trails = trails_of(source, [row.model_id for row in told])
-    stories = [_story(row, trails[row.model_id], settings) for row in told]
+    pressing = rows[:STORIES_MAX]
+    trails = trails_of(source, [row.model_id for row in pressing])
+    stories = [_story(row, trails[row.model_id], settings) for row in pressing]
     times = [one.alert.event_time for one in alerts]
     html = _environment().get_template("report.html").render(
         title=title,
@@ -243,8 +243,10 @@ def _story(row: ModelRow, trail: Trail, settings: RetrainSettings | None) -> Sto
         ):  # fmt: skip
             strongest[shift.column] = shift
     shifts = sorted(strongest.values(), key=lambda shift: (-shift.strength, shift.column))
-    told = next((one.summary for one in reversed(trail.incidents) if one.model_id == row.model_id and one.summary), "")
-    return Story(row, told, shifts[:SHIFTS_MAX], mine[-ENTRIES_MAX:], max(len(mine) - ENTRIES_MAX, 0))
+    sentence = next(
+        (one.summary for one in reversed(trail.incidents) if one.model_id == row.model_id and one.summary), ""
+    )
+    return Story(row, sentence, shifts[:SHIFTS_MAX], mine[-ENTRIES_MAX:], max(len(mine) - ENTRIES_MAX, 0))
 
 
 def _heat(rows: Sequence[ModelRow]) -> Iterator[tuple[str, int, Any]]:

@@ -42,6 +42,6 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
     except OSError as error:
         raise UsageError(f"{out} can't be written: {error.strerror or error}") from error
     echo_line(
-        f"{out}: {many(summary.models, 'model')}, {summary.told:,} with a story, {many(summary.alerts, 'alert')}, "
+        f"{out}: {many(summary.models, 'model')}, {summary.stories:,} with a story, {many(summary.alerts, 'alert')}, "
         f"{len(html.encode()) / 1000:,.0f} kB"
     )

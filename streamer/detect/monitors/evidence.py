@@ -239,8 +239,8 @@ class RowEvidence:
             unit = "s" if column == LAG_COLUMN else ""
             return _Found(facts, partial(change_of_numbers, before, after, found.before, found.after, unit))
         name = self._name_of(category if category is not None else found.category)
-        facts["category"], told = name, "" if name == UNSEEN else shortened(name)
-        return _Found(facts, partial(change_of_categories, told, found.before, found.after))
+        facts["category"], named = name, "" if name == UNSEEN else shortened(name)
+        return _Found(facts, partial(change_of_categories, named, found.before, found.after))
 
     def _category_of(self, alert: Alert) -> float | None:
         """The id of an alert's category."""

@@ -118,7 +118,7 @@ def test_two_hundred_models_stay_below_a_megabyte(tmp_path):
 def test_what_is_left_out_is_said(tmp_path, monkeypatch):
     """Of many models the table and the stories hold the most pressing."""
     monkeypatch.setattr("streamer.page.report.LISTED_MAX", 3)
-    monkeypatch.setattr("streamer.page.report.TOLD_MAX", 2)
+    monkeypatch.setattr("streamer.page.report.STORIES_MAX", 2)
     html, _ = reported(tmp_path, *(firing(f"{i + 1}h", f"bus-{i}", f"column-{i}", effect=0.1 + i) for i in range(5)))
     page = Page(html)
     assert "2 further models not listed" in page.text
