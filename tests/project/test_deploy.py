@@ -171,8 +171,6 @@ def test_alertmanager_and_grafana_are_provisioned():
         ({"alertname": "DriftlineDown", "instance": "a"}, {"alertname": "DriftlineStalled", "instance": "b"}, False),
         ({"alertname": "DriftlineDown"}, {"alertname": "DriftlineStorm"}, True),
         ({"alertname": "DriftlineDown"}, {"alertname": "OtherDown", "instance": "a"}, False),
-        ({"alertname": "DriftlineStorm"}, {"alertname": "DriftlineIncident", "scope": "model"}, True),
-        ({"alertname": "DriftlineStorm"}, {"alertname": "DriftlineIncident", "scope": "fleet"}, False),
     ],
 )
 def test_the_alertmanager_example_inhibits(firing, other, inhibited):
