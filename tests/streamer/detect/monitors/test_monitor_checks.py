@@ -198,7 +198,7 @@ def test_an_eviction_keeps_the_pending_alert_of_a_detector_that_was_removed():
     pending = [entry for entry in alerts["waiting"] if entry[2] == "adwin"]
     rows = {entry[-2]["alert_id"]: entry[1] for entry in alerts["live"]}
     assert pending
-    assert all(row == rows[alert["alert_id"]] for _, row, _, alert, _ in pending if alert["alert_id"] in rows)
+    assert all(row == rows[alert["alert_id"]] for _, row, _, alert, *_ in pending if alert["alert_id"] in rows)
     three = fold_with(min_events_after_onset=2000, detectors=rest)
     three.load(Snapshot.from_bytes(two.dump().to_bytes()))
     assert three.dump().to_bytes() == two.dump().to_bytes()
