@@ -58,7 +58,7 @@ class _Run(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """An alert that becomes ready within a stretch, unless it is resolved or superseded before; in this order."""
+    """An alert that becomes ready within a stretch, unless it is resolved or superseded before."""
 
     entry: int
     subject: int
@@ -166,11 +166,22 @@ class AlertBook:
     def _ready_until(self, now: _Update, entry: int) -> Iterator[Placed]:
         """The alerts that become ready up to an entry, in order."""
         while now.due and now.due[0].entry <= entry:
-            one = heappop(now.due)
+            one = self._next_due(now)
             pending = self.pending.of(one.subject).get(one.series)
             if pending is not None and pending.due == one.due:
                 self._mark(now, one.entry + 1)
                 yield from self._become_ready(now, one, pending)
+
+    def _next_due(self, now: _Update) -> _Due:
+        """Remove the alert that becomes ready next: of several at one entry, the one that fired first."""
+        same = [heappop(now.due)]
+        while now.due and now.due[0].entry == same[0].entry:
+            same.append(heappop(now.due))
+        fired = {series: place for place, series in enumerate(self.pending.of(same[0].subject))}
+        same.sort(key=lambda one: fired.get(one.series, 0))
+        for one in same[1:]:
+            heappush(now.due, one)
+        return same[0]
 
     def _become_ready(self, now: _Update, one: _Due, pending: PendingAlert) -> Iterator[Placed]:
         """The alert with the numbers of all values since its onset; nothing yet if the onset proves to be later."""
