@@ -81,9 +81,9 @@ class RecentValues:
 
     def latest(self, row: int) -> F64:
         """The values of a row's ring, in order."""
-        if row >= len(self.count):
+        n = int(self.count[row]) if row < len(self.count) else 0
+        if not n:  # the ring may not have a place for the row yet
             return np.empty(0)
-        n = int(self.count[row])
         places = np.arange(max(n - self.kept, 0), n) % self.kept
         kept: F64 = self._ring[row // LANES, places, row % LANES].astype(np.float64)
         return kept
