@@ -114,3 +114,12 @@ def test_another_capacity_keeps_the_newest_values(capacity):
     found = second.captured((0, "adwin"))
     assert found.values.tolist() == values[-min(capacity, 200) :].tolist()
     assert (found.last, found.sequence) == (499, 499)
+
+
+def test_a_row_without_values_has_none():
+    """However far the tables have grown: those of rows and of rings grow apart."""
+    recent = RecentValues(np.float32, 64)
+    assert len(recent.latest(0)) == 0
+    recent.add(np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64))
+    for row in range(1, 200):
+        assert len(recent.latest(row)) == 0
