@@ -32,6 +32,8 @@ class FakeApp:
             progress(done + 1, len(self.outputs))
         first = datetime(2026, 11, 23, 7, 16, tzinfo=UTC)
         return types.SimpleNamespace(
+            labels={},
+            value_fates={},
             records=1234567,
             events=1234000,
             values=14808000,
