@@ -165,7 +165,7 @@ class PartnerRange(NamedTuple):
 class PartnerRanges:
     """Where the records lie that joined events of a subject from another topic, such as labels.
 
-    A block of level `l` covers 16 * 4^l events; each level keeps the last 8 blocks. So a range that is asked for any of
+    A block of level `l` covers 16 * 4^l events; each level keeps the last 8 blocks. So a request for any of
     the last 500,000 events covers all their partners, and those of at most half as many events before them. Partners of
     events that are older than all blocks are left out. 2.2 KB a subject and topic.
     """

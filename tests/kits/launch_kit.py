@@ -110,7 +110,7 @@ class Loop:
 
 @dataclass
 class PlayedTarget:
-    """A target that a test plays: it counts, and does as it is told."""
+    """A target that a test plays: it counts, and follows the script of the test."""
 
     settings: Any = None
     tools: Any = None

@@ -26,7 +26,7 @@ CHANGES = {
 }
 
 
-def told(before, after):
+def words_of(before, after):
     single = [one.astype(np.float32).astype(np.float64) for one in (before, after)]
     return change_of_numbers(*single, float(np.median(before)), float(np.median(after)))
 
@@ -34,12 +34,12 @@ def told(before, after):
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("law", LAWS)
 def test_changes_of_laws(law, change):
-    """What was done to the values of a law is told in eight of ten cases at least, of 1000 values before."""
+    """What was done to the values of a law is named in eight of ten cases at least, of 1000 values before."""
     found = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
         before, after = LAWS[law](rng, 1000), CHANGES[change](LAWS[law](rng, 500))
-        found.append(told(before, after))
+        found.append(words_of(before, after))
     assert sum(change in one for one in found) >= 8, found
     assert not any("as from" in one for one in found if change not in one)
 
@@ -48,21 +48,21 @@ def test_changes_of_laws(law, change):
     ("factor", "units"), [(3.28084, "m to ft"), (1.609344, "mph to km/h"), (3.6, "m/s to km/h"), (-1.0, "sign")]
 )
 def test_units_of_a_narrow_column(factor, units):
-    """Units whose factors are near each other are told apart where the values allow it, in eight of ten cases."""
+    """Units whose factors are near each other are distinguished where the values allow it, in eight of ten cases."""
     found = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        found.append(told(rng.normal(20, 1, 1000), factor * rng.normal(20, 1, 500)))
+        found.append(words_of(rng.normal(20, 1, 1000), factor * rng.normal(20, 1, 500)))
     assert sum(units in one for one in found) >= 8, found
 
 
 @pytest.mark.parametrize("law", LAWS)
 def test_noise_has_no_story(law):
-    """Of two samples of one law nothing is told but where they lie, in 36 of 40 cases at least."""
+    """Of two samples of one law only their locations are stated, in 36 of 40 cases at least."""
     silent = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        silent += told(LAWS[law](rng, 64), LAWS[law](rng, 200)).startswith("changed: ")
+        silent += words_of(LAWS[law](rng, 64), LAWS[law](rng, 200)).startswith("changed: ")
     assert silent >= 36
 
 
@@ -73,12 +73,12 @@ def test_plain_moves_are_no_change_of_units():
         rng = np.random.default_rng(seed)
         before = rng.normal(50, 5, 500)
         after = rng.normal(50 + rng.uniform(1, 60), 5 * rng.choice([1.0, 1.3, 2.5]), 500)
-        wrong += "as from" in told(before, after)
+        wrong += "as from" in words_of(before, after)
     assert wrong <= 2
 
 
 def test_shares():
-    """Of a column of two values the share is told; of categories that of the one that moved most."""
+    """Of a column of two values the share is stated; of categories that of the one that moved most."""
     before, after = np.repeat([0.0, 1.0], [95, 5]), np.repeat([0.0, 1.0], [70, 30])
     assert change_of_numbers(before, after, 0.05, 0.3) == "is 1 in 30 % of the values, 5 % before"
     assert change_of_categories("rain", 0.2, 0.45) == "is rain in 45 % of the values, 20 % before"
@@ -100,5 +100,5 @@ def test_any_values_have_a_sentence(before, after):
 
 
 def test_new_categories():
-    """Of all categories that the old regime lacks, their share is told."""
+    """Of all categories that the old regime lacks, their share is stated."""
     assert change_of_categories("", 0.0, 0.39) == "has new categories in 39 % of the values"

@@ -1,4 +1,4 @@
-"""Values of columns as producers write them: what drifts is told, and nothing else."""
+"""Values of columns as producers write them: what drifts raises an alert, and nothing else."""
 
 from __future__ import annotations
 
