@@ -6,9 +6,10 @@ import msgspec
 
 from retrain.messages.control import Control
 from retrain.policy.settings import RetrainSettings
+from streamer.commands.console.json_lines import OutputLines
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
-from streamer.eventlog.base import Records
+from streamer.eventlog.base import Output, Records
 from streamer.eventlog.kafka import reader as kafka_reader
 from streamer.eventlog.kafka import transfer as kafka_transfer
 
@@ -43,6 +44,15 @@ class PlayedService:
     def read_to_end(self, _connection, topics):
         """In place of `read_to_end`."""
         return iter([self.records(topic) for topic in topics])
+
+    def replayed(self, folder) -> str:
+        """A file with all of it as `driftline replay` writes it."""
+        path, lines = folder / "june.jsonl", OutputLines(TOPICS)
+        with path.open("wb") as out:
+            for topic, records in self.held.items():
+                for key, value in records:
+                    out.write(lines.line_of(Output(topic, key, value)) or b"")
+        return str(path)
 
     def send(self, _connection, outputs) -> None:
         """In place of `send`."""

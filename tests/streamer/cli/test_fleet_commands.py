@@ -7,17 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 from cli_kit import cli
-from service_kit import TOPICS, play
+from service_kit import play
 
 from retrain.messages.silence import Matcher
 from streamer.app import inspect as app_inspect
 from streamer.app import standing as app_standing
 from streamer.app.inspect import WatchedFleet
 from streamer.app.standing import ServiceStanding, UnitStanding
-from streamer.commands.console.json_lines import OutputLines
 from streamer.detect.inspect import WatchedModel
 from streamer.errors import UsageError
-from streamer.eventlog.base import Output
 from streamer.testing.alerts import firing, moment, place, ready, said
 
 STORY = (
@@ -43,16 +41,6 @@ def service(config, monkeypatch):
     fleet = WatchedFleet(watched, {"bus-1:7:headway_s:1h": 212})
     monkeypatch.setattr(app_inspect, "fleet_of_checkpoints", lambda _config: fleet)
     return service
-
-
-def replayed(service, tmp_path):
-    """What a replay of the story writes."""
-    path, lines = tmp_path / "june.jsonl", OutputLines(TOPICS)
-    with path.open("wb") as out:
-        for topic, records in service.held.items():
-            for key, value in records:
-                out.write(lines.line_of(Output(topic, key, value)) or b"")
-    return str(path)
 
 
 def test_alerts_lists_what_fires(service):
@@ -123,7 +111,7 @@ def test_incidents_lists_what_moved(service):
 
 def test_what_a_replay_wrote_is_listed_alike(service, tmp_path, monkeypatch):
     """No broker is needed, nor a checkpoint: an alert has the events with which it fired."""
-    path = replayed(service, tmp_path)
+    path = service.replayed(tmp_path)
     monkeypatch.setattr(app_inspect, "fleet_of_checkpoints", lambda _config: WatchedFleet([], {}))
     for command in ("alerts", "incidents"):
         assert cli(command, path).stdout == cli(command).stdout != ""
@@ -132,7 +120,7 @@ def test_what_a_replay_wrote_is_listed_alike(service, tmp_path, monkeypatch):
 
 def test_an_explanation_counts_the_events_of_the_last_checkpoint(service, tmp_path):
     """Of an alert that waits; a replay shows those with which it fired."""
-    name, path = "bus-1:7:headway_s:1h", replayed(service, tmp_path)
+    name, path = "bus-1:7:headway_s:1h", service.replayed(tmp_path)
     assert "yet: 212 of 500 events at the last checkpoint, " in cli("explain", name).stdout
     assert "yet: 48 of 500 events when it fired, " in cli("explain", name, path).stdout
 

@@ -7,12 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 from cli_kit import cli
-from service_kit import TOPICS, PlayedService
+from service_kit import PlayedService
 
 from retrain.messages.alert import AlertKind
 from retrain.messages.distribution import Distribution
-from streamer.commands.console.json_lines import OutputLines
-from streamer.eventlog.base import Output
 from streamer.testing.alerts import firing, place, ready
 
 HOSTILE = '<img src=x onerror="alert(1)">&\u202e'
@@ -38,22 +36,12 @@ class Page(HTMLParser):
         self.text += " " + data
 
 
-def written(tmp_path, service):
-    """The outputs of a service as `driftline replay` writes them."""
-    path, lines = tmp_path / "june.jsonl", OutputLines(TOPICS)
-    with path.open("wb") as out:
-        for topic, records in service.held.items():
-            for key, value in records:
-                out.write(lines.line_of(Output(topic, key, value)) or b"")
-    return str(path)
-
-
 def reported(tmp_path, *alerts, **retrain):
     """The report of these alerts, and what the command printed."""
     service = PlayedService(**retrain)
     service.publish(*alerts)
     out = tmp_path / "june.html"
-    result = cli("report", written(tmp_path, service), "--out", str(out))
+    result = cli("report", service.replayed(tmp_path), "--out", str(out))
     assert result.exit_code == 0, result.stderr
     return out.read_text(encoding="utf-8"), result.stdout
 
@@ -142,5 +130,5 @@ def test_a_file_that_cannot_be_written(tmp_path, out):
     """One sentence."""
     service = PlayedService()
     service.publish(firing("1h", "bus-1"))
-    result = cli("report", written(tmp_path, service), "--out", str(tmp_path / out))
+    result = cli("report", service.replayed(tmp_path), "--out", str(tmp_path / out))
     assert result.exit_code == 2
