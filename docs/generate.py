@@ -35,11 +35,11 @@ PAGES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Rewrite the pages that have changed, and name them."""
     for name, page in PAGES.items():
-        path, text = HERE / name, page()
+        path, text = (HERE / name).resolve(), page()
         if not path.exists() or path.read_text() != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-            print(f"rewrote docs/{name}")
+            print(f"rewrote {path.relative_to(HERE.resolve().parent)}")
 
 
 if __name__ == "__main__":
