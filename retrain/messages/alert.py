@@ -6,10 +6,12 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from hashlib import blake2b
+from typing import Any, Literal
 
 from retrain.messages.distribution import Distribution
 
@@ -44,6 +46,7 @@ class AlertKind(StrEnum):
     EVENT_RATE = "event_rate"  # events arrive more or less often than before
     LABEL_RATE = "label_rate"  # fewer predictions get their label before the time-out
     LABEL_MISMATCH = "label_mismatch"  # labels come, and hardly any joins a prediction: `category` names the cause
+    REPEATED = "repeated"  # all events of the model repeat earlier ones, so its producer is stuck
     UNSEEN = "unseen"  # more values are categories that the training reference does not hold
     LIMIT = "limit"  # a table of `limits` is full, and the model has a name that it rejects
 
@@ -116,10 +119,11 @@ class Alert:
     # smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts, `names` of `limit` alerts
     effect_unit: str
     # location of the old regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
-    # mean gap between events in s, of `event_rate` events an hour, of `label_rate` shares
+    # mean gap between events in s, of `event_rate` events an hour, of `label_rate` shares, of `repeated` the most
+    # events in a row
     before: float
     # location of the new regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
-    # gap so far in s, of `event_rate` events an hour, of `label_rate` shares
+    # gap so far in s, of `event_rate` events an hour, of `label_rate` shares, of `repeated` events in a row
     after: float
     onset: Place  # first event of the new regime, as estimated
     at: Place  # the event that raised the alarm
@@ -168,3 +172,16 @@ class Alert:
     def direction(self) -> str:
         """`up`, `down`, or `shape` when the location stayed."""
         return "up" if self.after > self.before else "down" if self.after < self.before else "shape"
+
+
+def alert_id(facts: Mapping[str, Any], at: Place) -> str:
+    """Derived from what it identifies, so that the same log gives the same id in every run."""
+    what: tuple[str, ...] = (facts["model_id"], facts["model_version"], facts["column"], facts["detector"])
+    where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
+    if at.row:
+        where = (*where, str(at.row))
+    if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
+        what = (*what, facts["kind"])
+    if facts.get("segment"):
+        what = (*what, f"segment:{facts['segment']}")  # no kind or topic has a colon
+    return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

@@ -39,6 +39,7 @@ _OTHERS: Final[Mapping[AlertKind, str]] = MappingProxyType(
         AlertKind.LABEL_RATE: "come in time for {after:.3g} of the predictions, {before:.3g} before",
         AlertKind.LIMIT: "is reached: further names are only counted",
         AlertKind.SEGMENT_GAP: "departs from the other segments: {before:.3g} there, {after:.3g} here",
+        AlertKind.REPEATED: "repeat earlier ones: {after:.0f} in a row, at most {before:.0f} before",
         AlertKind.LABEL_LAG: "changed: {before:.3g} s before, {after:.3g} s after",
     }
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -14,7 +13,7 @@ from detectors.arrays.types import I32, I64
 from detectors.base import NO_CATEGORY, UNSEEN_CATEGORY, Alarms
 from detectors.series.decimals import decimal_name
 from detectors.series.offsets import OffsetMark
-from retrain.messages.alert import Alert, AlertKind, Place
+from retrain.messages.alert import Alert, AlertKind
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.policy.source_settings import SourceSettings
 from streamer.detect.batch import Batch
@@ -146,19 +145,6 @@ class Stretch:
     def last_entry(self, event: int) -> int:
         """The index of the last entry of an event."""
         return event * self.width + self.width - 1
-
-
-def alert_id(facts: Mapping[str, Any], at: Place) -> str:
-    """Derived from what it identifies, so that the same log gives the same id in every run."""
-    what: tuple[str, ...] = (facts["model_id"], facts["model_version"], facts["column"], facts["detector"])
-    where: tuple[str, ...] = (at.topic, str(at.partition), str(at.offset))
-    if at.row:
-        where = (*where, str(at.row))
-    if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
-        what = (*what, facts["kind"])
-    if facts.get("segment"):
-        what = (*what, f"segment:{facts['segment']}")  # no kind or topic has a colon
-    return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()
 
 
 UNSEEN: Final = "(unseen)"  # the name in alerts for all categories that a detector does not distinguish

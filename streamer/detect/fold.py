@@ -231,7 +231,7 @@ class DetectFold:
     def _watch(self, parts: Sequence[Part], chunk: DecodedChunk) -> list[Output]:
         """The outputs of a decoded chunk."""
         self._eviction.touch_untracked(chunk.batches)
-        alerts = self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))
+        alerts = [*chunk.alerts, *self._cardinality.alerts(self._cardinality.of_names(parts, chunk.batches))]
         observed, profiles = self._observe(self.pairing.joined(chunk, self.tally))
         alerts += observed
         times_ms = chunk.time_at([at for at, _ in alerts])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detectors.arrays.types import I64, Bools
+from retrain.messages.alert import Alert
 from streamer.codecs.base import Codec, DeadLetters, PairSettings, own_rows
 from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
@@ -47,6 +48,7 @@ class DecodedChunk(NamedTuple):
     clock_ms: I64  # [n] the clock after each event
     batches: Sequence[EventBatch]  # the events of each part, as decoded
     dead_letters: list[tuple[int, Output]]  # with the place of each record
+    alerts: Sequence[tuple[int, Alert]] = ()  # on the events themselves, likewise
 
     def time_at(self, places: Sequence[int]) -> I64:
         """The clock [k] after the events of these places [k]."""
@@ -81,11 +83,13 @@ class Intake:
         topic = np.array([self._context.rank_of(part.records.topic) for part in parts])[origin]
         place = np.sort(np.concatenate(places))
         repeated = self.repeats.of(events, topic)
+        found = self.repeats.runs.alerts(events, repeated, self._context.topics.names, topic, self._context.names)
+        alerts = [(int(place[event]), alert) for event, alert in found]
         if repeated.any():
             self._count_repeats(events, topic, repeated, tally)
             events, topic, place = events.only(~repeated), topic[~repeated], place[~repeated]
         clock_ms = self._advance_clock(events, topic, tally)
-        return DecodedChunk(events, topic, place, before_ms, clock_ms, batches, dead_letters)
+        return DecodedChunk(events, topic, place, before_ms, clock_ms, batches, dead_letters, alerts)
 
     def dump(self) -> Arrays:
         """The clock, and the events that may repeat."""
@@ -100,7 +104,7 @@ class Intake:
         """What `dump` gives, without what is evicted."""
         models = remaps.models
         clock = EventClock.remap(self.clock.dump(), models.kept, models.place)
-        return nested("clock", clock) | nested("repeats", self.repeats.dump())
+        return nested("clock", clock) | nested("repeats", self.repeats.remap(models.kept))
 
     def succeed(self, other: Intake) -> None:
         """Go on for an intake of the same process whose fold is replaced; the clock is part of the state."""

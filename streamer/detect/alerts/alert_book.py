@@ -16,7 +16,7 @@ import numpy as np
 from detectors.arrays.types import I64
 from detectors.recovery.judge import NEW_SHIFT, RECOVERED, SETTLED
 from detectors.series.offsets import OffsetMark, Offsets
-from retrain.messages.alert import Alert, AlertKind, AlertState, Place
+from retrain.messages.alert import Alert, AlertKind, AlertState, Place, alert_id
 from retrain.messages.summary import sentence_of
 from streamer.detect.alarm import (
     Alarm,
@@ -27,7 +27,6 @@ from streamer.detect.alarm import (
     Series,
     Stretch,
     Verdict,
-    alert_id,
 )
 from streamer.detect.alerts.active_alerts import (
     ActiveAlerts,

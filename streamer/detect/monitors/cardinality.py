@@ -14,9 +14,8 @@ import numpy as np
 
 from detectors.arrays.types import I64
 from detectors.series.id_table import UNSEEN
-from retrain.messages.alert import Alert, AlertKind, AlertState, Place
+from retrain.messages.alert import Alert, AlertKind, AlertState, Place, alert_id
 from retrain.messages.summary import sentence_of
-from streamer.detect.alarm import alert_id
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.events import EventBatch, EventKind, Limit, Overflow, time_of

@@ -37,6 +37,12 @@ def sometimes(**values: object) -> Callable[[Random, Event], None]:
     return lambda random, event: event.update(values) if random.random() < 0.3 else None
 
 
+def stuck() -> Iterator[Event]:
+    """A producer that sends its event of the middle again and again."""
+    events = list(features(lambda *_: None))
+    return iter([*events[:CHANGE], *[events[CHANGE]] * 200])
+
+
 def errors() -> Iterator[Event]:
     """Predictions that bring their label along, and are wrong one time in two instead of one in ten."""
     random = Random(2)
@@ -117,6 +123,7 @@ CASES = {
         "limits",
         "limits: {categories_max: 3}\ndetectors: {rate: }",
     ),
+    "repeated": Case(stuck, "repeated", "(events)", "repeats"),
     "label_lag": Case(lags, "label_lag", "label_lag_s", "ks_window", "labels: {watch_lag: true}"),
     "silent": Case(lambda: fleet(lambda i, _: i < 1080), "silent", "(events)", "flow"),
     "labels silent": Case(lambda: fleet(lambda i, _: i < 1080, label=True), "silent", "(labels)", "flow"),
@@ -136,7 +143,7 @@ def replayed(case: Case, tmp_path) -> list[Event]:
     lines = [json.dumps(event) for event in case.events()]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
     config = [case.config, "topics: {events: {format: json}}"]
-    if case.detector not in {"flow", "absence", "limits"}:
+    if case.detector not in {"flow", "absence", "limits", "repeats"}:
         config.append(f"detectors: {{{case.detector}: }}")
     if case.is_trained:
         random = Random(5)

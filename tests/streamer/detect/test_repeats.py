@@ -72,3 +72,31 @@ def test_cuts_of_a_stream_with_repeats_never_show(numbers, cut, window):
     one, other = whole.dump(), second.dump()
     assert one.meta == other.meta
     assert all(np.array_equal(one.arrays[name], other.arrays[name], equal_nan=True) for name in one.arrays)
+
+
+def runs(*lengths):
+    """New events, each followed by so many repeats of it."""
+    return [value for i, n in enumerate(lengths) for value in [event(i)] * (n + 1)]
+
+
+@pytest.mark.parametrize("cut", [1, 50, 100, 101, 150, 500, 505])
+def test_a_producer_that_is_stuck_is_reported_once_a_run(cut):
+    """At 100 repeats in a row, and then at four times the longest run of before."""
+    values, one = runs(20, 150, 599, 2400), fold(detectors={})
+    found = one.step([records("predictions", values[:cut])])
+    found += one.step([records("predictions", values[cut:], first=cut)])
+    alerts = [json.loads(output.value) for output in found]
+    assert [(a["kind"], a["column"], a["onset"]["offset"], a["at"]["offset"]) for a in alerts] == [
+        ("repeated", "(events)", 22, 121),
+        ("repeated", "(events)", 773, 772 + 4 * 599),
+    ]
+    assert [(a["before"], a["after"]) for a in alerts] == [(20.0, 100.0), (599.0, 2396.0)]
+    assert alerts[0]["summary"] == "(events) repeat earlier ones: 100 in a row, at most 20 before."
+
+
+def test_models_are_stuck_one_by_one():
+    """Repeats of one model do not end the run of another, and a new event of another one does not either."""
+    values = [event(0, model_id=model) for _ in range(101) for model in ("a", "b")]
+    values[150] = event(7, model_id="a")
+    found = fold(detectors={}).step([records("predictions", values)])
+    assert [json.loads(output.value)["model_id"] for output in found] == ["b"]
