@@ -138,9 +138,7 @@ class SeriesTable:
             np.empty(m, np.int64), series, np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.uint8),
             np.empty(m), np.empty((m, 3), np.int64),
         )  # fmt: skip
-        state = (
-            self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns, self._evidence
-        )  # fmt: skip
+        state = (self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns, self._evidence)
         turns = _route(state, (subjects, kinds, numbers, categories, sequence), routed)
         if turns:
             self._abandoned = np.concatenate([self._abandoned, routed.turned[:turns]])
@@ -157,15 +155,13 @@ class SeriesTable:
             key, known, kind = int(keys[series]), self._known[series].tolist(), int(self._kind[series])
             decided = None if kind == UNDECIDED else ValueKind(kind)
             constant = decided is not None and known[decided] > 0 and known[VALUE] != VARIED
-            counts = tuple(known[:KINDS])
-            turned = bool(self._evidence[series, TURNS])
-            facts = SeriesFacts(decided, int(self._row[series]), counts, known[FIRST], known[LAST], constant, turned)
+            counts, row, turned = tuple(known[:KINDS]), int(self._row[series]), bool(self._evidence[series, TURNS])
+            facts = SeriesFacts(decided, row, counts, known[FIRST], known[LAST], constant, turned)
             yield key >> 32, key & 0xFFFFFFFF, facts
 
     def subject_and_column(self, row: int, kind: ValueKind = ValueKind.NUMBER) -> tuple[int, int]:
         """Subject and column of this row of this kind."""
-        key = self._ids.key_of(self._series_of_row[row, kind])
-        return key >> 32, key & 0xFFFFFFFF
+        return self.key_of(self._series_of_row[row, kind])
 
     def keys(self, series: slice | I64) -> tuple[I64, I64]:
         """Subject and column of each of these series."""
@@ -193,6 +189,12 @@ class SeriesTable:
         """How many values of its kind the series of this row has had."""
         return int(self._known[self._series_of_row[row, kind], kind])
 
+    def counts_of_rows(self, kind: ValueKind) -> I64:
+        """How many values of a kind the series of each row [rows] has had; -1 of rows that are abandoned."""
+        counts: I64 = self._known[self._series_of_row[: self.rows[kind], kind], kind]
+        counts[self._abandoned[self._abandoned[:, 0] == kind, 1]] = -1
+        return counts
+
     def dump(self) -> dict[str, NDArray[Any]]:
         """A copy of the state."""
         n = len(self)
@@ -214,13 +216,11 @@ class SeriesTable:
         self._evidence[:n], self._abandoned = arrays["evidence"], arrays["abandoned"]
         for kind in WATCHED:
             series = np.flatnonzero(self._kind[:n] == kind)
-            rows = self._row[series]
             left = self._abandoned[self._abandoned[:, 0] == kind]
             self.rows[kind] = len(series) + len(left)
             self._series_of_row = ensure_length(self._series_of_row, int(self.rows[kind]), 0)
-            self._series_of_row[rows, kind], self._series_of_row[left[:, 1], kind] = series, left[:, 2]
-        subjects = self._ids.keys[self._kind[:n] == ValueKind.NUMBER] >> 32
-        self._columns = np.bincount(subjects, minlength=64)
+            self._series_of_row[self._row[series], kind], self._series_of_row[left[:, 1], kind] = series, left[:, 2]
+        self._columns = np.bincount(self._ids.keys[self._kind[:n] == ValueKind.NUMBER] >> 32, minlength=64)
 
     def _grow(self) -> None:
         size = len(self)

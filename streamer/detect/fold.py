@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.arrays.growth import array_bytes, ensure_length
-from detectors.series.id_ring import WAITING
 from retrain.messages.alert import Alert
 from retrain.messages.shift import strength_of
 from streamer.clock import StageTimes
@@ -35,7 +34,6 @@ from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_matches import LabelMatches
 from streamer.detect.monitor import Findings, in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
-from streamer.detect.monitors.drift import DriftMonitor
 from streamer.detect.monitors.label_mismatch import LabelMismatch
 from streamer.detect.monitors.profiles import KEY as PROFILE
 from streamer.detect.monitors.profiles import ProfilePublisher
@@ -113,16 +111,15 @@ class DetectFold:
         found = {name: (len(table), table.limit) for name, table in tables}
         found["subjects"] = len(context.subjects.ids), context.subjects.ids.limit
         found["series"] = len(context.series), context.series.limit
-        found["labels_open"] = int(labels._waiting.meta[WAITING]), labels.settings.open_max
+        found["labels_open"] = labels.open, labels.settings.open_max
         found["labels_early"] = labels.counts["early"], labels.settings.early_max
         return found
 
     def census(self) -> Gauges:
         counts: dict[tuple[str, ...], float] = {}
         for monitor in self.monitors:
-            counts["state_bytes", type(monitor).__module__.rpartition(".")[2]] = array_bytes(monitor)
-            if isinstance(monitor, DriftMonitor):
-                counts |= {("series_phase", phase): n for phase, n in monitor.phases().items()}
+            counts["state_bytes", monitor.name] = array_bytes(monitor)
+            counts |= {("series_phase", phase): n for phase, n in monitor.phases().items()}
         tables = {"series": self.context.series, "offsets": self.context.offsets, "calendar": self.context.calendar}
         parts = tables | {"labels": self.labels, "repeats": self.intake.repeats}
         return counts | {("state_bytes", name): array_bytes(part) for name, part in parts.items()}

@@ -136,14 +136,16 @@ class LabelJoin:
         )
 
     @property
+    def open(self) -> int:
+        """How many predictions wait for their label."""
+        return int(self._waiting.meta[WAITING])
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many predictions were matched, how many labels were not or wait, and how many predictions left."""
         matched, _, early, *lost = self._counts.tolist()
-        unmatched = sum(lost)
         expired, evicted = self._waiting.meta[[EXPIRED, EVICTED]].tolist()
-        return {
-            "matched": matched, "unmatched": unmatched, "early": early, "expired": expired, "evicted": evicted
-        }  # fmt: skip
+        return {"matched": matched, "unmatched": sum(lost), "early": early, "expired": expired, "evicted": evicted}
 
     @property
     def fates(self) -> dict[str, int]:

@@ -54,6 +54,7 @@ class Monitor(Protocol):
     reads them.
     """
 
+    name: ClassVar[str]  # in metrics
     keys: ClassVar[tuple[str, ...]]  # prefixes of its arrays in a snapshot, unique among monitors
 
     @classmethod
@@ -85,6 +86,10 @@ class Monitor(Protocol):
     def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:  # noqa: ARG002
         """What it watches of these subjects, for `driftline columns`."""
         return iter(())
+
+    def phases(self) -> Mapping[str, int]:
+        """How many series are in each phase, by its name; empty for monitors that do not count them."""
+        return {}
 
     @abstractmethod
     def dump(self) -> Arrays:

@@ -30,6 +30,7 @@ KEY: Final = "absent"
 class AbsenceMonitor(Monitor):
     """The absences of all columns of a fold unit."""
 
+    name: ClassVar = "absence"
     keys: ClassVar = (KEY,)
 
     def __init__(self, context: Context) -> None:

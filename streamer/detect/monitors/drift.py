@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.arrays.types import F64, I64, U8
+from detectors.arrays.types import F64, U8
 from detectors.base import Alarms, Bank
 from detectors.reference import Reference
 from detectors.registry import bank
 from detectors.series.calendar import MAYBE, NO, has_clock_name
-from detectors.series.table import WATCHED, SeriesFacts, SeriesTable, ValueKind
+from detectors.series.table import WATCHED, SeriesFacts, ValueKind
 from retrain.messages.alert import AlertKind
 from retrain.messages.patterns import first_match, matches
 from streamer.detect.alarm import Alarm, Remeasures, Verdict, evidence_of
@@ -41,6 +40,7 @@ SMALL_REFERENCE = 500  # numbers; against fewer, a drift by less than 0.1 may ne
 class DriftMonitor(Monitor):
     """The detector sets of a fold unit, one for each kind of value, with the recovery of their rows."""
 
+    name: ClassVar = "drift"
     keys: ClassVar = tuple(f"{part}{takes}" for part in ("", "living.", "recent.") for takes in TAKES.values())
 
     def __init__(self, context: Context) -> None:
@@ -101,8 +101,8 @@ class DriftMonitor(Monitor):
         """How many series are in each of `PHASES`; those without any value that can be watched are blind."""
         counts, series = dict.fromkeys(PHASES, 0), self._context.series
         for one in self.sets:
-            in_use, values = _values_by_row(series, one.kind)
-            has_any, starved, learns = (mask & in_use for mask in one.phases(values))
+            values = series.counts_of_rows(one.kind)
+            has_any, starved, learns = (mask & (values >= 0) for mask in one.phases(values))
             counts["starved"] += int(np.count_nonzero(starved))
             counts["learning"] += int(np.count_nonzero(learns & ~starved))
             counts["watched"] += int(np.count_nonzero(has_any & ~starved & ~learns))
@@ -212,13 +212,6 @@ def _states(facts: SeriesFacts, banks: Mapping[str, Bank], reference: AnyReferen
         yield "scattered"
     if _takes_reference(banks) and isinstance(reference, Reference) and reference.n_seen < SMALL_REFERENCE:
         yield "small_reference"
-
-
-def _values_by_row(table: SeriesTable, kind: ValueKind) -> tuple[NDArray[np.bool_], I64]:
-    """Of each row of a kind: whether a series uses it still, and how many values of the kind that has had."""
-    series = table._series_of_row[: table.rows[kind], kind]
-    in_use = (table._kind[series] == kind) & (table._row[series] == np.arange(len(series)))
-    return in_use, table._known[series, kind]
 
 
 def _says(of: Any, state: str, row: int) -> bool:

@@ -42,6 +42,7 @@ PER_MODEL: Final = 8  # flows, on average: the limit of the table
 class FlowMonitor(Monitor):
     """The flows of a fold unit, by name."""
 
+    name: ClassVar = "flow"
     keys: ClassVar = (KEY,)
 
     def __init__(self, context: Context) -> None:

@@ -36,6 +36,7 @@ SUBJECTS_MAX: Final = (1 << 31) - 1
 class JointMonitor(Monitor):
     """The rows of columns of a fold unit, if the detector `joint` runs."""
 
+    name: ClassVar = "joint"
     keys: ClassVar = (JOINT,)
 
     def __init__(self, of: JointBank, context: Context) -> None:

@@ -60,6 +60,7 @@ class Faults(NamedTuple):
 class QualityMonitor(Monitor):
     """Counts the faults of all series of a fold unit, if the detector `rate` runs."""
 
+    name: ClassVar = "quality"
     keys: ClassVar = (KEY,)
 
     def __init__(self, of: RateBank, context: Context) -> None:

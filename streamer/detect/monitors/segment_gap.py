@@ -58,6 +58,7 @@ class SegmentGapMonitor(Monitor):
     It keeps its state while the settings define no segments, and continues when they do again.
     """
 
+    name: ClassVar = "segment_gap"
     keys: ClassVar = (KEY,)
 
     def __init__(self, context: Context) -> None:

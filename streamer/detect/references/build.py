@@ -133,7 +133,7 @@ def _codes(column: pa.ChunkedArray, null: str | None = "") -> tuple[list[str], N
     """The distinct texts in order, and the index of each row; -1 for null, unless `null` replaces it."""
     coded = (column if null is None else pc.fill_null(column, null)).combine_chunks().dictionary_encode()
     names: list[str] = coded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
+    order = sorted(range(len(names)), key=lambda i: names[i])
     place = np.empty(len(names) + 1, np.int64)
     place[order], place[-1] = np.arange(len(names)), -1
     return sorted(names), place[pc.fill_null(coded.indices, -1).to_numpy().astype(np.int64)]
