@@ -97,7 +97,7 @@ def uncopied(config: Config) -> dict[str, int]:
     waiting = Counter[str]()
     for (topic, partition), end in ends.items():
         waiting[topic] += max(end - at.get((topic, partition), 0), 0)
-    return dict(waiting)
+    return {topic: waiting[topic] for topic in config.rekeyed}
 
 
 def _partitions(transfer: Transfer, config: Config) -> int:

@@ -262,11 +262,14 @@ def _first_drifted(story: Story) -> bytes:
     return mine[DRIFTS_AT]
 
 
-def test_the_service_says_nothing_of_it_and_ends_well(story):
-    """Bad records are news for the metrics, not for the log; on SIGTERM the service ends with 0."""
+def test_the_log_names_dead_letters_and_the_service_ends_well(story):
+    """The log says where they are and how to see them, and nothing worse; on SIGTERM the service ends with 0."""
     assert story.exit_code == 0, story.said
     assert "Traceback" not in story.said
-    assert not re.search(r"WARNING driftline: \[(?!kafka)|ERROR", story.said), story.said
+    warned = re.findall(r"WARNING driftline: \[(?!kafka)(.*)|ERROR", story.said)
+    assert warned, story.said
+    for line in warned:
+        assert re.fullmatch(r"telemetry\] \S+: \d+ of [\d,]+ new records became dead letters \(.*`.* shows some", line)
 
 
 def test_a_restart_folds_them_again_and_keeps_none_twice(story):

@@ -75,7 +75,8 @@ def test_keys_that_spread_a_model_are_named(place):
     """Each partition would watch a part of it."""
     fill(place, {0: [(NOW_MS, prediction(i)) for i in range(40)], 1: [(NOW_MS, prediction(4))]})
     found = findings(place)[f"keys of {place.events}"]
-    assert (found["level"], found["next_step"]) == ("warning", "let producers use the model as the key")
+    advice = "let producers use the model as the key, or copy the topic with `driftline rekey` (docs/keys.md)"
+    assert (found["level"], found["next_step"]) == ("warning", advice)
     assert found["text"].startswith("1 of 4 models are on several partitions (m0 on 2)")
 
 

@@ -119,7 +119,8 @@ class Windows:
         if events <= 0:
             return
         end_time = time_of(start.window.event_time_ms)
-        yield self._window(subject, role, alert, start.history, start.window.offset, events, end_time)
+        end = max(start.window.offset, start.history.offset + 1)  # the onset may lie in the same record
+        yield self._window(subject, role, alert, start.history, end, events, end_time)
         yield from self._labels(alert, subject, start.history.number, start.window.number - 1)
         for one in start.sources:
             if one.history.number < one.window.number:

@@ -36,7 +36,7 @@ def test_errors_drift_wherever_labels_stand(order):
     assert {(a["model_version"], a["column"]) for a in firing if a["column"] == "error"} == {(versions[-1], "error")}
     assert one.labels.counts["matched"] == N * len(versions)
     assert one.tally["labels", "matched"] == N * len(versions)
-    assert one.gauges()["labels_early"] == 0
+    assert one.gauges()["labels_early",] == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from("lab"), st.integers(0, 5)), max_size=60), st.integers(0, 60))

@@ -36,8 +36,14 @@ def outputs(rows, cut=None):
 
 
 def facts(found):
-    """The alerts without ids and places."""
-    return [{name: value for name, value in one.items() if name not in ("alert_id", *PLACES)} for one in found]
+    """The alerts without ids, places and offsets."""
+    shown = [{name: value for name, value in one.items() if name not in ("alert_id", *PLACES)} for one in found]
+    for one in shown:
+        for name in ("windows", "history"):
+            one[name] = [
+                {key: value for key, value in window.items() if "offset" not in key} for window in one.get(name, ())
+            ]
+    return shown
 
 
 @pytest.mark.parametrize("rows", [2, 7, 50, 600])
@@ -50,6 +56,9 @@ def test_alerts_are_those_of_single_events(rows):
         for place in ("at", "resolved_at"):
             if one[place]:
                 assert divmod(one[place]["offset"], rows) == (other[place]["offset"], other[place].get("row", 0))
+        for window, wide in zip(one.get("windows", ()), other.get("windows", ()), strict=True):
+            assert wide["start_offset"] == window["start_offset"] // rows
+            assert wide["end_offset"] == (window["end_offset"] - 1) // rows + 1
     assert len({one["alert_id"] for one in several}) == len({one["alert_id"] for one in single})
 
 

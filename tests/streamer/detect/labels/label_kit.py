@@ -37,7 +37,7 @@ def join(label_join, events, first=0, clock_s=None, labelled=None, has_segments=
     segments = np.column_stack([who % 2, who]) if has_segments else None
     errors = label_join.join(batch, who % 3, who, ["m"], segments, clock_ms)
     if labelled is not None:
-        event, subject, predicted_ms = (column.tolist() for column in errors.labelled)
+        event, subject, predicted_ms, _ = (column.tolist() for column in errors.labelled)
         labelled += zip((i + first for i in event), subject, predicted_ms, strict=True)
     return [
         (int(e) + first, int(s), int(n), float(x))
