@@ -228,16 +228,17 @@ def row_masks(events: OrderedEvents, spans: Sequence[Sequence[Span]]) -> tuple[B
     `spans` are those of each topic-partition, by its index.
     """
     batch, n = events.batch, len(events.batch)
-    rows, labels, history = np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, bool)
+    rows, labels, history, current = (np.zeros(n, bool) for _ in range(4))
     for i, of_spot in enumerate(spans):
         mine = events.spot == i
         for span in of_spot:
             inside = mine & (batch.offset >= span.start) & (batch.offset < span.end)
             labels |= inside
             rows |= inside & span.gives_rows
-            history |= inside & span.history & span.gives_rows
+            if span.gives_rows:  # a record of both holds the onset
+                (history if span.history else current)[inside] = True
     is_row = rows & ((batch.kind & (EventKind.PREDICTION | EventKind.SOURCE)) != 0)
-    return is_row, labels & ((batch.kind & EventKind.LABEL) != 0), history
+    return is_row, labels & ((batch.kind & EventKind.LABEL) != 0), history & ~current
 
 
 def ordered(feed: Iterable[Records | Spot], order: EventOrder) -> Iterator[OrderedEvents]:

@@ -59,8 +59,9 @@ def test_a_spread_that_doubles_is_one_alert_an_incident_and_a_request(tmp_path, 
     assert firing["threshold"] == pytest.approx(1e5, abs=256)
     assert (firing["effect_unit"], 0.1 < firing["effect"] < 0.5) == ("ks_distance", True)
     assert DRIFT < firing["at"]["offset"] < DRIFT + 200
-    assert abs(firing["onset"]["offset"] - DRIFT) < 60
-    assert firing["n_reference"] > (4000 if with_reference else 1900) - 100
+    assert DRIFT - 200 < firing["onset"]["offset"] < firing["at"]["offset"]
+    assert abs(ready["onset"]["offset"] - DRIFT) < 60
+    assert firing["n_reference"] == 2000 if with_reference else firing["n_reference"] > 1800
     assert len(reported["driftline.incidents"]) >= 1
     (request,) = (conforms("retrain-request.v1", value) for value in reported["driftline.retrain-requests"])
     assert request["model_id"] == "m0"
