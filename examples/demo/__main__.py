@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from examples.demo import fleet, report, subway
 from examples.demo.findings import Findings
-from examples.demo.stream import DAY_MS, HOUR_MS, write_recording
+from examples.demo.stream import DAY_MS, write_by_partition, write_recording
 from examples.demo.watch import watch
 from streamer.errors import DriftlineError
 
@@ -50,7 +50,7 @@ def demo_subway(out: Console) -> None:
         pq.write_table(made.training, training)
         write_recording(recording, made.streams, 7 * DAY_MS)
     with step(out, f"monitoring {sum(map(len, made.streams)):,} predictions and labels") as progress:
-        summary, findings = watch("subway.yaml", recording, progress, training)
+        summary, findings = watch("subway.yaml", [recording], OUTPUT / "subway.jsonl", progress, training)
     keep_requests(findings)
     report.report_subway(out, findings, summary.alarms, made.left_out)
 
@@ -68,11 +68,10 @@ def demo_fleet(out: Console, through_kafka: bool) -> None:
 
         alarms, findings = watch_live(streams, lambda what: step(out, what))
     else:
-        recording = OUTPUT / "fleet.parquet"
         with step(out, "recording the fleet"):
-            write_recording(recording, streams, 3 * HOUR_MS)
+            recordings = write_by_partition(OUTPUT / "fleet", streams)
         with step(out, f"monitoring {sum(map(len, streams)):,} predictions and labels") as progress:
-            summary, findings = watch("fleet.yaml", recording, progress)
+            summary, findings = watch("fleet.yaml", recordings, OUTPUT / "fleet.jsonl", progress)
         alarms = summary.alarms
     keep_requests(findings)
     report.report_fleet(out, findings, alarms, fleet.MODELS)

@@ -14,12 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from examples.demo.findings import Findings
 from examples.demo.fleet import PARTITIONS
-from examples.demo.stream import DAY_MS, Stream
+from examples.demo.stream import Stream
 from examples.demo.watch import HERE
 from streamer.errors import BrokerError
 from streamer.testing.kafka import Broker
@@ -27,14 +26,16 @@ from streamer.testing.kafka import Broker
 CONFIG = HERE / "fleet.yaml"
 COMMAND = (sys.executable, "-m", "streamer.cli")
 PATIENCE_S = 120.0  # without any progress
-STEP_MS = 2 * DAY_MS  # of event time, produced at once
+AT_ONCE = 20_000  # records produced at once
 STILL_LOOKS = 5  # looks at the metrics that must show no change and no lag
 
 Step = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
 
 
 def watch_live(streams: tuple[Stream, Stream], step: Step) -> tuple[int, Findings]:
-    """Produce the streams to a fresh broker while `driftline run` reads them. Returns its alarm count and outputs.
+    """Produce the streams to a fresh broker, then let `driftline run` read them. Returns its alarm count and outputs.
+
+    All is there before the service starts, so labels and predictions are folded in order of time, as in a replay.
 
     Raises `BrokerError` when the broker does not start, or the service ends or stalls.
     """
@@ -46,10 +47,12 @@ def watch_live(streams: tuple[Stream, Stream], step: Step) -> tuple[int, Finding
             made = subprocess.run(topics, env=environ, capture_output=True, text=True, check=False)
             if made.returncode != 0:
                 raise BrokerError(f"`driftline topics --create` failed: {made.stderr.strip()}")
+        records = sum(map(len, streams))
+        with step(f"producing {records:,} records") as progress:
+            _produce(broker.bootstrap, streams, progress)
         with _running(environ) as service:
-            with step(f"producing {sum(map(len, streams)):,} records while `driftline run` folds them") as progress:
-                _produce(broker.bootstrap, streams, service, progress)
-                service.wait_until_done()
+            with step(f"folding {records:,} records with `driftline run`") as progress:
+                service.wait_until_done(records, progress)
             alarms = service.total("driftline_alarms_total")
         findings = Findings()
         with step("reading the outputs"):
@@ -80,21 +83,19 @@ class _Service:
             lines = answer.read().decode().splitlines()
         return {name: float(n) for name, n in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
-    def total(self, metric: str, having: str = "") -> int:
-        return int(sum(n for name, n in self.metrics().items() if name.startswith(metric + "{") and having in name))
+    def total(self, metric: str) -> int:
+        return int(sum(n for name, n in self.metrics().items() if name.startswith(metric + "{")))
 
-    def wait_until_folded(self, topic: str, records: int) -> None:
-        self._wait(lambda: self.total("driftline_records_total", f'topic="{topic}"'), lambda n: n >= records)
-
-    def wait_until_done(self) -> None:
-        """Wait until there is no lag and no change for a while, so alerts have become incidents too."""
+    def wait_until_done(self, records: int, progress: Callable[[int, int | None], None]) -> None:
+        """Wait until these are folded, and until there is no change for a while: alerts have become incidents then."""
         still: list[tuple[int, int]] = []
 
         def look() -> tuple[int, int]:
             still.append((self.total("driftline_lag_records"), self.total("driftline_records_total")))
+            progress(min(still[-1][1], records), records)
             return still[-1]
 
-        self._wait(look, lambda now: now[0] == 0 and still[-STILL_LOOKS:] == [now] * STILL_LOOKS)
+        self._wait(look, lambda now: now[0] == 0 and now[1] >= records and still[-STILL_LOOKS:] == [now] * STILL_LOOKS)
 
     def _wait(self, look: Callable[[], Any], enough: Callable[[Any], bool]) -> None:
         deadline_s, before = time.monotonic() + PATIENCE_S, None
@@ -122,20 +123,15 @@ def _running(environ: Mapping[str, str]) -> Iterator[_Service]:
                 process.wait()
 
 
-def _produce(
-    bootstrap: str, streams: tuple[Stream, Stream], service: _Service, progress: Callable[[int, int | None], None]
-) -> None:
-    """Produce faster than real time, but in order: labels follow when the predictions of their time are folded."""
+def _produce(bootstrap: str, streams: tuple[Stream, Stream], progress: Callable[[int, int | None], None]) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4"})
-    predictions, labels = streams
-    edges = np.arange(predictions.time_ms[0], labels.time_ms[-1] + STEP_MS, STEP_MS)
-    asked = [0, *np.searchsorted(predictions.time_ms, edges[1:]).tolist()]
-    known = [0, *np.searchsorted(labels.time_ms, edges[1:]).tolist()]
-    for i in range(len(edges) - 1):
-        _send(producer, predictions, range(asked[i], asked[i + 1]))
-        service.wait_until_folded(predictions.topic, asked[i + 1])
-        _send(producer, labels, range(known[i], known[i + 1]))
-        progress(asked[i + 1] + known[i + 1], len(predictions) + len(labels))
+    sent, records = 0, sum(map(len, streams))
+    for stream in streams:
+        for start in range(0, len(stream), AT_ONCE):
+            rows = range(start, min(start + AT_ONCE, len(stream)))
+            _send(producer, stream, rows)
+            sent += len(rows)
+            progress(sent, records)
 
 
 def _send(producer: Producer, stream: Stream, rows: range) -> None:

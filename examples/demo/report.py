@@ -82,7 +82,6 @@ def report_fleet(out: Console, findings: Findings, alarms: int, models: int) -> 
 
 def report_next(out: Console, folder: Path) -> None:
     """The places of the outputs, and further commands."""
-    recording = folder / "fleet.parquet"
     out.print()
     out.print(f"Every request is a file, {folder / 'requests'}/<request_id>.json.")
     out.print(f"Recordings and all outputs (*.jsonl) are in {folder}/.")
@@ -90,7 +89,7 @@ def report_next(out: Console, folder: Path) -> None:
     commands = f"""\
   .venv/bin/driftline report {folder / "fleet.jsonl"} --out {folder / "fleet.html"}    # then open it in a browser
   .venv/bin/driftline history bus-017 {folder / "fleet.jsonl"}
-  .venv/bin/driftline replay {recording} \\
+  .venv/bin/driftline replay {folder}/fleet/*.parquet \\
       --config examples/demo/fleet.yaml | jq -c 'select(.type == "request")'
   .venv/bin/driftline check-config --config examples/demo/fleet.yaml
   make demo-kafka    # the same fleet through a real Kafka broker"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -44,6 +44,22 @@ def write_recording(path: Path, streams: Sequence[Stream], slice_ms: int) -> Non
     with RecordingWriter(path) as writer:
         for _, _, records in sorted(pieces, key=lambda piece: piece[:2]):
             writer.write(records)
+
+
+def write_by_partition(folder: Path, streams: Sequence[Stream]) -> list[Path]:
+    """Write a recording of each topic-partition. A replay merges them by time, as the service does with partitions."""
+    folder.mkdir(exist_ok=True)
+    written = []
+    for stream in streams:
+        for p in np.unique(stream.partition).tolist():
+            rows = np.flatnonzero(stream.partition == p)
+            keys, values = ([of[i] for i in rows.tolist()] for of in (stream.keys, stream.values))
+            own = replace(
+                stream, time_ms=stream.time_ms[rows], partition=stream.partition[rows], keys=keys, values=values
+            )
+            written.append(folder / f"{stream.topic}-{p}.parquet")
+            write_recording(written[-1], [own], DAY_MS)
+    return written
 
 
 def _pieces(rank: int, stream: Stream, slice_ms: int) -> list[tuple[int, int, Records]]:
