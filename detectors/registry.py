@@ -3,15 +3,24 @@
 A detector has its room `detectors/<name>/` with two classes. One is a frozen settings dataclass, whose `__post_init__`
 raises ValueError for bad settings. The other is made from those settings and is a `base.Bank`. One line in `DETECTORS`
 adds the detector: configurations, reference pages and `tests/detectors` read the table, so it can be configured, is
-documented, and is held to `detectors/checks.py`. Other packages add detectors by an entry point, see `plugins.py`.
+documented, and is held to `detectors/checks.py`.
+
+Other packages add detectors by entry points of the group `driftline.detectors`:
+
+    [project.entry-points."driftline.detectors"]
+    my_detector = "my_package.my_detector:DETECTOR"
+
+`DETECTOR` is a `Detector` with the settings class and the bank class. A configuration names it like a detector of this
+package. A plug-in that cannot be loaded is an error only where it is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
 
 from detectors.adwin.bank import AdwinBank, AdwinSettings
 from detectors.base import Bank
@@ -20,11 +29,12 @@ from detectors.categories.window import CategoryWindowBank, CategoryWindowSettin
 from detectors.joint.bank import JointBank, JointSettings
 from detectors.ks.sliding import ks_bank
 from detectors.ks.window import KsWindowSettings
-from detectors.plugins import load_plugins
 from detectors.rate.bank import RateBank, RateSettings
 from detectors.river.bank import RiverBank
 from detectors.river.catalog import RIVER
 from detectors.shiryaev_roberts.bank import ShiryaevRobertsBank, ShiryaevRobertsSettings
+
+PLUGINS: Final = "driftline.detectors"  # the group of entry points
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,37 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
 
 
+def load_plugins(taken: Collection[str]) -> tuple[dict[str, Detector], dict[str, str]]:
+    """The detectors of all entry points by name, in order of names; and a sentence by name of those that are unusable.
+
+    An entry point is usable if it is a `Detector`, under a name that is not `taken`.
+    """
+    found: dict[str, Detector] = {}
+    problems: dict[str, str] = {}
+    for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: (entry.name, entry.value)):
+        problem = _problem(entry, {*taken, *found})
+        if problem is None:
+            found[entry.name] = entry.load()
+        elif entry.name not in taken:
+            problems[entry.name] = f"{entry.value} of {entry.dist.name if entry.dist else '?'} {problem}"
+    return found, problems
+
+
+def _problem(entry: EntryPoint, taken: Collection[str]) -> str | None:
+    """Why this entry point is unusable; None if it is usable."""
+    if entry.name in taken:
+        return "has the name of another detector"
+    try:
+        loaded = entry.load()
+    except Exception as error:  # whatever another package's import may raise
+        return f"can't be loaded: {type(error).__name__}: {error}"
+    return (
+        None
+        if isinstance(loaded, Detector)
+        else f"is of type {type(loaded).__name__}, and must be a detectors.registry.Detector"
+    )
+
+
 # At the end, because plug-ins import this module. Installing one changes nothing: it runs where it is named.
-_plugins, UNUSABLE = load_plugins(Detector, DETECTORS)
+_plugins, UNUSABLE = load_plugins(DETECTORS)
 DETECTORS |= {name: replace(known, by_default=False) for name, known in _plugins.items()}
