@@ -16,10 +16,10 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from streamer.telemetry.models_page import MODEL_TABLE
-from streamer.telemetry.table import TABLE
+from streamer.telemetry.table import EVERY
 
 SELECTOR: Final = 'job=~"$job",instance=~"$instance"'
-SPECS: Final = {spec.name: spec for spec in (*TABLE, *MODEL_TABLE)}
+SPECS: Final = {spec.name: spec for spec in (*EVERY, *MODEL_TABLE)}
 UNITS: Final = {"seconds": "s", "bytes": "bytes", "ratio": "percentunit"}
 WIDTH, HEIGHT = 8, 8  # of a panel; a row of the dashboard is 24 wide
 VERSION: Final = 39  # of the dashboards' classic schema, which Grafana imports since 10.3

@@ -47,7 +47,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "Run": {
             "run": "service.run", "replay": "service.replay", "record": "service.record", "send": "service.record",
-            "rekey": "service.record", "launch": "service.launch", "verify": "service.verify",
+            "rekey": "service.record", "launch": "service.launch", "notify": "service.notify",
+            "verify": "service.verify",
         },
         "Look": {
             "status": "views.status", "models": "views.models", "columns": "views.columns",

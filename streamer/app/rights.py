@@ -95,6 +95,16 @@ def trainer_grants(config: Config) -> Iterator[Grant]:
     yield Grant(Right("topic", config.outputs.control, "Write"), "results (`driftline result`)")
 
 
+def notifier_grants(config: Config) -> Iterator[Grant]:
+    """Of `driftline notify`."""
+    from streamer.eventlog.kafka.access.rights import Right
+
+    yield Grant(Right("topic", config.outputs.incidents, "Read"), "incidents to send")
+    yield Grant(Right("topic", config.outputs.requests, "Read"), "requests to send")
+    yield Grant(Right("group", config.notify_group, "Read"), "what is sent")
+    yield Grant(Right("transactional-id", config.notify_group, "Write"), "one process at a time")
+
+
 def verifier_grants(config: Config) -> Iterator[Grant]:
     """Of whoever folds the log again: `driftline verify` and `driftline record`."""
     from streamer.eventlog.kafka.access.rights import Right
@@ -149,6 +159,7 @@ ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
     "service": service_grants,
     "person": person_grants,
     "trainer": trainer_grants,
+    "notifier": notifier_grants,
     "reader": reader_grants,
     "operator": operator_grants,
     "verifier": verifier_grants,

@@ -54,6 +54,7 @@ WHO: Final = {
     "service": "`driftline run`",
     "person": "who decides: `approve`, `reject`, `promote`, `silence`, `unsilence`, and what a reader runs",
     "trainer": "a training pipeline or launcher, with a group of its own (`trainers`); it runs `result`",
+    "notifier": "`driftline notify`",
     "reader": "who looks: `models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `silences`",
     "operator": "who looks after the service: `status`, and what a reader runs",
     "verifier": "who folds the log again: `verify`, `record`",

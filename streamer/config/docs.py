@@ -34,7 +34,7 @@ Settings below a topic have no variable.
 
 A **duration** is a number of seconds, or whole numbers with the units w, d, h, m and s, each at most once and in this
 order: `90s`, `1h30m`, `7d`. So `cooldown_s: 7d` is `cooldown_s: 604800`. Durations are event time, except in `kafka`,
-`commit` and `checkpoints`.
+`commit`, `checkpoints`, `launch` and `notify`.
 
 A **pattern** of models or columns: `*` is any text, `?` a character, `[abc]` or `[a-c]` one of these, `[!abc]` any
 other one. Brackets also stand for themselves, so `emb[0]` and `emb[*]` match the column `emb[0]`; `[[]` is a bracket

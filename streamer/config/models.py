@@ -31,6 +31,7 @@ from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
+from streamer.launch.notify.settings import NotifySettings
 from streamer.launch.settings import LaunchRule
 from streamer.runtime.checkpoints.scheduler import CheckpointSettings
 from streamer.runtime.loop import CommitSettings
@@ -45,7 +46,7 @@ WatchedColumns = Annotated[
 ]
 WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = (
-    "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch",
+    "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch", "notify",
 )  # fmt: skip
 
 
@@ -205,6 +206,7 @@ class Config(Section):
     launch: dict[str, LaunchRule] = Field(
         default_factory=dict
     )  # what `driftline launch` does, by pattern of model names; the first match counts
+    notify: NotifySettings = NotifySettings()  # who `driftline notify` sends incidents to
     metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 
     @model_validator(mode="before")
@@ -228,6 +230,11 @@ class Config(Section):
     def rekey_group(self) -> str:
         """The consumer group and transactional id of `driftline rekey`."""
         return f"{self.kafka.group}-rekey"
+
+    @property
+    def notify_group(self) -> str:
+        """The consumer group and transactional id of `driftline notify`."""
+        return f"{self.kafka.group}-notify"
 
     @property
     def watching(self) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from streamer.launch.targets import target_class
 from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
 from streamer.launch.targets.webhook import WebhookSettings, post
 from streamer.logs import log_of, one_line
+from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.table import LAUNCH_OUTCOMES, RUN_STATES
 
 log = log_of("launch")
 
@@ -39,6 +41,7 @@ REVIEWER: Final = "driftline-review"
 THREADS: Final = 8
 RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
 RETRY_MAX_S: Final = 60.0
+WAIT_MAX_S: Final = 600.0  # a request that waits longer for its run, with room for it, is overdue
 REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
 COMMENT_MAX: Final = 2_000
 FOLLOW_UPS: Final = frozenset({CHALLENGER, CHAMPION, "release"})
@@ -53,6 +56,7 @@ class _Work:
     busy: bool = False
     tries: int = 0
     next_s: float = 0.0  # monotonic
+    since_s: float = 0.0  # monotonic: when this process first saw the task
     succeeded_s: float | None = None  # when the run was first seen to have ended well
     said: set[str] = field(default_factory=set)
 
@@ -79,6 +83,7 @@ class Launcher:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="launch")
         self._running: Counter[int] = Counter()
         self.counts: Counter[str] = Counter()
+        self._shown: Counter[str] = Counter()  # of `counts`, what metrics show
 
     def turn(self) -> None:
         """Take in what the calls have given, report it, and make the next calls."""
@@ -97,10 +102,34 @@ class Launcher:
         if reports := self._collect():
             self._report(reports)
 
+    def show(self, metrics: Metrics) -> None:
+        """Set the metrics of `LAUNCH_TABLE`."""
+        ages: dict[str, list[float]] = {state: [] for state in RUN_STATES}
+        overdue: Counter[str] = Counter()
+        for request_id, task in self.ledger.tasks.items():
+            rule, work = self._rule_of(task), self._work.get(request_id)
+            if rule is None or rule.train is None or task.state not in {_S.APPROVED, _S.TRAINING}:
+                continue
+            if task.started_at is not None:
+                age_s = self._clock.now_s() - task.started_at.timestamp()
+                state, is_overdue = "running", age_s > rule.timeout_s / 2
+            else:
+                age_s = self._clock.monotonic_s() - work.since_s if work else 0.0
+                state, is_overdue = "waiting", age_s > WAIT_MAX_S and self._running[id(rule)] < rule.running_max
+            ages[state].append(age_s)
+            overdue[state] += is_overdue
+        for state, of_state in ages.items():
+            metrics.set("driftline_runs", len(of_state), state)
+            metrics.set("driftline_run_age_seconds", max(of_state, default=0.0), state)
+            metrics.set("driftline_runs_overdue", overdue[state], state)
+        for outcome in LAUNCH_OUTCOMES:
+            metrics.add("driftline_launch_total", self.counts[outcome] - self._shown[outcome], outcome)
+        self._shown = self.counts.copy()
+
     def _next(self, request_id: str, task: Task) -> list[Report]:
         """The next call of a task, or reports that need none."""
         rule = self._rule_of(task)
-        work = self._work.setdefault(request_id, _Work())
+        work = self._work.setdefault(request_id, _Work(since_s=self._clock.monotonic_s()))
         is_off = task.state in TO_CANCEL
         waits = self._clock.monotonic_s() < work.next_s and (work.tries > 0 or not is_off)
         if work.busy or waits:

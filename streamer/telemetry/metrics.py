@@ -21,7 +21,20 @@ from streamer.runtime.fold import Gauges
 from streamer.telemetry.health import STALLED_AFTER_S, STUCK_AFTER_S, Health
 from streamer.telemetry.http import Endpoint, text_page
 from streamer.telemetry.models_page import MODEL_TABLE, ModelsPage, metrics_app
-from streamer.telemetry.table import CLOSED, COUNTER, GAUGE, GREATEST, OF_UNIT, STAGES, TABLE, MetricKind, Spec
+from streamer.telemetry.table import (
+    CLOSED,
+    COUNTER,
+    GAUGE,
+    GREATEST,
+    LAUNCH_TABLE,
+    NOTIFY_TABLE,
+    OF_UNIT,
+    PROCESS,
+    STAGES,
+    TABLE,
+    MetricKind,
+    Spec,
+)
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -41,8 +54,10 @@ _FATES = {"label_fates": ("matched", "expired", "evicted", "repeated"), "value_f
 class Metrics:
     """The metrics of one process. Counters start at 0 with each process."""
 
-    def __init__(self, clock: Clock | None = None, models: ModelsPage | None = None) -> None:
-        """`models`: the metrics by model; None: without any."""
+    def __init__(
+        self, clock: Clock | None = None, models: ModelsPage | None = None, table: Iterable[Spec] = TABLE
+    ) -> None:
+        """`models`: the metrics by model; None: without any. `table`: those of this process."""
         self.clock = clock or SystemClock()
         self.models = models
         self.health = Health(self.clock)
@@ -51,7 +66,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         self._shown: dict[str, dict[tuple[str, ...], float]] = {}  # gauge -> what `show` has set, by labels
-        for spec in TABLE:
+        for spec in table:
             self._make(spec)
         ProcessCollector(registry=self.registry)
         self.set("driftline_build_info", 1, _version())
@@ -124,6 +139,11 @@ class Metrics:
         """Show whether state is recovered and live records are folded."""
         self.health.is_ready = is_ready
         self.set("driftline_ready", int(is_ready))
+
+    def alive(self) -> None:
+        """Record a turn of a loop that folds all it reads at once."""
+        self.health.turned()
+        self.health.progressed()
 
     def forget(self, unit: str, partitions: Iterable[tuple[str, int]] = ()) -> None:
         """Remove the gauges of a unit that another member has taken over: they would show old values for ever."""
@@ -206,6 +226,19 @@ def page() -> str:
         "Labels with few values: "
         + "; ".join(f"`{name.removeprefix('driftline_')}` {', '.join(values)}" for name, values in CLOSED.items())
         + ".",
+        "",
+        "## Metrics of the launcher",
+        "",
+        "`driftline launch` serves these, `driftline_ready` and `driftline_build_info`, by default at port 9465.",
+        "",
+        *_rows(one for one in LAUNCH_TABLE if one not in PROCESS),
+        "",
+        "## Metrics of notifications",
+        "",
+        "`driftline notify` serves these, `driftline_ready` and `driftline_build_info`, by default at port 9466. A",
+        "receiver is `webhook`, or the host and port of an Alertmanager.",
+        "",
+        *_rows(one for one in NOTIFY_TABLE if one not in PROCESS),
         "",
         "## Metrics by model",
         "",

@@ -36,6 +36,11 @@ class Spec:
 
 COUNTER, GAUGE, HISTOGRAM = MetricKind
 
+PROCESS = (  # of each process
+    Spec("driftline_ready", GAUGE, "1 once recovered and folding live, else 0."),
+    Spec("driftline_build_info", GAUGE, "Always 1; the version stands in the label.", ("version",)),
+)
+
 TABLE = (
     Spec("driftline_records_total", COUNTER, "Records folded, unreadable ones included.", ("topic",), "records"),
     Spec("driftline_values_total", COUNTER, "Values of columns found in those records.", ("topic",), "values"),
@@ -262,10 +267,62 @@ TABLE = (
         GAUGE,
         "Models that `metrics.models` names and that `metrics.models_max` leaves out.",
     ),
-    Spec("driftline_ready", GAUGE, "1 once recovered and folding live, else 0."),
-    Spec("driftline_build_info", GAUGE, "Always 1; the version stands in the label.", ("version",)),
+    *PROCESS,
 )
 
+RUN_STATES: Final = ("waiting", "running")
+LAUNCH_OUTCOMES: Final = (
+    "launched", "reported", "failed", "cancelled", "retried", "refused",
+    "promoted", "challenger", "champion", "release",
+)  # fmt: skip
+NOTIFICATION_OUTCOMES: Final = ("accepted", "failed", "refused", "dropped")
+
+LAUNCH_TABLE = (
+    Spec("driftline_runs", GAUGE, "Approved requests: `waiting` for a run, or `running`.", ("state",)),
+    Spec(
+        "driftline_run_age_seconds",
+        GAUGE,
+        "How long the oldest has been so: `running` since its start, `waiting` since this process saw it; else 0.",
+        ("state",),
+    ),
+    Spec(
+        "driftline_runs_overdue",
+        GAUGE,
+        "Runs beyond half of `timeout_s`, and requests that wait longer than 10 minutes for theirs.",
+        ("state",),
+    ),
+    Spec(
+        "driftline_launch_total",
+        COUNTER,
+        "What became of calls to targets: `retried` and `refused` are errors of a target, `failed` runs that failed.",
+        ("outcome",),
+    ),
+    *PROCESS,
+)
+
+NOTIFY_TABLE = (
+    Spec(
+        "driftline_notifications_total",
+        COUNTER,
+        "Incidents and notices by receiver: `accepted`, `refused` for good, `dropped` for newer ones; and calls that "
+        "`failed` and are made again.",
+        ("receiver", "outcome"),
+    ),
+    Spec("driftline_notifications_waiting", GAUGE, "Incidents and notices that are still to be sent.", ("receiver",)),
+    Spec(
+        "driftline_notification_receiver_up", GAUGE, "0 if the last call of the receiver failed, else 1.",
+        ("receiver",),
+    ),
+    Spec(
+        "driftline_notification_incidents",
+        GAUGE,
+        "Open incidents that are sent `one_by_one`, and those `beyond` `notify.incidents_max`.",
+        ("sent",),
+    ),
+    *PROCESS,
+)  # fmt: skip
+
+EVERY: Final = tuple(dict.fromkeys((*TABLE, *LAUNCH_TABLE, *NOTIFY_TABLE)))  # of all processes
 STAGES: Final = ("fetch", "decode", "detect", "decide", "commit")
 OF_UNIT: Final = ("unit", "partition")  # labels that come last, and that the unit of a fold gives
 GREATEST: Final = frozenset({"request_age", "incident_age", "held_age"})  # gauges of which the greatest counts
@@ -278,4 +335,7 @@ CLOSED: Final = {
     "driftline_models_waiting": WAITS,
     "driftline_budget_used": BUDGETS,
     "driftline_stage_seconds_total": STAGES,
+    "driftline_runs": RUN_STATES,
+    "driftline_launch_total": LAUNCH_OUTCOMES,
+    "driftline_notifications_total": NOTIFICATION_OUTCOMES,
 }

@@ -44,6 +44,7 @@ def request() -> RetrainRequest:
 CONFIG = Config.model_validate_json(json.dumps({"topics": {EVENTS: {"format": "json"}}}))
 SCORES = "scores"
 COPIES = {"topics": {"copies": {"format": "json"}}, "rekey": {"copies": [SCORES]}}
+NOTIFY = {"notify": {"alertmanager": {"urls": ["http://127.0.0.1:9"]}}}  # nothing is open, so it gets nothing
 CONFIGS = dict.fromkeys(ROLES, CONFIG) | {"copier": Config.model_validate_json(json.dumps(COPIES))}
 RIGHTS = {role: [one.right for one in table(CONFIGS[role]) if not one.is_optional] for role, table in ROLES.items()}
 REQUESTED = request()
@@ -52,6 +53,7 @@ NO_SERVICE = ["--actor", "ann", "--no-wait"]  # nobody would answer
 COMMANDS = {  # what each role runs; together they need all of its rights on topics
     "person": [["approve", REQUEST, *NO_SERVICE], ["requests"], ["history", "bus-017"]],
     "trainer": [["result", REQUEST, "started", *NO_SERVICE]],
+    "notifier": [["notify", "--until-end"]],
     "reader": [
         ["models"],
         ["alerts"],
@@ -90,6 +92,7 @@ class Secured:
         kafka = {"bootstrap": self.broker.secured_bootstrap, "security": security | {"password_env": "KAFKA_SECRET"}}
         rest = {"topics": {EVENTS: {"format": "json"}}, "commit": {"interval_s": 0.2}, "metrics": {"port": 0}}
         rest |= COPIES if user == "copier" else {}
+        rest |= NOTIFY if user == "notifier" else {}
         path.write_text(json.dumps({"kafka": kafka, **rest}, indent=1))
         return str(path)
 

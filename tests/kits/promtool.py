@@ -11,6 +11,10 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / "prometheus"
 PROMETHEUS, ALERTMANAGER = "prometheus", "prometheus-alertmanager"  # packages of Debian and Ubuntu
+# Debian's Alertmanager reads its templates from this folder only, which an unpacked package does not have. The copy in
+# the cache has another path there, of the same length, which is relative to the folder that it is started in.
+TEMPLATES = Path("usr/share/prometheus/alertmanager")
+OWN_TEMPLATES = "alertmanager-templates"
 # command -> its names on PATH, and the package that has it
 TOOLS = {
     "promtool": (("promtool",), PROMETHEUS),
@@ -46,7 +50,8 @@ def promtool() -> str:
 
 
 def _cached(names: tuple[str, ...]) -> str | None:
-    return next((str(CACHE / name) for name in names if (CACHE / name).exists()), None)
+    """The command in the cache, under the first of its names."""
+    return str(CACHE / names[0]) if (CACHE / names[0]).exists() else None
 
 
 def _fetch(package: str) -> None:
@@ -59,11 +64,21 @@ def _fetch(package: str) -> None:
         packages = list(Path(folder).glob("*.deb"))
         if not packages or _run(["dpkg-deb", "--extract", str(packages[0]), "unpacked"], folder):
             return
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for command in (Path(folder) / "unpacked" / "usr" / "bin").iterdir():
-            torn = CACHE / f"{command.name}.{os.getpid()}"
-            shutil.copy2(command, torn)
-            torn.replace(CACHE / command.name)
+        _keep(Path(folder) / "unpacked")
+
+
+def _keep(unpacked: Path) -> None:
+    """Copy the commands of a package to the cache, under their names in `TOOLS`."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if (unpacked / TEMPLATES).exists():
+        shutil.copytree(unpacked / TEMPLATES, CACHE / OWN_TEMPLATES, dirs_exist_ok=True)
+    for names, _ in TOOLS.values():
+        for command in filter(Path.exists, ((unpacked / "usr" / "bin" / name) for name in names)):
+            fixed, own = f"/{TEMPLATES}".encode(), OWN_TEMPLATES.encode()
+            torn = CACHE / f"{names[0]}.{os.getpid()}"
+            torn.write_bytes(command.read_bytes().replace(fixed, b"./".ljust(len(fixed) - len(own), b"/") + own))
+            torn.chmod(0o755)
+            torn.replace(CACHE / names[0])
 
 
 def _run(command: list[str], folder: str) -> int:

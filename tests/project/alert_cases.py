@@ -75,6 +75,10 @@ A, CRITICAL, WARNING = {"instance": "a"}, {"severity": "critical"}, {"severity":
 JOB, PARTITION = {"job": "driftline"}, {"topic": "rides", "partition": "0"}
 BUILD = of("driftline_build_info", version="1")
 NOT_READY = A | JOB | WARNING
+RUNNING = {"state": "running"}
+WEBHOOK = {"instance": "a", "receiver": "webhook"}
+RECEIVER_UP = of("driftline_notification_receiver_up", receiver="webhook")
+REFUSED = of("driftline_notifications_total", receiver="webhook", outcome="refused")
 UNWATCHED = of("driftline_mapping_fault", topic="rides", fault="unwatched")
 
 CASES = [
@@ -264,6 +268,13 @@ CASES = [
     Case("RequestsOverdue", "approval", {overdue("requested"): "0x10 2x60"}, 50, [{"state": "requested"} | WARNING]),
     Case("RequestsOverdue", "run", {overdue("training"): "0x10 2x60"}, 50, [{"state": "training"} | WARNING]),
     Case("RequestsOverdue", "answered in time", {overdue("requested"): "0x10 2x5 0x60"}, 50),
+    Case("RunsOverdue", "none", {of("driftline_runs_overdue", state="running"): "0x60"}, 50),
+    Case("RunsOverdue", "late", {of("driftline_runs_overdue", state="running"): "0x10 1x60"}, 50, [RUNNING | WARNING]),
+    Case("RunsOverdue", "ended in time", {of("driftline_runs_overdue", state="running"): "0x10 1x5 0x60"}, 50),
+    Case("NotificationsFailing", "answers", {RECEIVER_UP: "1x60", REFUSED: "3x60"}, 50),
+    Case("NotificationsFailing", "away", {RECEIVER_UP: "1x10 0x60"}, 50, [WARNING | WEBHOOK]),
+    Case("NotificationsFailing", "away for a moment", {RECEIVER_UP: "1x30 0x6 1x60"}, 50),
+    Case("NotificationsFailing", "refuses", {RECEIVER_UP: "1x60", REFUSED: "0x20 2x60"}, 50, [WARNING | WEBHOOK]),
     Case("BudgetExhausted", "for hours", {of("driftline_models_waiting", reason="budget"): "3x200"}, 100, [WARNING]),
     Case("BudgetExhausted", "for a while", {of("driftline_models_waiting", reason="budget"): "0x50 3x30 0x90"}, 100),
     Case("BudgetExhausted", "of a storm", {of("driftline_models_waiting", reason="storm"): "3x200"}, 100),

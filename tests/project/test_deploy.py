@@ -22,7 +22,7 @@ from streamer.config import load_config
 from streamer.eventlog.kafka.admin import Topic
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.models_page import MODEL_TABLE
-from streamer.telemetry.table import TABLE, MetricKind
+from streamer.telemetry.table import EVERY, MetricKind
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = ROOT / "docker-compose.yml"
@@ -132,7 +132,7 @@ def test_every_metric_is_on_a_panel():
     queries = " ".join(target["expr"] for panel in panels for target in panel["targets"])
     recorded = {one["record"]: one["expr"] for one in recording_rules()}
     named = set(re.findall(r"\bdriftline_\w+", queries + " ".join(recorded.values())))
-    known = {spec.name for spec in (*TABLE, *MODEL_TABLE)}
+    known = {spec.name for spec in (*EVERY, *MODEL_TABLE)}
     parts = {name + part for name in known for part in ("_bucket", "_sum", "_count")}
     assert named - parts <= known
     assert {name for name in known if not any(one.startswith(name) for one in named)} == set()
@@ -171,6 +171,21 @@ def test_alertmanager_and_grafana_are_provisioned():
         ({"alertname": "DriftlineDown", "instance": "a"}, {"alertname": "DriftlineStalled", "instance": "b"}, False),
         ({"alertname": "DriftlineDown"}, {"alertname": "DriftlineStorm"}, True),
         ({"alertname": "DriftlineDown"}, {"alertname": "OtherDown", "instance": "a"}, False),
+        (
+            {"alertname": "DriftlineIncident", "kind": "fleet"},
+            {"alertname": "DriftlineIncident", "kind": "model"},
+            True,
+        ),
+        (
+            {"alertname": "DriftlineIncident", "kind": "fleet"},
+            {"alertname": "DriftlineIncident", "kind": "fleet"},
+            False,
+        ),
+        (
+            {"alertname": "DriftlineIncident", "kind": "model"},
+            {"alertname": "DriftlineIncident", "kind": "model"},
+            False,
+        ),
     ],
 )
 def test_the_alertmanager_example_inhibits(firing, other, inhibited):
@@ -210,10 +225,10 @@ def test_alerts_are_few_and_explained():
 
 def test_alerts_name_metrics_that_exist():
     """Every metric and every label value in a rule's expression is one that the service exposes."""
-    ours = {spec.name for spec in TABLE if spec.kind is not MetricKind.HISTOGRAM}
+    ours = {spec.name for spec in EVERY if spec.kind is not MetricKind.HISTOGRAM}
     ours |= {
         spec.name + part
-        for spec in TABLE
+        for spec in EVERY
         if spec.kind is MetricKind.HISTOGRAM
         for part in ("_bucket", "_sum", "_count")
     }
@@ -233,7 +248,7 @@ def test_alerts_name_labels_that_exist():
         for one in recording_rules():
             expression = expression.replace(one["record"], f"({one['expr']})")
         metrics = set(re.findall(r"\bdriftline_\w+", expression))
-        labels = {label for spec in TABLE for name in metrics if name.startswith(spec.name) for label in spec.labels}
+        labels = {label for spec in EVERY for name in metrics if name.startswith(spec.name) for label in spec.labels}
         by = {
             label.strip() for group in re.findall(r"(?:by|on) \(([^)]*)\)", rule["expr"]) for label in group.split(",")
         }

@@ -8,13 +8,14 @@ import click
 
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import stop_on_signal
+from streamer.commands.service.companion import POLL_S, metrics_port_option, serving
 
 if TYPE_CHECKING:
     import threading
 
     from streamer.config import Config
 
-POLL_S: Final = 0.2
+PORT: Final = 9465
 
 EXAMPLE = """\b
 Example, in driftline.yaml:
@@ -33,7 +34,8 @@ Example, in driftline.yaml:
     show_default=True,
     help="The folder for runs of the target `command`, which must outlive this process.",
 )
-def launch(config_file: str, runs: str) -> None:
+@metrics_port_option(PORT)
+def launch(config_file: str, runs: str, metrics_port: int | None) -> None:
     """Start the training of approved requests, and report what comes of it, until a signal.
 
     For each request that needs no approval, or has it, the target of its model's pattern in `launch` starts one run,
@@ -50,10 +52,10 @@ def launch(config_file: str, runs: str) -> None:
 
     from streamer.config import load_config
 
-    _launch(load_config(config_file), config_file, runs, stop)
+    _launch(load_config(config_file), config_file, runs, PORT if metrics_port is None else metrics_port, stop)
 
 
-def _launch(config: Config, config_file: str, runs: str, stop: threading.Event) -> None:
+def _launch(config: Config, config_file: str, runs: str, port: int, stop: threading.Event) -> None:
     """Launch until `stop` is set. Raises `UsageError` for unusable settings, and `BrokerError`."""
     from pathlib import Path
 
@@ -64,25 +66,29 @@ def _launch(config: Config, config_file: str, runs: str, stop: threading.Event) 
     from streamer.launch.launcher import Launcher, log
     from streamer.launch.ledger import ControlTopic, Ledger
     from streamer.launch.settings import check_launch
+    from streamer.telemetry.table import LAUNCH_TABLE
 
     clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()
     tools = Tools(Http(), Path(runs), str(Path(config_file).absolute()))
     check_launch(config.launch, tools)
-    control = ControlTopic(connection, outputs.control, clock)
-    reader = KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])
-    ledger = Ledger(outputs)
-    launcher = Launcher(ledger, config.launch, tools, clock, control.append)
-    try:
-        while not reader.at_end() and not stop.is_set():
-            for records in reader.poll(POLL_S):
-                ledger.add(records)
-        log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
-        while not stop.is_set():
-            for records in reader.poll(POLL_S):
-                ledger.add(records)
-            launcher.turn()
-        launcher.close()
-    finally:
-        reader.close()
-        control.close()
+    with serving(config, LAUNCH_TABLE, port, clock) as metrics:
+        control = ControlTopic(connection, outputs.control, clock)
+        reader = KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])
+        ledger = Ledger(outputs)
+        launcher = Launcher(ledger, config.launch, tools, clock, control.append)
+        try:
+            while not stop.is_set():
+                for records in reader.poll(POLL_S):
+                    ledger.add(records)
+                metrics.alive()
+                if metrics.health.is_ready:
+                    launcher.turn()
+                    launcher.show(metrics)
+                elif reader.at_end():
+                    log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
+                    metrics.ready(True)
+            launcher.close()
+        finally:
+            reader.close()
+            control.close()
     log.info("stopped; the runs go on")

@@ -9,6 +9,8 @@ import pytest
 from launch_kit import Loop, RunState, RunStatus, TargetDown, TargetRefused, Topics, played, rule
 
 from streamer.launch.settings import ReviewSettings, verdict
+from streamer.telemetry.metrics import Metrics
+from streamer.telemetry.table import LAUNCH_TABLE
 
 ID = "retrain-bus-1-aa"
 
@@ -226,3 +228,34 @@ def test_killed_anywhere_everything_is_launched_once(target, topics, tmp_path):
     started = [one["request_id"] for one in topics.said() if one["kind"] == "started"]
     assert sorted(started) == sorted(set(started)) == names
     assert max(handles.values()) > 1  # the target saw repeats, all under one id
+
+
+def test_metrics_show_runs_and_errors_of_the_target(target, topics, tmp_path):
+    """Runs by state with the age of the oldest, those that are overdue, and what became of calls."""
+    metrics = Metrics(table=LAUNCH_TABLE)
+
+    def shown(name):
+        loop.launcher.show(metrics)
+        rows = [line.rsplit(" ", 1) for line in metrics.expose().decode().splitlines() if line.startswith(name)]
+        return {series.partition('"')[2].partition('"')[0]: float(value) for series, value in rows}
+
+    topics.request(ID)
+    topics.request("retrain-bus-2-aa", "bus-2")
+    target.down = [TargetDown("away") for _ in range(100)]
+    loop = Loop(topics, rule(timeout_s=4_000, poll_s=3_600, running_max=1), tmp_path)
+    loop.until(lambda: loop.launcher.counts["retried"] >= 3, step_s=1.0)
+    assert shown("driftline_runs{") == {"waiting": 2, "running": 0}
+    assert shown("driftline_runs_overdue") == {"waiting": 0, "running": 0}
+    loop.until(lambda: loop.clock.elapsed_s > 650, step_s=5.0)
+    assert shown("driftline_runs_overdue") == {"waiting": 2, "running": 0}
+    assert shown("driftline_run_age_seconds")["waiting"] >= 650
+    target.down = []
+    loop.until(lambda: loop.kinds() == ["started"], step_s=5.0)
+    loop.launcher.turn()
+    assert shown("driftline_runs{") == {"waiting": 1, "running": 1}
+    assert shown("driftline_runs_overdue") == {"waiting": 0, "running": 0}, "the other waits for room"
+    loop.clock.advance(2_100)
+    assert shown("driftline_runs_overdue") == {"waiting": 0, "running": 1}
+    assert shown("driftline_run_age_seconds")["running"] >= 2_100
+    assert shown("driftline_launch_total")["launched"] == 1
+    assert shown("driftline_launch_total")["retried"] == loop.launcher.counts["retried"]
