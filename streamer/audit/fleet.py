@@ -82,9 +82,9 @@ class Fleet:
             if isinstance(record, Incident | RetrainRequest | Decision):
                 self._ledger.add(record)
 
-    def requests(self) -> list[RequestStatus]:
-        """The requests and held storms that are not over, the latest change last."""
-        return [one for one in self._ledger.statuses() if not one.is_over]
+    def requests(self, ended: bool = False) -> list[RequestStatus]:
+        """The requests and held storms that are not over, or all, the latest change last."""
+        return [one for one in self._ledger.statuses() if ended or not one.is_over]
 
     def incidents(self, wanted: Wanted) -> list[Incident]:
         """The incidents that are open, or all, in order of their opening."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import accumulate, zip_longest
 from math import floor, log10
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
@@ -128,6 +129,65 @@ def heat_map(colours: Sequence[str], across: int = 100, pitch: int = 10) -> Mark
     height = -(-len(colours) // across) * pitch
     body = "".join(f'<path class="h-{colour}" d="{"".join(cells)}"/>' for colour, cells in paths.items())
     return _svg(f'class="heat" viewBox="0 0 {across * pitch} {height}" aria-hidden="true"', body)
+
+
+class CellSize(NamedTuple):
+    """How the cells of a band stand."""
+
+    across: int  # cells in a row
+    pitch: int  # pixels from one to the next
+    gap: int  # pixels between two
+
+
+WIDE_SMALL, WIDE, PHONE_SMALL, PHONE = CellSize(83, 12, 2), CellSize(200, 5, 1), CellSize(38, 9, 2), CellSize(85, 4, 1)
+SMALL_BAND: Final = 400  # models up to which a band has large cells
+LINKS_MAX: Final = 300  # cells of a band that are links
+
+
+def heat_patterns(states: Sequence[str]) -> Markup:
+    """What the cells of bands are filled with; once a page."""
+    found = "".join(
+        f'<pattern id="h{cells.pitch}-{state}" width="{cells.pitch}" height="{cells.pitch}" '
+        f'patternUnits="userSpaceOnUse"><rect class="h-{state}" width="{cells.pitch - cells.gap}" '
+        f'height="{cells.pitch - cells.gap}"/></pattern>'
+        for cells in (WIDE_SMALL, WIDE, PHONE_SMALL, PHONE)
+        for state in states
+    )
+    return _svg('class="defs" width="0" height="0" aria-hidden="true"', found)
+
+
+def heat_band(models: Sequence[tuple[str, int]], states: Sequence[str], phone: bool, address: str = "") -> Markup:
+    """The models of a group, name and place in `states`, as cells in their order; `address` + name links one.
+
+    Neighbours of one state are one stretch, so that a quiet fleet of thousands takes a few kilobytes. The last state is
+    that of quiet models, which are no links.
+    """
+    is_small = len(models) <= SMALL_BAND
+    cells = (PHONE_SMALL if is_small else PHONE) if phone else (WIDE_SMALL if is_small else WIDE)
+    across, pitch, gap = cells
+    quiet, links, paths = len(states) - 1, list[str](), dict[int, list[str]]()
+    i = 0
+    while i < len(models):
+        name, state = models[i]
+        n, x, y = 1, i % across * pitch, i // across * pitch
+        if state != quiet and address and len(links) < LINKS_MAX:
+            links.append(_linked(name, states[state], address, (x, y), pitch - gap, 0 if is_small else 1))
+        else:
+            while (i + n) % across and i + n < len(models) and models[i + n][1] == state:
+                n += 1
+            paths.setdefault(state, []).append(f"M{x} {y}h{n * pitch - gap}v{pitch - gap}h{gap - n * pitch}z")
+        i += n
+    body = "".join(f'<path fill="url(#h{pitch}-{states[s]})" d="{"".join(found)}"/>' for s, found in paths.items())
+    size = f'viewBox="0 0 {across * pitch} {-(-len(models) // across) * pitch}"'
+    shown = "only-phone" if phone else "not-phone"
+    return _svg(f'class="cells {shown}" {size} aria-hidden="true"', body + "".join(links))
+
+
+def _linked(name: str, state: str, address: str, at: tuple[int, int], side: int, out: int) -> str:
+    """A cell that is a link, by `out` pixels larger on each side than others."""
+    where = f'x="{at[0] - out}" y="{at[1] - out}" width="{side + 2 * out}" height="{side + 2 * out}"'
+    title, target = f"<title>{escape(name)}: {state}</title>", escape(address + quote(name, safe=""))
+    return f'<a href="{target}" tabindex="-1">{title}<rect class="h-{state}" {where}/></a>'
 
 
 _END: Final = ' text-anchor="end"'

@@ -1,0 +1,152 @@
+"""`driftline ui`: the fleet as pages in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from streamer.commands.console.published import config_of, records_options, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ipaddress import IPv4Network, IPv6Network
+
+    from streamer.config import Config
+    from streamer.page.access import Access
+    from streamer.page.desk import Desk
+    from streamer.page.follow import Arrivals
+
+EXAMPLE = """\b
+Examples:
+    driftline replay june.parquet > june.jsonl; driftline ui june.jsonl
+    driftline ui
+    driftline ui --host 0.0.0.0 --user-header X-Forwarded-User --proxy 10.0.3.7 \\
+        --groups-header X-Forwarded-Groups --approvers ml-approvers
+"""
+EXTRA: Final = "the page needs two more packages: pip install 'driftline[ui]'"
+
+
+def _networks(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> list[IPv4Network | IPv6Network]:
+    from ipaddress import ip_network
+
+    try:
+        return [ip_network(text) for text in texts]
+    except ValueError as problem:
+        raise click.BadParameter(
+            f"{problem}; give an address such as 10.0.3.7, or a network such as 10.0.3.0/24"
+        ) from None
+
+
+@click.command(epilog=EXAMPLE)
+@records_options
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDR", help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8093,
+    show_default=True,
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="The port to listen on; 0 is any free one.",
+)
+@click.option("--read-only", is_flag=True, help="Nobody decides on the page.")
+@click.option(
+    "--user-header",
+    default="",
+    metavar="NAME",
+    help="The header in which a proxy names its authenticated user, the author of decisions.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    callback=_networks,
+    metavar="ADDR",
+    help="An address or network whose headers are trusted; may be given again.",
+)
+@click.option("--groups-header", default="", metavar="NAME", help="The header that lists the groups of the user.")
+@click.option(
+    "--approvers", default="", metavar="GROUP", help="The group that may decide; the default is all users."
+)  # fmt: skip
+def ui(
+    replayed: str | None, config_file: str | None, host: str, port: int, read_only: bool, user_header: str,
+    proxies: list[IPv4Network | IPv6Network], groups_header: str, approvers: str,
+) -> None:  # fmt: skip
+    """Show the fleet as pages in a browser, until a signal.
+
+    The records come from the topics of the service, and new ones appear within seconds; or from REPLAYED: the output of
+    `driftline replay`, or a recording of these topics. Decisions of people become records of the control topic, like
+    those of `driftline approve`.
+
+    Without a proxy, only this machine can reach the page, and its user is the author of decisions. On another address,
+    nobody decides unless a trusted proxy names the user.
+    """
+    import os
+
+    if bool(user_header) != bool(proxies):
+        raise click.UsageError("--user-header and --proxy go together: a header counts from named addresses alone.")
+    if (groups_header or approvers) and not (user_header and groups_header and approvers):
+        raise click.UsageError("--groups-header and --approvers go together, and with --user-header.")
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as problem:
+        from streamer.errors import UsageError
+
+        raise UsageError(EXTRA) from problem
+    from streamer.page.access import LOOPBACK, Access
+
+    own = _local_user() if host in LOOPBACK and not user_header else ""
+    access = Access(host, own, read_only, user_header.lower(), groups_header.lower(), approvers, tuple(proxies))
+    _serve(replayed, config_of(replayed, config_file), access, port, os.path.basename(replayed or ""))  # noqa: PTH119
+
+
+def _serve(replayed: str | None, config: Config, access: Access, port: int, name: str) -> None:
+    from streamer.commands.console.lines import echo_line
+    from streamer.page.follow import Follower
+    from streamer.page.reader import Reader
+    from streamer.page.serve import listen, serve
+    from streamer.page.server import Site
+    from streamer.page.store import Store
+
+    listener = listen(access.host, port)
+    host, port = listener.getsockname()[:2]
+    store = Store()
+    arrivals, desk = _of_file(replayed, config) if replayed else _of_topics(config)
+    follower = Follower(store, config.outputs, arrivals)
+    title = name or f"the topics of {config.kafka.group}"
+    site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk)
+    shown = f"[{host}]" if ":" in host else host
+    serve(site, store, follower, listener, lambda: echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it"))
+
+
+def _of_file(replayed: str, config: Config) -> tuple[Arrivals, Desk | None]:
+    from streamer.audit.source import KINDS, PROFILE
+    from streamer.page.follow import from_source
+
+    return from_source(source_of(replayed, config, (*KINDS, PROFILE))), None
+
+
+def _of_topics(config: Config) -> tuple[Arrivals, Desk | None]:
+    from streamer.clock import SystemClock
+    from streamer.eventlog.base import Output
+    from streamer.eventlog.kafka import transfer as kafka_transfer
+    from streamer.page.desk import Desk
+    from streamer.page.follow import from_topics
+
+    connection, outputs = config.kafka.connection(), config.outputs
+    send: Callable[[bytes, bytes], None] = lambda key, value: kafka_transfer.send(  # noqa: E731
+        connection, [Output(outputs.control, key, value)]
+    )
+    return from_topics(connection, outputs, config.profiles.publish), Desk(send, SystemClock())
+
+
+def _local_user() -> str:
+    from getpass import getuser
+
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return "local"

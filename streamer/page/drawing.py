@@ -1,0 +1,57 @@
+"""The templates of the report and the page, and what they draw with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from retrain.messages.shift import Shift
+from streamer.audit.commands import REFUSED
+from streamer.audit.reasons import clock, many, number
+from streamer.page import charts, lanes
+from streamer.page.rows import Attention
+
+PAIRS_MAX: Final = 40  # models of a report whose column is drawn twice: as histogram, and as shares up to each value
+
+
+@cache
+def environment() -> Environment:
+    """The templates; every name in them is escaped."""
+    made = Environment(
+        loader=PackageLoader("streamer.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.globals |= {
+        "charts": charts, "lanes": lanes, "number": number, "clock": clock, "many": many, "pictures": pictures,
+        "link": link, "refused": REFUSED, "states_all": tuple(Attention),
+    }  # fmt: skip
+    made.filters["rfc3339"] = lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    made.filters["day"] = lambda at: f"{at.day} {at:%b %H:%M}"
+    made.tests["instant"] = lambda value: isinstance(value, datetime)
+    return made
+
+
+def link(path: str, **parameters: Any) -> str:
+    """The address of a view; parameters that are empty or those of a first page are left out."""
+    given = {
+        name: str(value)
+        for name, value in parameters.items()
+        if value not in ("", None) and (name, value) != ("page", 1)
+    }
+    return f"/{path}?{urlencode(given)}" if given else f"/{path}"
+
+
+def pictures(shift: Shift, place: int = 0) -> Sequence[Any]:
+    """The pictures of a shift; of the model at this place of a report."""
+    of = shift.distribution
+    if of is None:
+        return ()
+    if of.categories:
+        return (charts.paired_bars(of, shift.column),)
+    drawn = charts.histogram(of, shift.before, shift.after, shift.column)
+    return (drawn, charts.shares_up_to(of, shift.column)) if place < PAIRS_MAX else (drawn,)

@@ -1,0 +1,257 @@
+"""The follower: the thread that reads published records into the read model, and goes on reading those of a topic.
+
+It also summarizes models, incidents and requests. The rules are those of `driftline alerts`, `incidents`, `requests`
+and `report`: the page has none of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
+from retrain.messages.incident import Incident, IncidentState
+from streamer.audit.fleet import Fleet, Wanted
+from streamer.audit.source import KINDS, RawRecord, Source, kinds_of
+from streamer.clock import Clock, SystemClock
+from streamer.contracts.topics import OutputTopics
+from streamer.errors import BrokerError, DriftlineError
+from streamer.page.rows import ORDER, Attention, ModelRow, groups_of, rows_of
+from streamer.page.store import CONTROL, Store, ms_of
+
+if TYPE_CHECKING:
+    from streamer.eventlog.kafka.connection import KafkaConnection
+    from streamer.eventlog.kafka.reader import KafkaReader
+
+COMMIT_RECORDS: Final = 20_000  # of the first load
+POLL_S: Final = 0.2
+RETRY_S: Final = 5.0  # after a broker failed
+SUMMARY_S: Final = 1.0  # summaries are at most so much older than records; of a fleet that alerts all at once, longer
+
+
+MODELS_AT_ONCE: Final = 1_000
+QUIET: Final = ORDER[Attention.QUIET]
+# Incidents, requests and decisions of some models, with all storms and silences, in order; and the newest of an alert.
+DECISIONS: Final = """
+    SELECT seq, kind, body FROM records WHERE kind IN (1, 2, 3) AND model IN (SELECT value FROM json_each(?))
+    UNION SELECT seq, kind, body FROM records WHERE shared ORDER BY seq
+"""
+NEWEST_ALERTS: Final = """
+    SELECT body, max(seq) FROM records WHERE kind = 0 AND model IN (SELECT value FROM json_each(?))
+    GROUP BY name ORDER BY 2
+"""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the read model is; written by the follower, read by all."""
+
+    is_loaded: bool = False  # everything that was there at the start is in
+    version: int = 0  # increases with each change that readers can see
+    records: int = 0
+    unreadable: int = 0
+    cut: int = 0
+    problem: str = ""  # why nothing is read at the moment; "" if it is
+
+
+class Arrivals(Protocol):
+    """Where records come from: a source that ends, or a log that goes on."""
+
+    def __call__(self) -> Generator[Sequence[RawRecord] | None]:
+        """Stretches of records; None when all that was there at the start has been given. May raise errors."""
+        ...
+
+
+class Follower:
+    """Reads arrivals into a store until it is stopped."""
+
+    def __init__(self, store: Store, outputs: OutputTopics, arrivals: Arrivals, clock: Clock | None = None) -> None:
+        self.progress = Progress()
+        self._store, self._outputs, self._arrivals = store, outputs, arrivals
+        self._clock = clock or SystemClock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="driftline-ui-follower", daemon=True)
+        self._summarized_s = 0.0
+
+    def start(self) -> None:
+        """Begin to read, on a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, within a poll."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def load(self) -> None:
+        """Read on this thread until the arrivals end. Raises their errors."""
+        arrivals = self._arrivals()
+        try:
+            for stretch in arrivals:
+                if self._stop.is_set():
+                    return
+                self._take(stretch)
+        finally:
+            arrivals.close()
+        self._publish(now=True)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.load()
+            except BrokerError as problem:
+                self.progress.problem = str(problem)
+                self._stop.wait(RETRY_S)
+                continue
+            except DriftlineError as problem:
+                self.progress.problem = str(problem)
+            return
+
+    def _take(self, stretch: Sequence[RawRecord] | None) -> None:
+        if stretch is None:
+            self._store.commit()
+            self._store.index()
+            self.progress.is_loaded = True
+            self._publish(now=True)
+            return
+        self.progress.problem = ""
+        for kind, value in stretch:
+            self._store.add(kind, value)
+        if stretch:
+            self._store.commit()
+        if self.progress.is_loaded:
+            self._publish(now=False)
+        self._note()
+
+    def _publish(self, now: bool) -> None:
+        """Summarize what has changed; readers see it afterwards."""
+        at_s = self._clock.monotonic_s()
+        if not (self._store.dirty or self._store.is_shared_dirty) or (not now and at_s < self._summarized_s):
+            return
+        summarize(self._store, self._outputs)
+        took_s = self._clock.monotonic_s() - at_s
+        self._summarized_s = at_s + max(SUMMARY_S, 2 * took_s)  # a heavy fleet leaves time to answer
+        self._note()
+        self.progress.version += 1
+
+    def _note(self) -> None:
+        self.progress.records = self._store.records
+        self.progress.unreadable, self.progress.cut = self._store.unreadable, self._store.cut
+
+
+def from_source(source: Source) -> Arrivals:
+    """The records of a source that ends."""
+
+    def read() -> Generator[Sequence[RawRecord] | None]:
+        stretch: list[RawRecord] = []
+        for one in source():
+            stretch.append(one)
+            if len(stretch) == COMMIT_RECORDS:
+                yield stretch
+                stretch = []
+        yield stretch
+        yield None
+
+    return read
+
+
+def from_topics(connection: KafkaConnection, outputs: OutputTopics, profiles: bool) -> Arrivals:
+    """The output topics from their beginning on, without end; profiles only where the service publishes them.
+
+    After a failure of the broker it goes on where it was.
+    """
+    from streamer.eventlog.kafka.reader import KafkaReader
+
+    kinds = {topic: kind for topic, kind in kinds_of(outputs).items() if profiles or topic != outputs.profiles}
+    kinds[outputs.control] = CONTROL
+    reached: dict[tuple[str, int], int] = {}
+
+    def read() -> Generator[Sequence[RawRecord] | None]:
+        reader = KafkaReader(connection, list(kinds), {**reached})
+        try:
+            is_loaded = False
+            while True:  # until the follower is stopped and lets it go
+                stretch, positions = _polled(reader, kinds), reader.positions()
+                yield stretch
+                reached.update(positions)
+                if not is_loaded and (is_loaded := reader.at_end()):
+                    yield None
+        finally:
+            reader.close()
+
+    return read
+
+
+def _polled(reader: KafkaReader, kinds: dict[str, str]) -> list[RawRecord]:
+    return [
+        (kinds[records.topic], value)
+        for records in reader.poll(POLL_S)
+        for i in range(len(records))
+        if (value := records.value_of(i)) is not None
+    ]
+
+
+def summarize(store: Store, outputs: OutputTopics) -> None:
+    """Bring the summaries of all models up to date that have new records, or that a storm or silence may touch."""
+    names = {*store.dirty}
+    if store.is_shared_dirty:
+        names |= {name for (name,) in store.db.execute("SELECT model FROM models WHERE state < ?", (QUIET,))}
+    ordered = sorted(names)
+    with store.transaction():
+        for first in range(0, len(ordered), MODELS_AT_ONCE):
+            _summarize(store.db, outputs, ordered[first : first + MODELS_AT_ONCE])
+    store.dirty.clear()
+    store.is_shared_dirty = False
+
+
+def _summarize(db: sqlite3.Connection, outputs: OutputTopics, names: Sequence[str]) -> None:
+    listed = msgspec.json.encode(names).decode()
+    fleet = Fleet(outputs, ((KINDS[kind], body) for _, kind, body in db.execute(DECISIONS, (listed,))))
+    newest = (("alert", body) for body, _ in db.execute(NEWEST_ALERTS, (listed,)))
+    alerts = fleet.alerts(newest, Wanted(ended=True))
+    found = {row.model_id: row for row in rows_of(fleet, alerts)}
+    wanted = {name for name in names if name and not name.startswith((FLEET_PREFIX, SOURCE_PREFIX))}
+    group_of = {name: group for group, members in groups_of(wanted) for name in members}
+    db.executemany(
+        "INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_model(name, group_of[name], found.get(name)) for name in wanted),
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)",
+        map(_incident, [*fleet.closed.values(), *fleet.open.values()]),
+    )
+    held = {one.request_id for one in fleet.requests(ended=True)}
+    db.executemany("DELETE FROM requests WHERE request_id = ?", ((name,) for name in fleet.closed if name not in held))
+    db.executemany(
+        "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (one.request_id, one.model_id, one.is_over, one.state.value, ms_of(one.since), msgspec.json.encode(one))
+            for one in fleet.requests(ended=True)
+        ),
+    )
+
+
+def _model(name: str, group: str, row: ModelRow | None) -> tuple[object, ...]:
+    """A model without alerts, incidents and requests is quiet."""
+    if row is None:
+        return name, group, QUIET, "Quiet", None, None, 0.0, "", None
+    shift = row.shift
+    since_ms = ms_of(row.since) if row.since else None
+    return (
+        name, group, ORDER[row.state], row.words, since_ms, shift.column if shift else None,
+        shift.strength if shift else 0.0, row.request_id, msgspec.json.encode(shift) if shift else None,
+    )  # fmt: skip
+
+
+def _incident(one: Incident) -> tuple[object, ...]:
+    strength = one.columns[0].strength if one.columns else 0.0
+    is_open = one.state is IncidentState.OPEN
+    return (
+        one.incident_id, one.model_id, is_open, ms_of(one.opened_at), ms_of(one.last_alert_at), strength,
+        msgspec.json.encode(one),
+    )  # fmt: skip

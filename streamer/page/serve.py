@@ -1,0 +1,47 @@
+"""The server's process: a socket, the follower beside it, and their end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+
+from streamer.errors import UsageError
+from streamer.page.follow import Follower
+from streamer.page.server import Site, app_of
+from streamer.page.store import Store
+
+CLIENTS_MAX: Final = 400  # connections at once; a further one gets 503
+IDLE_S: Final = 10  # after which a connection without a request is closed
+HEADER_BYTES_MAX: Final = 32_768
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0: any free one. Raises `UsageError` when the address is not available."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as problem:
+        raise UsageError(
+            f"{host}:{port} can't be listened on ({problem.strerror or problem}): choose --port"
+        ) from problem
+
+
+def serve(site: Site, store: Store, follower: Follower, listener: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until a signal, then delete the read model. `started` is called when pages can be asked for."""
+    config = uvicorn.Config(
+        app_of(site), log_level="warning", access_log=False, lifespan="off", server_header=False, proxy_headers=False,
+        limit_concurrency=CLIENTS_MAX, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=2, ws="none",
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX, http="h11",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    follower.start()
+    started()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        follower.stop()
+        listener.close()
+        store.close()

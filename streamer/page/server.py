@@ -1,0 +1,249 @@
+"""The server of the page: one request a view, HTML for people and the same data as JSON under `/api/v1`.
+
+    request ─► host, user ─► view of one snapshot ─┬► template ─► HTML
+                                                   └► JSON, with an ETag that changes with the read model
+
+Nothing is loaded from elsewhere, and no page has a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.resources import files
+from secrets import token_hex
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamer.errors import BrokerError, DriftlineError
+from streamer.page.access import Access, User
+from streamer.page.desk import Desk, confirm_view
+from streamer.page.drawing import environment, link
+from streamer.page.follow import Progress
+from streamer.page.reader import Reader, ReadView
+from streamer.page.view import Missing, Page, Parameters
+from streamer.page.views import VIEWS
+
+BODY_BYTES_MAX: Final = 32_768  # of a form
+QUERY_CHARS_MAX: Final = 8_192
+STATIC: Final[Mapping[str, str]] = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
+SECURITY: Final[Mapping[str, str]] = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What one server shows, and to whom."""
+
+    reader: Reader
+    progress: Progress
+    access: Access
+    title: str  # of the source, such as the name of a file
+    desk: Desk | None = None  # None where there is no topic to write to
+    nonce: str = field(default_factory=lambda: token_hex(8))
+
+
+def app_of(site: Site) -> ASGIApp:
+    """The application."""
+    pages = _Pages(site)
+    routes = [
+        *(Route(f"/{name}", pages.html(name)) for name in VIEWS),
+        *(Route(f"/api/v1/{name}", pages.json(name)) for name in VIEWS),
+        Route("/", lambda _request: RedirectResponse("/fleet")),
+        Route("/act", pages.confirm, methods=["GET"]),
+        Route("/act", pages.act, methods=["POST"]),
+        Route("/healthz", lambda _request: PlainTextResponse("ok\n")),
+        Route("/readyz", pages.ready),
+        *(Route(f"/static/{name}", _static(name, kind)) for name, kind in STATIC.items()),
+    ]
+    handlers: Mapping[Any, Any] = {HTTPException: pages.refused, Exception: pages.failed}
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), site.access)
+
+
+class _Guard:
+    """Headers for the browser on every answer; foreign hosts and long addresses get none of the pages."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-cache")
+            await send(message)
+
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = None
+        if len(scope["query_string"]) > QUERY_CHARS_MAX:
+            refusal = PlainTextResponse("The address is too long.\n", 414)
+        elif not self._access.is_host(Headers(scope=scope).get("host", "")):
+            refusal = PlainTextResponse("This server answers to its own names alone, such as localhost.\n", 421)
+        await (refusal or self._app)(scope, receive, guarded)
+
+
+class _Pages:
+    """The endpoints."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def html(self, name: str) -> Callable[[Request], Response]:
+        """The endpoint of a view for people."""
+        return lambda request: self._shown(request, name, VIEWS[name])
+
+    def json(self, name: str) -> Callable[[Request], Response]:
+        """The endpoint of a view for programs."""
+
+        def answer(request: Request) -> Response:
+            if not self._site.progress.is_loaded:
+                return _json({"error": "the records are still being read"}, 503)
+            tag = f'"{self._site.nonce}-{self._site.progress.version}"'
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers={"etag": tag})
+            with self._site.reader.snapshot() as view:
+                try:
+                    return _json(VIEWS[name](view, _parameters(request)).data, 200, {"etag": tag})
+                except Missing as missing:
+                    return _json({"error": str(missing), "near": _near(view, missing.name)}, 404)
+
+        return answer
+
+    def ready(self, _request: Request) -> Response:
+        """200 once everything that was there at the start is read."""
+        if self._site.progress.is_loaded:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("the records are still being read\n", 503)
+
+    def confirm(self, request: Request) -> Response:
+        """What a decision will do, and the form that sends it."""
+        return self._shown(request, "act", confirm_view)
+
+    async def act(self, request: Request) -> Response:
+        """Send a decision, and show the page of what it is about."""
+        form = await _form(request)
+        return await run_in_threadpool(self._act, request, form)
+
+    def _act(self, request: Request, form: Parameters) -> Response:
+        site, user = self._site, self._user(request)
+        if not user.may_decide or site.desk is None:
+            raise HTTPException(403, _why_not(site, user))
+        if not site.access.is_from_own_page(request.headers, user, form.get("token", "")):
+            raise HTTPException(403, "This form did not come from a page of this server. Open the page again.")
+        kind = form.get("kind", "")
+        try:
+            with site.reader.snapshot() as view:
+                name, at = site.desk.decide(view, kind, form, user.name)
+        except Missing as missing:
+            raise HTTPException(404, str(missing)) from None
+        except BrokerError as problem:
+            raise HTTPException(502, str(problem)) from None
+        except DriftlineError as problem:
+            raise HTTPException(409, str(problem)) from None
+        page = "silences" if kind in ("silence", "unsilence") else "request"
+        return RedirectResponse(link(page, id=name, sent=at), 303)
+
+    def refused(self, request: Request, problem: HTTPException) -> Response:
+        """The page of an expected failure."""
+        if request.url.path.startswith("/api/"):
+            return _json({"error": problem.detail}, problem.status_code)
+        return self._page(request, Page("error.html", {"what": problem.detail, "near": []}), problem.status_code)
+
+    def failed(self, _request: Request, _problem: Exception) -> Response:
+        """The page of a bug; the log has the traceback."""
+        return PlainTextResponse("An unexpected error. The log of `driftline ui` has its traceback.\n", 500)
+
+    def _shown(self, request: Request, name: str, view_of: Callable[[ReadView, Parameters], Page]) -> Response:
+        if not self._site.progress.is_loaded:
+            return self._page(request, Page("loading.html", {}), 503)
+        with self._site.reader.snapshot() as view:
+            try:
+                return self._page(request, view_of(view, _parameters(request)), 200, name, view.waiting())
+            except Missing as missing:
+                data = {"what": str(missing), "near": _near(view, missing.name)}
+                return self._page(request, Page("error.html", data), 404, name, view.waiting())
+
+    def _page(self, request: Request, page: Page, status: int, name: str = "", waiting: int = 0) -> Response:
+        user, site = self._user(request), self._site
+        given = _parameters(request)
+        html = environment().get_template(page.template).render(
+            page.data, **page.extra,
+            progress=site.progress, user=user, title=site.title, view=name, waiting_now=waiting, asked=given,
+            may_decide=user.may_decide and site.desk is not None, why_not=_why_not(site, user),
+            token=site.access.token(user), twin=f"/api/v1/{name}?{urlencode(given)}" if name in VIEWS else "",
+        )  # fmt: skip
+        headers = {"retry-after": "1"} if status == 503 else {}
+        return Response(html, status, headers, "text/html")
+
+    def _user(self, request: Request) -> User:
+        """A header that comes twice is taken for none: one of them is not the proxy's."""
+        headers = {name: request.headers.getlist(name) for name in request.headers}
+        single = Headers({name: values[0] for name, values in headers.items() if len(values) == 1})
+        return self._site.access.user_of(request.client.host if request.client else "", single)
+
+
+def _why_not(site: Site, user: User) -> str:
+    """Why this user may not decide, as a sentence; "" if they may."""
+    if site.desk is None:
+        return "These records come from a file, so there is nothing to decide here."
+    if site.access.read_only:
+        return "This server is read-only."
+    if not user.name:
+        return f"Nobody can decide here: {user.how}."
+    return "" if user.may_decide else f"Only members of {site.access.approvers} decide."
+
+
+def _near(view: ReadView, name: str) -> list[str]:
+    found = view.search(name) if name else {}
+    names = [*found.get("models", ()), *found.get("near", ()), *found.get("ids", ())]
+    return get_close_matches(name, names, 5, 0.0) if name else []
+
+
+def _parameters(request: Request) -> Parameters:
+    """Those of the URL; bytes that are no UTF-8 are replaced."""
+    pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), errors="replace", max_num_fields=50)
+    return dict(pairs)
+
+
+async def _form(request: Request) -> Parameters:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > BODY_BYTES_MAX:
+            raise HTTPException(413, f"The form has more than {BODY_BYTES_MAX:,} bytes.")
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise HTTPException(415, "Send a form.")
+    try:
+        return dict(parse_qsl(data.decode("latin-1"), keep_blank_values=True, errors="replace", max_num_fields=50))
+    except ValueError:
+        raise HTTPException(400, "The form has too many fields.") from None
+
+
+def _json(data: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(data), status, headers, "application/json")
+
+
+def _static(name: str, kind: str) -> Callable[[Request], Response]:
+    body = files("streamer.page").joinpath("static", name).read_bytes()
+    return lambda _request: Response(body, 200, {"cache-control": "max-age=300"}, kind)

@@ -1,0 +1,176 @@
+"""The read model of the page: what it says is what the records say, in whatever pieces they arrive."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+import pytest
+from service_kit import TOPICS, PlayedService
+
+from retrain.messages.alert import AlertKind
+from streamer.audit.fleet import KINDS as DECIDED
+from streamer.audit.fleet import Fleet, Wanted
+from streamer.audit.source import PROFILE, kinds_of
+from streamer.clock import ManualClock
+from streamer.page import store as store_module
+from streamer.page.follow import Follower, from_source
+from streamer.page.reader import Filter, Reader
+from streamer.page.rows import Attention, rows_of
+from streamer.page.store import Store
+from streamer.testing.alerts import firing, random_alerts, ready, said
+
+PROFILE_LINE = {
+    "type": "profile", "unit": "detect-0", "start": "2026-01-03T00:00:00Z", "end": "2026-01-04T00:00:00Z",
+    "model_id": "m0", "model_version": "1", "segment": "", "topic": "events", "column": "a", "intervals": 1,
+    "count": 720, "missing": 3, "faults": 0, "mean": 7.3125, "p50": 7.5, "compared": 10, "psi": 3.65, "ks": 0.811,
+    "n_reference": 724.1, "psi_chance": 0.04686, "ks_chance": 0.07148, "kind": "number", "cells": [0.5, 0.5],
+}  # fmt: skip
+
+
+def played(*records, **retrain):
+    """The published records of a service, in an order of topics that a reader of the log may meet."""
+    service = PlayedService(**retrain)
+    service.publish(*records)
+    kinds = kinds_of(TOPICS)
+    return [(kinds[topic], value) for topic, held in service.held.items() if topic in kinds for _, value in held]
+
+
+@pytest.fixture
+def store():
+    made = Store()
+    yield made
+    made.close()
+
+
+def loaded(store, records):
+    Follower(store, TOPICS, from_source(lambda: iter(records))).load()
+    return Reader(store.path)
+
+
+def shown(store):
+    """The models as a page lists them."""
+    with Reader(store.path).snapshot() as snapshot:
+        return snapshot.models(Filter(), 1000)[0]
+
+
+STORY = (
+    *random_alerts(Random(3), 200),
+    *(firing(f"30d {i}m", f"bus-{i}", "temperature_c", effect=2.0) for i in range(40)),
+    firing("40d", "tram-1", "doors", kind=AlertKind.MISSING, effect=0.4, effect_unit="rate"),
+)
+
+
+def test_summaries_are_those_of_the_commands():
+    """States, shifts and requests of models are those of the report and the commands, for any cut of arrivals."""
+    records = played(*STORY, approval_by_model={"*": "training"}, storm_models_min=20)
+    fleet = Fleet(TOPICS, (one for one in records if one[0] in DECIDED))
+    expected = rows_of(fleet, fleet.alerts((one for one in records if one[0] == "alert"), Wanted(ended=True)))
+    assert {row.state for row in expected} >= {Attention.FAULT, Attention.HELD, Attention.PERSON}
+    random = Random(1)
+    for _ in range(3):
+        store = Store()
+        clock = ManualClock()
+        follower = Follower(store, TOPICS, lambda: iter(()), clock)
+        follower._take(None)
+        at = 0
+        while at < len(records):
+            n = random.randrange(1, 60)
+            clock.advance(10.0)
+            follower._take(records[at : at + n])
+            at += n
+        follower._publish(now=True)
+        assert shown(store) == expected
+        with Reader(store.path).snapshot() as snapshot:
+            requests = sorted(snapshot.requests(False, 1000, 1)[0], key=lambda one: one.request_id)
+            assert requests == sorted(fleet.requests(), key=lambda one: one.request_id)
+            listed = {one.incident_id: one for one in snapshot.incidents(True, 1000, 1)[0]}
+            assert listed == fleet.open
+        store.close()
+
+
+def test_a_decision_changes_the_model(store):
+    """An approval that arrives later takes its model from those that wait for a person."""
+    service = PlayedService(approval_by_model={"*": "training"})
+    service.publish(firing("1h"), ready("3h", "1h"))
+    kinds = kinds_of(TOPICS)
+    seen = {}
+
+    def arrived():
+        for topic, held in service.held.items():
+            for _, value in held[seen.get(topic, 0) :]:
+                if topic in kinds:
+                    yield kinds[topic], value
+            seen[topic] = len(held)
+
+    reader = loaded(store, list(arrived()))
+    with reader.snapshot() as snapshot:
+        assert (snapshot.waiting(), snapshot.model("bus-099").words) == (1, "Approve the retrain")
+    service.publish(said("approve", service.requested(), "4h"))
+    loaded(store, list(arrived()))
+    with reader.snapshot() as snapshot:
+        assert (snapshot.waiting(), snapshot.model("bus-099").words) == (0, "Approved, not started")
+
+
+def test_a_view_is_of_one_commit(store):
+    """A snapshot does not change while records arrive."""
+    reader = loaded(store, played(firing("1h", "bus-1")))
+    with reader.snapshot() as snapshot:
+        before = snapshot.states()
+        loaded(store, played(firing("1h", "bus-2")))
+        assert snapshot.states() == before
+    with reader.snapshot() as snapshot:
+        assert sum(snapshot.states().values()) == 2
+
+
+def test_what_can_not_be_read_is_counted(store):
+    """Records of another version, and bytes that are none, are counted and end nothing."""
+    good = played(firing("1h", "bus-1"))
+    loaded(store, [("alert", b"{}"), ("incident", b"\xff"), (PROFILE, b"no arrow"), (PROFILE, b"{}"), *good])
+    assert store.unreadable == 4
+    assert [row.model_id for row in shown(store)] == ["bus-1"]
+
+
+def test_bounds_leave_the_oldest_out(store, monkeypatch):
+    """Beyond its bounds, the read model keeps the newest records and intervals, and counts what it leaves out."""
+    monkeypatch.setattr(store_module, "RECORDS_MAX", 10)
+    monkeypatch.setattr(store_module, "PROFILES_MAX", 5)
+    monkeypatch.setattr(store_module, "SERIES_MAX", 2)
+    records = played(*(firing(f"{i}h", "bus-1", f"c{i}") for i in range(1, 20)))
+    lines = [
+        {
+            **PROFILE_LINE,
+            "column": column,
+            "start": f"2026-01-{day:02}T00:00:00Z",
+            "end": f"2026-01-{day + 1:02}T00:00:00Z",
+        }
+        for day in range(1, 9)
+        for column in "abc"
+    ]
+    loaded(store, [*records, *((PROFILE, msgspec.json.encode(line)) for line in lines)])
+    assert store.db.execute("SELECT count(*) FROM records").fetchone()[0] == 10
+    starts = [day for (day,) in store.db.execute("SELECT DISTINCT start_ms / 86400000 % 365 FROM profiles ORDER BY 1")]
+    assert len(starts) == 2
+    assert store.cut == len(records) - 10 + 8 + 12  # series c, and the first six days of a and b
+
+
+def test_profiles_give_models_and_columns(store):
+    """A model without alerts is quiet, and its column has the numbers of its interval."""
+    reader = loaded(store, [(PROFILE, msgspec.json.encode(PROFILE_LINE))])
+    assert [(row.model_id, row.words, row.since) for row in shown(store)] == [("m0", "Quiet", None)]
+    with reader.snapshot() as snapshot:
+        (profile,) = snapshot.profiles("m0", "a")
+    assert {name: profile[name] for name in ("count", "missing", "p50", "psi", "ks", "cells", "psi_chance")} == {
+        name: PROFILE_LINE[name] for name in ("count", "missing", "p50", "psi", "ks", "cells", "psi_chance")
+    }
+
+
+@pytest.mark.parametrize("text", ["'; DROP TABLE models; --", "*", "[", "%", "\x00", "\U0001f600", "a" * 5000])
+def test_any_text_may_be_searched(store, text):
+    """No text of a filter or a search is more than text."""
+    reader = loaded(store, played(firing("1h", "bus-1")))
+    with reader.snapshot() as snapshot:
+        snapshot.search(text)
+        snapshot.models(Filter(name=text, group=text), 10)
+        assert snapshot.model(text) is None
+        assert sum(snapshot.states().values()) == 1
