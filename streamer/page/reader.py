@@ -272,18 +272,27 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
 
     @contextmanager
     def snapshot(self) -> Iterator[ReadView]:
         """The read model as it is now; it stays so within the block."""
         db = getattr(self._local, "db", None)
         if db is None:
-            db = self._local.db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
+            address = f"file:{self._path}?mode=ro"
+            db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+            self._local.db = db
+            self._opened.append(db)
         db.execute("BEGIN")
         try:
             yield ReadView(db)
         finally:
             db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connections of all threads, which must have ended."""
+        for db in self._opened:
+            db.close()
 
 
 def is_named(trail: Trail, name: str) -> bool:

@@ -29,14 +29,20 @@ def listen(host: str, port: int) -> socket.socket:
         ) from problem
 
 
+def server_of(site: Site) -> uvicorn.Server:
+    """The server of a site. It trusts no header of a proxy by itself: `Access` decides on them."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app_of(site), log_level="warning", access_log=False, lifespan="off", server_header=False,
+            proxy_headers=False, limit_concurrency=CLIENTS_MAX, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=2,
+            ws="none", h11_max_incomplete_event_size=HEADER_BYTES_MAX, http="h11", loop="asyncio",
+        )
+    )  # fmt: skip
+
+
 def serve(site: Site, store: Store, follower: Follower, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve until a signal, then delete the read model. `started` is called when pages can be asked for."""
-    config = uvicorn.Config(
-        app_of(site), log_level="warning", access_log=False, lifespan="off", server_header=False, proxy_headers=False,
-        limit_concurrency=CLIENTS_MAX, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=2, ws="none",
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX, http="h11",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = server_of(site)
     follower.start()
     started()
     try:
@@ -44,4 +50,5 @@ def serve(site: Site, store: Store, follower: Follower, listener: socket.socket,
     finally:
         follower.stop()
         listener.close()
+        site.reader.close()
         store.close()

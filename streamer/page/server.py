@@ -37,6 +37,7 @@ from streamer.page.views import VIEWS
 
 BODY_BYTES_MAX: Final = 32_768  # of a form
 QUERY_CHARS_MAX: Final = 8_192
+FIELDS_MAX: Final = 50  # of a form or an address
 STATIC: Final[Mapping[str, str]] = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
 SECURITY: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -98,6 +99,8 @@ class _Guard:
         refusal = None
         if len(scope["query_string"]) > QUERY_CHARS_MAX:
             refusal = PlainTextResponse("The address is too long.\n", 414)
+        elif scope["query_string"].count(b"&") >= FIELDS_MAX:
+            refusal = PlainTextResponse("The address has too many parameters.\n", 400)
         elif not self._access.is_host(Headers(scope=scope).get("host", "")):
             refusal = PlainTextResponse("This server answers to its own names alone, such as localhost.\n", 421)
         await (refusal or self._app)(scope, receive, guarded)
@@ -222,8 +225,7 @@ def _near(view: ReadView, name: str) -> list[str]:
 
 def _parameters(request: Request) -> Parameters:
     """Those of the URL; bytes that are no UTF-8 are replaced."""
-    pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), errors="replace", max_num_fields=50)
-    return dict(pairs)
+    return dict(parse_qsl(request.scope["query_string"].decode("latin-1"), errors="replace"))
 
 
 async def _form(request: Request) -> Parameters:
@@ -235,7 +237,8 @@ async def _form(request: Request) -> Parameters:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise HTTPException(415, "Send a form.")
     try:
-        return dict(parse_qsl(data.decode("latin-1"), keep_blank_values=True, errors="replace", max_num_fields=50))
+        pairs = parse_qsl(data.decode("latin-1"), True, errors="replace", max_num_fields=FIELDS_MAX)
+        return dict(pairs)
     except ValueError:
         raise HTTPException(400, "The form has too many fields.") from None
 
