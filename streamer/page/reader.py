@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -244,15 +243,16 @@ class ReadView:
         units = {unit: time_of(ms) for unit, ms in self._db.execute("SELECT unit, end_ms FROM units ORDER BY end_ms")}
         return {"kinds": times, "units": units}
 
-    def faults(self, most: int) -> list[Alert]:
-        """The alerts about data, delivery and limits that have not ended, the latest first."""
+    def faults(self, most: int) -> tuple[list[Alert], int]:
+        """The latest alerts about data, delivery and limits that have not ended, and how many there are of them."""
         sql = """
             SELECT body, max(seq) FROM records WHERE kind = 0 AND model IN (SELECT model FROM models WHERE state = ?)
             GROUP BY name ORDER BY 2 DESC
         """
         found = (decoded("alert", body) for body, _ in self._db.execute(sql, (ORDER[Attention.FAULT],)))
-        held = (one for one in found if isinstance(one, Alert) and one.kind is not AlertKind.DRIFT)
-        return list(islice((one for one in held if one.resolved_at is None), most))
+        held = [one for one in found if isinstance(one, Alert) and one.kind is not AlertKind.DRIFT]
+        open_ones = [one for one in held if one.resolved_at is None]
+        return open_ones[:most], len(open_ones)
 
     def _names(self, sql: str, values: Mapping[str, Any]) -> list[str]:
         return [one[0] for one in self._db.execute(sql, values)]

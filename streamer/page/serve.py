@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -29,9 +31,17 @@ def listen(host: str, port: int) -> socket.socket:
         ) from problem
 
 
-def server_of(site: Site) -> uvicorn.Server:
+class PageServer(uvicorn.Server):
+    """A server that leaves signals to its process, which has a file to delete at its end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(site: Site) -> PageServer:
     """The server of a site. It trusts no header of a proxy by itself: `Access` decides on them."""
-    return uvicorn.Server(
+    return PageServer(
         uvicorn.Config(
             app_of(site), log_level="warning", access_log=False, lifespan="off", server_header=False,
             proxy_headers=False, limit_concurrency=CLIENTS_MAX, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=2,
@@ -40,11 +50,16 @@ def server_of(site: Site) -> uvicorn.Server:
     )  # fmt: skip
 
 
-def serve(site: Site, store: Store, follower: Follower, listener: socket.socket, started: Callable[[], None]) -> None:
-    """Serve until a signal, then delete the read model. `started` is called when pages can be asked for."""
+def serve(site: Site, store: Store, follower: Follower, listener: socket.socket, stop: threading.Event) -> None:
+    """Serve until `stop` is set, then delete the read model."""
     server = server_of(site)
+
+    def end() -> None:
+        stop.wait()
+        server.should_exit = True
+
+    threading.Thread(target=end, name="driftline-ui-stop", daemon=True).start()
     follower.start()
-    started()
     try:
         server.run(sockets=[listener])
     finally:

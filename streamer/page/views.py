@@ -15,7 +15,7 @@ from streamer.audit.trail import Record
 from streamer.page.model_views import column_view, entries_of, model_view
 from streamer.page.reader import SORTS, Filter, ReadView, is_named
 from streamer.page.request_views import request_view
-from streamer.page.rows import LEGEND, Attention
+from streamer.page.rows import Attention
 from streamer.page.view import Missing, Page, Parameters, page_of
 
 ROWS: Final = 25  # of a table
@@ -23,6 +23,15 @@ DAYS: Final = 14  # of a sparkline
 GROUPS_MAX: Final = 40  # bands of the heat map; further models are one band
 CELLS_MAX: Final = 20_000  # of the heat map
 ENTRIES_MAX: Final = 200  # of an explanation
+
+WORDS: Final[Mapping[Attention, tuple[str, str]]] = {  # of one model, and of several
+    Attention.PERSON: ("waits for a person", "wait for a person"),
+    Attention.FAULT: ("data fault", "data faults"),
+    Attention.INCIDENT: ("open incident", "open incidents"),
+    Attention.HELD: ("held", "held"),
+    Attention.ALERT: ("alert", "alerts"),
+    Attention.QUIET: ("quiet", "quiet"),
+}
 
 
 def fleet_view(view: ReadView, given: Parameters) -> Page:
@@ -49,7 +58,7 @@ def fleet_view(view: ReadView, given: Parameters) -> Page:
         "days": {kind: view.days(kind) for kind in ("alert",)},
         "newest": view.newest()["kinds"],
     }
-    return Page("fleet.html", data, {"bands": _bands(view, groups), "legend": LEGEND, "rows_a_page": ROWS})
+    return Page("fleet.html", data, {"bands": _bands(view, groups), "legend": WORDS, "rows_a_page": ROWS})
 
 
 def _bands(view: ReadView, groups: Mapping[str, Mapping[Attention, int]]) -> list[tuple[str, Any, Any]]:
@@ -122,13 +131,8 @@ def search_view(view: ReadView, given: Parameters) -> Page:
 
 def monitor_view(view: ReadView, _given: Parameters) -> Page:
     """Whether the monitor is well, as far as its records tell."""
-    data = {
-        **view.newest(),
-        "faults": view.faults(ROWS),
-        "counts": {kind: view.days(kind) for kind in ("alert",)},
-        "models": sum(view.states().values()),
-    }
-    return Page("monitor.html", data)
+    faults, total = view.faults(ROWS)
+    return Page("monitor.html", {**view.newest(), "faults": faults, "total": total})
 
 
 VIEWS: Final[Mapping[str, Callable[[ReadView, Parameters], Page]]] = {

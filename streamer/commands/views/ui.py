@@ -105,12 +105,14 @@ def ui(
 
 def _serve(replayed: str | None, config: Config, access: Access, port: int, name: str) -> None:
     from streamer.commands.console.lines import echo_line
+    from streamer.commands.console.signals import stop_on_signal
     from streamer.page.follow import Follower
     from streamer.page.reader import Reader
     from streamer.page.serve import listen, serve
     from streamer.page.server import Site
     from streamer.page.store import Store
 
+    stop = stop_on_signal()
     listener = listen(access.host, port)
     host, port = listener.getsockname()[:2]
     store = Store()
@@ -119,7 +121,8 @@ def _serve(replayed: str | None, config: Config, access: Access, port: int, name
     title = name or f"the topics of {config.kafka.group}"
     site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk)
     shown = f"[{host}]" if ":" in host else host
-    serve(site, store, follower, listener, lambda: echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it"))
+    echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it")
+    serve(site, store, follower, listener, stop)
 
 
 def _of_file(replayed: str, config: Config) -> tuple[Arrivals, Desk | None]:

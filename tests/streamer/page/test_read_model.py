@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from random import Random
 
 import msgspec
@@ -13,6 +15,8 @@ from streamer.audit.fleet import KINDS as DECIDED
 from streamer.audit.fleet import Fleet, Wanted
 from streamer.audit.source import PROFILE, kinds_of
 from streamer.clock import ManualClock
+from streamer.errors import BrokerError
+from streamer.page import follow as follow_module
 from streamer.page import store as store_module
 from streamer.page.follow import Follower, from_source
 from streamer.page.reader import Filter, Reader
@@ -50,8 +54,11 @@ def loaded(store, records):
 
 def shown(store):
     """The models as a page lists them."""
-    with Reader(store.path).snapshot() as snapshot:
-        return snapshot.models(Filter(), 1000)[0]
+    reader = Reader(store.path)
+    with reader.snapshot() as snapshot:
+        found = snapshot.models(Filter(), 1000)[0]
+    reader.close()
+    return found
 
 
 STORY = (
@@ -174,3 +181,39 @@ def test_any_text_may_be_searched(store, text):
         snapshot.models(Filter(name=text, group=text), 10)
         assert snapshot.model(text) is None
         assert sum(snapshot.states().values()) == 1
+
+
+def test_a_broker_that_comes_back_is_read_on(store, monkeypatch):
+    """While the broker is away the page has what it had and says why; afterwards new records appear, each once."""
+    monkeypatch.setattr(follow_module, "RETRY_S", 0.01)
+    stretches = [played(firing("1h", "bus-1")), played(firing("2h", "bus-2"))]
+    is_back = threading.Event()
+
+    def arrivals():
+        if len(stretches) == 2:
+            yield stretches.pop(0)
+            yield None
+        if not is_back.is_set():
+            raise BrokerError("Kafka can't be reached")
+        yield stretches.pop(0)
+        yield None
+        while True:
+            yield []
+
+    follower = Follower(store, TOPICS, arrivals)
+    follower.start()
+    try:
+        wait_until(lambda: follower.progress.problem == "Kafka can't be reached")
+        assert [row.model_id for row in shown(store)] == ["bus-1"]
+        is_back.set()
+        wait_until(lambda: len(shown(store)) == 2)
+        assert follower.progress.problem == ""
+    finally:
+        follower.stop()
+
+
+def wait_until(what):
+    deadline_s = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

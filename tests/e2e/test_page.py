@@ -1,0 +1,82 @@
+"""`driftline ui` as a process on a real broker: what people see and decide there is what the service does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+from browser_kit import browser, tab
+from driftline_process import DRIFTLINE, PATIENCE_S, Patience, Place, driftline, running
+
+from streamer.testing.alerts import START, ready
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+START_MS = int(START.timestamp() * 1000)
+ASK = "retrain: {approval_by_model: {'bus-*': both}, expires_after_s: 3.0e+9}\n"
+
+
+@contextmanager
+def page_of(*arguments: str) -> Iterator[str]:
+    """The address of a running page, once it has read everything that was there."""
+    process = subprocess.Popen([*DRIFTLINE, "ui", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        url = re.match(r"(http://\S+)/ shows ", process.stdout.readline())[1]
+        deadline_s = time.monotonic() + PATIENCE_S
+        while status_of(f"{url}/readyz") != 200:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        process.stdout.close()
+
+
+def status_of(url: str) -> int:
+    try:
+        return urllib.request.urlopen(url, timeout=10).status  # noqa: S310 - a loopback address
+    except urllib.error.HTTPError as answer:
+        return answer.code
+
+
+def test_a_person_approves_on_the_page_of_a_running_service(kafka_broker, tmp_path):
+    """A request appears while the page is open, is approved in a browser, and is then approved for every command."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, extra=ASK)
+    config = ("--config", str(place.config))
+    with running(place.config) as service, page_of(*config) as url, browser() as chromium, tab(chromium) as shown:
+        page, patience = shown.page, Patience(service.said)
+        page.goto(f"{url}/requests")
+        assert page.locator("text=Nothing waits and nothing is under way.").count() == 1
+        place.produce_at(place.outputs["alerts"], 0, [(START_MS, msgspec.json.encode(ready("2h", fired="1h")))])
+        while not (found := page.locator("a.id")).count():
+            patience.check()
+            time.sleep(0.2)
+            page.reload()
+        name = found.first.inner_text()
+        found.first.click()
+        page.get_by_role("link", name="Approve the retrain …").click()
+        page.get_by_label("Comment").fill("new timetable")
+        page.get_by_role("button", name="Approve the retrain of bus-099").click()
+        page.get_by_text("Approved by").wait_for(timeout=PATIENCE_S * 1000)
+        assert page.locator("[aria-current=step]").inner_text().startswith("Approved")
+        assert page.locator("q").inner_text() == "new timetable"
+        assert page.locator('meta[http-equiv="refresh"]').count() == 0
+        assert "\napproved  " in driftline("requests", *config).stdout
+        control, decision = place.jsons("control")[-1], place.jsons("decisions")[-1]
+        assert (control["request_id"], control["actor"]) == (name, decision["actor"])
+        assert (decision["reason"], decision["comment"]) == ("approved", "new timetable")
+        page.goto(f"{url}/act?kind=silence&model=bus-*&for=4h")
+        page.get_by_label("Comment").fill("known")
+        page.get_by_role("button", name="Silence * of bus-* for 4h").click()
+        page.get_by_text("1 active silence").wait_for(timeout=PATIENCE_S * 1000)
+        assert place.jsons("decisions")[-1]["silence"]["matcher"]["model"] == "bus-*"
+        assert shown.said == []
+        assert service.stop() == 0, "".join(service.said)

@@ -1,0 +1,135 @@
+"""The page in a real browser: 16,000 models, the way to a column, keyboard alone, phone, and dark screens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from big_fleet import MODELS, decided, profiles
+from browser_kit import PHONE, browser, tab
+from page_kit import published, serving, small_fleet
+
+pytestmark = pytest.mark.slow
+
+# Links, and the cells in stretches: a stretch of n cells is n pitches wide without its last gap.
+CELLS = """() => {
+    let n = 0;
+    for (const svg of document.querySelectorAll('svg.cells.not-phone')) {
+        n += svg.querySelectorAll('a').length;
+        for (const path of svg.querySelectorAll('path')) {
+            const pitch = +path.getAttribute('fill').match(/#h(\\d+)/)[1];
+            for (const run of path.getAttribute('d').matchAll(/M[\\d ]+h(\\d+)/g)) n += Math.ceil(+run[1] / pitch);
+        }
+    }
+    return n;
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def big():
+    with serving([*decided(), *profiles(days=1, columns=1)]) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def service():
+    return small_fleet()
+
+
+@pytest.fixture(scope="module")
+def small(service):
+    with serving(published(service)) as served:
+        yield served
+
+
+def views(served, service):
+    """The address of each view of the small fleet."""
+    name = service.requested()
+    return [
+        "/fleet", "/model?name=bus-1", "/column?model=bus-1&column=headway_s", "/incidents", "/requests",
+        f"/request?id={name}", f"/explain?id={name}", "/search?q=bus", "/search?q=buss", "/monitor", "/silences",
+        "/act?kind=silence&model=bus-*", f"/act?kind=approve&id={name}", "/model?name=nobody",
+    ]  # fmt: skip
+
+
+def test_a_fleet_of_16000_models_is_drawn_and_leads_to_a_column(chromium, big):
+    """Each model has a cell; a cell leads to its model, and the table to a column with both distributions."""
+    with tab(chromium) as shown:
+        shown.page.goto(f"{big.url}/fleet")
+        assert shown.page.locator("h2", has_text="16,000 models").count() == 1
+        cells = shown.page.evaluate(CELLS)
+        assert cells == len(MODELS) == 16_000
+        assert shown.page.locator("text=Storm, held since").count() == 1
+        shown.page.locator("svg.cells.not-phone a").first.click()
+        assert re.fullmatch(r".*/model\?name=[a-z]+.*", shown.page.url)
+        shown.page.go_back()
+        shown.page.locator("tbody td.move a").first.click()
+        assert "/column?" in shown.page.url
+        assert shown.page.locator("h2", has_text="Before and after, on one axis").count() == 1
+        assert shown.page.locator("svg.chart path.c-now").count() == 1
+        assert shown.said == []
+
+
+def test_a_person_decides_by_keyboard_alone(chromium, small, service):
+    """From the fleet to a sent approval with Tab, Enter and letters, and the focus is seen at each step."""
+    with tab(chromium) as shown:
+        page = shown.page
+        page.goto(f"{small.url}/fleet")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+        for words in ("Approve the retrain", "Approve the retrain …", "Approve the retrain of bus-1"):
+            press_until(page, words)
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            if words.endswith("bus-1"):
+                page.keyboard.press("Shift+Tab")
+                page.keyboard.type("looks right")
+                page.keyboard.press("Tab")
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+        assert page.locator("text=The answer of the service appears here").count() == 1
+        assert b'"comment":"looks right"' in small.sent.pop()[1]
+        assert shown.said == []
+
+
+def press_until(page, words):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == words:
+            return
+    raise AssertionError(f"Tab does not reach {words!r}")
+
+
+@pytest.mark.parametrize(("size", "dark"), [((1360, 900), False), ((1360, 900), True), (PHONE, False), (PHONE, True)])
+def test_each_view_is_accessible_and_fits(chromium, small, service, size, dark):
+    """axe finds nothing, nothing is wider than the window, and the console is silent: light, dark, desktop, phone."""
+    with tab(chromium, size, dark) as shown:
+        for path in views(small, service):
+            shown.page.goto(small.url + path)
+            assert shown.violations() == [], path
+            assert shown.is_narrow(), path
+        assert [line for line in shown.said if "404" not in line] == []
+
+
+def test_the_large_fleet_is_accessible_on_a_phone(chromium, big):
+    """With 16,000 cells too, axe finds nothing and the page fits."""
+    with tab(chromium, PHONE) as shown:
+        shown.page.goto(f"{big.url}/fleet")
+        assert shown.violations() == []
+        assert shown.is_narrow()
+
+
+def test_nothing_is_loaded_from_elsewhere(chromium, small, service):
+    """All requests of all views go to the server itself."""
+    with tab(chromium) as shown:
+        asked = []
+        shown.page.on("request", lambda request: asked.append(request.url))
+        for path in views(small, service):
+            shown.page.goto(small.url + path)
+        assert len(asked) > 14
+        assert {url for url in asked if not url.startswith(small.url)} == set()
