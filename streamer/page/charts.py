@@ -141,7 +141,6 @@ class CellSize(NamedTuple):
 
 WIDE_SMALL, WIDE, PHONE_SMALL, PHONE = CellSize(83, 12, 2), CellSize(200, 5, 1), CellSize(38, 9, 2), CellSize(85, 4, 1)
 SMALL_BAND: Final = 400  # models up to which a band has large cells
-LINKS_MAX: Final = 300  # cells of a band that are links
 
 
 def heat_patterns(states: Sequence[str]) -> Markup:
@@ -156,8 +155,10 @@ def heat_patterns(states: Sequence[str]) -> Markup:
     return _svg('class="defs" width="0" height="0" aria-hidden="true"', found)
 
 
-def heat_band(models: Sequence[tuple[str, int]], states: Sequence[str], phone: bool, address: str = "") -> Markup:
-    """The models of a group, name and place in `states`, as cells in their order; `address` + name links one.
+def heat_band(
+    models: Sequence[tuple[str, int]], states: Sequence[str], phone: bool, address: str = "", links_max: int = 0
+) -> Markup:
+    """The models of a group, name and place in `states`, as cells in their order; `address` + name links some of them.
 
     Neighbours of one state are one stretch, so that a quiet fleet of thousands takes a few kilobytes. The last state is
     that of quiet models, which are no links.
@@ -170,14 +171,17 @@ def heat_band(models: Sequence[tuple[str, int]], states: Sequence[str], phone: b
     while i < len(models):
         name, state = models[i]
         n, x, y = 1, i % across * pitch, i // across * pitch
-        if state != quiet and address and len(links) < LINKS_MAX:
+        if state != quiet and len(links) < links_max:
             links.append(_linked(name, states[state], address, (x, y), pitch - gap, 0 if is_small else 1))
         else:
             while (i + n) % across and i + n < len(models) and models[i + n][1] == state:
                 n += 1
-            paths.setdefault(state, []).append(f"M{x} {y}h{n * pitch - gap}v{pitch - gap}h{gap - n * pitch}z")
+            paths.setdefault(state, []).append(f"M{x} {y + (pitch - gap) / 2:g}h{n * pitch - gap}")
         i += n
-    body = "".join(f'<path fill="url(#h{pitch}-{states[s]})" d="{"".join(found)}"/>' for s, found in paths.items())
+    body = "".join(
+        f'<path stroke="url(#h{pitch}-{states[s]})" stroke-width="{pitch - gap}" d="{"".join(found)}"/>'
+        for s, found in paths.items()
+    )
     size = f'viewBox="0 0 {across * pitch} {-(-len(models) // across) * pitch}"'
     shown = "only-phone" if phone else "not-phone"
     return _svg(f'class="cells {shown}" {size} aria-hidden="true"', body + "".join(links))

@@ -29,7 +29,7 @@ from streamer.page.store import CONTROL, PLACES
 
 TRAIL_MAX: Final = 5_000  # records of a view, the newest
 FOUND_MAX: Final = 20  # of each sort, of a search
-SEARCHED_MAX: Final = 20_000  # names among which near ones are searched
+SEARCHED_MAX: Final = 8_000  # names among which near ones are searched
 NEAR: Final = 5
 STATES: Final = tuple(Attention)
 
@@ -224,7 +224,8 @@ class ReadView:
         )
         near: list[str] = []
         if not (models or columns or ids):
-            near = get_close_matches(text, self._names("SELECT model FROM models LIMIT :n", {"n": SEARCHED_MAX}), NEAR)
+            sql = "SELECT model FROM models ORDER BY substr(model, 1, 1) <> substr(:text, 1, 1) LIMIT :n"
+            near = get_close_matches(text, self._names(sql, like | {"n": SEARCHED_MAX}), NEAR)
         return {"models": models, "columns": columns, "ids": ids, "near": near}
 
     def days(self, kind: str, most: int = 30) -> list[tuple[int, int]]:

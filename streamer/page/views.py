@@ -22,6 +22,7 @@ ROWS: Final = 25  # of a table
 DAYS: Final = 14  # of a sparkline
 GROUPS_MAX: Final = 40  # bands of the heat map; further models are one band
 CELLS_MAX: Final = 20_000  # of the heat map
+LINKS_MAX: Final = 500  # cells that are links, of a page
 ENTRIES_MAX: Final = 200  # of an explanation
 
 WORDS: Final[Mapping[Attention, tuple[str, str]]] = {  # of one model, and of several
@@ -61,17 +62,16 @@ def fleet_view(view: ReadView, given: Parameters) -> Page:
     return Page("fleet.html", data, {"bands": _bands(view, groups), "legend": WORDS, "rows_a_page": ROWS})
 
 
-def _bands(view: ReadView, groups: Mapping[str, Mapping[Attention, int]]) -> list[tuple[str, Any, Any]]:
-    """Group, counts and cells of each band of the heat map, those with something to look at first kept."""
+def _bands(view: ReadView, groups: Mapping[str, Mapping[Attention, int]]) -> list[tuple[str, Any, Any, int]]:
+    """Group, counts, cells and links of each band of the heat map; of too many, those with the most to look at."""
     loud = {name: sum(n for s, n in counts.items() if s is not Attention.QUIET) for name, counts in groups.items()}
     ranked = sorted(groups, key=lambda name: (-loud[name], name))
-    shown = sorted(ranked[:GROUPS_MAX])
-    left, found = CELLS_MAX, []
-    for group in shown:
+    left, links, found = CELLS_MAX, LINKS_MAX, []
+    for group in sorted(ranked[:GROUPS_MAX]):
         cells = view.cells(group, left)
-        left -= len(cells)
         if cells:
-            found.append((group, groups[group], cells))
+            found.append((group, groups[group], cells, links))
+        left, links = left - len(cells), max(links - loud[group], 0)
     return found
 
 

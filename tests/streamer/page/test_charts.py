@@ -1,6 +1,7 @@
 """Pictures: what a reader would take from them is what the numbers say."""
 
 import re
+from random import Random
 from xml.etree import ElementTree
 
 import numpy as np
@@ -93,3 +94,36 @@ def test_one_colour_of_the_map_is_one_path():
     (a, b) = elements(charts.heat_map(["quiet", "alert", "quiet"], across=2), "path")
     assert (a.get("class"), a.get("d")) == ("h-quiet", "M0 0h8v8h-8zM0 10h8v8h-8z")
     assert (b.get("class"), b.get("d")) == ("h-alert", "M10 0h8v8h-8z")
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=900), st.booleans(), st.integers(0, 50))
+def test_a_band_has_a_cell_for_each_model(places, phone, links_max):
+    """Links and stretches together stand for each model once, at its place, in the colour of its state."""
+    states = ("person", "fault", "incident", "held", "alert", "quiet")
+    band = charts.heat_band([(f"bus-{i}", s) for i, s in enumerate(places)], states, phone, "/model?name=", links_max)
+    small = len(places) <= charts.SMALL_BAND
+    across, pitch, gap = {
+        (True, True): charts.PHONE_SMALL, (True, False): charts.PHONE, (False, True): charts.WIDE_SMALL,
+        (False, False): charts.WIDE,
+    }[phone, small]  # fmt: skip
+    found = {}
+    for path in elements(band, "path"):
+        state = path.get("stroke").partition("-")[2].rstrip(")")
+        for x, y, width in re.findall(r"M([\d.]+) ([\d.]+)h(\d+)", path.get("d")):
+            row, first = int((float(y) - (pitch - gap) / 2) / pitch), int(x) // pitch
+            for i in range((int(width) + gap) // pitch):
+                assert found.setdefault(row * across + first + i, state) == state
+    for link in elements(band, "a"):
+        (cell,) = link.iter("rect")
+        found[int(link.get("href").partition("bus-")[2])] = cell.get("class").removeprefix("h-")
+    assert [found[i] for i in range(len(places))] == [states[s] for s in places]
+    assert len(found) == len(places)
+
+
+def test_half_of_a_large_fleet_at_random_is_a_page_of_its_size():
+    """The heat map of 16,000 models, every other one with an alert, takes at most 200 KB in both widths."""
+    random = Random(1)
+    models = [(f"m{i}", random.choice((4, 5))) for i in range(16_000)]
+    states = ("person", "fault", "incident", "held", "alert", "quiet")
+    sizes = [len(charts.heat_band(models, states, phone)) for phone in (False, True)]
+    assert sum(sizes) <= 200_000

@@ -17,7 +17,7 @@ CELLS = """() => {
     for (const svg of document.querySelectorAll('svg.cells.not-phone')) {
         n += svg.querySelectorAll('a').length;
         for (const path of svg.querySelectorAll('path')) {
-            const pitch = +path.getAttribute('fill').match(/#h(\\d+)/)[1];
+            const pitch = +path.getAttribute('stroke').match(/#h(\\d+)/)[1];
             for (const run of path.getAttribute('d').matchAll(/M[\\d ]+h(\\d+)/g)) n += Math.ceil(+run[1] / pitch);
         }
     }
@@ -65,6 +65,7 @@ def test_a_fleet_of_16000_models_is_drawn_and_leads_to_a_column(chromium, big):
         assert shown.page.locator("h2", has_text="16,000 models").count() == 1
         cells = shown.page.evaluate(CELLS)
         assert cells == len(MODELS) == 16_000
+        assert len(big.get("/fleet").text.encode()) < 200_000
         assert shown.page.locator("text=Storm, held since").count() == 1
         shown.page.locator("svg.cells.not-phone a").first.click()
         assert re.fullmatch(r".*/model\?name=[a-z]+.*", shown.page.url)
