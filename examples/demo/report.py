@@ -87,7 +87,8 @@ def report_next(out: Console, folder: Path) -> None:
     out.print(f"Recordings and all outputs (*.jsonl) are in {folder}/.")
     out.print("Try next:")
     commands = f"""\
-  .venv/bin/driftline report {folder / "fleet.jsonl"} --out {folder / "fleet.html"}    # then open it in a browser
+  .venv/bin/driftline ui {folder / "fleet.jsonl"}    # the fleet in a browser
+  .venv/bin/driftline report {folder / "fleet.jsonl"} --out {folder / "fleet.html"}    # the same as one file
   .venv/bin/driftline history bus-017 {folder / "fleet.jsonl"}
   .venv/bin/driftline replay {folder}/fleet/*.parquet \\
       --config examples/demo/fleet.yaml | jq -c 'select(.type == "request")'

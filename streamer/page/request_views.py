@@ -11,6 +11,7 @@ from retrain.messages.incident import Incident
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.request import RequestState, RetrainRequest
 from retrain.messages.shift import Shift
+from streamer.audit.reasons import many
 from streamer.audit.requests import RequestStatus
 from streamer.audit.trail import Trail
 from streamer.page.model_views import strongest
@@ -22,6 +23,11 @@ STEPS: Final[Sequence[tuple[str, Sequence[RequestState]]]] = (
     ("Asked", (_S.REQUESTED,)), ("Approved", (_S.APPROVED,)), ("Training", (_S.TRAINING,)),
     ("Trained", (_S.TRAINED, _S.AWAITING_REVIEW)), ("Promoted", (_S.WATCHING,)), ("Helped", (_S.HELPED,)),
 )  # fmt: skip
+WAITS: Final[Mapping[RequestState, str]] = {
+    _S.REQUESTED: "waits for approval",
+    _S.AWAITING_REVIEW: "waits for review",
+    _S.TRAINED: "waits for promotion",
+}
 ACTIONS: Final[Mapping[RequestState, Sequence[str]]] = {
     _S.REQUESTED: ("approve", "reject"),
     _S.APPROVED: ("reject",),
@@ -53,6 +59,7 @@ def request_view(view: ReadView, given: Parameters) -> Page:
         "metrics": metrics_of(trained) if trained else [],
         "version": next((one.model_version for one in reversed(decisions) if one.model_version), ""),
         "run": next((one for one in reversed(reports) if one.get("run") or one.get("link")), None),
+        "waits_for": WAITS.get(status.state, ""),
         "actions": list(ACTIONS.get(status.state, ())),
         "effects": {kind: effects_of(kind, status, made, incident) for kind in ACTIONS.get(status.state, ())},
         "pending": _pending(reports, decisions),
@@ -115,7 +122,17 @@ def effects_of(kind: str, status: RequestStatus, made: RetrainRequest | None, in
     if made is None:
         of = f"{incident.model_count:,} models" if incident else status.comment
         return [record, *_OF_HOLD.get(kind, ()), f"It concerns {of}."]
-    return [record, *(text.format(model=made.model_id) for text in _OF_REQUEST.get(kind, ()))]
+    return [record, *(text.format(model=made.model_id, data=_data_of(made)) for text in _OF_REQUEST.get(kind, ()))]
+
+
+def _data_of(made: RetrainRequest) -> str:
+    """The first window of a request, and how many more there are."""
+    if not made.training_window:
+        return "no window"
+    first, more = made.training_window[0], len(made.training_window) - 1
+    events = f" ({many(first.events, 'event')})" if first.events else ""
+    where = f"{first.topic}[{first.partition}] from offset {first.start_offset} to {first.end_offset}{events}"
+    return f"{where} and {many(more, 'further window')}" if more else where
 
 
 _OF_HOLD: Final[Mapping[str, Sequence[str]]] = {
@@ -129,7 +146,7 @@ _OF_HOLD: Final[Mapping[str, Sequence[str]]] = {
     ),
 }
 _OF_REQUEST: Final[Mapping[str, Sequence[str]]] = {
-    "approve": ("The trainer may start: it trains {model} on exactly the windows below.",),
+    "approve": ("The trainer may start: it trains {model} on {data}.",),
     "reject": (
         "The request ends. The version that serves now goes on serving.",
         "No other request for {model} is made before its cooldown has passed.",

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 
 from streamer.errors import UsageError
 from streamer.page.follow import Follower
 from streamer.page.server import Site, app_of
 from streamer.page.store import Store
 
+THREADS: Final = 8  # that draw pages; each has a connection to the read model
 CLIENTS_MAX: Final = 400  # connections at once; a further one gets 503
 IDLE_S: Final = 10  # after which a connection without a request is closed
 HEADER_BYTES_MAX: Final = 32_768
@@ -33,6 +35,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 class PageServer(uvicorn.Server):
     """A server that leaves signals to its process, which has a file to delete at its end."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        current_default_thread_limiter().total_tokens = THREADS
+        await super().startup(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ It is rebuilt from the log at each start, so it has no migrations and no backups
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ TRIM_EVERY: Final = 0.1  # share of a bound by which it may be exceeded
 CONTROL: Final = "control"
 PLACES: Final[Mapping[str, int]] = {kind: place for place, kind in enumerate((*KINDS, CONTROL))}
 
-LOADING: Final = "PRAGMA page_size=16384; PRAGMA cache_size=-65536; PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF"
+LOADING: Final = "PRAGMA page_size=16384; PRAGMA cache_size=-32768; PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF"
 FOLLOWING: Final = "PRAGMA journal_mode=WAL"  # readers see whole commits, and never wait
 SCHEMA: Final = """
 CREATE TABLE records (
@@ -53,9 +54,9 @@ CREATE TABLE series (
 );
 CREATE TABLE profiles (
     series INTEGER, start_ms INTEGER, end_ms INTEGER, is_number INTEGER, intervals INTEGER, count INTEGER,
-    missing INTEGER, faults INTEGER, mean REAL, sd REAL, p05 REAL, p25 REAL, p50 REAL, p75 REAL, p95 REAL, cells TEXT,
-    categories TEXT, compared INTEGER, trained INTEGER, psi REAL, ks REAL, n_reference REAL, psi_chance REAL,
-    ks_chance REAL, PRIMARY KEY (series, start_ms)
+    missing INTEGER, faults INTEGER, mean REAL, sd REAL, p05 REAL, p25 REAL, p50 REAL, p75 REAL, p95 REAL,
+    compared INTEGER, trained INTEGER, psi REAL, ks REAL, n_reference REAL, psi_chance REAL, ks_chance REAL,
+    cells TEXT, categories TEXT, PRIMARY KEY (series, start_ms)
 ) WITHOUT ROWID;
 CREATE TABLE days (day INTEGER, kind INTEGER, n INTEGER, PRIMARY KEY (day, kind)) WITHOUT ROWID;
 CREATE TABLE units (unit TEXT PRIMARY KEY, end_ms INTEGER);
@@ -72,6 +73,7 @@ CREATE INDEX IF NOT EXISTS requests_by_time ON requests (is_over, since_ms);
 CREATE INDEX IF NOT EXISTS requests_of_model ON requests (model);
 CREATE INDEX IF NOT EXISTS series_of_model ON series (model, "column");
 """
+NAMES: Final = ("model_id", "model_version", "segment", "topic", "column")  # of a series
 NUMBERS: Final = (
     "count", "missing", "faults", "mean", "sd", "p05", "p25", "p50", "p75", "p95", "compared", "trained", "psi", "ks",
     "n_reference", "psi_chance", "ks_chance",
@@ -257,6 +259,7 @@ class Store:
         if found is None:
             if len(self._series) >= SERIES_MAX:
                 return 0
+            names = tuple(map(sys.intern, names))
             found = self._series[names] = len(self._series) + 1
             self._fresh.append((found, *names))
             self.dirty.add(names[0])
@@ -285,15 +288,14 @@ class Store:
 
 
 def _row_of(line: _ProfileLine, units: dict[str, int]) -> tuple[tuple[str, ...], Row]:
-    names = (line.model_id, line.model_version, line.segment, line.topic, line.column)
     end_ms = ms_of(line.end)
     units[line.unit] = max(units.get(line.unit, 0), end_ms)
     shares = list(line.categories.values()) or line.cells
-    figures = {name: getattr(line, name) for name in NUMBERS}
-    is_number = line.kind == "number"
-    return names, _profile_row(
-        ms_of(line.start), end_ms, is_number, line.intervals, figures, shares, list(line.categories)
-    )
+    cells = msgspec.json.encode(shares).decode() if shares else None
+    categories = msgspec.json.encode(list(line.categories)).decode() if line.categories else None
+    head = (ms_of(line.start), end_ms, line.kind == "number", line.intervals)
+    series = (line.model_id, line.model_version, line.segment, line.topic, line.column)
+    return series, (*head, *(getattr(line, name) for name in NUMBERS), cells, categories)
 
 
 def _rows_of(value: bytes, units: dict[str, int]) -> Iterator[tuple[tuple[str, ...], Row]]:
@@ -303,24 +305,31 @@ def _rows_of(value: bytes, units: dict[str, int]) -> Iterator[tuple[tuple[str, .
         return
     import pyarrow as pa
 
-    from streamer.contracts.profiles import profile_objects, read_profiles
+    from streamer.contracts.profiles import READ, read_profiles
 
     try:
         table = read_profiles(value)
+        table = table.cast(
+            pa.schema([(one.name, pa.int64() if pa.types.is_timestamp(one.type) else one.type) for one in READ])
+        )
     except pa.ArrowException as problem:
         raise ValueError(str(problem)) from problem
-    for found in profile_objects(table):
-        yield _row_of(msgspec.convert(found, _ProfileLine), units)
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    for name in ("sd", "psi", "ks", "n_reference", "psi_chance", "ks_chance"):  # to the digits of a replay's line
+        columns[name] = [None if one is None else float(f"{one:.4g}") for one in columns[name]]
+    for one, end_ms in zip(columns["unit"], columns["end"], strict=True):
+        units[one] = max(units.get(one, 0), end_ms)
+    names = zip(*(columns[name] for name in NAMES), strict=True)
+    head = zip(*(columns[name] for name in ("start", "end", "is_number", "intervals")), strict=True)
+    figures = zip(*(columns[name] for name in NUMBERS), strict=True)
+    shares = map(_shares_of, columns["cells"], columns["categories"], columns["compared"])
+    for series, four, numbers, (cells, categories) in zip(names, head, figures, shares, strict=True):
+        yield series, (*four, *numbers, cells, categories)
 
 
-def _profile_row(
-    start_ms: int, end_ms: int, is_number: bool, intervals: int, of: Mapping[str, Any], cells: list[float],
-    categories: list[str],
-) -> Row:  # fmt: skip
-    shown = msgspec.json.encode(cells).decode() if cells else None
-    named = msgspec.json.encode(categories).decode() if categories else None
-    return (
-        start_ms, end_ms, is_number, intervals, of["count"], of["missing"], of["faults"], of["mean"], of["sd"],
-        of["p05"], of["p25"], of["p50"], of["p75"], of["p95"], shown, named, of["compared"], of["trained"], of["psi"],
-        of["ks"], of["n_reference"], of["psi_chance"], of["ks_chance"],
-    )  # fmt: skip
+def _shares_of(thousandths: list[int], slots: list[str | None], compared: int) -> tuple[str | None, str | None]:
+    """The shares of cells and the names of categories as JSON; None where there are none."""
+    named = [name for name in slots if name is not None]
+    used = thousandths[: len(named)] if named else thousandths if compared else []
+    cells = "[" + ",".join([str(share / 1000) for share in used]) + "]" if used else None
+    return cells, msgspec.json.encode(named).decode() if named else None

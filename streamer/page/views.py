@@ -14,7 +14,7 @@ from streamer.audit.timeline import entries
 from streamer.audit.trail import Record
 from streamer.page.model_views import column_view, entries_of, model_view
 from streamer.page.reader import SORTS, Filter, ReadView, is_named
-from streamer.page.request_views import request_view
+from streamer.page.request_views import WAITS, request_view
 from streamer.page.rows import Attention
 from streamer.page.view import Missing, Page, Parameters, page_of
 
@@ -88,7 +88,7 @@ def requests_view(view: ReadView, given: Parameters) -> Page:
     is_over = given.get("state") == "over"
     rows, total = view.requests(is_over, ROWS, page_of(given))
     data = {"state": "over" if is_over else "open", "rows": rows, "total": total, "page": page_of(given)}
-    return Page("requests.html", data, {"rows_a_page": ROWS})
+    return Page("requests.html", data, {"rows_a_page": ROWS, "waits": WAITS})
 
 
 def silences_view(view: ReadView, given: Parameters) -> Page:

@@ -163,7 +163,7 @@ def test_a_decision_is_a_control_record_of_the_user(page, service):
     """What the form sends is the record that `driftline approve` would send; the author is never a field."""
     name, token = service.requested(), page.token()
     confirm = page.get(f"/act?kind=approve&id={name}").text
-    assert "The trainer may start: it trains bus-1 on exactly the windows below." in unescape(confirm)
+    assert "it trains bus-1 on bus.predictions[0] from offset 1800 to 10801." in unescape(confirm)
     form = {"kind": "approve", "id": name, "token": token, "comment": "new timetable", "actor": "eve", "user": "eve"}
     answer = page.post(form)
     assert answer.status == 303

@@ -7,6 +7,7 @@ import time
 from random import Random
 
 import msgspec
+import pyarrow as pa
 import pytest
 from service_kit import TOPICS, PlayedService
 
@@ -15,6 +16,7 @@ from streamer.audit.fleet import KINDS as DECIDED
 from streamer.audit.fleet import Fleet, Wanted
 from streamer.audit.source import PROFILE, kinds_of
 from streamer.clock import ManualClock
+from streamer.contracts.profiles import SCHEMA, profile_objects, read_profiles
 from streamer.errors import BrokerError
 from streamer.page import follow as follow_module
 from streamer.page import store as store_module
@@ -24,6 +26,7 @@ from streamer.page.rows import Attention, rows_of
 from streamer.page.store import Store
 from streamer.testing.alerts import firing, random_alerts, ready, said
 
+HOSTILE = "<b>\"'\u202e"
 PROFILE_LINE = {
     "type": "profile", "unit": "detect-0", "start": "2026-01-03T00:00:00Z", "end": "2026-01-04T00:00:00Z",
     "model_id": "m0", "model_version": "1", "segment": "", "topic": "events", "column": "a", "intervals": 1,
@@ -59,6 +62,39 @@ def shown(store):
         found = snapshot.models(Filter(), 1000)[0]
     reader.close()
     return found
+
+
+def profile_message() -> bytes:
+    """A column of numbers, one of categories, and one without a reference, as detect publishes them."""
+    n = 3
+    values = {
+        "model_id": ["bus-1", "bus-1", HOSTILE], "model_version": ["7", "7", ""], "segment": ["", "depot=a", ""],
+        "topic": ["t"] * n, "column": ["a", "b", "c"], "is_number": [True, False, True], "intervals": [1, 2, 1],
+        "count": [720, 50, 3], "missing": [0, 1, 2], "faults": [0, 0, 9], "mean": [1.5, None, -0.25],
+        "sd": [0.123456, None, 2.0], "p05": [0.1, None, 0.0], "p25": [0.2, None, 0.0], "p50": [0.3, None, 0.0],
+        "p75": [0.4, None, 0.0], "p95": [0.5, None, 0.0], "compared": [10, 2, 0], "size": [80, 40, 0],
+        "trained": [True, False, False], "psi": [0.0123, 3.65, None], "ks": [0.5, 0.811, None],
+    }  # fmt: skip
+    slots = [None] * 8 + ["north", HOSTILE] + [None] * 14
+    lists = {
+        "cells": pa.FixedSizeListArray.from_arrays(pa.array([100] * 10 + [700, 300] + [0] * 18, pa.uint16()), 10),
+        "categories": pa.FixedSizeListArray.from_arrays(pa.array(slots, pa.string()).dictionary_encode(), 8),
+    }
+    columns = []
+    for one in SCHEMA:
+        if one.name in lists:
+            columns.append(lists[one.name])
+        elif pa.types.is_dictionary(one.type):
+            columns.append(pa.array(values[one.name], pa.string()).dictionary_encode())
+        else:
+            floats = one.type.to_pandas_dtype() if pa.types.is_float16(one.type) else None
+            given = [None if x is None else floats(x) if floats else x for x in values[one.name]]
+            columns.append(pa.array(given, one.type))
+    schema = SCHEMA.with_metadata({"unit": "detect-3", "interval": "20456", "length_s": "86400"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return sink.getvalue().to_pybytes()
 
 
 STORY = (
@@ -170,6 +206,21 @@ def test_profiles_give_models_and_columns(store):
     assert {name: profile[name] for name in ("count", "missing", "p50", "psi", "ks", "cells", "psi_chance")} == {
         name: PROFILE_LINE[name] for name in ("count", "missing", "p50", "psi", "ks", "cells", "psi_chance")
     }
+
+
+def test_messages_of_the_topic_say_what_lines_of_a_replay_say(store):
+    """An Arrow message of profiles gives the same rows as its objects in lines: numbers, categories, and nothing."""
+    message = profile_message()
+    objects = list(profile_objects(read_profiles(message)))
+    loaded(store, [(PROFILE, message)])
+    lines = Store()
+    loaded(lines, [(PROFILE, msgspec.json.encode(one)) for one in objects])
+    rows = 'SELECT * FROM profiles JOIN series ON id = series ORDER BY model, "column", start_ms'
+    found = store.db.execute(rows).fetchall()
+    assert found == lines.db.execute(rows).fetchall()
+    assert len(found) == 3
+    assert store.db.execute("SELECT * FROM units").fetchall() == lines.db.execute("SELECT * FROM units").fetchall()
+    lines.close()
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE models; --", "*", "[", "%", "\x00", "\U0001f600", "a" * 5000])
