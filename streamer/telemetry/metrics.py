@@ -137,7 +137,7 @@ class Metrics:
 
     def ready(self, is_ready: bool) -> None:
         """Show whether state is recovered and live records are folded."""
-        self.health.is_ready = is_ready
+        self.health.ready(is_ready)
         self.set("driftline_ready", int(is_ready))
 
     def alive(self) -> None:
@@ -219,7 +219,9 @@ def page() -> str:
         f"beside `/healthz` (503 when the loop has not turned for {STALLED_AFTER_S:.0f} s, or has folded nothing for",
         f"{STUCK_AFTER_S:.0f} s while records wait) and `/readyz`",
         "(503 until state is recovered).",
-        "The `process_*` metrics of prometheus-client come with them. No label holds a model, a column or an id.",
+        "The `process_*` metrics of prometheus-client come with them. No label holds a model, a column or an id, so",
+        "series do not grow with the fleet: two workers over one topic of four partitions and 16,000 models have 777.",
+        "A test holds each below 600.",
         "",
         *_rows(TABLE),
         "",

@@ -21,6 +21,9 @@ from streamer.testing.kafka_config import free_ports
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 START_MS = 1_782_889_200_000
+FLEET = 16_000
+SERIES = 'count({__name__=~"driftline_.+|process_.+"})'
+SERIES_MAX = 600  # of a worker with two units and one topic, whatever the fleet: as docs/metrics.md says
 ASKS = "retrain: {requests_per_hour_max: 5, running_max: 3}\n"
 
 
@@ -63,10 +66,10 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def beside(place: Place, command: str) -> Iterator[Running]:
-    """Another process of the same configuration."""
+def beside(place: Place, *command: str) -> Iterator[Running]:
+    """A process of this configuration, once it is ready."""
     environment = os.environ | {"HOOK": SECRET}
-    arguments = [*DRIFTLINE, command, "--config", str(place.config), "--metrics-port", "0"]
+    arguments = [*DRIFTLINE, *command, "--config", str(place.config)]
     process = Running(subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment))
     try:
         wait_for(lambda: process.metrics().get("driftline_ready") == 1, lambda: "".join(process.said))
@@ -76,6 +79,11 @@ def beside(place: Place, command: str) -> Iterator[Running]:
         if process.process.poll() is None:
             process.kill()
             process.stop()
+
+
+def target_of(process: Running) -> str:
+    """Where Prometheus scrapes it."""
+    return process.url.removeprefix("http://").removesuffix("/metrics")
 
 
 def test_every_panel_has_data(kafka_broker, tmp_path):
@@ -98,9 +106,10 @@ def test_every_panel_has_data(kafka_broker, tmp_path):
         place.config.write_text(f"{place.config.read_text()}{text}")
         service = opened.enter_context(running(place.config))
         wait_for(lambda: service.metrics().get("driftline_ready") == 1, lambda: "".join(service.said), send)
-        others = [opened.enter_context(beside(place, command)) for command in ("launch", "notify")]
-        urls = [one.url.removeprefix("http://").removesuffix("/metrics") for one in others]
-        server = opened.enter_context(prometheus(tmp_path, [f"127.0.0.1:{port}", *urls], RULES))
+        others = [
+            opened.enter_context(beside(place, command, "--metrics-port", "0")) for command in ("launch", "notify")
+        ]
+        server = opened.enter_context(prometheus(tmp_path, [f"127.0.0.1:{port}", *map(target_of, others)], RULES))
         missing = set(queries())
         assert len(missing) > 50
 
@@ -110,3 +119,33 @@ def test_every_panel_has_data(kafka_broker, tmp_path):
 
         wait_for(all_are_there, lambda: f"no data: {missing}", send)
         assert service.stop() == 0, "".join(service.said)
+
+
+def test_a_fleet_has_few_series_and_two_workers_sum_to_the_input(kafka_broker, tmp_path):
+    """16,000 models on two workers: Prometheus has all records and models once, in fewer series than the budget."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=4)
+    event = '{"model_id": "bus-%05d", "event_time": %d, "prediction": 0.5, "features": {"speed": %d}}'
+    values = {
+        p: [(event % (model, START_MS + i, i)).encode() for i in range(2) for model in range(p, FLEET, 4)]
+        for p in range(4)
+    }
+    with ExitStack() as opened:
+        workers = [opened.enter_context(beside(place, "run", "--no-supervise", "--worker", str(k))) for k in range(2)]
+        server = opened.enter_context(prometheus(tmp_path, [target_of(one) for one in workers], RULES))
+
+        def said() -> str:
+            return f"{figures()} " + "".join(line for one in workers for line in one.said)
+
+        def figures() -> list[float]:
+            records = f'sum(driftline_records_total{{topic="{place.events}"}})'
+            found = [result_of(server, query) for query in (records, "sum(driftline_models)", SERIES)]
+            return [float(one[0]["value"][1]) for one in found if one]
+
+        # Records that a unit folds again on another worker would count twice, so the units move first.
+        wait_for(lambda: "has taken over" in "".join(workers[0].said), said)
+        place.produce(values)
+        wait_for(lambda: figures()[:2] == [2 * FLEET, FLEET], said)
+        assert all(float(one["value"][1]) > 0 for one in result_of(server, "driftline_models"))
+        series = figures()[2]
+        print(f"{series:.0f} series of two workers with {FLEET:,} models")
+        assert series <= 2 * SERIES_MAX
