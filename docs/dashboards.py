@@ -20,6 +20,7 @@ from streamer.telemetry.table import EVERY
 
 SELECTOR: Final = 'job=~"$job",instance=~"$instance"'
 SPECS: Final = {spec.name: spec for spec in (*EVERY, *MODEL_TABLE)}
+RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
 UNITS: Final = {"seconds": "s", "bytes": "bytes", "ratio": "percentunit"}
 WIDTH, HEIGHT = 8, 8  # of a panel; a row of the dashboard is 24 wide
 VERSION: Final = 39  # of the dashboards' classic schema, which Grafana imports since 10.3
@@ -153,6 +154,24 @@ def _panel(panel: Panel) -> dict[str, Any]:
             for i, (expr, legend) in enumerate(panel.queries)
         ],
     }  # fmt: skip
+
+
+def rules_text() -> str:
+    """The rule files of `deploy/prometheus` as one PrometheusRule, for the Prometheus operator."""
+    lines = [
+        "# Made of deploy/prometheus/*.yml by `make docs`, for the Prometheus operator.",
+        "apiVersion: monitoring.coreos.com/v1",
+        "kind: PrometheusRule",
+        "metadata:",
+        "  name: driftline",
+        "  labels: {app.kubernetes.io/name: driftline}",
+        "spec:",
+        "  groups:",
+    ]
+    for name in ("recording", "alerts"):
+        groups = (RULES / f"{name}.yml").read_text(encoding="utf-8").partition("\ngroups:\n")[2]
+        lines += [f"  {line}" if line else "" for line in groups.splitlines()]
+    return "\n".join(lines) + "\n"
 
 
 def page() -> str:

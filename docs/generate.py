@@ -28,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
         f"../deploy/grafana/dashboards/{one.name}.json": partial(dashboards.dashboard_text, one)
         for one in dashboards.DASHBOARDS
     },
+    "../deploy/kubernetes/monitoring/prometheus-rule.yaml": dashboards.rules_text,
     **{f"schemas/{contract.file}": partial(schemas.text_of, contract) for contract in schemas.CONTRACTS},
 }
 

@@ -29,8 +29,8 @@ topics: {{my.predictions: {{format: json}}}}
 ```
 
 Unknown settings are errors. Relative files are relative to the configuration file. A variable overrides a setting:
-`{variable_of(("metrics", "host"))}=0.0.0.0`, with two underscores between levels; an empty one counts as not set.
-Settings below a topic have no variable.
+`{variable_of(("metrics", "host"))}=0.0.0.0`, with two underscores between levels and commas between the
+items of a list; an empty one counts as not set. Settings below a topic have no variable.
 
 A **duration** is a number of seconds, or whole numbers with the units w, d, h, m and s, each at most once and in this
 order: `90s`, `1h30m`, `7d`. So `cooldown_s: 7d` is `cooldown_s: 604800`. Durations are event time, except in `kafka`,

@@ -1,8 +1,8 @@
 """Environment variables that override the file: `DRIFTLINE_METRICS__HOST=0.0.0.0` is `metrics: {host: 0.0.0.0}`.
 
-Two underscores separate levels. Names with the prefix but without two underscores are ignored: Kubernetes sets
-`DRIFTLINE_METRICS_PORT` and similar variables for a Service of that name. Settings below a topic have no variable. An
-empty variable counts as not set.
+Two underscores separate levels, and commas the items of a list. Names with the prefix but without two underscores are
+ignored: Kubernetes sets `DRIFTLINE_METRICS_PORT` and similar variables for a Service of that name. Settings below a
+topic have no variable. An empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -52,5 +52,7 @@ def _put(document: Document, setting: Setting, name: str, text: str) -> None:
         if not isinstance(at, dict):
             return  # a later check reports the fault of the file there
     is_text = "string" in setting.types and not setting.is_duration
-    at[last] = text.strip() if is_text else plain_scalar(text)
+    is_list = "array" in setting.types and not is_text
+    parts = [plain_scalar(part.strip()) for part in text.split(",")] if is_list else None
+    at[last] = parts or (text.strip() if is_text else plain_scalar(text))
     document.variables[setting.path] = name

@@ -1,14 +1,18 @@
 """The health of the loop: liveness and readiness for supervisors, and a watchdog that ends a process that hangs.
 
+A process that systemd has started with `Type=notify` also sends both to the socket that systemd gives it.
+
 Calls of the Kafka client that can block for ever have deadlines; the watchdog covers all other hangs.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
 from streamer.clock import Clock
@@ -23,11 +27,40 @@ LOOK_EVERY_S = 5.0
 log = log_of("telemetry")
 
 
+class Systemd:
+    """Messages to systemd, by the socket in `NOTIFY_SOCKET`; none without it. Source: sd_notify(3)."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        is_asked = self._address and environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        limit_us = environ.get("WATCHDOG_USEC", "") if is_asked else ""
+        self._every_s = int(limit_us) / 3e6 if limit_us.isdecimal() else math.inf
+        self._next_s = -math.inf if limit_us.isdecimal() else math.inf  # monotonic
+
+    def turned(self, now_s: float) -> None:
+        """Send that the process is alive, three times within the limit of systemd's watchdog, if it has one."""
+        if now_s >= self._next_s:
+            self._next_s = now_s + self._every_s
+            self.send("WATCHDOG=1")
+
+    def send(self, text: str) -> None:
+        """Send assignments, one a line. A failure is logged: systemd then ends the process, at its own limit."""
+        if not self._address:
+            return
+        path = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.sendto(text.encode(), path)
+        except OSError as error:
+            log.warning("systemd does not get %s: %s", text.replace("\n", ", "), error)
+
+
 class Health:
     """The time of the loop's last turn and of its last progress."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, environ: Mapping[str, str] = os.environ) -> None:
+        self._clock, self._systemd = clock, Systemd(environ)
         self._turn_s = clock.monotonic_s()
         self._progress_s = self._turn_s
         self.is_ready = False  # state is recovered and live records are folded
@@ -36,6 +69,13 @@ class Health:
     def turned(self) -> None:
         """Record a turn of the loop; due at least every few seconds, during recovery too."""
         self._turn_s = self._clock.monotonic_s()
+        self._systemd.turned(self._turn_s)
+
+    def ready(self, is_ready: bool) -> None:
+        """Record whether state is recovered and live records are folded."""
+        if is_ready != self.is_ready:
+            self._systemd.send("READY=1\nSTATUS=ready" if is_ready else "STATUS=recovering or stopping")
+        self.is_ready = is_ready
 
     def progressed(self) -> None:
         """Record that records were folded since the last call, or that none wait."""

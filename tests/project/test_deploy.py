@@ -12,12 +12,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click import Context
 from project_tree import ROOT, files
 from promtool import tool
 from ruamel.yaml import YAML
 
 from detectors.registry import DEFAULT
 from streamer.app.provisioning import needed_topics, with_unit_partitions
+from streamer.commands.service.notify import notify
 from streamer.config import load_config
 from streamer.eventlog.kafka.admin import Topic
 from streamer.telemetry.metrics import Metrics
@@ -101,6 +103,12 @@ def test_the_example_config_fits_the_container():
     config = load_config(EXAMPLE, environ=image | yaml(COMPOSE)["services"]["driftline"]["environment"])
     assert config.kafka.bootstrap == ("kafka:19092",)
     assert (config.metrics.host, config.metrics.port) == ("0.0.0.0", 9464)
+    notifier = yaml(COMPOSE)["services"]["notify"]
+    config = load_config(EXAMPLE, environ=image | notifier["environment"])
+    assert config.notify.alertmanager.urls == ["http://alertmanager:9093"]
+    with Context(notify) as parent:
+        options = notify.make_context("notify", notifier["command"][1:], parent=parent).params
+    assert options["metrics_port"] == config.metrics.port, "where the health check of the image looks"
 
 
 def test_all_topics_are_created():
@@ -120,7 +128,9 @@ def test_prometheus_scrapes_the_service_that_compose_starts():
     """The scrape target is the compose service at its metrics port, and the rules file is the one beside it."""
     config = yaml(DEPLOY / "prometheus" / "prometheus.yml")
     (job,) = config["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == ["driftline:9464"]
+    targets = job["static_configs"][0]["targets"]
+    assert targets == ["driftline:9464", "notify:9464"]
+    assert {target.partition(":")[0] for target in targets} <= yaml(COMPOSE)["services"].keys()
     assert [(DEPLOY / "prometheus" / name).exists() for name in config["rule_files"]] == [True, True]
 
 
@@ -139,6 +149,22 @@ def test_every_metric_is_on_a_panel():
     assert set(re.findall(r"runbook\.md#(\w+)", text)) <= {rule["alert"].lower() for rule in rules()}
     assert len({panel["title"] for panel in panels}) > 50
     assert all(len({panel["id"] for panel in one["panels"]}) == len(one["panels"]) for one in dashboards)
+
+
+def test_each_question_leads_to_a_panel_a_rule_and_the_runbook():
+    """The table of docs/dashboards.md names panels and rules that exist, each rule is in it, and each question once."""
+    page = (ROOT / "docs" / "dashboards.md").read_text("utf-8").partition("## From a question to its answer")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line.endswith("|")]
+    dashboards = [json.loads(path.read_text()) for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")]
+    panels = {
+        (one["title"].removeprefix("Driftline: "), panel["title"]) for one in dashboards for panel in one["panels"]
+    }
+    found = [(question, (dashboard, panel), rule) for question, dashboard, panel, rule in rows[2:]]
+    assert {place for _, place, _ in found} <= panels
+    assert len({question for question, *_ in found}) == len(found) > 40
+    links = [re.fullmatch(r"\[(\w+)\]\(runbook\.md#(\w+)\)", rule) for *_, rule in found if rule != "-"]
+    assert all(link and link[1].lower() == link[2] for link in links)
+    assert {link[1] for link in links if link} == {rule["alert"] for rule in rules()}
 
 
 def test_alertmanager_and_grafana_are_provisioned():

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
+import shutil
+import subprocess
+import sys
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
-from click import Context
+from click import Command, Context
 from project_tree import ROOT
+from promtool import promtool
 from ruamel.yaml import YAML
 
+from streamer.commands.service.launch import PORT as LAUNCH_PORT
+from streamer.commands.service.launch import launch
+from streamer.commands.service.notify import PORT as NOTIFY_PORT
+from streamer.commands.service.notify import notify
 from streamer.commands.service.run import GRACE_S, run
 from streamer.config import load_config
 from streamer.errors import GapError, InDoubtError, UsageError
+from streamer.telemetry.health import HANGS_AFTER_S
 from streamer.telemetry.metrics import Metrics
 
 DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+OF_OPERATORS = {"kustomize.config.k8s.io/v1beta1", "monitoring.coreos.com/v1", "keda.sh/v1alpha1"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -26,17 +40,20 @@ def yaml(path: str) -> Any:
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
-    """The options of a `driftline run` as the command itself reads them."""
-    assert arguments[0] == "run"
-    with Context(run) as parent:
-        return run.make_context("run", arguments[1:], parent=parent).params
+    """The options of a command of ours, as it reads them itself."""
+    command = COMMANDS[arguments[0]]
+    with Context(command) as parent:
+        return command.make_context(arguments[0], arguments[1:], parent=parent).params
 
 
-@pytest.fixture(scope="module")
-def unit() -> dict[str, dict[str, list[str]]]:
-    """Section -> key -> values, in order, of the systemd unit."""
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+COMMANDS: dict[str, Command] = {"run": run, "launch": launch, "notify": notify}
+
+
+def sections_of(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Section -> key -> values, in order, of a systemd unit."""
     sections: dict[str, dict[str, list[str]]] = {}
-    for line in (DEPLOY / "systemd" / "driftline.service").read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
             section = sections.setdefault(line.strip("[]"), {})
         elif line and not line.startswith("#"):
@@ -45,12 +62,40 @@ def unit() -> dict[str, dict[str, list[str]]]:
     return sections
 
 
+@pytest.fixture(scope="module")
+def unit() -> dict[str, dict[str, list[str]]]:
+    """The unit of a worker."""
+    return sections_of(DEPLOY / "systemd" / "driftline.service")
+
+
 def test_systemd_starts_one_worker(unit):
     """It runs a command line that the command understands, without a parent in between."""
     (line,) = unit["Service"]["ExecStart"]
     program, *arguments = shlex.split(line)
     assert program.endswith("/bin/driftline")
     assert parsed(arguments).items() >= {"no_supervise": True, "workers": None, "progress_fd": None}.items()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_accepts_the_unit(path, tmp_path):
+    """`systemd-analyze verify` knows each key and value, and the command takes its options."""
+    assert shutil.which("systemd-analyze"), "systemd-analyze is missing, which tests the units: apt-get install systemd"
+    (line,) = sections_of(path)["Service"]["ExecStart"]
+    program, *arguments = shlex.split(line)
+    assert parsed(arguments)["config_file"] == "/etc/driftline/driftline.yaml"
+    unit_file = tmp_path / path.name
+    unit_file.write_text(path.read_text(encoding="utf-8").replace(program, sys.executable), encoding="utf-8")
+    checked = subprocess.run(["systemd-analyze", "verify", unit_file], capture_output=True, text=True, check=False)
+    said = [one for one in checked.stderr.splitlines() if unit_file.name in one]
+    assert (checked.returncode, said) == (0, [])
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_knows_when_it_is_ready_and_alive(path):
+    """Starting may take as long as Kafka is away; its own watchdog, which logs where a thread hangs, is faster."""
+    service = sections_of(path)["Service"]
+    assert (service["Type"], service["TimeoutStartSec"]) == (["notify"], ["infinity"])
+    assert int(service["WatchdogSec"][0]) > HANGS_AFTER_S
 
 
 def test_systemd_starts_it_again_where_that_helps(unit):
@@ -62,12 +107,13 @@ def test_systemd_starts_it_again_where_that_helps(unit):
     assert unit["Unit"]["StartLimitIntervalSec"] == ["0"]
 
 
-def test_systemd_guards_it(unit):
-    """It is an ordinary user that can write its cache alone, and may compile kernels."""
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_guards_it(path, unit):
+    """Each is an ordinary user without rights; a worker can write its cache alone, and may compile kernels."""
+    service = sections_of(path)["Service"]
     guards = ["DynamicUser", "NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "RestrictNamespaces"]
-    assert [guard for guard in guards if unit["Service"].get(guard) != ["yes"]] == []
-    assert unit["Service"]["ProtectSystem"] == ["strict"]
-    assert unit["Service"]["CapabilityBoundingSet"] == [""]
+    assert [guard for guard in guards if service.get(guard) != ["yes"]] == []
+    assert (service["ProtectSystem"], service["CapabilityBoundingSet"]) == (["strict"], [""])
     assert "MemoryDenyWriteExecute" not in unit["Service"]
     (folder,) = unit["Service"]["CacheDirectory"]
     assert f"NUMBA_CACHE_DIR=%C/{folder}/numba" in unit["Service"]["Environment"]
@@ -151,18 +197,85 @@ def test_there_is_time_for_the_last_commit(unit, pod):
     assert int(yaml("docker-compose.yml")["services"]["driftline"]["stop_grace_period"].removesuffix("s")) > GRACE_S
 
 
-def test_the_kustomize_base_is_whole():
-    """It lists each file of its folder, and what selects pods selects those of the stateful set, by its own port."""
-    folder = ROOT / "deploy" / "kubernetes"
-    listed = set(yaml("deploy/kubernetes/kustomization.yaml")["resources"])
+FOLDERS = sorted({path.parent for path in KUBERNETES.rglob("kustomization.yaml")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_kustomization_is_whole(folder):
+    """It lists each file of its folder."""
+    listed = set(yaml(str(folder / "kustomization.yaml"))["resources"])
     assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
-    pod = yaml("deploy/kubernetes/statefulset.yaml")["spec"]["template"]
-    labels = pod["metadata"]["labels"]
-    (port,) = pod["spec"]["containers"][0]["ports"]
-    disruption, network = yaml("deploy/kubernetes/disruption.yaml"), yaml("deploy/kubernetes/network.yaml")
-    (monitoring,) = yaml("deploy/kubernetes/monitoring/kustomization.yaml")["resources"]
-    monitor = yaml(f"deploy/kubernetes/monitoring/{monitoring}")["spec"]
-    for selector in (disruption["spec"]["selector"], network["spec"]["podSelector"], monitor["selector"]):
-        assert selector["matchLabels"].items() <= labels.items()
-    assert network["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": port["name"]}]}]
-    assert [one["port"] for one in monitor["podMetricsEndpoints"]] == [port["name"]]
+
+
+MANIFESTS = {path.stem: yaml(str(path)) for path in sorted(KUBERNETES.rglob("*.yaml"))}
+OWN_KINDS = [name for name, one in MANIFESTS.items() if one["apiVersion"] not in OF_OPERATORS]
+
+
+@pytest.mark.parametrize("name", OWN_KINDS)
+def test_kubernetes_accepts_it(name):
+    """Each manifest satisfies the schema of its kind, without a field that Kubernetes does not know."""
+    kubernetes_validate.validate(MANIFESTS[name], "1.37", strict=True)
+
+
+@pytest.mark.parametrize(("name", "path"), [("network", ("spec", "podSelektor")), ("disruption", ("spec", "selector"))])
+def test_kubernetes_refuses_another(name, path):
+    """A field of another name, or a value of another type, is a fault."""
+    wrong = copy.deepcopy(MANIFESTS[name])
+    wrong[path[0]][path[1]] = 3
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.37", strict=True)
+
+
+def test_selectors_find_the_pods():
+    """Budget, network policy and monitor select the pods of the set, by their port; the last two also those beside."""
+    pods = [yaml("deploy/kubernetes/statefulset.yaml")["spec"]["template"]]
+    pods += [yaml(f"deploy/kubernetes/beside/{name}.yaml")["spec"]["template"] for name in ("launch", "notify")]
+    names = [pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods]
+    ports = {port["name"] for pod in pods for port in pod["spec"]["containers"][0]["ports"]}
+    disruption = yaml("deploy/kubernetes/disruption.yaml")["spec"]
+    assert disruption["selector"]["matchLabels"].items() <= pods[0]["metadata"]["labels"].items()
+    network = yaml("deploy/kubernetes/network.yaml")["spec"]
+    monitor = yaml("deploy/kubernetes/monitoring/pod-monitor.yaml")["spec"]
+    for selector in (network["podSelector"], monitor["selector"]):
+        (expression,) = selector["matchExpressions"]
+        assert expression == {"key": "app.kubernetes.io/name", "operator": "In", "values": names}
+    assert network["ingress"] == [{"ports": [{"protocol": "TCP", "port": "metrics"}]}]
+    assert ({one["port"] for one in monitor["podMetricsEndpoints"]}, ports) == ({"metrics"}, {"metrics"})
+
+
+@pytest.mark.parametrize(("name", "port"), [("launch", LAUNCH_PORT), ("notify", NOTIFY_PORT)])
+def test_a_pod_beside_is_one_process(name, port):
+    """It runs a command that takes its options, at the port that it serves by default, and never two at once."""
+    spec = yaml(f"deploy/kubernetes/beside/{name}.yaml")["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert parsed(container["args"])["metrics_port"] is None
+    assert [one["containerPort"] for one in container["ports"]] == [port]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_operator_gets_our_rules(tmp_path):
+    """The PrometheusRule holds the groups of the rule files, in which promtool finds no fault."""
+    spec = yaml("deploy/kubernetes/monitoring/prometheus-rule.yaml")["spec"]
+    files = [yaml(f"deploy/prometheus/{name}.yml")["groups"] for name in ("recording", "alerts")]
+    assert spec["groups"] == [group for groups in files for group in groups]
+    with (tmp_path / "rules.yml").open("w") as file:
+        YAML(typ="safe").dump(spec, file)
+    command = [promtool(), "check", "rules", str(tmp_path / "rules.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_keda_scales_by_the_lag_of_our_group():
+    """The trigger names the group, a topic and the brokers as a configuration does; all its values are text."""
+    spec = yaml("deploy/kubernetes/scaling/scaled-object.yaml")["spec"]
+    (trigger,) = spec["triggers"]
+    config = load_config(str(DEPLOY / "driftline.yaml"), environ={})
+    assert spec["scaleTargetRef"] == {
+        "kind": yaml("deploy/kubernetes/statefulset.yaml")["kind"],
+        "name": yaml("deploy/kubernetes/statefulset.yaml")["metadata"]["name"],
+    }
+    assert (trigger["type"], trigger["metadata"]["consumerGroup"]) == ("apache-kafka", config.kafka.group)
+    assert trigger["metadata"]["topic"] in config.topics
+    assert all(isinstance(value, str) for value in trigger["metadata"].values())
+    assert 1 == spec["minReplicaCount"] < spec["maxReplicaCount"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from driftline_process import DRIFTLINE, Place, Running
@@ -29,6 +30,24 @@ def place(kafka_broker, tmp_path):
 
 
 @pytest.fixture
+def systemd(tmp_path):
+    """The socket that `Type=notify` gives a process."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        made.bind(str(tmp_path / "notify"))
+        made.setblocking(False)
+        yield made
+
+
+def messages_of(manager: socket.socket) -> list[bytes]:
+    """What the process has sent since the last call."""
+    found = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(manager.recv(4096))
+    return found
+
+
+@pytest.fixture
 def server():
     with serving(lambda _: (200, None)) as made:
         yield made
@@ -37,7 +56,11 @@ def server():
 @contextmanager
 def notifying(place: Place) -> Iterator[Running]:
     command = [*DRIFTLINE, "notify", "--config", str(place.config)]
-    environment = os.environ | {"HOOK": SECRET}
+    environment = os.environ | {
+        "HOOK": SECRET,
+        "NOTIFY_SOCKET": str(place.folder / "notify"),
+        "WATCHDOG_USEC": "3000000",
+    }
     running = Running(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
     try:
         yield running
@@ -70,7 +93,7 @@ def people(server: Server, status: str) -> list[dict]:
     return [alert for alerts in found for alert in alerts if alert["status"] == status]
 
 
-def test_an_incident_reaches_people(place, server, tmp_path):
+def test_an_incident_reaches_people(place, server, systemd, tmp_path):
     """It fires and resolves through Alertmanager; a killed process repeats no message, and keeps the alert firing."""
 
     def calls(status):
@@ -83,6 +106,9 @@ def test_an_incident_reaches_people(place, server, tmp_path):
         configure(place, manager, f"{server.url}/hook")
         with notifying(place) as first:
             wait_for(lambda: first.metrics().get("driftline_ready") == 1, lambda: "".join(first.said))
+            sent = messages_of(systemd)
+            assert b"READY=1\nSTATUS=ready" in sent
+            assert b"WATCHDOG=1" in sent
             publish(place, "incidents", incident(1), incident(2))
             publish(place, "requests", request(1))
             wait_for(lambda: len(calls("firing")) >= 2 and len(hooks()) == 3, lambda: "".join(first.said))
