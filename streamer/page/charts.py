@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, zip_longest
-from math import floor, log10
+from math import floor, log10, ulp
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -20,7 +20,8 @@ from streamer.audit.reasons import number
 
 WIDTH, HEIGHT = 372, 196
 LEFT, RIGHT, TOP, BOTTOM = 38, 8, 26, 28  # margins
-TICKS: Final = 4  # about so many along the values
+TICKS: Final = 6  # at most about so many along the values
+FINEST: Final = 1e4  # steps of ticks, at least, in the distance of neighbouring numbers
 SMALL: Final = (92, 26)  # width and height of a picture in a table
 SMALL_CELLS: Final = 12  # cells that it shows, about
 ROW: Final = 19  # height of a category
@@ -272,6 +273,8 @@ def ticks(low: float, high: float) -> list[float]:
     rough = span / TICKS
     scale = 10.0 ** floor(log10(rough))
     step = next(scale * k for k in (1, 2, 5, 10) if scale * k >= rough)
+    if step < FINEST * ulp(max(abs(low), abs(high))):
+        return [low]  # numbers are too coarse there for even steps
     first = floor(low / step) + (low / step != floor(low / step))
     found = [(first + i) * step for i in range(2 * TICKS + 1)]
     return [0.0 if abs(value) < step / 1e6 else value for value in found if value <= high]

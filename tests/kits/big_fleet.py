@@ -32,19 +32,15 @@ def decided(seed: int = 1) -> list[tuple[str, bytes]]:
         for model in random.sample(MODELS, 120)
         for one in _drift(model, random.choice(COLUMNS), random.randrange(1, 500), random)
     ]
+    faulty = {"effect": 0.37, "effect_unit": "rate", "before": 0.01, "after": 0.38}
     alerts += [
-        firing(
-            f"{500 + i // 40}h {i % 40}m", model, "door_count", kind=AlertKind.MISSING, effect=0.4, effect_unit="rate"
-        )
+        firing(f"{500 + i // 40}h {i % 40}m", model, "door_count", kind=AlertKind.MISSING, **faulty)
         for i, model in enumerate(name for name in MODELS if name.startswith("stop-east-01"))
     ]
+    told = "temperature_c moved by 45: 17 before, 62 after."
+    storm_of = {"effect": 0.9, "effect_unit": "ks_distance", "before": 17.0, "after": 62.0, "summary": told}
     storm = [model for model in MODELS if model.startswith("bus-")]
-    alerts += [
-        firing(
-            f"600h {i % 60}m", model, "temperature_c", effect=0.9, effect_unit="ks_distance", before=17.0, after=62.0
-        )
-        for i, model in enumerate(storm)
-    ]
+    alerts += [firing(f"600h {i % 60}m", model, "temperature_c", **storm_of) for i, model in enumerate(storm)]
     service.publish(*sorted(alerts, key=lambda one: (one.event_time, one.alert_id)))
     return published(service)
 

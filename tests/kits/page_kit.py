@@ -84,7 +84,10 @@ def published(service: PlayedService) -> list[tuple[str, bytes]]:
 
 @contextmanager
 def serving(
-    records: Iterable[tuple[str, bytes]], access: Access = LOCAL, send: Callable[[bytes, bytes], None] | None = None
+    records: Iterable[tuple[str, bytes]],
+    access: Access = LOCAL,
+    send: Callable[[bytes, bytes], None] | None = None,
+    title: str = "a test",
 ) -> Iterator[Served]:
     """A server over these records on a free port. Control records are kept, or go to `send`."""
     store = Store()
@@ -94,7 +97,7 @@ def serving(
     listener = listen("127.0.0.1", 0)
     sent: list[tuple[bytes, bytes]] = []
     desk = Desk(send or (lambda key, value: sent.append((key, value))), ManualClock(1_767_300_000.0))
-    site = Site(Reader(store.path), follower.progress, access, "records of a test", desk)
+    site = Site(Reader(store.path), follower.progress, access, title, desk)
     server = server_of(site)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
