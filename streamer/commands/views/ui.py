@@ -113,10 +113,10 @@ def _serve(replayed: str | None, config: Config, access: Access, port: int, name
     from streamer.page.store import Store
 
     stop = stop_on_signal()
+    arrivals, desk = _of_file(replayed, config) if replayed else _of_topics(config)
     listener = listen(access.host, port)
     host, port = listener.getsockname()[:2]
     store = Store()
-    arrivals, desk = _of_file(replayed, config) if replayed else _of_topics(config)
     follower = Follower(store, config.outputs, arrivals)
     title = name or f"the topics of {config.kafka.group}"
     site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk)
@@ -129,7 +129,9 @@ def _of_file(replayed: str, config: Config) -> tuple[Arrivals, Desk | None]:
     from streamer.audit.source import KINDS, PROFILE
     from streamer.page.follow import from_source
 
-    return from_source(source_of(replayed, config, (*KINDS, PROFILE))), None
+    source = source_of(replayed, config, (*KINDS, PROFILE))
+    next(source(), None)  # a file that is none of these ends the command at once
+    return from_source(source), None
 
 
 def _of_topics(config: Config) -> tuple[Arrivals, Desk | None]:

@@ -66,3 +66,11 @@ def test_what_can_not_be_served_is_refused(tmp_path, arguments, words):
     result = cli("ui", path, *arguments)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    """A missing file, and one that no replay wrote, end with 2 before anything is served."""
+    other = tmp_path / "events.jsonl"
+    other.write_text('{"model_id": "bus-1"}\n')
+    assert "is no output of `driftline replay`" in cli("ui", str(other)).stderr
+    assert cli("ui", str(other)).exit_code == cli("ui", str(tmp_path / "no-such.jsonl")).exit_code == 2

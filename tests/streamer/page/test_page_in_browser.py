@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from big_fleet import MODELS, decided, profiles
 from browser_kit import PHONE, browser, tab
-from page_kit import published, serving, small_fleet
+from page_kit import MODELS, decided, profiles, published, serving, small_fleet
 
 pytestmark = pytest.mark.slow
 
