@@ -172,7 +172,8 @@ class Fleet:
 
 def _fits(alert: Alert, wanted: Wanted) -> bool:
     is_kind = wanted.kind in (None, alert.kind.value)
-    return is_kind and matches(alert.model_id, wanted.model) and matches(alert.column, wanted.column)
+    is_model = wanted.model == "*" or matches(alert.model_id, wanted.model)
+    return is_kind and is_model and (wanted.column == "*" or matches(alert.column, wanted.column))
 
 
 def _since(wanted: Wanted, newest: datetime | None) -> datetime | None:

@@ -38,12 +38,15 @@ MODELS_AT_ONCE: Final = 1_000
 QUIET: Final = ORDER[Attention.QUIET]
 # Incidents, requests and decisions of some models, with all storms and silences, in order; and the newest of an alert.
 DECISIONS: Final = """
-    SELECT seq, kind, body FROM records WHERE kind IN (1, 2, 3) AND model IN (SELECT value FROM json_each(?))
-    UNION SELECT seq, kind, body FROM records WHERE shared ORDER BY seq
+    SELECT kind, body FROM records WHERE seq IN (
+        SELECT seq FROM records WHERE kind IN (1, 2, 3) AND model IN (SELECT value FROM json_each(?))
+        UNION ALL SELECT seq FROM records WHERE shared
+    ) ORDER BY seq
 """
 NEWEST_ALERTS: Final = """
-    SELECT body, max(seq) FROM records WHERE kind = 0 AND model IN (SELECT value FROM json_each(?))
-    GROUP BY name ORDER BY 2
+    SELECT body FROM records WHERE seq IN (
+        SELECT max(seq) FROM records WHERE kind = 0 AND model IN (SELECT value FROM json_each(?)) GROUP BY model, name
+    ) ORDER BY seq
 """
 
 
@@ -211,8 +214,8 @@ def summarize(store: Store, outputs: OutputTopics) -> None:
 
 def _summarize(db: sqlite3.Connection, outputs: OutputTopics, names: Sequence[str]) -> None:
     listed = msgspec.json.encode(names).decode()
-    fleet = Fleet(outputs, ((KINDS[kind], body) for _, kind, body in db.execute(DECISIONS, (listed,))))
-    newest = (("alert", body) for body, _ in db.execute(NEWEST_ALERTS, (listed,)))
+    fleet = Fleet(outputs, ((KINDS[kind], body) for kind, body in db.execute(DECISIONS, (listed,))))
+    newest = (("alert", body) for (body,) in db.execute(NEWEST_ALERTS, (listed,)))
     alerts = fleet.alerts(newest, Wanted(ended=True))
     found = {row.model_id: row for row in rows_of(fleet, alerts)}
     wanted = {name for name in names if name and not name.startswith((FLEET_PREFIX, SOURCE_PREFIX))}

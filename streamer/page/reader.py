@@ -161,13 +161,13 @@ class ReadView:
             for model in self._models_of(msgspec.json.decode(body, type=RetrainRequest).incident_id)
         }
         sql = """
-            SELECT * FROM (
-                SELECT seq, kind, body FROM records WHERE kind < 4 AND model IN (SELECT value FROM json_each(?))
-                UNION SELECT seq, kind, body FROM records WHERE shared ORDER BY seq DESC LIMIT ?
+            SELECT kind, body FROM records WHERE seq IN (
+                SELECT seq FROM records WHERE kind < 4 AND model IN (SELECT value FROM json_each(?))
+                UNION SELECT seq FROM records WHERE shared ORDER BY seq DESC LIMIT ?
             ) ORDER BY seq
         """
         trail = Trail()
-        for _, kind, body in self._db.execute(sql, (msgspec.json.encode(sorted(names)).decode(), TRAIL_MAX)):
+        for kind, body in self._db.execute(sql, (msgspec.json.encode(sorted(names)).decode(), TRAIL_MAX)):
             trail.add(decoded(KINDS[kind], body))
         return trail
 
@@ -247,10 +247,12 @@ class ReadView:
     def faults(self, most: int) -> tuple[list[Alert], int]:
         """The latest alerts about data, delivery and limits that have not ended, and how many there are of them."""
         sql = """
-            SELECT body, max(seq) FROM records WHERE kind = 0 AND model IN (SELECT model FROM models WHERE state = ?)
-            GROUP BY name ORDER BY 2 DESC
+            SELECT body FROM records WHERE seq IN (
+                SELECT max(seq) FROM records WHERE kind = 0 AND model IN (SELECT model FROM models WHERE state = ?)
+                GROUP BY model, name
+            ) ORDER BY seq DESC
         """
-        found = (decoded("alert", body) for body, _ in self._db.execute(sql, (ORDER[Attention.FAULT],)))
+        found = (decoded("alert", body) for (body,) in self._db.execute(sql, (ORDER[Attention.FAULT],)))
         held = [one for one in found if isinstance(one, Alert) and one.kind is not AlertKind.DRIFT]
         open_ones = [one for one in held if one.resolved_at is None]
         return open_ones[:most], len(open_ones)

@@ -62,7 +62,7 @@ CREATE TABLE days (day INTEGER, kind INTEGER, n INTEGER, PRIMARY KEY (day, kind)
 CREATE TABLE units (unit TEXT PRIMARY KEY, end_ms INTEGER);
 """
 INDEXES: Final = """
-CREATE INDEX IF NOT EXISTS records_of_model ON records (model, kind);
+CREATE INDEX IF NOT EXISTS records_of_model ON records (model, kind, name);
 CREATE INDEX IF NOT EXISTS records_of_name ON records (name);
 CREATE INDEX IF NOT EXISTS records_shared ON records (kind) WHERE shared;
 CREATE INDEX IF NOT EXISTS models_by_severity ON models (state, strength DESC, model);
