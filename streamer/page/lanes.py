@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from streamer.audit.explanation import NEVER
 from streamer.audit.reasons import clock, number
+from streamer.events import EPOCH
 from streamer.page.charts import ticks
 
 WIDTH: Final = 1206
 LEFT, RIGHT, TOP = 150, 76, 20
 LANE: Final = 24
+CURVE: Final = 100  # height of the percentiles of a column above the lanes
 TICKS_MAX: Final = 8
 ITEMS_MAX: Final = 400  # of a lane, the newest
 SPARK: Final = (64, 22)
@@ -49,7 +52,7 @@ class Axis:
 
     def __init__(self, begin: datetime, end: datetime) -> None:
         margin = max((end - begin) * 0.02, timedelta(minutes=1))
-        self.begin, self.end = begin - margin, end + margin
+        self.begin, self.end = _moved(begin, -margin), _moved(end, margin)
 
     def x(self, at: datetime) -> float:
         """Where a time stands, within the picture."""
@@ -59,25 +62,42 @@ class Axis:
     def drawn(self, top: int, bottom: int) -> str:
         """The axis at `bottom` with its dates, and faint lines up to `top`."""
         span_s = (self.end - self.begin).total_seconds()
-        step = next((one for one in STEPS if span_s / one <= TICKS_MAX), STEPS[-1])
+        step = next((one for one in STEPS if span_s / one <= TICKS_MAX), int(span_s / TICKS_MAX))
         first = -(-int(self.begin.timestamp()) // step) * step
         texts = "".join(
             f'<line class="c-grid" x1="{self.x(at):.1f}" x2="{self.x(at):.1f}" y1="{top}" y2="{bottom}"/>'
             f'<text x="{self.x(at):.1f}" y="{bottom + 16}" text-anchor="middle">{_date(at, step)}</text>'
             for i in range(TICKS_MAX + 1)
-            if (at := datetime.fromtimestamp(first + i * step, UTC)) <= self.end
+            if (at := _moved(EPOCH, timedelta(seconds=first + i * step))) <= self.end
         )
         return f'{texts}<line class="c-axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>'
 
 
-def story(lanes: Sequence[Lane], now: datetime, label: str) -> Markup:
-    """Lanes of bars and marks on one time axis, up to `now`."""
-    times = [one.start for lane in lanes for one in lane.items] or [now]
-    axis = Axis(min(times), max(now, *times))
-    bottom = TOP + LANE * len(lanes) + 6
+def _moved(at: datetime, by: timedelta) -> datetime:
+    """The time moved, within the calendar."""
+    try:
+        return at + by
+    except OverflowError:
+        return NEVER if by > timedelta(0) else at
+
+
+def story(
+    lanes: Sequence[Lane], now: datetime, label: str, curves: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = ()
+) -> Markup:
+    """Lanes of bars and marks on one time axis, up to `now`.
+
+    Above them the percentiles by interval of some columns, by name; `curves` hold profiles in order of time.
+    """
+    drawn = [(name, bands) for name, found in curves if (bands := [one for one in found if one["p50"] is not None])]
+    times = [one.start for lane in lanes for one in lane.items] + [one["start"] for _, bands in drawn for one in bands]
+    axis = Axis(min(times, default=now), max([now, *times]))
+    first = TOP + CURVE * len(drawn)
+    bottom = first + LANE * len(lanes) + 6
     body = axis.drawn(TOP, bottom)
+    for i, (name, bands) in enumerate(drawn):
+        body += _bands(axis, bands, TOP + CURVE * i + 4, CURVE - 22, _short(name, 22))
     for i, lane in enumerate(lanes):
-        y = TOP + LANE * i + LANE // 2
+        y = first + LANE * i + LANE // 2
         body += f'<text class="lab" x="0" y="{y + 4}">{escape(_short(lane.name, 22))}</text>'
         body += "".join(_item(axis, one, y, now) for one in lane.items[-ITEMS_MAX:])
         if lane.note and lane.items:
@@ -143,10 +163,10 @@ def _note(axis: Axis, lane: Lane, y: int) -> str:
     return f'<text class="sub" x="{x + 8:.1f}" y="{y + 4}">{escape(lane.note)}</text>'
 
 
-def _bands(axis: Axis, bands: Sequence[Mapping[str, Any]], top: int) -> str:
-    """5 to 95 and 25 to 75 % of the values, and the median, over 150 pixels."""
+def _bands(axis: Axis, bands: Sequence[Mapping[str, Any]], top: int, height: int = 150, name: str = "Values") -> str:
+    """5 to 95 and 25 to 75 % of the values, and the median."""
     low, high = min(one["p05"] for one in bands), max(one["p95"] for one in bands)
-    height, span = 150, (high - low) or 1.0
+    span = (high - low) or 1.0
 
     def y(value: float) -> float:
         return top + height - height * ((value - low) / span if high > low else 0.5)
@@ -155,7 +175,7 @@ def _bands(axis: Axis, bands: Sequence[Mapping[str, Any]], top: int) -> str:
     body = "".join(
         f'<line class="c-grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
         f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{number(value)}</text>'
-        for value in ticks(low, high)
+        for value in ticks(low, high)[:: 1 if height > CURVE else 2]
     )
     for kind, lower, upper in (("band1", "p05", "p95"), ("band2", "p25", "p75")):
         up = [f"{x:.1f} {y(one[upper]):.1f}" for x, one in zip(middles, bands, strict=True)]
@@ -167,7 +187,7 @@ def _bands(axis: Axis, bands: Sequence[Mapping[str, Any]], top: int) -> str:
         f'{body}<path class="c-nowline" d="M{line}"/>'
         f'<circle class="c-dotnow" cx="{middles[-1]:.1f}" cy="{y(last["p50"]):.1f}" r="3.5"/>'
         f'<text class="t-now" x="{WIDTH - RIGHT + 8}" y="{y(last["p50"]) + 4:.1f}">{number(last["p50"])}</text>'
-        + _words("Values", "median and bands", top)
+        + _words(name, "median and bands", top)
     )
 
 
@@ -230,7 +250,7 @@ def _slot(axis: Axis, one: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _words(name: str, below: str, top: int) -> str:
-    return f'<text class="lab" x="0" y="{top + 12}">{name}</text><text x="0" y="{top + 27}">{below}</text>'
+    return f'<text class="lab" x="0" y="{top + 12}">{escape(name)}</text><text x="0" y="{top + 27}">{below}</text>'
 
 
 def _date(at: datetime, step: int) -> str:

@@ -19,6 +19,7 @@ from streamer.page.reader import ReadView
 from streamer.page.view import Missing, Page, Parameters, page_of
 
 ENTRIES: Final = 12  # of the story, a page
+CURVES: Final = ("error", "prediction")  # columns whose percentiles stand above the story
 COLUMNS_MAX: Final = 200  # of the table of a model
 PROFILES_MAX: Final = 400  # intervals of a column
 
@@ -58,8 +59,21 @@ def model_view(view: ReadView, given: Parameters) -> Page:
         "page": page,
         "is_cut": trail.is_cut,
     }
-    now = max((one.at for one in found), default=None)
-    return Page("model.html", data, {"lanes_drawn": _lanes(trail, name, newest), "now": now, "rows_a_page": ENTRIES})
+    curves = [(column, _whole(view.profiles(name, column, PROFILES_MAX))) for column in CURVES]
+    ends = [one.at for one in found] + [one["end"] for _, profiles in curves for one in profiles[-1:]]
+    now = max(ends, default=None)
+    extra = {"lanes_drawn": _lanes(trail, name, newest), "curves": curves, "now": now, "rows_a_page": ENTRIES}
+    return Page("model.html", data, extra)
+
+
+def _whole(profiles: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the whole model, not of a segment; of versions that serve side by side, the one with the most values."""
+    of_start: dict[datetime, Mapping[str, Any]] = {}
+    for one in profiles:
+        known = of_start.get(one["start"])
+        if not one["segment"] and (known is None or one["count"] > known["count"]):
+            of_start[one["start"]] = one
+    return list(of_start.values())
 
 
 def column_view(view: ReadView, given: Parameters) -> Page:

@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -30,6 +30,7 @@ SERIES_MAX: Final = 400_000  # of profiles; further ones are left out
 DAYS_MAX: Final = 400  # event days that are counted, the newest
 TRIM_EVERY: Final = 0.1  # share of a bound by which it may be exceeded
 CONTROL: Final = "control"
+MS: Final = timedelta(milliseconds=1)
 PLACES: Final[Mapping[str, int]] = {kind: place for place, kind in enumerate((*KINDS, CONTROL))}
 
 LOADING: Final = "PRAGMA page_size=16384; PRAGMA cache_size=-32768; PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF"
@@ -143,8 +144,8 @@ class _ProfileLine(msgspec.Struct):
 
 
 def ms_of(at: datetime) -> int:
-    """A time in milliseconds since 1970."""
-    return round(at.timestamp() * 1000)
+    """A time in whole milliseconds since 1970."""
+    return (at - EPOCH) // MS
 
 
 _alert = msgspec.json.Decoder(_AlertIndex).decode
@@ -153,6 +154,7 @@ _profile = msgspec.json.Decoder(_ProfileLine).decode
 Row = tuple[Any, ...]
 RECORD_SQL: Final = "INSERT INTO records VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 PROFILE_SQL: Final = "INSERT OR REPLACE INTO profiles VALUES (" + ", ".join("?" * 24) + ")"  # noqa: S608 -- no input
+OLD_DAYS_SQL: Final = "DELETE FROM days WHERE day NOT IN (SELECT DISTINCT day FROM days ORDER BY day DESC LIMIT ?)"
 DAY_SQL: Final = "INSERT INTO days VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
 
@@ -271,7 +273,7 @@ class Store:
             self._kept = self._seq - RECORDS_MAX
             self.db.execute("DELETE FROM records WHERE seq <= ?", (self._kept,))
         if self._days:
-            self.db.execute("DELETE FROM days WHERE day <= (SELECT max(day) FROM days) - ?", (DAYS_MAX,))
+            self.db.execute(OLD_DAYS_SQL, (DAYS_MAX,))
         if self._n_profiles > PROFILES_MAX * (1 + TRIM_EVERY):
             self._trim_profiles()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from urllib.parse import quote, urlencode
 
@@ -12,7 +13,9 @@ import pytest
 from page_kit import Parsed, published, serving, small_fleet
 from service_kit import PlayedService
 
+from retrain.messages.alert import Place
 from retrain.messages.distribution import Distribution
+from streamer.contracts.encoding import json_of
 from streamer.page.access import Access
 from streamer.testing.alerts import firing, ready, said
 
@@ -171,3 +174,21 @@ def test_slow_clients_keep_nobody_waiting(page):
     finally:
         for client in clients:
             client.close()
+
+
+def test_times_at_the_ends_of_the_calendar_have_pages():
+    """Events of the years 1 and 9999 are shown, as is a number that no axis can hold."""
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    alert = firing(
+        "1h",
+        "bus-1",
+        onset=Place("t", 0, 1, first),
+        at=Place("t", 0, 2, last),
+        before=-1e308,
+        after=1e308,
+        effect=1e308,
+    )
+    with serving([("alert", json_of(alert)), ("alert", json_of(firing("2h", "bus-2")))]) as served:
+        for path in ("/fleet", "/model?name=bus-1", "/column?model=bus-1&column=headway_s", "/monitor", "/incidents"):
+            assert served.get(path).status == 200, path
+        assert served.get("/api/v1/model?name=bus-1").json["row"]["since"].startswith("9999-12-31")
