@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from retrain.messages.patterns import first_match
 from retrain.messages.request import RequestState
@@ -31,8 +31,10 @@ from streamer.launch.targets import target_class
 from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
 from streamer.launch.targets.webhook import WebhookSettings, post
 from streamer.logs import log_of, one_line
-from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.table import LAUNCH_OUTCOMES, RUN_STATES
+
+if TYPE_CHECKING:
+    from streamer.telemetry.metrics import Metrics
 
 log = log_of("launch")
 

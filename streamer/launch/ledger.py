@@ -21,7 +21,6 @@ from streamer.contracts.control_reader import read_control
 from streamer.contracts.topics import OutputTopics
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.events import time_of
 from streamer.launch.base import LaunchRequest, Run
 
@@ -141,11 +140,15 @@ class ControlTopic:
     """Appends control records, each keyed by its request."""
 
     def __init__(self, connection: KafkaConnection, topic: str, clock: Clock) -> None:
+        from streamer.eventlog.kafka.transfer import Transfer  # a configuration with targets needs no client of Kafka
+
         self._topic, self._clock = topic, clock
         self._transfer = Transfer(connection, [topic])
 
     def append(self, reports: list[Report]) -> None:
         """Append these; one of a trainer that the service could not read becomes `failed`. Raises `BrokerError`."""
+        from streamer.eventlog.kafka.transfer import Copy
+
         now_ms = int(self._clock.now_s() * 1000)
         copies = []
         for report in reports:

@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamer.eventlog.base import Records
 from streamer.launch.base import TargetDown, TargetRefused
 from streamer.launch.notify.board import Board, Spot
 from streamer.launch.notify.receivers import Receiver
 from streamer.logs import log_of, one_line
-from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.table import NOTIFICATION_OUTCOMES
+
+if TYPE_CHECKING:
+    from streamer.telemetry.metrics import Metrics
 
 RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
 RETRY_MAX_S: Final = 60.0
