@@ -8,7 +8,7 @@ import click
 
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import stop_on_signal
-from streamer.commands.service.companion import POLL_S, metrics_port_option, serving
+from streamer.commands.service.companion import metrics_port_option, serving
 
 if TYPE_CHECKING:
     import threading
@@ -77,7 +77,7 @@ def _notify(config: Config, port: int, until_end: bool, stop: threading.Event) -
         notifier = Notifier(board, receivers, transfer.committed(), reader.ends, metrics, partial(transfer.write, []))
         try:
             while not (stop.is_set() or (until_end and notifier.is_done() and reader.at_end())):
-                for records in reader.poll(POLL_S):
+                for records in reader.poll(notifier.pause_s()):
                     notifier.add(records)
                 metrics.alive()
                 if metrics.health.is_ready:

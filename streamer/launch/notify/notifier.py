@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
 RETRY_MAX_S: Final = 60.0
+BUSY_S: Final = 0.01  # of one wait for records, while calls are made
+IDLE_S: Final = 0.2
 COMMIT_S: Final = 1.0  # between two commits of progress
 RENEW_S: Final = 3600.0  # brokers forget the offsets of a group that commits nothing for days
 
@@ -95,6 +97,12 @@ class Notifier:
         self._show()
         self._keep()
 
+    def pause_s(self) -> float:
+        """How long to wait for records before the next turn: little while there is something to send."""
+        now_s = self._clock.monotonic_s()
+        is_busy = any(one.future or (one.receiver.waiting and now_s >= one.next_s) for one in self._deliveries)
+        return BUSY_S if is_busy else IDLE_S
+
     def close(self) -> None:
         """Wait for the calls that are under way, and commit progress."""
         self._pool.shutdown(wait=True)
@@ -137,15 +145,15 @@ class Notifier:
             self._retry(delivery, down)
         except TargetRefused as refused:
             self._count(delivery, "refused", delivery.about)
-            log.error("%s refuses, and is not asked again: %s", delivery.receiver.name, one_line(str(refused)))
-            delivery.receiver.done(accepted=False)
+            log.error("%s refuses what it gets: %s", delivery.receiver.name, one_line(str(refused)))
+            delivery.receiver.done()
         else:
             self._count(delivery, "accepted", delivery.about)
             if delivery.tries:
                 log.info("%s accepts again, after %d failures", delivery.receiver.name, delivery.tries)
             delivery.tries, delivery.next_s = 0, 0.0
             self._metrics.set("driftline_notification_receiver_up", 1, delivery.receiver.name)
-            delivery.receiver.done(accepted=True)
+            delivery.receiver.done()
 
     def _retry(self, delivery: _Delivery, down: TargetDown) -> None:
         """A later try. The first failure of several is one line of the log."""

@@ -48,7 +48,7 @@ class Receiver(Protocol):
         """The next call, and how many incidents it is about; None if there is nothing to send now."""
         ...
 
-    def done(self, *, accepted: bool) -> None:
+    def done(self) -> None:
         """Take in that the last call has ended: accepted, or refused for good."""
         ...
 
@@ -114,12 +114,12 @@ class AlertmanagerReceiver:
         ]
         return partial(self._post, json.dumps(body, separators=(",", ":")).encode()), len(due)
 
-    def done(self, *, accepted: bool) -> None:
-        """What is refused is sent again when it is due, as Alertmanager keeps the rest of a call."""
+    def done(self) -> None:
+        """What is open and refused is sent again when it is due; Alertmanager keeps the valid alerts of a call."""
         for key, one in self._sending.items():
             if one is not None:
                 self._sent[key] = one
-            elif accepted:
+            else:
                 self._sent.pop(key, None)
         self._sending = {}
 
@@ -205,7 +205,7 @@ class WebhookReceiver:
     def next_call(self) -> tuple[Call, int] | None:
         return (partial(self._post, self._queue[0]), 1) if self._queue else None
 
-    def done(self, *, accepted: bool) -> None:  # noqa: ARG002
+    def done(self) -> None:
         self._queue.popleft()
 
     def unsent(self) -> Mapping[Spot | None, int]:

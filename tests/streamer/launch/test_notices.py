@@ -71,6 +71,15 @@ def test_beyond_the_bound_one_notice_stands_for_all_others():
     assert types(again) == ["opened", "opened", "many"]
 
 
+def test_a_fleet_at_the_bound_is_one_notice():
+    """Incidents that open and close around the bound give no further notice, before there were few."""
+    made, notices = board(*(incident(n) for n in range(12)), most=10)
+    assert types(notices)[10:] == ["many"]
+    around = [incident(n, state=state) for n in range(20, 40) for state in ("open", "closed")]
+    made.add(stretch(TOPICS.incidents, [incident(11, state="closed"), incident(10, state="closed")]))
+    assert types(made.add(stretch(TOPICS.incidents, around))) == []
+
+
 def test_what_is_announced_depends_on_the_open_incidents_alone():
     """In any order of reading, the same incidents are announced: the longest open."""
     values = [incident(n) for n in range(40)] + [incident(n, state="closed") for n in range(0, 40, 3)]

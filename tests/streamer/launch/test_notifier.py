@@ -161,6 +161,31 @@ def test_a_first_start_introduces_what_is_open(server, tmp_path):
     assert [one.json["data"]["model_id"] for one in hooks(server)] == ["bus-2"]
 
 
+def test_a_first_start_is_over_once_its_messages_are_sent(server, tmp_path):
+    """A process that ends before leaves the introduction to the next one."""
+    server.answer = lambda _: (503, None)
+    desk = Desk(settings(hook=f"{server.url}/hook"), tmp_path)
+    desk.publish(incident(1))
+    desk.start()
+    desk.until(lambda: desk.notifier.counts["failed"] == 2, step_s=0.5)
+    desk.notifier.close()
+    assert desk.committed == {}
+    server.answer = lambda _: (200, None)
+    server.sent.clear()
+    desk.start()
+    desk.settle()
+    assert [one.json["data"]["model_id"] for one in hooks(server)] == ["bus-1"]
+
+
+def test_an_event_time_that_is_ahead_begins_before_it_ends(server, tmp_path):
+    """Alertmanager refuses an alert that begins after its end."""
+    desk = Desk(settings(server.url), tmp_path)
+    desk.start()
+    desk.publish(incident(1, opened_at="2030-01-01T00:00:00Z"))
+    desk.until(lambda: len(alerts(server)) == 1)
+    assert alerts(server)[0]["startsAt"] == alerts(server)[0]["endsAt"]
+
+
 def test_a_crash_before_the_commit_repeats_a_message_under_its_id(server, tmp_path):
     """What was sent and not committed is sent once more, with the same `webhook-id`."""
     desk = desk_of(server, tmp_path)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +14,11 @@ from contextlib import contextmanager, suppress
 import pytest
 from driftline_process import DRIFTLINE, Place, Running
 from http_kit import Sent, Server, serving
+from kafka_kit import slowness
 from notify_kit import SECRET, incident, request
 from prometheus_kit import alertmanager, wait_for
 
+from streamer.errors import BrokerError
 from streamer.eventlog.base import Output
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.transfer import send
@@ -100,7 +103,7 @@ def test_an_incident_reaches_people(place, server, systemd, tmp_path):
         return people(server, status)
 
     def hooks():
-        return [one for one in server.sent if one.path == "/hook"]
+        return hooks_of(server)
 
     with alertmanager(tmp_path, f"{server.url}/people") as manager:
         configure(place, manager, f"{server.url}/hook")
@@ -144,6 +147,46 @@ def check_messages(hooks: list[Sent], n: int) -> None:
     assert len({one.headers["webhook-id"] for one in hooks}) == len(hooks) == len(types) == n
     now_s = int(hooks[-1].headers["webhook-timestamp"])
     assert [why_unsigned(one.headers, one.body, [SECRET], now_s) for one in hooks] == [None] * n
+
+
+def test_a_second_process_ends_the_first(place, server, tmp_path):
+    """Kafka fences the first at its next commit; the second one goes on, and repeats keep their id."""
+    configure(place, server.url, f"{server.url}/hook")
+    with notifying(place) as first:
+        wait_for(lambda: first.metrics().get("driftline_ready") == 1, lambda: "".join(first.said))
+        with notifying(place) as second:
+            wait_for(lambda: second.metrics().get("driftline_ready") == 1, lambda: "".join(second.said))
+            publish(place, "incidents", incident(1))
+            wait_for(lambda: first.process.poll() is not None, lambda: "".join(first.said))
+            assert first.process.returncode == BrokerError.exit_code, "".join(first.said)
+            publish(place, "incidents", incident(1, state="closed"))
+            wait_for(lambda: len({one.json["type"] for one in hooks_of(server)}) == 2, lambda: "".join(second.said))
+            assert second.stop() == 0, "".join(second.said)
+    ids = {one.json["type"]: one.headers["webhook-id"] for one in hooks_of(server)}
+    assert {one.headers["webhook-id"] for one in hooks_of(server)} == set(ids.values())
+
+
+def test_a_storm_of_incidents_is_soon_sent(place, server, tmp_path):
+    """2,000 incidents at once: the first 500 are out within half a minute, and one message stands for the rest."""
+    text = f"notify: {{incidents_max: 500, webhook: {{url: '{server.url}/hook', secret_env: HOOK}}}}\n"
+    place.config.write_text(place.config.read_text() + text)
+    with notifying(place) as notifier:
+        wait_for(lambda: notifier.metrics().get("driftline_ready") == 1, lambda: "".join(notifier.said))
+        publish(place, "incidents", *(incident(n) for n in range(2_000)))
+        began_s = time.monotonic()
+        wait_for(lambda: len(hooks_of(server)) == 501, lambda: f"{len(hooks_of(server))} {''.join(notifier.said)}")
+        took_s = time.monotonic() - began_s
+        resident = notifier.metrics()["process_resident_memory_bytes"]
+        print(f"501 messages in {took_s:.1f} s, {resident / 1e6:.0f} MB")
+        assert took_s < 30 * slowness()
+        assert resident < 512e6, "the limit of deploy/kubernetes"
+        assert notifier.stop() == 0, "".join(notifier.said)
+    assert [one.json["type"] for one in hooks_of(server)][-1] == "incident.many"
+
+
+def hooks_of(server: Server) -> list[Sent]:
+    """The messages of the webhook, in order."""
+    return [one for one in server.sent if one.path == "/hook"]
 
 
 def offsets(place: Place, group: str) -> dict[str, int]:
