@@ -53,7 +53,7 @@ def service_grants(config: Config) -> Iterator[Grant]:
 
 
 def reader_grants(config: Config) -> Iterator[Grant]:
-    """Of whoever looks: `driftline models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `profile` ..."""
+    """Of whoever looks: `driftline models`, `alerts`, `explain`, `history`, `requests`, `ui --read-only` ..."""
     from streamer.eventlog.kafka.access.rights import Right
 
     outputs = config.outputs
@@ -77,10 +77,11 @@ def operator_grants(config: Config) -> Iterator[Grant]:
 
 
 def person_grants(config: Config) -> Iterator[Grant]:
-    """Of whoever decides: `driftline approve`, `reject`, `promote`, `silence` and `unsilence`."""
+    """Of whoever decides: `driftline approve`, `reject`, `promote`, `silence`, `unsilence` and `ui`."""
     from streamer.eventlog.kafka.access.rights import Right
 
     yield Grant(Right("topic", config.outputs.control, "Write"), "commands")
+    yield Grant(Right("topic", config.outputs.control, "Read"), "runs and their links on the page", is_optional=True)
     yield from reader_grants(config)
 
 

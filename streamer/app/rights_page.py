@@ -39,6 +39,7 @@ _AFTER: Final = """\
 - The service runs without the optional rights. Without Alter, it waits for somebody who adds partitions to the epochs
   topic ([guarantees](guarantees.md#what-each-failure-does)). Without DescribeConfigs, it learns the largest record of a
   topic from refusals.
+- `ui` shows no runs of trainers where it may not read the control topic.
 - `status` states a bound of the records that wait where it may not read them.
 - `check-config`, `columns`, `reference` and `replay` need no rights: they read files and checkpoints.
 - Brokers before Kafka 2.8 also ask for IdempotentWrite on the cluster of everyone who writes.
@@ -52,10 +53,11 @@ _AFTER: Final = """\
 """
 WHO: Final = {
     "service": "`driftline run`",
-    "person": "who decides: `approve`, `reject`, `promote`, `silence`, `unsilence`, and what a reader runs",
+    "person": "who decides: `approve`, `reject`, `promote`, `silence`, `unsilence`, `ui`, and what a reader runs",
     "trainer": "a training pipeline or launcher, with a group of its own (`trainers`); it runs `result`",
     "notifier": "`driftline notify`",
-    "reader": "who looks: `models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `silences`",
+    "reader": "who looks: `models`, `alerts`, `incidents`, `explain`, `history`, `requests`, `silences`, "
+    "`ui --read-only`",
     "operator": "who looks after the service: `status`, and what a reader runs",
     "verifier": "who folds the log again: `verify`, `record`",
     "mender": "who mends a mapping: `dead-letters`, with `--replay`",

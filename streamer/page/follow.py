@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 COMMIT_RECORDS: Final = 20_000  # of the first load
 POLL_S: Final = 0.2
+REPORTS_POLL_S: Final = 0.05
 RETRY_S: Final = 5.0  # after a broker failed
 SUMMARY_S: Final = 1.0  # summaries are at most so much older than records; of a fleet that alerts all at once, longer
 
@@ -166,34 +168,62 @@ def from_source(source: Source) -> Arrivals:
 def from_topics(connection: KafkaConnection, outputs: OutputTopics, profiles: bool) -> Arrivals:
     """The output topics from their beginning on, without end; profiles only where the service publishes them.
 
-    After a failure of the broker it goes on where it was.
+    After a failure of the broker it goes on where it was. The control topic is left out where it may not be read.
     """
     from streamer.eventlog.kafka.reader import KafkaReader
 
     kinds = {topic: kind for topic, kind in kinds_of(outputs).items() if profiles or topic != outputs.profiles}
-    kinds[outputs.control] = CONTROL
     reached: dict[tuple[str, int], int] = {}
 
     def read() -> Generator[Sequence[RawRecord] | None]:
         reader = KafkaReader(connection, list(kinds), {**reached})
+        reports = _Reports(connection, outputs.control, reached)
         try:
             is_loaded = False
             while True:  # until the follower is stopped and lets it go
-                stretch, positions = _polled(reader, kinds), reader.positions()
-                yield stretch
-                reached.update(positions)
+                yield [*_polled(reader, kinds, POLL_S), *reports.poll()]
+                reached.update(reader.positions())
                 if not is_loaded and (is_loaded := reader.at_end()):
                     yield None
         finally:
             reader.close()
+            reports.close()
 
     return read
 
 
-def _polled(reader: KafkaReader, kinds: dict[str, str]) -> list[RawRecord]:
+class _Reports:
+    """The control topic, as far as it may be read: it tells of runs, and of commands without an answer."""
+
+    def __init__(self, connection: KafkaConnection, topic: str, reached: dict[tuple[str, int], int]) -> None:
+        from streamer.eventlog.kafka.reader import KafkaReader
+
+        self._kinds, self._reached = {topic: CONTROL}, reached
+        self._reader: KafkaReader | None = None
+        with suppress(BrokerError):
+            self._reader = KafkaReader(connection, [topic], {**reached})
+
+    def poll(self) -> list[RawRecord]:
+        if self._reader is None:
+            return []
+        try:
+            found = _polled(self._reader, self._kinds, REPORTS_POLL_S)
+        except BrokerError:
+            self.close()
+            return []
+        self._reached.update(self._reader.positions())
+        return found
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def _polled(reader: KafkaReader, kinds: dict[str, str], timeout_s: float) -> list[RawRecord]:
     return [
         (kinds[records.topic], value)
-        for records in reader.poll(POLL_S)
+        for records in reader.poll(timeout_s)
         for i in range(len(records))
         if (value := records.value_of(i)) is not None
     ]

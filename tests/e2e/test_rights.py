@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
 from driftline_process import PATIENCE_S, create_topic, driftline, ends, events, messages, running
+from page_kit import page_of
 from rights_kit import add_user, grant_only
 
 from retrain.engine.engine import Engine
@@ -135,6 +137,16 @@ def test_the_rights_of_the_service_suffice(secured):
         assert service.stop() == 0, "".join(service.said)
     assert [message.value() for message in messages(bootstrap, f"{EVENTS}-dlt")] == [b"no event"]
     assert messages(bootstrap, CONFIG.outputs.watermarks)
+
+
+@pytest.mark.parametrize(("role", "options"), [("reader", ["--read-only"]), ("person", [])])
+def test_the_page_needs_no_more_than_its_role(secured, role, options):
+    """With the rights of a reader the page shows the requests, and with those of a person it sends decisions."""
+    grant_only(secured.broker, role, RIGHTS[role])
+    with page_of("--config", secured.config_of(role), *options) as url:
+        page = urllib.request.urlopen(f"{url}/request?id={REQUEST}").read().decode()  # noqa: S310 - loopback
+        assert "Nothing new is read" not in page
+        assert ("/act?kind=reject" in page) == (role == "person")
 
 
 @pytest.mark.parametrize("taken", [right for right in RIGHTS["service"] if not right.is_prefix], ids=str)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import subprocess
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from driftline_process import DRIFTLINE, PATIENCE_S
 from service_kit import TOPICS, PlayedService
 
 from retrain.messages.alert import AlertKind
@@ -204,3 +210,27 @@ def _profile(model: str, column: str, start: Any, end: Any, random: Random) -> d
         "p95": middle + 80, "compared": 10, "trained": True, "psi": 0.02, "ks": 0.02, "n_reference": 1000.0,
         "psi_chance": 0.05, "ks_chance": 0.07, "kind": "number", "cells": [0.1] * 10,
     }  # fmt: skip
+
+
+@contextmanager
+def page_of(*arguments: str) -> Iterator[str]:
+    """The address of a running page, once it has read everything that was there."""
+    process = subprocess.Popen([*DRIFTLINE, "ui", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        url = re.match(r"(http://\S+)/ shows ", process.stdout.readline())[1]
+        deadline_s = time.monotonic() + PATIENCE_S
+        while status_of(f"{url}/readyz") != 200:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        process.stdout.close()
+
+
+def status_of(url: str) -> int:
+    try:
+        return urllib.request.urlopen(url, timeout=10).status  # noqa: S310 - a loopback address
+    except urllib.error.HTTPError as answer:
+        return answer.code

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 import pytest
 from browser_kit import browser, tab
-from driftline_process import DRIFTLINE, PATIENCE_S, Patience, Place, driftline, running
+from driftline_process import PATIENCE_S, Patience, Place, driftline, running
+from page_kit import page_of
 
 from streamer.testing.alerts import START, ready
 
@@ -21,30 +16,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 START_MS = int(START.timestamp() * 1000)
 ASK = "retrain: {approval_by_model: {'bus-*': both}, expires_after_s: 3.0e+9}\n"
-
-
-@contextmanager
-def page_of(*arguments: str) -> Iterator[str]:
-    """The address of a running page, once it has read everything that was there."""
-    process = subprocess.Popen([*DRIFTLINE, "ui", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        url = re.match(r"(http://\S+)/ shows ", process.stdout.readline())[1]
-        deadline_s = time.monotonic() + PATIENCE_S
-        while status_of(f"{url}/readyz") != 200:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
-        process.stdout.close()
-
-
-def status_of(url: str) -> int:
-    try:
-        return urllib.request.urlopen(url, timeout=10).status  # noqa: S310 - a loopback address
-    except urllib.error.HTTPError as answer:
-        return answer.code
 
 
 def test_a_person_approves_on_the_page_of_a_running_service(kafka_broker, tmp_path):
