@@ -19,15 +19,19 @@ from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from streamer.audit.fleet import Fleet, Wanted
 from streamer.audit.source import KINDS, RawRecord, Source, kinds_of
+from streamer.audit.trail import decoded
 from streamer.clock import Clock, SystemClock
 from streamer.contracts.topics import OutputTopics
-from streamer.errors import BrokerError, DriftlineError
+from streamer.errors import BrokerError, DriftlineError, UsageError
+from streamer.logs import log_of
 from streamer.page.rows import ORDER, Attention, ModelRow, groups_of, rows_of
 from streamer.page.store import CONTROL, Store, ms_of
 
 if TYPE_CHECKING:
     from streamer.eventlog.kafka.connection import KafkaConnection
     from streamer.eventlog.kafka.reader import KafkaReader
+
+log = log_of("page")
 
 COMMIT_RECORDS: Final = 20_000  # of the first load
 POLL_S: Final = 0.2
@@ -115,6 +119,9 @@ class Follower:
                 continue
             except DriftlineError as problem:
                 self.progress.problem = str(problem)
+            except Exception as problem:
+                log.exception("the read model can't go on")
+                self.progress.problem = f"the read model can't go on ({problem}): restart `driftline ui`"
             return
 
     def _take(self, stretch: Sequence[RawRecord] | None) -> None:
@@ -237,9 +244,28 @@ def summarize(store: Store, outputs: OutputTopics) -> None:
     ordered = sorted(names)
     with store.transaction():
         for first in range(0, len(ordered), MODELS_AT_ONCE):
-            _summarize(store.db, outputs, ordered[first : first + MODELS_AT_ONCE])
+            some = ordered[first : first + MODELS_AT_ONCE]
+            try:
+                _summarize(store.db, outputs, some)
+            except UsageError:
+                _drop_unreadable(store, some)
+                _summarize(store.db, outputs, some)
     store.dirty.clear()
     store.is_shared_dirty = False
+
+
+def _drop_unreadable(store: Store, names: Sequence[str]) -> None:
+    """Delete and count the records of these models, and those of storms and silences, that this version can't read."""
+    sql = """
+        SELECT seq, kind, body FROM records
+        WHERE kind < 4 AND (shared OR model IN (SELECT value FROM json_each(?)))
+    """
+    for seq, kind, body in store.db.execute(sql, (msgspec.json.encode(names).decode(),)).fetchall():
+        try:
+            decoded(KINDS[kind], body)
+        except UsageError:
+            store.db.execute("DELETE FROM records WHERE seq = ?", (seq,))
+            store.unreadable += 1
 
 
 def _summarize(db: sqlite3.Connection, outputs: OutputTopics, names: Sequence[str]) -> None:

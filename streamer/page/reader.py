@@ -27,7 +27,8 @@ from streamer.events import time_of
 from streamer.page.rows import ORDER, Attention, ModelRow
 from streamer.page.store import CONTROL, PLACES
 
-TRAIL_MAX: Final = 5_000  # records of a view, the newest
+TRAIL_MAX: Final = 5_000  # records of the models of a view, the newest
+SHARED_MAX: Final = 2_000  # records of storms and silences beside them
 FOUND_MAX: Final = 20  # of each sort, of a search
 SEARCHED_MAX: Final = 8_000  # names among which near ones are searched
 NEAR: Final = 5
@@ -162,12 +163,16 @@ class ReadView:
         }
         sql = """
             SELECT kind, body FROM records WHERE seq IN (
-                SELECT seq FROM records WHERE kind < 4 AND model IN (SELECT value FROM json_each(?))
-                UNION SELECT seq FROM records WHERE shared ORDER BY seq DESC LIMIT ?
+                SELECT seq FROM (
+                    SELECT seq FROM records WHERE kind < 4 AND model IN (SELECT value FROM json_each(:names))
+                    ORDER BY seq DESC LIMIT :own
+                )
+                UNION ALL SELECT seq FROM (SELECT seq FROM records WHERE shared ORDER BY seq DESC LIMIT :shared)
             ) ORDER BY seq
         """
         trail = Trail()
-        for kind, body in self._db.execute(sql, (msgspec.json.encode(sorted(names)).decode(), TRAIL_MAX)):
+        listed = msgspec.json.encode(sorted(names)).decode()
+        for kind, body in self._db.execute(sql, {"names": listed, "own": TRAIL_MAX, "shared": SHARED_MAX}):
             trail.add(decoded(KINDS[kind], body))
         return trail
 

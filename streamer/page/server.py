@@ -74,7 +74,9 @@ def app_of(site: Site) -> ASGIApp:
         Route("/readyz", pages.ready),
         *(Route(f"/static/{name}", _static(name, kind)) for name, kind in STATIC.items()),
     ]
-    handlers: Mapping[Any, Any] = {HTTPException: pages.refused, Exception: pages.failed}
+    handlers: Mapping[Any, Any] = {
+        HTTPException: pages.refused, DriftlineError: pages.unable, Exception: pages.failed,
+    }  # fmt: skip
     return _Guard(Starlette(routes=routes, exception_handlers=handlers), site.access)
 
 
@@ -172,6 +174,10 @@ class _Pages:
         if request.url.path.startswith("/api/"):
             return _json({"error": problem.detail}, problem.status_code)
         return self._page(request, Page("error.html", {"what": problem.detail, "near": []}), problem.status_code)
+
+    def unable(self, request: Request, problem: DriftlineError) -> Response:
+        """The page of a record that this version can't read, until the follower has left it out."""
+        return self.refused(request, HTTPException(503, str(problem)))
 
     def failed(self, _request: Request, _problem: Exception) -> Response:
         """The page of a bug; the log has the traceback."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from random import Random
@@ -172,6 +173,31 @@ def test_what_can_not_be_read_is_counted(store):
     loaded(store, [("alert", b"{}"), ("incident", b"\xff"), (PROFILE, b"no arrow"), (PROFILE, b"{}"), *good])
     assert store.unreadable == 4
     assert [row.model_id for row in shown(store)] == ["bus-1"]
+
+
+def test_a_record_of_a_later_version_costs_itself_alone(store):
+    """A record whose names can be read and the rest can't is left out and counted; its model and others are shown."""
+    later = json.loads(played(firing("1h", "bus-1"))[0][1]) | {"kind": "teleported", "alert_id": "a"}
+    storm = {"incident_id": "i", "model_id": "fleet:a", "last_alert_at": "2026-01-01T00:00:00Z", "state": "asleep"}
+    bad = [("alert", msgspec.json.encode(later)), ("incident", msgspec.json.encode(storm))]
+    loaded(store, [*bad, *played(firing("1h", "bus-1"), firing("2h", "bus-2"))])
+    assert store.unreadable == 2
+    assert sorted(row.model_id for row in shown(store)) == ["bus-1", "bus-2"]
+
+
+def test_a_follower_that_fails_says_so(store):
+    """A bug, or a full disk, is a line on the page; what was read stays."""
+
+    def arrivals():
+        yield played(firing("1h", "bus-1"))
+        yield None
+        raise RuntimeError("disk full")
+
+    follower = Follower(store, TOPICS, arrivals)
+    follower.start()
+    wait_until(lambda: "disk full" in follower.progress.problem)
+    assert [row.model_id for row in shown(store)] == ["bus-1"]
+    follower.stop()
 
 
 def test_bounds_leave_the_oldest_out(store, monkeypatch):
