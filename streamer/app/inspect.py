@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.app.replay import folded
@@ -16,7 +16,7 @@ from streamer.clock import SystemClock
 from streamer.config import Config
 from streamer.config.patterns import unmatched_in
 from streamer.detect.fold import DetectFold
-from streamer.detect.inspect import WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
+from streamer.detect.inspect import Fates, WatchedColumn, WatchedModel, columns_of, events_of_pending, models_of
 from streamer.errors import UsageError
 from streamer.eventlog.units import DECIDE, DETECT
 from streamer.events import Names
@@ -24,22 +24,30 @@ from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.snapshot import Snapshot
 
 
-def columns_of_checkpoints(config: Config, model: str) -> tuple[list[WatchedColumn], list[str]]:
-    """The columns of a model in the newest usable checkpoint of each unit, and the patterns that fit nothing there.
+class Inspected(NamedTuple):
+    """What is watched of a model."""
+
+    columns: list[WatchedColumn]
+    fates: Fates
+    unmatched: list[str]  # patterns of settings that fit no model or column
+
+
+def columns_of_checkpoints(config: Config, model: str) -> Inspected:
+    """What the newest usable checkpoint of each unit has of a model.
 
     Raises `UsageError` when there is no checkpoint.
     """
     return _inspected(config, model, _folds_of_checkpoints(config))
 
 
-def _inspected(
-    config: Config, model: str, folds: Iterable[tuple[str, DetectFold]]
-) -> tuple[list[WatchedColumn], list[str]]:
-    columns, tables = list[WatchedColumn](), list[Names]()
+def _inspected(config: Config, model: str, folds: Iterable[tuple[str, DetectFold]]) -> Inspected:
+    columns, fates, tables = list[WatchedColumn](), Fates(model), list[Names]()
     for unit, fold in folds:
-        columns += columns_of(unit, fold, model)
+        found = list(columns_of(unit, fold, model))
+        fates.add(fold, found)
+        columns += found
         tables.append(fold.context.names)
-    return columns, unmatched_in(config, tables)
+    return Inspected(columns, fates, unmatched_in(config, tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +95,8 @@ def columns_of_recordings(
     recordings: Sequence[str],
     topic: str | None,
     progress: Callable[[int, int | None], None],
-) -> tuple[list[WatchedColumn], list[str]]:
-    """The columns of a model at the end of recordings, and the patterns that fit nothing there; see `replay`."""
+) -> Inspected:
+    """What is watched of a model at the end of recordings; see `replay`."""
     service, _ = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]

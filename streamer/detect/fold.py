@@ -48,6 +48,7 @@ from streamer.runtime.order import Part, chunks
 from streamer.runtime.snapshot import Snapshot, nested, unnested
 
 TABLES: Final = ("models", "versions", "columns", "categories", "subjects", "series", "labels_open", "labels_early")
+TOTALS: Final = (("dropped",), ("labels_strange",))  # of the tally, which the state holds
 CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec within the processor's caches
 
 
@@ -73,6 +74,7 @@ class DetectFold:
         self.stages = StageTimes()
         self._errors = np.zeros((64, 2))  # by model: number and sum since this process began; not part of the state
         self._profiles = ProfilePublisher.create(self.context)
+        self._totals = np.zeros(len(TOTALS), np.int64)  # since the first record; the tally begins with the process
 
     @property
     def models(self) -> int:
@@ -88,6 +90,19 @@ class DetectFold:
     def newest_event_time_ms(self) -> int:
         """The unit's clock; -1: nothing yet."""
         return self.intake.clock.now_ms
+
+    @property
+    def dropped_values(self) -> int:
+        """How many values found a full table of `limits`."""
+        return int(self._totals[0])
+
+    @property
+    def label_fates(self) -> dict[str, int]:
+        """What became of the labels of all models: each has one fate, or waits.
+
+        `unknown_model` are those among them that came before any prediction of their model.
+        """
+        return self.labels.fates | {"waiting": self.labels.counts["early"], "unknown_model": int(self._totals[1])}
 
     def models_with_predictions(self) -> set[str]:
         """The models of which a prediction has come."""
@@ -160,7 +175,7 @@ class DetectFold:
         meta |= {"alerts": self.alerts.dump(), "full": self._cardinality.dump()}
         arrays |= self.intake.dump() | nested("pairs", self.pairing.dump())
         arrays |= nested("labels", self.labels.dump()) | nested("idle", self._eviction.dump())
-        arrays |= nested("mismatch", self._mismatch.dump())
+        arrays |= nested("mismatch", self._mismatch.dump()) | {"totals": self._totals}
         arrays |= self._profile_arrays()
         for monitor in self.monitors:
             arrays |= monitor.dump()
@@ -182,6 +197,7 @@ class DetectFold:
         self._cardinality.load(meta["full"])
         self._eviction.load(unnested("idle", arrays))
         self._mismatch.load(unnested("mismatch", arrays))
+        self._totals = arrays.get("totals", self._totals).copy()
         self.intake.load(arrays)
         self.pairing.load(unnested("pairs", arrays))
         if self._profiles is not None:
@@ -212,7 +228,7 @@ class DetectFold:
         arrays |= nested("pairs", Pairing.remap(self.pairing.dump(), remaps))
         arrays |= nested("labels", LabelJoin.remap(self.labels.dump(), remaps))
         arrays |= nested("idle", EvictionPolicy.remap(self._eviction.dump(), remaps))
-        arrays |= nested("mismatch", self._mismatch.dump())
+        arrays |= nested("mismatch", self._mismatch.dump()) | {"totals": self._totals}
         arrays |= nested(PROFILE, ProfilePublisher.remap(unnested(PROFILE, self._profile_arrays()), remaps))
         for monitor in self.monitors:
             arrays |= monitor.remap(monitor.dump(), remaps)
@@ -243,7 +259,9 @@ class DetectFold:
 
     def _observe(self, chunk: DecodedChunk) -> tuple[list[Placed], list[tuple[int, Output]]]:
         """The alerts of a chunk's events, and profiles, each with the place of its event."""
+        before = [self.tally[key] for key in TOTALS]
         batch = Batch.of(chunk, self.context, self.labels, self.tally)
+        self._totals += [self.tally[key] - n for key, n in zip(TOTALS, before, strict=True)]
         self._eviction.touch(batch)
         self._count_errors(batch.labels)
         mismatched = Findings(self._mismatch.alarms(batch))

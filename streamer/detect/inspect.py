@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +16,7 @@ from streamer.detect.batch import TAKES
 from streamer.detect.context import Context
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitor import ColumnStatus
+from streamer.detect.monitors.label_mismatch import NO_PREDICTIONS, OTHER_IDS
 from streamer.events import PREDICTION_COLUMN, time_of
 
 SILENT_EVENTS: Final = 100  # a column is silent after this many events of its model without it ...
@@ -53,6 +54,27 @@ class WatchedColumn:
     faults: int  # of another kind, or neither number nor text
     last_event_time: datetime  # of its last value, missing or not, to a few events
     states: tuple[str, ...]  # of `STATES`
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What became of the values of a model, and of labels."""
+
+    model_id: str
+    values: Counter[str] = field(default_factory=Counter)  # watched, missing, faulty; dropped: those of all models
+    labels: Counter[str] = field(default_factory=Counter)  # of all models, see `DetectFold.label_fates`
+    waiting: Counter[str] = field(default_factory=Counter)  # labels of the model that wait for a prediction, by cause
+
+    def add(self, fold: DetectFold, columns: Iterable[WatchedColumn]) -> None:
+        """Add those of a unit; `columns` are the model's."""
+        for one in columns:
+            if one.kind in ("", *TAKES.values()):  # a column of events
+                self.values.update(watched=one.values, missing=one.missing, faulty=one.faults)
+        self.values.update(dropped=fold.dropped_values)
+        self.labels.update(fold.label_fates)
+        number = fold.context.names.models.ids.get(self.model_id, -1)
+        n, is_here = fold.labels.waiting_by_model.get(number, (0, False))
+        self.waiting[OTHER_IDS if is_here else NO_PREDICTIONS] += n
 
 
 @dataclass(frozen=True, slots=True)

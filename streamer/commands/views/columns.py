@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,9 +13,14 @@ from streamer.commands.console.progress import progress
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.detect.inspect import WatchedColumn
+    from streamer.detect.inspect import Fates, WatchedColumn
 
 HEAD: Final = ("column", "kind", "values", "missing", "faults", "last value", "detectors", "compared with", "state")
+
+WAITING: Final = {  # by cause, as alerts of the kind `label_mismatch` name it
+    "no_predictions": "on a partition without any prediction of it: see docs/keys.md",
+    "other_ids": "for a prediction of their prediction_id",
+}
 
 EPILOG = """\b
 The states in the last column:
@@ -39,6 +43,17 @@ The states in the last column:
     calendar   a function of the clock, such as the hour: raises no alarm for drift
 
 \b
+Below the table, what became of values and labels:
+    watched, missing, faulty
+               the values of the columns; dropped: those without a column, as a
+               table of `limits` is full
+    matched    labels that gave an error
+    expired    without a prediction within labels.timeout_s
+    evicted    without a prediction, to make room: see labels.early_max
+    repeated   another label of an id that has one, or a label without a value
+    waiting    for a prediction
+
+\b
 Examples:
     driftline columns bus-099
     driftline columns bus-099 june.parquet
@@ -53,7 +68,7 @@ Examples:
     help=f"The configuration.  [default: {DEFAULT_CONFIG}; with recordings, none: all topics hold canonical events]",
 )  # fmt: skip
 @click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each column instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each column, and one for fates.")
 def columns(model: str, recordings: tuple[str, ...], config_file: str | None, topic: str | None, as_json: bool) -> None:
     """Show the columns of MODEL (or of source:NAME), their detectors and their states.
 
@@ -68,17 +83,17 @@ def columns(model: str, recordings: tuple[str, ...], config_file: str | None, to
 
         config = Config() if config_file is None else load_config(config_file, needs=())
         with progress("columns") as report:
-            found, unmatched = columns_of_recordings(config, model, recordings, topic, report)
+            found, fates, unmatched = columns_of_recordings(config, model, recordings, topic, report)
     else:
         from streamer.app.inspect import columns_of_checkpoints
 
-        found, unmatched = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
+        found, fates, unmatched = columns_of_checkpoints(load_config(config_file or DEFAULT_CONFIG, needs=()), model)
     if not found:
         raise UsageError(f"there are no events of a model {model}; use the name in its events")
     if as_json:
-        click.echo("\n".join(json_lines(found)))
+        click.echo("\n".join(json_lines(found, fates)))
     else:
-        for line in (*table(found), *remedies(found)):
+        for line in (*table(found), *remedies(found), *accounts(fates)):
             echo_line(line)
     if unmatched:
         echo_report(f"warning: {unmatched_text(unmatched, 'what is watched')}")
@@ -111,6 +126,25 @@ def remedies(found: Sequence[WatchedColumn]) -> list[str]:
     return [one_line(f"{name} holds objects or lists: {remedy_of_nested(name)}") for name in names]
 
 
+def accounts(fates: Fates) -> list[str]:
+    """What became of values and labels, a line each; nothing of labels where none came."""
+    from streamer.logs import one_line
+
+    values, labels = dict(fates.values), dict(fates.labels)
+    dropped, strange = values.pop("dropped"), labels.pop("unknown_model")
+    lost = f"; of all models, {dropped:,} dropped, as a table of `limits` is full" if dropped else ""
+    lines = [f"values of {fates.model_id}: {_counts(values)}{lost}"]
+    if any(labels.values()):
+        unknown = f"; {strange:,} came before any prediction of their model on their partition" if strange else ""
+        lines.append(f"labels of all models: {_counts(labels)}{unknown}")
+    lines += [f"{n:,} labels of {fates.model_id} wait {WAITING[cause]}" for cause, n in fates.waiting.items() if n]
+    return [one_line(line) for line in lines]
+
+
+def _counts(fates: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {fate}" for fate, n in fates.items())
+
+
 def _row(one: WatchedColumn) -> tuple[str, ...]:
     return (
         one.column,
@@ -129,11 +163,11 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  " + "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def json_lines(found: Sequence[WatchedColumn]) -> list[str]:
-    """The columns as JSON, one line each."""
+def json_lines(found: Sequence[WatchedColumn], fates: Fates) -> list[str]:
+    """The columns as JSON, one line each, and behind them the fates."""
     import msgspec
 
-    return [msgspec.json.encode(asdict(one)).decode() for one in found]
+    return [msgspec.json.encode(one).decode() for one in (*found, fates)]
 
 
 BARS: Final = "▁▂▃▄▅▆▇█"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +22,13 @@ from retrain.messages.control import Control
 from retrain.messages.request import Approval
 from retrain.messages.silence import Matcher
 from retrain.policy.settings import RetrainSettings
-from streamer.app.inspect import WatchedFleet
+from streamer.app.inspect import Inspected, WatchedFleet
 from streamer.app.standing import ServiceStanding
 from streamer.commands.console.text_table import table
 from streamer.commands.views import columns
 from streamer.contracts.topics import OutputTopics
 from streamer.decide import DecideFold
-from streamer.detect.inspect import WatchedColumn, WatchedModel
+from streamer.detect.inspect import Fates, WatchedColumn, WatchedModel
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka import reader as kafka_reader
@@ -98,11 +99,13 @@ def test_columns_are_shown_without_control_characters(config, monkeypatch):
         unit="detect-0", topic=NASTY, model_version=NASTY, segment=NASTY, column=NASTY, kind="numbers", detectors=(),
         reference="", values=1, missing=0, faults=0, last_event_time=datetime(2026, 1, 1, tzinfo=UTC), states=(),
     )  # fmt: skip
-    monkeypatch.setattr(streamer.app.inspect, "columns_of_checkpoints", lambda *_: ([one], []))
+    counts = Counter(waiting=1, unknown_model=1, dropped=1), Counter(no_predictions=1)
+    fates = Fates(NASTY, counts[0], counts[0], counts[1])
+    monkeypatch.setattr(streamer.app.inspect, "columns_of_checkpoints", lambda *_: Inspected([one], fates, []))
     ran = cli("columns", "bus")
-    assert len(ran.stdout.removesuffix("\n").split("\n")) == len(columns.table([one])) == 3
+    assert len(ran.stdout.removesuffix("\n").split("\n")) == len(columns.table([one])) + 3 == 6
     assert all(map(is_clean, ran.stdout.removesuffix("\n").split("\n")))
-    assert json.loads(cli("columns", "bus", "--json").stdout)["column"] == NASTY
+    assert json.loads(cli("columns", "bus", "--json").stdout.split("\n")[0])["column"] == NASTY
 
 
 def test_the_ids_of_commands_are_shown_without_control_characters(config, monkeypatch):

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.cli import main
-from streamer.config import load_config
+from streamer.config import Config, load_config
 from streamer.detect.inspect import columns_of
 from streamer.detect.monitors.drift import PHASES
 from streamer.eventlog.base import Epoch, Records
 from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
+from streamer.runtime.snapshot import Snapshot
 
 N = 2200
 
@@ -52,7 +53,15 @@ def recording(tmp_path):
 
 def shown(*arguments):
     ran = CliRunner().invoke(main, ["columns", *arguments])
-    return ran, [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    found = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    return ran, [one for one in found if "column" in one]
+
+
+def fates_shown(*arguments):
+    """What became of values and labels: the last object of the output."""
+    ran = CliRunner().invoke(main, ["columns", *arguments, "--json"])
+    assert ran.exit_code == 0, ran.output
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 EXPECTED = {
@@ -130,6 +139,63 @@ def test_of_a_service_the_newest_checkpoint_is_shown(tmp_path):
     ran, found = shown("m", "--config", str(tmp_path / "d.yaml"), "--json")
     assert ran.exit_code == 0, ran.output
     check(found)
+
+
+def test_every_value_has_one_fate(recording):
+    """Watched, missing and faulty values are all values of the model's events, in a line below the table."""
+    ran, _ = shown("m", recording, "--topic", "p")
+    values = fates_shown("m", recording, "--topic", "p")["values"]
+    wanted = [sum(one[k] for one in EXPECTED.values()) for k in (1, 2, 3)]
+    assert values == dict(zip(("watched", "missing", "faulty"), wanted, strict=True)) | {"dropped": 0}
+    watched, missing, faulty = wanted
+    line = f"values of m: {watched:,} watched, {missing:,} missing, {faulty:,} faulty"
+    assert ran.stdout.splitlines()[-1] == line
+    assert "labels of all models" not in ran.stdout
+
+
+def labelled(folder, timeout_s):
+    """Of 300 predictions of `m`, 100 have a label, 25 of them twice; 50 labels have a wrong id; 30 are of no model."""
+    events = [{"model_id": "m", "prediction_id": f"p{i}", "prediction": 1.0} for i in range(300)]
+    events += [{"model_id": "m", "prediction_id": f"p{i}", "label": 2.0} for i in range(100)]
+    events += [{"model_id": "m", "prediction_id": f"p{i}", "label": 2.0} for i in range(75, 100)]
+    events += [{"model_id": "m", "prediction_id": f"q{i}", "label": 2.0} for i in range(50)]
+    events += [{"model_id": "stranger", "prediction_id": f"p{i}", "label": 2.0} for i in range(30)]
+    lines = [json.dumps(event | {"event_time": 1_782_889_200_000 + 1000 * i}) for i, event in enumerate(events)]
+    (folder / "labelled.jsonl").write_text("\n".join(lines))
+    (folder / "short.yaml").write_text(f"labels: {{timeout_s: {timeout_s}, early_max: 64}}\ntopics: {{p: }}\n")
+    return "m", str(folder / "labelled.jsonl"), "--topic", "p", "--config", str(folder / "short.yaml")
+
+
+def test_every_label_has_one_fate_below_the_table(tmp_path):
+    """Matched, evicted, repeated and waiting labels are all of them; those that wait have their cause."""
+    arguments = labelled(tmp_path, 1000)
+    fates = fates_shown(*arguments)
+    assert fates["labels"] == {
+        "matched": 100, "expired": 0, "evicted": 16, "repeated": 25, "waiting": 64, "unknown_model": 30,
+    }  # fmt: skip
+    assert fates["waiting"] == {"other_ids": 34}
+    ran, _ = shown(*arguments)
+    assert ran.stdout.splitlines()[-2:] == [
+        "labels of all models: 100 matched, 0 expired, 16 evicted, 25 repeated, 64 waiting; 30 came before any "
+        "prediction of their model on their partition",
+        "34 labels of m wait for a prediction of their prediction_id",
+    ]
+
+
+def test_fates_survive_a_restart_and_what_is_forgotten():
+    """Labels of unknown models and dropped values are counted in the state, however the stream is cut."""
+    config = Config.model_validate_json('{"topics": {"p": {}}, "limits": {"series_max": 2}}')
+    folds = ConfiguredFolds(config)
+    fold = folds.fresh("detect-0", config.settings_text)
+    for i in range(40):
+        events = [{"model_id": "m", "event_time": i, "features": {"a": 1.0, "b": 1.0, "c": 1.0}}]
+        events += [{"model_id": "stranger", "prediction_id": f"p{i}", "label": 2.0, "event_time": i}]
+        rows = [(2 * i + k, -1, None, json.dumps(event).encode(), ()) for k, event in enumerate(events)]
+        fold.step([Records.build("p", 0, rows)])
+        again = folds.fresh("detect-0", config.settings_text)
+        again.load(Snapshot.from_bytes(fold.dump().to_bytes()))
+        fold = again
+    assert (fold.dropped_values, fold.label_fates["unknown_model"], fold.label_fates["waiting"]) == (40, 40, 40)
 
 
 def test_an_unknown_model_is_an_error(recording):
