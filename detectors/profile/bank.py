@@ -115,7 +115,7 @@ class ProfileBank:
         """
         if not len(rows) == len(kinds) == len(values):
             raise ValueError(f"there are {len(rows)} rows, {len(kinds)} kinds and {len(values)} values; give one each")
-        if len(rows):
+        if len(rows) and rows.max() >= self.rows:
             self._store.check_rows(np.maximum(rows, 0))
         state = self._store.arrays["state"]
         count(

@@ -7,7 +7,7 @@ from the centre, or of the scale near it. Codes of 32 powers of two on each side
 - The first 10 numbers of a series without training data wait as they are; then they set centre and scale.
 - Up to 11 codes of an interval are counted one by one, so that ties are exact.
 - With a twelfth, cells take over. Nine edges are the deciles of the reference and stay. Five edges follow the 5th,
-  25th, 50th, 75th and 95th percentile: after 4, 5, 6 and 7 times 2^k numbers each moves to where the counts place its
+  25th, 50th, 75th and 95th percentile: after 2 and 3 times 2^k numbers each moves to where the counts place its
   percentile, and the counts of a cell that is cut are divided evenly over its codes. Two more hold the extremes. Such
   markers are due to Jain and Chlamtac, "The P2 algorithm for dynamic calculation of quantiles and histograms without
   storing observations", Communications of the ACM 28, 1985; that the counts between the moves are exact is ours.
@@ -22,7 +22,6 @@ is counted, chosen by its place in the interval. Sums and the number of values s
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from detectors.arrays.jit import lean_kernel, prefetch
@@ -70,8 +69,8 @@ from detectors.profile.layout import (
     State,
     cell_of,
     code_of,
-    count_up_to,
     distribution_of,
+    divide_counts,
     quantile_at,
     set_grid,
 )
@@ -92,7 +91,7 @@ def _is_counted(n: int, halved: int) -> bool:
 
 @lean_kernel
 def _count_spread(state: State, row: int, code: int) -> None:
-    """Count a code into its cell; the marks move after 4, 5, 6 or 7 times 2^k numbers."""
+    """Count a code into its cell; the marks move after 2 or 3 times 2^k numbers."""
     h, s, b = state[3], state[4], state[5]
     s[row, MARK], s[row, MARK + MARKS + 1] = min(s[row, MARK], code), max(s[row, MARK + MARKS + 1], code)
     place = CELL + cell_of(s, row, code)
@@ -100,7 +99,7 @@ def _count_spread(state: State, row: int, code: int) -> None:
         _halve(h, b, row, CELL, CELLS)
     h[row, place] += 1
     n = state[1][row, N]
-    if n <= 7 * (n & -n):
+    if n <= 3 * (n & -n):
         move_marks(state, row)
 
 
@@ -110,17 +109,15 @@ def move_marks(state: State, row: int) -> None:
     b, h, s = state[5], state[3], state[4]
     at, below, moved, unused, counts, _ = state[6]
     total = distribution_of(state, row, at, below)
+    first = 1
     for j in range(MARKS):
-        s[row, MARK + 1 + j] = quantile_at(at, below, TARGETS[j] * total)
+        s[row, MARK + 1 + j], first = quantile_at(at, below, TARGETS[j] * total, first)
     if b[row, SIZE] == 0 and state[1][row, N] <= EDGES_UNTIL:
+        first = 1
         for j in range(EDGES):
-            s[row, EDGE + j] = quantile_at(at, below, (j + 1) * 0.1 * total)
+            s[row, EDGE + j], first = quantile_at(at, below, (j + 1) * 0.1 * total, first)
     distribution_of(state, row, moved, unused)
-    before, most = 0, 0
-    for j in range(CELLS):
-        upto = total if j == CELLS - 1 else math.floor(count_up_to(at, below, moved[1 + j]) + 0.5)
-        counts[j] = upto - before
-        most, before = max(most, counts[j]), upto
+    most = divide_counts(at, below, moved, counts)
     while most > COUNT_MAX:
         for j in range(CELLS):
             counts[j] = (counts[j] + 1) >> 1
@@ -295,15 +292,17 @@ def clear(state: State, row: int, kind: int) -> None:
 
 
 @lean_kernel
-def _count_fast(i: Any, h: Any, s: Any, b: Any, row: int, code: int) -> bool:
-    """Count a code where that takes nothing but an addition; returns whether it did."""
-    n = int(i[row, N])
+def _count_fast(h: Any, s: Any, b: Any, row: int, code: int, n: int, mode: int) -> bool:
+    """Count a code, the n-th, where that takes nothing but an addition; returns whether it did."""
     if not _is_counted(n, int(b[row, HALVED])):
         return True
-    if b[row, MODE] == SPREAD:
-        s[row, MARK], s[row, MARK + MARKS + 1] = min(s[row, MARK], code), max(s[row, MARK + MARKS + 1], code)
+    if mode == SPREAD:
+        if code < s[row, MARK]:
+            s[row, MARK] = code
+        if code > s[row, MARK + MARKS + 1]:
+            s[row, MARK + MARKS + 1] = code
         place = CELL + cell_of(s, row, code)
-        if h[row, place] == COUNT_MAX or n <= 7 * (n & -n):
+        if h[row, place] == COUNT_MAX or n <= 3 * (n & -n):
             return False
         h[row, place] += 1
         return True
@@ -326,24 +325,27 @@ def count(state: State, rows: I64, kinds: U8, values: F64, interval: int, addres
         row, kind = rows[k], kinds[k]
         if row < 0:
             continue
-        if i[row, N] + i[row, MISSING] + i[row, FAULTS] == 0:
+        n = int(i[row, N])
+        if n == 0 and i[row, MISSING] + i[row, FAULTS] == 0:
             i[row, START] = interval
         if kind >= 2:
             i[row, MISSING + kind - 2] = min(i[row, MISSING + kind - 2] + 1, NUMBERS_MAX)
             continue
-        if (b[row, MODE] == NAMES) != (kind == 1) or b[row, MODE] == EMPTY:
+        mode = int(b[row, MODE])
+        if (mode == NAMES) != (kind == 1) or mode == EMPTY:
             clear(state, row, kind)
-        if i[row, N] == NUMBERS_MAX:
+            n, mode = int(i[row, N]), int(b[row, MODE])
+        if n == NUMBERS_MAX:
             continue
-        i[row, N] += 1
+        i[row, N] = n + 1
         if kind == 1:
             _count_name(f, i, h, b, row, values[k])
-        elif b[row, MODE] == RAW:
+        elif mode == RAW:
             _count_raw(state, row, values[k])
         else:
             beyond = values[k] - f[row, CENTRE]
             f[row, SUM] += beyond
             f[row, SQUARES] += beyond * beyond
             code = code_of(values[k], f[row, CENTRE], g[row, SCALE])
-            if not _count_fast(i, h, s, b, row, code):
+            if not _count_fast(h, s, b, row, code, n + 1, mode):
                 _count_code(state, row, code)

@@ -34,6 +34,7 @@ WAITING: Final = 10
 SLOTS: Final = 8
 EDGES_UNTIL: Final = 128  # numbers of the first interval that place the edges of the reference
 CODE_MAX: Final = 32_000
+BEYOND: Final = 1 << 15  # above all codes
 SPREADING: Final = 2_654_435_761  # 2**32 by the golden ratio: multiples are spread evenly
 TARGETS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -101,42 +102,45 @@ def distribution_of(state: State, row: int, at: I64, below: F64) -> int:
     """The distribution of a row of cells: codes [16], ascending, and the count up to each; returns the total."""
     h, s = state[3], state[4]
     low, high = int(s[row, MARK]) - 1, int(s[row, MARK + MARKS + 1])
-    for j in range(EDGES):
-        at[1 + j] = s[row, EDGE + j]
-    for j in range(MARKS):
-        at[1 + EDGES + j] = s[row, MARK + 1 + j]
-    for j in range(2, 1 + EDGES + MARKS):  # insertion
-        moved, k = at[j], j - 1
-        while k >= 1 and at[k] > moved:
-            at[k + 1] = at[k]
-            k -= 1
-        at[k + 1] = moved
-    total = 0
+    edge, mark, total = 0, 0, 0
     at[0], below[0] = low, 0.0
-    for j in range(CELLS):
+    for j in range(CELLS - 1):  # edges and marks are both in order
+        of_edge = int(s[row, EDGE + edge]) if edge < EDGES else BEYOND
+        of_mark = int(s[row, MARK + 1 + mark]) if mark < MARKS else BEYOND
+        is_edge = 1 if of_edge <= of_mark else 0
+        edge, mark = edge + is_edge, mark + 1 - is_edge
         total += h[row, CELL + j]
-        at[1 + j] = high if j == CELLS - 1 else min(max(at[1 + j], low), high)
-        below[1 + j] = float(total)
-    return total
+        at[1 + j], below[1 + j] = min(max(min(of_edge, of_mark), low), high), float(total)
+    total += h[row, CELL + CELLS - 1]
+    at[CELLS], below[CELLS] = high, float(total)
+    return int(total)
 
 
 @lean_kernel
-def quantile_at(at: I64, below: F64, wanted: float) -> int:
-    """The least code up to which the count is at least `wanted`; counts grow evenly from code to code."""
-    for j in range(1, len(at)):
+def quantile_at(at: I64, below: F64, wanted: float, first: int = 1) -> tuple[int, int]:
+    """The least code up to which the count is at least `wanted`, and the index of the code that is not below it.
+
+    Counts grow evenly from code to code. `first` is an index from which on the count is sought, as found before.
+    """
+    for j in range(first, len(at)):
         if below[j] >= wanted and below[j] > below[j - 1]:
             share = max(wanted - below[j - 1], 0.0) / (below[j] - below[j - 1])
-            return int(at[j - 1] + max(math.ceil(share * float(at[j] - at[j - 1]) - 1e-9), 1.0))
-    return int(at[len(at) - 1])
+            return int(at[j - 1] + max(math.ceil(share * float(at[j] - at[j - 1]) - 1e-9), 1.0)), j
+    return int(at[len(at) - 1]), len(at)
 
 
 @lean_kernel
-def count_up_to(at: I64, below: F64, code: int) -> float:
-    """The count up to a code."""
-    found = 0.0
-    for j in range(1, len(at)):
-        if at[j] <= code:
-            found = below[j]
-        elif at[j - 1] <= code:
-            found = below[j - 1] + (below[j] - below[j - 1]) * float(code - at[j - 1]) / float(at[j] - at[j - 1])
-    return float(found)
+def divide_counts(at: I64, below: F64, moved: I64, counts: I64) -> int:
+    """Divide the counts of a distribution over the cells of other codes `moved` [16]; returns the largest of them."""
+    place, before, most = 0, 0, 0
+    for j in range(CELLS):
+        code = moved[1 + j]
+        while place < CELLS and at[place + 1] <= code:
+            place += 1
+        upto = below[CELLS]
+        if j < CELLS - 1 and place < CELLS:
+            more = (below[place + 1] - below[place]) * float(code - at[place]) / float(at[place + 1] - at[place])
+            upto = math.floor(below[place] + more + 0.5)
+        counts[j] = int(upto) - before
+        most, before = max(most, counts[j]), int(upto)
+    return int(most)

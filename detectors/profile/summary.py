@@ -131,7 +131,7 @@ def _summarise_numbers(state: State, row: int, stats: F64, cells: Any, compared:
         at, below = np.empty(CELLS + 1, np.int64), np.empty(CELLS + 1)
         total = float(distribution_of(state, row, at, below))
         for j in range(5):
-            code = quantile_at(at, below, TARGETS[j] * total)
+            code, _ = quantile_at(at, below, TARGETS[j] * total)
             stats[QUANTILE + j] = value_of(code, f[row, CENTRE], g[row, SCALE])
         _below_edges(state, row, below_edge)
     if b[row, SIZE] > 0 and total > 0:

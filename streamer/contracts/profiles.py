@@ -20,10 +20,11 @@ from detectors.profile.summary import DECILES, KS, MEAN, PSI, QUANTILE, SD, chan
 from streamer.eventlog.base import Output
 
 ROWS_MAX: Final = 4096  # of a message: about 500 KB before compression
-STEPS: Final = 64  # of the interquartile range, to which percentiles are rounded
+STEPS: Final = 32  # of the interquartile range, to which percentiles are rounded
 PERCENTILES: Final = ("p05", "p25", "p50", "p75", "p95")
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-_SHARES: Final = pa.list_(pa.uint16(), DECILES)
+_SHARES: Final = pa.list_(pa.uint8(), DECILES)
+WHOLE: Final = 250  # of shares: a byte each, so that they compress
 
 SCHEMA: Final = pa.schema(
     [
@@ -40,7 +41,7 @@ SCHEMA: Final = pa.schema(
         ("mean", pa.float64()),
         ("sd", pa.float32()),
         *((name, pa.float64()) for name in PERCENTILES),
-        ("cells", _SHARES),  # in thousandths: between the deciles of the reference, or of each category
+        ("cells", _SHARES),  # in 250ths: between the deciles of the reference, or of each category
         ("categories", pa.list_(_TEXT, SLOTS)),
         ("compared", pa.uint8()),  # cells behind psi and ks; 0: without a reference
         ("size", pa.uint8()),  # 8 log2 of the values of the reference
@@ -102,21 +103,35 @@ def read_profiles(data: bytes) -> pa.Table:
 
 def profile_objects(table: pa.Table) -> Iterator[dict[str, Any]]:
     """The rows of `read_profiles` as JSON-able objects: times in RFC 3339, cells as shares, no empty members."""
-    for row in table.to_pylist():
-        shares = row.pop("cells")
-        named = [name for name in row.pop("categories") if name is not None]
-        found = {name: value for name, value in row.items() if value is not None}
-        for name in ("start", "end"):
-            found[name] = row[name].isoformat().replace("+00:00", "Z")
-        for name in ("sd", "psi", "ks", "n_reference", "psi_chance", "ks_chance"):
-            if name in found:
-                found[name] = float(f"{found[name]:.4g}")
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    cells, named = columns.pop("cells").flatten().to_numpy() / WHOLE, columns.pop("categories").flatten().to_pylist()
+    lists = {name: _plain(name, column) for name, column in columns.items()}
+    for i, row in enumerate(zip(*lists.values(), strict=True)):
+        found = {name: value for name, value in zip(lists, row, strict=True) if value is not None}
         found["kind"] = "number" if found.pop("is_number") else "category"
-        if named:
-            found["categories"] = dict(zip(named, [share / 1000 for share in shares], strict=False))
+        names = [name for name in named[i * SLOTS : (i + 1) * SLOTS] if name is not None]
+        shares = cells[i * DECILES : (i + 1) * DECILES].tolist()
+        if names:
+            found["categories"] = dict(zip(names, shares, strict=False))
         elif found["compared"]:
-            found["cells"] = [share / 1000 for share in shares]
+            found["cells"] = shares
         yield found
+
+
+_SHORT: Final = ("sd", "psi", "ks", "n_reference", "psi_chance", "ks_chance")  # four digits are enough
+
+
+def _plain(name: str, column: Any) -> list[Any]:
+    """A column of `READ` as values of JSON."""
+    if name in ("start", "end"):
+        known = {at: at.isoformat().replace("+00:00", "Z") for at in column.unique().to_pylist()}
+        return [known[at] for at in column.to_pylist()]
+    if pa.types.is_dictionary(column.type):
+        names = column.dictionary.to_pylist()
+        return [names[index] for index in column.indices.to_numpy().tolist()]
+    is_plain = column.null_count == 0 and not pa.types.is_string(column.type)
+    values = column.to_numpy(zero_copy_only=False).tolist() if is_plain else column.to_pylist()
+    return [None if value is None else float(f"{value:.4g}") for value in values] if name in _SHORT else list(values)
 
 
 def _columns(
@@ -129,9 +144,9 @@ def _columns(
         np.clip(interval - found.start + 1, 1, 65_535),
         found.values, found.missing, found.faults,
         _rounded(stats[:, MEAN], stats[:, SD] / np.sqrt(np.maximum(found.values, 1)) / 4),
-        _rounded(stats[:, SD], stats[:, SD] / 256),
+        _rounded(stats[:, SD], stats[:, SD] / 128),
         *(_rounded(stats[:, QUANTILE + j], _step_of(stats)) for j in range(len(PERCENTILES))),
-        found.cells, categories, found.compared, found.size, trained,
+        np.rint(found.cells / (1000 / WHOLE)).astype(np.uint8), categories, found.compared, found.size, trained,
         _to_a_byte(stats[:, PSI]), _to_a_byte(stats[:, KS]),
     ]  # fmt: skip
 

@@ -41,10 +41,12 @@ class OutputLines:
 
 
 def _profile_lines(message: bytes) -> Iterator[bytes]:
+    from msgspec.json import encode
+
     from streamer.contracts.profiles import profile_objects, read_profiles
 
     for one in profile_objects(read_profiles(message)):
-        yield json.dumps({"type": "profile", **one}, ensure_ascii=False).encode() + b"\n"
+        yield encode({"type": "profile", **one}) + b"\n"
 
 
 def _dead_letter(output: Output) -> dict[str, object]:

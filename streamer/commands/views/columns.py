@@ -325,4 +325,4 @@ def _verdict(one: Mapping[str, Any]) -> str:
 
 
 def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else f"{value + 0.0:.4g}"  # 0 where it is -0
