@@ -262,8 +262,8 @@ def _labels(decoded: Sequence[DecodedSample]) -> Iterator[DoctorFinding]:
             "labels",
             f"{elsewhere:,} of {many(len(known), 'label')} are in another partition than their prediction, where they "
             "never join",
-            "give both the same key and both topics the same number of partitions, or copy them with `driftline rekey` "
-            "(docs/keys.md)",
+            "give both the same key and both topics the same number of partitions, or let the service copy the labels: "
+            "labels.repartition (docs/keys.md)",
             NotUnderstoodError.exit_code,
         )
     elif known:

@@ -66,11 +66,12 @@ def rekey_topics(config: Config, partitions: int = 1) -> Iterator[RequiredTopic]
 
 
 def with_copied_partitions(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> list[RequiredTopic]:
-    """The topics; those that `driftline rekey` fills with as many partitions as the largest that has events has."""
-    uses = ("events", "to rekey")
-    most = max(
-        (found[topic.name].partitions for topic in needed if topic.use in uses and topic.name in found), default=1
-    )
+    """The topics; copies get as many partitions as the other event topics, or else as the largest copied topic."""
+    counts: dict[str, int] = {}
+    for topic in needed:
+        if topic.name in found and topic.use in ("events", "to rekey"):
+            counts[topic.use] = max(counts.get(topic.use, 0), found[topic.name].partitions)
+    most = counts.get("events", counts.get("to rekey", 1))
     return [
         replace(topic, partitions=most) if topic.use == "events" and topic.partitions is not None else topic
         for topic in needed
@@ -154,7 +155,8 @@ def _unequal(needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> str
     counted = ", ".join(f"{name} has {count}" for name, count in counts.items())
     return (
         f"has event topics of different partition counts ({counted}): a label would miss its prediction in another "
-        "partition, so give all of them the same number of partitions, and events of a model the same key"
+        "partition, so give all of them the same number of partitions, and events of a model the same key; or let the "
+        "service copy the topics of labels (labels.repartition, see docs/keys.md)"
     )
 
 

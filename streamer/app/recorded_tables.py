@@ -69,8 +69,12 @@ class TableSource:
 
 
 def open_recordings(paths: list[str], topic: str | None, config: Config) -> tuple[list[Recording], Config]:
-    """The recordings, and the configuration under which tables among them are read. Raises `UsageError`."""
+    """The recordings, and the configuration under which tables among them are read. Raises `UsageError`.
+
+    Topics that a service copies with other keys are read as they are, for recordings that hold these.
+    """
     found, topics = [], dict(config.topics)
+    topics |= {source: topics[target] for source, target in config.rekeyed.items()}
     try:
         for path in paths:
             table = _table(path)

@@ -51,8 +51,9 @@ class Rekeyed:
 
     records: int = 0  # that were read
     copies: int = 0
-    unreadable: Counter[str] = field(default_factory=Counter)  # by reason
+    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)  # by topic and reason
     left_out: int = 0  # records without an event, such as tombstones that are skipped
+    behind: Mapping[Spot, int] = field(default_factory=dict)  # records of each partition that wait to be copied
 
 
 def rekey(
@@ -61,9 +62,11 @@ def rekey(
     *,
     until_end: bool,
     stop: threading.Event,
-    progress: Callable[[int, int | None], None],
+    progress: Callable[[Rekeyed], None],
 ) -> Rekeyed:
     """Copy records until `stop` is set, or with `until_end` up to the present ends of the topics.
+
+    Calls `progress` in each round, of which one without records takes `POLL_S`.
 
     Each transaction holds copies, dead letters of what the mapping can't read, and the offsets of the group
     `<kafka.group>-rekey` up to which that is done.
@@ -94,10 +97,10 @@ def uncopied(config: Config) -> dict[str, int]:
     found = check_topics(connection, list(config.rekeyed))
     ends = end_offsets(connection, [(topic, p) for topic in config.rekeyed for p in range(found[topic].partitions)])
     at = group_status(connection, config.rekey_group).offsets
-    waiting = Counter[str]()
+    waiting = dict.fromkeys(config.rekeyed, 0)
     for (topic, partition), end in ends.items():
         waiting[topic] += max(end - at.get((topic, partition), 0), 0)
-    return {topic: waiting[topic] for topic in config.rekeyed}
+    return waiting
 
 
 def _partitions(transfer: Transfer, config: Config) -> int:
@@ -115,7 +118,7 @@ def _partitions(transfer: Transfer, config: Config) -> int:
 
 def _copy_while_unchanged(
     config: Config, clock: Clock, transfer: Transfer, copier: Copier, done: Rekeyed,
-    until_end: bool, stop: threading.Event, progress: Callable[[int, int | None], None],
+    until_end: bool, stop: threading.Event, progress: Callable[[Rekeyed], None],
 ) -> bool:  # fmt: skip
     """Copy until the end; true: until a topic has got more partitions."""
     committed = transfer.committed()
@@ -133,7 +136,8 @@ def _copy_while_unchanged(
                 transfer.write(copies, {(one.topic, one.partition): one.next_offset for one in taken.parts})
                 done.records += sum(map(len, taken.parts))
                 done.copies += len(copies)
-                progress(done.records, None)
+            done.behind = {spot: n + waiting.of(spot) for spot, n in reader.behind().items()}
+            progress(done)
         return False
     finally:
         reader.close()
@@ -174,6 +178,10 @@ class Waiting:
     def records(self) -> int:
         """How many wait."""
         return sum(map(len, chain.from_iterable(self._of.values())))
+
+    def of(self, spot: Spot) -> int:
+        """How many of a partition wait."""
+        return sum(map(len, self._of.get(spot, ())))
 
     def add(self, records: Records) -> None:
         """Add the next records of a partition."""
@@ -285,7 +293,7 @@ class Copier:
                 reason, letter = set_aside_letter(records, i, topic)
             else:
                 letter = dead_letter(records, i, reason, detail, topic)
-            done.unreadable[reason.value] += 1
+            done.unreadable[records.topic, reason.value] += 1
             yield i, letter
 
 

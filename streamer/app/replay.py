@@ -42,7 +42,7 @@ NESTED_SHOWN: Final = 20
 # Causes of labels without a prediction.
 PARTITIONS: Final = (
     "of models whose predictions are on another partition: give both the same key, and their topics equally many "
-    "partitions"
+    "partitions, or set labels.repartition"
 )
 MODELS: Final = "of models without any prediction: compare model_id"
 IDS: Final = "of models with predictions on their partition, but none of their prediction_id"

@@ -46,6 +46,8 @@ def service_grants(config: Config) -> Iterator[Grant]:
     if config.kafka.delivery == "exactly_once":
         name = Right("transactional-id", f"{config.kafka.group}-", "Write", is_prefix=True)
         yield Grant(name, "one transaction per commit")
+    if config.copies:
+        yield from copier_grants(config)
     yield Grant(Right("topic", outputs.epochs, "Alter"), "partitions for new units", is_optional=True)
     for topic in written:
         if topic not in (outputs.control, outputs.epochs):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from streamer.app.folds import ConfiguredFolds, read_by_decide, units
 from streamer.app.memory import give_memory_back, share_one_heap
+from streamer.app.rekey import Rekeyed, rekey
 from streamer.app.warm_up import WarmUp
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config
@@ -19,6 +21,7 @@ from streamer.detect.monitors.label_mismatch import LABELS
 from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
+from streamer.eventlog.units import DECIDE
 from streamer.logs import log_of
 from streamer.runtime.checkpoints.scheduler import CheckpointScheduler
 from streamer.runtime.checkpoints.store import CheckpointStore
@@ -32,6 +35,7 @@ from streamer.telemetry.observers import MetricsObserver, Observers, ProgressLog
 
 POLL_RECORDS_MAX = 100_000
 TRIM_EVERY_S = 30.0
+REKEY = "rekey"  # as a unit in the metrics
 
 log = log_of("app")
 
@@ -55,11 +59,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     metrics = Metrics(clock, models_page(config))
     metrics.expect(settings.topics, [*folds.detectors, LABELS])
     with ExitStack() as opened:
-        endpoint = metrics.serve(config.metrics.host, config.metrics.port)
-        opened.callback(endpoint.stop)
-        log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
-        watchdog = Watchdog(metrics.health.idle_s)
-        opened.callback(watchdog.stop)
+        _serve(config, metrics, opened)
         if not warm_up(config, metrics.health, stop):
             return
         # Closed at a normal end only: after an error its clients may block, and the process ends anyway.
@@ -73,14 +73,24 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         scheduler = NoCheckpoints() if store is None else CheckpointScheduler(store, config.checkpoints, clock, shown)
         recovery = Recovery(source, folds, store or NoCheckpoints(), config.commit.on_gap == "degrade")
         watches = MappingWatch(metrics, config.topics), ProgressLog(clock, lag), MemoryTrim(clock)
-        observer = Observers(shown, *watches, ProgressObserver(progressed, clock))
+        copying = Copying(config, clock, metrics)
+        observer = Observers(shown, *watches, ProgressObserver(progressed, clock), copying)
         log.info("reading %s as %s", ", ".join(config.topics), settings.member.instance_id)
         service = Service(units(config), recovery, config.commit, clock, observer, scheduler)
         service.run(stop.is_set)
         metrics.ready(False)
+        copying.close()
         log_unmatched(config, service)
         source.close()
         log.info("stopped; all folded records are committed")
+
+
+def _serve(config: Config, metrics: Metrics, opened: ExitStack) -> None:
+    """Serve metrics and health, and watch the loop, until the stack closes."""
+    endpoint = metrics.serve(config.metrics.host, config.metrics.port)
+    opened.callback(endpoint.stop)
+    log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
+    opened.callback(Watchdog(metrics.health.idle_s).stop)
 
 
 def log_unmatched(config: Config, service: Service) -> None:
@@ -98,14 +108,15 @@ def models_page(config: Config) -> ModelsPage | None:
 
 def _check_cluster(connection: KafkaConnection, config: Config, settings: KafkaLogSettings) -> None:
     """Check all that a service needs of its cluster before it writes anything. Raises as `run` does."""
-    from streamer.app.provisioning import check_needed, needed_topics
+    from streamer.app.provisioning import check_needed, needed_topics, rekey_topics
     from streamer.app.rights import check_rights
     from streamer.eventlog.kafka.admin import preflight
     from streamer.eventlog.kafka.owners import check_owners
 
     preflight(connection)
     check_rights(connection, config)
-    check_needed(connection, list(needed_topics(config)), grows=True)
+    copied = rekey_topics(config) if config.copies else ()
+    check_needed(connection, [*needed_topics(config), *copied], grows=True)
     check_owners(connection, settings.group_id, settings.epochs_topic, settings.outputs)
 
 
@@ -147,6 +158,61 @@ def warm_up(config: Config, health: Health, stop: threading.Event) -> bool:
         alive=alive,
         stopped=stop.is_set,
     ).run()
+
+
+class Copying(Observer):
+    """Does what `driftline rekey` does, beside the worker that has the decide unit: so in one process of a group.
+
+    It has one transactional id, so a worker that takes over ends what its predecessor still copies.
+    """
+
+    def __init__(self, config: Config, clock: Clock, metrics: Metrics) -> None:
+        self._config, self._clock, self._metrics = config, clock, metrics
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._counted = Rekeyed()
+
+    def on_turn(self, service: Service) -> None:
+        if not self._config.copies:
+            return
+        is_ours = DECIDE in service.units
+        if self._thread is not None and not self._thread.is_alive():
+            failure, self._failure, self._thread = self._failure, None, None
+            if failure is not None and is_ours:
+                raise failure
+        if is_ours and self._thread is None:
+            self._stop = threading.Event()
+            self._thread = threading.Thread(target=self._copy, args=(self._stop,), name="rekey", daemon=True)
+            self._thread.start()
+        elif not is_ours:
+            self._stop.set()
+
+    def close(self) -> None:
+        """Let the transaction that is under way end, and copy no more."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _copy(self, stop: threading.Event) -> None:
+        copied = ", ".join(f"{source} to {target}" for source, target in self._config.rekeyed.items())
+        log.info("copying %s, with the model as key", copied)
+        self._counted = Rekeyed()
+        try:
+            rekey(self._config, self._clock, until_end=False, stop=stop, progress=self._show)
+        except BaseException as failure:  # raised by the worker's loop
+            self._failure = failure
+        finally:
+            self._metrics.forget(REKEY, self._counted.behind)
+
+    def _show(self, done: Rekeyed) -> None:
+        """Show in the metrics what is done since the last call."""
+        before, self._counted = self._counted, replace(done, unreadable=done.unreadable.copy())
+        self._metrics.add("driftline_rekeyed_records_total", done.records - before.records)
+        for (topic, reason), n in (done.unreadable - before.unreadable).items():
+            self._metrics.add("driftline_dead_letters_total", n, topic, reason)
+        for (topic, partition), n in done.behind.items():
+            self._metrics.set("driftline_lag_records", n, topic, str(partition), REKEY)
 
 
 class MemoryTrim(Observer):

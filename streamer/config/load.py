@@ -31,7 +31,8 @@ _HOW_TO: Final = {
 def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Mapping[str, str] = os.environ) -> Config:
     """Read the file, apply variables and check the result. Settings in `needs` are required; a replay needs none.
 
-    Relative paths are relative to the file itself. Raises `ConfigError` with every problem.
+    Relative paths are relative to the file itself. Topics of `labels.repartition` give way to their copy. Raises
+    `ConfigError` with every problem.
     """
     document = read_document(path)
     # First the default detectors, because a variable for one must not remove the others.
@@ -47,7 +48,7 @@ def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Map
     config, found = validated(document)
     if problems + found:
         raise ConfigError(problems + found)
-    return config
+    return config.with_copied_labels()
 
 
 def _leave_rates(detectors: dict[str, Any], untouched: Collection[str]) -> None:

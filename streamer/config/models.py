@@ -237,6 +237,30 @@ class Config(Section):
         return f"{self.kafka.group}-notify"
 
     @property
+    def copies(self) -> bool:
+        """Whether the service itself does what `driftline rekey` does."""
+        return bool(self.labels.repartition and self.rekey)
+
+    @property
+    def label_topics(self) -> list[str]:
+        """The topics that `labels.repartition` means; none where `rekey` names them already."""
+        named = self.labels.repartition
+        if self.outputs.labels in self.rekey:
+            return []
+        if isinstance(named, bool):
+            return [topic for topic in self.topics if topic not in self.rekey][1:] if named else []
+        return list(named)
+
+    def with_copied_labels(self) -> Config:
+        """The configuration whose folds read `outputs.labels` in place of the topics of `labels.repartition`."""
+        if not (sources := self.label_topics):
+            return self
+        target, topics = self.outputs.labels, dict[str, Any]()
+        for name, settings in self.topics.items():
+            topics.setdefault(target if name in sources else name, settings)
+        return self.model_copy(update={"topics": topics, "rekey": {**self.rekey, target: sources}})
+
+    @property
     def watching(self) -> dict[str, Any]:
         """The running detectors with their settings, and the rates from `false_alarms`.
 
@@ -272,8 +296,8 @@ class Config(Section):
             del exclude["false_alarms"]
         if self.references.url is not None:
             del exclude["references"]
-        if self.outputs.prefix == PREFIX:  # which earlier versions did not have
-            exclude["outputs"] = {"prefix"}
+        exclude["labels"] = {"repartition"}  # `topics` has what follows from both
+        exclude["outputs"] = {"labels", "prefix"} if self.outputs.prefix == PREFIX else {"labels"}
         return json.dumps(resolved.model_dump(mode="json", exclude=exclude), separators=(",", ":"))
 
     @property

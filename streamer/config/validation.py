@@ -255,6 +255,31 @@ def _rekey(config: Config) -> _Found:
             taken.add(source)
 
 
+def _repartition(config: Config) -> _Found:
+    where, named, target = ("labels", "repartition"), config.labels.repartition, config.outputs.labels
+    if not named or target in config.rekey:  # or both are given in full
+        return
+    others = [topic for topic in config.topics if topic not in config.rekey]
+    if named is True and len(others) != 2:
+        yield (
+            where,
+            "is true, which needs two topics, predictions and labels; name those of labels, as in [labels]",
+        )
+        return
+    sources = config.label_topics
+    for i, topic in enumerate(sources):
+        if topic not in others:
+            message = "is a copy of `rekey` already" if topic in config.rekey else "is no event topic"
+            yield (*where, i), f"{topic!r} {message}", near(topic, others)
+            return
+    if target in config.topics:
+        yield ("topics", target), "is the topic of copied labels (outputs.labels), which can't be a topic to copy"
+    if not set(others) - set(sources):
+        yield where, "names all event topics; leave out the one with predictions"
+    if any(config.topics[topic] != config.topics[sources[0]] for topic in sources):
+        yield where, "names topics with different settings, which can't share one copy; use `rekey` for each of them"
+
+
 def _detectors(config: Config) -> _Found:
     if not config.detectors:
         yield (
@@ -306,6 +331,7 @@ _RULES: Final[Sequence[tuple[Callable[[Config], _Found], str, int]]] = (
     (_topic_names, "outputs", 1),
     (_distinct_topics, "outputs", 1),
     (_rekey, "topics", 1),
+    (_repartition, "topics", 9),
     (_detectors, "detectors", 2),
     (_watch, "detectors", 2),
     (_false_alarms, "detectors", 9),

@@ -19,6 +19,7 @@ class OutputTopics:
     watermarks: str = "driftline.watermarks"  # event time of each detect unit, read by decide; one partition
     decisions: str = "driftline.decisions"  # changes of requests and silences, keyed by request_id
     profiles: str = "driftline.profiles"  # profiles of columns as Arrow batches, keyed by unit and interval
+    labels: str = "driftline.labels"  # labels with the model as key, which the service copies: `labels.repartition`
     epochs: str = "driftline.epochs"  # offsets and digests of epochs; a partition for each unit, kept for recovery
     dead_letter_suffix: str = "-dlt"  # suffix of the topics with unreadable records
 

@@ -122,6 +122,8 @@ class LabelSettings:
     watch_lag: watch how long labels take, as the column `label_lag_s`. Labels that come in batches look like drift to
         detectors, as the lags of a batch are not independent.
     watch_mismatch: raise a `label_mismatch` alert when labels come and (almost) none joins a prediction.
+    repartition: topics of labels that are keyed or partitioned otherwise than the predictions. The service copies them
+        to `outputs.labels`, with the model as key, and folds that topic. true: the second of two topics.
     """
 
     timeout_s: float = 7 * 86_400.0  # in event time
@@ -134,6 +136,7 @@ class LabelSettings:
     corrections: Corrections = Corrections.FIRST
     watch_lag: bool = False
     watch_mismatch: bool = True
+    repartition: bool | list[str] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= TIMEOUT_MAX_S:

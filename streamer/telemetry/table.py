@@ -128,6 +128,11 @@ TABLE = (
         ("topic",),
         "ahead",
     ),
+    Spec(
+        "driftline_rekeyed_records_total",
+        COUNTER,
+        "Records of topics with other keys that this process copied: see `labels.repartition`.",
+    ),
     Spec("driftline_alarms_total", COUNTER, "Raw alarms of the detectors.", ("detector",), "alarms"),
     Spec("driftline_alerts_total", COUNTER, "Alerts published.", ("kind", "state"), "alerts"),
     Spec("driftline_outcomes_total", COUNTER, "What decide made of alerts, by named reason.", ("outcome",), "outcomes"),
@@ -167,7 +172,7 @@ TABLE = (
     Spec(
         "driftline_lag_records",
         GAUGE,
-        "Records between our position and the log's end.",
+        "Records between our position and the log's end; of the unit `rekey`, those that wait to be copied.",
         ("topic", "partition", "unit"),
     ),
     Spec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -10,6 +11,7 @@ from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import brokers_options, config_option, connection_of
 from streamer.commands.console.progress import progress
 from streamer.commands.console.signals import stop_on_signal
+from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from streamer.app.rekey import Rekeyed
@@ -140,8 +142,12 @@ def rekey(config_file: str, until_end: bool) -> None:
     from streamer.config import load_config
 
     config, stop = load_config(config_file), stop_on_signal()
+    if config.copies:
+        raise UsageError("labels.repartition is on, so `driftline run` copies these topics itself")
     with progress("rekey") as report:
-        done = app.rekey(config, SystemClock(), until_end=until_end, stop=stop, progress=report)
+        done = app.rekey(
+            config, SystemClock(), until_end=until_end, stop=stop, progress=lambda done: report(done.records, None)
+        )
     echo_line(rekeyed_text(done), err=True)
 
 
@@ -153,7 +159,10 @@ def rekeyed_text(done: Rekeyed) -> str:
     copies = done.copies - letters
     text = f"{many(done.records, 'record')} read, {copies:,} {'copy' if copies == 1 else 'copies'} written"
     if letters:
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in done.unreadable.most_common())
+        by_reason = Counter[str]()
+        for (_, reason), n in done.unreadable.items():
+            by_reason[reason] += n
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in by_reason.most_common())
         text += f"; {many(letters, 'dead letter')} ({reasons})"
     if done.left_out:
         text += f"; {many(done.left_out, 'record')} without an event left out"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
+
+if TYPE_CHECKING:
+    from streamer.app.provisioning import RequiredTopic
+    from streamer.eventlog.kafka.admin import Topic
 
 
 @click.command()
@@ -57,5 +64,13 @@ def topics(config_file: str, create: bool, partitions: int) -> None:
             "missing" if found is None else "created" if before is None else "exists" if before == found else "extended"
         )
         count = "" if found is None else f", {found.partitions} partition{'s' * (found.partitions != 1)}"
-        echo_line(f"{topic.name:{width}}  {topic.use:12}  {state}{count}")
+        echo_line(f"{topic.name:{width}}  {topic.use:12}  {state}{count}{_apart(topic, needed, after)}")
     check_needed(connection, needed)
+
+
+def _apart(topic: RequiredTopic, needed: Sequence[RequiredTopic], found: Mapping[str, Topic]) -> str:
+    """Which other event topic a topic is not co-partitioned with, so that the events of a model do not meet."""
+    events = [one.name for one in needed if one.use == "events" and one.name in found]
+    if topic.name not in events or found[topic.name].partitions == found[events[0]].partitions:
+        return ""
+    return f", not co-partitioned with {events[0]}"

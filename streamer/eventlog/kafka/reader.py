@@ -99,6 +99,11 @@ class KafkaReader:
         at, end = positions(self._consumer), ends(self._consumer)
         return [spot for spot in self.ends if spot not in end or at.get(spot, 0) < end[spot]]
 
+    def behind(self) -> Mapping[Spot, int]:
+        """How many offsets of each partition are not polled yet, where its end is known."""
+        at, end = positions(self._consumer), ends(self._consumer)
+        return {spot: max(end[spot] - at.get(spot, 0), 0) for spot in self.ends if spot in end}
+
     def has_grown(self) -> bool:
         """Whether a topic has partitions that are not read, as of the client's last metadata."""
         return sum(partition_counts(self._consumer, self._topics).values()) > len(self.ends)
