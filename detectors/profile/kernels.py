@@ -317,9 +317,8 @@ def _count_fast(h: Any, s: Any, b: Any, row: int, code: int, n: int, mode: int) 
 def count(state: State, rows: I64, kinds: U8, values: F64, interval: int, address: int) -> None:
     """Count values [m] of these rows, by kind (number, category, missing, fault); a row below 0 is none."""
     f, i, g, h, s, b, _ = state
-    m = len(rows)
-    for k in range(m):
-        if k + 12 < m:
+    for k in range(len(rows)):
+        if k + 12 < len(rows):
             prefetch(address + rows[k + 12] * (8 * WORDS))
             prefetch(address + rows[k + 12] * (8 * WORDS) + 64)
         row, kind = rows[k], kinds[k]
