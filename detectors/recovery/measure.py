@@ -7,9 +7,12 @@ or the history of the series, and the values around the alarm in order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.arrays.types import F64, I64
 from detectors.base import UNSEEN_CATEGORY
@@ -18,6 +21,8 @@ DISTINCT_MAX: Final = 10  # numbers with so few different values are located by 
 ONSET_CELLS: Final = 8
 CELLS_MAX: Final = 24
 CATEGORIES_MAX: Final = 20
+GOLDEN: Final = 0x9E3779B97F4A7C15  # 2 to the power of 64 by the golden ratio, odd
+FOLDS: Final = 5  # parts of the values, of which each is counted by what the others show
 RESOLVED_MIN: Final = 1000  # values that single precision must tell apart within the range
 
 
@@ -42,19 +47,23 @@ class Cells(NamedTuple):
     after: F64  # [k]
 
 
-def onset_in(before: F64, window: F64, is_ordered: bool) -> int:
+def onset_in(before: F64, window: F64, is_ordered: bool, first: float = 1.0) -> int:
     """The index of the value of `window` [m] with which a new regime began, the likeliest one.
 
     Counted in cells, values before and after a change have multinomial distributions with unknown shares. The evidence
     of each place is the marginal likelihood under Dirichlet priors (D. Barry and J. A. Hartigan, "Product partition
     models for change point problems", Annals of Statistics, 1992).
+
+    first: how many times as likely as any other place the first one is, before the values are seen.
     """
     cell, cells = _cells_of(before, window, is_ordered)
     of_before = np.bincount(cell[: len(before)], minlength=cells)
     is_in = np.zeros((len(window) + 1, cells), np.int64)
     is_in[np.arange(1, len(window) + 1), cell[len(before) :]] = 1
     passed = np.cumsum(is_in, axis=0)
-    return int(np.argmax(_marginal(of_before + passed[:-1]) + _marginal(passed[-1] - passed[:-1])))
+    evidence = _marginal(of_before + passed[:-1]) + _marginal(passed[-1] - passed[:-1])
+    evidence[0] += math.log(first)
+    return int(np.argmax(evidence))
 
 
 def _marginal(counts: I64) -> F64:
@@ -100,23 +109,67 @@ def numbers_measured(before: F64, after: F64, unit: str) -> Measured | None:
 
 
 def _distance(before: F64, after: F64) -> tuple[float, float]:
-    """The Kolmogorov-Smirnov distance and its standard error, as a difference of two shares."""
+    """The Kolmogorov-Smirnov distance and its standard error, as a difference of two shares.
+
+    The place of the greatest distance is found in a part of the values and the distance there measured in the others.
+    """
+    return _crossed(before, after, _farthest)
+
+
+def _farthest(before: F64, after: F64) -> Callable[[F64], NDArray[np.bool_]]:
+    """Which values lie on that side of the place of the greatest distance where more of them lie after."""
     points = np.unique(np.concatenate([before, after]))
-    below = np.searchsorted(np.sort(before), points, side="right") / len(before)
-    now = np.searchsorted(np.sort(after), points, side="right") / len(after)
-    at = int(np.argmax(np.abs(now - below)))
-    return float(abs(now[at] - below[at])), _share_se(below[at], len(before), now[at], len(after))
+    gone = _upto(after, points) * len(before) - _upto(before, points) * len(after)  # whole numbers: ties are exact
+    at = int(np.argmax(np.abs(gone)))
+    place, is_down = points[at], gone[at] > 0
+    return lambda values: (values <= place) == is_down
+
+
+def _upto(values: F64, points: F64) -> I64:
+    return np.searchsorted(np.sort(values), points, side="right")
+
+
+def _crossed(
+    before: F64, after: F64, find: Callable[[F64, F64], Callable[[F64], NDArray[np.bool_]]]
+) -> tuple[float, float]:
+    """How much greater the share of some values is after than before, and its standard error.
+
+    find: which values, from a part of those before and of those after. Each fifth is counted by what the others show:
+    counted by what they show themselves, chance alone would add to the effect.
+    """
+    n, m = len(before), len(after)
+    if min(n, m) < 2:
+        mine = find(before, after)
+        p, q = float(mine(before).mean()), float(mine(after).mean())
+        return q - p, _share_se(p, n, q, m)
+    of_before, of_after, was, now = _fold_of(n), _fold_of(m), 0, 0
+    for fold in range(FOLDS):
+        mine = find(before[of_before != fold], after[of_after != fold])
+        was += int(np.count_nonzero(mine(before[of_before == fold])))
+        now += int(np.count_nonzero(mine(after[of_after == fold])))
+    return max(now / m - was / n, 0.0), _share_se(was / n, n, now / m, m)
+
+
+def _fold_of(n: int) -> I64:
+    """The fold of each of `n` values: of five in a row each is in another, in an order that follows no cycle."""
+    place = np.arange(n)
+    turned = ((place // FOLDS).astype(np.uint64) * np.uint64(GOLDEN) >> np.uint64(61)).astype(np.int64)
+    return (place + turned) % FOLDS
 
 
 def _in_sd(before: F64, after: F64) -> tuple[float, float]:
-    """The difference of means in standard deviations of before, and its standard error by the delta method."""
+    """The difference of means in standard deviations of before, and its standard error by the delta method.
+
+    The variance after counts one value more, as far off as those before are: of few values alone it would be too small.
+    """
     sd, n, m = float(before.std()), len(before), len(after)
     if sd == 0.0:
         return math.nan, math.nan
-    effect = abs(float(after.mean()) - float(before.mean())) / sd
-    kurtosis = float(np.mean(((before - before.mean()) / sd) ** 4))
-    of_sd = effect**2 * max(kurtosis - 1.0, 0.0) / (4 * n)
-    return effect, math.sqrt(float(after.var()) / sd**2 / m + 1.0 / n + of_sd)
+    apart, off = (float(after.mean()) - float(before.mean())) / sd, (before - before.mean()) / sd
+    skew, kurtosis = float(np.mean(off**3)), float(np.mean(off**4))
+    of_after = (float(after.var()) / sd**2 + 1.0 / m) / m
+    of_before = (1.0 + apart * skew + apart**2 * (kurtosis - 1.0) / 4) / n
+    return abs(apart), math.sqrt(of_after + max(of_before, 0.0))
 
 
 def _share_se(p: float, n: int, q: float, m: int) -> float:
@@ -129,29 +182,22 @@ def categories_measured(before: F64, after: F64, category: float | None = None) 
     """The change of categories, with its effect as a total variation distance.
 
     before and after: ids. category: whose share is given; None: the one whose share moved most; -2: all that the old
-    regime lacks. The categories that gained are found in one half of the values and measured in the other, and the
-    reverse: else chance alone would add to the distance, the more categories there are the more.
+    regime lacks. The categories that gained are found in a part of the values and measured in the others: else chance
+    alone would add to the distance, the more categories there are the more.
     """
     ids = np.unique(np.concatenate([before, after]))
     was, now = _shares(before, ids), _shares(after, ids)
     if category is None:
         category = float(ids[int(np.argmax(np.abs(now - was)))])
     mine = was == 0.0 if category == UNSEEN_CATEGORY else ids == category
-    halves = [
-        _gained(before[i::2], after[i::2], before[1 - i :: 2], after[1 - i :: 2], ids)
-        for i in range(2)
-        if min(len(before), len(after)) > 1
-    ]
-    gained = now > was
-    effect = max(float(np.mean(halves)), 0.0) if halves else float((now - was)[gained].sum())
-    se = _share_se(float(was[gained].sum()), len(before), float(now[gained].sum()), len(after))
+    effect, se = _crossed(before, after, partial(_gaining, ids))
     return Measured(float(was[mine].sum()), float(now[mine].sum()), effect, se, None, len(before), len(after), category)
 
 
-def _gained(before: F64, after: F64, other_before: F64, other_after: F64, ids: F64) -> float:
-    """How much the categories that gained in one half gained in the other."""
-    gained = _shares(after, ids) > _shares(before, ids)
-    return float((_shares(other_after, ids) - _shares(other_before, ids))[gained].sum())
+def _gaining(ids: F64, before: F64, after: F64) -> Callable[[F64], NDArray[np.bool_]]:
+    """Which values are of categories whose share is greater after."""
+    gained = ids[_shares(after, ids) > _shares(before, ids)]
+    return lambda values: np.isin(values, gained)
 
 
 def _shares(values: F64, ids: F64) -> F64:

@@ -74,14 +74,24 @@ class RecentValues:
 
     def add(self, rows: I64, values: F64, sequence: I64) -> None:
         """Keep these values [n] of rows [n], in order; `sequence` [n] are the numbers of their events."""
+        self.keep(rows, values, self.count_in(rows), sequence)
+
+    def count_in(self, rows: I64) -> I64:
+        """Count values of rows [n] that `keep` gets next; returns the number of each in its row, from 0."""
         self.grow(int(rows.max(initial=-1)) + 1)
-        _add(self._ring, self.count, rows, values)
+        numbers = np.empty(len(rows), np.int64)
+        _count_in(self.count, rows, numbers)
+        return numbers
+
+    def keep(self, rows: I64, values: F64, numbers: I64, sequence: I64) -> None:
+        """Keep these values [n] of rows [n], which have been counted in; see `add`."""
+        _keep(self._ring, rows, values, numbers)
         if self._place:
             self._capture(rows, values, sequence)
 
-    def latest(self, row: int) -> F64:
-        """The values of a row's ring, in order."""
-        n = int(self.count[row]) if row < len(self.count) else 0
+    def latest(self, row: int, to_come: int = 0) -> F64:
+        """The values of a row's ring, in order; `to_come` values of it were counted in and are not kept yet."""
+        n = int(self.count[row]) - to_come if row < len(self.count) else 0
         if not n:  # the ring may not have a place for the row yet
             return np.empty(0)
         places = np.arange(max(n - self.kept, 0), n) % self.kept
@@ -219,12 +229,17 @@ def key_of(detector: str) -> int:
 
 
 @kernel
-def _add(ring: NDArray[Any], count: I64, rows: I64, values: F64) -> None:
+def _count_in(count: I64, rows: I64, numbers: I64) -> None:
+    for i in range(len(rows)):
+        numbers[i] = count[rows[i]]
+        count[rows[i]] += 1
+
+
+@kernel
+def _keep(ring: NDArray[Any], rows: I64, values: F64, numbers: I64) -> None:
     mask = ring.shape[1] - 1
     for i in range(len(rows)):
-        row = rows[i]
-        ring[row >> 4, count[row] & mask, row & 15] = values[i]
-        count[row] += 1
+        ring[rows[i] >> 4, numbers[i] & mask, rows[i] & 15] = values[i]
 
 
 @kernel

@@ -60,29 +60,37 @@ def text_of(timeline: Iterable[TimelineEntry]) -> Iterator[str]:
 def _of_alert(outcomes: AlertOutcomes, alert: Alert) -> TimelineEntry:
     ends = [f"=> {_why(outcome)}" for outcome in outcomes.of(alert)]
     head = f"alert     {alert.alert_id} {alert.state} ({alert.resolution or alert.kind})"
-    if alert.state is not AlertState.FIRING:
+    if alert.state is AlertState.RESOLVED:
         return TimelineEntry(alert.event_time, 0, alert, (head, *ends))
-    onset = alert.onset
-    against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
+    said = [alert.summary] if alert.summary else []
+    if alert.state is AlertState.READY:  # measured again where the record says how certainly
+        again = [_move_of(alert), _since(alert)] if alert.effect_se is not None else []
+        return TimelineEntry(alert.event_time, 0, alert, (head, *said, *again, *ends))
     if alert.kind is AlertKind.LIMIT:
         full = f"rejected {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
-        where = f"offset {onset.offset} of {onset.topic}[{onset.partition}]; later names are only counted"
-        return TimelineEntry(alert.event_time, 0, alert, (head, full, where, *ends))
+        where = f"offset {alert.onset.offset} of {_partition_of(alert)}; later names are only counted"
+        return TimelineEntry(alert.event_time, 0, alert, (head, *said, full, where, *ends))
+    by = f"by {alert.detector} (statistic {number(alert.statistic)}, threshold {number(alert.threshold)})"
+    return TimelineEntry(alert.event_time, 0, alert, (head, *said, f"{_move_of(alert)}, {by}", _since(alert), *ends))
+
+
+def _move_of(alert: Alert) -> str:
+    """Where the column came from, where it is, and the effect, with its standard error where that is known."""
     what = f"{alert.column}{f' ({alert.category})' if alert.category else ''} {alert.direction}"
-    return TimelineEntry(
-        alert.event_time,
-        0,
-        alert,
-        (
-            head,
-            f"{what}: {number(alert.before)} -> {number(alert.after)}, effect {number(alert.effect)} "
-            f"{alert.effect_unit}, by {alert.detector} (statistic {number(alert.statistic)}, threshold "
-            f"{number(alert.threshold)})",
-            f"since {clock(onset.event_time)}, offset {onset.offset} of {onset.topic}[{onset.partition}]; "
-            f"{many(alert.n_current, 'value')} against {alert.n_reference:,} of {against}",
-            *ends,
-        ),
-    )
+    error = f" ± {number(alert.effect_se)}" if alert.effect_se is not None else ""
+    effect = f"effect {number(alert.effect)}{error} {alert.effect_unit}"
+    return f"{what}: {number(alert.before)} -> {number(alert.after)}, {effect}"
+
+
+def _since(alert: Alert) -> str:
+    """The onset, and how many values were compared with what."""
+    against = f"training data {alert.reference_digest[:8]}" if alert.reference_digest else "its own earlier values"
+    onset = f"since {clock(alert.onset.event_time)}, offset {alert.onset.offset} of {_partition_of(alert)}"
+    return f"{onset}; {many(alert.n_current, 'value')} against {alert.n_reference:,} of {against}"
+
+
+def _partition_of(alert: Alert) -> str:
+    return f"{alert.onset.topic}[{alert.onset.partition}]"
 
 
 def _why(outcome: AlertOutcome) -> str:
@@ -103,7 +111,8 @@ def _of_incidents(trail: Trail, incidents: Iterable[Incident]) -> Iterator[Timel
         size = f", {incident.model_count:,} models" if incident.model_count > 1 else ""
         head = f"incident  {incident.incident_id} {incident.state}: {incident.reason}"
         facts = f"{incident.model_id}, {many(incident.alerts, 'alert')}{size}; {_moves(incident)}"
-        yield TimelineEntry(at, 3 if is_over else 1, incident, (head, facts))
+        said = [incident.summary] if incident.summary and not is_over else []
+        yield TimelineEntry(at, 3 if is_over else 1, incident, (head, *said, facts))
 
 
 def _moves(incident: Incident) -> str:
@@ -119,6 +128,7 @@ def _of_request(request: RetrainRequest) -> TimelineEntry:
         request,
         (
             f"request   {request.request_id} ({request.reason}, of {request.incident_id})",
+            *([request.summary] if request.summary else []),
             *windows,
             f"approval {request.approval}, open until {clock(request.expires_at)}",
         ),

@@ -31,6 +31,9 @@ from streamer.detect.remap import Array, Arrays, Remap
 from streamer.events import LAG_COLUMN
 
 BEFORE_MIN: Final = 16  # values that must be known from before a drift
+BEFORE_WINDOW: Final = (
+    1000.0  # how much likelier than any place in the window an onset before it is that a detector has
+)
 REFERENCE_MAX: Final = 4096  # values of a reference of categories
 REST: Final = "(rest)"  # the last cell of a distribution of categories
 NAMES_CHARS_MAX: Final = 300  # of the categories of a distribution together
@@ -56,16 +59,18 @@ class RowEvidence:
         latest = RecentValues(dtype, 0).kept
         self._recent = RecentValues(dtype, context.settings.min_events_after_onset + latest)
         self._batch = NO_VALUES
+        self.numbers = _NONE  # of each value of the batch, in its row, from 0; missing values do not count
         self._by_row: tuple[I64, I64] | None = None  # their indices by row, and the rows in that order
 
     def begin_batch(self, values: KindValues) -> None:
         """Take the values of a batch; they join the state at its end."""
         self._batch, self._by_row = values, None
+        self.numbers = self._recent.count_in(values.row)
 
     def end_batch(self) -> None:
         """Keep the values of the batch."""
-        self._recent.add(self._batch.row, self._batch.value, self._batch.sequence)
-        self._batch, self._by_row = NO_VALUES, None
+        self._recent.keep(self._batch.row, self._batch.value, self.numbers, self._batch.sequence)
+        self._batch, self.numbers, self._by_row = NO_VALUES, _NONE, None
 
     def of_alarm(self, detector: str, alarms: Alarms, k: int, history: ValuesBefore) -> AlarmEvidence | None:
         """What is known at alarm `k` of a detector; None where too little is."""
@@ -179,7 +184,12 @@ class RowEvidence:
 
     def _count(self, row: int) -> int:
         """How many values a row had before the batch."""
-        return int(self._recent.count[row]) if row < len(self._recent.count) else 0
+        counted = int(self._recent.count[row]) if row < len(self._recent.count) else 0
+        return counted - self._in_batch(row)
+
+    def _in_batch(self, row: int) -> int:
+        """How many values of a row the batch has."""
+        return len(self._batch_values(row, len(self._batch.row)))
 
     def _number(self, row: int, until: int) -> int:
         """The number, in its series, of the row's latest value up to index `until` of the batch."""
@@ -188,7 +198,7 @@ class RowEvidence:
     def _window(self, row: int, until: int) -> F64:
         """The latest values of a row up to index `until` of the batch, in order, as many as a ring holds."""
         mine = self._batch_values(row, until)
-        return np.concatenate([self._recent.latest(row), self._stored(mine)])[-self._recent.kept :]
+        return np.concatenate([self._recent.latest(row, self._in_batch(row)), self._stored(mine)])[-self._recent.kept :]
 
     def _latest_sequence(self, row: int, until: int) -> int:
         """The number of the event of the row's latest value, which the batch holds; -1 if it does not."""
@@ -197,15 +207,19 @@ class RowEvidence:
 
     def _sequence(self, row: int, ago: int, sequence: int, until: int) -> int:
         """From so many values ago to a sequence number of the subject; `sequence` is that of the latest value."""
-        later = len(self._batch_values(row, len(self._batch.row))) - len(self._batch_values(row, until))
+        later = self._in_batch(row) - len(self._batch_values(row, until))
         seen = self._context.series.count_of_row(row, self._detectors.kind) - later
         return self._detectors.onset(row, ago, sequence, max(seen, 1))
 
     def _onset_ago(self, before: F64, window: F64, ago: int) -> int:
-        """How many values ago the new regime began; as the detector has it where that lies before the window."""
-        if ago >= len(window):
-            return ago
-        return len(window) - 1 - measure.onset_in(before, window, self._is_ordered)
+        """How many values ago the new regime began.
+
+        As the detector has it where that lies before the window, unless values of the window clearly contradict.
+        """
+        if ago < len(window):
+            return len(window) - 1 - measure.onset_in(before, window, self._is_ordered)
+        at = measure.onset_in(before, window, self._is_ordered, BEFORE_WINDOW)
+        return len(window) - 1 - at if at else ago
 
     def _reference(self, row: int, detector: str) -> F64 | None:
         """The training reference as the values before, to the precision of values that are kept; None without one."""

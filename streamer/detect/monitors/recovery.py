@@ -48,7 +48,7 @@ class RowRecovery:
     ) -> dict[str, list[WatchedAlarm]]:
         """Judge the values of a batch and watch the rows of its alarms.
 
-        numbers: of each value, in its series. found: the alarms of each detector. verdicts: gets the new ones, in
+        numbers: of each value, in its row. found: the alarms of each detector. verdicts: gets the new ones, in
         order. Returns the watch of the row of each alarm and what is known of the alarm, by detector.
         """
         raised = [(int(alarms.at[k]), name, k, alarms) for name, alarms in found for k in range(len(alarms))]

@@ -40,8 +40,12 @@ SOURCES = {"weather": SourceSettings(["tram-1", "tram-2"])}
 @pytest.fixture
 def published():
     """What the decide fold makes of the story, with the alerts themselves: stretches by topic."""
+    return published_of(STORY)
+
+
+def published_of(story):
     fold, rows = DecideFold(RetrainSettings(), sources=SOURCES), {}
-    for i, record in enumerate(STORY):
+    for i, record in enumerate(story):
         topic = TOPICS.control if isinstance(record, Control) else TOPICS.alerts
         value = msgspec.json.encode(record)
         outputs = fold.step([Records.build(topic, 0, [(i, -1, None, value, ())])])
@@ -65,6 +69,10 @@ def service(config, published, monkeypatch):
 @pytest.fixture
 def replayed(tmp_path, published):
     """The same as a replay writes it, and as a recording of the topics."""
+    return written(tmp_path, published)
+
+
+def written(tmp_path, published):
     lines, path, recording = OutputLines(TOPICS), tmp_path / "out.jsonl", tmp_path / "topics.parquet"
     with RecordingWriter(recording) as writer, path.open("wb") as out:
         for records in published:
@@ -110,6 +118,42 @@ def test_an_explanation_names_every_step_and_its_numbers(service):
         small.count("=> effect_too_small (the effect is too small for a retrain: 0.1 sd, retrain.sd_min is 0.3)") == 2
     )
     assert "request " not in small
+
+
+def test_each_record_says_what_changed_in_its_own_sentence(tmp_path):
+    """An alert as it fired, then as all values since show it, its incident, and its request; once each."""
+    early, late = "headway_s moved by 300: 412 before, 712 after.", "headway_s moved by 118: 412 before, 530 after."
+    story = (
+        firing("1h", summary=early, after=712.0, n_current=3, effect_se=0.31),
+        ready("2h", "1h", summary=late, effect=0.91, effect_se=0.0412),
+    )
+    path, _ = written(tmp_path, published_of(story))
+    explained, history = cli("explain", "bus-099:7:headway_s:1h", path), cli("history", "bus-099", path)
+    lines = [line.strip() for line in explained.stdout.splitlines()]
+    assert explained.exit_code == 0, explained.stderr
+    assert lines[1:3] == [
+        early,
+        "headway_s up: 412 -> 712, effect 1 ± 0.31 sd, by adwin (statistic 0.9, threshold 0.5)",
+    ]
+    at = next(i for i, line in enumerate(lines) if line.endswith("ready (drift)"))
+    assert lines[at + 1 : at + 4] == [
+        late,
+        "headway_s up: 412 -> 530, effect 0.91 ± 0.0412 sd",
+        "since 2026-01-01 01:00, offset 3600 of bus.predictions[0]; 300 values against 1,000 of its own earlier values",
+    ]
+    heads = [i for i, line in enumerate(lines) if "incident  " in line or "request   " in line]
+    assert [lines[i + 1] for i in heads] == [early, late]
+    assert history.stdout == explained.stdout
+
+
+def test_records_without_a_sentence_have_no_line_for_it(tmp_path):
+    """Alerts of earlier versions say nothing: their lines are as they were, and `ready` repeats no numbers."""
+    path, _ = written(tmp_path, published_of((firing("1h"), ready("2h", "1h"))))
+    lines = [line.strip() for line in cli("explain", "bus-099:7:headway_s:1h", path).stdout.splitlines()]
+    assert lines[1].startswith("headway_s up: 412 -> 530, effect 1 sd, by adwin")
+    at = next(i for i, line in enumerate(lines) if line.endswith("ready (drift)"))
+    assert lines[at + 1].startswith("=> ")
+    assert "" not in lines
 
 
 def test_a_request_that_came_of_a_source_is_explained_by_its_alert(service):
