@@ -1,4 +1,4 @@
-"""Measured tables in `docs/detectors/measurements.md`, whose text is written by hand."""
+"""Measured tables in `docs/detectors/measurements.md` and other pages, whose text is written by hand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def printed(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return table
 
 
-def written(name: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    """Print the table, then put it between its marks in the page."""
+def written(name: str, columns: Sequence[str], lines: Iterable[Sequence[str]], page: Path | None = None) -> None:
+    """Print the table, then put it between its marks in the page, `PAGE` if none is given."""
     begin, end = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->\n"
     table = printed(columns, lines)
-    text = PAGE.read_text()
+    page = page or PAGE
+    text = page.read_text()
     before, after = text.split(begin)[0], text.split(end)[1]
-    PAGE.write_text(f"{before}{begin}{table}{end}{after}")
+    page.write_text(f"{before}{begin}{table}{end}{after}")

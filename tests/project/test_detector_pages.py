@@ -9,13 +9,16 @@ from project_tree import ROOT
 
 from benchmarks import page
 from benchmarks.detection import categories, dependence, false_alarms, quality
+from benchmarks.evidence import __main__ as evidence
 from benchmarks.joint import comparison, rates
 from benchmarks.recorded import marked_streams, weeks
 from detectors.registry import DETECTORS
 from retrain.messages.alert import AlertKind
 
 FOLDER = ROOT / "docs" / "detectors"
-OVERVIEWS = {"choosing.md", "kinds.md", "columns.md", "measurements.md", "situations.md", "few-events.md"}
+OVERVIEWS = {
+    "choosing.md", "kinds.md", "columns.md", "measurements.md", "situations.md", "few-events.md", "evidence.md",
+}  # fmt: skip
 PAGES = sorted(path.name for path in FOLDER.glob("*.md") if path.name not in OVERVIEWS)
 SECTIONS = ["Claim", "Assumptions", "Source", "When to use", "Settings", "Figures"]
 OURS = [name for name, known in DETECTORS.items() if known.bank.__module__.startswith("detectors.")]
@@ -68,6 +71,17 @@ def test_a_measured_table_has_the_columns_of_its_benchmark(name):
     text = page.PAGE.read_text(encoding="utf-8")
     assert text.count(head) == 1
     assert text.count(f"|\n<!-- end: {name} -->\n") == 1
+
+
+def test_the_tables_of_evidence_have_the_columns_of_their_benchmark():
+    """They stand between their marks on the page of evidence, and there are no others."""
+    heads = {f"evidence at {state}": evidence.COLUMNS for state in evidence.STATES}
+    heads["evidence by law"] = evidence.LAW_COLUMNS
+    text = evidence.PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"<!-- measured: (.+) -->", text) == list(heads)
+    for name, columns in heads.items():
+        assert text.count(f"<!-- measured: {name} -->\n| {' | '.join(columns)} |\n") == 1
+        assert text.count(f"|\n<!-- end: {name} -->\n") == 1
 
 
 def test_no_measured_table_lacks_its_benchmark():
