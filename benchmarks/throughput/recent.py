@@ -35,15 +35,16 @@ def measured(series: int, batches: int = BATCHES) -> tuple[float, float]:
     banks = [bank("adwin", settings_of("adwin"), series) for _ in range(2)]
     recent = RecentValues(np.float32, 564)
     recent.grow(series)
-    recent.count[:] = rng.integers(64, 5_000, series // COLUMNS).repeat(COLUMNS)
+    count = rng.integers(64, 5_000, series // COLUMNS).repeat(COLUMNS)
     times: tuple[list[float], list[float]] = [], []
     for number in range(batches):
         rows, values, sequence = _batch(rng, series)
+        numbers = _numbers(count, rows)  # those that routing has given the values
         for k in (number % 2, 1 - number % 2):
             started_ns = time.process_time_ns()
             banks[k].update(rows, values, sequence)
             if k == 0:
-                recent.add(rows, values, sequence)
+                recent.add(rows, values, numbers, sequence)
             times[k].append((time.process_time_ns() - started_ns) / len(rows))
     half = batches // 2  # the first half fills the windows
     apart = median(on - off for on, off in zip(times[0][half:], times[1][half:], strict=True))
@@ -56,6 +57,15 @@ def _batch(rng: np.random.Generator, series: int) -> tuple[I64, F64, I64]:
     models = rng.integers(0, series // COLUMNS, EVENTS)
     rows = (models[:, None] * COLUMNS + np.arange(COLUMNS)).ravel()
     return rows, rng.normal(size=len(rows)), np.repeat(np.arange(EVENTS), COLUMNS)
+
+
+def _numbers(count: I64, rows: I64) -> I64:
+    """The number of each value in its row; counts [series] go on."""
+    found = np.empty(len(rows), np.int64)
+    for i, row in enumerate(rows.tolist()):
+        found[i] = count[row]
+        count[row] += 1
+    return found
 
 
 if __name__ == "__main__":

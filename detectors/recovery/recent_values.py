@@ -53,7 +53,6 @@ class RecentValues:
         self._capacity = min(max(capacity, self.kept), CAPACITY_MAX)
         self.captures_max = CAPTURED_BYTES_MAX // (self._capacity * self.dtype.itemsize)
         self._ring = np.empty((0, self.kept, LANES), self.dtype)  # [block, place, row of the block]
-        self.count = np.empty(0, np.int64)  # values of each row so far
         self._of_row = np.empty(0, np.int64)  # row -> its first capture, NONE
         self._place = dict[tuple[int, int], int]()  # row, detector's key -> place of the capture
         self._head = np.empty((0, HEAD), np.int64)
@@ -69,29 +68,20 @@ class RecentValues:
     def grow(self, rows: int) -> None:
         """Hold at least `rows` rows."""
         self._ring = ensure_length(self._ring, -(-rows // LANES), np.nan)
-        self.count = ensure_length(self.count, rows, 0)
         self._of_row = ensure_length(self._of_row, rows, NONE)
 
-    def add(self, rows: I64, values: F64, sequence: I64) -> None:
-        """Keep these values [n] of rows [n], in order; `sequence` [n] are the numbers of their events."""
-        self.keep(rows, values, self.count_in(rows), sequence)
+    def add(self, rows: I64, values: F64, numbers: I64, sequence: I64) -> None:
+        """Keep these values [n] of rows [n], in order.
 
-    def count_in(self, rows: I64) -> I64:
-        """Count values of rows [n] that `keep` gets next; returns the number of each in its row, from 0."""
+        numbers: [n] of each value in its row, without gaps from 0. sequence: [n] number of its event.
+        """
         self.grow(int(rows.max(initial=-1)) + 1)
-        numbers = np.empty(len(rows), np.int64)
-        _count_in(self.count, rows, numbers)
-        return numbers
-
-    def keep(self, rows: I64, values: F64, numbers: I64, sequence: I64) -> None:
-        """Keep these values [n] of rows [n], which have been counted in; see `add`."""
         _keep(self._ring, rows, values, numbers)
         if self._place:
-            self._capture(rows, values, sequence)
+            self._capture(rows, values, numbers, sequence)
 
-    def latest(self, row: int, to_come: int = 0) -> F64:
-        """The values of a row's ring, in order; `to_come` values of it were counted in and are not kept yet."""
-        n = int(self.count[row]) - to_come if row < len(self.count) else 0
+    def latest(self, row: int, n: int) -> F64:
+        """The values of a row's ring, in order, if the row has `n` values so far."""
         if not n:  # the ring may not have a place for the row yet
             return np.empty(0)
         places = np.arange(max(n - self.kept, 0), n) % self.kept
@@ -151,9 +141,8 @@ class RecentValues:
         values = np.full((len(order), self._capacity), np.nan, self.dtype)
         for row, one in zip(values, of, strict=True):
             row[: len(one)] = one
-        return {"ring": self._ring[: -(-rows // LANES)], "count": self.count[:rows]} | {
-            "head": head, "values": values, "before": self._before[order]
-        }  # fmt: skip
+        ring = self._ring[: -(-rows // LANES)]
+        return {"ring": ring, "head": head, "values": values, "before": self._before[order]}
 
     def _values_at(self, place: int) -> F64:
         """The values of the capture at a place, in order."""
@@ -166,8 +155,7 @@ class RecentValues:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `dump`; captures of another capacity keep their newest values."""
         self._ring = np.array(arrays["ring"], self.dtype)
-        self.count = np.array(arrays["count"], np.int64)
-        self._of_row = np.full(len(self.count), NONE, np.int64)
+        self._of_row = np.full(len(self._ring) * LANES, NONE, np.int64)
         self._place = {}
         many = min(len(arrays["head"]), self.captures_max)
         self._head = np.zeros((many, HEAD), np.int64)
@@ -202,13 +190,11 @@ class RecentValues:
             at = int(self._head[at, NEXT])
         self._head[at, NEXT] = new
 
-    def _capture(self, rows: I64, values: F64, sequence: I64) -> None:
+    def _capture(self, rows: I64, values: F64, numbers: I64, sequence: I64) -> None:
         mine = np.flatnonzero(self._of_row[rows] != NONE)
-        if not len(mine):
-            return
-        last = self.count[rows[mine]]  # after the whole stretch
-        order = np.argsort(rows[mine], kind="stable")
-        _add_captured(self._of_row, self._head, self._values, rows[mine], values[mine], sequence[mine], last, order)
+        if len(mine):
+            of = rows[mine], values[mine], numbers[mine], sequence[mine]
+            _add_captured(self._of_row, self._head, self._values, *of)
 
 
 def without(arrays: Mapping[str, NDArray[Any]], kept: NDArray[np.bool_], place: I64) -> dict[str, NDArray[Any]]:
@@ -220,19 +206,12 @@ def without(arrays: Mapping[str, NDArray[Any]], kept: NDArray[np.bool_], place: 
     captures = {name: arrays[name][mine] for name in ("head", "values", "before")}
     captures["head"][:, ROW] = place[captures["head"][:, ROW]]
     ring = np.ascontiguousarray(blocks.reshape(-1, LANES, ring.shape[1]).transpose(0, 2, 1))
-    return {"ring": ring, "count": arrays["count"][kept]} | captures
+    return {"ring": ring} | captures
 
 
 def key_of(detector: str) -> int:
     """The key of a detector in a dumped state."""
     return int.from_bytes(blake2b(detector.encode(), digest_size=7).digest(), "big")
-
-
-@kernel
-def _count_in(count: I64, rows: I64, numbers: I64) -> None:
-    for i in range(len(rows)):
-        numbers[i] = count[rows[i]]
-        count[rows[i]] += 1
 
 
 @kernel
@@ -244,21 +223,14 @@ def _keep(ring: NDArray[Any], rows: I64, values: F64, numbers: I64) -> None:
 
 @kernel
 def _add_captured(
-    of_row: I64, head: I64, kept: NDArray[Any], rows: I64, values: F64, sequence: I64, last: I64, order: I64
+    of_row: I64, head: I64, kept: NDArray[Any], rows: I64, values: F64, numbers: I64, sequence: I64
 ) -> None:
-    """Add values [n] to the captures of their rows; `last` [n]: number after the last value of each row."""
-    start = 0
-    while start < len(order):
-        row, end = rows[order[start]], start + 1
-        while end < len(order) and rows[order[end]] == row:
-            end += 1
-        place = of_row[row]
+    """Add values [n] to the captures of their rows."""
+    for i in range(len(rows)):
+        place = of_row[rows[i]]
         while place >= 0:
-            for j in range(start, end):
-                number = last[order[j]] - (end - j)
-                if number >= head[place, 4]:
-                    kept[place, number % kept.shape[1]] = values[order[j]]
-                    head[place, 4] = number + 1
-                    head[place, 5] = sequence[order[j]]
+            if numbers[i] >= head[place, 4]:
+                kept[place, numbers[i] % kept.shape[1]] = values[i]
+                head[place, 4] = numbers[i] + 1
+                head[place, 5] = sequence[i]
             place = head[place, 6]
-        start = end

@@ -87,6 +87,7 @@ class Routed(NamedTuple):
     row: I64  # [m] among the rows of the value's kind; NO_ROW: none, or UNSETTLED
     series: I64  # [m] UNSEEN: the table is full
     number: I64  # [m] of the value in its series, of all kinds, from 0; -1 without a series
+    counted: I64  # [m] of the value in its row, from 0; -1 without a row
     columns: I64  # [m] series of numbers of the value's subject at this value, this one included
     kind: U8  # [m] ValueKind, as its series takes it
     value: F64  # [m] the number, or the id of the category
@@ -134,10 +135,9 @@ class SeriesTable:
                 self._evidence[new, EXPECTED] = self.expect(*self.key_of(new))
         self._columns = ensure_length(self._columns, int(subjects.max(initial=-1)) + 1, 0)
         m = len(series)
-        routed = Routed(
-            np.empty(m, np.int64), series, np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.uint8),
-            np.empty(m), np.empty((m, 3), np.int64),
-        )  # fmt: skip
+        row, number, counted, alike = np.empty((4, m), np.int64)
+        kind, value, turned = np.empty(m, np.uint8), np.empty(m), np.empty((m, 3), np.int64)
+        routed = Routed(row, series, number, counted, alike, kind, value, turned)
         state = (self._kind, self._row, self._known, self._series_of_row, self.rows, self._columns, self._evidence)
         turns = _route(state, (subjects, kinds, numbers, categories, sequence), routed)
         if turns:
@@ -314,7 +314,7 @@ def _route(state: Any, values: Any, routed: Routed) -> int:
     for i in range(len(subjects)):
         s = routed.series[i]
         k = kinds[i]
-        routed.row[i], routed.number[i], routed.columns[i] = NO_ROW, -1, 1
+        routed.row[i], routed.number[i], routed.counted[i], routed.columns[i] = NO_ROW, -1, -1, 1
         routed.kind[i], routed.value[i] = (k if k <= 3 else 5 - k), numbers[i] + 0.0  # a text may read as a number
         if s == UNSEEN:
             continue
@@ -339,7 +339,7 @@ def _route(state: Any, values: Any, routed: Routed) -> int:
         known[s, LAST] = max(known[s, LAST], sequence[i])
         known[s, k] += 1
         if k <= 1:
-            routed.row[i] = row[s]
+            routed.row[i], routed.counted[i] = row[s], known[s, k] - 1
             routed.columns[i] = columns[subjects[i]]
             if known[s, k] == 1:
                 known[s, VALUE] = bits[i]

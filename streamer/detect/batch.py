@@ -158,8 +158,8 @@ class RoutedValues:
     def _of_kind(self, kind: ValueKind) -> KindValues:
         routed = self.routed
         mine = np.flatnonzero((routed.kind == kind) & (routed.row >= 0))
-        row, columns = routed.row[mine], routed.columns[mine]
-        return KindValues(row, routed.value[mine], self.event[mine], self.sequence[mine], mine, columns)
+        row, number, columns = routed.row[mine], routed.counted[mine], routed.columns[mine]
+        return KindValues(row, number, routed.value[mine], self.event[mine], self.sequence[mine], mine, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,7 @@ class KindValues:
     """The values of a batch that go to the detectors of one kind; `m` of them."""
 
     row: I64  # [m] bank row
+    number: I64  # [m] of the value in its row, from 0; missing values do not count
     value: F64  # [m] the number, or the id of the category
     event: I64  # [m] index of the event
     sequence: I64  # [m] number, in its subject, of the event that the value belongs to

@@ -73,7 +73,7 @@ class DriftMonitor(Monitor):
             found = [(name, one.update(name, values, times, self._multiple(name, batch, values))) for name in one.banks]
             if one.kind is ValueKind.NUMBER:
                 found = [(name, self._without_clocks(raised, batch.of_clock)) for name, raised in found]
-            watches = recovery.update(values, evidence.numbers, found, verdicts, evidence)
+            watches = recovery.update(values, found, verdicts, evidence)
             for name, raised in found:
                 alarms += self._alarms_of(one, name, raised, values, watches[name])
         return Findings(alarms, sorted(verdicts, key=lambda one: one.event))

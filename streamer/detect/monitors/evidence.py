@@ -38,7 +38,7 @@ REFERENCE_MAX: Final = 4096  # values of a reference of categories
 REST: Final = "(rest)"  # the last cell of a distribution of categories
 NAMES_CHARS_MAX: Final = 300  # of the categories of a distribution together
 _NONE: Final = np.empty(0, np.int64)
-NO_VALUES: Final = KindValues(_NONE, np.empty(0), _NONE, _NONE, _NONE, _NONE)
+NO_VALUES: Final = KindValues(_NONE, _NONE, np.empty(0), _NONE, _NONE, _NONE, _NONE)
 
 
 class ValuesBefore(NamedTuple):
@@ -59,18 +59,16 @@ class RowEvidence:
         latest = RecentValues(dtype, 0).kept
         self._recent = RecentValues(dtype, context.settings.min_events_after_onset + latest)
         self._batch = NO_VALUES
-        self.numbers = _NONE  # of each value of the batch, in its row, from 0; missing values do not count
         self._by_row: tuple[I64, I64] | None = None  # their indices by row, and the rows in that order
 
     def begin_batch(self, values: KindValues) -> None:
         """Take the values of a batch; they join the state at its end."""
         self._batch, self._by_row = values, None
-        self.numbers = self._recent.count_in(values.row)
 
     def end_batch(self) -> None:
         """Keep the values of the batch."""
-        self._recent.keep(self._batch.row, self._batch.value, self.numbers, self._batch.sequence)
-        self._batch, self.numbers, self._by_row = NO_VALUES, _NONE, None
+        self._recent.add(self._batch.row, self._batch.value, self._batch.number, self._batch.sequence)
+        self._batch, self._by_row = NO_VALUES, None
 
     def of_alarm(self, detector: str, alarms: Alarms, k: int, history: ValuesBefore) -> AlarmEvidence | None:
         """What is known at alarm `k` of a detector; None where too little is."""
@@ -184,8 +182,7 @@ class RowEvidence:
 
     def _count(self, row: int) -> int:
         """How many values a row had before the batch."""
-        counted = int(self._recent.count[row]) if row < len(self._recent.count) else 0
-        return counted - self._in_batch(row)
+        return self._context.series.count_of_row(row, self._detectors.kind) - self._in_batch(row)
 
     def _in_batch(self, row: int) -> int:
         """How many values of a row the batch has."""
@@ -198,7 +195,7 @@ class RowEvidence:
     def _window(self, row: int, until: int) -> F64:
         """The latest values of a row up to index `until` of the batch, in order, as many as a ring holds."""
         mine = self._batch_values(row, until)
-        return np.concatenate([self._recent.latest(row, self._in_batch(row)), self._stored(mine)])[-self._recent.kept :]
+        return np.concatenate([self._recent.latest(row, self._count(row)), self._stored(mine)])[-self._recent.kept :]
 
     def _latest_sequence(self, row: int, until: int) -> int:
         """The number of the event of the row's latest value, which the batch holds; -1 if it does not."""

@@ -41,32 +41,31 @@ class RowRecovery:
     def update(
         self,
         values: KindValues,
-        numbers: I64,
         found: Sequence[tuple[str, Alarms]],
         verdicts: list[Verdict],
         evidence: RowEvidence,
     ) -> dict[str, list[WatchedAlarm]]:
         """Judge the values of a batch and watch the rows of its alarms.
 
-        numbers: of each value, in its row. found: the alarms of each detector. verdicts: gets the new ones, in
-        order. Returns the watch of the row of each alarm and what is known of the alarm, by detector.
+        found: the alarms of each detector. verdicts: gets the new ones, in order. Returns the watch of the row of each
+        alarm and what is known of the alarm, by detector.
         """
         raised = [(int(alarms.at[k]), name, k, alarms) for name, alarms in found for k in range(len(alarms))]
         raised.sort(key=lambda one: one[0])  # stable: of one value, by detector
         is_ours = self._judge.watched(values.row)
         if raised:
             is_ours |= np.isin(values.row, np.unique([int(alarms.row[k]) for _, _, k, alarms in raised]))
-        self._earlier.add(values.row[~is_ours], values.value[~is_ours], numbers[~is_ours])
+        self._earlier.add(values.row[~is_ours], values.value[~is_ours], values.number[~is_ours])
         ours = np.flatnonzero(is_ours)
         start = 0
         watches: dict[str, list[WatchedAlarm]] = {name: [(None, None)] * len(alarms) for name, alarms in found}
         for at, name, k, alarms in raised:
             end = int(np.searchsorted(ours, at, side="right"))
-            verdicts += self._feed(values, numbers, ours[start:end])
+            verdicts += self._feed(values, ours[start:end])
             start = end
-            known = evidence.of_alarm(name, alarms, k, self._history(alarms, k, int(numbers[at])))
-            watches[name][k] = self._begin(name, alarms, k, int(numbers[at])), known
-        verdicts += self._feed(values, numbers, ours[start:])
+            known = evidence.of_alarm(name, alarms, k, self._history(alarms, k, int(values.number[at])))
+            watches[name][k] = self._begin(name, alarms, k, int(values.number[at])), known
+        verdicts += self._feed(values, ours[start:])
         return watches
 
     def dump(self) -> Arrays:
@@ -89,11 +88,11 @@ class RowRecovery:
         judge["head"][:, WATCHED_ROW] = rows.new(judge["head"][:, WATCHED_ROW])
         return {"earlier": compact(arrays["earlier"], rows)} | nested("judge", {"past": past} | judge)
 
-    def _feed(self, values: KindValues, numbers: I64, part: I64) -> list[Verdict]:
+    def _feed(self, values: KindValues, part: I64) -> list[Verdict]:
         if not len(part):
             return []
         row, value = values.row[part], values.value[part]
-        self._earlier.add(row, value, numbers[part])
+        self._earlier.add(row, value, values.number[part])
         takes = self._detectors.takes
         return [
             Verdict(int(values.event[part[one.at]]), (takes, one.row), one.verdict, one.distance, one.distance_max)

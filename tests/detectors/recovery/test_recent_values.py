@@ -1,5 +1,7 @@
 """The latest values of each series, and those since its alarms."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,24 +19,25 @@ steps = st.lists(
 )
 
 
-def captured_at(recent, row):
-    """What an alarm of a row captures now."""
-    window = recent.latest(row)
-    return Captured(window, int(recent.count[row]) - 1, 0, 7, window[:3])
+def captured_at(recent, row, n):
+    """What an alarm of a row captures with its value `n`, counted from 1."""
+    window = recent.latest(row, n)
+    return Captured(window, n - 1, 0, 7, window[:3])
 
 
 def run(recent, plan, add):
     """Follow a plan; `add` gets stretches of values between two other steps."""
-    stretch, given_to = [], {}
+    stretch, given_to, count = [], {}, Counter()
     for i, (what, row, *detector) in enumerate([*plan, ("flush", 0)]):
         if what == "add":
-            stretch.append((row, float(i), i))
+            stretch.append((row, float(i), count[row], i))
+            count[row] += 1
             continue
         if stretch:
             add(recent, stretch)
         stretch = []
-        if what == "begin" and recent.count[row : row + 1].any():
-            given_to[row, detector[0]] = captured_at(recent, row)
+        if what == "begin" and count[row]:
+            given_to[row, detector[0]] = captured_at(recent, row, count[row])
             recent.begin((row, detector[0]), given_to[row, detector[0]])
         elif what == "end":
             given_to.pop((row, detector[0]), None)
@@ -43,8 +46,10 @@ def run(recent, plan, add):
 
 
 def at_once(recent, stretch):
-    rows, values, sequence = (np.array(one) for one in zip(*stretch, strict=True))
-    recent.add(rows.astype(np.int64), values.astype(np.float64), sequence.astype(np.int64))
+    rows, values, numbers, sequence = (np.array(one) for one in zip(*stretch, strict=True))
+    recent.add(
+        *(one.astype(np.int64 if one is not values else np.float64) for one in (rows, values, numbers, sequence))
+    )
 
 
 def one_by_one(recent, stretch):
@@ -65,7 +70,7 @@ def test_captures_hold_what_followed_the_alarm(plan):
         assert found.values.tolist() == all_values[first:][-40:]
         assert found.last == len(all_values) - 1
         assert found.sequence == (all_values[-1] if found.last > at_alarm.last else 7)
-        assert recent.latest(row).tolist() == all_values[-32:]
+        assert recent.latest(row, len(all_values)).tolist() == all_values[-32:]
 
 
 @given(steps)
@@ -91,13 +96,13 @@ def test_captures_have_a_bound():
     """Beyond the bound an alarm gets no capture, until another one ends."""
     recent = RecentValues(np.float32, 4096)
     rows = np.arange(recent.captures_max + 1)
-    recent.add(rows, rows * 1.0, rows)
+    recent.add(rows, rows * 1.0, np.zeros_like(rows), rows)
     for row in rows.tolist():
-        recent.begin((row, "adwin"), captured_at(recent, row))
+        recent.begin((row, "adwin"), captured_at(recent, row, 1))
     assert len(recent) * 4096 * 4 == CAPTURED_BYTES_MAX
     assert (int(rows[-1]), "adwin") not in recent
     recent.end((0, "adwin"))
-    recent.begin((int(rows[-1]), "adwin"), captured_at(recent, int(rows[-1])))
+    recent.begin((int(rows[-1]), "adwin"), captured_at(recent, int(rows[-1]), 1))
     assert (int(rows[-1]), "adwin") in recent
 
 
@@ -106,9 +111,9 @@ def test_another_capacity_keeps_the_newest_values(capacity):
     """A state restored under other settings keeps as many values as there is room for."""
     first = RecentValues(np.float32, 200)
     values = np.arange(500.0)
-    first.add(np.zeros(100, np.int64), values[:100], np.arange(100))
-    first.begin((0, "adwin"), captured_at(first, 0))
-    first.add(np.zeros(400, np.int64), values[100:], np.arange(100, 500))
+    first.add(np.zeros(100, np.int64), values[:100], np.arange(100), np.arange(100))
+    first.begin((0, "adwin"), captured_at(first, 0, 100))
+    first.add(np.zeros(400, np.int64), values[100:], np.arange(100, 500), np.arange(100, 500))
     second = RecentValues(np.float32, capacity)
     second.load(first.dump(1))
     found = second.captured((0, "adwin"))
@@ -119,7 +124,7 @@ def test_another_capacity_keeps_the_newest_values(capacity):
 def test_a_row_without_values_has_none():
     """However far the tables have grown: those of rows and of rings grow apart."""
     recent = RecentValues(np.float32, 64)
-    assert len(recent.latest(0)) == 0
-    recent.add(np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64))
+    assert len(recent.latest(0, 0)) == 0
+    recent.add(np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64))
     for row in range(1, 200):
-        assert len(recent.latest(row)) == 0
+        assert len(recent.latest(row, 0)) == 0
