@@ -155,6 +155,7 @@ def warm_up(config: Config, health: Health, stop: threading.Event) -> bool:
         config.detectors,
         has_references=config.references.file is not None,
         has_segments=bool(config.segments),
+        has_profiles=config.profiles.publish,
         alive=alive,
         stopped=stop.is_set,
     ).run()

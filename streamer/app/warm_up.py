@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numba.core import event
 
+from detectors.profile.bank import ProfileSettings
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DEFAULT, settings_of
 from streamer.codecs import CODECS
@@ -50,6 +51,7 @@ class WarmUp:
         *,
         has_references: bool = False,
         has_segments: bool = False,
+        has_profiles: bool = False,
         others: Mapping[str, Callable[[], object]] = READING,
         alive: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
@@ -61,6 +63,7 @@ class WarmUp:
         self._alive = alive
         self._stopped = stopped
         self._has_segments = has_segments
+        self._profiles = ProfileSettings(publish=has_profiles, values_min=20)
         self._references = References(dict(_references())) if has_references else References()
         self._sample = [sample()]
         folding = {name: self._folding((name,)) for name in detectors}
@@ -109,6 +112,7 @@ class WarmUp:
             references=self._references,
             segments={"*": SegmentSettings(by="line", gap_baseline=30)} if self._has_segments else {},
             tells_time=True,
+            profiles=self._profiles,
             false_alarm_spans=dict.fromkeys(detectors, 1e9),
         )
         return lambda: DetectFold(settings).step(self._sample)
@@ -170,5 +174,5 @@ def _references() -> Iterator[tuple[Key, AnyReference]]:
 
 if __name__ == "__main__":
     log_to_stderr()
-    WarmUp(DEFAULT, has_references=True, has_segments=True).run()
+    WarmUp(DEFAULT, has_references=True, has_segments=True, has_profiles=True).run()
     log.info("the kernels of %s are compiled", ", ".join(DEFAULT))

@@ -18,6 +18,7 @@ CHECK = """
 import subprocess, sys
 import numpy as np
 from numba.core.dispatcher import Dispatcher
+from detectors.profile.bank import ProfileSettings
 from detectors.registry import DEFAULT, settings_of
 from streamer.app.warm_up import WarmUp
 from streamer.codecs import CODECS
@@ -34,7 +35,7 @@ def signatures():
     return {(one.py_func.__module__, one.py_func.__name__, str(s)) for one in kernels.values() for s in one.signatures}
 
 names, more = sys.argv[1].split(","), sys.argv[2] == "more"
-WarmUp(names, has_references=more, has_segments=more).run()
+WarmUp(names, has_references=more, has_segments=more, has_profiles=more).run()
 warm = signatures()
 lines = subprocess.run([sys.executable, sys.argv[3]], capture_output=True, check=True).stdout.splitlines()
 rows = [(i, 1_767_225_600_000 + i * 500, None, line, ()) for i, line in enumerate(lines)]
@@ -49,12 +50,14 @@ settings = DetectSettings(
     detectors={name: settings_of(name, **DEFAULT.get(name, {})) for name in names},
     references=References(by_series),
     segments={"*": SegmentSettings(by="weather")} if more else {},
+    profiles=ProfileSettings(publish=more, interval_s=60, values_min=20),
 )
 fold, again = DetectFold(settings), DetectFold(settings)
 half = len(rows) // 2
 alerts = fold.step([Records.build("rides", 0, rows[:half])])
 again.load(Snapshot.from_private(np.frombuffer(bytearray(fold.dump().to_bytes()), np.uint8)))  # as from a checkpoint
 alerts += again.step([Records.build("rides", 0, rows[half:])])
+assert not more or any(one.topic == settings.outputs.profiles for one in alerts)
 print(len(alerts), len(warm), sorted(signatures() - warm))
 """
 
@@ -62,7 +65,7 @@ print(len(alerts), len(warm), sorted(signatures() - warm))
 @pytest.mark.parametrize(
     ("detectors", "more"),
     [(list(DEFAULT), "nothing"), (list(DEFAULT), "more"), (sorted(set(DETECTORS) - set(RIVER)), "more")],
-    ids=["default", "with references and segments", "all detectors"],
+    ids=["default", "with references, segments and profiles", "all detectors"],
 )
 def test_no_kernel_is_compiled_after_the_warm_up(detectors, more):
     """Folding drift, categories and labels, and a restored state, calls only kernels with types that are compiled."""
