@@ -7,13 +7,13 @@ provoke soon is shown by pages of the metrics' own table.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from driftline_process import Place, Running, running
-from http_kit import Sent, Server, serving
+from http_kit import Answer, Sent, Server, serving
 from prometheus_kit import OFTEN, RULES, alertmanager, faster, prometheus, wait_for
 from ruamel.yaml import YAML
 
@@ -94,13 +94,15 @@ def break_all(page: Page, began_s: float) -> None:
     m.add("driftline_outcomes_total", 30, "incident_opened")
 
 
-def restarting(turns: list[int]) -> object:
+def restarting(turns: list[int]) -> Callable[[Sent], Answer]:
     """A page of a process that starts anew at each scrape, as long as `turns` is empty."""
     starts = [0]
+    plain = {"content-type": "text/plain; version=0.0.4"}  # which Prometheus 3 insists on
 
-    def answer(_: Sent) -> tuple[int, bytes]:
+    def answer(_: Sent) -> Answer:
         starts[0] += not turns
-        return 200, b'driftline_build_info{version="1"} 1\nprocess_start_time_seconds %d\n' % starts[0]
+        page = b'driftline_build_info{version="1"} 1\nprocess_start_time_seconds %d\n' % starts[0]
+        return 200, page, plain
 
     return answer
 
