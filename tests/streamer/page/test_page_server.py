@@ -19,7 +19,7 @@ from retrain.messages.request import RetrainRequest
 from streamer.errors import BrokerError
 from streamer.page.access import Access
 from streamer.page.views import VIEWS
-from streamer.testing.alerts import firing
+from streamer.testing.alerts import firing, said
 
 HOSTILE = '<img src=x onerror="alert(1)">&\'\u202e/../\x00\n'
 PROXY = Access(
@@ -227,3 +227,35 @@ def test_the_local_user_needs_no_proxy():
     """On the loopback address the user of the machine decides; a user header from there means nothing."""
     assert LOCAL.user_of("127.0.0.1", {"x-forwarded-user": "root"}).name == "ann"
     assert Access("0.0.0.0", "ann").user_of("127.0.0.1", {}).name == ""
+
+
+def test_a_request_shows_its_metrics_run_and_refusals():
+    """Champion and challenger, the link of the run, who did what, and why a command was refused."""
+    service = small_fleet(approval_by_model={"*": "both"}, distinct_actors=True)
+    name = service.requested()
+    service.publish(
+        said("approve", name, "4h", comment="new timetable"),
+        run := said("started", name, "5h", actor="airflow", run="run-17", link="https://airflow.example/run-17"),
+        said("trained", name, "6h", "airflow", model_version="8", champion={"mae": 61.0}, challenger={"mae": 48.5}),
+        said("promote", name, "7h", actor="ann"),
+    )
+    with serving([*published(service), ("control", msgspec.json.encode(run))]) as served:
+        html = served.get(f"/request?id={name}").text
+        text = " ".join(Parsed(html).text.split())
+        for value in ("61", "48.5", "-12.5"):
+            assert f'<td class="num">{value}</td>' in html
+        for words in ("Approved by ann: new timetable", "refused: the same actor approved", "waits for review"):
+            assert words in text
+        assert '<a href="https://airflow.example/run-17" rel="noreferrer">run-17</a>' in html
+        assert served.get(f"/api/v1/request?id={name}").json["actions"] == ["promote", "reject"]
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "data:text/html,x", "//evil.example", " https://x"])
+def test_a_link_of_a_run_leads_to_the_web_or_nowhere(link):
+    """Only http and https links of a trainer are links on the page."""
+    service = small_fleet()
+    run = said("started", service.requested(), "5h", actor="airflow", run="run-17", link=link)
+    with serving([*published(service), ("control", msgspec.json.encode(run))]) as served:
+        links = Parsed(served.get(f"/request?id={service.requested()}").text).links
+        assert [one for one in links if not one.startswith(("/", "#"))] == []
+        assert link not in links
