@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -148,6 +149,7 @@ def ms_of(at: datetime) -> int:
     return (at - EPOCH) // MS
 
 
+_names_of = itemgetter(*NAMES)
 _alert = msgspec.json.Decoder(_AlertIndex).decode
 _other = msgspec.json.Decoder(_RecordIndex).decode
 _profile = msgspec.json.Decoder(_ProfileLine).decode
@@ -307,31 +309,18 @@ def _rows_of(value: bytes, units: dict[str, int]) -> Iterator[tuple[tuple[str, .
         return
     import pyarrow as pa
 
-    from streamer.contracts.profiles import READ, read_profiles
+    from streamer.contracts.profiles import profile_objects, read_profiles
 
     try:
         table = read_profiles(value)
-        table = table.cast(
-            pa.schema([(one.name, pa.int64() if pa.types.is_timestamp(one.type) else one.type) for one in READ])
-        )
+        bounds = [table[name].cast(pa.int64()).to_pylist() for name in ("start", "end")]
     except pa.ArrowException as problem:
         raise ValueError(str(problem)) from problem
-    columns = {name: table[name].to_pylist() for name in table.column_names}
-    for name in ("sd", "psi", "ks", "n_reference", "psi_chance", "ks_chance"):  # to the digits of a replay's line
-        columns[name] = [None if one is None else float(f"{one:.4g}") for one in columns[name]]
-    for one, end_ms in zip(columns["unit"], columns["end"], strict=True):
-        units[one] = max(units.get(one, 0), end_ms)
-    names = zip(*(columns[name] for name in NAMES), strict=True)
-    head = zip(*(columns[name] for name in ("start", "end", "is_number", "intervals")), strict=True)
-    figures = zip(*(columns[name] for name in NUMBERS), strict=True)
-    shares = map(_shares_of, columns["cells"], columns["categories"], columns["compared"])
-    for series, four, numbers, (cells, categories) in zip(names, head, figures, shares, strict=True):
-        yield series, (*four, *numbers, cells, categories)
-
-
-def _shares_of(thousandths: list[int], slots: list[str | None], compared: int) -> tuple[str | None, str | None]:
-    """The shares of cells and the names of categories as JSON; None where there are none."""
-    named = [name for name in slots if name is not None]
-    used = thousandths[: len(named)] if named else thousandths if compared else []
-    cells = "[" + ",".join([str(share / 1000) for share in used]) + "]" if used else None
-    return cells, msgspec.json.encode(named).decode() if named else None
+    for found, start_ms, end_ms in zip(profile_objects(table), *bounds, strict=True):
+        units[found["unit"]] = max(units.get(found["unit"], 0), end_ms)
+        named = found.get("categories", {})
+        shares = list(named.values()) or found.get("cells")
+        cells = msgspec.json.encode(shares).decode() if shares else None
+        categories = msgspec.json.encode(list(named)).decode() if named else None
+        head = (start_ms, end_ms, found["kind"] == "number", found["intervals"])
+        yield _names_of(found), (*head, *map(found.get, NUMBERS), cells, categories)

@@ -76,9 +76,10 @@ def profile_message() -> bytes:
         "p75": [0.4, None, 0.0], "p95": [0.5, None, 0.0], "compared": [10, 2, 0], "size": [80, 40, 0],
         "trained": [True, False, False], "psi": [0.0123, 3.65, None], "ks": [0.5, 0.811, None],
     }  # fmt: skip
+    shares = SCHEMA.field("cells").type.value_type
     slots = [None] * 8 + ["north", HOSTILE] + [None] * 14
     lists = {
-        "cells": pa.FixedSizeListArray.from_arrays(pa.array([100] * 10 + [700, 300] + [0] * 18, pa.uint16()), 10),
+        "cells": pa.FixedSizeListArray.from_arrays(pa.array([25] * 10 + [175, 75] + [0] * 18, shares), 10),
         "categories": pa.FixedSizeListArray.from_arrays(pa.array(slots, pa.string()).dictionary_encode(), 8),
     }
     columns = []
