@@ -95,7 +95,7 @@ def break_all(page: Page, began_s: float) -> None:
 
 
 def restarting(turns: list[int]) -> Callable[[Sent], Answer]:
-    """A page of a process that starts anew at each scrape, as long as `turns` is empty."""
+    """A page of a process that starts again at each scrape, as long as `turns` is empty."""
     starts = [0]
     plain = {"content-type": "text/plain; version=0.0.4"}  # which Prometheus 3 insists on
 

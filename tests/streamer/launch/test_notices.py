@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from launch_kit import TOPICS, stretch
 from notify_kit import board, incident, request
 
 from streamer.launch.notify.board import Board
+
+EXPECTED = Path(__file__).parents[2] / "golden" / "expected"
 
 
 def types(notices):
@@ -30,6 +34,23 @@ def test_a_life_of_an_incident_is_a_notice_a_change():
     assert types(notices) == ["opened", "recurred", "closed", "recurred", "closed"]
     assert len({one.notice_id for one in notices}) == 5
     assert [one.offset for one in notices] == [0, 2, 4, 5, 6]
+
+
+def test_nobody_hears_of_what_is_silenced():
+    """Of a story in which alerts are silenced, the first notice is of the moment at which the silence ends."""
+    lines = (EXPECTED / "silence-ends-while-firing.jsonl").read_bytes().splitlines()
+    made = Board(TOPICS, 10)
+    topics = {"incident": TOPICS.incidents, "request": TOPICS.requests}
+    published = [(topics[one["type"]], line) for line in lines if (one := json.loads(line))["type"] in topics]
+    notices = [notice for topic, line in published for notice in made.add(stretch(topic, [line]))]
+    assert [(one.type, one.model_id, f"{one.at:%H:%M}") for one in notices] == [
+        ("incident.opened", "bus-1", "16:40"),
+        ("retrain.requested", "bus-1", "16:40"),
+        ("incident.opened", "tram-1", "18:51"),
+        ("retrain.requested", "tram-1", "21:41"),
+    ]
+    suppressed = [one["silence"]["alerts"] for one in map(json.loads, lines) if one.get("reason") == "silence_expired"]
+    assert suppressed == [2]
 
 
 def test_a_storm_grows_when_it_doubles():
