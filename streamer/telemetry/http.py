@@ -42,7 +42,8 @@ class Endpoint:
         except OSError as error:
             raise UsageError(
                 f"can't listen on {host}:{port} for metrics and health: {error.strerror or error}. "
-                "Set metrics.host and metrics.port to an address of this machine that is free (port 0 picks one)."
+                "Set metrics.host and metrics.port, or --metrics-port of `launch` and `notify`, to an address of this "
+                "machine that is free (port 0 picks one)."
             ) from error
         self._server.set_app(_router(routes))
         self.host = host
