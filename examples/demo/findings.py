@@ -62,12 +62,13 @@ class Findings:
         return sorted(shared, key=lambda move: (-len(move.models), move.column))
 
     def own_moves(self, shared: list[SharedMove]) -> Iterator[tuple[Incident, Shift]]:
-        """Incidents outside of all shared shifts, each with its strongest own shift, by onset."""
+        """Incidents outside of all shared shifts, each with the strongest own shift of its first day, by onset."""
         found = []
         for incident in self.incidents.values():
             own = [move for move in incident.columns if not any(_is_part_of(move, crowd) for crowd in shared)]
             if own:
-                found.append((incident, own[0]))  # the strongest shift comes first
+                day = min(move.onset.event_time for move in own) + timedelta(days=1)
+                found.append((incident, next(move for move in own if move.onset.event_time <= day)))  # by strength
         yield from sorted(found, key=lambda pair: (pair[1].onset.event_time, pair[0].incident_id))
 
 

@@ -34,13 +34,13 @@ _SHARES: Final = MappingProxyType(
 _OTHERS: Final[Mapping[AlertKind, str]] = MappingProxyType(
     {
         AlertKind.ABSENT: "is no longer in the events",
-        AlertKind.SILENT: "stopped: {after:.3g} s without any, {before:.3g} s on average before",
-        AlertKind.EVENT_RATE: "come {after:.3g} times an hour, {before:.3g} before",
-        AlertKind.LABEL_RATE: "come in time for {after:.3g} of the predictions, {before:.3g} before",
+        AlertKind.SILENT: "stopped: {after} s without any, {before} s on average before",
+        AlertKind.EVENT_RATE: "come {after} times an hour, {before} before",
+        AlertKind.LABEL_RATE: "come in time for {after} of the predictions, {before} before",
         AlertKind.LIMIT: "is reached: further names are only counted",
-        AlertKind.SEGMENT_GAP: "departs from the other segments: {before:.3g} there, {after:.3g} here",
-        AlertKind.REPEATED: "repeat earlier ones: {after:.0f} in a row, at most {before:.0f} before",
-        AlertKind.LABEL_LAG: "changed: {before:.3g} s before, {after:.3g} s after",
+        AlertKind.SEGMENT_GAP: "departs from the other segments: {before} there, {after} here",
+        AlertKind.REPEATED: "repeat earlier ones: {after} in a row, at most {before} before",
+        AlertKind.LABEL_LAG: "changed: {before} s before, {after} s after",
     }
 )
 NAME_CHARS_MAX: Final = 200  # of a name in a sentence
@@ -65,9 +65,9 @@ def _change_of(alert: Alert) -> str:
     if alert.kind in _SHARES:
         return f"{_SHARES[alert.kind]} {100 * alert.after:.3g} % of the values, {100 * alert.before:.3g} % before"
     if alert.kind in _OTHERS:
-        return _OTHERS[alert.kind].format(before=alert.before, after=alert.after)
+        return _OTHERS[alert.kind].format(before=number_text(alert.before), after=number_text(alert.after))
     what = f"share of {shortened(alert.category)} " if alert.category else ""
-    return f"changed: {what}{alert.before:.3g} before, {alert.after:.3g} after"
+    return f"changed: {what}{number_text(alert.before)} before, {number_text(alert.after)} after"
 
 
 Z: Final = 3.0
@@ -120,9 +120,9 @@ UNITS: Final = (
 
 
 def number_text(value: float) -> str:
-    """A number with three significant digits, and whole ones below a million in full."""
-    if value == round(value) and abs(value) < 1e6:
-        return f"{value:.0f}"
+    """A number with three significant digits, and the whole part of those below a million in full."""
+    if abs(value) < 1e6 and (abs(value) >= 1000 or value == round(value)):
+        return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
