@@ -204,12 +204,14 @@ class Copying(Observer):
         except BaseException as failure:  # raised by the worker's loop
             self._failure = failure
         finally:
-            self._metrics.forget(REKEY, self._counted.behind)
+            self._metrics.forget_lag(REKEY, self._counted.behind)
 
     def _show(self, done: Rekeyed) -> None:
         """Show in the metrics what is done since the last call."""
         before, self._counted = self._counted, replace(done, unreadable=done.unreadable.copy())
         self._metrics.add("driftline_rekeyed_records_total", done.records - before.records)
+        if done.records > before.records:
+            self._metrics.set_to_now("driftline_commit_timestamp_seconds", REKEY)
         for (topic, reason), n in (done.unreadable - before.unreadable).items():
             self._metrics.add("driftline_dead_letters_total", n, topic, reason)
         for (topic, partition), n in done.behind.items():

@@ -155,6 +155,11 @@ class Metrics:
             for labels in [one for one in shown if of_unit and one[-1:] == of_unit and unit != DECIDE]:
                 self._gauges[spec.name].remove(*labels)
                 del shown[labels]
+        self.forget_lag(unit, partitions)
+
+    def forget_lag(self, unit: str, partitions: Iterable[tuple[str, int]]) -> None:
+        """Remove the lag and the last commit of what reads these partitions."""
+        self._gauges["driftline_commit_timestamp_seconds"].remove(unit)
         for topic, partition in partitions:
             for name in ("driftline_lag_records", "driftline_lag_seconds"):
                 self._gauges[name].remove(topic, str(partition), unit)

@@ -105,6 +105,7 @@ def test_with_the_setting_all_labels_join_whatever_ends_the_service(apart, tmp_p
     with running(apart.config) as service:
         service.wait_until_done()
         shown = service.metrics()
+        assert "driftline_rekeyed_records_total" in shown
         assert f'driftline_lag_records{{partition="5",topic="{apart.labels}",unit="rekey"}}' in shown
         assert service.stop() == 0, "".join(service.said)
     check_copies(apart)
