@@ -131,8 +131,8 @@ def let_everything_happen(metrics: Metrics) -> None:
     metrics.ready(True)
 
 
-EVERYTHING = {
-    ("driftline_rekeyed_records_total",): 0,  # the samples after `let_everything_happen`
+EVERYTHING = {  # the samples after `let_everything_happen`
+    ("driftline_rekeyed_records_total",): 0,
     ("driftline_labels_matched_total",): 7,
     ("driftline_labels_total", "expired"): 5,
     ("driftline_labels_unknown_model_total",): 11,
