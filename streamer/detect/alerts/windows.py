@@ -71,14 +71,17 @@ class Windows:
             return 0
         stop = int(np.searchsorted(labels.event, end))
         part = slice(start, stop)
-        topic, offset, when = labels.came[part, 1], labels.came[part, 0], labels.label_ms[part]
-        pairs = [(labels.subject[part], labels.sequence[part])]
+        who = [(labels.subject[part], labels.sequence[part])]
         if labels.segment.shape[1]:
-            pairs.append((labels.segment[part, 0], labels.segment[part, 1]))
-        for subject, number in pairs:
-            mine = (subject >= 0) & (topic >= 0)
-            ranges = self._context.label_ranges
-            ranges.record(subject[mine], topic[mine], number[mine], offset[mine], when[mine])
+            who.append((labels.segment[part, 0], labels.segment[part, 1]))
+        # Match by match, so that how events are cut into batches never shows in the order of the subjects.
+        subject, number = (np.column_stack(column).ravel() for column in zip(*who, strict=True))
+        topic, offset, when = (
+            np.repeat(column, len(who))
+            for column in (labels.came[part, 1], labels.came[part, 0], labels.label_ms[part])
+        )
+        mine = (subject >= 0) & (topic >= 0)
+        self._context.label_ranges.record(subject[mine], topic[mine], number[mine], offset[mine], when[mine])
         return stop
 
     def begin(self, alert: Alert, subject: int, onset: int, stretch: Stretch, event: int) -> WindowStart:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from alert_kit import alerts_of
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from segment_kit import DEPOTS, START_MS, events, fired, fold, records
 
@@ -56,6 +56,7 @@ def wild(seed, n=500):
 
 @settings(max_examples=10)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 2000), max_size=5), st.integers(1, 4))
+@example(4668, [129], 4)
 def test_outputs_and_state_never_depend_on_how_an_epoch_is_cut(seed, cuts, segments_max):
     """Cut anywhere, and restarted from a dump at each cut, the fold gives the same bytes and the same state."""
     changes = {
