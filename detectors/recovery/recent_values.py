@@ -81,12 +81,12 @@ class RecentValues:
             self._capture(rows, values, numbers, sequence)
 
     def latest(self, row: int, n: int) -> F64:
-        """The values of a row's ring, in order, if the row has `n` values so far."""
-        if not n:  # the ring may not have a place for the row yet
+        """The values of a row's ring, in order, if the row has had `n` values, some of them perhaps before the ring."""
+        if row // LANES >= len(self._ring):
             return np.empty(0)
         places = np.arange(max(n - self.kept, 0), n) % self.kept
         kept: F64 = self._ring[row // LANES, places, row % LANES].astype(np.float64)
-        return kept
+        return kept[~np.isnan(kept)]
 
     def begin(self, series: tuple[int, str], captured: Captured) -> None:
         """Begin a capture with these values of a row, after an alarm of a detector; none if there is no room."""
