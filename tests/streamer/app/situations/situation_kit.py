@@ -94,7 +94,7 @@ class Situation:
         done = CliRunner().invoke(main, ["columns", model, self.recording, *self._config, "--json"])
         assert done.exit_code == 0, done.output
         found = map(json.loads, done.stdout.splitlines())
-        return {f"{one['model_version'] or ''}/{one['column']}".lstrip("/"): one for one in found}
+        return {f"{one['model_version'] or ''}/{one['column']}".lstrip("/"): one for one in found if "column" in one}
 
     @property
     def _config(self) -> list[str]:
