@@ -6,16 +6,19 @@ on whole pixels: one takes about a kilobyte.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, zip_longest
-from math import floor, log10, ulp
+from math import floor, isfinite, log10, ulp
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+import msgspec
 from markupsafe import Markup, escape
 
 from retrain.messages.distribution import Distribution
+from retrain.messages.shift import Shift
 from streamer.audit.reasons import number
 
 WIDTH, HEIGHT = 372, 196
@@ -27,6 +30,22 @@ SMALL_CELLS: Final = 12  # cells that it shows, about
 ROW: Final = 19  # height of a category
 NAME_CHARS: Final = 22
 NARROW: Final = 4.0  # the least width of a cell counts as a so many'th of an even share, so that no bar is endless
+
+ALONE_BYTES_MAX: Final = 6_000  # of a picture that stands alone
+_ROOT: Final = '<svg xmlns="http://www.w3.org/2000/svg"'
+_STYLE: Final = (
+    "<style>svg{background:#fff}text{font:11px sans-serif;fill:#22262d}.sub,.t-ref{fill:#5d6169}.t-now{fill:#0b63ad}"
+    ".c-ref{fill:#cfd1d5}.c-refedge,.c-refline{stroke:#8d9199}.c-bar{fill:#8d9199}.c-now{fill:#0b63ad;fill-opacity:.2}"
+    ".c-nowedge,.c-nowline{stroke:#0b63ad}.c-nowbar{fill:#0b63ad}.c-axis{stroke:#b9bdc4}</style>"
+)
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
+
+
+class _Shifts(msgspec.Struct):
+    """What moved, of an incident or of a retrain request."""
+
+    columns: tuple[Shift, ...] = ()
+    evidence: tuple[Shift, ...] = ()
 
 
 class Frame(NamedTuple):
@@ -115,6 +134,26 @@ def small(of: Distribution) -> Markup:
     return _svg(f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" aria-hidden="true"', body)
 
 
+def picture_of(record: bytes) -> str:
+    """The strongest shift of an incident or retrain request that has a distribution, as an SVG file of its own.
+
+    It takes at most `ALONE_BYTES_MAX` bytes: where names make it longer, it has no text. It has no script, and names no
+    address but that of its namespace. "" for a record without distributions, or one that can't be drawn.
+    """
+    try:
+        found = msgspec.json.decode(record, type=_Shifts)
+    except msgspec.MsgspecError:
+        return ""
+    shifts = sorted((*found.columns, *found.evidence), key=lambda one: -one.strength)
+    drawn = ((one, one.distribution) for one in shifts if one.distribution and _can_be_drawn(one.distribution))
+    shift, of = next(drawn, (None, None))
+    if shift is None or of is None:
+        return ""
+    name = shift.column
+    large = paired_bars(of, name) if of.categories else histogram(of, shift.before, shift.after, name)
+    return next((one for one in map(_alone, (large, small(of))) if len(one.encode()) <= ALONE_BYTES_MAX), "")
+
+
 def effect_bar(strength: float) -> Markup:
     """An effect from 0 to 1 as a bar."""
     width = 40 * min(max(strength, 0.0), 1.0)
@@ -196,6 +235,19 @@ def _linked(name: str, state: str, address: str, at: tuple[int, int], side: int,
 
 
 _END: Final = ' text-anchor="end"'
+
+
+def _can_be_drawn(of: Distribution) -> bool:
+    """Whether each cell has both shares and its bounds, with numbers of which a distance can be taken."""
+    cells = len(of.categories) or len(of.edges) - 1
+    is_finite = all(map(isfinite, (*of.before, *of.after))) and (not of.edges or isfinite(of.edges[-1] - of.edges[0]))
+    return cells > 0 and cells == len(of.before) == len(of.after) and is_finite
+
+
+def _alone(picture: Markup) -> str:
+    """A picture as a file, with its colours. A name may hold what no XML may."""
+    head, _, body = str(picture).partition(">")
+    return _NO_XML.sub("\ufffd", f"{head.replace('<svg', _ROOT, 1)}>{_STYLE}{body}")
 
 
 def _densities(of: Distribution) -> tuple[list[float], list[float]]:

@@ -20,6 +20,7 @@ from streamer.launch.notify.notifier import Notifier
 from streamer.launch.notify.receivers import receivers_of
 from streamer.launch.notify.settings import AlertmanagerSettings, NotifySettings
 from streamer.launch.targets.webhook import WebhookSettings
+from streamer.page.charts import picture_of
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.table import NOTIFY_TABLE
 
@@ -70,7 +71,7 @@ class Desk:
         self.board = Board(TOPICS, self.settings.incidents_max)
         with_secret = tools(self.folder, HOOK=SECRET)
         object.__setattr__(with_secret, "http", Http(self.timeout_s))
-        receivers = receivers_of(self.settings, self.board, with_secret, self.clock)
+        receivers = receivers_of(self.settings, self.board, with_secret, self.clock, picture_of)
         ends = {(topic, 0): len(self.values.get(topic, ())) for topic in (TOPICS.incidents, TOPICS.requests)}
         self.notifier = Notifier(self.board, receivers, self.committed, ends, self.metrics, self._commit)
         for topic, values in self.values.items():

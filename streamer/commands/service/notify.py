@@ -64,6 +64,7 @@ def _notify(config: Config, port: int, until_end: bool, stop: threading.Event) -
     from streamer.launch.notify.notifier import Notifier, log
     from streamer.launch.notify.receivers import receivers_of
     from streamer.launch.notify.settings import check_notify
+    from streamer.page.charts import picture_of
     from streamer.telemetry.table import NOTIFY_TABLE
 
     clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()
@@ -73,7 +74,7 @@ def _notify(config: Config, port: int, until_end: bool, stop: threading.Event) -
         transfer = Transfer(connection, group=config.notify_group)
         reader = KafkaReader(connection, [outputs.incidents, outputs.requests])
         board = Board(outputs, config.notify.incidents_max)
-        receivers = receivers_of(config.notify, board, tools, clock)
+        receivers = receivers_of(config.notify, board, tools, clock, picture_of)
         notifier = Notifier(board, receivers, transfer.committed(), reader.ends, metrics, partial(transfer.write, []))
         try:
             while not (stop.is_set() or (until_end and notifier.is_done() and reader.at_end())):

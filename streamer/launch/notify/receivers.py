@@ -32,6 +32,7 @@ NAME: Final = "DriftlineIncident"
 NAME_OF_MANY: Final = "DriftlineIncidents"
 
 Call = Callable[[], Any]
+Picture = Callable[[bytes], str]  # of a record: an SVG text, or ""
 
 
 class Receiver(Protocol):
@@ -187,6 +188,7 @@ class WebhookReceiver:
     settings: NotifySettings
     tools: Tools
     clock: Clock
+    picture: Picture
     name: str = "webhook"
     dropped: int = 0
     _queue: deque[Notice] = field(default_factory=deque)
@@ -223,14 +225,18 @@ class WebhookReceiver:
         about = {"incident_id": notice.incident_id, "model_id": notice.model_id}
         if link := self.settings.link_of(notice.incident_id, notice.model_id):
             about["link"] = link
+        if picture := self.picture(notice.record):
+            about["picture"] = picture
         data = {**about, "record": msgspec.Raw(notice.record)}
         return msgspec.json.encode({"type": notice.type, "timestamp": notice.at, "data": data})
 
 
-def receivers_of(settings: NotifySettings, board: Board, tools: Tools, clock: Clock) -> list[Receiver]:
-    """The receivers that the settings name."""
+def receivers_of(
+    settings: NotifySettings, board: Board, tools: Tools, clock: Clock, picture: Picture
+) -> list[Receiver]:
+    """The receivers that the settings name; `picture` draws what moved, for messages."""
     urls = settings.alertmanager.urls if settings.alertmanager else ()
     found: list[Receiver] = [AlertmanagerReceiver(url, settings, board, tools, clock) for url in urls]
     if settings.webhook is not None:
-        found.append(WebhookReceiver(settings.webhook, settings, tools, clock))
+        found.append(WebhookReceiver(settings.webhook, settings, tools, clock, picture))
     return found

@@ -118,6 +118,22 @@ def test_a_change_is_one_signed_message(server, tmp_path):
     assert body["data"]["record"] == json.loads(incident(1))
 
 
+def test_a_message_has_the_picture_of_its_record(server, tmp_path):
+    """Before and after as an SVG text, where the record has a distribution; else there is no such field."""
+    of = {"before": [0.5, 0.5], "after": [0.9, 0.1], "n_before": 10, "n_after": 10, "edges": [0.0, 1.0, 2.0]}
+    shift = {"alert_id": "a", "column": "headway_s", "detector": "ks", "effect": 0.5, "effect_unit": "ks_distance"}
+    onset = {"topic": "t", "partition": 0, "offset": 1, "event_time": "2026-03-01T00:00:00Z"}
+    shift |= {"before": 1.0, "after": 2.0, "onset": onset, "distribution": of}
+    desk = Desk(settings(hook=f"{server.url}/hook"), tmp_path)
+    desk.start()
+    desk.publish(incident(1, columns=[shift]), incident(2, columns=[shift | {"distribution": None}]))
+    desk.settle()
+    first, second = (one.json["data"] for one in hooks(server))
+    assert first["picture"].startswith('<svg xmlns="http://www.w3.org/2000/svg" ')
+    assert "headway_s before and after: from 1 to 2" in first["picture"]
+    assert "picture" not in second
+
+
 def test_a_restart_repeats_alerts_and_no_message(server, tmp_path):
     """A new process gives what is open to Alertmanager again, and to the webhook only what it has not had."""
     desk = desk_of(server, tmp_path)

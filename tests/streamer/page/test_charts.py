@@ -1,9 +1,12 @@
 """Pictures: what a reader would take from them is what the numbers say."""
 
+import json
 import re
+from pathlib import Path
 from random import Random
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from retrain.messages.distribution import Distribution
 from streamer.page import charts
 
+EXPECTED = Path(__file__).parents[2] / "golden" / "expected"
 HOSTILE = "<script>alert(1)</script>\"'&"
 
 
@@ -127,3 +131,74 @@ def test_half_of_a_large_fleet_at_random_is_a_page_of_its_size():
     states = ("person", "fault", "incident", "held", "alert", "quiet")
     sizes = [len(charts.heat_band(models, states, phone)) for phone in (False, True)]
     assert sum(sizes) <= 200_000
+
+
+def shift_of(of, column="headway_s", effect=0.5):
+    """A shift as it is in a record."""
+    at = {"partition": 0, "offset": 1, "event_time": "2026-03-01T00:00:00Z", "topic": "t"}
+    about = {"alert_id": "a", "column": column, "detector": "ks", "effect": effect, "effect_unit": "ks_distance"}
+    return about | {"before": 1.0, "after": 2.0, "onset": at, "distribution": of and msgspec.to_builtins(of)}
+
+
+def drawn(*shifts, of="columns"):
+    return charts.picture_of(json.dumps({of: shifts}).encode())
+
+
+def test_the_picture_of_a_record_is_that_of_its_strongest_shift_with_a_distribution():
+    """Of an incident and of a request alike; a record without distributions has none."""
+    of = Distribution((0.5, 0.5), (0.9, 0.1), 10, 10, (0.0, 1.0, 2.0))
+    weak, strong, bare = shift_of(of, "weak", 0.2), shift_of(of, "strong", 0.6), shift_of(None, "bare", 0.9)
+    for name in ("columns", "evidence"):
+        (svg,) = [one for one in [drawn(bare, weak, strong, of=name)] if one]
+        root = ElementTree.fromstring(svg)  # noqa: S314 -- our own
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.get("aria-label") == "strong before and after: from 1 to 2"
+        used = {kind for one in root.iter() for kind in one.get("class", "").split()} - {"chart"}
+        assert used <= set(re.findall(r"[.]([\w-]+)", root[0].text)), "each class has its colours"
+    assert drawn(bare) == drawn() == charts.picture_of(b"{") == charts.picture_of(b'{"open": 7}') == ""
+
+
+def test_no_name_breaks_a_picture_that_stands_alone():
+    """Markup and characters that no XML may hold are harmless; where names are long, text gives way."""
+    names = (*(f"{i}{HOSTILE}\x00\ufffe" for i in range(20)), "(rest)")
+    many = Distribution((1 / 21,) * 21, (1 / 21,) * 21, 10, 10, categories=names)
+    few = Distribution((0.5, 0.5), (0.9, 0.1), 10, 10, categories=names[:2])
+    numbers = Distribution((0.5, 0.5), (0.9, 0.1), 10, 10, (0.0, 1.0, 2.0))
+    for of, column in ((many, "x"), (few, HOSTILE * 9 + "\x00"), (numbers, HOSTILE * 2_000)):
+        svg = drawn(shift_of(of, column))
+        assert 0 < len(svg.encode()) <= charts.ALONE_BYTES_MAX
+        assert "<script" not in svg
+        has_text = any("text" in one.tag for one in ElementTree.fromstring(svg).iter())  # noqa: S314 -- our own
+        assert has_text == (of is few)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        Distribution((1.0,), (1.0,), 1, 1),
+        Distribution((1.0,), (0.5, 0.5), 1, 1, (0.0, 1.0)),
+        Distribution((0.5, 0.5), (0.5, 0.5), 1, 1, (-1.7e308, 0.0, 1.7e308)),
+        Distribution((1.0,), (1.0,), 1, 1, (), ("a", "b")),
+    ],
+)
+def test_what_can_not_be_drawn_has_no_picture(of):
+    """A record of somebody else's making stops no notification."""
+    assert drawn(shift_of(of)) == ""
+
+
+@given(distributions(), st.floats(-1e12, 1e12))
+def test_every_distribution_has_a_picture_within_its_size(of, before):
+    """Any edges and locations."""
+    shift = shift_of(of) | {"before": before}
+    svg = drawn(shift)
+    assert 0 < len(svg.encode()) <= charts.ALONE_BYTES_MAX
+    ElementTree.fromstring(svg)  # noqa: S314 -- our own
+
+
+def test_real_records_have_pictures():
+    """Of recorded stories: a record of an incident or request has a picture exactly if it has a distribution."""
+    lines = [line for path in sorted(EXPECTED.glob("*.jsonl")) for line in path.read_bytes().splitlines()]
+    records = [line for line in lines if b'"type": "incident"' in line or b'"type": "request"' in line]
+    has = [b'"edges": [' in line for line in records]
+    assert any(has)
+    assert [charts.picture_of(line) != "" for line in records] == has
