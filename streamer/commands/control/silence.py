@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from streamer.clock import seconds_of
 from streamer.commands.console.control_options import ControlOptions, control_options, rfc3339, send_control
 from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import config_option
+
+if TYPE_CHECKING:
+    from streamer.config import Config
+
+THEIRS_S: Final = 3.0  # longest wait for an Alertmanager
+THEIRS_MAX: Final = 100  # silences of Alertmanager that are listed, those that end first
+THEIRS_HEAD: Final = ("until", "matchers", "silence", "by", "why")
 
 EXAMPLE = """\b
 Example:
@@ -88,7 +97,11 @@ def unsilence(options: ControlOptions, silence_id: str) -> None:
 @click.option("--all", "show_all", is_flag=True, help="Also list silences that have ended.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
 def silences(config_file: str, show_all: bool, as_json: bool) -> None:
-    """List silences in order of their beginning. `until` is event time."""
+    """List silences in order of their beginning. `until` is event time.
+
+    Active silences of the Alertmanagers in `notify` that name our alerts, `model` or `incident_id` are listed below,
+    unless with --json. They hold back notifications alone; there, `until` is the time of the clock.
+    """
     import msgspec
 
     from streamer.audit.fleet import SILENCES_HEAD, silence_row, silences_in
@@ -107,3 +120,31 @@ def silences(config_file: str, show_all: bool, as_json: bool) -> None:
             echo_line(line)
     else:
         click.echo("no active silence; --all also lists those that have ended", err=True)
+    if not as_json:
+        _list_theirs(config)
+
+
+def _list_theirs(config: Config) -> None:
+    """List the silences of Alertmanager that hold our alerts back. One that does not answer is one line."""
+    from pathlib import Path
+
+    from streamer.commands.console.text_table import table
+    from streamer.launch.base import Tools
+    from streamer.launch.http import Http
+    from streamer.launch.notify.receivers import their_silences
+
+    if config.notify.alertmanager is None:
+        return
+    theirs, problems = their_silences(config.notify.alertmanager, Tools(Http(THEIRS_S), Path()))
+    for problem in problems:
+        echo_line(problem, err=True)
+    if theirs:
+        echo_line("Alertmanager holds back notifications of:")
+        rows = [
+            (f"{one.ends_at:%Y-%m-%d %H:%M}", " ".join(map(str, one.matchers)), one.id, one.created_by, one.comment)
+            for one in theirs[:THEIRS_MAX]
+        ]
+        for line in table([THEIRS_HEAD, *((*row[:-1], row[-1].partition("\n")[0]) for row in rows)]):
+            echo_line(line)
+    if len(theirs) > THEIRS_MAX:
+        echo_line(f"and {len(theirs) - THEIRS_MAX:,} more", err=True)

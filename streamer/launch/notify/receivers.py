@@ -6,12 +6,13 @@ A receiver gives the next call to make, and takes its result in. Calls run in th
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,10 +20,10 @@ import msgspec
 from retrain.messages.patterns import first_match
 from streamer.clock import Clock
 from streamer.events import time_of
-from streamer.launch.base import Tools
+from streamer.launch.base import TargetDown, TargetRefused, Tools
 from streamer.launch.http import HttpProblem
 from streamer.launch.notify.board import CLOSED, Board, Notice, OpenIncident, Spot
-from streamer.launch.notify.settings import NotifySettings, Severity
+from streamer.launch.notify.settings import AlertmanagerSettings, NotifySettings, Severity
 from streamer.launch.targets.rest import bearer, named
 from streamer.launch.targets.webhook import WebhookSettings, post
 
@@ -30,6 +31,8 @@ ALERTS_MAX: Final = 200  # of one call to Alertmanager
 WAITING_MAX: Final = 10_000  # notices that wait for a webhook; beyond, the oldest are dropped
 NAME: Final = "DriftlineIncident"
 NAME_OF_MANY: Final = "DriftlineIncidents"
+OUR_NAMES: Final = "Driftline"  # the names of all our alerts begin with it
+OUR_LABELS: Final = frozenset({"model", "incident_id"})
 
 Call = Callable[[], Any]
 Picture = Callable[[bytes], str]  # of a record: an SVG text, or ""
@@ -178,6 +181,67 @@ class AlertmanagerReceiver:
         about = {"labels": one.labels, "annotations": one.annotations}
         times = {"startsAt": starts_at.isoformat(), "endsAt": ends_at.isoformat()}
         return {**about, **times, "generatorURL": one.annotations.get("link", "")}
+
+
+class LabelMatcher(msgspec.Struct, frozen=True, rename="camel"):
+    """A condition on a label; regular expressions match whole values."""
+
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+    def __str__(self) -> str:
+        sign = {(False, True): "=", (True, True): "=~", (False, False): "!=", (True, False): "!~"}
+        return f'{self.name}{sign[self.is_regex, self.is_equal]}"{self.value}"'
+
+    def fits_our_names(self) -> bool:
+        """Whether it lets some `alertname` of ours through; one in doubt does."""
+        if not self.is_equal or OUR_NAMES in self.value:
+            return True
+        try:
+            return self.is_regex and any(re.fullmatch(self.value, name) for name in (NAME, NAME_OF_MANY))
+        except re.error:  # Alertmanager has another syntax
+            return True
+
+
+class _State(msgspec.Struct, frozen=True):
+    state: str
+
+
+class TheirSilence(msgspec.Struct, frozen=True, rename="camel"):
+    """A silence of Alertmanager, as its API v2 has it; `ends_at` is of the clock of the machine, not event time."""
+
+    id: str
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    matchers: tuple[LabelMatcher, ...]
+    status: _State
+    created_by: str = ""
+    comment: str = ""
+
+    def is_ours(self) -> bool:
+        """Whether it is active and about our alerts: it names one of our labels, and no other alert's name."""
+        names = [one for one in self.matchers if one.name == "alertname"]
+        is_named = any(one.is_equal and (one.name in OUR_LABELS or one.name == "alertname") for one in self.matchers)
+        return self.status.state == "active" and is_named and all(one.fits_our_names() for one in names)
+
+
+def their_silences(settings: AlertmanagerSettings, tools: Tools) -> tuple[list[TheirSilence], list[str]]:
+    """The silences about our alerts by their end, each once, and a sentence on each Alertmanager that has none to show.
+
+    By `GET /api/v2/silences`. An Alertmanager that is away is no failure.
+    """
+    found, problems, login = dict[str, TheirSilence](), list[str](), bearer(tools, settings.token_env)
+    for url in settings.urls:
+        name = urlsplit(url).netloc.rpartition("@")[2]
+        try:
+            answer = tools.http.call("GET", f"{url.rstrip('/')}/api/v2/silences", headers=login())
+            silences = msgspec.json.decode(answer.body, type=list[TheirSilence])
+        except (HttpProblem, TargetDown, TargetRefused, msgspec.MsgspecError) as problem:
+            problems.append(f"the silences of Alertmanager {name} are not known: {problem}")
+        else:
+            found |= {one.id: one for one in silences if one.is_ours()}
+    return sorted(found.values(), key=lambda one: (one.ends_at, one.id)), problems
 
 
 @dataclass(slots=True)

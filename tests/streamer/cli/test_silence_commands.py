@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 from cli_kit import cli
+from http_kit import serving
+from prometheus_kit import alertmanager
 from service_kit import play
 
 from retrain.messages.control import Control
@@ -129,3 +136,106 @@ def test_silences_lists_how_they_stand(config, monkeypatch):
     ]
     monkeypatch.setattr(kafka_reader, "read_to_end", lambda _connection, _names: [])
     assert cli("silences").stderr == "no active silence; --all also lists those that have ended\n"
+
+
+def their(silence_id, *matchers, state="active", comment="known"):
+    """A silence as Alertmanager gives it; of a matcher its name, its sign and its value."""
+    found = [
+        {"name": name, "value": value, "isRegex": "~" in sign, "isEqual": "!" not in sign}
+        for name, sign, value in (one.split(" ", 2) for one in matchers)
+    ]
+    about = {"createdBy": "eve", "comment": comment, "endsAt": "2026-03-02T00:00:00.000Z", "status": {"state": state}}
+    return {**about, "id": silence_id, "matchers": found, "startsAt": "2026-03-01T00:00:00.000Z"}
+
+
+@pytest.fixture
+def asked(config, monkeypatch):
+    """Ask for the silences where these Alertmanagers are configured; the service has none of its own."""
+    monkeypatch.setattr(kafka_reader, "read_to_end", lambda _connection, _names: [])
+    text = config.read_text()
+
+    def ask(*urls, more=()):
+        config.write_text(f"{text}notify: {{alertmanager: {{urls: {json.dumps(urls)}, token_env: AM_TOKEN}}}}\n")
+        return cli("silences", *more)
+
+    monkeypatch.setenv("AM_TOKEN", "sesame")
+    return ask
+
+
+def test_silences_of_alertmanager_are_shown(asked):
+    """Those that are active and name our alerts or their labels, each once, with what controls a terminal as text."""
+    silences = [
+        their("ours", "alertname = DriftlineIncident", "model =~ bus-.*", comment="roadworks\x1b[31m\nuntil May"),
+        their("by-name", "alertname =~ Driftline.+"),
+        their("any-name", "alertname =~ .+", "severity = warning"),
+        their("by-model", "model = bus-1", "alertname != DriftlineDown"),
+        their("by-id", "incident_id = incident-1", "alertname =~ (?odd"),
+        their("over", "model = bus-1", state="expired"),
+        their("other", "alertname = DiskFull"),
+        their("other-model", "alertname = DiskFull", "model = bus-1"),
+        their("others", "alertname =~ Disk.*", "model = bus-1"),
+        their("all-warnings", "severity = warning"),
+        their("negative", "model != bus-1"),
+    ]
+    with serving(lambda _: (200, silences)) as one:
+        ran = asked(one.url, f"{one.url}/second")
+        assert [sent.path for sent in one.sent] == ["/api/v2/silences", "/second/api/v2/silences"]
+        assert {sent.headers["authorization"] for sent in one.sent} == {"Bearer sesame"}
+        one.sent.clear()
+        assert asked(one.url, more=("--json",)).stdout == ""
+        assert one.sent == []
+    assert ran.exit_code == 0
+    head, columns, *rows = ran.stdout.splitlines()
+    assert head == "Alertmanager holds back notifications of:"
+    assert columns.split() == ["until", "matchers", "silence", "by", "why"]
+    assert {re.split(r"\s{2,}", row)[2] for row in rows} == {"any-name", "by-id", "by-model", "by-name", "ours"}
+    (ours,) = [row for row in rows if " ours " in row]
+    assert re.split(r"\s{2,}", ours) == [
+        "2026-03-02 00:00", 'alertname="DriftlineIncident" model=~"bus-.*"', "ours", "eve", "roadworks\\x1b[31m"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [(500, None), (404, None), (200, b"<html>"), (200, {}), (200, [{"id": 1}]), None])
+def test_an_alertmanager_that_does_not_answer_is_one_line(asked, answer):
+    """The others are shown all the same, and the command succeeds."""
+    with serving(lambda _: answer) as bad, serving(lambda _: (200, [their("ours", "model = bus-1")])) as good:
+        ran = asked(bad.url, good.url)
+    assert ran.exit_code == 0
+    assert len(ran.stdout.splitlines()) == 3
+    (line,) = [line for line in ran.stderr.splitlines() if "Alertmanager" in line]
+    assert line.startswith(f"the silences of Alertmanager {bad.url.removeprefix('http://')} are not known: ")
+
+
+def test_a_missing_token_is_one_line(asked, monkeypatch):
+    """Its variable is named."""
+    monkeypatch.delenv("AM_TOKEN")
+    ran = asked("http://127.0.0.1:9")
+    assert ran.exit_code == 0
+    assert "the variable AM_TOKEN, which must hold a secret, is not set" in ran.stderr
+
+
+@pytest.mark.slow
+def test_a_real_alertmanager_shows_its_silences(asked, tmp_path):
+    """A silence that was made by its API is shown with its id, end, author and comment; an ended one is not."""
+    now = datetime.now(UTC)
+    times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=4)).isoformat()}
+    matcher = {"name": "model", "value": "bus-.*", "isRegex": True, "isEqual": True}
+    silence = {**times, "matchers": [matcher], "createdBy": "eve", "comment": "roadworks"}
+    with alertmanager(tmp_path, "http://127.0.0.1:9") as url:
+        known, ended = (
+            called("POST", f"{url}/api/v2/silences", {**silence, "createdBy": name})["silenceID"]
+            for name in ("eve", "mallory")
+        )
+        called("DELETE", f"{url}/api/v2/silence/{ended}")
+        ran = asked(url)
+    assert ran.exit_code == 0
+    (row,) = ran.stdout.splitlines()[2:]
+    assert row == f'{now + timedelta(hours=4):%Y-%m-%d %H:%M}  model=~"bus-.*"  {known}  eve  roadworks'
+
+
+def called(method, url, body=None):
+    """The answer of a server on this machine."""
+    data, headers = body and json.dumps(body).encode(), {"content-type": "application/json"}
+    asking = urllib.request.Request(url, data, headers, method=method)  # noqa: S310
+    with urllib.request.urlopen(asking, timeout=10) as answer:  # noqa: S310
+        return json.loads(answer.read() or "{}")
