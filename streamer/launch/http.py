@@ -1,11 +1,17 @@
-"""The HTTP client of all targets: one pool, no retries of its own, and each failure under one of two names."""
+"""The HTTP client of all targets: one pool, no retries of its own, and each failure under one of two names.
+
+Calls about one retrain request have the header `traceparent` of one trace, so that spans of a run are found by the
+request. Source: W3C Trace Context, level 1, section 3.2.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import urllib3
@@ -15,6 +21,24 @@ BODY_BYTES_MAX: Final = 4 << 20  # of an answer
 SHOWN_MAX: Final = 200  # characters of an answer in a message
 FOR_NOW: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})  # and all from 500 on: it may be mended
 WAIT_MAX_S: Final = 3600.0
+_TRACE: Final = ContextVar("traceparent", default="")  # of the calls that a thread makes now
+
+T = TypeVar("T")
+
+
+def traceparent_of(request_id: str) -> str:
+    """The `traceparent` of a retrain request: trace and span of its SHA-256, and sampled, so that runs keep spans."""
+    digest = sha256(request_id.encode()).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-01"
+
+
+def traced(request_id: str, call: Callable[[], T]) -> T:
+    """Do `call`; what it sends by HTTP has the `traceparent` of this request."""
+    token = _TRACE.set(traceparent_of(request_id))
+    try:
+        return call()
+    finally:
+        _TRACE.reset(token)
 
 
 class HttpProblem(Exception):  # noqa: N818 - the targets name it
@@ -66,7 +90,8 @@ class Http:
 
         Returns answers of 200 to 299 and of the statuses `also`. Raises `HttpProblem` for all others.
         """
-        given = {"user-agent": "driftline", **(headers or {})}
+        given = {"user-agent": "driftline", **({"traceparent": trace} if (trace := _TRACE.get()) else {})}
+        given |= headers or {}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body, separators=(",", ":")).encode()
             given.setdefault("content-type", "application/json")

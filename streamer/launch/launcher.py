@@ -25,6 +25,7 @@ from retrain.messages.request import RequestState
 from streamer.clock import Clock
 from streamer.events import time_of
 from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Target, TargetDown, TargetRefused, Tools
+from streamer.launch.http import traced
 from streamer.launch.ledger import TO_CANCEL, Ledger, Report, Task
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
@@ -209,7 +210,7 @@ class Launcher:
 
     def _call(self, kind: str, request_id: str, work: _Work, call: Callable[[], Any]) -> None:
         work.busy = True
-        self._done.append(((kind, request_id), self._pool.submit(call)))
+        self._done.append(((kind, request_id), self._pool.submit(traced, request_id, call)))
 
     def _collect(self) -> list[Report]:
         """The reports of calls that have ended."""

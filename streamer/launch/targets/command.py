@@ -25,6 +25,7 @@ from annotated_types import MinLen
 from pydantic import Field
 
 from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, TargetDown, TargetRefused, Tools
+from streamer.launch.http import traceparent_of
 
 START_S: Final = 20.0  # longest wait for the guard to mark the start
 LOOK_S: Final = 0.02
@@ -51,6 +52,7 @@ class Command:
             "DRIFTLINE_MODEL": request.model_id,
             "DRIFTLINE_RESULT": str(folder / "result.json"),
             "DRIFTLINE_CONFIG": self._tools.config_file,
+            "TRACEPARENT": traceparent_of(request.request_id),
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)

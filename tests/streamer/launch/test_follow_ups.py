@@ -9,7 +9,8 @@ import pytest
 from http_kit import serving
 from launch_kit import Loop, Topics, rule
 
-from streamer.launch.settings import RegistrySection, ReleaseSection
+from streamer.launch.http import traceparent_of
+from streamer.launch.settings import LaunchRule, RegistrySection, ReleaseSection, TrainSection
 from streamer.launch.targets.mlflow import MlflowSettings
 from streamer.launch.targets.webhook import WebhookSettings, why_unsigned
 
@@ -116,6 +117,22 @@ def test_a_promotion_is_released_under_an_id_of_its_own(tmp_path):
         "data": {"request_id": ID, "model_id": "bus-1", "model_version": "8"},
     }
     assert why_unsigned(first.headers, first.body, [SECRET], loop.clock.now_s()) is None
+
+
+def test_run_and_release_are_of_one_trace(tmp_path):
+    """The receiver of a webhook gets the `traceparent` of the request, with the run and with the release."""
+    with serving(lambda _: (202, {})) as server:
+        settings = WebhookSettings(server.url, "SECRET")
+        both = LaunchRule(train=TrainSection(webhook=settings), release=ReleaseSection(webhook=settings))
+        topics = Topics()
+        topics.request(ID)
+        topics.decide(ID, "approved")
+        loop = Loop(topics, both, tmp_path, SECRET=SECRET)
+        loop.until(lambda: loop.kinds() == ["started"])
+        loop.decide(ID, "watching", reason="promoted", model_version="8")
+        loop.until(lambda: loop.launcher.counts["release"] == 1, step_s=1.0)
+    assert [sent.headers["webhook-id"] for sent in server.sent] == [ID, f"{ID}-release"]
+    assert {sent.headers["traceparent"] for sent in server.sent} == {traceparent_of(ID)}
 
 
 def test_a_refused_release_fails_no_request(tmp_path):

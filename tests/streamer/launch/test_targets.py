@@ -7,10 +7,13 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from launch_kit import asked, tools
 
 from streamer.clock import ManualClock
 from streamer.launch.base import Run, RunState, TargetDown, TargetRefused
+from streamer.launch.http import HttpProblem, traced
 from streamer.launch.targets.airflow import Airflow, AirflowSettings
 from streamer.launch.targets.command import Command
 from streamer.launch.targets.webhook import Webhook, WebhookSettings, post, signed, why_unsigned
@@ -49,6 +53,7 @@ def python(code: str) -> list[str]:
 def test_a_command_gets_its_request_and_leaves_its_result(tmp_path):
     """The process finds request and result by its environment; its output is a file; its report is passed on."""
     code = "import os, json; r = json.load(open(os.environ['DRIFTLINE_REQUEST'])); print('trained', r['model_id']); "
+    code += "assert os.environ['TRACEPARENT'].startswith('00-'); "
     code += "open(os.environ['DRIFTLINE_RESULT'], 'w').write('{}')"
     target = Command([*python(code), "{model_id}"], tools(tmp_path))
     run = target.launch(asked())
@@ -119,6 +124,28 @@ def test_a_webhook_is_signed_and_has_one_id(tmp_path):
     text = f"{ID}.{first.headers['webhook-timestamp']}.".encode() + first.body
     expected = base64.b64encode(hmac.new(KEY, text, hashlib.sha256).digest()).decode()
     assert first.headers["webhook-signature"] == f"v1,{expected}"
+
+
+def test_calls_about_a_request_have_its_trace(tmp_path):
+    """`traceparent` follows from the request id alone, in each thread; other calls have none."""
+    with serving(lambda _: (200, None)) as server, ThreadPoolExecutor(2) as pool:
+        http = tools(tmp_path).http
+
+        def call(name):
+            http.call("GET", f"{server.url}/{name}")
+
+        for name in ("a", "b", "a"):
+            pool.submit(traced, name, partial(call, name)).result()
+            pool.submit(call, "none").result()
+        with pytest.raises(HttpProblem):
+            traced("lost", partial(http.call, "GET", "http://127.0.0.1:9"))
+        call("none")
+    found = {name: {one.headers.get("traceparent") for one in server.sent if one.path == f"/{name}"} for name in "ab"}
+    assert {one.headers.get("traceparent") for one in server.sent if one.path == "/none"} == {None}
+    digest = hashlib.sha256(b"a").hexdigest()
+    assert found["a"] == {f"00-{digest[:32]}-{digest[32:48]}-01"}
+    assert found["a"] != found["b"]
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", *found["b"])
 
 
 def test_a_webhook_of_the_specification_is_verified():
