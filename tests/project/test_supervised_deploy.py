@@ -24,6 +24,7 @@ from streamer.commands.service.launch import launch
 from streamer.commands.service.notify import PORT as NOTIFY_PORT
 from streamer.commands.service.notify import notify
 from streamer.commands.service.run import GRACE_S, run
+from streamer.commands.views.ui import ui
 from streamer.config import load_config
 from streamer.errors import GapError, InDoubtError, UsageError
 from streamer.telemetry.health import HANGS_AFTER_S
@@ -47,7 +48,7 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-COMMANDS: dict[str, Command] = {"run": run, "launch": launch, "notify": notify}
+COMMANDS: dict[str, Command] = {"run": run, "launch": launch, "notify": notify, "ui": ui}
 
 
 def sections_of(path: Path) -> dict[str, dict[str, list[str]]]:
@@ -251,6 +252,21 @@ def test_a_pod_beside_is_one_process(name, port):
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     assert parsed(container["args"])["metrics_port"] is None
     assert [one["containerPort"] for one in container["ports"]] == [port]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_page_is_read_only_and_found():
+    """Nobody decides on a page without a login; its service and its probes reach the port that it serves."""
+    pod = yaml("deploy/kubernetes/beside/ui.yaml")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    options = parsed(container["args"])
+    assert (options["read_only"], options["host"], options["replayed"]) == (True, "0.0.0.0", None)
+    assert container["ports"] == [{"name": "page", "containerPort": options["port"]}]
+    service = yaml("deploy/kubernetes/beside/ui-service.yaml")["spec"]
+    assert service["selector"] == pod["metadata"]["labels"]
+    assert service["ports"] == [{"name": "page", "port": options["port"], "targetPort": "page"}]
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("liveness", "readiness")]
+    assert probes == [{"path": "/healthz", "port": "page"}, {"path": "/readyz", "port": "page"}]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
