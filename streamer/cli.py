@@ -55,7 +55,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "profile": "views.columns", "alerts": "views.alerts",
             "incidents": "views.alerts", "requests": "views.requests", "explain": "views.explain",
             "history": "views.explain", "window": "views.requests", "dead-letters": "views.dead_letters",
-            "report": "views.report", "ui": "views.ui",
+            "report": "views.report", "plot": "views.report", "ui": "views.ui",
         },
         "Decide": {
             "approve": "control.decisions", "reject": "control.decisions", "result": "control.decisions",

@@ -227,11 +227,22 @@ class ReadView:
         ids = self._names(
             "SELECT DISTINCT name FROM records WHERE name >= :text AND name < :text || x'f4' LIMIT :n", like
         )
-        near: list[str] = []
-        if not (models or columns or ids):
-            sql = "SELECT model FROM models ORDER BY substr(model, 1, 1) <> substr(:text, 1, 1) LIMIT :n"
-            near = get_close_matches(text, self._names(sql, like | {"n": SEARCHED_MAX}), NEAR)
+        near = [] if models or columns or ids else self.near(text)
         return {"models": models, "columns": columns, "ids": ids, "near": near}
+
+    def near(self, text: str) -> list[str]:
+        """Names of models that are spelled like the text, the nearest first."""
+        sql = "SELECT model FROM models ORDER BY substr(model, 1, 1) <> substr(:text, 1, 1) LIMIT :n"
+        return get_close_matches(text, self._names(sql, {"text": text, "n": SEARCHED_MAX}), NEAR)
+
+    def near_columns(self, model: str, text: str) -> list[str]:
+        """Columns of a model that alerts or profiles name, those that are spelled like the text first."""
+        sql = """
+            SELECT DISTINCT "column" FROM series WHERE model = :model UNION
+            SELECT DISTINCT json_extract(body, '$.column') FROM records WHERE kind = 0 AND model = :model LIMIT :n
+        """
+        names = self._names(sql, {"model": model, "n": SEARCHED_MAX})
+        return get_close_matches(text, names, NEAR, 0.0)
 
     def days(self, kind: str, most: int = 30) -> list[tuple[int, int]]:
         """Event day since 1970 -> records of the kind, for the newest days, oldest first; days without any are 0."""

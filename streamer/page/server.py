@@ -31,6 +31,7 @@ from streamer.page.access import Access, User
 from streamer.page.desk import Desk, confirm_view
 from streamer.page.drawing import environment, link
 from streamer.page.follow import Progress
+from streamer.page.plot import picture_of
 from streamer.page.reader import Reader, ReadView
 from streamer.page.view import Missing, Page, Parameters
 from streamer.page.views import VIEWS
@@ -67,6 +68,7 @@ def app_of(site: Site) -> ASGIApp:
     routes = [
         *(Route(f"/{name}", pages.html(name)) for name in VIEWS),
         *(Route(f"/api/v1/{name}", pages.json(name)) for name in VIEWS),
+        Route("/column.svg", pages.picture),
         Route("/", lambda _request: RedirectResponse("/fleet")),
         Route("/act", pages.confirm, methods=["GET"]),
         Route("/act", pages.act, methods=["POST"]),
@@ -134,6 +136,17 @@ class _Pages:
                     return _json({"error": str(missing), "near": _near(view, missing.name)}, 404)
 
         return answer
+
+    def picture(self, request: Request) -> Response:
+        """The view of a column as a file: see `driftline plot`."""
+        if not self._site.progress.is_loaded:
+            raise HTTPException(503, "The records are still being read.")
+        with self._site.reader.snapshot() as view:
+            try:
+                svg = picture_of(VIEWS["column"](view, _parameters(request)).data)
+            except Missing as missing:
+                raise HTTPException(404, str(missing)) from None
+        return Response(svg, 200, {"content-disposition": 'attachment; filename="column.svg"'}, "image/svg+xml")
 
     def ready(self, _request: Request) -> Response:
         """200 once everything that was there at the start is read."""

@@ -1,9 +1,10 @@
-"""`driftline report`: the fleet as one HTML file."""
+"""`driftline report` and `driftline plot`: the fleet as one HTML file, and one column as a picture."""
 
 from __future__ import annotations
 
 import click
 
+from streamer.commands.console.options import DEFAULT_CONFIG
 from streamer.commands.console.published import config_of, limits_of, records_options, source_of
 
 EXAMPLE = """\b
@@ -27,21 +28,65 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
     server and no network. The records come from the topics of the service, or from REPLAYED: the output of `driftline
     replay`, or a recording of these topics. With a configuration, the reasons name its limits.
     """
-    from pathlib import Path
-
     from streamer.audit.reasons import many
     from streamer.commands.console.lines import echo_line
-    from streamer.errors import UsageError
     from streamer.page.report import write_report
 
     config = config_of(replayed, config_file)
     limits = limits_of(replayed, config_file, config)
     html, summary = write_report(source_of(replayed, config), config.outputs, title, limits)
-    try:
-        Path(out).write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out} can't be written: {error.strerror or error}") from error
+    _write(out, html)
     echo_line(
         f"{out}: {many(summary.models, 'model')}, {summary.stories:,} with a story, {many(summary.alerts, 'alert')}, "
         f"{len(html.encode()) / 1000:,.0f} kB"
     )
+
+
+PLOT_EXAMPLE = """\b
+Examples:
+    driftline plot june.jsonl bus-017 headway_s
+    driftline plot bus-017 headway_s --out headway.svg
+"""
+
+
+@click.command(epilog=PLOT_EXAMPLE)
+@click.argument("names", metavar="[REPLAYED] MODEL COLUMN", nargs=-1)
+@click.option(
+    "--config", "config_file", metavar="FILE",
+    help=f"The configuration.  [default: {DEFAULT_CONFIG}; with REPLAYED, none: topics have their default names]",
+)  # fmt: skip
+@click.option("--segment", default="", metavar="NAME", help="A segment of the model, instead of the whole.")
+@click.option(
+    "--out", metavar="FILE", default="column.svg", show_default=True, type=click.Path(dir_okay=False),
+    help="The SVG file; one that exists is replaced.",
+)  # fmt: skip
+def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str) -> None:
+    """Draw COLUMN of MODEL as one SVG file, for chats and tickets.
+
+    It shows what moved in a sentence and in numbers, and both distributions on one axis, before and after the onset.
+    With profiles, the intervals stand below. The file needs nothing else. The records come from the topics of the
+    service, or from REPLAYED: the output of `driftline replay`, or a recording of these topics.
+    """
+    from streamer.audit.source import KINDS, PROFILE
+    from streamer.commands.console.lines import echo_line
+    from streamer.page.plot import plot as drawn
+
+    if len(names) not in (2, 3):
+        raise click.UsageError("give MODEL and COLUMN, and before them a file if the records are in one")
+    *files, model, column = names
+    replayed = files[0] if files else None
+    config = config_of(replayed, config_file)
+    svg = drawn(source_of(replayed, config, (*KINDS, PROFILE)), config.outputs, model, column, segment)
+    _write(out, svg)
+    echo_line(f"{out}: {column} of {model}, {len(svg.encode()) / 1000:,.0f} kB")
+
+
+def _write(out: str, text: str) -> None:
+    from pathlib import Path
+
+    from streamer.errors import UsageError
+
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} can't be written: {error.strerror or error}") from error

@@ -259,3 +259,13 @@ def test_a_link_of_a_run_leads_to_the_web_or_nowhere(link):
         links = Parsed(served.get(f"/request?id={service.requested()}").text).links
         assert [one for one in links if not one.startswith(("/", "#"))] == []
         assert link not in links
+
+
+def test_a_column_can_be_saved_as_a_file(page):
+    """The picture of `driftline plot` is offered as a download, and a wrong name is not found."""
+    answer = page.get("/column.svg?model=bus-1&column=headway_s")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert answer.headers["content-disposition"] == 'attachment; filename="column.svg"'
+    assert "before 412.5 → after 530.8" in answer.text
+    assert page.get("/column.svg?model=bus-1&column=nothing").status == 404
+    assert "/column.svg?model=bus-1&amp;column=headway_s" in page.get("/column?model=bus-1&column=headway_s").text
