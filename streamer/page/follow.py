@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -24,6 +23,7 @@ from streamer.clock import Clock, SystemClock
 from streamer.contracts.topics import OutputTopics
 from streamer.errors import BrokerError, DriftlineError, UsageError
 from streamer.logs import log_of
+from streamer.page.progress import Progress
 from streamer.page.rows import ORDER, Attention, ModelRow, groups_of, rows_of
 from streamer.page.store import CONTROL, Store, ms_of
 
@@ -56,16 +56,11 @@ NEWEST_ALERTS: Final = """
 """
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far the read model is; written by the follower, read by all."""
+class ReadStretch(list[RawRecord]):
+    """Records that came together, and when the oldest and the newest of them were written; 0 where that is unknown."""
 
-    is_loaded: bool = False  # everything that was there at the start is in
-    version: int = 0  # increases with each change that readers can see
-    records: int = 0
-    unreadable: int = 0
-    cut: int = 0
-    problem: str = ""  # why nothing is read at the moment; "" if it is
+    oldest_ms: int = 0
+    newest_ms: int = 0
 
 
 class Arrivals(Protocol):
@@ -86,6 +81,7 @@ class Follower:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="driftline-ui-follower", daemon=True)
         self._summarized_s = 0.0
+        self._oldest_ms = 0  # of the records that no reader sees yet
 
     def start(self) -> None:
         """Begin to read, on a thread of its own."""
@@ -129,13 +125,18 @@ class Follower:
             self._store.commit()
             self._store.index()
             self.progress.is_loaded = True
+            self._oldest_ms = 0  # what was there at the start has no lag
             self._publish(now=True)
             return
         self.progress.problem = ""
+        if isinstance(stretch, ReadStretch) and stretch.oldest_ms:
+            self.progress.newest_ms = max(self.progress.newest_ms, stretch.newest_ms)
+            self._oldest_ms = min(self._oldest_ms or stretch.oldest_ms, stretch.oldest_ms)
         for kind, value in stretch:
             self._store.add(kind, value)
         if stretch:
             self._store.commit()
+            self.progress.version += 1
         if self.progress.is_loaded:
             self._publish(now=False)
         self._note()
@@ -143,17 +144,22 @@ class Follower:
     def _publish(self, now: bool) -> None:
         """Summarize what has changed; readers see it afterwards."""
         at_s = self._clock.monotonic_s()
-        if not (self._store.dirty or self._store.is_shared_dirty) or (not now and at_s < self._summarized_s):
-            return
-        summarize(self._store, self._outputs)
-        took_s = self._clock.monotonic_s() - at_s
-        self._summarized_s = at_s + max(SUMMARY_S, 2 * took_s)  # a heavy fleet leaves time to answer
-        self._note()
-        self.progress.version += 1
+        if self._store.dirty or self._store.is_shared_dirty:
+            if not now and at_s < self._summarized_s:
+                return
+            summarize(self._store, self._outputs)
+            took_s = self._clock.monotonic_s() - at_s
+            self._summarized_s = at_s + max(SUMMARY_S, 2 * took_s)  # a heavy fleet leaves time to answer
+            self._note()
+            self.progress.version += 1
+        if self._oldest_ms:
+            self.progress.lag_s = max(self._clock.now_s() - self._oldest_ms / 1000, 0.0)
+            self._oldest_ms = 0
 
     def _note(self) -> None:
         self.progress.records = self._store.records
         self.progress.unreadable, self.progress.cut = self._store.unreadable, self._store.cut
+        self.progress.rows = self._store.rows()
 
 
 def from_source(source: Source) -> Arrivals:
@@ -188,7 +194,9 @@ def from_topics(connection: KafkaConnection, outputs: OutputTopics, profiles: bo
         try:
             is_loaded = False
             while True:  # until the follower is stopped and lets it go
-                yield [*_polled(reader, kinds, POLL_S), *reports.poll()]
+                found = _polled(reader, kinds, POLL_S)
+                found += reports.poll()
+                yield found
                 reached.update(reader.positions())
                 if not is_loaded and (is_loaded := reader.at_end()):
                     yield None
@@ -227,13 +235,16 @@ class _Reports:
             self._reader = None
 
 
-def _polled(reader: KafkaReader, kinds: dict[str, str], timeout_s: float) -> list[RawRecord]:
-    return [
-        (kinds[records.topic], value)
-        for records in reader.poll(timeout_s)
-        for i in range(len(records))
-        if (value := records.value_of(i)) is not None
-    ]
+def _polled(reader: KafkaReader, kinds: dict[str, str], timeout_s: float) -> ReadStretch:
+    found = ReadStretch()
+    for records in reader.poll(timeout_s):
+        kind, values = kinds[records.topic], map(records.value_of, range(len(records)))
+        found += [(kind, value) for value in values if value is not None]
+        times = [ms for ms in records.timestamp_ms.tolist() if ms > 0]
+        if times:
+            found.oldest_ms = min(found.oldest_ms or times[0], *times)
+            found.newest_ms = max(found.newest_ms, *times)
+    return found
 
 
 def summarize(store: Store, outputs: OutputTopics) -> None:

@@ -30,8 +30,8 @@ from streamer.errors import BrokerError, DriftlineError
 from streamer.page.access import Access, User
 from streamer.page.desk import Desk, confirm_view
 from streamer.page.drawing import environment, link
-from streamer.page.follow import Progress
 from streamer.page.plot import picture_of
+from streamer.page.progress import OTHER, PageMetrics, Progress
 from streamer.page.reader import Reader, ReadView
 from streamer.page.view import Missing, Page, Parameters
 from streamer.page.views import VIEWS
@@ -39,6 +39,8 @@ from streamer.page.views import VIEWS
 BODY_BYTES_MAX: Final = 32_768  # of a form
 QUERY_CHARS_MAX: Final = 8_192
 FIELDS_MAX: Final = 50  # of a form or an address
+ENDPOINTS: Final = frozenset({"act", "column.svg", "healthz", "readyz", "metrics"})
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STATIC: Final[Mapping[str, str]] = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
 SECURITY: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -79,18 +81,24 @@ def app_of(site: Site) -> ASGIApp:
     handlers: Mapping[Any, Any] = {
         HTTPException: pages.refused, DriftlineError: pages.unable, Exception: pages.failed,
     }  # fmt: skip
-    return _Guard(Starlette(routes=routes, exception_handlers=handlers), site.access)
+    metrics = PageMetrics(site.progress)
+    routes.append(Route("/metrics", lambda _request: Response(metrics.text(), media_type=METRICS_TYPE)))
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), site.access, metrics)
 
 
 class _Guard:
     """Headers for the browser on every answer; foreign hosts and long addresses get none of the pages."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, access: Access, metrics: PageMetrics) -> None:
+        self._app, self._access, self._metrics = app, access, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_s = self._metrics.clock.monotonic_s()
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                took_s = self._metrics.clock.monotonic_s() - began_s
+                self._metrics.answered(_view_of(scope["path"]), message["status"], took_s)
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
                     headers[name] = value
@@ -108,6 +116,12 @@ class _Guard:
         elif not self._access.is_host(Headers(scope=scope).get("host", "")):
             refusal = PlainTextResponse("This server answers to its own names alone, such as localhost.\n", 421)
         await (refusal or self._app)(scope, receive, guarded)
+
+
+def _view_of(path: str) -> str:
+    """The view of an address, its JSON included, for the metrics."""
+    name = path.removeprefix("/api/v1").removeprefix("/")
+    return name if name in VIEWS or name in ENDPOINTS else OTHER
 
 
 class _Pages:

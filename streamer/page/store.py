@@ -182,6 +182,13 @@ class Store:
         self._seq = self._kept = 0
         self._n_profiles = 0
 
+    def rows(self) -> dict[str, tuple[int, int]]:
+        """Table -> its rows, and the most that it may have; a tenth beyond the bound is deleted at once."""
+        return {
+            "records": (self._seq - self._kept, RECORDS_MAX), "profiles": (self._n_profiles, PROFILES_MAX),
+            "series": (len(self._series), SERIES_MAX),
+        }  # fmt: skip
+
     def close(self) -> None:
         """Delete the file."""
         self.db.close()

@@ -29,6 +29,7 @@ from streamer.telemetry.table import (
     LAUNCH_TABLE,
     NOTIFY_TABLE,
     OF_UNIT,
+    PAGE_TABLE,
     PROCESS,
     STAGES,
     TABLE,
@@ -234,19 +235,14 @@ def page() -> str:
         + "; ".join(f"`{name.removeprefix('driftline_')}` {', '.join(values)}" for name, values in CLOSED.items())
         + ".",
         "",
-        "## Metrics of the launcher",
-        "",
-        "`driftline launch` serves these, `driftline_ready` and `driftline_build_info`, by default at port 9465.",
-        "",
-        *_rows(one for one in LAUNCH_TABLE if one not in PROCESS),
-        "",
-        "## Metrics of notifications",
-        "",
-        "`driftline notify` serves these, `driftline_ready` and `driftline_build_info`, by default at port 9466. A",
-        "receiver is `webhook`, or the host and port of an Alertmanager.",
-        "",
-        *_rows(one for one in NOTIFY_TABLE if one not in PROCESS),
-        "",
+        *_section("the launcher", "`driftline launch`", "by default at port 9465.", LAUNCH_TABLE),
+        *_section(
+            "notifications",
+            "`driftline notify`",
+            "by default at port 9466. A\nreceiver is `webhook`, or the host and port of an Alertmanager.",
+            NOTIFY_TABLE,
+        ),
+        *_section("the page", "`driftline ui`", "at the port of the page.", PAGE_TABLE),
         "## Metrics by model",
         "",
         "`metrics.models` names the models that have metrics of their own, by a pattern such as `bus-*`; by default",
@@ -256,6 +252,12 @@ def page() -> str:
         *_rows(MODEL_TABLE),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _section(of: str, command: str, where: str, table: Iterable[Spec]) -> list[str]:
+    """The metrics of another process."""
+    head = f"{command} serves these, `driftline_ready` and `driftline_build_info`, {where}"
+    return [f"## Metrics of {of}", "", head, "", *_rows(one for one in table if one not in PROCESS), ""]
 
 
 def _rows(table: Iterable[Spec]) -> list[str]:

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 import msgspec
 import pytest
 from page_kit import LOCAL, MOVED, Parsed, published, serving, small_fleet
+from prometheus_client.parser import text_string_to_metric_families
 from service_kit import PlayedService
 
 from retrain.messages.control import Control
@@ -269,3 +270,29 @@ def test_a_column_can_be_saved_as_a_file(page):
     assert "before 412.5 → after 530.8" in answer.text
     assert page.get("/column.svg?model=bus-1&column=nothing").status == 404
     assert "/column.svg?model=bus-1&amp;column=headway_s" in page.get("/column?model=bus-1&column=headway_s").text
+
+
+def test_metrics_count_answers_and_rows(service):
+    """Answers by view and status, what was read, and each table beside its bound; no name of a model."""
+    with serving(published(service)) as served:
+        served.get("/fleet")
+        served.get("/api/v1/fleet")
+        served.get("/model?name=nobody")
+        served.get("/nothing/of/that")
+        answer = served.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {
+        (one.name, *sorted(one.labels.values())): one.value
+        for family in text_string_to_metric_families(answer.text)
+        for one in family.samples
+    }
+    counted = "driftline_ui_requests_total"
+    requests = {tuple(labels): value for (name, *labels), value in found.items() if name == counted}
+    assert requests == {("200", "fleet"): 2, ("404", "model"): 1, ("404", "other"): 1}
+    assert found["driftline_ui_request_seconds_count",] == 4
+    assert found["driftline_ui_records_total",] == len(published(service))
+    assert found["driftline_ui_table_rows", "records"] == len(published(service))
+    assert found["driftline_ui_table_rows_max", "records"] == 1_000_000
+    assert (found["driftline_ready",], found["driftline_ui_following",]) == (1, 1)
+    assert found["driftline_ui_left_out_total", "unreadable"] == 0
+    assert "bus-1" not in answer.text

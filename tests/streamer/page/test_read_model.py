@@ -290,6 +290,35 @@ def test_a_broker_that_comes_back_is_read_on(store, monkeypatch):
         follower.stop()
 
 
+def test_the_lag_is_from_writing_to_showing(store):
+    """Of the oldest record that a change shows, even where it had to wait for the next summary; none of the start."""
+    clock = ManualClock(1000.0)
+    follower = Follower(store, TOPICS, lambda: iter(()), clock)
+
+    def take(records, *written_s):
+        stretch = follow_module.ReadStretch(records)
+        if written_s:
+            stretch.oldest_ms, stretch.newest_ms = (int(1000 * one) for one in (min(written_s), max(written_s)))
+        follower._take(stretch)
+
+    take(played(firing("1h", "bus-1")), 10.0)
+    follower._take(None)
+    assert (follower.progress.lag_s, follower.progress.newest_ms) == (0.0, 10_000)
+    version = follower.progress.version
+    take(played(firing("2h", "bus-2")), 999.5, 999.875)
+    assert follower.progress.lag_s == 0.0  # summaries wait for a second
+    clock.advance(2.0)
+    take([])
+    assert (follower.progress.lag_s, follower.progress.newest_ms) == (2.5, 999_875)
+    assert follower.progress.version > version
+    version = follower.progress.version
+    take([])
+    assert follower.progress.version == version
+    take([("profile", msgspec.json.encode(PROFILE_LINE))], 1001.0)
+    take([("profile", msgspec.json.encode(PROFILE_LINE))], 1002.0)
+    assert follower.progress.version > version + 1  # an interval of a known column shows too
+
+
 def wait_until(what):
     deadline_s = time.monotonic() + 60
     while not what():

@@ -24,7 +24,7 @@ from streamer.telemetry.table import CLOSED, EVERY, MetricKind
 BOUNDED_LABELS = {
     *("topic", "pair", "fault", "partition", "unit", "reason", "detector", "state", "outcome", "version", "kind"),
     *("phase", "table", "part", "scope", "limit", "stage"),
-    *("receiver", "sent"),
+    *("receiver", "sent", "view", "code"),
 }
 
 
