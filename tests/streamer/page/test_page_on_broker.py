@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
+from statistics import median
 
 import msgspec
 import pytest
@@ -10,11 +13,12 @@ from browser_kit import browser, tab
 from driftline_process import PATIENCE_S, Patience, Place, driftline, running
 from page_kit import page_of
 
-from streamer.testing.alerts import START, ready
+from streamer.testing.alerts import START, firing, ready
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 START_MS = int(START.timestamp() * 1000)
+LAG_S = 2.0
 ASK = "retrain: {approval_by_model: {'bus-*': both}, expires_after_s: 3.0e+9}\n"
 
 
@@ -51,3 +55,31 @@ def test_a_person_approves_on_the_page_of_a_running_service(kafka_broker, tmp_pa
         assert place.jsons("decisions")[-1]["silence"]["matcher"]["model"] == "bus-*"
         assert shown.said == []
         assert service.stop() == 0, "".join(service.said)
+
+
+def test_a_record_is_on_the_page_within_two_seconds(kafka_broker, tmp_path, record_property):
+    """From the writing of an alert until the page shows its model: the median of ten. The metric says the same."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1)
+    lags, patience = [], Patience([])
+    with page_of("--config", str(place.config)) as url:
+        for i in range(10):
+            alert = firing(f"{i + 1}h", f"bus-{i}")
+            began_s = time.monotonic()
+            place.produce_at(place.outputs["alerts"], 0, [(int(time.time() * 1000), msgspec.json.encode(alert))])
+            while read(f"{url}/api/v1/fleet?name=bus-{i}")["total"] == 0:
+                patience.check(len(lags))
+                time.sleep(0.02)
+            lags.append(time.monotonic() - began_s)
+        with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:  # noqa: S310 -- a loopback address
+            said = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    record_property("lag_s", lags)
+    print(f"lag: median {median(lags):.2f} s, at most {max(lags):.2f} s")
+    assert median(lags) <= LAG_S, lags
+    assert 0.0 < float(said["driftline_ui_lag_seconds"]) <= lags[-1]
+    assert time.time() - float(said["driftline_ui_record_timestamp_seconds"]) < PATIENCE_S
+    assert float(said["driftline_ui_records_total"]) == 10
+
+
+def read(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 -- a loopback address
+        return json.loads(answer.read())
