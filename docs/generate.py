@@ -12,6 +12,7 @@ from streamer.app import rights_page
 from streamer.commands.console import cli_page
 from streamer.config import docs as config_docs
 from streamer.contracts import schemas
+from streamer.page import api
 from streamer.telemetry import metrics
 
 HERE = Path(__file__).parent
@@ -23,6 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "dashboards.md": dashboards.page,
     "metrics.md": metrics.page,
     "rights.md": rights_page.page,
+    f"schemas/{api.FILE}": api.openapi_text,
     config_docs.SCHEMA_FILE: config_docs.schema_text,
     **{
         f"../deploy/grafana/dashboards/{one.name}.json": partial(dashboards.dashboard_text, one)

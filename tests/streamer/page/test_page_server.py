@@ -11,13 +11,15 @@ from ipaddress import ip_network
 
 import msgspec
 import pytest
-from page_kit import LOCAL, MOVED, Parsed, published, serving, small_fleet
+from jsonschema import Draft202012Validator
+from page_kit import LOCAL, MODELS, MOVED, Parsed, profiles, published, serving, small_fleet
 from prometheus_client.parser import text_string_to_metric_families
 from service_kit import PlayedService
 
 from retrain.messages.control import Control
 from retrain.messages.request import RetrainRequest
 from streamer.errors import BrokerError
+from streamer.page import api
 from streamer.page.access import Access
 from streamer.page.views import VIEWS
 from streamer.testing.alerts import firing, said
@@ -296,3 +298,33 @@ def test_metrics_count_answers_and_rows(service):
     assert (found["driftline_ready",], found["driftline_ui_following",]) == (1, 1)
     assert found["driftline_ui_left_out_total", "unreadable"] == 0
     assert "bus-1" not in answer.text
+
+
+def test_each_view_gives_what_the_published_schema_says(page, service):
+    """The JSON of every view validates, unknown fields count as errors, and so does a wrong name."""
+    document = api.openapi()
+    name = service.requested()
+    given = {
+        "model": "name=bus-1", "column": "model=bus-1&column=headway_s", "request": f"id={name}",
+        "explain": f"id={name}", "search": "q=bus",
+    }  # fmt: skip
+    assert {path.removeprefix("/api/v1/") for path in document["paths"]} == VIEWS.keys()
+    for part in document["components"]["schemas"].values():
+        if "properties" in part:
+            part["additionalProperties"] = False
+    with serving([*published(service), next(profiles(days=1, columns=1))]) as served:
+        for view in VIEWS:
+            answer = served.get(f"/api/v1/{view}?{given.get(view, '')}")
+            assert answer.status == 200
+            assert problems(document, view, 200, answer.json) == []
+        profiled = served.get(f"/api/v1/column?model={MODELS[0]}&column=prediction").json
+    assert len(profiled["profiles"]) == 1
+    assert problems(document, "column", 200, profiled) == []
+    assert problems(document, "fleet", 200, page.get("/api/v1/fleet").json | {"models": "3"}) != []
+    assert problems(document, "model", 404, page.get("/api/v1/model?name=nobody").json) == []
+
+
+def problems(document, view, status, value):
+    answer = document["paths"][f"/api/v1/{view}"]["get"]["responses"][str(status)]
+    schema = {**document, **answer["content"]["application/json"]["schema"]}
+    return [one.message for one in Draft202012Validator(schema).iter_errors(value)]
