@@ -10,6 +10,7 @@ import pytest
 from streamer.config.docs import SCHEMA_FILE
 from streamer.contracts.cloudevents import ALERT_SCHEMA, DECISION_SCHEMA, INCIDENT_SCHEMA, RETRAIN_REQUEST_SCHEMA
 from streamer.contracts.schemas import CONTRACTS, LIMITS, schema_of, text_of
+from streamer.page import api
 
 FOLDER = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -56,8 +57,8 @@ contracts = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: 
 
 
 def test_no_schema_is_left_behind():
-    """Every file in the folder is of a kind of record that exists, or of the configuration."""
-    known = {contract.file for contract in CONTRACTS} | {Path(SCHEMA_FILE).name}
+    """Every file in the folder is of a kind of record that exists, of the configuration, or of the page."""
+    known = {contract.file for contract in CONTRACTS} | {Path(SCHEMA_FILE).name, api.FILE}
     assert {path.name for path in FOLDER.iterdir()} == known
 
 

@@ -23,6 +23,9 @@ CELLS = """() => {
     return n;
 }"""
 
+CUT = """() => [...document.querySelectorAll('.scroll:has(table)')]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).length"""
+
 
 @pytest.fixture(scope="module")
 def chromium():
@@ -133,3 +136,16 @@ def test_nothing_is_loaded_from_elsewhere(chromium, small, service):
             shown.page.goto(small.url + path)
         assert len(asked) > 14
         assert {url for url in asked if not url.startswith(small.url)} == set()
+
+
+def test_tables_show_all_columns_at_1120_pixels_and_rows_stay_low(chromium, small, service):
+    """At the width of a small laptop no table of a view is cut; on a phone no cell breaks an id into letters."""
+    with tab(chromium, (1120, 800)) as shown:
+        for path in views(small, service):
+            shown.page.goto(small.url + path)
+            assert shown.page.evaluate(CUT) == 0, path
+    with tab(chromium, PHONE) as shown:
+        for path in views(small, service):
+            shown.page.goto(small.url + path)
+            rows = "Math.max(0, ...[...document.querySelectorAll('tr')].map(e => e.getBoundingClientRect().height))"
+            assert shown.page.evaluate(rows) < 120, path
