@@ -14,6 +14,7 @@ import pytest
 from driftline_process import DRIFTLINE, Place, Running, running
 from http_kit import serving
 from notify_kit import SECRET
+from page_kit import page_of
 from prometheus_kit import DEPLOY, RULES, prometheus, result_of, wait_for
 
 from streamer.testing.kafka_config import free_ports
@@ -89,7 +90,7 @@ def target_of(process: Running) -> str:
 def test_every_panel_has_data(kafka_broker, tmp_path):
     """Each query of each panel gives at least one series within two minutes of a run with events, and no error.
 
-    The launcher and the notifier run beside the service, each a target of its own.
+    The launcher, the notifier and the page run beside the service, each a target of its own.
     """
     place, port = service_of(kafka_broker, tmp_path)
     sent = [0]
@@ -109,7 +110,9 @@ def test_every_panel_has_data(kafka_broker, tmp_path):
         others = [
             opened.enter_context(beside(place, command, "--metrics-port", "0")) for command in ("launch", "notify")
         ]
-        server = opened.enter_context(prometheus(tmp_path, [f"127.0.0.1:{port}", *map(target_of, others)], RULES))
+        page = opened.enter_context(page_of("--config", str(place.config))).removeprefix("http://")
+        targets = [f"127.0.0.1:{port}", *map(target_of, others), page]
+        server = opened.enter_context(prometheus(tmp_path, targets, RULES))
         missing = set(queries())
         assert len(missing) > 50
 
