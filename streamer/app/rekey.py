@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, NamedTuple
@@ -81,13 +82,11 @@ def rekey(
             "TARGET is one of `topics` (docs/keys.md)"
         )
     written = [*config.rekey, *map(config.outputs.dead_letters, config.rekeyed)]
-    transfer = Transfer(config.kafka.connection(), written, config.rekey_group)
-    done, copier = Rekeyed(), Copier(config, _partitions(transfer, config))
-    try:
+    done = Rekeyed()
+    with closing(Transfer(config.kafka.connection(), written, config.rekey_group)) as transfer:
+        copier = Copier(config, _partitions(transfer, config))
         while _copy_while_unchanged(config, clock, transfer, copier, done, until_end, stop, progress):
             log.info("a topic has new partitions, which are read from now on")
-    finally:
-        transfer.close()
     return done
 
 

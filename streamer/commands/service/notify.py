@@ -51,6 +51,7 @@ def notify(config_file: str, metrics_port: int | None, until_end: bool) -> None:
 
 def _notify(config: Config, port: int, until_end: bool, stop: threading.Event) -> None:
     """Notify until `stop` is set, or all is sent. Raises `UsageError` for unusable settings, and `BrokerError`."""
+    from contextlib import closing
     from functools import partial
     from pathlib import Path
 
@@ -70,26 +71,24 @@ def _notify(config: Config, port: int, until_end: bool, stop: threading.Event) -
     clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()
     tools = Tools(Http(), Path())
     check_notify(config.notify, tools)
-    with serving(config, NOTIFY_TABLE, port, clock) as metrics:
-        transfer = Transfer(connection, group=config.notify_group)
-        reader = KafkaReader(connection, [outputs.incidents, outputs.requests])
+    with (
+        serving(config, NOTIFY_TABLE, port, clock) as metrics,
+        closing(Transfer(connection, group=config.notify_group)) as transfer,
+        closing(KafkaReader(connection, [outputs.incidents, outputs.requests])) as reader,
+    ):
         board = Board(outputs, config.notify.incidents_max)
         receivers = receivers_of(config.notify, board, tools, clock, picture_of)
         notifier = Notifier(board, receivers, transfer.committed(), reader.ends, metrics, partial(transfer.write, []))
-        try:
-            while not (stop.is_set() or (until_end and notifier.is_done() and reader.at_end())):
-                for records in reader.poll(notifier.pause_s()):
-                    notifier.add(records)
-                metrics.alive()
-                if metrics.health.is_ready:
-                    notifier.turn()
-                elif reader.at_end():
-                    notifier.begin()
-                    metrics.ready(True)
-                if reader.has_grown():
-                    raise BrokerError("A topic has new partitions: start `driftline notify` again to read them")
-            notifier.close()
-        finally:
-            reader.close()
-            transfer.close()
+        while not (stop.is_set() or (until_end and notifier.is_done() and reader.at_end())):
+            for records in reader.poll(notifier.pause_s()):
+                notifier.add(records)
+            metrics.alive()
+            if metrics.health.is_ready:
+                notifier.turn()
+            elif reader.at_end():
+                notifier.begin()
+                metrics.ready(True)
+            if reader.has_grown():
+                raise BrokerError("A topic has new partitions: start `driftline notify` again to read them")
+        notifier.close()
     log.info("stopped; open incidents stay with Alertmanager for %.0f s", config.notify.hold_s)
