@@ -57,6 +57,7 @@ def launch(config_file: str, runs: str, metrics_port: int | None) -> None:
 
 def _launch(config: Config, config_file: str, runs: str, port: int, stop: threading.Event) -> None:
     """Launch until `stop` is set. Raises `UsageError` for unusable settings, and `BrokerError`."""
+    from contextlib import closing
     from pathlib import Path
 
     from streamer.clock import SystemClock
@@ -71,24 +72,22 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
     clock, outputs, connection = SystemClock(), config.outputs, config.kafka.connection()
     tools = Tools(Http(), Path(runs), str(Path(config_file).absolute()))
     check_launch(config.launch, tools)
-    with serving(config, LAUNCH_TABLE, port, clock) as metrics:
-        control = ControlTopic(connection, outputs.control, clock)
-        reader = KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])
+    with (
+        serving(config, LAUNCH_TABLE, port, clock) as metrics,
+        closing(ControlTopic(connection, outputs.control, clock)) as control,
+        closing(KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])) as reader,
+    ):
         ledger = Ledger(outputs)
         launcher = Launcher(ledger, config.launch, tools, clock, control.append)
-        try:
-            while not stop.is_set():
-                for records in reader.poll(POLL_S):
-                    ledger.add(records)
-                metrics.alive()
-                if metrics.health.is_ready:
-                    launcher.turn()
-                    launcher.show(metrics)
-                elif reader.at_end():
-                    log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
-                    metrics.ready(True)
-            launcher.close()
-        finally:
-            reader.close()
-            control.close()
+        while not stop.is_set():
+            for records in reader.poll(POLL_S):
+                ledger.add(records)
+            metrics.alive()
+            if metrics.health.is_ready:
+                launcher.turn()
+                launcher.show(metrics)
+            elif reader.at_end():
+                log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
+                metrics.ready(True)
+        launcher.close()
     log.info("stopped; the runs go on")
