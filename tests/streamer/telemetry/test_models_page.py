@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -19,6 +20,8 @@ from streamer.runtime.fold import ModelFacts
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.models_page import MODEL_TABLE, ModelsPage
 from streamer.telemetry.observers import MetricsObserver
+
+PATIENCE_S = 60.0
 
 
 def facts(*names: str, events: int = 1, effect: float = 0.0) -> ModelFacts:
@@ -148,3 +151,37 @@ def test_a_large_fleet_is_scraped_in_time():
         theirs_s.append(seconds_of(lambda: generate_latest(registry)))
     assert gzip.decompress(page.compressed()).count(b"\n") == 80_000 + 2 * len(MODEL_TABLE)
     assert min(ours_s) <= min(theirs_s) / 2, (ours_s, theirs_s)
+
+
+def test_a_scrape_holds_no_update_up(monkeypatch):
+    """While a scrape stands still in the middle of its page, the service counts, shows and updates as ever."""
+    metrics = Metrics(models=ModelsPage("*", 10))
+    metrics.models.update([facts("a")])
+    reached, go_on, plain = threading.Event(), threading.Event(), ModelsPage._lines
+
+    def stopped(page, snapshot):
+        reached.set()
+        assert go_on.wait(PATIENCE_S)
+        return plain(page, snapshot)
+
+    monkeypatch.setattr(ModelsPage, "_lines", stopped)
+    pages = []
+    scrape = threading.Thread(target=lambda: pages.append(metrics.models.text()))
+    scrape.start()
+    assert reached.wait(PATIENCE_S)
+    updates = threading.Thread(
+        target=lambda: (
+            metrics.models.update([facts("a", "b")]),
+            metrics.count({("alarms", "adwin"): 1}),
+            metrics.alive(),
+        )
+    )
+    updates.start()
+    updates.join(PATIENCE_S)
+    is_over = not updates.is_alive()
+    go_on.set()
+    scrape.join(PATIENCE_S)
+    assert is_over
+    assert pages[0].count(b'model="a"') == len(MODEL_TABLE)
+    monkeypatch.undo()
+    assert set(values(metrics.models, "driftline_model_effect")) == {"a", "b"}
