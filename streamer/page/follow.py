@@ -208,7 +208,7 @@ def from_topics(connection: KafkaConnection, outputs: OutputTopics, profiles: bo
 
 
 class _Reports:
-    """The control topic, as far as it may be read: it tells of runs, and of commands without an answer."""
+    """The control topic, as far as it may be read: it has the runs, and commands without an answer."""
 
     def __init__(self, connection: KafkaConnection, topic: str, reached: dict[tuple[str, int], int]) -> None:
         from streamer.eventlog.kafka.reader import KafkaReader

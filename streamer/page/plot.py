@@ -146,8 +146,9 @@ def _placed(picture: Markup, x: int, y: int, scale: float) -> tuple[str, int]:
 @cache
 def _style() -> str:
     """The rules of pictures from the sheet of the page, with the values of light screens for its variables."""
-    sheet = files("streamer.page").joinpath("static/page.css").read_text(encoding="utf-8")
-    tokens = dict(_TOKEN.findall(sheet[: sheet.index("@media")]))
+    static = files("streamer.page").joinpath("static")
+    light, sheet = (static.joinpath(name).read_text(encoding="utf-8") for name in ("tokens.css", "page.css"))
+    tokens = dict(_TOKEN.findall(light.partition("@media")[0]))
     drawn = sheet[sheet.index("/* ---- charts ---- */") : sheet.index("/* ---- fleet ---- */")]
     rules = _OWN_STYLE + "".join(f"{name}{rule}" for name, rule in _RULE.findall(drawn))
     while _USE.search(rules):

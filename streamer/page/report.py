@@ -90,9 +90,13 @@ def write_report(
         alerts=alerts,
         requests=(count := sum(len(trail.requests) for trail in trails.values())),
         is_cut=fleet.is_cut,
-        style=files("streamer.page").joinpath("static/style.css").read_text(encoding="utf-8"),
+        style="".join(map(_sheet, ("tokens.css", "report.css"))),
     )  # fmt: skip
     return html, ReportSize(len(rows), len(stories), len(alerts), count)
+
+
+def _sheet(name: str) -> str:
+    return files("streamer.page").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def trails_of(source: Source, models: Iterable[str]) -> dict[str, Trail]:

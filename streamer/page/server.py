@@ -41,7 +41,7 @@ QUERY_CHARS_MAX: Final = 8_192
 FIELDS_MAX: Final = 50  # of a form or an address
 ENDPOINTS: Final = frozenset({"act", "column.svg", "healthz", "readyz", "metrics"})
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-STATIC: Final[Mapping[str, str]] = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
+STATIC: Final[Mapping[str, str]] = {"tokens.css": "text/css", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 SECURITY: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
