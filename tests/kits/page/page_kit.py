@@ -1,4 +1,4 @@
-"""The server of the page in a thread, over records of a played service, and a client that sends what it is told."""
+"""The server of the page in a thread, over records of a played service, and a client that sends any request."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Served:
         try:
             client.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             found = client.getresponse()
-            told = {name.lower(): value for name, value in found.getheaders()}
-            return Answer(found.status, told, found.read().decode())
+            received = {name.lower(): value for name, value in found.getheaders()}
+            return Answer(found.status, received, found.read().decode())
         finally:
             client.close()
 
@@ -174,8 +174,8 @@ def decided(seed: int = 1) -> list[tuple[str, bytes]]:
         firing(f"{500 + i // 40}h {i % 40}m", model, "door_count", kind=AlertKind.MISSING, **faulty)
         for i, model in enumerate(name for name in MODELS if name.startswith("stop-east-01"))
     ]
-    told = "temperature_c moved by 45: 17 before, 62 after."
-    storm_of = {"effect": 0.9, "effect_unit": "ks_distance", "before": 17.0, "after": 62.0, "summary": told}
+    sentence = "temperature_c moved by 45: 17 before, 62 after."
+    storm_of = {"effect": 0.9, "effect_unit": "ks_distance", "before": 17.0, "after": 62.0, "summary": sentence}
     storm = [model for model in MODELS if model.startswith("bus-")]
     alerts += [firing(f"600h {i % 60}m", model, "temperature_c", **storm_of) for i, model in enumerate(storm)]
     service.publish(*sorted(alerts, key=lambda one: (one.event_time, one.alert_id)))
@@ -187,8 +187,8 @@ def _drift(model: str, column: str, hour: int, random: Random) -> Iterator[Any]:
     of = {"effect_unit": "ks_distance", "effect": effect, "before": 412.0, "after": 412.0 + 300 * effect}
     yield firing(f"{hour}h", model, column, **of)
     if random.random() < 0.5:
-        told = f"{column} is {1 + effect:.2g} times as large."
-        yield ready(f"{hour + 24}h", f"{hour}h", model, column, distribution=MOVED, summary=told, **of)
+        sentence = f"{column} is {1 + effect:.2g} times as large."
+        yield ready(f"{hour + 24}h", f"{hour}h", model, column, distribution=MOVED, summary=sentence, **of)
 
 
 def profiles(days: int, columns: int = len(COLUMNS)) -> Iterator[tuple[str, bytes]]:

@@ -34,8 +34,8 @@ def test_a_file_is_shown_until_a_signal_and_nothing_is_left(tmp_path):
         assert "/act?" not in page
     finally:
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
-    assert (process.returncode, told) == (0, "")
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
     assert set(Path(gettempdir()).glob("driftline-ui-*")) <= before
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from urllib.parse import quote, urlencode
 
 import pytest
-from page_kit import Parsed, published, serving, small_fleet
+from page_kit import Parsed, published, serving
 from service_kit import PlayedService
 
 from retrain.messages.alert import Place
@@ -24,17 +24,6 @@ PROXY = Access(
     "0.0.0.0", user_header="x-forwarded-user", groups_header="x-groups", approvers="ml",
     proxies=(ip_network("127.0.0.1"),),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def service():
-    return small_fleet()
-
-
-@pytest.fixture(scope="module")
-def page(service):
-    with serving(published(service)) as served:
-        yield served
 
 
 def hostile_fleet():

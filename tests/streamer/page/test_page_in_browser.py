@@ -6,7 +6,7 @@ import re
 
 import pytest
 from browser_kit import PHONE, browser, tab
-from page_kit import MODELS, decided, profiles, published, serving, small_fleet
+from page_kit import MODELS, decided, profiles, published, serving
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +37,6 @@ def chromium():
 def big():
     with serving([*decided(), *profiles(days=1, columns=1)]) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def service():
-    return small_fleet()
 
 
 @pytest.fixture(scope="module")

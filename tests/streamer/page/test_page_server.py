@@ -7,7 +7,6 @@ import re
 import threading
 from datetime import datetime
 from html import unescape
-from ipaddress import ip_network
 
 import msgspec
 import pytest
@@ -23,23 +22,6 @@ from streamer.page import api
 from streamer.page.access import Access
 from streamer.page.views import VIEWS
 from streamer.testing.alerts import firing, said
-
-HOSTILE = '<img src=x onerror="alert(1)">&\'\u202e/../\x00\n'
-PROXY = Access(
-    "0.0.0.0", user_header="x-forwarded-user", groups_header="x-groups", approvers="ml",
-    proxies=(ip_network("127.0.0.1"),),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def service():
-    return small_fleet()
-
-
-@pytest.fixture(scope="module")
-def page(service):
-    with serving(published(service)) as served:
-        yield served
 
 
 def test_pages_and_their_json_say_what_the_records_say(page, service):
