@@ -88,7 +88,8 @@ def report_next(out: Console, folder: Path) -> None:
     out.print("Try next:")
     commands = f"""\
   .venv/bin/driftline ui {folder / "fleet.jsonl"}    # the fleet in a browser
-  .venv/bin/driftline report {folder / "fleet.jsonl"} --out {folder / "fleet.html"}    # the same as one file
+  .venv/bin/driftline report {folder / "fleet.jsonl"} \\
+      --out {folder / "fleet.html"}    # the same as one file
   .venv/bin/driftline history bus-017 {folder / "fleet.jsonl"}
   .venv/bin/driftline replay {folder}/fleet/*.parquet \\
       --config examples/demo/fleet.yaml | jq -c 'select(.type == "request")'
@@ -106,9 +107,9 @@ def _table(*names: str) -> Table:
 
 def _explain_effects(out: Console) -> None:
     out.print(
-        "Effect at the alarm: KS is the distance of the distributions (0 to 1), with medians before and after; sd is "
-        "the distance of means in standard deviations. '(shape)': the median stayed, the rest moved. `silent` shows "
-        "the mean gap and the current one.",
+        "KS is the distance of the distributions (0 to 1), with medians before and after; sd is the distance of means "
+        "in standard deviations. Both are measured from the values since the onset. '(shape)': the median stayed, the "
+        "rest moved. `silent` shows the mean gap and the current one.",
         style="dim",
     )
 
