@@ -115,6 +115,12 @@ class Follower:
                 continue
             except DriftlineError as problem:
                 self.progress.problem = str(problem)
+            except sqlite3.OperationalError as problem:  # the disk is full, most likely
+                self.progress.problem = (
+                    f"the read model can't be written ({problem}): make room in {self._store.path.parent.parent}, or "
+                    "name another folder by TMPDIR, and start `driftline ui` again"
+                )
+                log.error(self.progress.problem)
             except Exception as problem:
                 log.exception("the read model can't go on")
                 self.progress.problem = f"the read model can't go on ({problem}): restart `driftline ui`"

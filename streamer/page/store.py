@@ -229,7 +229,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self.db.execute("ROLLBACK")
+            if self.db.in_transaction:  # a full disk has ended it
+                self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
 

@@ -186,17 +186,29 @@ def test_a_record_of_a_later_version_costs_itself_alone(store):
     assert sorted(row.model_id for row in shown(store)) == ["bus-1", "bus-2"]
 
 
+def test_a_full_disk_is_a_sentence_with_the_next_step(store, caplog):
+    """On the page and in the log, without a traceback; pages that SQLite may not write stand for the disk."""
+    records = played(*(firing(f"{i}h", f"bus-{i}") for i in range(1, 400)))
+    store.db.execute("PRAGMA max_page_count = 40")
+    follower = Follower(store, TOPICS, lambda: (stretch for stretch in (records, None)))
+    follower.start()
+    wait_until(lambda: follower.progress.problem)
+    assert "(database or disk is full): make room in" in follower.progress.problem
+    assert [line.exc_info for line in caplog.records] == [None]
+    follower.stop()
+
+
 def test_a_follower_that_fails_says_so(store):
-    """A bug, or a full disk, is a line on the page; what was read stays."""
+    """A bug is a line on the page; what was read stays."""
 
     def arrivals():
         yield played(firing("1h", "bus-1"))
         yield None
-        raise RuntimeError("disk full")
+        raise RuntimeError("a bug")
 
     follower = Follower(store, TOPICS, arrivals)
     follower.start()
-    wait_until(lambda: "disk full" in follower.progress.problem)
+    wait_until(lambda: "a bug" in follower.progress.problem)
     assert [row.model_id for row in shown(store)] == ["bus-1"]
     follower.stop()
 
