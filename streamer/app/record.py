@@ -18,12 +18,14 @@ from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.eventlog.recordings.chunk import Chunk
 from streamer.eventlog.recordings.recording import open_recording
+from streamer.eventlog.time_merge import TimeMerge
 
 
 def record(
     connection: KafkaConnection,
     topics: Sequence[str],
     out: str,
+    clock: Clock,
     *,
     start: Literal["earliest", "latest"],
     until_end: bool,
@@ -31,8 +33,9 @@ def record(
     stop: threading.Event,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Copy topics to a Parquet recording; returns the number of records.
+    """Copy topics to a Parquet recording, in order of record time; returns the number of records.
 
+    So a replay folds the topics in the order in which the service does, however fast each of them is read.
     Ends at `stop`, after `records_max` records, or, with `until_end`, at the present end of the topics. Raises
     `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
     """
@@ -44,12 +47,17 @@ def record(
         reader = KafkaReader(connection, topics, start)
         opened.callback(reader.close)
         writer = opened.enter_context(RecordingWriter(out))
+        merge = TimeMerge(clock, reader.hold)
         total = records_max or (reader.waiting if until_end else None)
-        while not (stop.is_set() or done == records_max or (until_end and reader.at_end())):
-            for records in reader.poll(POLL_S):
-                part = records if records_max is None else records.part(0, records_max - done)
-                writer.write(part)
-                done += len(part)
+        ended = False
+        while not (ended and not merge.records) and done != records_max:
+            ended = stop.is_set() or (until_end and reader.at_end())
+            for records in () if ended else reader.poll(0.01 if merge.records else POLL_S):
+                merge.add(records)
+            while done != records_max and (taken := merge.take(() if ended else reader.lagging())) is not None:
+                taken = taken if records_max is None else taken.first(records_max - done)
+                writer.write_merged(taken)
+                done += taken.n
             progress(done, total)
     return done
 

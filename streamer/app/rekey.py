@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -30,14 +29,10 @@ from streamer.eventlog.headers import KEY_HEADER, ORIGIN_HEADER, ROWS_HEADER
 from streamer.eventlog.kafka.admin import check_topics, end_offsets, group_status
 from streamer.eventlog.kafka.reader import POLL_S, KafkaReader
 from streamer.eventlog.kafka.transfer import Copy, Transfer, partition_of_key
-from streamer.eventlog.record_times import placing_times
+from streamer.eventlog.time_merge import Taken, TimeMerge
 from streamer.events import EventBatch, Names
 from streamer.logs import log_of
 
-ROUND_MAX: Final = 20_000  # records of one transaction
-HELD_MAX: Final = 20_000  # records of a partition that wait for others, at which its reading pauses
-HELD_BYTES_MAX: Final = 8 << 20
-PATIENCE_S: Final = 5.0  # for a partition that should have records and gives none, as behind an open transaction
 MODELS_MAX: Final = 1 << 31
 SOURCE: Final = "source:"  # begins the name of a source in the table of models
 
@@ -124,7 +119,7 @@ def _copy_while_unchanged(
     reader = KafkaReader(config.kafka.connection(), list(config.rekeyed), committed)
     try:
         _check_bounds(committed, reader)
-        waiting = Waiting(clock, reader.hold)
+        waiting = TimeMerge(clock, reader.hold)
         while not stop.is_set() and not (until_end and reader.at_end() and not waiting.records):
             if reader.has_grown():
                 return True
@@ -153,93 +148,6 @@ def _check_bounds(committed: Mapping[Spot, int], reader: KafkaReader) -> None:
             f"{topic}[{partition}] {lost} (it holds offsets {begin:,} to {end:,}, and {at:,} is next). To copy what is "
             "left, stop this command and set the offsets of its group with `kafka-consumer-groups.sh --reset-offsets`"
         )
-
-
-class Taken(NamedTuple):
-    """Parts of partitions, and the order of all their records."""
-
-    parts: Sequence[Records]
-    part: I64  # [n] index of each record's part
-    at: I64  # [n] its index in that part
-
-
-class Waiting:
-    """Records that wait until those of other partitions with earlier times are there."""
-
-    def __init__(self, clock: Clock, hold: Callable[[Spot, bool], None]) -> None:
-        """`hold` pauses a partition, or lets it go on."""
-        self._clock, self._hold = clock, hold
-        self._of: dict[Spot, list[Records]] = {}
-        self._held: set[Spot] = set()
-        self._heard_s: dict[Spot, float] = {}  # when a partition gave records
-
-    @property
-    def records(self) -> int:
-        """How many wait."""
-        return sum(map(len, chain.from_iterable(self._of.values())))
-
-    def of(self, spot: Spot) -> int:
-        """How many of a partition wait."""
-        return sum(map(len, self._of.get(spot, ())))
-
-    def add(self, records: Records) -> None:
-        """Add the next records of a partition."""
-        spot = records.topic, records.partition
-        self._heard_s[spot] = self._clock.monotonic_s()
-        if len(records):
-            self._of.setdefault(spot, []).append(records)
-            self._pause(spot)
-
-    def take(self, lagging: Collection[Spot]) -> Taken | None:
-        """The next records in order of time, at most `ROUND_MAX`; None: none is due.
-
-        None is due that is later than what a partition in `lagging`, which has more, gave last.
-        """
-        now_s = self._clock.monotonic_s()
-        spots = [spot for spot, parts in self._of.items() if parts]
-        awaited = [one for one in lagging if now_s - self._heard_s.setdefault(one, now_s) < PATIENCE_S]
-        if not spots or any(spot not in spots for spot in awaited):
-            return None
-        times = [self._times(spot) for spot in spots]
-        horizon = min((int(own[-1]) for spot, own in zip(spots, times, strict=True) if spot in awaited), default=None)
-        due = [len(own) if horizon is None else int(np.searchsorted(own, horizon, "right")) for own in times]
-        part = np.repeat(np.arange(len(spots)), due)
-        order = np.argsort(np.concatenate([own[:n] for own, n in zip(times, due, strict=True)]), kind="stable")
-        part = part[order][:ROUND_MAX]
-        counts = np.bincount(part, minlength=len(spots)).tolist()
-        return _ordered(
-            [stretch for spot, n in zip(spots, counts, strict=True) for stretch in self._cut(spot, n)], part
-        )
-
-    def _times(self, spot: Spot) -> I64:
-        return placing_times([np.concatenate([one.timestamp_ms for one in self._of[spot]])])[0]
-
-    def _cut(self, spot: Spot, n: int) -> Iterator[Records]:
-        """Take the first `n` records of a partition out."""
-        while n:
-            first = self._of[spot].pop(0)
-            if len(first) > n:
-                self._of[spot].insert(0, first.part(n, len(first)))
-                first = first.part(0, n)
-            n -= len(first)
-            yield first
-        self._pause(spot)
-
-    def _pause(self, spot: Spot) -> None:
-        parts = self._of[spot]
-        is_full = sum(map(len, parts)) > HELD_MAX or sum(one.size_bytes for one in parts) > HELD_BYTES_MAX
-        if is_full != (spot in self._held):
-            (self._held.add if is_full else self._held.discard)(spot)
-            self._hold(spot, is_full)
-
-
-def _ordered(parts: Sequence[Records], of_spot: I64) -> Taken:
-    """The parts in the order of their partitions; `of_spot` [n] is the number of the partition of each record."""
-    order = np.argsort(of_spot, kind="stable")
-    part, index = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    part[order] = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
-    index[order] = np.concatenate([np.arange(len(one)) for one in parts])
-    return Taken(parts, part, index)
 
 
 class Copier:

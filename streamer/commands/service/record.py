@@ -57,11 +57,12 @@ def record(
 ) -> None:
     """Record topics to a Parquet file.
 
-    The file keeps records byte for byte, with offsets, times and headers. The command ends with --until-end, after
-    --records, or on Ctrl-C or SIGTERM. The file is complete in each case. No consumer group changes.
+    The file keeps records byte for byte, with offsets, times and headers, in order of record time. It ends with
+    --until-end, after --records, or on Ctrl-C or SIGTERM. The file is complete in each case. No consumer group changes.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
     from streamer.app import record as app
+    from streamer.clock import SystemClock
 
     stop = stop_on_signal()
     with progress("record") as report:
@@ -69,6 +70,7 @@ def record(
             connection,
             wanted,
             out,
+            SystemClock(),
             start=start,
             until_end=until_end,
             records_max=records_max,

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
+from streamer.eventlog.time_merge import Taken
 
 FORMAT, VERSION = "driftline-recording", 1
 ROWS_KEY = "driftline.rows"
@@ -76,12 +77,21 @@ class RecordingWriter:
     def write(self, records: Records) -> None:
         """Append these records, after all that were written before."""
         for first, end in pairwise(_pieces(records)):
-            batch = _batch(records.part(first, end))
-            self._pending.append(batch)
-            self._pending_rows += batch.num_rows
-            self._pending_bytes += batch.nbytes
-            if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
-                self._flush()
+            self._append(_batch(records.part(first, end)))
+
+    def write_merged(self, taken: Taken) -> None:
+        """Append records of several partitions, in their common order."""
+        starts = np.cumsum([0, *map(len, taken.parts)])
+        table = pa.Table.from_batches([_batch(part) for part in taken.parts], SCHEMA).unify_dictionaries()
+        for batch in table.take(pa.array(starts[taken.part] + taken.at)).combine_chunks().to_batches():
+            self._append(batch)
+
+    def _append(self, batch: Any) -> None:
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        self._pending_bytes += batch.nbytes
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
         table = pa.Table.from_batches(self._pending, SCHEMA).unify_dictionaries()

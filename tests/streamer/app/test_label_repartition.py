@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from driftline_process import Place, create_topic, driftline, ends, messages, running
 
@@ -82,6 +84,8 @@ def test_without_the_setting_it_is_said_and_nothing_joins(apart, tmp_path):
     assert "labels.repartition" in said
     out = str(tmp_path / "apart.parquet")
     driftline("record", "--config", str(apart.config), "--until-end", "--out", out)
+    times = pq.read_table(out)["timestamp_ms"].to_numpy()
+    assert (np.diff(times) >= 0).all()  # ten partitions of two topics
     done = driftline("replay", out, "--config", str(apart.config))
     alerts = alerts_of(done.stdout.splitlines())
     assert drifts_of_errors(alerts) == set()

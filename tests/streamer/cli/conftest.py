@@ -57,7 +57,7 @@ class FakeApp:
         if self.fails_with is not None:
             raise self.fails_with
 
-    def record(self, connection, topics, out, **options):
+    def record(self, connection, topics, out, _clock, **options):
         self.calls |= {"connection": connection, "topics": topics, "out": out, **options}
         return 1000
 
