@@ -31,3 +31,4 @@ create driftline.epochs 5 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.incidents 1 --config cleanup.policy=compact --config min.compaction.lag.ms=2592000000
 create driftline.retrain-requests 1 --config retention.ms=-1 --config retention.bytes=-1
 create driftline.decisions 1 --config retention.ms=-1 --config retention.bytes=-1
+create driftline.profiles 1 --config cleanup.policy=compact,delete --config retention.ms=34560000000 --config compression.type=zstd

@@ -30,7 +30,7 @@ class ProfileSettings:
     values_min: values that a column needs before its interval closes; one with fewer goes on into the next.
     """
 
-    publish: bool = False
+    publish: bool = True
     interval_s: int = 86_400
     values_min: int = 50
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from detectors.registry import DEFAULT, DETECTORS
 from streamer.codecs import CODECS
@@ -21,6 +23,9 @@ from streamer.eventlog.units import DECIDE, Units
 from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.fold import Fold
 from streamer.runtime.recovery import Checkpoints, NoCheckpoints, Recovery
+
+# What settings mean that were written before a section existed, where its default is another behaviour.
+_BEFORE: Final = {"profiles": {"publish": False}}
 
 
 class CanonicalCodecs(dict[str, Codec]):
@@ -90,7 +95,7 @@ class ConfiguredFolds:
     def _config(self, settings: str) -> Config:
         if settings not in self._configs:
             try:
-                self._configs[settings] = Config.model_validate_json(settings)
+                self._configs[settings] = Config.model_validate_json(json.dumps(_BEFORE | json.loads(settings)))
             except ValueError as problem:
                 raise UsageError(
                     f"The state has settings that this version can't read ({problem}): run the version that wrote it "

@@ -185,4 +185,4 @@ class DetectSettings:
     false_alarm_spans: Mapping[str, float] = field(
         default_factory=dict
     )  # seconds of a model's events between two false alarms of a detector; one that is missing keeps its `arl0`
-    profiles: ProfileSettings = field(default_factory=ProfileSettings)
+    profiles: ProfileSettings = field(default_factory=lambda: ProfileSettings(publish=False))

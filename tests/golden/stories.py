@@ -132,9 +132,8 @@ def _replayed(story: Story, records: Records, words: Sequence[Records], folder: 
     lines, found = OutputLines(OutputTopics()), list[dict[str, Any]]()
 
     def publish(output: Output) -> None:
-        line = lines.line_of(output)
-        if line is not None:
-            found.append(json.loads(line, parse_float=_six_digits))
+        text = lines.line_of(output) or b""
+        found.extend(json.loads(line, parse_float=_six_digits) for line in text.splitlines())
 
     app.replay(story.config, [str(path)], None, publish, lambda *_: None)
     return found

@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 DRIFTLINE = [sys.executable, "-m", "streamer.cli"]
 PATIENCE_S = 120
 SOON_S = 15.0  # on a machine with a core to spare; see `soon_s`
-OUTPUTS = ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "epochs")
+OUTPUTS = ("alerts", "incidents", "requests", "control", "watermarks", "decisions", "profiles", "epochs")
 
 
 def driftline(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:

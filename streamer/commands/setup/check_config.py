@@ -68,12 +68,14 @@ def description(config: Config) -> str:
     reference = (
         f"training data in {config.references.file}" if config.references.file else "the first values of each column"
     )
+    published = [outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions]
+    published += [outputs.profiles] if config.profiles.publish else []
     by_model = config.retrain.rules_by_model.items()
     rules = "".join(f", retrains {name} for {' or '.join(of_model.when)}" for name, of_model in by_model)
     return (
         f"reads {_listed(config.topics)} from {_listed(config.kafka.bootstrap)} as group {config.kafka.group}, "
         f"compares with {reference} by {_listed(config.detectors)}, "
-        f"publishes to {_listed((outputs.alerts, outputs.incidents, outputs.requests, outputs.decisions))}{rules}"
+        f"publishes to {_listed(published)}{rules}"
     )
 
 

@@ -22,9 +22,9 @@ class Profiled(Place):
     """A place whose service publishes profiles of each hour."""
 
     def with_profiles(self) -> Profiled:
-        self.profiles = f"driftline.profiles.{self.tag}"
-        text = self.config.read_text().replace("outputs:\n", f"outputs:\n  profiles: {self.profiles}\n", 1)
-        self.config.write_text(f"{text}profiles: {{publish: true, interval_s: 3600, values_min: 20}}\n")
+        self.profiles = f"{self.outputs['profiles']}.hourly"
+        text = self.config.read_text().replace(self.outputs["profiles"], self.profiles)
+        self.config.write_text(f"{text}profiles: {{interval_s: 3600, values_min: 20}}\n")
         return self
 
     def send(self, start: int, end: int) -> None:

@@ -20,7 +20,8 @@ def test_check_config_says_what_will_be_done(config):
     assert line.startswith("driftline.yaml: ok; reads bus and tram from localhost:9092 as group driftline, ")
     assert "shiryaev_roberts" in line
     assert line.endswith(
-        "publishes to driftline.alerts, driftline.incidents, driftline.retrain-requests and driftline.decisions"
+        "publishes to driftline.alerts, driftline.incidents, driftline.retrain-requests, driftline.decisions and "
+        "driftline.profiles"
     )
 
 
@@ -137,7 +138,7 @@ def test_topics_lists_what_is_needed_and_what_is_missing(config, cluster):
     assert ["bus", "events", "exists, 4 partitions"] in lines
     assert ["tram", "events", "missing"] in lines
     assert ["driftline.epochs", "epochs", "missing"] in lines
-    assert len(lines) == 2 + 7 + 5
+    assert len(lines) == 2 + 8 + 5
     assert ran.stderr.startswith(
         "driftline: Kafka at localhost:9092 lacks the event topic tram, did you mean trams (correct the names under "
     )
