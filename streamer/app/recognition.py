@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from streamer.codecs import CODECS
 from streamer.codecs import json_lenient as json_text
@@ -18,23 +18,26 @@ from streamer.codecs.event import Refused
 from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.presets import PRESETS
 from streamer.codecs.schemas.framing import likeness, strip_frame
-from streamer.codecs.times import UNREADABLE, times_ms
+from streamer.codecs.times import share_of_times
 from streamer.eventlog.base import Records
-from streamer.events import Names
+from streamer.events import EventKind, Names
 
+Role = Literal["predictions", "features", "labels"]
 TRIED_FIRST: Final = 50  # records, before all of a sample
 DEPTH_MAX: Final = 4  # levels of objects that are looked into
 PATHS_MAX: Final = 500
 MOST: Final = 0.9  # share of the records for "nearly all"
 FEW: Final = 0.5  # share of different values of a member that can name the model
-YEAR_2000_MS: Final = 946_684_800_000
-DAY_MS: Final = 86_400_000
 
 # Names of members for each field, best first, without case and punctuation.
 NAMES: Final[Mapping[str, Sequence[str]]] = {
-    "model_id": ("modelid", "modelname", "model", "modelkey", "deploymentname", "deployment", "endpoint"),
+    "model_id": (
+        "modelid", "modelname", "model", "modelkey", "inferenceservicename", "deploymentname", "deployment", "endpoint",
+    ),
     "model_version": ("modelversion", "deploymentversion", "modelrevision", "version"),
-    "prediction_id": ("predictionid", "inferenceid", "requestid", "correlationid", "eventid", "traceid", "uuid", "id"),
+    "prediction_id": (
+        "predictionid", "inferenceid", "requestid", "reqid", "correlationid", "eventid", "traceid", "uuid", "id",
+    ),
     "event_time": (
         "eventtime", "eventtimestamp", "timestamp", "time", "ts", "createdat", "occurredat", "loggedat", "requesttime",
         "datetime", "date",
@@ -86,6 +89,7 @@ class Recognised:
     """What a topic seems to be: its settings, why, what is not sure, and what they make of the sample."""
 
     topic: str
+    role: Role = "predictions"
     settings: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)  # setting -> what was seen
     unsure: list[str] = field(default_factory=list)
@@ -93,6 +97,8 @@ class Recognised:
     events: int = 0
     columns: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    kinds: Counter[EventKind] = field(default_factory=Counter)
+    members: dict[str, list[Any]] = field(default_factory=dict)  # path -> its values, where fields were looked for
     dead_letters: Counter[str] = field(default_factory=Counter)
 
 
@@ -137,7 +143,7 @@ def _reads(sample: Sample, found: Recognised, settings: dict[str, Any]) -> bool:
     """Whether these settings, beside those that were found, read nearly all records, with columns."""
     few = TRIED_FIRST // max(len(sample.records), 1) + 1
     for one in (Sample(sample.topic, [part.part(0, min(few, len(part))) for part in sample.records]), sample):
-        trial = Recognised(sample.topic, {**found.settings, **settings}, records=len(one))
+        trial = Recognised(sample.topic, settings={**found.settings, **settings}, records=len(one))
         try_out(one, trial)
         if not trial.columns or trial.dead_letters.total() > (1 - MOST) * len(one):
             return False
@@ -151,19 +157,20 @@ def _have(documents: Sequence[Any], members: frozenset[str]) -> bool:
 def try_out(sample: Sample, found: Recognised) -> None:
     """Decode the sample by the settings that were found, and count what they make of it."""
     format_ = found.settings.get("format", "json")
-    options = {name: value for name, value in found.settings.items() if name != "format"}
+    options = {name: value for name, value in found.settings.items() if name not in ("format", "pairing")}
     if (preset := PRESETS.get(options.get("preset", ""))) is not None:
         options = {**preset.defaults.get(format_, {}), **options}
     if "fields" in options:
         options["fields"] = FieldMap(**options["fields"])
     settings_class, codec_class = CODECS[format_]
     codec, names = codec_class(settings_class(**options)), Names.fresh()
-    found.events, found.dead_letters, used = 0, Counter(), set[int]()
+    found.events, found.dead_letters, found.kinds, used = 0, Counter(), Counter(), set[int]()
     for records in sample.records:
         batch, dead = codec.decode(records, names)
         found.events += len(batch)
         found.dead_letters.update(reason.value for reason in dead.reason)
         used.update(batch.column.tolist())
+        found.kinds.update(map(EventKind, batch.kind.tolist()))
     found.models = list(names.models.names)
     found.columns = [name for i, name in enumerate(names.columns.names) if i in used]
 
@@ -198,7 +205,7 @@ def _map_fields(documents: list[Any], keys: Sequence[str], found: Recognised, no
         fields["rows"] = rows_at
         found.seen["rows"] = f"{len(rows):,} rows in {len(documents):,} records"
     root, events = ("$row", rows) if rows_at else ("$", [one for doc in documents for one in _items(doc)])
-    members = {**(_members("$", documents) if rows_at else {}), **_members(root, events)}
+    members = found.members = {**(_members("$", documents) if rows_at else {}), **_members(root, events)}
     taken: set[str] = set()
     for name, likely in NAMES.items():
         path = _best(name, likely, members, taken, len(events), len(documents), now_ms)
@@ -298,7 +305,7 @@ def _best(
 def _fits(name: str, values: Sequence[Any], now_ms: int) -> bool:
     match name:
         case "event_time":
-            return are_times(values, now_ms)
+            return share_of_times(values, now_ms) >= MOST
         case "model_id" | "model_version":
             return all(isinstance(one, str | int) and not isinstance(one, bool) for one in values) and (
                 len(set(values)) <= max(1, len(values) * FEW)
@@ -306,16 +313,6 @@ def _fits(name: str, values: Sequence[Any], now_ms: int) -> bool:
         case "prediction_id":
             return all(isinstance(one, str | int) for one in values) and len(set(values)) >= len(values) * MOST
     return True
-
-
-def are_times(values: Sequence[Any], now_ms: int) -> bool:
-    """Whether nearly all values are times from 2000 to a day from now, in a form that the codecs read."""
-    import numpy as np
-
-    usable = [one for one in values if isinstance(one, str | int | float) and not isinstance(one, bool)]
-    found = times_ms(usable, "auto", np.full(len(usable), UNREADABLE, np.int64))
-    good = int(np.count_nonzero((found >= YEAR_2000_MS) & (found <= now_ms + DAY_MS)))
-    return good >= len(values) * MOST
 
 
 def _features(

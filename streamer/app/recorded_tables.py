@@ -33,6 +33,8 @@ ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
 class TableSource:
     """The rows of a table as records with JSON values; the offset of a row is its number, from 0."""
 
+    topics_max: int | None = 1
+
     def __init__(self, path: str, topic: str, mapped: FieldMap, table: pq.ParquetFile | CsvTable) -> None:
         self.name = path
         self.rows: int | None = table.metadata.num_rows if isinstance(table, pq.ParquetFile) else table.rows

@@ -26,6 +26,8 @@ from detectors.arrays.types import F64, I64, U8
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 
 UNREADABLE = -1
+YEAR_2000_MS = 946_684_800_000
+DAY_MS = 86_400_000
 END_MS = 253_402_300_800_000  # the year 10000
 # An epoch below a limit is in that unit. As seconds, 1e11 lies after the year 5138; as ms, END_MS is the year 10000.
 AUTO = ((1e11, "s"), (END_MS, "ms"), (1e3 * END_MS, "us"), (float("inf"), "ns"))
@@ -68,6 +70,13 @@ def zone_of(name: str) -> tzinfo:
         near = get_close_matches(name, available_timezones(), 1)
         hint = f"; did you mean {near[0]}?" if near else ", as in Europe/Paris"
         raise ValueError(f"time_zone is {name!r}, which is no time zone of the IANA database{hint}") from None
+
+
+def share_of_times(values: Sequence[Any], now_ms: int) -> float:
+    """The share of values that are times from 2000 to a day from now, in any form; 0 to 1."""
+    usable = [one for one in values if isinstance(one, str | int | float) and not isinstance(one, bool)]
+    found = times_ms(usable, "auto", np.full(len(usable), UNREADABLE, np.int64))
+    return int(np.count_nonzero((found >= YEAR_2000_MS) & (found <= now_ms + DAY_MS))) / max(len(values), 1)
 
 
 class Milliseconds(int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,12 @@ def init(
     """Look at records and write a commented configuration.
 
     Format, fields, times and keys are recognised in up to 1,000 records of each topic: the newest on the brokers, or
-    the first in each FILE. What was found is tried on them and printed. What is unsure stands in the file as a comment.
-    The exit code is 6 if no record could be understood.
+    the first in each FILE. Labels and features of several topics get the ids and models of the predictions. What was
+    found is tried on them and printed. What is unsure stands in the file as a comment. The exit code is 6 if no record
+    could be understood.
     """
-    from streamer.app.initial import configuration, report
-    from streamer.app.recognition import recognised, try_out
+    from streamer.app.initial import aligned, configuration, report
+    from streamer.app.recognition import recognised
     from streamer.clock import SystemClock
 
     _check(files, bootstrap, topics)
@@ -56,12 +58,11 @@ def init(
     now_ms = int(SystemClock().now_s() * 1000)
     samples = _samples(files, bootstrap, topics)
     found = [recognised(sample, now_ms) for sample in samples]
-    for sample, one in zip(samples, found, strict=True):
-        if not yes and sys.stdin.isatty():
-            _ask(one)
-            try_out(sample, one)
-        for line in report(one):
-            echo_line(line, err=True)
+    aligned(samples, found)
+    if not yes and sys.stdin.isatty():
+        _ask(samples, found)
+    for line in (line for one in found for line in report(one)):
+        echo_line(line, err=True)
     _write(out, configuration(bootstrap or NO_BROKER, found))
     if any(map(len, samples)) and not any(one.events for one in found):
         raise NotUnderstoodError("no record could be understood; see docs/formats.md for the mapping of fields")
@@ -86,13 +87,19 @@ def _samples(files: tuple[str, ...], bootstrap: str | None, topics: tuple[str, .
     return sample_of_topics(KafkaConnection(bootstrap=addresses), topics)
 
 
-def _ask(one: Recognised) -> None:
-    """Ask for the name of the model, if nothing in the records names it."""
-    fields = one.settings.get("fields", {})
-    if str(fields.get("model_id", "")).startswith("="):
-        name = click.prompt(f"{one.topic}: which model are these events of?", default=one.topic, err=True)
-        fields["model_id"] = f"={name}"
-        one.unsure = [text for text in one.unsure if not text.startswith("model_id:")]
+def _ask(samples: Sequence[Sample], found: Sequence[Recognised]) -> None:
+    """Ask for the names of models that nothing in the records names; topics of one model are asked for once."""
+    from streamer.app.initial import constants
+    from streamer.app.recognition import try_out
+
+    for model, topics in constants(found).items():
+        shown = ", ".join(one.topic for one in topics)
+        name = click.prompt(f"{shown}: which model are these events of?", default=model, err=True)
+        for one in topics:
+            one.settings["fields"]["model_id"] = f"={name}"
+            one.unsure = [text for text in one.unsure if not text.startswith("model_id:")]
+    for sample, one in zip(samples, found, strict=True):
+        try_out(sample, one)
 
 
 def _write(out: str, text: str) -> None:

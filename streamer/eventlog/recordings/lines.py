@@ -35,9 +35,10 @@ class LineSource:
 
     rows: int | None = None
 
-    def __init__(self, stream: ByteStream, unpack: Unpack) -> None:
+    def __init__(self, stream: ByteStream, unpack: Unpack, topics_max: int | None = None) -> None:
         self.name = stream.name
         self.size_bytes = stream.size_bytes
+        self.topics_max = topics_max
         self._stream = stream
         self._unpack = unpack
 

@@ -29,6 +29,8 @@ PAIRS_DENSE_MAX = 1 << 20  # (topic, partition) pairs that a chunk may span befo
 class ParquetSource:
     """The rows of one file as chunks, with nothing made for a single record."""
 
+    topics_max: int | None = None
+
     def __init__(self, path: str, size_bytes: int) -> None:
         self.name = path
         self.size_bytes: int | None = size_bytes

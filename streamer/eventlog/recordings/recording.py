@@ -59,6 +59,7 @@ class Source(Protocol):
     name: str  # as the user gave it
     rows: int | None  # number of rows; None: not known before the end
     size_bytes: int | None  # as stored; None: not known (standard input)
+    topics_max: int | None  # how many topics it can hold; None: any number
 
     def chunks(self, rows_max: int) -> Iterator[Chunk]:
         """The rows in recorded order, at most `rows_max` at once."""
@@ -81,6 +82,7 @@ class Recording:
         self.name = source.name
         self.rows = source.rows
         self.size_bytes = source.size_bytes
+        self.topics_max = source.topics_max
         self.rows_read = 0
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -136,7 +138,7 @@ def open_recording(path: str | Path, topic: str | None = None) -> Recording:
 def _source(stream: ByteStream, topic: str) -> Source:
     match kind_of(stream.head):
         case RecordingFormat.EVENTS:
-            return LineSource(stream, plain_events(topic))
+            return LineSource(stream, plain_events(topic), topics_max=1)
         case RecordingFormat.ENVELOPES:
             return LineSource(stream, envelopes(stream.name))
         case RecordingFormat.PARQUET if stream.size_bytes is not None and stream.compression is None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import random
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from google.transit import gtfs_realtime_pb2
 
 from streamer.app.initial import configuration, report
-from streamer.app.recognition import Sample, are_times, recognised
+from streamer.app.recognition import Sample, recognised
 from streamer.cli import main
+from streamer.codecs.times import share_of_times
 from streamer.config import load_config
 from streamer.eventlog.base import Records
+from streamer.eventlog.recordings.parquet_writer import RecordingWriter
 
 START_S = 1_795_418_160
 NOW_MS = START_S * 1000 + 3_600_000
@@ -205,7 +208,97 @@ def test_other_formats_are_named(value, form):
 )
 def test_times_are_in_this_century_and_not_ahead(values, is_time):
     """Whatever their unit; a day ahead is allowed, for clocks and zones."""
-    assert are_times(values, NOW_MS) is is_time
+    assert (share_of_times(values, NOW_MS) == 1) is is_time
+
+
+def of_fleet(**topics) -> dict[str, list[bytes]]:
+    """Values by topic: predictions that `make` gives, their outcomes, and others."""
+    random.seed(2)
+    return {name: [json.dumps(make(i)).encode() for i in range(n)] for name, (n, make) in topics.items()}
+
+
+def scored(i):
+    return {"modelName": f"eta-{i % 3}", "reqId": f"r{i}", "ts": START_S + i, "inputs": {"x": i}, "y_pred": 1.5}
+
+
+def outcome(i):
+    return {"svc": f"eta-{i % 3}", "ref": f"r{i}", "at": START_S + i + 60, "actual": random.random(), "by": "ops"}
+
+
+def station(i):
+    return {"station": "yvr", "time": START_S + i + 60, "temp": random.random()}
+
+
+def configured(tmp_path, topics) -> tuple[str, str]:
+    """A recording of topics one after another, and the configuration that `init` writes for it."""
+    recording, out = str(tmp_path / "r.parquet"), str(tmp_path / "driftline.yaml")
+    with RecordingWriter(recording) as writer:
+        for topic, values in topics.items():
+            rows = [(i, (START_S + i) * 1000, None, value, ()) for i, value in enumerate(values)]
+            writer.write(Records.build(topic, 0, rows))
+    made = CliRunner().invoke(main, ["init", recording, "--yes", "--out", out])
+    assert made.exit_code == 0, made.output
+    assert CliRunner().invoke(main, ["check-config", out]).exit_code == 0
+    return recording, out
+
+
+def test_all_topics_of_a_recording_fit_together(tmp_path):
+    """Also those behind many records: labels get the ids and models of predictions, and features are a source."""
+    topics = of_fleet(scores=(9_000, scored), outcomes=(1_200, outcome), weather=(300, station))
+    recording, out = configured(tmp_path, topics)
+    config = load_config(out)
+    labels, weather = config.topics["outcomes"].fields, config.topics["weather"].fields
+    assert (labels.model_id, labels.prediction_id, labels.label) == ("$.svc", "$.ref", "$.actual")
+    assert (labels.features, weather.model_id, weather.source) == (None, None, "=weather")
+    assert list(config.sources) == ["weather"]
+    replayed = CliRunner().invoke(main, ["replay", recording, "--config", out])
+    assert replayed.exit_code == 0, replayed.output
+    assert "10,500 records of 4 models" in replayed.stderr
+    assert "1,200 labels: 1,200 matched" in replayed.stderr
+
+
+def test_labels_get_the_only_model_and_classes_their_error(tmp_path):
+    """Where no record names a model, labels join under the name that predictions get."""
+
+    def of_class(i):
+        return {"reqId": f"r{i}", "ts": START_S + i, "inputs": {"x": i}, "y_pred": "late" if i % 2 else "early"}
+
+    def truth(i):
+        return {"request": f"r{i}", "ts": START_S + i + 60, "actual": "late"}
+
+    recording, out = configured(tmp_path, of_fleet(scores=(400, of_class), truth=(400, truth)))
+    config = load_config(out)
+    assert config.topics["scores"].fields.model_id == config.topics["truth"].fields.model_id == "=scores"
+    assert config.labels.error == "zero_one"
+    assert "400 labels: 400 matched" in CliRunner().invoke(main, ["replay", recording, "--config", out]).stderr
+
+
+def test_features_and_predictions_of_one_id_are_paired(tmp_path):
+    """Each event has both then, so that joint drift is seen and labels join once."""
+
+    def inputs(i):
+        return {"request": f"r{i}", "ts": START_S + i, "age": i % 50}
+
+    def output(i):
+        return {"model": "income", "reqId": f"r{i}", "ts": START_S + i, "score": 0.5}
+
+    recording, out = configured(tmp_path, of_fleet(inputs=(200, inputs), outputs=(200, output)))
+    topics = load_config(out).topics
+    assert topics["inputs"].pairing is not None
+    assert topics["outputs"].pairing is not None
+    assert topics["inputs"].fields.model_id == "=income"
+    replayed = CliRunner().invoke(main, ["replay", recording, "--config", out]).stderr
+    assert "1 model with 2 columns" in replayed
+    assert "wait for their other half" not in replayed
+
+
+def test_labels_without_ids_of_predictions_are_unsure(tmp_path):
+    """They would join nothing, which stands in the file."""
+    topics = of_fleet(scores=(200, scored), truth=(200, lambda i: {"id": f"t{i}", "ts": START_S + i, "actual": 1.0}))
+    _, out = configured(tmp_path, topics)
+    text = Path(out).read_text()
+    assert "UNSURE: prediction_id: no label of the sample has the id of a prediction there" in text
+    assert "UNSURE: model_id: nothing names the model of the predictions" in text
 
 
 def test_the_command_writes_a_file_once(tmp_path):
@@ -215,7 +308,7 @@ def test_the_command_writes_a_file_once(tmp_path):
     run = CliRunner().invoke
     made = run(main, ["init", str(recording), "--yes", "--out", str(out)])
     assert (made.exit_code, made.stdout) == (0, "")
-    assert "scores: 20 records, format json" in made.stderr
+    assert "scores: 20 records of predictions, format json" in made.stderr
     assert "so 20 events of 3 models with 3 columns (prediction, delay, line), 0 dead letters" in made.stderr
     assert run(main, ["check-config", str(out)]).exit_code == 0
     again = run(main, ["init", str(recording), "--yes", "--out", str(out)])
