@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,6 +23,8 @@ from streamer.eventlog.units import DECIDE, Units
 from streamer.runtime.checkpoints.store import CheckpointStore, StoredCheckpoint
 from streamer.runtime.fold import Fold
 from streamer.runtime.recovery import Checkpoints, NoCheckpoints, Recovery
+
+Codecs = Mapping[str, Codec]  # by topic
 
 # What settings mean that were written before a section existed, where its default is another behaviour.
 _BEFORE: Final = {"profiles": {"publish": False}}
@@ -52,8 +54,12 @@ class ConfiguredFolds:
     the text of settings, not the training data.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Raises `UsageError` when the reference file can't be used."""
+    def __init__(self, config: Config, wrapped: Callable[[Codecs], Codecs] = lambda codecs: codecs) -> None:
+        """`wrapped` makes the codecs of the folds from those of the configuration.
+
+        Raises `UsageError` when the reference file can't be used.
+        """
+        self._wrapped = wrapped
         self.settings = config.settings_text
         self.fingerprint = config.fingerprint
         self._references = _references(config)
@@ -107,7 +113,7 @@ class ConfiguredFolds:
         if settings not in self._detect:
             config = self._config(settings)
             self._detect[settings] = DetectSettings(
-                codecs=_codecs(config),
+                codecs=self._wrapped(_codecs(config)),
                 detectors=config.watching,
                 min_events_after_onset=config.retrain.min_events_after_onset,
                 history_events=config.retrain.history,
@@ -128,7 +134,7 @@ class ConfiguredFolds:
         return self._detect[settings]
 
 
-def _codecs(config: Config) -> Mapping[str, Codec]:
+def _codecs(config: Config) -> Codecs:
     if not config.topics:
         return CanonicalCodecs()
     return {topic: codec_of(config, topic) for topic in config.topics}

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.series.decimals import number_in
+from streamer.app.offline.recorded_tables import open_recordings
 from streamer.app.recognition import NAMES, Recognised, Sample, try_out
-from streamer.app.recorded_tables import open_recordings
 from streamer.audit.reasons import many
 from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.times import END_MS, share_of_times

@@ -97,7 +97,7 @@ def columns_of_recordings(
     progress: Callable[[int, int | None], None],
 ) -> Inspected:
     """What is watched of a model at the end of recordings; see `replay`."""
-    service, _ = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
+    service, *_ = folded(config, recordings, topic, lambda _: None, progress, SystemClock())
     units = sorted(service.units.items(), key=lambda entry: (len(entry[0]), entry[0]))
     folds = [(name, unit.fold) for name, unit in units]
     return _inspected(config, model, [(name, fold) for name, fold in folds if isinstance(fold, DetectFold)])

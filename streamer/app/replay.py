@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from streamer.app.folds import ConfiguredFolds, units
-from streamer.app.recorded_tables import open_recordings
+from streamer.app.offline.recorded_tables import TableSource, open_recordings
+from streamer.app.offline.selection import EVERYTHING, Selection
+from streamer.app.offline.table_files import NamedTable
+from streamer.app.offline.warnings import warnings_of
 from streamer.clock import Clock, SystemClock
-from streamer.codecs.base import Reason
-from streamer.codecs.field_paths import Envelope, FieldMap, follow, parse_path
 from streamer.config import Config
-from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.detect.fold import DetectFold
-from streamer.detect.inspect import nested_columns, remedy_of_nested
 from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Output, Records
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import Recording
 from streamer.events import time_of
-from streamer.runtime.fold import Tally
 from streamer.runtime.loop import CommitSettings, Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
-from streamer.telemetry.mapping_watch import counts_by_topic, fault_of, sentence_of
 from streamer.telemetry.observers import ReplayObserver
 
 POLL_S = 0.2
 POLL_RECORDS_MAX = 100_000
 SAMPLED_RECORDS: Final = 100  # of each topic
-NAMES_SHOWN: Final = 6
-LABELS_JUDGED_MIN: Final = 10  # labels without a prediction; fewer are ordinary
-NESTED_SHOWN: Final = 20
-# Causes of labels without a prediction.
-PARTITIONS: Final = (
-    "of models whose predictions are on another partition: give both the same key, and their topics equally many "
-    "partitions, or set labels.repartition"
-)
-MODELS: Final = "of models without any prediction: compare model_id"
-IDS: Final = "of models with predictions on their partition, but none of their prediction_id"
-FIRST_LIKELY_YEAR: Final = 1972  # times of today that are read in a wrong unit lie before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +76,43 @@ class SampledLog(RecordedLog):
 
 def replay(
     config: Config,
-    recordings: Sequence[str],
+    recordings: Sequence[str | NamedTable],
     topic: str | None,
     publish: Callable[[Output], None],
     progress: Callable[[int, int | None], None],
+    selection: Selection = EVERYTHING,
 ) -> Summary:
     """Fold recordings as the service does. `publish` gets every output, `progress` gets (done, total or None).
+
+    `selection` is the part of their events that is folded.
 
     Without configured topics, all topics of the recordings hold canonical JSON events. Raises `UsageError` when a
     recording can't be read, or holds no record of a configured topic.
     """
     clock = SystemClock()
     started_s = clock.monotonic_s()
-    service, sample = folded(config, recordings, topic, publish, progress, clock)
+    service, sample, of_tables = folded(config, recordings, topic, publish, progress, clock, selection)
     summary = _summary(service, clock.monotonic_s() - started_s)
-    warnings = (*_mapping_warnings(service), *_time_warnings(service, summary), *_column_warnings(config, sample))
-    warnings += (*_label_warnings(service), *_nested_warnings(service))
-    warnings += (*_pair_warnings(service), *_pattern_warnings(config, service))
-    summary = replace(summary, warnings=warnings)
+    span = summary.first_event_time, summary.last_event_time
+    summary = replace(summary, warnings=(*warnings_of(config, service, sample, span), *of_tables))
     if summary.records == 0 and config.topics:
         raise UsageError(
-            f"{', '.join(recordings)}: no record of a configured topic: {', '.join(config.topics)}. Name topics as "
-            "in the recording, or leave the configuration out"
+            f"{', '.join(map(_name, recordings))}: no record of a configured topic: {', '.join(config.topics)}. Name "
+            "topics as in the recording, or leave the configuration out"
         )
     return summary
 
 
 def folded(
     config: Config,
-    recordings: Sequence[str],
+    recordings: Sequence[str | NamedTable],
     topic: str | None,
     publish: Callable[[Output], None],
     progress: Callable[[int, int | None], None],
     clock: Clock,
-) -> tuple[Service, dict[str, list[bytes]]]:
-    """The service at the end of the recordings, and the first events of each topic."""
+    selection: Selection = EVERYTHING,
+) -> tuple[Service, dict[str, list[bytes]], list[str]]:
+    """The service at the end of the recordings, the first events of each topic, and warnings about tables."""
     with ExitStack() as opened:
         files, config = open_recordings(list(recordings), topic, config)
         for file in files:
@@ -150,15 +135,17 @@ def folded(
                 if name in epoch.ends:
                     outputs.store.forget(name, 0, epoch.ends[name])
 
-        service = _service(config, source, clock, ReplayObserver(pass_on, forget_decided, report))
+        observer = ReplayObserver(pass_on, forget_decided, report)
+        service = _service(config, source, clock, observer, selection)
         service.run(stopped=lambda: False)
-    return service, source.sample
+    tables = [file.source for file in files if isinstance(file.source, TableSource)]
+    return service, source.sample, [warning for table in tables for warning in table.warnings()]
 
 
-def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer) -> Service:
+def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer, selection: Selection) -> Service:
     """A service over a recording: without checkpoints, and with an epoch for each poll."""
     nothing = NoCheckpoints()
-    recovery = Recovery(source, ConfiguredFolds(config), nothing)
+    recovery = Recovery(source, ConfiguredFolds(config, selection.of), nothing)
     return Service(units(config), recovery, CommitSettings(interval_s=0), clock, observer, nothing)
 
 
@@ -179,7 +166,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         values=tally["values"],
         understood=tally["usable"] + tally["labelled"],
         dead_letters=tally["dead_letters"],
-        models=len({name for fold in detect for name in fold.context.names.models.names}),
+        models=len({name for fold in detect for name in fold.context.subjects.models(0)}),
         series=sum(fold.series for fold in detect),
         alarms=tally["alarms"],
         alerts=tally["alerts"] - tally["repeated"],
@@ -202,133 +189,5 @@ def _fates(folds: Sequence[DetectFold], what: str) -> dict[str, int]:
     return dict(total)
 
 
-def _mapping_warnings(service: Service) -> Iterator[str]:
-    """Topics of which nothing was understood."""
-    tally: Tally = Counter()
-    for unit in service.units.values():
-        if isinstance(unit.fold, DetectFold):
-            tally.update(unit.fold.tally)
-    topics = [key[1] for key in tally if key[0] == "records"]
-    for topic, counts in counts_by_topic(tally, topics).items():
-        if (fault := fault_of(counts)) is not None:
-            yield sentence_of(topic, counts, fault)
-
-
-def _time_warnings(service: Service, summary: Summary) -> Iterator[str]:
-    """Signs that numeric event times are in another unit than they are read in."""
-    how = "set event_time_unit of the topic, or write RFC 3339"
-    first = summary.first_event_time
-    if first is not None and first.year < FIRST_LIKELY_YEAR:
-        yield f"event times begin on {first:%Y-%m-%d}, so they are probably read in the wrong unit: {how}"
-    bad = sum(
-        n
-        for unit in service.units.values()
-        for (what, *which), n in unit.fold.tally.items()
-        if what == "dead_letters" and which[-1:] == [Reason.BAD_EVENT_TIME.value]
-    )
-    if bad:
-        yield f"{bad:,} dead letters have no event time that can be read (bad_event_time): {how}"
-
-
-def label_causes(folds: Sequence[DetectFold]) -> dict[str, int]:
-    """Why labels have no prediction: sentences, each with how many labels that wait it is about."""
-    predicted = {name for fold in folds for name in fold.models_with_predictions()}
-    causes: Counter[str] = Counter()
-    for fold in folds:
-        names = fold.context.names.models.names
-        for model, (n, is_here) in fold.labels.waiting_by_model.items():
-            causes[IDS if is_here else PARTITIONS if names[model] in predicted else MODELS] += n
-    return {cause: n for cause, n in causes.items() if n}
-
-
-def _label_warnings(service: Service) -> Iterator[str]:
-    """Labels that have no prediction, where these are most."""
-    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
-    counts = [fold.labels.counts for fold in folds]
-    matched = sum(one["matched"] for one in counts)
-    lost = sum(one["unmatched"] + one["early"] for one in counts)
-    if lost >= LABELS_JUDGED_MIN and lost > matched:
-        causes = sorted(label_causes(folds).items(), key=lambda cause: (-cause[1], cause[0]))
-        why = "".join(f"; {n:,} are {cause}" for cause, n in causes)
-        yield (
-            f"{lost:,} of {lost + matched:,} labels have no prediction of their model and prediction_id within "
-            f"labels.timeout_s: compare the ids and the keys of both{why}"
-        )
-
-
-def _pair_warnings(service: Service) -> Iterator[str]:
-    """Inputs and outputs that wait for their other half, where these are most."""
-    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
-    joined, alone = (sum(fold.tally["pairs", outcome] for fold in folds) for outcome in ("joined", "alone"))
-    waiting = sum(len(fold.pairing) for fold in folds)
-    if waiting and alone + waiting > joined:
-        yield (
-            f"{waiting:,} inputs or outputs at the end wait for their other half, and are not watched; {joined:,} "
-            "pairs were found: if a topic holds one of both only, set its pairing to null, else compare the ids of both"
-        )
-
-
-def _pattern_warnings(config: Config, service: Service) -> Iterator[str]:
-    """Patterns of settings that fit no model or column."""
-    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
-    if found := unmatched_in(config, [fold.context.names for fold in folds]):
-        yield unmatched_text(found, "these recordings")
-
-
-def _nested_warnings(service: Service) -> Iterator[str]:
-    """Columns that hold objects or lists, once for each model and column, the first `NESTED_SHOWN`."""
-    folds = [unit.fold for unit in service.units.values() if isinstance(unit.fold, DetectFold)]
-    found = dict.fromkeys(one for fold in folds if fold.tally["nested",] for one in nested_columns(fold))
-    for model, column in islice(found, NESTED_SHOWN):
-        yield f"column {column} of {model} holds objects or lists, which are not watched: {remedy_of_nested(column)}"
-    if len(found) > NESTED_SHOWN:
-        yield f"{len(found) - NESTED_SHOWN:,} more columns hold objects or lists; `driftline columns MODEL` shows them"
-
-
-def _column_warnings(config: Config, sample: Mapping[str, Sequence[bytes]]) -> Iterator[str]:
-    """Topics whose events hold columns, but none where the settings look for features."""
-    for topic, values in sample.items():
-        settings = config.topics.get(topic)
-        if settings is not None and (settings.preset is not None or settings.format not in ("json", "json_schema")):
-            continue
-        fields: FieldMap = settings.fields if settings is not None else FieldMap()
-        events = [event for value in values if isinstance(event := _parsed(value), dict)]
-        if not isinstance(fields.features, str) or not fields.features.startswith("$.") or fields.rows:
-            continue
-        at = parse_path(fields.features, "features")
-        if any(isinstance(follow(Envelope(event), at), dict) for event in events):
-            continue
-        read = {path[1] for path in fields.paths().values() if len(path) > 1 and path[0] == at[0]}
-        flat = _unread(events, read, (bool, int, float, str))
-        nested = [name for name in _unread(events, read, (dict,)) if _members_of(events, name)]
-        path, columns = (
-            ("$", flat) if flat else (f"$.{nested[0]}", _members_of(events, nested[0])) if nested else ("", [])
-        )
-        if columns:
-            yield (
-                f"{topic}: 0 of {len(columns)} columns are watched ({_names(columns)}), as no event has "
-                f"{fields.features}: set fields.features of the topic to {path}"
-            )
-
-
-def _members_of(events: Sequence[dict[str, Any]], name: str) -> list[str]:
-    """The members with values of one object of the events."""
-    return _unread([event[name] for event in events if isinstance(event.get(name), dict)], (), (bool, int, float, str))
-
-
-def _unread(events: Sequence[dict[str, Any]], read: Collection[Any], types: tuple[type, ...]) -> list[str]:
-    """The members of these types that no field reads, in order of first sight."""
-    found = (name for event in events for name, value in event.items() if isinstance(value, types))
-    return [name for name in dict.fromkeys(found) if name not in read]
-
-
-def _parsed(value: bytes) -> Any:
-    try:
-        return msgspec.json.decode(value)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _names(columns: Sequence[str]) -> str:
-    more = len(columns) - NAMES_SHOWN
-    return ", ".join(columns[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _name(recording: str | NamedTable) -> str:
+    return recording if isinstance(recording, str) else recording.name

@@ -11,7 +11,7 @@ from typing import Any, Final
 from detectors.registry import DEFAULT
 from streamer.clock import seconds_of
 from streamer.config.detector_names import resolve_detectors
-from streamer.config.environment import override
+from streamer.config.environment import override, put_settings
 from streamer.config.models import Config
 from streamer.config.problems import ConfigError, Problem, SettingPath
 from streamer.config.schema import ANY_NAME, is_duration, schema_at, settings, types_of
@@ -28,16 +28,24 @@ _HOW_TO: Final = {
 }
 
 
-def load_config(path: str, *, needs: Sequence[str] = NEEDED_TO_RUN, environ: Mapping[str, str] = os.environ) -> Config:
+def load_config(
+    path: str | None,
+    *,
+    needs: Sequence[str] = NEEDED_TO_RUN,
+    environ: Mapping[str, str] = os.environ,
+    sets: Sequence[str] = (),
+) -> Config:
     """Read the file, apply variables and check the result. Settings in `needs` are required; a replay needs none.
 
-    Relative paths are relative to the file itself. Topics of `labels.repartition` give way to their copy. Raises
+    Without a file, all settings have their defaults. `sets` are texts such as `retrain.cooldown_s=0`, which are put in
+    last. Relative paths are relative to the file itself. Topics of `labels.repartition` give way to their copy. Raises
     `ConfigError` with every problem.
     """
-    document = read_document(path)
+    document = Document("driftline.yaml") if path is None else read_document(path)
     # First the default detectors, because a variable for one must not remove the others.
     untouched = resolve_detectors(document)
     override(document, environ)
+    put_settings(document, sets)
     if document.data.get("false_alarms") is not None:
         _leave_rates(document.data["detectors"], untouched)
     problems = document.problems + [_missing(document, name) for name in needs if not _given(document.data, name)]

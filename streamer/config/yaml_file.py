@@ -53,7 +53,7 @@ class Document:
     data: dict[str, Any] = field(default_factory=dict)
     marks: dict[SettingPath, FilePosition] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    variables: dict[SettingPath, str] = field(default_factory=dict)  # settings from environment variables
+    variables: dict[SettingPath, str] = field(default_factory=dict)  # settings from elsewhere, with their source
 
     def mark_of(self, path: SettingPath) -> FilePosition | None:
         """The place of the setting, or of the nearest section around it."""
@@ -66,7 +66,7 @@ class Document:
     def problem(self, path: SettingPath, message: str, suggestion: str | None = None) -> Problem:
         """A problem of the setting at `path`, at the place of its value."""
         if path in self.variables:
-            return Problem(f"${self.variables[path]}", path, None, None, message, suggestion)
+            return Problem(self.variables[path], path, None, None, message, suggestion)
         mark = self.mark_of(path)
         line, column = (mark.line, mark.column) if mark else (None, None)
         return Problem(self.source, path, line, column, message, suggestion)

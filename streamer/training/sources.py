@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from streamer.app.recorded_tables import open_recordings
+from streamer.app.offline.recorded_tables import open_recordings
 from streamer.config import Config
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records

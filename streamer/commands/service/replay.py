@@ -4,62 +4,88 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from streamer.commands.console.lines import echo_report
-from streamer.commands.console.options import config_option
+from streamer.commands.console.options import config_option, offline_of, offline_options
 from streamer.commands.console.progress import progress
 from streamer.errors import NotUnderstoodError, UsageError
 
 if TYPE_CHECKING:
     from streamer.app.replay import Summary
+    from streamer.config import Config
     from streamer.contracts.topics import OutputTopics
     from streamer.eventlog.base import Output
 
+FATES = ("watched", "missing", "faulty", "dropped")  # of values; each value has one
 PIPE_BROKEN = 141  # 128 + SIGPIPE, as shells count
 
 EXAMPLE = """\b
-Example:
+Examples:
     driftline replay june.parquet | jq 'select(.type == "request")'
+    driftline replay flights.csv --time sched_dep --model eta --prediction eta_min --label delay_min --report june.html
 """
 
 
 @click.command(epilog=EXAMPLE)
 @click.argument("recordings", metavar="RECORDING...", nargs=-1, required=True)
 @config_option("The configuration; without it, all topics hold canonical JSON events.", default=None)
-@click.option("--topic", metavar="NAME", help="The topic of recordings that name none (JSON lines of events).")
+@click.option("--topic", metavar="NAME", help="The topic of recordings that name none: JSON lines of events, tables.")
+@offline_options
 @click.option("--requests-dir", metavar="DIR", help="Also write each retrain request to DIR/<request_id>.json.")
-def replay(recordings: tuple[str, ...], config_file: str | None, topic: str | None, requests_dir: str | None) -> None:
+@click.option("--report", "report_file", metavar="FILE", help="Also write the report of `driftline report` to FILE.")
+def replay(
+    recordings: tuple[str, ...], config_file: str | None, topic: str | None, requests_dir: str | None,
+    report_file: str | None, **options: Any,
+) -> None:  # fmt: skip
     """Fold recorded topics as the service does.
 
-    Recordings are Parquet (from `driftline record`), JSON lines of events, the output of `kcat -C -J`, or tables in
-    Parquet or CSV, each row of which is an event with its columns as fields. Standard
-    output holds one JSON object on each line, with `type` alert, incident, request, decision, profile or
-    dead_letter. Progress and a summary go to standard error. If nothing was watched although there are records, the
-    exit code is 6.
+    Recordings are Parquet (from `driftline record`), JSON lines of events, the output of `kcat -C -J`, or tables: files
+    of Parquet, Arrow or CSV, or folders of them. Each row of a table is an event. Its columns are named by the options
+    here, or by the fields of its topic in the configuration. Standard output holds one JSON object on each line, with
+    `type` alert, incident, request, decision, profile or dead_letter. Progress and a summary go to standard error. If
+    nothing was watched although there are records, the exit code is 6.
     """
     from streamer.app import replay as app
-    from streamer.config import Config, load_config
 
-    config = Config() if config_file is None else load_config(config_file, needs=())
+    config, selection = offline_of(recordings, config_file, topic, options)
+    kept: list[tuple[str, bytes]] = []
     with quiet_pipe() as out, progress("replay") as report:
-        publish = _publisher(out, config.outputs, None if requests_dir is None else _folder(requests_dir))
+        folder = None if requests_dir is None else _folder(requests_dir)
+        publish = _publisher(out, config.outputs, folder, None if report_file is None else kept)
 
         def flush_and_report(done: int, total: int | None) -> None:
             out.flush()
             report(done, total)
 
-        summary = app.replay(config, recordings, topic, publish, flush_and_report)
+        summary = app.replay(config, recordings, topic, publish, flush_and_report, selection)
     echo_report(summary_text(summary))
     for warning in summary.warnings:
         echo_report(f"warning: {warning}")
     if summary.records and not summary.understood:
         raise NotUnderstoodError("nothing was watched; the warnings above name the settings")
+    if report_file is not None:
+        _write_report(report_file, config, kept)
+
+
+def _write_report(path: str, config: Config, kept: Sequence[tuple[str, bytes]]) -> None:
+    """The report of what a replay published, unless that is nothing."""
+    from streamer.page.report import write_report
+
+    if not kept:
+        echo_report(f"{path}: no alert, so there is nothing to report and no file is written")
+        return
+    html, _ = write_report(lambda: iter(kept), config.outputs, "Drift report", config.retrain)
+    try:
+        Path(path).write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--report {path} can't be written: {error.strerror or error}") from None
+    echo_report(f"{path}: {len(html.encode()) / 1000:,.0f} kB")
 
 
 @contextmanager
@@ -75,9 +101,12 @@ def quiet_pipe() -> Iterator[BinaryIO]:
         raise click.exceptions.Exit(PIPE_BROKEN) from None
 
 
-def _publisher(out: BinaryIO, topics: OutputTopics, requests_dir: Path | None) -> Callable[[Output], None]:
+def _publisher(
+    out: BinaryIO, topics: OutputTopics, requests_dir: Path | None, kept: list[tuple[str, bytes]] | None
+) -> Callable[[Output], None]:
     import json
 
+    from streamer.audit.source import KINDS
     from streamer.commands.console.json_lines import OutputLines
 
     lines = OutputLines(topics)
@@ -86,6 +115,8 @@ def _publisher(out: BinaryIO, topics: OutputTopics, requests_dir: Path | None) -
         line = lines.line_of(output)
         if line is not None:
             out.write(line)
+        if kept is not None and output.value is not None and (kind := lines.type_of(output)) in KINDS:
+            kept.append((str(kind), output.value))
         if requests_dir is not None and output.value is not None and lines.type_of(output) == "request":
             name = json.loads(output.value)["request_id"]
             (requests_dir / f"{name}.json").write_bytes(output.value + b"\n")
@@ -103,23 +134,24 @@ def _folder(path: str) -> Path:
 
 
 def summary_text(summary: Summary) -> str:
-    """The input and output of a replay in three lines."""
+    """The input and output of a replay in a few lines."""
     span = ""
     if summary.first_event_time and summary.last_event_time:
         span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
-    speed = f", {summary.records / summary.seconds:,.0f} records/s" if summary.seconds > 0 else ""
+    speed = f" ({summary.records / summary.seconds:,.0f} records/s)" if summary.seconds > 0 else ""
     ahead = f", {_many(summary.ahead, 'record')} dated too far ahead to move time" if summary.ahead else ""
     labels = f"\n{_labels_text(summary.labels)}" if sum(summary.labels.values()) else ""
     fates = summary.value_fates
-    lost = "".join(f", {fates[name]:,} {name}" for name in ("missing", "faulty", "dropped") if fates.get(name))
+    became = ", ".join(f"{fates.get(name, 0):,} {name}" for name in FATES)
     return "\n".join(
         (
             f"{_many(summary.records, 'record')} of {_many(summary.models, 'model')} "
-            f"with {_many(summary.series, 'column')} in total{span}",
+            f"with {_many(summary.series, 'column')} in total{span}, in {summary.seconds:.1f} s{speed}",
             f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
             f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
             f"{_many(summary.dead_letters, 'dead letter')}{ahead}",
-            f"{_many(summary.values, 'value')} in {summary.seconds:.1f} s{speed}{lost}{labels}",
+            f"{_many(sum(fates.get(name, 0) for name in FATES), 'value')} of features, predictions and errors: "
+            f"{became}{labels}",
         )
     )
 

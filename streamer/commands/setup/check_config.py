@@ -33,7 +33,8 @@ The smallest configuration:
     "--against-state", "state", metavar="DIR", is_flag=False, flag_value="",
     help="Show what a restart with these settings resets in the checkpoints of the service, or in those in DIR.",
 )  # fmt: skip
-def check_config(file: str | None, config_file: str | None, state: str | None) -> None:
+@click.option("--offline", is_flag=True, help="Check it for `driftline replay`, which needs no brokers.")
+def check_config(file: str | None, config_file: str | None, state: str | None, offline: bool) -> None:
     """Check the configuration FILE: print what it does, or every problem.
 
     A problem is one line with file, line, setting and a similar name that exists; the exit code is 2. No broker is
@@ -42,13 +43,14 @@ def check_config(file: str | None, config_file: str | None, state: str | None) -
     """
     from streamer.config import load_config
     from streamer.config.detector_names import default_detectors_off
+    from streamer.config.load import NEEDED_TO_RUN
     from streamer.config.patterns import unmatched_by_references
 
     if file is not None and config_file is not None:
         raise click.UsageError(f"Name one file: {file}, or --config {config_file}.")
     checked = file or config_file or DEFAULT_CONFIG
-    config = load_config(checked)
-    echo_line(f"{checked}: ok; {description(config)}")
+    config = load_config(checked, needs=() if offline else NEEDED_TO_RUN)
+    echo_line(f"{checked}: ok; {description(config, not offline)}")
     for line in default_detectors_off(config):
         echo_line(f"  {line}")
     for line in false_alarm_lines(config):
@@ -62,7 +64,7 @@ def check_config(file: str | None, config_file: str | None, state: str | None) -
             echo_line(line)
 
 
-def description(config: Config) -> str:
+def description(config: Config, with_brokers: bool = True) -> str:
     """A configuration on one line."""
     outputs = config.outputs
     reference = (
@@ -72,8 +74,9 @@ def description(config: Config) -> str:
     published += [outputs.profiles] if config.profiles.publish else []
     by_model = config.retrain.rules_by_model.items()
     rules = "".join(f", retrains {name} for {' or '.join(of_model.when)}" for name, of_model in by_model)
+    brokers = f" from {_listed(config.kafka.bootstrap)} as group {config.kafka.group}" if with_brokers else ""
     return (
-        f"reads {_listed(config.topics)} from {_listed(config.kafka.bootstrap)} as group {config.kafka.group}, "
+        f"reads {_listed(config.topics or ['all topics'])}{brokers}, "
         f"compares with {reference} by {_listed(config.detectors)}, "
         f"publishes to {_listed(published)}{rules}"
     )

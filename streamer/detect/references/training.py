@@ -33,6 +33,11 @@ _WHOLE: Final = r"^\s*-?\d{1,18}\s*$"
 _CODE: Final = r"^\s*[+-]?0\d"  # digits that a number would lose: 00501
 CSV_NAME: Final = re.compile(r"\.(csv|tsv|txt)(\.(gz|bz2|zst|lz4))?$")
 _BOOLEAN: Final = r"^(true|false|True|False|TRUE|FALSE)$"
+_INDEX: Final = re.compile(r"(__index_level_\d+__|Unnamed: \d+)?")  # as pandas writes the index of a frame
+_ROLES: Final = {
+    "model_id": "names a model", "model_version": "names a version", "prediction_id": "is a key",
+    "event_time": "is a time", "label": "is a label",
+}  # fmt: skip
 
 
 class LeftOut(Exception):  # noqa: N818 -- a state of a column, not an error of ours
@@ -129,18 +134,18 @@ class _TrainingFile:
 
 def _files(place: str, data: TrainingData) -> Iterator[_TrainingFile]:
     system, root = place_of(place)
-    paths = _paths(system, root)
+    paths = paths_of(system, root)
     is_csv = data.format == "csv" or (data.format is None and bool(CSV_NAME.search(paths[0].lower() if paths else "")))
     for path in paths:
         fragment = _csv_fragment(system, path, data) if is_csv else ds.ParquetFileFormat().make_fragment(path, system)
         names = fragment.physical_schema.names
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two columns of {path} are named {repeated[0]}")
-        keys = _partition_keys(path, root)
+        keys = partition_keys(path, root)
         yield _TrainingFile(fragment, [*names, *(key for key in keys if key not in names)], keys, is_csv)
 
 
-def _paths(system: fs.FileSystem, root: str) -> list[str]:
+def paths_of(system: fs.FileSystem, root: str) -> list[str]:
     """The files of a folder, in order, without those that tools hide; or the file itself."""
     if system.get_file_info(root).type is not fs.FileType.Directory:
         return [root]
@@ -178,7 +183,7 @@ def _separator_of(system: fs.FileSystem, file: str, encoding: str) -> str:
     return max(SEPARATORS, key=line.count)
 
 
-def _partition_keys(file: str, root: str) -> dict[str, str]:
+def partition_keys(file: str, root: str) -> dict[str, str]:
     """The keys of hive partitions in the folders of a file: `region=north`."""
     folders = PurePosixPath(file).parts[:-1]
     inner = folders[max(len(PurePosixPath(root).parts) - 1, 0) :]
@@ -213,6 +218,17 @@ class CsvTable:
 
     def close(self) -> None:
         """Nothing stays open."""
+
+
+def role_without_values(name: str, is_index: bool, is_time: bool, kind: pa.DataType) -> str | None:
+    """Why a column of a table is no feature, by its role; None where it may be one."""
+    if is_index or _INDEX.fullmatch(name):
+        return "an index of pandas"
+    if name in _ROLES:
+        return _ROLES[name]
+    if is_time:
+        return "is a time"
+    return "a list or an object" if pa.types.is_nested(kind) else None
 
 
 def _kind_of(column: pa.ChunkedArray) -> str | None:

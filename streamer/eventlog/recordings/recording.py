@@ -78,7 +78,7 @@ class Recording:
     """One recording, open for reading once."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         self.name = source.name
         self.rows = source.rows
         self.size_bytes = source.size_bytes
@@ -92,7 +92,7 @@ class Recording:
         increase.
         """
         reached: dict[Group, int] = {}
-        for chunk in self._source.chunks(chunk_rows):
+        for chunk in self.source.chunks(chunk_rows):
             wrong = out_of_order(chunk, reached)
             if wrong is not None:
                 row, before = wrong
@@ -107,11 +107,11 @@ class Recording:
 
     def bytes_read(self) -> int:
         """The bytes read so far, as stored; 0 when the size isn't known."""
-        return self._source.bytes_read()
+        return self.source.bytes_read()
 
     def close(self) -> None:
         """Close the file; safe to call twice. Standard input stays open."""
-        self._source.close()
+        self.source.close()
 
     def __enter__(self) -> Self:
         return self

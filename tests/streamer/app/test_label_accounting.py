@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.app.replay import IDS, MODELS, PARTITIONS, replay
+from streamer.app.offline.warnings import IDS, MODELS, PARTITIONS
+from streamer.app.replay import replay
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.commands.service.replay import summary_text
 from streamer.config import Config

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamer.app import replay as app
-from streamer.app.recorded_tables import TableSource, open_recordings
+from streamer.app.offline.recorded_tables import TableSource, open_recordings
+from streamer.app.offline.table_files import ParquetTable
 from streamer.codecs.field_paths import FieldMap
 from streamer.config import Config
 from streamer.errors import UsageError
@@ -89,7 +90,7 @@ def test_offsets_are_the_numbers_of_rows(tmp_path):
     path = parquet(pa.Table.from_pylist(rows(50)), tmp_path / "t.parquet")
     found = []
     for size in (7, 50):
-        source = TableSource(str(path), "t", FieldMap(), pq.ParquetFile(path))
+        source = TableSource(str(path), "t", FieldMap(), ParquetTable(str(path)))
         parts = [part for chunk in source.chunks(size) for part in chunk.split()]
         found.append([(int(part.offset[i]), part.value_of(i)) for part in parts for i in range(len(part))])
     assert found[0] == found[1]

@@ -23,8 +23,8 @@ class FakeApp:
     ahead: int = 0  # of the summary
     calls: dict[str, object] = field(default_factory=dict)
 
-    def replay(self, config, recordings, topic, publish, progress):
-        self.calls |= {"config": config, "recordings": recordings, "topic": topic}
+    def replay(self, config, recordings, topic, publish, progress, selection):
+        self.calls |= {"config": config, "recordings": recordings, "topic": topic, "selection": selection}
         if self.fails_with is not None:
             raise self.fails_with
         for done, output in enumerate(self.outputs):
@@ -33,7 +33,7 @@ class FakeApp:
         first = datetime(2026, 11, 23, 7, 16, tzinfo=UTC)
         return types.SimpleNamespace(
             labels={},
-            value_fates={},
+            value_fates={"watched": 14_807_000, "missing": 900, "faulty": 60, "dropped": 40},
             records=1234567,
             events=1234000,
             values=14808000,

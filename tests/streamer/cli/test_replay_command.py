@@ -67,6 +67,10 @@ def test_people_read_standard_error(outputs):
         "1,234,567 records of 50 models with 600 columns in total, from 2026-11-23 07:16 to 2026-11-30 07:16"
         in reported
     )
+    assert (
+        "14,808,000 values of features, predictions and errors: 14,807,000 watched, 900 missing, 60 faulty, 40 dropped"
+        in reported
+    )
     assert "12 alarms, 5 alerts, 5 incidents, 1 retrain request, 567 dead letters" in reported
     assert "{" not in reported
 
@@ -115,7 +119,7 @@ import signal, sys, types
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in a shell's background
 from streamer.eventlog.base import Output
 app = sys.modules['streamer.app.replay'] = types.ModuleType('streamer.app.replay')
-def replay(config, recordings, topic, publish, progress):
+def replay(config, recordings, topic, publish, progress, selection):
     while True:
         publish(Output('driftline.alerts', None, b'{"alert_id":"a"}'))
         progress(0, None)
@@ -144,3 +148,47 @@ def test_ctrl_c_ends_it_with_130():
         process.send_signal(signal.SIGINT)
         _, reported = process.communicate(timeout=60)
         assert (process.returncode, reported.strip()) == (130, b"")
+
+
+def test_options_choose_a_part_and_settings(fake_app):
+    """Spans, models and columns reach the replay; single settings count before the defaults."""
+    ran = cli("replay", "a.parquet", "--from", "2026-05-12", "--models", "bus-*", "--set", "retrain.cooldown_s=7m")
+    selection, config = fake_app.calls["selection"], fake_app.calls["config"]
+    assert (ran.exit_code, selection.since_ms, selection.models) == (0, 1_778_544_000_000, ("bus-*",))
+    assert config.retrain.cooldown_s == 420
+
+
+def test_columns_of_a_table_are_named_by_options(fake_app, tmp_path):
+    """A table needs no configuration; a column that it lacks is an error with a near name."""
+    table = tmp_path / "rides.csv"
+    table.write_text("at,delay,eta\n2026-05-12,1,2\n")
+    ran = cli("replay", str(table), "--time", "at", "--model", "bus", "--features", "delay", "--prediction", "eta")
+    fields = fake_app.calls["config"].topics["rides"].fields
+    assert ran.exit_code == 0
+    assert (fields.event_time, fields.model_id, fields.prediction) == ("$['at']", "=bus", "$['eta']")
+    wrong = cli("replay", str(table), "--time", "at", "--label", "dely")
+    assert (wrong.exit_code, "has no column dely; did you mean delay?" in wrong.stderr) == (2, True)
+
+
+def test_a_report_is_written_beside_the_lines(outputs, fake_app, tmp_path, monkeypatch):
+    """`--report` hands the published records to the report, and only says so where there are none."""
+    import streamer.page.report as page
+
+    given = []
+    monkeypatch.setattr(page, "write_report", lambda source, *_: (given.extend(source()) or "<html>", None))
+    ran = cli("replay", "a.parquet", "--report", str(tmp_path / "r.html"))
+    assert (ran.exit_code, (tmp_path / "r.html").read_text()) == (0, "<html>")
+    assert [kind for kind, _ in given] == ["alert", "incident", "request"]
+    fake_app.outputs = []
+    quiet = cli("replay", "a.parquet", "--report", str(tmp_path / "none.html"))
+    assert "no alert, so there is nothing to report" in quiet.stderr
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_a_configuration_without_brokers_is_checked(tmp_path):
+    """`check-config --offline` takes what a replay takes; without it, brokers are missing."""
+    file = tmp_path / "c.yaml"
+    file.write_text("topics: {flights: {fields: {model_id: '=eta', event_time: $.at}}}\n")
+    checked = cli("check-config", str(file), "--offline")
+    assert (checked.exit_code, "ok; reads flights, compares" in checked.stdout) == (0, True), checked.output
+    assert "kafka.bootstrap: is missing" in cli("check-config", str(file)).stderr

@@ -1,0 +1,269 @@
+"""Tables in batches of rows: files of Parquet, Arrow and CSV, folders of them, and tables in memory.
+
+`TableMapping` names their columns in place of a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs, ipc
+
+from streamer.codecs.arrow_codec import FILE_MAGIC
+from streamer.codecs.field_paths import FieldMap
+from streamer.config import Config
+from streamer.config.models import topic_settings
+from streamer.config.problems import near
+from streamer.detect.references.training import (
+    CSV_NAME,
+    CsvTable,
+    TrainingData,
+    TrainingTables,
+    partition_keys,
+    paths_of,
+)
+from streamer.errors import UsageError
+from streamer.eventlog.recordings.parquet_reader import DAMAGE, REQUIRED
+
+_RECORDING: Final = {"topic", "offset"}  # columns that only recordings have both of
+_FIELDS: Final = {
+    "time": "event_time", "model_column": "model_id", "version": "model_version", "id": "prediction_id",
+    "prediction": "prediction", "label": "label", "segment": "segment",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTable:
+    """A table in memory, with the name of its topic."""
+
+    name: str
+    table: pa.Table
+
+
+class Table(Protocol):
+    """A table whose rows are events."""
+
+    rows: int
+
+    def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
+        """The rows in order. Raises errors of Arrow."""
+        ...
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        ...
+
+
+class ParquetTable:
+    """A file of Parquet. Raises errors of Arrow, and OSError."""
+
+    def __init__(self, path: str) -> None:
+        self._file = pq.ParquetFile(path)
+        self.rows: int = self._file.metadata.num_rows
+        self.is_recording = is_recording(self._file.schema_arrow)
+
+    def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
+        yield from self._file.iter_batches(rows_max)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class ArrowTable:
+    """A table in memory, or in a file of Arrow IPC that is mapped into memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.rows: int = table.num_rows
+
+    @classmethod
+    def of_file(cls, path: str) -> ArrowTable:
+        """A file of Arrow IPC, also called Feather. Raises errors of Arrow, and OSError."""
+        with pa.memory_map(path) as file:
+            return cls(ipc.open_file(file).read_all())
+
+    def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
+        yield from self._table.to_batches(rows_max)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class FolderTable:
+    """The files of a folder in the order of their names; keys of hive partitions are columns."""
+
+    def __init__(self, path: str) -> None:
+        """Raises `UsageError` for a folder without tables, or with a file that is none."""
+        paths = paths_of(fs.LocalFileSystem(), path)
+        found = [(one, open_table(one)) for one in paths]
+        others = [one for one, table in found if table is None]
+        if not found or others:
+            what = f"{others[0]} is no table" if others else "it holds no file"
+            raise UsageError(f"{path}: {what}; name a folder of Parquet, Arrow or CSV files")
+        self._parts = [(partition_keys(one, path), table) for one, table in found if table is not None]
+        self.rows = sum(table.rows for _, table in self._parts)
+
+    def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
+        for keys, table in self._parts:
+            for batch in table.iter_batches(rows_max):
+                names, columns = list(batch.schema.names), list(batch.columns)
+                for name, text in keys.items():
+                    if name not in names:
+                        names.append(name)
+                        columns.append(pa.array([text] * batch.num_rows, pa.string()))
+                yield pa.RecordBatch.from_arrays(columns, names) if keys else batch
+
+    def close(self) -> None:
+        for _, table in self._parts:
+            table.close()
+
+
+def open_table(path: str) -> Table | None:
+    """The table in a file or folder; None for other files, and for recordings. Raises `UsageError`."""
+    if Path(path).is_dir():
+        return FolderTable(path)
+    if CSV_NAME.search(path.lower()):
+        try:
+            return CsvTable(path)
+        except (OSError, ValueError, pa.ArrowException) as problem:
+            raise UsageError(f"{path}: the table can't be read: {problem}") from problem
+    try:
+        if _head(path) == FILE_MAGIC:
+            return ArrowTable.of_file(path)
+        file = ParquetTable(path)
+    except DAMAGE:
+        return None  # what opens recordings says why
+    if file.is_recording:
+        file.close()
+        return None
+    return file
+
+
+def columns_of(path: str) -> list[str] | None:
+    """The names of the columns of a table; None for other files, and for recordings. Raises `UsageError`."""
+    if Path(path).is_dir():
+        inside = [columns_of(one) or [] for one in paths_of(fs.LocalFileSystem(), path)]
+        keys = [list(partition_keys(one, path)) for one in paths_of(fs.LocalFileSystem(), path)]
+        return list(dict.fromkeys(name for names in inside + keys for name in names))
+    try:
+        if CSV_NAME.search(path.lower()):
+            return TrainingTables(TrainingData([path], format="csv")).names
+        if _head(path) == FILE_MAGIC:
+            with pa.memory_map(path) as file:
+                return list(ipc.open_file(file).schema.names)
+        schema = pq.read_schema(path)
+    except DAMAGE:
+        return None
+    return None if is_recording(schema) else list(schema.names)
+
+
+def is_recording(schema: pa.Schema) -> bool:
+    """Whether a file of Parquet is a recording of topics."""
+    names = set(schema.names)
+    return b"driftline.format" in (schema.metadata or {}) or set(REQUIRED) <= names or names >= _RECORDING
+
+
+def size_of(path: str) -> int:
+    """The bytes of a file, or of the files of a folder."""
+    if not Path(path).is_dir():
+        return Path(path).stat().st_size
+    return sum(Path(one).stat().st_size for one in paths_of(fs.LocalFileSystem(), path))
+
+
+def _head(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(len(FILE_MAGIC))
+
+
+def topic_of(path: str) -> str:
+    """The topic of a table without another name: that of its file, without endings."""
+    return Path(path).name.lstrip(".").partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TableMapping:
+    """Which column of a table is what. Each is the name of a column, except `model`, and `features`, which has several.
+
+    A field without a column keeps the one of its canonical name, such as `prediction`. Without `features`, all other
+    columns are features.
+    """
+
+    time: str | None = None  # when the event happened
+    model: str | None = None  # the model of all rows, instead of a column
+    model_column: str | None = None  # the model of the row
+    version: str | None = None  # the version of the model
+    id: str | None = None  # the id that joins a label of a later row to its prediction
+    features: Sequence[str] = ()  # the inputs of the model; (): all columns that are nothing else
+    prediction: str | None = None  # the output of the model
+    label: str | None = None  # the true value
+    segment: str | None = None  # the value that `segments` can group rows by
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is named."""
+        return self != TableMapping()
+
+    def fields(self) -> FieldMap:
+        """The paths of the fields. Raises `UsageError` for names that no path can hold."""
+        given: dict[str, Any] = {}
+        for name, field in _FIELDS.items():
+            if (column := getattr(self, name)) is not None:
+                given[field] = _path(column)
+        if self.model is not None:
+            given["model_id"] = f"={self.model}"
+        if self.features:
+            given["features"] = {name: _path(name) for name in self.features}
+        try:
+            return FieldMap(**given)
+        except ValueError as problem:
+            raise UsageError(f"the columns can't be mapped: {problem}") from None
+
+    def configured(self, config: Config, tables: Iterable[str | NamedTable], topic: str | None = None) -> Config:
+        """The configuration with a topic for each table, mapped so.
+
+        Raises `UsageError` when a file is no table, lacks a column, or its topic is configured already.
+        """
+        if self.model is not None and self.model_column is not None:
+            raise UsageError("name the model of all rows, or the column of the model; not both")
+        topics: dict[str, Any] = {}
+        for table in tables:
+            where = table.name if isinstance(table, NamedTable) else table
+            name = topic or topic_of(where)
+            if name in config.topics:
+                raise UsageError(
+                    f"{where}: the configuration maps the topic {name} already; name columns there, or name another "
+                    "topic with --topic"
+                )
+            self._check(where, table.table.column_names if isinstance(table, NamedTable) else columns_of(table))
+            topics[name] = topic_settings("json")(fields=self.fields())
+        return config.model_copy(update={"topics": {**config.topics, **topics}})
+
+    def _check(self, where: str, columns: Sequence[str] | None) -> None:
+        """Raises `UsageError` unless the table has all columns that are named."""
+        if columns is None:
+            raise UsageError(
+                f"{where} is no table in Parquet, Arrow or CSV, so its columns can't be named; the fields of "
+                "recordings are named in a configuration (topics.<topic>.fields)"
+            )
+        named = [getattr(self, name) for name in _FIELDS]
+        for name in [*named, *self.features]:
+            if name is not None and name not in columns:
+                close = near(name, columns)
+                meant = f"; did you mean {close}?" if close else f"; it has {', '.join(columns)}"
+                raise UsageError(f"{where} has no column {name}{meant}")
+
+
+def mapping_of(options: Mapping[str, Any]) -> TableMapping:
+    """The mapping of command line options. `features` is one text with commas."""
+    features = options.get("features") or ""
+    names = tuple(name.strip() for name in features.split(",") if name.strip())
+    return TableMapping(**{name: options.get(name) for name in (*_FIELDS, "model")}, features=names)
+
+
+def _path(column: str) -> str:
+    return f"$['{column}']"

@@ -1,0 +1,207 @@
+"""Tables are replayed by the names of their columns, without a configuration, and the replay says what it left out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import feather
+
+from streamer.app import replay as app
+from streamer.app.offline.selection import EVERYTHING, Selection, selection_of, time_ms
+from streamer.app.offline.table_files import NamedTable, TableMapping, mapping_of
+from streamer.codecs import CODECS
+from streamer.config import Config
+from streamer.errors import UsageError
+from streamer.eventlog.base import Records
+from streamer.events import EventKind, Names
+
+START_MS = 1_772_431_200_000
+N = 1_200
+MAPPING = TableMapping(time="at", model="eta", features=("delay", "origin"), prediction="guess", label="truth")
+
+
+def flights() -> pa.Table:
+    rng = np.random.default_rng(5)
+    delay = rng.normal(10, 3, N) + 12 * (np.arange(N) > N // 2)
+    return pa.table({
+        "at": pa.array(START_MS + 60_000 * np.arange(N), pa.timestamp("ms")),
+        "delay": delay.round(3), "origin": [("EWR", "JFK", "LGA")[i % 3] for i in range(N)],
+        "trip": [f"t{i}" for i in range(N)], "guess": (delay + 1).round(2), "truth": delay.round(1),
+        "__index_level_0__": np.arange(N), "landed": pa.array(START_MS + 60_000 * np.arange(N), pa.timestamp("ms")),
+    })  # fmt: skip
+
+
+def replayed(table, mapping=MAPPING, selection=EVERYTHING, topic="flights"):
+    """The summary, and the outputs as (topic, value)."""
+    found = []
+    config = mapping.configured(Config(), [table], topic)
+    summary = app.replay(config, [table], topic, found.append, lambda *_: None, selection)
+    return summary, [(one.topic, one.value) for one in found]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return replayed(NamedTable("flights", flights()))
+
+
+def written(table, folder, form):
+    """A file, or a folder of two files, that holds a table."""
+    path = folder / f"flights.{form}"
+    if form == "parquet":
+        pq.write_table(table, path, row_group_size=500)
+    elif form == "csv":
+        pa.csv.write_csv(table.select(["at", "delay", "origin", "guess", "truth"]), path)
+    elif form == "arrow":
+        feather.write_feather(table, str(path), compression="uncompressed")
+    else:
+        path.mkdir()
+        pq.write_table(table.slice(0, 700), path / "part-0.parquet")
+        pq.write_table(table.slice(700), path / "part-1.parquet")
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "arrow", "folder"])
+def test_each_form_of_a_table_gives_the_same(tmp_path, plain, form):
+    """Parquet, CSV, Arrow and a folder of files give the outputs of the table in memory."""
+    summary, outputs = replayed(written(flights(), tmp_path, form))
+    assert outputs == plain[1]
+    assert (summary.events, summary.labels["matched"]) == (N, N)
+    assert {json.loads(value)["column"] for topic, value in outputs if topic == "driftline.alerts"} >= {"delay"}
+
+
+def test_a_mapping_is_the_configuration_of_its_topic(tmp_path, plain):
+    """The same fields of a topic give the same outputs, without a section `kafka`."""
+    fields = {
+        "model_id": "=eta", "event_time": "$.at", "prediction": "$.guess", "label": "$.truth",
+        "features": {"delay": "$.delay", "origin": "$.origin"},
+    }  # fmt: skip
+    config = Config.model_validate_json(json.dumps({"topics": {"flights": {"fields": fields}}}))
+    found = []
+    app.replay(config, [written(flights(), tmp_path, "parquet")], None, found.append, lambda *_: None)
+    assert [(one.topic, one.value) for one in found] == plain[1]
+
+
+def test_columns_are_left_out_by_role_and_named():
+    """Indexes, times and columns of nothing else are no features; ids that never repeat are pointed out."""
+    summary, _ = replayed(NamedTable("flights", flights()), TableMapping(time="at", model="eta", prediction="guess"))
+    assert summary.series == 5  # delay, origin, trip, guess as the prediction, and truth
+    left_out, ids = (one for one in summary.warnings if one.startswith("flights"))
+    assert left_out == ("flights: columns left out: __index_level_0__ (an index of pandas), landed (is a time)")
+    assert "no value of trip repeats" in ids
+    summary, _ = replayed(NamedTable("flights", flights().drop_columns(["trip"])))
+    assert [one for one in summary.warnings if "left out" in one] == [
+        "flights: columns left out: __index_level_0__ (not named), landed (not named)"
+    ]
+    assert not any("repeats" in one for one in summary.warnings)
+
+
+def test_values_add_up(plain):
+    """Each value of a feature, a prediction or an error has one fate."""
+    fates = plain[0].value_fates
+    assert (sum(fates.values()), fates["watched"]) == (4 * N, 4 * N)
+
+
+def test_rows_out_of_order_are_counted():
+    """A row that is earlier than one before it is counted once, whatever the type of its time."""
+    table = flights().slice(0, 40)
+    swapped = pa.concat_tables([table.slice(0, 10), table.slice(20, 10), table.slice(10, 10), table.slice(30)])
+    for kind in (pa.timestamp("ms"), pa.int64(), pa.string()):
+        at = swapped["at"].cast(kind)
+        summary, _ = replayed(NamedTable("flights", swapped.set_column(0, "at", at)))
+        late = [one for one in summary.warnings if "earlier" in one]
+        assert late == [
+            "flights: 10 of 40 rows are earlier than one before them: sort the table by at, as rows are folded in "
+            "their order"
+        ]
+
+
+@pytest.mark.parametrize(("shift", "part"), [(-30, "begin on 199"), (120, "end on 214")])
+def test_times_of_another_age_are_pointed_out(shift, part):
+    """Times before 2000, or after 2100, are probably in another unit."""
+    table = flights().slice(0, 20)
+    at = pa.array(np.array(table["at"].cast(pa.int64())) + shift * 365 * 86_400_000)
+    summary, _ = replayed(NamedTable("flights", table.set_column(0, "at", at)))
+    assert any(part in one for one in summary.warnings), summary.warnings
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        (TableMapping(time="att", model="eta"), "flights has no column att; did you mean at?"),
+        (TableMapping(time="at", model="eta", features=("x9",)), "flights has no column x9; it has at, delay"),
+        (TableMapping(model="eta", model_column="origin"), "name the model of all rows, or the column"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_a_sentence(mapping, message):
+    """A column that the table lacks is named with a near one."""
+    with pytest.raises(UsageError, match=message):
+        mapping.configured(Config(), [NamedTable("flights", flights())])
+
+
+def test_a_recording_has_no_columns_to_name(tmp_path):
+    """JSON lines are mapped in a configuration."""
+    (tmp_path / "a.jsonl").write_text('{"model_id": "m"}\n')
+    with pytest.raises(UsageError, match=r"topics\.<topic>\.fields"):
+        MAPPING.configured(Config(), [str(tmp_path / "a.jsonl")])
+
+
+def test_options_are_a_mapping():
+    """Features stand in one text; what is not given is not mapped."""
+    given = mapping_of({"time": "at", "features": " a, b c ,", "model": "m"})
+    assert (given.time, given.features, given.model, given.label) == ("at", ("a", "b c"), "m", None)
+    assert not mapping_of({}).is_given
+
+
+def decoded(selection):
+    """(model, time, columns, kind) of each chosen event of four."""
+    events = [
+        {"model_id": f"m{i % 2}", "event_time": START_MS + i, "features": {"a": i, "b": "x"}, "prediction": i + 0.5,
+         "label": 1.0} for i in range(4)
+    ]  # fmt: skip
+    settings, codec = CODECS["json"]
+    codecs = selection.of({"t": codec(settings())})
+    names, found = Names.fresh(), []
+    for part in (events[:1], events[1:]):
+        rows = [(i, -1, None, json.dumps(one).encode(), ()) for i, one in enumerate(part)]
+        batch, dead = codecs["t"].decode(Records.build("t", 0, rows), names)
+        assert not len(dead)
+        for i in range(len(batch)):
+            columns = [names.columns.names[c] for c in batch.column[batch.start[i] : batch.start[i + 1]]]
+            at = int(batch.event_time_ms[i]) - START_MS
+            found.append((names.models.names[batch.model[i]], at, columns, bool(batch.kind[i] & EventKind.LABEL)))
+    return found
+
+
+def test_a_selection_is_a_part_of_the_events():
+    """A span includes its begin and excludes its end; patterns choose models and columns."""
+    every = [(f"m{i % 2}", i, ["prediction", "a", "b"], True) for i in range(4)]
+    assert decoded(EVERYTHING) == every
+    assert decoded(Selection(since_ms=START_MS + 1, until_ms=START_MS + 3)) == every[1:3]
+    assert decoded(Selection(models=("m1",))) == [every[1], every[3]]
+    assert decoded(Selection(columns=("a",))) == [(f"m{i % 2}", i, ["a"], False) for i in range(4)]
+    assert decoded(Selection(columns=("pred*",))) == [(f"m{i % 2}", i, ["prediction"], True) for i in range(4)]
+    assert decoded(Selection(columns=("c",))) == []
+
+
+def test_a_replay_of_a_part_counts_that_part():
+    """Models, events and columns that are not chosen are in no count."""
+    chosen = selection_of("2026-03-02T06:05:00Z", "2026-03-02T06:15", (), ["delay"])
+    summary, _ = replayed(NamedTable("flights", flights()), selection=chosen)
+    assert (summary.records, summary.events, summary.series, summary.models) == (N, 10, 1, 1)
+    summary, _ = replayed(NamedTable("flights", flights()), selection=Selection(models=("other*",)))
+    assert (summary.records, summary.events, summary.models) == (N, 0, 0)
+
+
+def test_times_of_a_span_are_read():
+    """A day is its begin in UTC; a time keeps its zone; other texts, and empty spans, are refused."""
+    assert time_ms("2026-05-12", "--from") == 1_778_544_000_000
+    assert time_ms("2026-05-12T02:00:00+02:00", "--from") == time_ms("2026-05-12", "--from")
+    with pytest.raises(UsageError, match="--until '5/12' is no time"):
+        selection_of(until="5/12")
+    with pytest.raises(UsageError, match="is not before"):
+        selection_of("2026-05-12", "2026-05-12")
