@@ -28,7 +28,7 @@ from detectors.series.id_ring import (
     remove,
 )  # fmt: skip
 from streamer.codecs.class_labels import QUIET_NAN
-from streamer.detect.settings import ErrorKind
+from streamer.detect.settings import PROBABILITY_MIN, ErrorKind
 from streamer.events import ERROR_COLUMN
 
 # ... and of a label: subject of its last prediction, number of predictions, event_time_ms, model, offset, topic
@@ -40,7 +40,6 @@ FATES: Final = ("matched", "expired", "evicted", "repeated")  # as metrics name 
 # topic of the label
 GIVEN: Final = 4
 CLASS_MASK = (1 << 48) - 1
-PROBABILITY_MIN = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
 KINDS = list(ErrorKind)  # a kernel knows a kind by its place
 SQUARED, ZERO_ONE, LOG_LOSS = (KINDS.index(k) for k in (ErrorKind.SQUARED, ErrorKind.ZERO_ONE, ErrorKind.LOG_LOSS))
 VERSIONS_MAX: Final = 8  # predictions of one id that wait at once; further ones are left out

@@ -93,6 +93,9 @@ class SegmentSettings:
 TIMEOUT_MAX_S = 100 * 366 * 86_400.0
 
 
+PROBABILITY_MIN: Final = 1e-15  # what is less counts as that, so that one certain mistake is not infinitely wrong
+
+
 class ErrorKind(StrEnum):
     """How wrong a prediction was, by what the model predicts: a quantity (`absolute`, in its units, or `squared`), a
     class (`zero_one`: 1 if the label is another) or the probability of a label that is 0 or 1 (`log_loss`, in nats).

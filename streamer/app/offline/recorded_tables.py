@@ -6,7 +6,6 @@ no other field are features, except those that are none by their role: an index 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -22,7 +21,7 @@ from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.tables.arrow_types import with_plain_types
 from streamer.config import Config
 from streamer.config.models import topic_settings
-from streamer.detect.references.training import role_without_values
+from streamer.detect.references.training import index_columns, role_without_values
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.chunk import Chunk
 from streamer.eventlog.recordings.parquet_reader import DAMAGE
@@ -93,7 +92,7 @@ class TableSource:
             )
 
     def _documents(self, table: pa.Table) -> list[dict[str, Any]]:
-        index = _index_columns(table.schema)
+        index = index_columns(table.schema)
         times = {one.name for one in table.schema if pa.types.is_timestamp(one.type)}
         for i, column in enumerate(table.schema):
             if column.name in times:
@@ -198,15 +197,6 @@ def open_recordings(
 def _as_json(settings: Any) -> Any:
     """The settings of a topic whose records are the JSON of table rows, in place of its own format."""
     return topic_settings("json")(**{one.name: getattr(settings, one.name) for one in fields(RecordSettings)})
-
-
-def _index_columns(schema: pa.Schema) -> set[str]:
-    """The columns that pandas wrote for the index of a frame."""
-    try:
-        about = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
-    except ValueError:
-        return set()
-    return {name for name in about.get("index_columns", ()) if isinstance(name, str)}
 
 
 def _chunk(topic: str, first: int, values: list[bytes]) -> Chunk:

@@ -53,6 +53,18 @@ _TRAINING_OPTIONS: Final = (
     ),
     click.option("--model", metavar="ID", help="The model of all rows, instead of a column."),
     click.option("--model-version", "version", metavar="ID", help="The version of all rows, instead of a column."),
+    click.option(
+        "--prediction", metavar="NAME", default="prediction", show_default=True,
+        help="The column with the output of the model.",
+    ),
+    click.option(
+        "--label", metavar="NAME", default="label", show_default=True,
+        help="The column with the true value. With it and the prediction, `error` is computed, unless it is a column.",
+    ),
+    click.option(
+        "--error", type=click.Choice(["absolute", "squared", "zero_one", "log_loss"]), default="absolute",
+        show_default=True, help="How wrong a prediction was, as `labels.error` of the configuration.",
+    ),
     click.option("--separator", metavar="CHARACTER", help="Of CSV: between cells.  [default: as the first line shows]"),
     click.option("--encoding", metavar="NAME", default="utf8", show_default=True, help="Of CSV: as in latin1."),
     click.option(
@@ -86,8 +98,9 @@ def build(training: tuple[str, ...], out: str, size: int | None, **form: Any) ->
 
     TRAINING are files or folders, as paths or URLs (s3, gs, abfs), in Parquet or CSV; folders may be hive partitions,
     and files may differ in columns and types. They have a column with the model, optionally one with its version, and
-    a column of numbers or text for each feature. Columns `prediction` and `error` are compared too. What can't be
-    compared is left out and named. The same data give the same file.
+    a column of numbers or text for each feature. Columns `prediction` and `error` are compared too; `error` is computed
+    from prediction and label. An index of pandas, keys, times and the label are no features. What can't be compared is
+    left out and named. The same data give the same file.
     """
     from streamer.app.folds import reference_size_by_default
     from streamer.detect.references.build import references_from
@@ -105,6 +118,7 @@ def _training_data(
 ) -> TrainingData:
     """The training data of the options. Raises `UsageError`."""
     from streamer.detect.references.training import KINDS, TrainingData
+    from streamer.detect.settings import ErrorKind
 
     pairs = [text.rpartition("=")[::2] for text in types]
     for column, kind in pairs:
@@ -114,6 +128,7 @@ def _training_data(
         form["separator"] = "\t"
     if form["separator"] is not None and len(form["separator"]) != 1:
         raise UsageError(f"--separator {form['separator']!r} must be one character")
+    form["error"] = ErrorKind(form["error"])
     if topic is not None:
         form |= _as_topic(topic, config_file)
     return TrainingData(training, types=dict(pairs), **form)
@@ -135,6 +150,7 @@ def _as_topic(topic: str, config_file: str | None) -> dict[str, Any]:
             found[column.removesuffix("_column")] = constants[name]
         elif name in paths and isinstance(paths[name][-1], str):
             found[column] = paths[name][-1]
+    found |= {name: str(paths[name][-1]) for name in ("prediction", "label") if name in paths}
     named = {"prediction": paths["prediction"]} if "prediction" in paths else {}
     if isinstance(fields.features, dict):
         named |= {name: parse_path(path, name) for name, path in fields.features.items()}

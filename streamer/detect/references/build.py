@@ -55,6 +55,8 @@ def _built(where: str, tables: TrainingTables, size_max: int) -> Built:
         try:
             if not tables.is_chosen(name):
                 raise LeftOut("not chosen")
+            if (role := tables.role(name)) is not None:
+                raise LeftOut(role)
             column = tables.column(name)
         except LeftOut as reason:
             left_out.append((name, str(reason)))
@@ -63,12 +65,25 @@ def _built(where: str, tables: TrainingTables, size_max: int) -> Built:
             left_out.append((name, f"it can't be read: {problem}"))
             continue
         sample = owners.categories(column) if pa.types.is_string(column.type) else owners.numbers(column, size_max)
-        feature = data.names.get(name, name)
+        feature = data.names.get(name, "prediction" if name == data.prediction else name)
         found |= {(*owner, feature): one for owner, one in sample}
+    found |= _errors(tables, owners, size_max, left_out)
     if not found:
         why = "".join(f"; {name}: {reason}" for name, reason in left_out)
         raise UsageError(f"{where}: a training reference needs feature columns of numbers or text; it has none{why}")
     return Built(found, len(owners.order), tuple(left_out))
+
+
+def _errors(
+    tables: TrainingTables, owners: _Owners, size_max: int, left_out: list[tuple[str, str]]
+) -> dict[Key, AnyReference]:
+    """The references of the errors, computed from predictions and labels."""
+    try:
+        column = tables.error() if tables.is_chosen("error") else None
+    except LeftOut as reason:
+        left_out.append(("error", str(reason)))
+        return {}
+    return {} if column is None else {(*owner, "error"): one for owner, one in owners.numbers(column, size_max)}
 
 
 @dataclass(frozen=True, slots=True)

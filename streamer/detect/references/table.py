@@ -65,4 +65,4 @@ def load_references(where: str, size_max: int) -> References:
 
     if is_reference_file(where):
         return References(read_references(where, size_max))
-    return References(references_from(TrainingData((where,), format="parquet"), size_max).by_series)
+    return References(references_from(TrainingData((where,), format="parquet", error=None), size_max).by_series)

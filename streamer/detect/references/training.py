@@ -6,6 +6,7 @@ column of a reference is left out, with the reason.
 
 from __future__ import annotations
 
+import json
 import re
 from codecs import lookup
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from pyarrow import csv, fs
 
 from retrain.messages.patterns import matches
 from streamer.detect.references.file import place_of
+from streamer.detect.settings import PROBABILITY_MIN, ErrorKind
 
 FORMATS: Final = ("parquet", "csv")
 KINDS: Final = ("number", "text")
@@ -60,6 +62,9 @@ class TrainingData:
     columns: Sequence[str] = ()  # patterns of the columns to take; (): all
     without: Sequence[str] = ()  # patterns of the columns to leave out
     names: Mapping[str, str] = field(default_factory=dict)  # column -> name of the feature, where it has another
+    prediction: str = "prediction"  # the column with the output of the model
+    label: str = "label"  # the column with the true value; with both, and without a column `error`, it is computed
+    error: ErrorKind | None = ErrorKind.ABSOLUTE  # as `labels.error` of the configuration; None: not computed
 
 
 class TrainingTables:
@@ -72,12 +77,28 @@ class TrainingTables:
         if not self.files:
             raise ValueError("there is no file with rows")
         self.rows = [file.fragment.count_rows() for file in self.files]
+        self._index = {name for file in self.files for name in index_columns(file.fragment.physical_schema)}
         self.names = list(dict.fromkeys(name for file in self.files for name in file.names))
 
     def features(self) -> list[str]:
         """The columns that may be features, in order of first sight."""
         own = (self.data.model_column, self.data.version_column)
         return [name for name in self.names if name not in own]
+
+    def role(self, name: str) -> str | None:
+        """Why a column is no feature by its role; None where it may be one."""
+        if name == self.data.label:
+            return _ROLES["label"]
+        if name in self.data.names or name in (self.data.prediction, "error"):
+            return None
+        return role_without_values(name, name in self._index, False, pa.null())
+
+    def error(self) -> pa.ChunkedArray | None:
+        """The errors of the predictions as doubles; None where the columns for it are not there. Raises `LeftOut`."""
+        predicted, label = self.data.prediction, self.data.label
+        if self.data.error is None or "error" in self.names or not {predicted, label} <= {*self.names}:
+            return None
+        return _error(self.column(predicted), self.column(label), self.data.error)
 
     def is_chosen(self, name: str) -> bool:
         """Whether the settings take a column."""
@@ -220,6 +241,15 @@ class CsvTable:
         """Nothing stays open."""
 
 
+def index_columns(schema: pa.Schema) -> set[str]:
+    """The columns that pandas wrote for the index of a frame."""
+    try:
+        about = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    except ValueError:
+        return set()
+    return {name for name in about.get("index_columns", ()) if isinstance(name, str)}
+
+
 def role_without_values(name: str, is_index: bool, is_time: bool, kind: pa.DataType) -> str | None:
     """Why a column of a table is no feature, by its role; None where it may be one."""
     if is_index or _INDEX.fullmatch(name):
@@ -245,6 +275,23 @@ def _kind_of(column: pa.ChunkedArray) -> str | None:
     if pa.types.is_temporal(kind):
         raise LeftOut(f"times ({kind}) are not compared")
     raise LeftOut(f"values of type {kind} are not compared")
+
+
+def _error(predicted: pa.ChunkedArray, label: pa.ChunkedArray, kind: ErrorKind) -> pa.ChunkedArray:
+    """How wrong each prediction was; null where one of both is. Raises `LeftOut` for texts that are no classes."""
+    if kind is ErrorKind.ZERO_ONE:
+        texts = [_as_text(one) for one in (predicted, label)]
+        return pc.not_equal(*texts).cast(pa.uint8()).cast(pa.float64())
+    if pa.types.is_string(predicted.type) or pa.types.is_string(label.type):
+        raise LeftOut("predictions or labels are texts; give --error zero_one for classes")
+    if kind is ErrorKind.LOG_LOSS:
+        of_label = pc.if_else(pc.equal(label, 1.0), predicted, pc.subtract(1.0, predicted))
+        is_class = pc.is_in(label, pa.array([0.0, 1.0]))
+        is_right = pc.and_(is_class, pc.equal(pc.min_element_wise(pc.max_element_wise(predicted, 0.0), 1.0), predicted))
+        loss = pc.negate(pc.ln(pc.max_element_wise(of_label, PROBABILITY_MIN, skip_nulls=False)))
+        return pc.if_else(is_right, loss, pa.scalar(None, pa.float64()))
+    off = pc.abs(pc.subtract(label, predicted))
+    return pc.multiply(off, off) if kind is ErrorKind.SQUARED else off
 
 
 def _is_text(kind: pa.DataType) -> bool:

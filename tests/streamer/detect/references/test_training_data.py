@@ -6,13 +6,16 @@ import json
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from streamer.cli import main
+from streamer.detect.label_matches import error_of
 from streamer.detect.references.table import load_references
+from streamer.detect.settings import ErrorKind
 
 
 def build(where, tmp_path, *options):
@@ -153,3 +156,32 @@ def test_wrong_options_are_a_sentence(tmp_path, options, words):
     ran = CliRunner().invoke(main, ["reference", "build", str(tmp_path / "t.parquet"), "--out", "x", *options])
     assert ran.exit_code == 2, ran.output
     assert words in str(ran.output) + str(ran.exception)
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_errors_are_computed_as_by_the_join(tmp_path, kind):
+    """`error` is what the join of labels gives; labels, keys and indexes of pandas are left out."""
+    p = [0.25, 0.5, 1.0, 0.0, None, 2.0]
+    y = [0.0, 1.0, 1.0, 1.0, 1.0, None]
+    table = pa.table({"p": p, "y": y, "x": range(6), "prediction_id": range(6), "__index_level_0__": range(6)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    found, said = build(tmp_path, tmp_path, "--model", "m", "--prediction", "p", "--label", "y", "--error", kind.value)
+    at = list(ErrorKind).index(kind)
+    pairs = [(a, b) for a, b in zip(p, y, strict=True) if a is not None and b is not None]
+    bits = [[int(np.float64(one).view(np.int64)) for one in pair] for pair in pairs]
+    errors = [error_of(at, *pair, *of_pair) for pair, of_pair in zip(pairs, bits, strict=True)]
+    wanted = sorted(error for error in errors if not np.isnan(error))
+    assert values(found, "error") == pytest.approx(wanted)
+    assert {column for _, _, column in found.by_series} == {"x", "prediction", "error"}
+    for line in ("y: is a label", "prediction_id: is a key", "__index_level_0__: an index of pandas"):
+        name, why = line.split(": ")
+        assert said[name] == why
+
+
+def test_errors_of_texts_need_classes(tmp_path):
+    """Texts have no distance: the build says which kind of error they have."""
+    pq.write_table(pa.table({"prediction": ["a", "b"], "label": ["a", "a"]}), tmp_path / "t.parquet")
+    found, said = build(tmp_path, tmp_path, "--model", "m")
+    assert said["error"] == "predictions or labels are texts; give --error zero_one for classes"
+    found, _ = build(tmp_path, tmp_path, "--model", "m", "--error", "zero_one")
+    assert values(found, "error") == [0.0, 1.0]
