@@ -131,6 +131,14 @@ class DecideFold:
             yield records, i, record
         yield from marks
 
+    def new_references(self) -> Mapping[str, Mapping[str, str]]:
+        """None: only the detect folds compare with training data."""
+        return {}
+
+    def refer(self, references: Mapping[str, Mapping[str, str]]) -> None:  # noqa: ARG002
+        """Nothing; see `new_references`."""
+        return
+
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.unit.Fold`."""
         reason, letter = set_aside_letter(records, i, self.topics.dead_letters(records.topic))

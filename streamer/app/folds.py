@@ -16,6 +16,7 @@ from streamer.decide import DecideFold
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.detector_set import reference_size
 from streamer.detect.monitors.table import detectors_of, reset_by
+from streamer.detect.references.store import ReferenceStore
 from streamer.detect.references.table import References, load_references
 from streamer.detect.settings import DetectSettings
 from streamer.errors import UsageError
@@ -50,8 +51,8 @@ def read_by_decide(config: Config) -> tuple[str, ...]:
 class ConfiguredFolds:
     """Builds the folds of a configuration, or of earlier settings of the same service.
 
-    All units share codecs and references, which hold no state. References are always the current ones: a history holds
-    the text of settings, not the training data.
+    All units share codecs and references, which hold no state. References of `references.file` are always the current
+    ones: a history holds the text of settings, not the training data. Those of `references.url` are in the epochs.
     """
 
     def __init__(self, config: Config, wrapped: Callable[[Codecs], Codecs] = lambda codecs: codecs) -> None:
@@ -63,6 +64,7 @@ class ConfiguredFolds:
         self.settings = config.settings_text
         self.fingerprint = config.fingerprint
         self._references = _references(config)
+        self._store_url = config.references.url
         self._configs = {self.settings: config}
         self._detect: dict[str, DetectSettings] = {}
 
@@ -79,12 +81,17 @@ class ConfiguredFolds:
         """The detectors that start with empty state when a fold with the settings `before` takes the present ones."""
         return reset_by(self._detect_settings(before), self._detect_settings(self.settings))
 
+    @property
+    def store(self) -> ReferenceStore | None:
+        """The store of references that live folds load from; None without `references.url`."""
+        return self._detect_settings(self.settings).reference_store
+
     def fresh(self, unit: str, settings: str) -> Fold:
         """A fold without state. Raises `UsageError` when this version can't read the settings."""
         config = self._config(settings)
         if unit == DECIDE:
             skew_max_s = max((topic.skew_max_s for topic in config.topics.values()), default=SKEW_MAX_S)
-            url = config.references.url or ""
+            url = config.references.named or ""
             return DecideFold(config.retrain, config.outputs, config.sources, skew_max_s, url)
         return DetectFold(self._detect_settings(settings))
 
@@ -97,6 +104,10 @@ class ConfiguredFolds:
         reset = reset_by(fold.settings, moved.settings)
         moved.load(fold.dump(), reset)
         return moved, reset
+
+    def _store_of(self, config: Config) -> ReferenceStore | None:
+        """The store, with samples as these settings take them."""
+        return None if self._store_url is None else ReferenceStore(self._store_url, reference_values(config))
 
     def _config(self, settings: str) -> Config:
         if settings not in self._configs:
@@ -122,6 +133,7 @@ class ConfiguredFolds:
                 outputs=config.outputs,
                 tells_time=True,
                 references=self._references,
+                reference_store=self._store_of(config),
                 sources=config.sources,
                 segments=config.segments,
                 watch=config.watch,
@@ -151,8 +163,13 @@ def _references(config: Config) -> References:
     """The references, thinned to the largest size of a detector."""
     if config.references.file is None:
         return References()
+    return load_references(config.references.file, reference_values(config))
+
+
+def reference_values(config: Config) -> int:
+    """How many values of a reference the detectors take."""
     sizes = [reference_size(settings) for settings in config.detectors.values()]
-    return load_references(config.references.file, max(sizes, default=0) or reference_size_by_default())
+    return max(sizes, default=0) or reference_size_by_default()
 
 
 def reference_size_by_default() -> int:

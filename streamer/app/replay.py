@@ -145,7 +145,11 @@ def folded(
 def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer, selection: Selection) -> Service:
     """A service over a recording: without checkpoints, and with an epoch for each poll."""
     nothing = NoCheckpoints()
-    recovery = Recovery(source, ConfiguredFolds(config, selection.of), nothing)
+    folds = ConfiguredFolds(config, selection.of)
+    if folds.store is not None:  # its epochs are cut as the recording is read, so all references precede it
+        folds.store.every_model = True
+        folds.store.refresh()
+    recovery = Recovery(source, folds, nothing)
     return Service(units(config), recovery, CommitSettings(interval_s=0), clock, observer, nothing)
 
 

@@ -18,6 +18,7 @@ from streamer.config.patterns import unmatched_in, unmatched_text
 from streamer.contracts.dead_letters import fitted
 from streamer.detect.fold import DetectFold
 from streamer.detect.monitors.label_mismatch import LABELS
+from streamer.detect.references.store import ReferenceStore
 from streamer.eventlog.kafka.clients import KafkaLogSettings
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.log import KafkaLog
@@ -59,7 +60,7 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
     metrics = Metrics(clock, models_page(config))
     metrics.expect(settings.topics, [*folds.detectors, LABELS])
     with ExitStack() as opened:
-        _serve(config, metrics, opened)
+        _serve(config, metrics, folds.store, opened)
         if not warm_up(config, metrics.health, stop):
             return
         # Closed at a normal end only: after an error its clients may block, and the process ends anyway.
@@ -85,8 +86,11 @@ def run(config: Config, stop: threading.Event, worker: int, progressed: Callable
         log.info("stopped; all folded records are committed")
 
 
-def _serve(config: Config, metrics: Metrics, opened: ExitStack) -> None:
-    """Serve metrics and health, and watch the loop, until the stack closes."""
+def _serve(config: Config, metrics: Metrics, references: ReferenceStore | None, opened: ExitStack) -> None:
+    """Serve metrics and health, and watch the loop and the store of references, until the stack closes."""
+    if references is not None:
+        opened.callback(references.close)
+        references.watch()
     endpoint = metrics.serve(config.metrics.host, config.metrics.port)
     opened.callback(endpoint.stop)
     log.info("metrics at http://%s:%d/metrics", config.metrics.host, endpoint.port)
@@ -153,7 +157,7 @@ def warm_up(config: Config, health: Health, stop: threading.Event) -> bool:
 
     return WarmUp(
         config.detectors,
-        has_references=config.references.file is not None,
+        has_references=config.references.file is not None or config.references.url is not None,
         has_segments=bool(config.segments),
         has_profiles=config.profiles.publish,
         alive=alive,

@@ -152,9 +152,10 @@ class ReferencesSection(Section):
     """
 
     file: FileOrUrl | None = None  # the file; without it, the first values of each column are its baseline
+    url: FileOrUrl | None = None  # the store of `driftline launch`: a folder with a reference for each trained version
 
     @property
-    def url(self) -> str | None:
+    def named(self) -> str | None:
         """The file if it is a URL: requests name it, as other machines can read it too."""
         return self.file if self.file is not None and "://" in self.file else None
 
@@ -294,8 +295,8 @@ class Config(Section):
         exclude: dict[str, Any] = dict.fromkeys(_WITHOUT_EFFECT, True)
         if self.false_alarms and self.false_alarms.is_measured:  # else the resolved rates hold it
             del exclude["false_alarms"]
-        if self.references.url is not None:
-            del exclude["references"]
+        if self.references.named is not None:
+            exclude["references"] = {"url"}
         exclude["labels"] = {"repartition"}  # `topics` has what follows from both
         exclude["outputs"] = {"labels", "prefix"} if self.outputs.prefix == PREFIX else {"labels"}
         return json.dumps(resolved.model_dump(mode="json", exclude=exclude), separators=(",", ":"))

@@ -15,6 +15,7 @@ from detectors.series.offsets import Offsets, PartnerRanges, Traffic
 from detectors.series.table import SeriesTable, ValueKind
 from retrain.messages.patterns import first_match
 from streamer.detect.reference_lookup import ReferenceLookup
+from streamer.detect.references.store import Digests
 from streamer.detect.remap import Arrays, Remap, Remaps, Survivors, compact_all, remap_series, series_remaps
 from streamer.detect.segments import Segments
 from streamer.detect.settings import TOPICS_MAX, Cast, DetectSettings
@@ -50,7 +51,7 @@ class Context:
         names = Names.fresh(limits.models_max, limits.columns_max, limits.categories_max)
         topics, segments = NameTable(TOPICS_MAX), Segments(settings.segments, names)
         subjects = Subjects(limits.models_max, names, topics, segments)
-        references = ReferenceLookup(settings.references, names.categories)
+        references = ReferenceLookup(settings.references, names.categories, settings.reference_store)
         series = SeriesTable(limits.series_max)
         own = Offsets(), PartnerRanges(subjects.ids.limit), references, Calendar(), Traffic()
         context = cls(settings, names, topics, segments, subjects, series, *own)
@@ -85,6 +86,8 @@ class Context:
         arrays |= nested("series", self.series.dump()) | nested("calendar", calendar)
         if self.settings.false_alarm_spans:
             arrays |= nested("traffic", self.traffic.dump(len(self.subjects.ids)))
+        if own := self.references.digests():
+            meta["references"] = own
         return meta, arrays | nested("marks", self.offsets.dump()) | nested("label_marks", self.label_ranges.dump())
 
     def load(self, snapshot: Snapshot) -> None:
@@ -94,6 +97,7 @@ class Context:
         for table, names in meta["names"].items():
             getattr(self.names, table).load(names)
         self.references.name_categories()
+        self.refer(meta.get("references", {}))
         self._name_lag_column()
         self.segments.load(meta["segments"])
         self.subjects.load(arrays["subjects"])
@@ -102,6 +106,22 @@ class Context:
         self.label_ranges.load(unnested("label_marks", arrays))
         self.calendar.load(unnested("calendar", arrays))
         self.traffic.load(unnested("traffic", arrays))
+
+    def refer(self, digests: Digests) -> None:
+        """Give versions that have not been seen references of their own. Raises `GapError`."""
+        if digests:
+            self.references.add(digests)
+            self.series.expect = self.expected
+
+    def new_references(self) -> Digests:
+        """The references in the store for versions that have not been seen, of models that have."""
+        return self.references.new(self.names.models.ids.keys(), self._seen)
+
+    def _seen(self) -> set[tuple[str, str]]:
+        """The versions of models with events."""
+        keys, names = self.subjects.ids.keys, self.names
+        pairs = set(zip(model_ids(keys).tolist(), version_ids(keys).tolist(), strict=True))
+        return {(names.models.names[model], names.versions.names[of]) for model, of in pairs if of >= 0}
 
     def remaps(self, survivors: Survivors, versions: Iterable[I64]) -> Remaps:
         """The new ids of the survivors. `versions`: ids that the state of monitors names for surviving models."""
@@ -120,6 +140,13 @@ class Context:
         known = set(kept["models"])
         segments = {model: of_model for model, of_model in meta["segments"].items() if model in known}
         meta |= {"names": {**names, **kept}, "segments": segments}
+        versions, before = set(kept["versions"]), self.names.versions.ids
+        if "references" in meta:
+            meta["references"] = {
+                model: {of: digest for of, digest in own.items() if of in versions or of not in before}
+                for model, own in meta["references"].items()
+                if model in known
+            }
         marks = compact_all(unnested("marks", arrays), remaps.subjects)
         ranges = unnested("label_marks", arrays)
         ranges = PartnerRanges.remap(ranges, remaps.subjects.kept, remaps.subjects.place)

@@ -38,6 +38,7 @@ from streamer.detect.monitors.label_mismatch import LabelMismatch
 from streamer.detect.monitors.profiles import KEY as PROFILE
 from streamer.detect.monitors.profiles import ProfilePublisher
 from streamer.detect.monitors.table import monitors_of
+from streamer.detect.references.store import Digests
 from streamer.detect.remap import Survivors
 from streamer.detect.segments import WHOLE
 from streamer.detect.settings import DetectSettings
@@ -162,6 +163,14 @@ class DetectFold:
             if survivors is not None:
                 self._evict(survivors)
         return outputs
+
+    def new_references(self) -> Digests:
+        """See `streamer.runtime.fold.Fold`."""
+        return self.context.new_references()
+
+    def refer(self, references: Digests) -> None:
+        """See `streamer.runtime.fold.Fold`."""
+        self.context.refer(references)
 
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """See `streamer.runtime.fold.Fold`."""

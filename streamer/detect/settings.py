@@ -14,6 +14,7 @@ from retrain.policy.source_settings import SourceSettings
 from streamer.clock import seconds_of
 from streamer.codecs.base import Codec
 from streamer.contracts.topics import OutputTopics
+from streamer.detect.references.store import ReferenceStore
 from streamer.detect.references.table import References
 
 
@@ -178,6 +179,7 @@ class DetectSettings:
     limits: Limits = field(default_factory=Limits)
     outputs: OutputTopics = field(default_factory=OutputTopics)
     references: References = field(default_factory=References)
+    reference_store: ReferenceStore | None = None  # references of versions, loaded before a version is seen
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     tells_time: bool = False  # whether marks of event time are among the outputs
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)  # by pattern of model names

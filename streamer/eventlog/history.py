@@ -30,6 +30,9 @@ class Epoch:
     digest: str = ""  # blake2b-128 over the outputs, in order
     settings: str = ""  # fingerprint of the fold's settings
     set_aside: Mapping[str, Sequence[int]] = field(default_factory=dict)  # topic -> offsets that are not folded
+    references: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # model -> version -> digest of the training reference that is loaded before the records
     at: int = field(default=-1, compare=False)  # offset in the history; known once it is in the log
 
 
@@ -147,8 +150,9 @@ def encode_entry(entry: Epoch | Note) -> bytes:
         return msgspec.json.encode(entry)
     fields = msgspec.to_builtins(entry)
     del fields["at"]
-    if not fields["set_aside"]:
-        del fields["set_aside"]
+    for name in ("set_aside", "references"):
+        if not fields[name]:
+            del fields[name]
     return msgspec.json.encode(fields)
 
 

@@ -10,7 +10,6 @@ is left to do: a launch that is not reported is done again, under the same id.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -30,7 +29,7 @@ from streamer.launch.ledger import TO_CANCEL, Ledger, Report, Task
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
 from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
-from streamer.launch.targets.webhook import WebhookSettings, post
+from streamer.launch.targets.webhook import release
 from streamer.logs import log_of, one_line
 from streamer.telemetry.table import LAUNCH_OUTCOMES, RUN_STATES
 
@@ -47,7 +46,7 @@ RETRY_MAX_S: Final = 60.0
 WAIT_MAX_S: Final = 600.0  # a request that waits longer for its run, with room for it, is overdue
 REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
 COMMENT_MAX: Final = 2_000
-FOLLOW_UPS: Final = frozenset({CHALLENGER, CHAMPION, "release"})
+FOLLOW_UPS: Final = frozenset({"reference", CHALLENGER, CHAMPION, "release"})
 _S = RequestState
 _ALIASES: Final = {_S.TRAINED: CHALLENGER, _S.AWAITING_REVIEW: CHALLENGER, _S.WATCHING: CHAMPION}
 
@@ -64,6 +63,7 @@ class _Work:
     said: set[str] = field(default_factory=set)
 
 
+KeepReference = Callable[[LaunchRequest, str], object]
 Step = tuple[str, str]  # "launch", "look", "cancel"; request id
 
 
@@ -77,8 +77,13 @@ class Launcher:
         tools: Tools,
         clock: Clock,
         report: Callable[[list[Report]], None],
+        keep_reference: KeepReference | None = None,
     ) -> None:
-        """`report` appends control records to the log and returns when they are there."""
+        """`report` appends control records to the log and returns when they are there.
+
+        keep_reference: stores what the challenger with this version was trained on; raises as targets do
+        """
+        self._keep_reference = keep_reference
         self.ledger, self._rules, self._tools, self._clock, self._report = ledger, rules, tools, clock, report
         self._targets: dict[int, Target] = {}
         self._work: dict[str, _Work] = {}
@@ -150,29 +155,24 @@ class Launcher:
         return []
 
     def _follow_up(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
-        """Tell the registry and the release target where a challenger stands, each once in this process."""
+        """Keep a challenger's reference, then tell registry and release target of it; each once in this process."""
         steps: dict[str, Callable[[], Any]] = {}
         request, version = task.request, task.challenger_version
         if request is None:
             return
         alias = _ALIASES.get(task.state) if task.state else None
+        if self._keep_reference is not None and version and alias:
+            steps["reference"] = partial(self._keep_reference, request, version)
         if rule.registry is not None and version and alias:
             registry = Mlflow(chosen(rule.registry)[1], self._tools)
             steps[alias] = partial(registry.set_alias, request, alias, version)
         if rule.release is not None and task.state is _S.WATCHING:
-            steps["release"] = partial(self._release, request, version, chosen(rule.release)[1])
+            settings = chosen(rule.release)[1]
+            steps["release"] = partial(release, settings, request, version, self._tools, self._clock)
         for kind, call in steps.items():
             if kind not in work.said:
                 self._call(kind, request_id, work, call)
                 return
-
-    def _release(self, request: LaunchRequest, version: str, settings: WebhookSettings) -> None:
-        """Send `model.released`, with an id of its own."""
-        about = {"request_id": request.request_id, "model_id": request.model_id, "model_version": version}
-        body = json.dumps({"type": "model.released", "data": about}, separators=(",", ":")).encode()
-        secret = self._tools.secret(settings.secret_env)
-        message_id = f"{request.request_id}-release"
-        post(self._tools.http, request.fill(settings.url), message_id, body, secret, self._clock)
 
     def _train(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
         """Start the run of a request that is approved, or look at it, unless its end is reported."""

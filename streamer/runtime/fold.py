@@ -60,6 +60,17 @@ class Fold(Protocol):
 
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...
 
+    def new_references(self) -> Mapping[str, Mapping[str, str]]:
+        """Digests of training references that have come for versions not seen yet: model -> version -> digest.
+
+        A live epoch notes them, and loads them before its records.
+        """
+        ...
+
+    def refer(self, references: Mapping[str, Mapping[str, str]]) -> None:
+        """Load the references that an epoch notes. Raises `GapError` where they are gone."""
+        ...
+
     def to_dead_letter(self, records: Records, i: int) -> Output:
         """Record `i` as a dead letter instead of folding it: a poison record, or the stand-in for a closed batch."""
         ...

@@ -233,7 +233,8 @@ class Service:
             return
         self._recovery.go_live(unit)
         is_risky = unit.isolation.logs_attempts
-        self._folded.append(unit.fold_live(self._noted(unit, replace(cut, settings=unit.settings))))
+        cut = replace(cut, settings=unit.settings, references=unit.fold.new_references())
+        self._folded.append(unit.fold_live(self._noted(unit, cut)))
         if is_risky:
             self._commit()  # else this epoch looks like the poison if the next unit's kills the process
 

@@ -170,6 +170,8 @@ class Unit:
         )
 
     def _fold(self, epoch: Epoch) -> list[Output]:
+        if epoch.references:
+            self.fold.refer(epoch.references)
         letters: list[Output] = []
         stretch = []
         for records in self._take(epoch):

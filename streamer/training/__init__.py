@@ -32,7 +32,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.base import Output
 from streamer.eventlog.kafka.transfer import send
 from streamer.events import time_of
-from streamer.training.read import read_window, request_of, write_window
+from streamer.training.read import read_window, request_of, store_reference, write_window
 from streamer.training.table import HOLDOUT, parts
 from streamer.training.window import TrainingRequest, WindowOptions
 
@@ -42,7 +42,7 @@ CONFIG: Final = "DRIFTLINE_CONFIG"  # path of the configuration of the service
 RECORDINGS: Final = "DRIFTLINE_RECORDINGS"  # recordings to read instead of the broker, with `:` between
 
 
-__all__ = ["Job", "job", "parts", "read_window", "write_window"]
+__all__ = ["Job", "job", "parts", "read_window", "store_reference", "write_window"]
 
 
 @dataclass(slots=True)
@@ -86,6 +86,14 @@ class Job:
         numbers = {"champion": {**(champion or {})}, "challenger": {**rows, **(challenger or {})}}
         comment = f"artifact: {artifact}" if artifact else ""
         self._report(ControlKind.TRAINED, comment, model_version=str(version), **numbers)
+
+    def keep_reference(self, version: str, data: pa.Table | str | None = None) -> str:
+        """Keep the training data of the challenger as the reference of its version; see `store_reference`.
+
+        Without it, the launcher keeps the features in the windows of the request.
+        """
+        config = load_config(self.config or "driftline.yaml", needs=() if self.recordings else ("kafka", "topics"))
+        return store_reference(self.request.raw, version, config=config, data=data, recordings=self.recordings)
 
     def failed(self, reason: str) -> None:
         """Report that there will be no challenger."""

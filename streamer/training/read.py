@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import msgspec
@@ -14,16 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streamer.app.folds import CanonicalCodecs, codec_of
+from streamer.app.folds import CanonicalCodecs, codec_of, reference_values
 from streamer.codecs.base import Codec
 from streamer.config import Config, load_config
+from streamer.detect.references.build import references_from
+from streamer.detect.references.store import ReferenceStore
+from streamer.detect.references.training import TrainingData
 from streamer.errors import UsageError
 from streamer.eventlog.kafka.reader import read_to_end
 from streamer.training.sources import BrokerSource, RecordingSource, WindowSource
-from streamer.training.table import HOLDOUT
+from streamer.training.table import HISTORY, HOLDOUT, OWN
 from streamer.training.window import Report, TrainingRequest, TrainingRows, WindowOptions, spots_of
 
 GROUP_ROWS: Final = 65_536  # rows of a group of a file
+OWN_COLUMNS: Final = (*OWN, HOLDOUT, HISTORY)  # of a training table, beside features
+COMPARED: Final = ("prediction", "error")  # of these, those that are compared with training data
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,42 @@ def write_window(
         except OSError as problem:
             raise UsageError(f"{folder} can't be written: {problem}") from problem
         return WrittenWindow(rows.request, files, rows.rows, rows.labelled, rows.dead_letters, rows.span)
+
+
+def store_reference(
+    request: str | Path | bytes | Mapping[str, Any],
+    version: str,
+    *,
+    config: Config,
+    data: pa.Table | str | None = None,
+    recordings: Sequence[str] = (),
+) -> str:
+    """Keep what a version was trained on as its reference, in the store of `references.url`; returns its digest.
+
+    data: a table, or the path or URL of a file or folder, with a column for each feature, and optionally `prediction`
+        and `error` of this version; None: the features in the windows of the request
+
+    The first reference of a version stays: if there is one, nothing is read. Raises as `read_window` does, and
+    `UsageError` without a store.
+    """
+    if config.references.url is None:
+        raise UsageError("references.url is not set: name the folder or URL that keeps the references of versions")
+    store, size = ReferenceStore(config.references.url, 2), reference_values(config)
+    found = request_of(request, config, recordings)
+    if store.has(found.model_id, version):
+        return store.add(found.model_id, version, {})
+    with TemporaryDirectory() as folder:
+        place, without = str(data), tuple[str, ...]()
+        if data is None:
+            write_window(found.raw, folder, config=config, recordings=recordings)
+            place, without = str(Path(folder, "window.parquet")), OWN_COLUMNS
+        elif isinstance(data, pa.Table):
+            place = str(Path(folder, "given.parquet"))
+            pq.write_table(data, place)
+        names = {f"feature.{one}": one for one in OWN_COLUMNS if one not in COMPARED}
+        form = "parquet" if place.endswith(".parquet") else None
+        training = TrainingData((place,), form, model=found.model_id, version=version, without=without, names=names)
+        return store.add(found.model_id, version, references_from(training, size).by_series)
 
 
 def _write(rows: TrainingRows, files: dict[str, int]) -> None:

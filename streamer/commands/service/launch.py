@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import threading
 
     from streamer.config import Config
+    from streamer.launch.base import LaunchRequest
+    from streamer.launch.launcher import KeepReference
 
 PORT: Final = 9465
 
@@ -78,7 +80,7 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
         closing(KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])) as reader,
     ):
         ledger = Ledger(outputs)
-        launcher = Launcher(ledger, config.launch, tools, clock, control.append)
+        launcher = Launcher(ledger, config.launch, tools, clock, control.append, keeps_references(config))
         while not stop.is_set():
             for records in reader.poll(POLL_S):
                 ledger.add(records)
@@ -91,3 +93,23 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
                 metrics.ready(True)
         launcher.close()
     log.info("stopped; the runs go on")
+
+
+def keeps_references(config: Config) -> KeepReference | None:
+    """What stores the reference of a challenger; None without a store."""
+    if config.references.url is None:
+        return None
+
+    from streamer.errors import BrokerError, DriftlineError
+    from streamer.launch.base import TargetDown, TargetRefused
+    from streamer.training.read import store_reference
+
+    def keep(request: LaunchRequest, version: str) -> None:
+        try:
+            store_reference(request.raw, version, config=config)
+        except BrokerError as problem:
+            raise TargetDown(str(problem)) from problem
+        except DriftlineError as problem:
+            raise TargetRefused(f"{problem} Version {version} keeps the baseline of its first values") from problem
+
+    return keep

@@ -107,13 +107,18 @@ def write_references(where: str, references: Mapping[Key, AnyReference]) -> None
         raise UsageError(f"{where}: the training reference can't be written: {problem}") from problem
 
 
-def read_references(where: str, size_max: int) -> dict[Key, AnyReference]:
-    """All references, with samples thinned to `size_max` values. Raises `UsageError` for a damaged file."""
+def read_references(where: str, size_max: int, digest: str = "") -> dict[Key, AnyReference]:
+    """All references, with samples thinned to `size_max` values.
+
+    Raises `UsageError` for a damaged file, and for one with another digest than this, if one is given.
+    """
     system, path = place_of(where)
     try:
         with system.open_input_file(path) as file:
             parquet = pq.ParquetFile(file)
             table, stated = parquet.read(), (parquet.metadata.metadata or {}).get(SEAL_KEY, b"")
+        if digest and stated.decode(errors="replace") != digest:
+            raise ValueError(f"its digest is {stated.decode(errors='replace')}, not {digest}")
         seal, found = Seal(), dict[Key, AnyReference]()
         for batch in table.to_batches():
             for key, one in _references(batch):
@@ -141,6 +146,14 @@ class Seal:
     def digest(self) -> str:
         """32 hex digits."""
         return self._state.hexdigest()
+
+
+def digest_of_all(references: Mapping[Key, AnyReference]) -> str:
+    """The digest of the file that `write_references` makes of these: 32 hex digits."""
+    seal = Seal()
+    for key, one in sorted(references.items(), key=lambda entry: entry[0]):
+        seal.add(key, one)
+    return seal.digest
 
 
 def _row(key: Key, one: AnyReference) -> dict[str, Any]:

@@ -26,12 +26,12 @@ class References:
 
     def of(self, model: str, version: str, column: str) -> Reference | None:
         """The numeric reference of this column, if any."""
-        found = self._find(model, version, column)
+        found = self.find(model, version, column)
         return found if isinstance(found, Reference) else None
 
     def categories_of(self, model: str, version: str, column: str) -> CategoryReference | None:
         """The reference of this column of categories, if any."""
-        found = self._find(model, version, column)
+        found = self.find(model, version, column)
         return found if isinstance(found, CategoryReference) else None
 
     @cached_property
@@ -49,7 +49,8 @@ class References:
     def __len__(self) -> int:
         return len(self.by_series)
 
-    def _find(self, model: str, version: str, column: str) -> AnyReference | None:
+    def find(self, model: str, version: str, column: str) -> AnyReference | None:
+        """The reference of this column, of either kind, if any."""
         found = self.by_series.get((model, version, column))
         return found if found is not None else self.by_series.get((model, "", column))
 

@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -65,6 +66,14 @@ class Webhook:
 
     def cancel(self, run: Run) -> None:
         """A receiver can't be asked to end a run."""
+
+
+def release(settings: WebhookSettings, request: LaunchRequest, version: str, tools: Tools, clock: Clock) -> HttpAnswer:
+    """Send `model.released`, with an id of its own. Raises `TargetDown` and `TargetRefused`."""
+    about = {"request_id": request.request_id, "model_id": request.model_id, "model_version": version}
+    body = json.dumps({"type": "model.released", "data": about}, separators=(",", ":")).encode()
+    message_id, secret = f"{request.request_id}-release", tools.secret(settings.secret_env)
+    return post(tools.http, request.fill(settings.url), message_id, body, secret, clock)
 
 
 def post(http: Http, url: str, message_id: str, body: bytes, secret: str, clock: Clock | None = None) -> HttpAnswer:

@@ -9,6 +9,7 @@ import pytest
 from http_kit import serving
 from launch_kit import Loop, Topics, rule
 
+from streamer.launch.base import TargetDown, TargetRefused
 from streamer.launch.http import traceparent_of
 from streamer.launch.settings import LaunchRule, RegistrySection, ReleaseSection, TrainSection
 from streamer.launch.targets.mlflow import MlflowSettings
@@ -147,3 +148,26 @@ def test_a_refused_release_fails_no_request(tmp_path):
         turned(loop)
     assert len(server.sent) == 1
     assert topics.said() == []
+
+
+def test_a_reference_is_kept_before_the_registry_and_the_release(registry, tmp_path):
+    """It must be there when the new version serves. One that can't be made holds nothing up, and is logged."""
+    fake, _, settings = registry
+    for refusal in (None, TargetRefused("retention has deleted the window")):
+        fake.aliases, topics, kept = {"champion": "7"}, Topics(), []
+        topics.request(ID)
+        topics.decide(ID, "watching", reason="promoted", model_version="8")
+        loop = Loop(topics, settings, tmp_path)
+
+        def keep(request, version, kept=kept, refusal=refusal):
+            kept.append((request.request_id, version, dict(fake.aliases)))
+            if len(kept) == 1:
+                raise TargetDown("the broker is away")
+            if refusal is not None:
+                raise refusal
+
+        loop.launcher._keep_reference = keep
+        loop.until(lambda: fake.aliases["champion"] == "8", step_s=1.0)
+        turned(loop)
+        assert kept == 2 * [(ID, "8", {"champion": "7"})]
+        assert loop.launcher.counts["reference"] == (refusal is None)

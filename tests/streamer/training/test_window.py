@@ -6,16 +6,18 @@ import hashlib
 import json
 import random
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_kit import TOPICS, envelopes, label, prediction, request, window
 
-from streamer.config import load_config
+from streamer.config import Config, load_config
+from streamer.detect.references.store import ReferenceStore
 from streamer.errors import GapError, UsageError
 from streamer.eventlog.recordings import recording
-from streamer.training import parts, read_window, write_window
+from streamer.training import job, parts, read_window, store_reference, write_window
 from streamer.training.window import WindowOptions
 
 
@@ -166,3 +168,38 @@ def test_what_can_not_be_read_is_named(stream, tmp_path):
         read_window(b'{"model_id": 1}', **stream)
     with pytest.raises(UsageError, match=r"holds no record of trams\[0\].* it has rides"):
         read_window(request(window(0, 10, "trams")), **stream)
+
+
+def test_the_window_becomes_the_reference_of_the_new_version(stream, tmp_path):
+    """Features of the window are kept under the new version; the predictions of the old model are not."""
+    config = Config.model_validate_json(json.dumps({"references": {"url": str(tmp_path / "store")}}))
+    asked = json.dumps(request(window(0, 160), window(0, 340, "rides.labels", role="labels"))).encode()
+    digest = store_reference(asked, "8", config=config, recordings=stream["recordings"])
+    found = ReferenceStore(config.references.url, 2000).load("bus-1", "8", digest).by_series
+    assert {column for _, _, column in found} == {"minute", "temp", "line"}
+    assert {(model, version) for model, version, _ in found} == {("bus-1", "8")}
+    assert found["bus-1", "8", "minute"].values.tolist() == [float(i) for i in range(80)]
+    assert store_reference(asked, "8", config=config, recordings=["/nowhere"]) == digest, "it is there already"
+
+
+def test_a_trainer_names_its_own_training_data(stream, tmp_path, monkeypatch):
+    """A table or a file, with the predictions and errors of the new version; the launcher then leaves it alone."""
+    (tmp_path / "driftline.yaml").write_text(TOPICS + "references: {url: store}\n")
+    monkeypatch.setenv("DRIFTLINE_RECORDINGS", ":".join(stream["recordings"]))
+    asked = json.dumps(request(window(0, 160))).encode()
+    data = pa.table({"minute": [1.0, 2.0], "prediction": [10.0, 20.0], "error": [0.1, 0.2]})
+    pq.write_table(data, tmp_path / "mine.parquet")
+    store = ReferenceStore(str(tmp_path / "store"), 2000)
+    monkeypatch.setenv("DRIFTLINE_RESULT", str(tmp_path / "result.json"))
+    with job(asked, config=str(tmp_path / "driftline.yaml")) as training:
+        digests = [training.keep_reference("8", data), training.keep_reference("9", str(tmp_path / "mine.parquet"))]
+        training.trained("8")
+    for version, digest in zip("89", digests, strict=True):
+        found = store.load("bus-1", version, digest).by_series
+        assert {column for _, _, column in found} == {"minute", "prediction", "error"}
+
+
+def test_a_reference_needs_a_store(stream):
+    """Without `references.url`, the error names it."""
+    with pytest.raises(UsageError, match=r"references\.url is not set"):
+        store_reference(json.dumps(request(window(0, 160))).encode(), "8", config=stream["config"])
