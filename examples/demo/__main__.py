@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from examples.demo import fleet, report, subway
+from examples.demo import fleet, report, retrained, subway
 from examples.demo.findings import Findings
-from examples.demo.stream import DAY_MS, write_by_partition, write_recording
+from examples.demo.stream import DAY_MS, Stream, write_by_partition, write_recording
 from examples.demo.watch import watch
 from streamer.errors import DriftlineError
 
@@ -55,8 +55,8 @@ def demo_subway(out: Console) -> None:
     report.report_subway(out, findings, summary.alarms, made.left_out)
 
 
-def demo_fleet(out: Console, through_kafka: bool) -> None:
-    """The simulated stream."""
+def demo_fleet(out: Console, through_kafka: bool) -> tuple[Stream, Stream]:
+    """The simulated stream; returns it."""
     out.print(f"[bold]{'The fleet through Kafka' if through_kafka else '2. A simulated bus fleet'}[/bold]")
     out.print(
         f"{fleet.MODELS} models, {fleet.DAYS} days, {len(fleet.DRIFTS)} of them drift; then a shared feed breaks."
@@ -75,6 +75,16 @@ def demo_fleet(out: Console, through_kafka: bool) -> None:
         alarms = summary.alarms
     keep_requests(findings)
     report.report_fleet(out, findings, alarms, fleet.MODELS)
+    return streams
+
+
+def demo_retraining(out: Console, streams: tuple[Stream, Stream]) -> None:
+    """One model of the fleet through the whole loop."""
+    out.print(f"[bold]3. {retrained.MODEL} is retrained[/bold]")
+    out.print("Its window goes to a trainer, a rule reviews the result, and the new version serves.")
+    with step(out, "launching the trainer, reviewing, promoting and watching"):
+        found = retrained.retrain(streams, OUTPUT / "retrained")
+    report.report_retrained(out, found)
 
 
 def keep_requests(findings: Findings) -> None:
@@ -98,7 +108,10 @@ def main() -> int:
         if not through_kafka:
             demo_subway(out)
             out.print()
-        demo_fleet(out, through_kafka)
+        streams = demo_fleet(out, through_kafka)
+        if not through_kafka:
+            out.print()
+            demo_retraining(out, streams)
     except DriftlineError as error:
         print(error.report(), file=sys.stderr)
         return error.exit_code

@@ -12,6 +12,7 @@ from rich.table import Table
 from examples.demo.findings import Findings
 from examples.demo.fleet import DRIFTS, Drift
 from examples.demo.one_cause import FLEET_UNITS, figures, minute, one_cause, span_of
+from examples.demo.retrained import Retrained
 from examples.demo.side_by_side import HEAD, side_by_side
 from retrain.messages.incident import Incident
 from retrain.messages.shift import Shift
@@ -78,6 +79,41 @@ def report_fleet(out: Console, findings: Findings, alarms: int, models: int) -> 
         out.print(one_cause(crowd, findings, models))
     out.print()
     out.print(_sums(findings, alarms), style="bold")
+
+
+def report_retrained(out: Console, found: Retrained) -> None:
+    """The story of the request, and the errors of both versions."""
+    out.print()
+    story = _table("when", "state", "said by", "version")
+    story.add_row(
+        minute(_time(found.request["requested_at"])), "requested", "driftline", found.request["model_version"]
+    )
+    for one in found.story:
+        story.add_row(minute(_time(one["at"])), one["reason"], one["actor"] or "driftline", one["model_version"])
+    out.print(story)
+    out.print()
+    mae = found.mae
+    errors = _table("mean absolute error", "s")
+    for name, text in (
+        ("before", "before the road works"),
+        ("during", f"from the drift to the release, {found.seconds_to_release / 86_400:.1f} days"),
+        ("after", "retrained, from the release on"),
+        ("without", "the same days without the retrain"),
+    ):
+        errors.add_row(text, f"{mae[name]:.0f}")
+    out.print(errors)
+    out.print()
+    rows = found.trained["challenger"]["holdout_rows"]
+    out.print(
+        f"The trainer fitted on the window of the request and compared both versions on its last {rows:.0f} rows: "
+        f"{found.trained['champion']['mae']:.0f} s and {found.trained['challenger']['mae']:.0f} s."
+    )
+    ratio, ended = mae["without"] / mae["after"], found.story[-1]["reason"]
+    out.print(f"Without the retrain the error is {ratio:.1f} times as large. The request: {ended}.", style="bold")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def report_next(out: Console, folder: Path) -> None:

@@ -89,6 +89,20 @@ def test_the_line_that_closed_is_the_one_that_falls_silent(run):
 
 
 @pytest.mark.slow
+def test_a_retrained_model_is_right_again(run):
+    """The third part ends with a request that helped, and the README has its errors."""
+    _, said = run
+    errors = [int(one) for one in re.findall(r"^(?:before|from|retrained|the same).* (\d+) *$", said, re.MULTILINE)]
+    assert "The request: helped." in " ".join(said.split())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    before, during, after, without = errors
+    assert (
+        f"is {before} s before the drift and {during} s during it. Retrained, it is {after} s, and {without} s"
+        in readme
+    )
+
+
+@pytest.mark.slow
 def test_it_reads_well_in_a_pipe(run):
     """Eighty columns, no colours, no drawn boxes."""
     _, said = run
