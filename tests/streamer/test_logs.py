@@ -128,8 +128,9 @@ def test_a_wrong_format_is_named():
 
 def test_a_line_of_one_of_several_workers_names_it(monkeypatch):
     """As text before it, or as a field of the object."""
-    assert named_line(None, b"a") == b"a"
-    assert named_line(3, b'{"level": "info"}') == b'worker 3: {"level": "info"}'
+    assert named_line("", b"a") == b"a"
+    assert named_line("worker 3", b'{"level": "info"}') == b'worker 3: {"level": "info"}'
     monkeypatch.setenv("DRIFTLINE_LOG_FORMAT", "json")
-    assert json.loads(named_line(3, b'{"level": "info"}')) == {"worker": 3, "level": "info"}
-    assert named_line(3, b"Killed") == b"worker 3: Killed"
+    assert json.loads(named_line("worker 3", b'{"level": "info"}')) == {"worker": 3, "level": "info"}
+    assert json.loads(named_line("ui", b'{"level": "info"}')) == {"process": "ui", "level": "info"}
+    assert named_line("worker 3", b"Killed") == b"worker 3: Killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.2
 PORT_MAX: Final = 65_535
+UI_PORT: Final = 8093
+GRACE_S: Final = 10.0
 
 
 def metrics_port_option(default: int) -> Callable[[Any], Any]:
@@ -27,6 +30,18 @@ def metrics_port_option(default: int) -> Callable[[Any], Any]:
         help=f"The port for metrics and health, at metrics.host; 0 takes a free one.  [default: {default}, or 0 if "
         "metrics.port is 0]",
     )
+
+
+parent_option: Final = click.option("--parent-fd", type=click.IntRange(0), hidden=True)  # given by `driftline run`
+
+
+def stop_with_parent(fd: int | None, stop: threading.Event) -> None:
+    """Set `stop` when the parent at the other end of `fd` is gone; None: there is no parent."""
+    if fd is not None:
+        from streamer.clock import SystemClock
+        from streamer.runtime.supervision.worker_process import ParentLink
+
+        ParentLink(fd, stop, GRACE_S, SystemClock())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import stop_on_signal
-from streamer.commands.service.companion import POLL_S, metrics_port_option, serving
+from streamer.commands.service.companion import POLL_S, metrics_port_option, parent_option, serving, stop_with_parent
 
 if TYPE_CHECKING:
     import threading
@@ -37,7 +37,8 @@ Example, in driftline.yaml:
     help="The folder for runs of the target `command`, which must outlive this process.",
 )
 @metrics_port_option(PORT)
-def launch(config_file: str, runs: str, metrics_port: int | None) -> None:
+@parent_option
+def launch(config_file: str, runs: str, metrics_port: int | None, parent_fd: int | None) -> None:
     """Start the training of approved requests, and report what comes of it, until a signal.
 
     For each request that needs no approval, or has it, the target of its model's pattern in `launch` starts one run,
@@ -51,6 +52,7 @@ def launch(config_file: str, runs: str, metrics_port: int | None) -> None:
 
     stop = stop_on_signal()
     log_to_stderr()
+    stop_with_parent(parent_fd, stop)
 
     from streamer.config import load_config
 

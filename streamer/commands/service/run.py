@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from streamer.commands.console.lines import echo_report
 from streamer.commands.console.options import config_option
 from streamer.commands.console.signals import signals_as_bytes, stop_on_signal
+from streamer.commands.service.companion import PORT_MAX, UI_PORT
+
+if TYPE_CHECKING:
+    from streamer.runtime.supervision.worker_process import CommandOf
 
 WORKERS_MAX: Final = 64
 GRACE_S: Final = 60
@@ -38,6 +42,15 @@ STDERR: Final = 2
     help="The time for workers to finish before they are killed.",
 )
 @click.option(
+    "--ui",
+    type=click.IntRange(0, PORT_MAX),
+    is_flag=False,
+    flag_value=UI_PORT,
+    metavar="[PORT]",
+    help=f"Also serve the page on this machine, by `driftline ui`.  [default: no page; {UI_PORT} without PORT]",
+)
+@click.option("--launch", is_flag=True, help="Also start training runs, by `driftline launch` with its defaults.")
+@click.option(
     "--no-supervise",
     is_flag=True,
     help="Run one worker, for systemd, Kubernetes or another supervisor that restarts it.",
@@ -53,6 +66,8 @@ def run(
     config_file: str,
     workers: int | None,
     grace_s: int,
+    ui: int | None,
+    launch: bool,
     no_supervise: bool,
     worker: int | None,
     progress_fd: int | None,
@@ -68,7 +83,14 @@ def run(
 
     Worker K serves metrics at metrics.port + K, so N workers take N ports; with port 0, each takes a free one. A worker
     on its own (--no-supervise) serves them at metrics.port.
+
+    --ui and --launch are for one machine. These processes end with the workers, and restart when they fail.
     """
+    beside = {} if ui is None else {"ui": ["--port", str(ui)]}
+    beside |= {"launch": []} if launch else {}
+    if no_supervise and beside:
+        name = next(iter(beside))
+        raise click.UsageError(f"--{name} is for the parent. With --no-supervise, run `driftline {name}`.")
     if no_supervise:
         if workers is not None:
             raise click.UsageError(
@@ -78,10 +100,10 @@ def run(
     elif worker is not None or progress_fd is not None:
         raise click.UsageError("--worker needs --no-supervise. The parent takes --workers.")
     else:
-        raise click.exceptions.Exit(_supervise(config_file, workers or 1, grace_s))
+        raise click.exceptions.Exit(_supervise(config_file, workers or 1, grace_s, beside))
 
 
-def _supervise(config_file: str, workers: int, grace_s: int) -> int:
+def _supervise(config_file: str, workers: int, grace_s: int, beside: Mapping[str, Sequence[str]]) -> int:
     from streamer.clock import SystemClock
     from streamer.runtime.supervision.stderr_writer import StderrWriter
     from streamer.runtime.supervision.supervisor import SIGNALS, Supervisor
@@ -95,6 +117,7 @@ def _supervise(config_file: str, workers: int, grace_s: int) -> int:
                 SystemClock(),
                 workers=workers,
                 grace_s=grace_s,
+                companions={name: companion_command(config_file, name, more) for name, more in beside.items()},
             )
             return supervisor.run(signals_fd)
     finally:
@@ -102,15 +125,25 @@ def _supervise(config_file: str, workers: int, grace_s: int) -> int:
 
 
 def worker_command(config_file: str, ordinal: int, progress_fd: int, grace_s: int) -> Sequence[str]:
-    """The command line of one worker, with the module path of this process."""
-    # `python -m` looks in the working directory first, which may hold other packages of our names; an installed
-    # `driftline` does not.
-    safe_path = [] if str(Path.cwd()) in sys.path or "" in sys.path else ["-P"]
+    """The command line of one worker."""
     return [
-        *(sys.executable, *safe_path, "-m", "streamer.cli", "run", "--no-supervise"),
+        *(*_driftline(), "run", "--no-supervise"),
         *("--config", config_file, "--worker", str(ordinal)),
         *("--progress-fd", str(progress_fd), "--grace-s", str(grace_s)),
     ]
+
+
+def companion_command(config_file: str, name: str, more: Sequence[str]) -> CommandOf:
+    """The command line of a process beside the workers, by the number of its end of the socket."""
+    return lambda _, fd: [*_driftline(), name, "--config", config_file, *more, "--parent-fd", str(fd)]
+
+
+def _driftline() -> list[str]:
+    """The command `driftline`, with the module path of this process."""
+    # `python -m` looks in the working directory first, which may hold other packages of our names; an installed
+    # `driftline` does not.
+    safe_path = [] if str(Path.cwd()) in sys.path or "" in sys.path else ["-P"]
+    return [sys.executable, *safe_path, "-m", "streamer.cli"]
 
 
 def _work(config_file: str, worker: int, progress_fd: int | None, grace_s: int) -> None:

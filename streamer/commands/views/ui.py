@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from streamer.commands.console.published import config_of, records_options, source_of
+from streamer.commands.console.signals import stop_on_signal
+from streamer.commands.service.companion import PORT_MAX, UI_PORT, parent_option, stop_with_parent
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from ipaddress import IPv4Network, IPv6Network
 
@@ -45,10 +48,10 @@ def _networks(
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDR", help="The address to listen on.")
 @click.option(
     "--port",
-    default=8093,
+    default=UI_PORT,
     show_default=True,
     metavar="PORT",
-    type=click.IntRange(0, 65_535),
+    type=click.IntRange(0, PORT_MAX),
     help="The port to listen on; 0 is any free one.",
 )
 @click.option("--read-only", is_flag=True, help="Nobody decides on the page.")
@@ -70,9 +73,10 @@ def _networks(
 @click.option(
     "--approvers", default="", metavar="GROUP", help="The group that may decide; the default is all users."
 )  # fmt: skip
+@parent_option
 def ui(
     replayed: str | None, config_file: str | None, host: str, port: int, read_only: bool, user_header: str,
-    proxies: list[IPv4Network | IPv6Network], groups_header: str, approvers: str,
+    proxies: list[IPv4Network | IPv6Network], groups_header: str, approvers: str, parent_fd: int | None,
 ) -> None:  # fmt: skip
     """Show the fleet as pages in a browser, until a signal.
 
@@ -100,19 +104,22 @@ def ui(
 
     own = _local_user() if host in LOOPBACK and not user_header else ""
     access = Access(host, own, read_only, user_header.lower(), groups_header.lower(), approvers, tuple(proxies))
-    _serve(replayed, config_of(replayed, config_file), access, port, os.path.basename(replayed or ""))  # noqa: PTH119
+    stop = stop_on_signal()
+    stop_with_parent(parent_fd, stop)
+    name = os.path.basename(replayed or "")  # noqa: PTH119
+    _serve(replayed, config_of(replayed, config_file), access, port, name, stop)
 
 
-def _serve(replayed: str | None, config: Config, access: Access, port: int, name: str) -> None:
+def _serve(
+    replayed: str | None, config: Config, access: Access, port: int, name: str, stop: threading.Event
+) -> None:  # fmt: skip
     from streamer.commands.console.lines import echo_line
-    from streamer.commands.console.signals import stop_on_signal
     from streamer.page.follow import Follower
     from streamer.page.reader import Reader
     from streamer.page.serve import listen, serve
     from streamer.page.server import Site
     from streamer.page.store import Store
 
-    stop = stop_on_signal()
     arrivals, desk = _of_file(replayed, config) if replayed else _of_topics(config)
     listener = listen(access.host, port)
     host, port = listener.getsockname()[:2]

@@ -80,6 +80,24 @@ class RestartPolicy:
         return Restart(self._limits.delay_s(self.starts_without_progress))
 
 
+class CompanionPolicy:
+    """The ends of a process beside the workers: it restarts for ever, as it holds nothing that they need.
+
+    Only settings that it can't use end all, so that nobody waits for a page that never comes.
+    """
+
+    def __init__(self, limits: RestartLimits) -> None:
+        self._limits = limits
+        self.starts_without_progress = 0  # starts so far: it reports no progress
+
+    def ended(self, returncode: int, *, progressed: bool, ever_progressed: bool) -> Restart | End:  # noqa: ARG002
+        """The decision after an end with `returncode`; see `RestartPolicy`."""
+        if returncode == UsageError.exit_code:
+            return End(returncode)
+        self.starts_without_progress += 1
+        return Restart(self._limits.delay_s(self.starts_without_progress))
+
+
 def exit_code_of(returncode: int) -> int:
     """The parent's exit code after a worker's end: the worker's own, or 75 if a signal ended it."""
     return InDoubtError.exit_code if returncode < 0 else returncode

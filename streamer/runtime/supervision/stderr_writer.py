@@ -100,10 +100,15 @@ def _write(fd: int, data: bytes) -> bool:
     return True
 
 
-def named_line(worker: int | None, line: bytes) -> bytes:
-    """A line of one of several workers, with its number: a field of an object, or before the text; None: as it is."""
-    if worker is None:
+def named_line(process: str, line: bytes) -> bytes:
+    """A line of one of several processes, such as "worker 3" or "ui": a field of an object, or before the text.
+
+    "" is the only process, whose line stays as it is.
+    """
+    if not process:
         return line
     if line.startswith(b'{"') and wants_json():
-        return b'{"worker": %d, ' % worker + line[1:]
-    return b"worker %d: " % worker + line
+        kind, _, number = process.partition(" ")
+        field = f'"{kind}": {number}' if number else f'"process": "{kind}"'
+        return b"{%s, " % field.encode() + line[1:]
+    return process.encode() + b": " + line

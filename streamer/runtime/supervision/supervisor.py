@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from typing import Final
@@ -16,6 +17,7 @@ from streamer.clock import Clock
 from streamer.errors import InDoubtError
 from streamer.runtime.supervision.restart_policy import (
     DONE,
+    CompanionPolicy,
     End,
     RestartLimits,
     RestartPolicy,
@@ -35,10 +37,12 @@ SIGNAL_BYTES: Final = 4096
 
 @dataclass(slots=True)
 class _Slot:
-    """The slot of one worker: its process, or the time of its next start (`due_s`, seconds of the clock)."""
+    """The slot of one worker or companion: its process, or the time of its next start (`due_s`, of the clock)."""
 
     ordinal: int
-    restarts: RestartPolicy
+    name: str  # before its lines; "" for the only worker
+    command_of: CommandOf
+    restarts: RestartPolicy | CompanionPolicy
     process: WorkerProcess | None = None
     due_s: float | None = None
     exit_code: int = DONE  # of the slot's last process
@@ -48,6 +52,7 @@ class Supervisor:
     """Runs `workers` processes of `command_of(ordinal, fd)` until they are done, stopped, or given up.
 
     After a stop signal, workers have `grace_s` for their last commit. `limits` bounds the restarts of a worker.
+    `companions` are further processes by name, such as the page: they restart for ever, and end with the workers.
     """
 
     def __init__(
@@ -58,14 +63,20 @@ class Supervisor:
         *,
         workers: int,
         grace_s: float,
+        companions: Mapping[str, CommandOf] | None = None,
         limits: RestartLimits | None = None,
         selector: BaseSelector | None = None,
     ) -> None:
-        self._command_of = command_of
         self._stderr = stderr
         self._clock = clock
         self._grace_s = grace_s
-        self._slots = [_Slot(ordinal, RestartPolicy(limits or RestartLimits())) for ordinal in range(workers)]
+        limits = limits or RestartLimits()
+        self._workers = [
+            _Slot(ordinal, f"worker {ordinal}" if workers > 1 else "", command_of, RestartPolicy(limits))
+            for ordinal in range(workers)
+        ]
+        beside = (companions or {}).items()
+        self._slots = [*self._workers, *(_Slot(0, name, of, CompanionPolicy(limits)) for name, of in beside)]
         self._selector = selector or DefaultSelector()
         self._ever_progressed = False
         self._ending = False
@@ -86,7 +97,7 @@ class Supervisor:
             for process in self._processes():
                 process.kill()
             self._selector.close()
-        codes = [self._exit_code, *(slot.exit_code for slot in self._slots)]
+        codes = [self._exit_code, *(slot.exit_code for slot in self._workers)]
         return next((code for code in codes if code != DONE), DONE)
 
     def _under_way(self) -> bool:
@@ -116,13 +127,12 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         slot.due_s = None
-        worker = slot.ordinal if len(self._slots) > 1 else None
         try:
             slot.process = WorkerProcess(
-                self._command_of,
+                slot.command_of,
                 slot.ordinal,
                 self._selector,
-                lambda line: self._stderr.write(named_line(worker, line)),
+                lambda line: self._stderr.write(named_line(slot.name, line)),
             )
         except OSError as error:
             self._stderr.write_message(f"{self._name(slot)} can't be started: {error}")
@@ -192,4 +202,4 @@ class Supervisor:
             process.send(number)
 
     def _name(self, slot: _Slot) -> str:
-        return f"worker {slot.ordinal}" if len(self._slots) > 1 else "the worker"
+        return slot.name or "the worker"

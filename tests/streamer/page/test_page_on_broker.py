@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import time
 import urllib.request
 from statistics import median
+from urllib.error import URLError
 
 import msgspec
 import pytest
 from browser_kit import browser, tab
-from driftline_process import PATIENCE_S, Patience, Place, driftline, running
-from page_kit import page_of
+from driftline_process import DRIFTLINE, PATIENCE_S, Patience, Place, driftline, running
+from page_kit import page_of, status_of
 
 from streamer.testing.alerts import START, firing, ready
 
@@ -83,3 +86,26 @@ def test_a_record_is_on_the_page_within_two_seconds(kafka_broker, tmp_path, reco
 def read(url):
     with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 -- a loopback address
         return json.loads(answer.read())
+
+
+def test_one_command_runs_the_service_and_its_page(kafka_broker, tmp_path):
+    """`run --ui` serves the page beside the worker; whatever ends the parent, even SIGKILL, ends the page."""
+    place = Place(kafka_broker.bootstrap, tmp_path, partitions=1)
+    command = [*DRIFTLINE, "run", "--ui", "0", "--config", str(place.config)]
+    for end, exit_code in (("terminate", 0), ("kill", -9)):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+            url = re.match(r"(http://\S+)/ shows the topics of driftline-", parent.stdout.readline())[1]
+            until(lambda url=url: status_of(f"{url}/readyz") == 200)
+            getattr(parent, end)()
+            said = parent.communicate(timeout=PATIENCE_S)[1]
+        assert parent.returncode == exit_code, said
+        with pytest.raises(URLError):
+            status_of(url)
+
+
+def until(holds):
+    """Wait for it."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)

@@ -22,7 +22,8 @@ HASTY = RestartLimits(first_delay_s=0.001, delay_max_s=0.002)
 # What every script finds: `starts` counts the starts of this ordinal, this one included.
 PRELUDE = """
 import os, signal, sys
-ordinal, link, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+ordinal, link, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+ordinal = int(ordinal) if ordinal.isdigit() else ordinal
 def say(text):
     os.write(2, text.encode() + b"\\n")
 def progress():
@@ -64,6 +65,7 @@ class Parent:
 
     folder: Path
     workers: int = 1
+    companions: tuple[str, ...] = ()  # they run the script with their names as ordinals
     grace_s: float = PATIENCE_S
     limits: RestartLimits = HASTY
     clock: Clock = field(default_factory=SystemClock)
@@ -72,7 +74,7 @@ class Parent:
     said: list[str] = field(default_factory=list)
 
     def run(self, script: str) -> Parent:
-        def command_of(ordinal: int, fd: int) -> list[str]:
+        def command_of(ordinal: int | str, fd: int) -> list[str]:
             return [sys.executable, "-I", "-S", "-c", PRELUDE + script, str(ordinal), str(fd), str(self.folder)]
 
         with listening() as (fd, heard):
@@ -83,6 +85,7 @@ class Parent:
                 self.clock,
                 workers=self.workers,
                 grace_s=self.grace_s,
+                companions={name: lambda _, fd, name=name: command_of(name, fd) for name in self.companions},
                 limits=self.limits,
                 selector=self.selector,
             )
@@ -91,7 +94,7 @@ class Parent:
         self.said = heard.decode().splitlines()
         return self
 
-    def starts(self, ordinal: int = 0) -> int:
+    def starts(self, ordinal: int | str = 0) -> int:
         """How often the worker was started."""
         return (self.folder / f"starts-{ordinal}").stat().st_size
 

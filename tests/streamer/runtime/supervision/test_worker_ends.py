@@ -165,3 +165,43 @@ def test_a_bug_in_the_parent_leaves_no_worker(parent, monkeypatch):
         parent.run("import time; open(f'{folder}/pid', 'w').write(str(os.getpid())); say('begun'); time.sleep(30)")
     with pytest.raises(ProcessLookupError):
         os.kill(int((parent.folder / "pid").read_text()), 0)
+
+
+WAITS = "import time; on_stop(lambda: sys.exit(0)); open(folder + '/waits', 'w').close(); time.sleep(30)"
+
+
+def test_a_companion_restarts_for_ever_and_ends_with_the_workers(parent):
+    """Whatever its exit code, the page starts again; when the worker is done, it is asked to end."""
+    parent.companions = ("ui",)
+    parent.run(
+        f"""
+import time
+if ordinal == 'ui':
+    say('of the page')
+    if starts < 14: sys.exit([0, 1, 3, 4, 75][starts % 5])
+    {WAITS}
+while not os.path.exists(folder + '/waits'):
+    time.sleep(0.01)
+"""
+    )
+    assert (parent.exit_code, parent.starts(), parent.starts("ui")) == (0, 1, 14)
+    assert parent.said.count("ui: of the page") == 14
+    assert "driftline: ui ended with exit code 1 (an unexpected error) and restarts" in parent.own_words()
+
+
+def test_a_companion_with_wrong_settings_ends_all(parent):
+    """Nobody waits for a page that never comes: exit code 2, and the worker is asked to finish."""
+    parent.companions = ("ui",)
+    parent.run(
+        f"""
+import time
+if ordinal == 'ui':
+    while not os.path.exists(folder + '/waits'):
+        time.sleep(0.01)
+    say('the port is taken'); sys.exit(2)
+{WAITS}
+"""
+    )
+    assert (parent.exit_code, parent.starts(), parent.starts("ui")) == (2, 1, 1)
+    assert parent.said[0] == "ui: the port is taken"
+    assert "ui ended with exit code 2, so all workers end" in parent.own_words()
