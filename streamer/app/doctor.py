@@ -5,30 +5,42 @@ First the cluster, then samples of the event topics: what the mapping makes of t
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 
 from detectors.arrays.types import I64
 from streamer.app.finding import DoctorFinding, Level
-from streamer.app.folds import codec_of
+from streamer.app.fit import (
+    DecodedSample,
+    class_findings,
+    column_findings,
+    decoded,
+    mapping_findings,
+    name_findings,
+    reference_findings,
+    setting_at_fault,
+    time_hint,
+    zone_finding,
+)
 from streamer.app.initial import sample_of_topics
 from streamer.app.provisioning import check_needed, needed_topics
-from streamer.app.recognition import Recognised, Sample, recognised
+from streamer.app.recognition import Sample, recognised
 from streamer.app.rekey import uncopied
 from streamer.app.rights import check_rights
 from streamer.app.standing import standing_of
 from streamer.audit.reasons import many
-from streamer.codecs.base import own_rows
+from streamer.codecs import CODECS
+from streamer.codecs.base import Reason
 from streamer.config import Config
+from streamer.config.patterns import unmatched_in
 from streamer.detect.references.table import load_references
-from streamer.errors import DriftlineError, NotUnderstoodError
+from streamer.errors import DriftlineError, NotUnderstoodError, UsageError
 from streamer.eventlog.kafka.admin import preflight
 from streamer.eventlog.kafka.owners import check_owners
-from streamer.events import EventBatch, EventKind, Names, time_of
+from streamer.events import PREDICTION_COLUMN, EventKind, Names, time_of
 
 
 def examine(config: Config, now_ms: int) -> Iterator[DoctorFinding]:
@@ -111,52 +123,27 @@ AHEAD_MS: Final = 3_600_000
 OLD_MS: Final = 86_400_000
 
 
-@dataclass(slots=True)
-class DecodedSample:
-    """A sample of a topic through its mapping, one batch for each stretch of a partition."""
-
-    sample: Sample
-    batches: list[EventBatch]
-    dead: Counter[str]  # by reason
-    detail: str  # of the first dead letter
-
-    def column(self, name: str) -> I64:
-        """One column of all batches."""
-        parts = [getattr(batch, name) for batch in self.batches]
-        return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
-
-    @property
-    def events(self) -> int:
-        return sum(map(len, self.batches))
-
-
 def sample_findings(config: Config, samples: Sequence[Sample], now_ms: int) -> Iterator[DoctorFinding]:
     """What samples of all event topics show. `now_ms` is the present time in ms since 1970."""
     names = Names.fresh(config.limits.models_max, config.limits.columns_max, config.limits.categories_max)
-    decoded = [_decoded(config, sample, names) for sample in samples]
-    for one in decoded:
-        yield from _mapping(one, now_ms)
+    samples_read = [decoded(config, sample, names) for sample in samples]
+    for one in samples_read:
+        yield from _mapping(config, one, now_ms)
+        yield from mapping_findings(one, config.topics[one.sample.topic].fields)
         if one.events:
-            yield from _times(one, now_ms)
+            yield from _times(config, one, now_ms)
+            yield from zone_finding(config, one)
+            yield from name_findings(one, names)
+            yield from column_findings(one, names)
+            yield from class_findings(config, one, names)
             yield from _partitions(one, names)
-    yield from _labels(decoded)
+    yield from _labels(samples_read)
+    yield from _pairs(config, samples_read)
+    yield from _settings(config, samples_read, names)
     yield from _room(config, names)
 
 
-def _decoded(config: Config, sample: Sample, names: Names) -> DecodedSample:
-    codec, found = codec_of(config, sample.topic), DecodedSample(sample, [], Counter(), "")
-    for records in sample.records:
-        batch, dead = codec.decode(records, names)
-        found.batches.append(own_rows(records, batch))
-        found.dead.update(reason.value for reason in dead.reason)
-        if dead.detail and not found.detail:
-            found.detail = (
-                f"{records.topic}[{records.partition}] at offset {records.offset[dead.index[0]]}: {dead.detail[0]}"
-            )
-    return found
-
-
-def _mapping(one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
+def _mapping(config: Config, one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
     """What the mapping makes of the records, and what would fit better where that is nothing."""
     subject, records, dead = f"topic {one.sample.topic}", len(one.sample), one.dead.total()
     if not records:
@@ -170,7 +157,7 @@ def _mapping(one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
             Level.FAULT,
             subject,
             f"none of {many(records, 'record')} is understood ({reasons}): {one.detail}",
-            _advice(recognised(one.sample, now_ms)),
+            _advice(config, one, now_ms),
             NotUnderstoodError.exit_code,
         )
         return
@@ -180,19 +167,39 @@ def _mapping(one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
         f"{many(columns, 'column')}, and {many(dead, 'dead letter')}"
     )
     if dead > DEAD_SHARE_MAX * records:
-        next_step = f"`driftline dead-letters {one.sample.topic}` shows the records once the service has run"
+        next_step = setting_at_fault(config, one) or _CURES.get(one.dead.most_common(1)[0][0], "")
+        next_step = next_step or (
+            f"`driftline dead-letters {one.sample.topic}` shows the records once the service has run"
+        )
         yield DoctorFinding(Level.WARNING, subject, f"{text} ({reasons}): {one.detail}", next_step)
     else:
         yield DoctorFinding(Level.OK, subject, text)
 
 
-def _advice(found: Recognised) -> str:
+_CURES: Final[Mapping[str, str]] = {
+    Reason.NULL_VALUE: "records without a value are tombstones of compacted topics; tombstones: skip leaves them out",
+    Reason.TIME_TOO_FAR_AHEAD: "correct the clocks of producers; skew_max_s allows times ahead of their records",
+    Reason.TOO_LARGE: "raise value_bytes_max of the topic",
+    Reason.TOO_MANY_ROWS: "raise rows_max of the topic",
+    Reason.TOO_MANY_COLUMNS: "raise values_max of the topic, or map fewer features",
+    Reason.TOO_MANY_MODELS: "map model_id to what names the model, or raise limits.models_max",
+    Reason.MISSING_PREDICTION_ID: "map prediction_id of the labels to the id of their prediction",
+}  # fmt: skip
+
+
+def _advice(config: Config, one: DecodedSample, now_ms: int) -> str:
     """The settings that a look at the records suggests."""
-    if not found.events or not found.settings:
-        return next(iter(found.unsure), "see docs/formats.md for the mapping of fields")
+    if stated := setting_at_fault(config, one):
+        return stated
+    found = recognised(one.sample, now_ms)
+    if not found.events or (not found.settings and config.topics[one.sample.topic] == CODECS["json"][0]()):
+        cure = _CURES.get(one.dead.most_common(1)[0][0], "") if one.dead else ""
+        return cure or next(iter(found.unsure), "see docs/formats.md for the mapping of fields")
     given = dict(found.settings)
     fields = ", ".join(f"{name}: {value}" for name, value in given.pop("fields", {}).items())
     parts = [f"{name}: {value}" for name, value in given.items()] + ([f"fields: {{{fields}}}"] if fields else [])
+    if not parts:
+        return f"without any settings of the topic, {many(found.events, 'event')} are understood: remove them"
     return f"these settings give {many(found.events, 'event')}: {{{', '.join(parts)}}}"
 
 
@@ -200,7 +207,7 @@ def _models(one: DecodedSample) -> I64:
     return np.unique(one.column("model"))
 
 
-def _times(one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
+def _times(config: Config, one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
     times = one.column("event_time_ms")
     oldest, newest = int(times.min()), int(times.max())
     subject = f"times of {one.sample.topic}"
@@ -208,12 +215,13 @@ def _times(one: DecodedSample, now_ms: int) -> Iterator[DoctorFinding]:
     if newest > now_ms + AHEAD_MS:
         yield DoctorFinding(
             Level.WARNING, subject, f"events are dated {span}, ahead of now",
-            "check the clocks of the producers, event_time_unit and time_zone",
+            time_hint(config, one, now_ms) or "check the clocks of the producers, event_time_unit and time_zone",
         )  # fmt: skip
     elif newest < now_ms - OLD_MS:
         yield DoctorFinding(
             Level.WARNING, subject, f"the newest event is more than a day old ({span})",
-            "check the producers; old times may also be in another unit (event_time_unit)",
+            time_hint(config, one, now_ms)
+            or "check the producers; old times may also be in another unit (event_time_unit)",
         )  # fmt: skip
     else:
         yield DoctorFinding(Level.OK, subject, span)
@@ -279,9 +287,53 @@ def _labels(decoded: Sequence[DecodedSample]) -> Iterator[DoctorFinding]:
         )
 
 
+def _pairs(config: Config, decoded: Sequence[DecodedSample]) -> Iterator[DoctorFinding]:
+    """Inputs and outputs that come in two records: whether they are joined, and whether their ids meet."""
+    halves: dict[bool, set[int]] = {False: set(), True: set()}  # whether a half has a prediction -> join ids
+    both, topics = 0, dict[bool, set[str]]({False: set(), True: set()})
+    for batch in (batch for one in decoded for batch in one.batches):
+        width = np.diff(batch.start)
+        has = np.zeros(len(batch), np.bool_)
+        has[np.repeat(np.arange(len(batch)), width)[batch.column == PREDICTION_COLUMN]] = True
+        joins = (batch.kind & EventKind.PREDICTION > 0) & (batch.join_id != 0)
+        both += int(np.count_nonzero(joins & has & (width > 1)))
+        for is_output, mine in ((True, joins & has & (width == 1)), (False, joins & ~has & (width > 0))):
+            halves[is_output].update(batch.join_id[mine].tolist())
+            topics[is_output] |= {batch.topic} if mine.any() else set()
+    pairing = any(config.topics[name].pairing is not None for name in (*topics[False], *topics[True]))
+    inputs, outputs = halves[False], halves[True]
+    if not inputs or not outputs or both:
+        return
+    met = len(inputs & outputs)
+    text = f"{many(len(inputs), 'event')} have inputs alone and {len(outputs):,} a prediction alone"
+    if met and not pairing:
+        yield DoctorFinding(
+            Level.WARNING, "pairs", f"{text}; {met:,} of them share an id, but are not joined",
+            f"set pairing: {{}} of {' and '.join(sorted(topics[False] | topics[True]))}",
+        )  # fmt: skip
+    elif pairing and not met:
+        yield DoctorFinding(
+            Level.WARNING, "pairs", f"{text}; no two of them share model and prediction_id, so none is joined",
+            "map prediction_id and model_id of both to the same id and name",
+        )  # fmt: skip
+
+
+def _settings(config: Config, decoded: Sequence[DecodedSample], names: Names) -> Iterator[DoctorFinding]:
+    """Patterns of settings that fit no name, and training data that fit no events."""
+    if (file := config.references.file) is not None:
+        with suppress(UsageError):  # a finding of its own
+            yield from reference_findings(load_references(file, 2), decoded, names)
+    for text in unmatched_in(config, [names]):
+        yield DoctorFinding(
+            Level.WARNING, "patterns", f"{text}, among the names in the samples",
+            "correct the pattern; names that come later may also fit it",
+        )  # fmt: skip
+
+
 def _room(config: Config, names: Names) -> Iterator[DoctorFinding]:
     """Tables of `limits` that a sample alone fills to the half."""
-    for table, used in (("models_max", len(names.models)), ("columns_max", len(names.columns))):
+    tables = {"models_max": names.models, "columns_max": names.columns, "categories_max": names.categories}
+    for table, used in ((name, len(held)) for name, held in tables.items()):
         most = getattr(config.limits, table)
         if used >= FULL_SHARE * most:
             yield DoctorFinding(

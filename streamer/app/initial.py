@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.series.decimals import number_in
+from streamer.app.fit import column_findings, decoded, zone_finding
 from streamer.app.offline.recorded_tables import open_recordings
 from streamer.app.recognition import NAMES, Recognised, Sample, try_out
 from streamer.audit.reasons import many
@@ -19,7 +20,7 @@ from streamer.config import Config
 from streamer.config.models import topic_settings
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.connection import KafkaConnection
-from streamer.events import EventKind
+from streamer.events import EventKind, Names
 
 SAMPLED: Final = 1_000  # records of a topic
 POLL_S: Final = 0.2
@@ -265,6 +266,14 @@ def report(one: Recognised) -> Iterator[str]:
     )
     for text in one.unsure:
         yield f"  unsure: {text}"
+
+
+def concerns(config: Config, samples: Sequence[Sample]) -> Iterator[str]:
+    """What `driftline doctor` would say of values and times of the samples under this configuration."""
+    names = Names.fresh()
+    for one in (decoded(config, sample, names) for sample in samples):
+        for found in (*zone_finding(config, one), *column_findings(one, names)):
+            yield f"{found.subject}: {found.text}; {found.next_step}"
 
 
 def _some(names: Sequence[str]) -> str:

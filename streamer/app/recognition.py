@@ -60,7 +60,7 @@ SIGNED: Final[Mapping[str, frozenset[str]]] = {
 FEATURES: Final = ("features", "inputs", "input", "featurevector", "instance", "attributes", "data", "payload")
 _TIMELY: Final = re.compile(r"time|stamp|date|at$|ts$")  # in names of times that are not in the list
 _SIMPLE: Final = re.compile(r"[^.\[\]'\"\s]+")
-_STEP: Final = re.compile(r"\.[^.\[\]'\"\s]+|\['[^']+'\]")
+STEP: Final = re.compile(r"\.[^.\[\]'\"\s]+|\['[^']+'\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _map_fields(documents: list[Any], keys: Sequence[str], found: Recognised, no
         fields["rows"] = rows_at
         found.seen["rows"] = f"{len(rows):,} rows in {len(documents):,} records"
     root, events = ("$row", rows) if rows_at else ("$", [one for doc in documents for one in _items(doc)])
-    members = found.members = {**(_members("$", documents) if rows_at else {}), **_members(root, events)}
+    members = found.members = {**(members_of("$", documents) if rows_at else {}), **members_of(root, events)}
     taken: set[str] = set()
     for name, likely in NAMES.items():
         path = _best(name, likely, members, taken, len(events), len(documents), now_ms)
@@ -258,7 +258,7 @@ def _rows(documents: Sequence[Any]) -> tuple[str, list[Any]]:
     return (likely[0], is_row) if len(is_row) >= len(items) * MOST else ("", [])
 
 
-def _members(root: str, documents: Iterable[Any]) -> dict[str, list[Any]]:
+def members_of(root: str, documents: Iterable[Any]) -> dict[str, list[Any]]:
     """Path -> its values that are no object and no list, in all documents."""
     found: dict[str, list[Any]] = {}
 
@@ -331,16 +331,16 @@ def _features(
             return path
     if any(_depth(path) == _depth(root) + 1 for path in free):
         return root
-    return {_STEP.findall(path)[-1].strip(".[']"): path for path in free} or None
+    return {STEP.findall(path)[-1].strip(".[']"): path for path in free} or None
 
 
 def _depth(path: str) -> int:
-    return len(_STEP.findall(path))
+    return len(STEP.findall(path))
 
 
 def _plain(name: str) -> str:
     """The last name of a path, without case and punctuation."""
-    return re.sub(r"[^a-z0-9]", "", (_STEP.findall(name) or [name])[-1].lower())
+    return re.sub(r"[^a-z0-9]", "", (STEP.findall(name) or [name])[-1].lower())
 
 
 def _example(values: Sequence[Any]) -> str:

@@ -208,7 +208,7 @@ class DocumentCodec:
         for at, i in enumerate(index.tolist()):
             try:
                 document = self.opened(self.plain(records, i) if at in missed else found[at])
-                made = self._events_of(document, _headers_of(records, i))
+                made = self.events_of(document, headers_of(records, i))
             except Refused as why:
                 refused[i] = why
                 continue
@@ -217,7 +217,7 @@ class DocumentCodec:
                 events.append(made)
         return np.array(kept, np.int64), events
 
-    def _events_of(self, document: Any, headers: dict[str, str]) -> Any:
+    def events_of(self, document: Any, headers: dict[str, str]) -> Any:
         """What the preset makes of a document, with features by name. Raises `Refused`."""
         assert self._preset is not None  # noqa: S101 - for the type checker
         try:
@@ -253,7 +253,7 @@ class DocumentCodec:
         """Readers of the key and the headers of a record, if any field needs them."""
         if not self._roots & {Root.KEY, Root.HEADERS}:
             return []
-        return [partial(_key_of, records, self._key_is_json), partial(_headers_of, records)]
+        return [partial(key_of, records, self._key_is_json), partial(headers_of, records)]
 
     def _refuse_long(self, index: I64, found: Sequence[Parsed], refused: Refusals) -> None:
         """Refuse the records with too many rows."""
@@ -321,7 +321,7 @@ def _collected(items: Iterable[Any], n: int, errors: tuple[type[Exception], ...]
     return found, broken
 
 
-def _key_of(records: Records, is_json: bool, i: int) -> Any:
+def key_of(records: Records, is_json: bool, i: int) -> Any:
     """The key of a record as text or as JSON; of a copy that has another one, the first. Raises `Refused`."""
     key = records.key_of(i)
     if ORIGIN_HEADER in (copied := dict(records.headers_with(ORIGIN_HEADER, i))):
@@ -338,6 +338,6 @@ def _key_of(records: Records, is_json: bool, i: int) -> Any:
         raise Refused(Reason.OTHER_FORMAT, f"the key is {error}") from None
 
 
-def _headers_of(records: Records, i: int) -> dict[str, str]:
+def headers_of(records: Records, i: int) -> dict[str, str]:
     """The headers of a record as texts; of one name the last."""
     return {name: text.decode(errors="replace") for name, text in records.headers_of(i) if text is not None}

@@ -14,9 +14,10 @@ from streamer.commands.console.options import config_option
 def doctor(config_file: str, as_json: bool) -> None:
     """Examine a configuration on its cluster: one line for each check, with the cause and the next step.
 
-    It looks at references, brokers, rights, topics, owners of the outputs, the newest 1,000 records of each event topic
-    through its mapping, their times, their keys, and whether labels can join. It writes nothing, and the service may
-    run. The exit code is 0 without a fault; else that of the first one, as `driftline run` would have it.
+    It looks at references, brokers, rights, topics, owners of the outputs, and the newest 1,000 records of each event
+    topic through its mapping: paths, times, keys, names, values, and whether labels, pairs and training data fit them.
+    It writes nothing, and the service may run. The exit code is 0 without a fault; else that of the first one, as
+    `driftline run` would have it.
     """
     import msgspec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,10 @@ def init(
     found is tried on them and printed. What is unsure stands in the file as a comment. The exit code is 6 if no record
     could be understood.
     """
-    from streamer.app.initial import aligned, configuration, report
+    from streamer.app.initial import aligned, concerns, configuration, report
     from streamer.app.recognition import recognised
     from streamer.clock import SystemClock
+    from streamer.config import load_config
 
     _check(files, bootstrap, topics)
     if out != "-" and Path(out).exists() and not force:
@@ -64,6 +66,10 @@ def init(
     for line in (line for one in found for line in report(one)):
         echo_line(line, err=True)
     _write(out, configuration(bootstrap or NO_BROKER, found))
+    if out != "-":
+        with suppress(UsageError):  # a format may need a schema first
+            for line in concerns(load_config(out), samples):
+                echo_line(f"warning: {line}", err=True)
     if any(map(len, samples)) and not any(one.events for one in found):
         raise NotUnderstoodError("no record could be understood; see docs/formats.md for the mapping of fields")
 
