@@ -14,6 +14,7 @@ RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['p
 
 COPY README.md LICENSE NOTICE ./
 COPY detectors detectors
+COPY driftline driftline
 COPY retrain retrain
 COPY streamer streamer
 RUN /opt/driftline/bin/pip wheel --no-deps --wheel-dir dist . \

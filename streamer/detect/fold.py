@@ -32,7 +32,7 @@ from streamer.detect.eviction import EvictionPolicy
 from streamer.detect.intake import DecodedChunk, Intake, Pairing
 from streamer.detect.label_join import LabelJoin
 from streamer.detect.label_matches import LabelMatches
-from streamer.detect.monitor import Findings, in_order_of_events
+from streamer.detect.monitor import MonitorFindings, in_order_of_events
 from streamer.detect.monitors.cardinality import Cardinality
 from streamer.detect.monitors.label_mismatch import LabelMismatch
 from streamer.detect.monitors.profiles import KEY as PROFILE
@@ -273,7 +273,7 @@ class DetectFold:
         self._totals += [self.tally[key] - n for key, n in zip(TOTALS, before, strict=True)]
         self._eviction.touch(batch)
         self._count_errors(batch.labels)
-        mismatched = Findings(self._mismatch.alarms(batch))
+        mismatched = MonitorFindings(self._mismatch.alarms(batch))
         found = [monitor.observe(batch) for monitor in self.monitors]
         alarms, verdicts = in_order_of_events([*found, mismatched])
         self.tally.update(("alarms", alarm.facts["detector"]) for alarm in alarms)

@@ -20,7 +20,7 @@ from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps
 from streamer.detect.settings import DetectSettings
 
 
-class Findings(NamedTuple):
+class MonitorFindings(NamedTuple):
     """What one monitor found in one batch."""
 
     alarms: Sequence[Alarm] = ()  # those of one event in the order in which their alerts are published
@@ -40,7 +40,7 @@ class ColumnStatus:
     values: int = 0  # ... and how many such values there were
 
 
-def in_order_of_events(found: Sequence[Findings]) -> tuple[list[Alarm], list[Verdict]]:
+def in_order_of_events(found: Sequence[MonitorFindings]) -> tuple[list[Alarm], list[Verdict]]:
     """The alarms and verdicts of all monitors; those of one event stay in the order of the monitors."""
     alarms = sorted((alarm for one in found for alarm in one.alarms), key=lambda alarm: alarm.event)
     return alarms, sorted((verdict for one in found for verdict in one.verdicts), key=lambda verdict: verdict.event)
@@ -73,7 +73,7 @@ class Monitor(Protocol):
         return {}
 
     @abstractmethod
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         """Fold a batch into the state; returns what it found."""
 
     def remeasures(self) -> Mapping[str, Remeasures]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("detectors", "retrain", "streamer")
+PACKAGES = ("detectors", "driftline", "retrain", "streamer")
 
 
 @cache

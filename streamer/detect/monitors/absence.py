@@ -17,7 +17,7 @@ from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
-from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.monitor import Monitor, MonitorFindings
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact
 from streamer.detect.settings import DetectSettings
 from streamer.events import ERROR_COLUMN, LAG_COLUMN
@@ -47,14 +47,14 @@ class AbsenceMonitor(Monitor):
     def detectors(cls, settings: DetectSettings) -> Sequence[str]:
         return (ABSENCE,) if settings.absence.watch else ()
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         self._absences.add(self._table.keys(slice(len(self._absences), None))[0])
         values, series = batch.values, batch.values.routed.series
         mine = np.flatnonzero(series >= 0)
         mine = mine[~self._is_of_labels(self._table.keys(series[mine])[1])]
         seen = Seen(values.event[mine], series[mine], values.sequence[mine])
         found = self._absences.update(seen, batch.subject, batch.sequence)
-        return Findings([self._alarm(found, k) for k in range(len(found.event))])
+        return MonitorFindings([self._alarm(found, k) for k in range(len(found.event))])
 
     def dump(self) -> Arrays:
         return nested(KEY, self._absences.dump())

@@ -24,7 +24,7 @@ from retrain.messages.patterns import first_match, matches
 from streamer.detect.alarm import Alarm, Remeasures, Verdict, evidence_of
 from streamer.detect.batch import TAKES, Batch, KindValues, later
 from streamer.detect.context import Context
-from streamer.detect.monitor import ColumnStatus, Findings, Monitor
+from streamer.detect.monitor import ColumnStatus, Monitor, MonitorFindings
 from streamer.detect.monitors.detector_set import DetectorSet, values_needed
 from streamer.detect.monitors.evidence import RowEvidence
 from streamer.detect.monitors.recovery import RowRecovery, WatchedAlarm
@@ -63,7 +63,7 @@ class DriftMonitor(Monitor):
     def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
         return {name: settings.detectors[name] for name in cls.detectors(settings)}
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         alarms, verdicts = list[Alarm](), list[Verdict]()
         for one, recovery, evidence in zip(self.sets, self._recovery, self._evidence, strict=True):
             values = batch.by_kind[one.kind]
@@ -76,7 +76,7 @@ class DriftMonitor(Monitor):
             watches = recovery.update(values, found, verdicts, evidence)
             for name, raised in found:
                 alarms += self._alarms_of(one, name, raised, values, watches[name])
-        return Findings(alarms, sorted(verdicts, key=lambda one: one.event))
+        return MonitorFindings(alarms, sorted(verdicts, key=lambda one: one.event))
 
     def remeasures(self) -> Mapping[str, Remeasures]:
         return {name: of for one, of in zip(self.sets, self._evidence, strict=True) for name in one.banks}

@@ -25,7 +25,7 @@ from streamer.detect.alarm import Alarm
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
 from streamer.detect.label_matches import LabelMatches
-from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.monitor import Monitor, MonitorFindings
 from streamer.detect.remap import Array, Arrays, Mask, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
 from streamer.detect.subjects import model_ids, topic_ranks
@@ -66,10 +66,10 @@ class FlowMonitor(Monitor):
     def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
         return {FLOW: (settings.flows, settings.labels.timeout_s)}
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         events, rank = batch.events, batch.topic
         if not len(events):
-            return Findings()
+            return MonitorFindings()
         is_label = (events.kind & (EventKind.PREDICTION | EventKind.SOURCE)) == 0
         clock = rank << 1 | is_label
         key = events.model.astype(np.int64) << FLOW_BITS | clock
@@ -80,7 +80,7 @@ class FlowMonitor(Monitor):
         counted = Counted(made, of.flow[made], clock[made], events.event_time_ms[made])
         matched = self._matched(batch.labels)
         fallen = self._shares.update(counted, events.offset[made], matched, self._flows.windows, len(self._ids))
-        return Findings([self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen])
+        return MonitorFindings([self._alarm(one) for one in found] + [self._alarm_of_share(one) for one in fallen])
 
     def dump(self) -> Arrays:
         flows, shares = nested("flows", self._flows.dump()), nested("shares", self._shares.dump())

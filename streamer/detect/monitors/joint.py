@@ -21,7 +21,7 @@ from detectors.series.table import ValueKind
 from streamer.detect.alarm import Alarm, evidence_of
 from streamer.detect.batch import Batch, KindValues, later
 from streamer.detect.context import Context
-from streamer.detect.monitor import ColumnStatus, Findings, Monitor
+from streamer.detect.monitor import ColumnStatus, Monitor, MonitorFindings
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
 from streamer.events import ERROR_COLUMN, LAG_COLUMN, NameTable
@@ -66,7 +66,7 @@ class JointMonitor(Monitor):
     def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
         return {name: settings.detectors[name] for name in cls.detectors(settings)}
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         numbers = batch.by_kind[ValueKind.NUMBER]
         self._give_places()
         keep = np.flatnonzero(self._place[numbers.row, 1] >= 0)
@@ -83,7 +83,7 @@ class JointMonitor(Monitor):
         multiple = batch.multiple(JOINT, self._bank.settings.arl0, numbers.place[first])
         found = self._bank.update(rows, values, batch.events.event_time_ms[numbers.event[first]], multiple)
         after = later(rows, found.at).tolist()
-        return Findings([self._alarm(found, k, numbers, first, after[k]) for k in range(len(found))])
+        return MonitorFindings([self._alarm(found, k, numbers, first, after[k]) for k in range(len(found))])
 
     def describe(self, subjects: Sequence[int]) -> Iterator[ColumnStatus]:
         for subject, column, facts in self._table.of_subjects(subjects):

@@ -25,7 +25,7 @@ from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm, evidence_of
 from streamer.detect.batch import Batch
 from streamer.detect.context import Context
-from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.monitor import Monitor, MonitorFindings
 from streamer.detect.references.table import AnyReference, Key
 from streamer.detect.remap import Array, Arrays, Remap, Remaps, compact_all
 from streamer.detect.settings import DetectSettings
@@ -88,11 +88,11 @@ class QualityMonitor(Monitor):
     def depends_on(cls, settings: DetectSettings) -> Mapping[str, object]:
         return {name: settings.detectors[name] for name in cls.detectors(settings)}
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         self._refer()
         faults = self._faults(batch)
         if not len(faults.fault):
-            return Findings()
+            return MonitorFindings()
         known = len(self._rows)
         rows = self._rows.add(faults.series << FAULT_BITS | faults.fault)
         if (rows == NO_ROW).any():
@@ -102,7 +102,7 @@ class QualityMonitor(Monitor):
             self._begin(row, faults, first, n)
         multiple = batch.multiple(RATE, self._bank.settings.arl0, faults.place)
         alarms = self._bank.update_ones(rows, faults.number, multiple)
-        return Findings([self._alarm(alarms, k, faults) for k in range(len(alarms))])
+        return MonitorFindings([self._alarm(alarms, k, faults) for k in range(len(alarms))])
 
     def dump(self) -> Arrays:
         state = self._bank.view(slice(0, len(self._rows)))

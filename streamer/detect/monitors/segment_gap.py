@@ -15,7 +15,7 @@ from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
 from streamer.detect.batch import Batch, BatchValues
 from streamer.detect.context import Context
-from streamer.detect.monitor import Findings, Monitor
+from streamer.detect.monitor import Monitor, MonitorFindings
 from streamer.detect.remap import Array, Arrays, Remap, Remaps
 from streamer.detect.settings import DetectSettings
 from streamer.events import ERROR_COLUMN, NUMBER, PREDICTION_COLUMN, TEXT_NUMBER
@@ -77,9 +77,9 @@ class SegmentGapMonitor(Monitor):
     def detectors(cls, settings: DetectSettings) -> Sequence[str]:
         return (SEGMENT_GAP,) if settings.segments else ()
 
-    def observe(self, batch: Batch) -> Findings:
+    def observe(self, batch: Batch) -> MonitorFindings:
         if not self._segments:
-            return Findings()
+            return MonitorFindings()
         values = Compared.of(batch.arrived)
         rows = self._rows.add(values.segment << 1 | values.column)
         groups = self._groups.add(values.subject << 1 | values.column)
@@ -89,7 +89,7 @@ class SegmentGapMonitor(Monitor):
         self._bank.grow(np.array(new).reshape(-1, 3), len(self._groups))
         both = values.column == PREDICTION_COLUMN
         gaps = self._bank.update(rows, groups, values.value, values.sequence, both)
-        return Findings(list(self._alarms(gaps, values)))
+        return MonitorFindings(list(self._alarms(gaps, values)))
 
     def dump(self) -> Arrays:
         arrays: Arrays = {"rows": self._rows.keys, "groups": self._groups.keys}

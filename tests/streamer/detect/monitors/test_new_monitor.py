@@ -11,7 +11,7 @@ from detectors.arrays.growth import ensure_length
 from retrain.messages.alert import AlertKind
 from streamer.detect.alarm import Alarm
 from streamer.detect.inspect import columns_of
-from streamer.detect.monitor import ColumnStatus, Findings, Monitor
+from streamer.detect.monitor import ColumnStatus, Monitor, MonitorFindings
 from streamer.detect.monitors.table import MONITORS, detectors_of, reset_by
 from streamer.detect.remap import compact
 from streamer.runtime.snapshot import Snapshot
@@ -51,7 +51,7 @@ class Milestones(Monitor):
             self._events[subject] += 1
             if self._events[subject] % EVERY == 0:
                 alarms.append(self._alarm(subject, at))
-        return Findings(alarms)
+        return MonitorFindings(alarms)
 
     def describe(self, subjects):
         for subject in subjects:
