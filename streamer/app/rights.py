@@ -96,6 +96,10 @@ def trainer_grants(config: Config) -> Iterator[Grant]:
     yield Grant(Right("topic", config.outputs.incidents, "Read"), "ids of held storms, which `driftline result` checks")
     yield Grant(Right("group", TRAINER_GROUP, "Read"), "its own group of consumers")
     yield Grant(Right("topic", config.outputs.control, "Write"), "results (`driftline result`)")
+    yield Grant(Right("topic", config.outputs.control, "Read"), "runs (`driftline launch`)", is_optional=True)
+    yield Grant(Right("group", config.launch_group, "Read"), "progress of `driftline launch`", is_optional=True)
+    one = Right("transactional-id", config.launch_group, "Write")
+    yield Grant(one, "one process of `driftline launch` at a time", is_optional=True)
 
 
 def notifier_grants(config: Config) -> Iterator[Grant]:

@@ -238,6 +238,11 @@ class Config(Section):
         return f"{self.kafka.group}-notify"
 
     @property
+    def launch_group(self) -> str:
+        """The consumer group and transactional id of `driftline launch`."""
+        return f"{self.kafka.group}-launch"
+
+    @property
     def copies(self) -> bool:
         """Whether the service itself does what `driftline rekey` does."""
         return bool(self.labels.repartition and self.rekey)

@@ -79,24 +79,25 @@ class Launcher:
         report: Callable[[list[Report]], None],
         keep_reference: KeepReference | None = None,
     ) -> None:
-        """`report` appends control records to the log and returns when they are there.
-
-        keep_reference: stores what the challenger with this version was trained on; raises as targets do
+        """`report` appends control records to the log and returns when they are there. It raises once a later launcher
+        has taken over, also without records: so it is called before anything is launched. `keep_reference` stores what
+        the challenger with this version was trained on; it raises as targets do.
         """
-        self._keep_reference = keep_reference
-        self.ledger, self._rules, self._tools, self._clock, self._report = ledger, rules, tools, clock, report
+        self.ledger, self._rules, self._tools, self._clock = ledger, rules, tools, clock
+        self._report, self._keep_reference = report, keep_reference
         self._targets: dict[int, Target] = {}
         self._work: dict[str, _Work] = {}
         self._done: list[tuple[Step, Future[Any]]] = []
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="launch")
         self._running: Counter[int] = Counter()
+        self._is_ours = False  # whether this turn has shown that no later launcher has taken over
         self.counts: Counter[str] = Counter()
         self._shown: Counter[str] = Counter()  # of `counts`, what metrics show
 
     def turn(self) -> None:
         """Take in what the calls have given, report it, and make the next calls."""
         reports = self._collect()
-        self._running = self._count_running()
+        self._running, self._is_ours = self._count_running(), False
         for request_id, task in [*self.ledger.tasks.items()]:
             reports += self._next(request_id, task)
         if reports:
@@ -181,6 +182,9 @@ class Launcher:
         if task.run is None:
             if task.state is _S.APPROVED and self._running[id(rule)] < rule.running_max:
                 self._running[id(rule)] += 1
+                if not self._is_ours:
+                    self._report([])
+                    self._is_ours = True
                 self._call("launch", request_id, work, partial(self._target(rule).launch, task.request))
         elif self._is_of(rule, task.run):
             kind, method = ("end", "cancel") if self._is_overdue(task, rule) else ("look", "look")
@@ -258,10 +262,8 @@ class Launcher:
             return []
         rule = self._rule_of(task)
         if kind == "end":
-            limit_s = rule.timeout_s if rule else 0.0
-            return self._failed(
-                request_id, work, f"the run took longer than timeout_s, {limit_s:.0f} s; it is cancelled"
-            )
+            limit = f"timeout_s, {rule.timeout_s if rule else 0.0:.0f} s"
+            return self._failed(request_id, work, f"the run took longer than {limit}; it is cancelled")
         work.next_s = self._clock.monotonic_s() + (rule.poll_s if rule else 0.0)
         return self._looked(request_id, work, result)
 

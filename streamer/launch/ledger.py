@@ -137,16 +137,29 @@ class Ledger:
 
 
 class ControlTopic:
-    """Appends control records, each keyed by its request."""
+    """Appends control records, each keyed by its request, for the one launcher of a service.
 
-    def __init__(self, connection: KafkaConnection, topic: str, clock: Clock) -> None:
+    Each call is a transaction under the id `group`. A later process with this id fences this one: from then on, each
+    call raises `BrokerError`.
+    """
+
+    def __init__(self, connection: KafkaConnection, topic: str, clock: Clock, group: str) -> None:
         from streamer.eventlog.kafka.transfer import Transfer  # a configuration with targets needs no client of Kafka
 
         self._topic, self._clock = topic, clock
-        self._transfer = Transfer(connection, [topic])
+        self._read = 0  # offset up to which the topic is read; committed, as a transaction must hold something
+        self._transfer = Transfer(connection, [topic], group)
+
+    def reached(self, records: Records) -> None:
+        """Take note of how far the topic is read."""
+        if records.topic == self._topic:
+            self._read = max(self._read, records.next_offset)
 
     def append(self, reports: list[Report]) -> None:
-        """Append these; one of a trainer that the service could not read becomes `failed`. Raises `BrokerError`."""
+        """Append these, if no later launcher has taken over; without any, that is only checked. Raises `BrokerError`.
+
+        A report of a trainer that the service could not read becomes `failed`.
+        """
         from streamer.eventlog.kafka.transfer import Copy
 
         now_ms = int(self._clock.now_s() * 1000)
@@ -154,7 +167,7 @@ class ControlTopic:
         for report in reports:
             key, value = report["request_id"].encode(), _value_of(report, now_ms)
             copies.append(Copy(self._topic, None, None, key, value, ()))
-        self._transfer.write(copies)
+        self._transfer.write(copies, {(self._topic, 0): self._read})
 
     def close(self) -> None:
         """Let the client go."""

@@ -46,7 +46,8 @@ def launch(config_file: str, runs: str, metrics_port: int | None, parent_fd: int
     `trained` or `failed`, unless the trainer does so itself. It cancels the runs of requests that are rejected,
     withdrawn or expired.
 
-    The topics are its only memory: after a crash, it goes on where they end. Runs do not depend on it.
+    The topics are its only memory: after a crash, it goes on where they end. Runs do not depend on it. A second process
+    takes over, and the first one ends with exit code 3 before it launches anything else.
     """
     from streamer.logs import log_to_stderr
 
@@ -78,7 +79,7 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
     check_launch(config.launch, tools)
     with (
         serving(config, LAUNCH_TABLE, port, clock) as metrics,
-        closing(ControlTopic(connection, outputs.control, clock)) as control,
+        closing(ControlTopic(connection, outputs.control, clock, config.launch_group)) as control,
         closing(KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])) as reader,
     ):
         ledger = Ledger(outputs)
@@ -86,6 +87,7 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
         while not stop.is_set():
             for records in reader.poll(POLL_S):
                 ledger.add(records)
+                control.reached(records)
             metrics.alive()
             if metrics.health.is_ready:
                 launcher.turn()

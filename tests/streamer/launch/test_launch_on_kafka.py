@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 from driftline_process import DRIFTLINE, PATIENCE_S, Place, driftline
+from http_kit import serving
 from training_kit import label, prediction, request, window
 
+from streamer.errors import BrokerError
 from streamer.eventlog.base import Output
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.transfer import send
@@ -99,6 +105,59 @@ def test_a_trainer_that_dies_is_reported_with_its_exception(place):
     publish(place, "retrain-bus-1-00000000000000bb")
     _, failed = launched(place, [str(place.folder / "train.py"), "no such column"], ["started", "failed"])
     assert failed["comment"] == "RuntimeError: no such column"
+
+
+def test_a_second_launcher_takes_over(place, monkeypatch):
+    """The first one ends with the next request, and each request is sent to the target and reported once."""
+    monkeypatch.setenv("DEPLOY_SECRET", "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode())
+    with serving(lambda _: (202, {})) as server:
+        target = json.dumps({"url": server.url, "secret_env": "DEPLOY_SECRET"})
+        text = place.config.read_text()
+        place.config.write_text(f'{text}launch: {{"*": {{train: {{webhook: {target}}}}}}}\n')
+        with launching(place) as first:
+            publish(place, "retrain-bus-1-00000000000000a1")
+            soon(lambda: len(place.jsons("control")) == 1, first)
+            with launching(place) as second:
+                soon(lambda: "requests are open" in second.log(), second)
+                publish(place, "retrain-bus-1-00000000000000a2")
+                soon(lambda: first.process.poll() is not None and len(place.jsons("control")) == 2, second)
+                assert first.process.returncode == BrokerError.exit_code, first.log()
+                publish(place, "retrain-bus-1-00000000000000a3")
+                soon(lambda: len(place.jsons("control")) == 3, second)
+    ids = [f"retrain-bus-1-00000000000000a{i}" for i in (1, 2, 3)]
+    assert [one.headers["webhook-id"] for one in server.sent] == ids
+    assert [one["request_id"] for one in place.jsons("control")] == ids
+
+
+class Launching:
+    """`driftline launch` under way."""
+
+    def __init__(self, place: Place) -> None:
+        self._path = place.folder / f"launch-{uuid.uuid4().hex}.log"
+        start = [*DRIFTLINE, "launch", "--config", str(place.config), "--runs", str(place.folder / "runs")]
+        with self._path.open("w") as log:
+            self.process = subprocess.Popen([*start, "--metrics-port", "0"], stderr=log)
+
+    def log(self) -> str:
+        return self._path.read_text()
+
+
+@contextmanager
+def launching(place: Place) -> Iterator[Launching]:
+    started = Launching(place)
+    try:
+        yield started
+    finally:
+        started.process.terminate()
+        started.process.wait(PATIENCE_S)
+
+
+def soon(what: Callable[[], bool], process: Launching) -> None:
+    deadline = time.monotonic() + END_S
+    while not what():
+        assert time.monotonic() < deadline, process.log()
+        assert process.process.poll() is None, process.log()
+        time.sleep(0.2)
 
 
 def test_a_window_is_read_from_the_broker(place, tmp_path):

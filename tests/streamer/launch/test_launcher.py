@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from launch_kit import Loop, RunState, RunStatus, TargetDown, TargetRefused, Topics, played, rule
 
+from streamer.errors import BrokerError
 from streamer.launch.settings import ReviewSettings, verdict
 from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.table import LAUNCH_TABLE
@@ -259,3 +260,19 @@ def test_metrics_show_runs_and_errors_of_the_target(target, topics, tmp_path):
     assert shown("driftline_run_age_seconds")["running"] >= 2_100
     assert shown("driftline_launch_total")["launched"] == 1
     assert shown("driftline_launch_total")["retried"] == loop.launcher.counts["retried"]
+
+
+def test_a_launcher_that_is_replaced_launches_nothing(target, topics, tmp_path):
+    """Before anything is launched, the log must accept its records; where a later one has taken over, it does not."""
+    topics.request(ID)
+    loop = Loop(topics, rule(), tmp_path)
+    checks = []
+
+    def fenced(reports):
+        checks.append(reports)
+        raise BrokerError("a later process has this transactional id")
+
+    loop.launcher._report = fenced
+    with pytest.raises(BrokerError):
+        loop.launcher.turn()
+    assert (checks, target.launched) == ([[]], [])
