@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,7 @@ from streamer.config import Config
 from streamer.detect.references.table import References
 from streamer.events import MISFIT, NUMBER, EventBatch, EventKind, Names
 
+LOOKED_AT: Final = 2_000  # events whose members are looked at
 FEW: Final = 20  # events, below which shares mean nothing
 MOST: Final = 0.9
 SHOWN: Final = 3
@@ -70,7 +72,7 @@ def decoded(config: Config, sample: Sample, names: Names) -> DecodedSample:
             found.detail = (
                 f"{records.topic}[{records.partition}] at offset {records.offset[dead.index[0]]}: {dead.detail[0]}"
             )
-    found.envelopes = list(_envelopes(codec, config.topics[sample.topic].fields, sample))
+    found.envelopes = list(islice(_envelopes(codec, config.topics[sample.topic].fields, sample), LOOKED_AT))
     return found
 
 
