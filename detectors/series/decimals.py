@@ -23,6 +23,7 @@ SCALE_MAX: Final = 15
 NONE: Final = -1.0
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+\.\d{1,18}", re.ASCII)
 _FIRST: Final = frozenset("-0123456789")
 _EXACT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.(\d+))?", re.ASCII)
 
@@ -46,8 +47,17 @@ def decimal_ids(numbers: F64, scales: NDArray[np.int32]) -> F64:
     return found
 
 
+def ungrouped(text: str) -> str:
+    """A number without its thousands separators: `1234.5` of `1,234.5`; any other text as it is.
+
+    Only a text with both marks is sure: `1,234` may also be a fraction.
+    """
+    return text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
+
+
 def scale_of(text: str) -> int:
     """How many decimals a text has that is a decimal number with an id; -1 for any other text."""
+    text = ungrouped(text)
     found = _EXACT.fullmatch(text)
     if found is None or sum(map(str.isdigit, text)) > DIGITS_MAX:
         return -1
@@ -56,6 +66,7 @@ def scale_of(text: str) -> int:
 
 def number_in(text: str) -> float | None:
     """The number that a text is, as producers of typed records write it; None for names, such as `007` and `nan`."""
+    text = ungrouped(text)
     if text[:1] not in _FIRST or not _NUMBER.fullmatch(text):
         return None
     number = float(text)

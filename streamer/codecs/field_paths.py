@@ -12,11 +12,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from streamer.codecs.event import parse_range
+from streamer.codecs.event import Refused, parse_range
+from streamer.logs import log_of
+
+log = log_of("codecs")
 
 
 class Root(IntEnum):
@@ -54,6 +58,8 @@ Getter = Callable[[Envelope], Any]
 
 CONSTANT_FIELDS = ("model_id", "model_version", "source")
 FORM = ("rows", "names")  # fields that describe the form of a record, and are no fields of the event
+
+ENCODINGS = frozenset({"CSV", "JSON", "BASE64"})  # of a captured payload, beside its `data`
 
 NO_PATHS = ("rows", "depth", "lists")
 DEPTH_MAX = 16
@@ -100,6 +106,10 @@ class FieldMap:
     def __post_init__(self) -> None:
         if not 0 <= self.depth <= DEPTH_MAX:
             raise ValueError(f"depth is {self.depth}; it must be 0 to {DEPTH_MAX}")
+        for name in CONSTANT_FIELDS:
+            if (getattr(self, name) or "").startswith("=$") and _ROOT.match(getattr(self, name)[1:]):
+                object.__setattr__(self, name, getattr(self, name)[1:])
+                _say_path(name, getattr(self, name))
         for pattern, items in self.lists.items():
             parse_range(items, pattern)
         for name, path in self._texts():
@@ -159,8 +169,14 @@ def _is_constant(field: str, value: object) -> bool:
     if value == "=":
         raise ValueError(f"{field}: {value!r} is a constant without a text; write the text after the equals sign")
     if value.startswith("=$"):
-        raise ValueError(f"{field}: {value!r} is a constant; write {value[1:]} for the path")
+        raise ValueError(f"{field}: {value!r} is a constant that looks like a path, and is none; write another name")
     return True
+
+
+@cache
+def _say_path(field: str, path: str) -> None:
+    """Log once that a constant is read as a path."""
+    log.warning("fields.%s: '=%s' is read as the path %s, as no name begins with $; write %s", field, path, path, path)
 
 
 def parse_path(path: Any, field: str) -> Path:
@@ -204,10 +220,31 @@ def getter(path: Path) -> Getter:
 def follow(event: Envelope, path: Path) -> Any:
     """The value at the path; `UNSET` if there is none."""
     root, *steps = path
-    value = event[root]
+    value = holder = event[root]
     for step in steps:
-        value = follow_step(value, step)
+        holder, value = value, follow_step(value, step)
+    if (
+        type(value) is str
+        and steps[-1:] == ["data"]
+        and isinstance(holder, dict)
+        and holder.get("encoding") in ENCODINGS
+    ):
+        return _captured(holder)
     return value
+
+
+def _captured(payload: dict[str, Any]) -> Any:
+    """What a text holds whose neighbour `encoding` says how it is written: its only row; else the text as it is."""
+    from streamer.codecs.presets.inference import payload_rows  # here, as it reads payloads of tools
+
+    try:
+        rows = payload_rows(payload)
+    except Refused:
+        return payload["data"]
+    if len(rows) != 1:
+        return payload["data"]
+    row = rows[0]
+    return row[0] if isinstance(row, list) and len(row) == 1 else row
 
 
 def follow_step(value: Any, step: Step) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from detectors.arrays.growth import ensure_length
 from detectors.arrays.types import F64, I64
 from detectors.reference import CategoryReference, Reference, rounded
-from detectors.series.decimals import decimal_id, scale_of
+from detectors.series.decimals import decimal_id, scale_of, ungrouped
 from detectors.series.evidence import ANY, CATEGORIES, MIXED, NUMBERS
 from detectors.series.table import Routed, SeriesTable, ValueKind
 from streamer.detect.references.store import Digests, ReferenceStore, VersionReferences
@@ -125,7 +125,11 @@ class ReferenceLookup:
     def id_of(self, name: str) -> int:
         """The id of a category."""
         scale = scale_of(name)
-        return self._categories.ids.get(name, OTHER_CATEGORY) if scale < 0 else int(decimal_id(float(name), scale))
+        return (
+            self._categories.ids.get(name, OTHER_CATEGORY)
+            if scale < 0
+            else int(decimal_id(float(ungrouped(name)), scale))
+        )
 
     def of(self, kind: ValueKind, key: Key) -> AnyReference | None:
         """The reference of (model, version, column) for values of this kind; None without one."""

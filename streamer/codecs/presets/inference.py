@@ -108,11 +108,11 @@ def sagemaker(document: Any, _: Mapping[str, str]) -> list[Event]:
         "event_time": about.get("inferenceTime"),
     }
     if isinstance(truth := document.get("groundTruthData"), dict):
-        labels = _payload(truth)
+        labels = payload_rows(truth)
         return [{**event, "label": _first(one)} for one in labels[:1]]
     capture = of_type(document.get("captureData"), dict, "captureData")
     ends = [capture.get(name) for name in ("endpointInput", "endpointOutput")]
-    inputs, outputs = [_payload(one) if isinstance(one, dict) else None for one in ends]
+    inputs, outputs = [payload_rows(one) if isinstance(one, dict) else None for one in ends]
     return joined(event, _features_of(inputs), _predictions_of(outputs))
 
 
@@ -231,7 +231,7 @@ def _puid(data: Any) -> Any:
     return meta.get("puid") if isinstance(meta, dict) else None
 
 
-def _payload(part: Mapping[str, Any]) -> list[Any]:
+def payload_rows(part: Mapping[str, Any]) -> list[Any]:
     """The rows of a captured payload: lines of CSV, or instances or predictions in JSON. Raises `Refused`."""
     data, encoding = part.get("data"), str(part.get("encoding") or "CSV").upper()
     kind = str(part.get("observedContentType") or "")

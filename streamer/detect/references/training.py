@@ -31,6 +31,8 @@ WHOLE_MAX: Final = 1 << 53  # larger whole numbers are ids, and doubles would me
 HEAD_BYTES: Final = 64 << 10
 MISSING: Final = ("", "null", "NULL", "None", "nan", "NaN", "NA", "N/A", "#N/A")
 _NUMBER: Final = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\s*$"
+_GROUPED: Final = r"^\s*-?[1-9]\d{0,2}(,\d{3})+\.\d+\s*$"  # with both marks, as only these are sure
+_GROUPED_ASKED: Final = r"^\s*-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\s*$"
 _WHOLE: Final = r"^\s*-?\d{1,18}\s*$"
 _CODE: Final = r"^\s*[+-]?0\d"  # digits that a number would lose: 00501
 CSV_NAME: Final = re.compile(r"\.(csv|tsv|txt)(\.(gz|bz2|zst|lz4))?$")
@@ -302,9 +304,15 @@ def _holds_numbers(column: pa.ChunkedArray) -> bool:
     """Whether all texts are numbers or booleans, and none is a code with leading zeros."""
     if pa.types.is_null(column.type):
         return True
+    column = _ungrouped(column, _GROUPED)
     plain = pc.and_(pc.match_substring_regex(column, _NUMBER), pc.invert(pc.match_substring_regex(column, _CODE)))
     fits = pc.or_(plain, pc.match_substring_regex(column, _BOOLEAN))
     return bool(pc.all(pc.fill_null(fits, True), min_count=0).as_py())
+
+
+def _ungrouped(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
+    """Texts without thousands separators where they fit the pattern: 1234.5 of 1,234.5."""
+    return pc.if_else(pc.match_substring_regex(column, pattern), pc.replace_substring(column, ",", ""), column)
 
 
 def _all_fit(column: pa.ChunkedArray, pattern: str) -> bool:
@@ -327,6 +335,7 @@ def _as_number(column: pa.ChunkedArray, is_asked: bool = False) -> pa.ChunkedArr
     if _is_text(kind):
         stripped = pc.utf8_trim_whitespace(column)
         low = pc.utf8_lower(stripped)
+        stripped = _ungrouped(stripped, _GROUPED_ASKED if is_asked else _GROUPED)
         stripped = pc.if_else(pc.equal(low, "true"), "1", pc.if_else(pc.equal(low, "false"), "0", stripped))
         fits = pc.match_substring_regex(stripped, _NUMBER)
         return pc.if_else(fits, stripped, pa.scalar(None, pa.string())).cast(pa.float64())

@@ -142,7 +142,7 @@ def test_paths():
         ({"rows": "$key.x"}, r"rows: '\$key.x' is no path in the value of the record"),
         ({"rows": "data"}, "rows: 'data' is not a path"),
         ({"prediction_id": "$headers"}, r"prediction_id: the path '\$headers' is the whole record"),
-        ({"model_id": "=$key"}, r"model_id: '=\$key' is a constant; write \$key for the path"),
+        ({"model_id": "=$fleet"}, r"model_id: '=\$fleet' is a constant that looks like a path, and is none"),
         ({"event_time": "$"}, "event_time: the path '\\$' is the whole record"),
         ({"features": {"temp": "w.t"}}, "features.temp: 'w.t' is not a path"),
         ({"features": {"temp": "$"}}, "features.temp: the path"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
-from situation_kit import START_MS, Sent, event, iso, replayed, shifted
+import pytest
+from situation_kit import START_MS, Sent, decoded, event, iso, replayed, shifted
 
 AZURE = {
     "model_id": "=eta", "model_version": None, "prediction_id": "$.correlationid", "event_time": "$.time",
@@ -62,6 +64,29 @@ def test_csv_in_the_json_of_sagemaker(tmp_path):
     assert {found.columns("churn")[name]["values"] for name in ("a", "b", "prediction")} == {900}
 
 
+@pytest.mark.parametrize(
+    ("data", "encoding", "columns"),
+    [
+        ("96.6,19.3", "CSV", {"row[0]": 1, "row[1]": 1, "prediction": 1}),
+        ("96.6", "CSV", {"row": 1, "prediction": 1}),
+        ('{"age": 3, "zip": "V6"}', "JSON", {"row.age": 1, "row.zip": 1, "prediction": 1}),
+        (base64.b64encode(b"1,2,3").decode(), "BASE64", {"row[0]": 1, "row[1]": 1, "row[2]": 1, "prediction": 1}),
+        ("1,2\n3,4", "CSV", {"row": 1, "prediction": 1}),  # several rows are no list of one event
+        ("1,2", "UTF8", {"row": 1, "prediction": 1}),
+    ],
+)
+def test_a_captured_text_at_a_path_is_read_by_its_encoding(data, encoding, columns):
+    """Without the preset: the record itself says how the text is written."""
+    record = captured(1, data, "0.5")
+    record["captureData"]["endpointInput"] |= {"encoding": encoding, "observedContentType": ""}
+    fields = {
+        "model_id": "=churn", "event_time": "$.eventMetadata.inferenceTime",
+        "features": {"row": "$.captureData.endpointInput.data"}, "prediction": "$.captureData.endpointOutput.data",
+    }  # fmt: skip
+    found = decoded([record], {"fields": fields})
+    assert (found.columns, found.dead) == (columns, [])
+
+
 def test_json_in_the_texts_of_vertex(tmp_path):
     """Features are JSON in a text in a list; times end in UTC (request-response logging)."""
     fields = {
@@ -96,11 +121,11 @@ def test_the_model_in_the_key(tmp_path):
     }  # fmt: skip
 
 
-def test_a_constant_that_looks_like_a_path_is_refused(tmp_path):
-    """`=$key` would make one model of all, named "$key"."""
-    record = Sent({"ts": START_MS, "x": 0.5}, key="bus-0")
-    fields = {"model_id": "=$key", "event_time": "$.ts", "features": "$"}
-    assert "'=$key' is a constant; write $key for the path" in replayed(tmp_path, [record], {"fields": fields}, 2).words
+def test_a_constant_that_looks_like_a_path_is_the_path():
+    """`=$key` would make one model of all, named "$key", which nobody means."""
+    records = [Sent({"ts": START_MS, "x": 0.5}, key=f"bus-{i % 3}") for i in range(6)]
+    found = decoded(records, {"fields": {"model_id": "=$key", "event_time": "$.ts", "features": "$"}})
+    assert (found.models, found.dead) == ({"bus-0": 2, "bus-1": 2, "bus-2": 2}, [])
 
 
 def test_tombstones(tmp_path):

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from situation_kit import built, event, replayed, shifted
 
+from detectors.series.decimals import number_in
+
 
 def test_one_odd_first_value(tmp_path):
     """A token or warm-up call before 1,299 good values (evidentlyai/evidently#329, varied)."""
@@ -25,6 +27,22 @@ def test_numbers_as_texts(tmp_path):
         event(i, features={"amount": f"{amount[i]:.2f}"}, prediction=f"{score[i]:.4f}") for i in range(len(amount))
     ]
     assert replayed(tmp_path, records).drifts == {("m", "amount"), ("m", "prediction")}
+
+
+def test_numbers_with_thousands_separators(tmp_path):
+    """`1,234.50` is a number, in events as in training data; `1,234` alone may be a fraction, and stays a text."""
+    amounts = [f"{x:,.2f}" for x in shifted(7, 1200, 900, 1500, 200)]
+    assert {"," in one for one in amounts} == {True, False}
+    (tmp_path / "train.csv").write_text("model_id,amount\n" + "".join(f'm,"{one}"\n' for one in amounts[:500]))
+    built(tmp_path, str(tmp_path / "train.csv"), "--format", "csv")
+    records = [event(i, features={"amount": one}, prediction=1.0) for i, one in enumerate(amounts)]
+    found = replayed(tmp_path, records, references={"file": str(tmp_path / "ref")})
+    column = found.columns("m")["amount"]
+    assert (found.drifts, column["kind"], column["faults"]) == ({("m", "amount")}, "numbers", 0)
+    assert bool(column["reference"])
+    assert [number_in(one) for one in ("1,234", "1,234,567", "1.234,5", "12,34.5", "0,123.5", "-1,234.5")] == [
+        None, None, None, None, None, -1234.5,
+    ]  # fmt: skip
 
 
 def test_float32_production_and_float64_training(tmp_path):
