@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from driftline.findings import Findings
 from streamer.app.folds import reference_size_by_default
+from streamer.app.offline.injection import injections_of
 from streamer.app.offline.selection import selection_of
 from streamer.app.offline.table_files import NamedTable, TableMapping
 from streamer.app.replay import replay as folded
@@ -63,6 +64,7 @@ def replay(
     model_column: str | None = None, version: str | None = None, id: str | None = None,
     features: Sequence[str] = (), prediction: str | None = None, label: str | None = None, segment: str | None = None,
     since: str | None = None, until: str | None = None, models: Sequence[str] = (), columns: Sequence[str] = (),
+    inject: Sequence[str] = (), seed: int = 0,
 ) -> Findings:  # fmt: skip
     """Fold a recording or table as the service does, without a broker.
 
@@ -77,12 +79,13 @@ def replay(
             `model` is the model of all rows. See `driftline replay --help`.
         since, until: the span of event time that is folded, as in "2026-05-12"; the end is exclusive.
         models, columns: patterns of what is folded; empty: all.
+        inject, seed: changes of events, as of `--inject`, and the seed of their shares.
         settings: single settings by their dotted name, as in {"retrain.cooldown_s": 0}.
 
     Raises `UsageError` for a source that can't be read, and `ConfigError` for wrong settings.
     """
     mapping = TableMapping(time, model, model_column, version, id, tuple(features), prediction, label, segment)
-    selection = selection_of(since, until, models, columns)
+    selection = selection_of(since, until, models, columns, injections_of(inject, seed))
     table = _table_of(source, topic or FRAME_TOPIC)
     with TemporaryDirectory(prefix="driftline-") as folder:
         loaded = _config_of(config, settings, Path(folder))

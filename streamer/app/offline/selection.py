@@ -1,4 +1,4 @@
-"""The part of recordings that a replay folds: a span of event time, models, and columns.
+"""The part of recordings that a replay folds: a span of event time, models, and columns; with injected changes.
 
 It is chosen between the codecs and the fold, so it is the same for every format.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from detectors.arrays.types import Bools
 from retrain.messages.patterns import matches
+from streamer.app.offline.injection import Injection
 from streamer.codecs.base import Codec, DeadLetters
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
@@ -30,6 +31,7 @@ class Selection:
     until_ms: int = ALWAYS_MS[1]  # last event time, exclusive
     models: Sequence[str] = ()  # patterns of models; (): all
     columns: Sequence[str] = ()  # patterns of features, and of `prediction`; (): all
+    injections: Sequence[Injection] = ()  # changes that are made before the selection
 
     @property
     def is_all(self) -> bool:
@@ -68,6 +70,8 @@ class SelectedCodec:
     def decode(self, records: Records, names: Names) -> tuple[EventBatch, DeadLetters]:
         """See `Codec`. What is not chosen leaves without a trace but its names."""
         batch, dead = self._codec.decode(records, names)
+        for injection in self._selection.injections:
+            batch = injection.applied(batch, names)
         time = batch.event_time_ms
         keep = (time >= self._selection.since_ms) & (time < self._selection.until_ms)
         if self._selection.models:
@@ -110,7 +114,11 @@ class _Chosen:
 
 
 def selection_of(
-    since: str | None = None, until: str | None = None, models: Sequence[str] = (), columns: Sequence[str] = ()
+    since: str | None = None,
+    until: str | None = None,
+    models: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    injections: Sequence[Injection] = (),
 ) -> Selection:
     """The selection of texts. Raises `UsageError` for what is no time, and for a span that is empty."""
     first, last = ALWAYS_MS
@@ -118,7 +126,7 @@ def selection_of(
     last = last if until is None else time_ms(until, "--until")
     if first >= last:
         raise UsageError(f"--from {since} is not before --until {until}, so no event is between them")
-    return Selection(first, last, tuple(models), tuple(columns))
+    return Selection(first, last, tuple(models), tuple(columns), tuple(injections))
 
 
 def time_ms(text: str, option: str) -> int:

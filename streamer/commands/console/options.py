@@ -40,6 +40,12 @@ _TABLE_OPTIONS: Final = (
     click.option("--models", metavar="PATTERN", multiple=True, help="Fold these models only, as in bus-*."),
     click.option("--columns", metavar="PATTERN", multiple=True, help="Watch these columns only, as in speed_*."),
     click.option(
+        "--inject", "inject", metavar="CHANGE", multiple=True,
+        help="Change events, and report what was seen of it: 'dep_delay: +15 @ 2026-05-12T08:00 in 5% of eta-*'. "
+        "Changes are +15, *1.2, =text and null of a column, and silence and delay 5m of (events).",
+    ),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the shares of --inject."),
+    click.option(
         "--set", "sets", metavar="SETTING=VALUE", multiple=True,
         help="One setting, as in detectors.shiryaev_roberts.arl0=1e5; it counts before the file and variables.",
     ),
@@ -57,6 +63,7 @@ def offline_of(
     recordings: Sequence[str], config_file: str | None, topic: str | None, options: Mapping[str, Any]
 ) -> tuple[Config, Selection]:
     """The configuration and the selection of `offline_options`. Raises `UsageError`."""
+    from streamer.app.offline.injection import injections_of
     from streamer.app.offline.selection import selection_of
     from streamer.app.offline.table_files import mapping_of
     from streamer.config import Config, load_config
@@ -66,7 +73,9 @@ def offline_of(
     mapping = mapping_of(options)
     if mapping.is_given:
         config = mapping.configured(config, recordings, topic)
-    return config, selection_of(options["since"], options["until"], options["models"], options["columns"])
+    changes = injections_of(options["inject"], options["seed"])
+    span = options["since"], options["until"]
+    return config, selection_of(*span, options["models"], options["columns"], changes)
 
 
 def brokers_options(config_help: str) -> Callable[[Any], Any]:

@@ -52,12 +52,14 @@ def replay(
     nothing was watched although there are records, the exit code is 6.
     """
     from streamer.app import replay as app
+    from streamer.app.offline.injection import seen
+    from streamer.commands.console.text_table import table
 
     config, selection = offline_of(recordings, config_file, topic, options)
     kept: list[tuple[str, bytes]] = []
     with quiet_pipe() as out, progress("replay") as report:
         folder = None if requests_dir is None else _folder(requests_dir)
-        publish = _publisher(out, config.outputs, folder, None if report_file is None else kept)
+        publish = _publisher(out, config.outputs, folder, kept if report_file or selection.injections else None)
 
         def flush_and_report(done: int, total: int | None) -> None:
             out.flush()
@@ -65,6 +67,9 @@ def replay(
 
         summary = app.replay(config, recordings, topic, publish, flush_and_report, selection)
     echo_report(summary_text(summary))
+    if selection.injections:
+        for row in table(list(seen(selection.injections, (value for kind, value in kept if kind == "alert")))):
+            echo_report(row)
     for warning in summary.warnings:
         echo_report(f"warning: {warning}")
     if summary.records and not summary.understood:

@@ -192,3 +192,12 @@ def test_a_configuration_without_brokers_is_checked(tmp_path):
     checked = cli("check-config", str(file), "--offline")
     assert (checked.exit_code, "ok; reads flights, compares" in checked.stdout) == (0, True), checked.output
     assert "kafka.bootstrap: is missing" in cli("check-config", str(file)).stderr
+
+
+def test_what_was_seen_of_a_change_is_reported(fake_app):
+    """`--inject` reaches the replay with its seed, and the table is for people."""
+    ran = cli("replay", "a.parquet", "--inject", "gap: +15 @ 2026-05-12 of bus-*", "--seed", "7")
+    [injection] = fake_app.calls["selection"].injections
+    assert (ran.exit_code, injection.amount, injection.seed) == (0, 15, 7)
+    assert "gap: +15 @ 2026-05-12 of bus-*  bus-*  gap     not seen" in ran.stderr
+    assert cli("replay", "a.parquet", "--inject", "gap+15").exit_code == 2
