@@ -46,8 +46,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "topics": "setup.topics", "reference": "setup.reference",
         },
         "Run": {
-            "run": "service.run", "replay": "service.replay", "record": "service.record", "send": "service.record",
-            "rekey": "service.record", "launch": "service.launch", "notify": "service.notify",
+            "run": "service.run", "replay": "service.replay", "backtest": "service.backtest",
+            "record": "service.record", "send": "service.record", "rekey": "service.record",
+            "launch": "service.launch", "notify": "service.notify",
             "verify": "service.verify",
         },
         "Look": {
