@@ -18,6 +18,7 @@ from retrain.messages.alert import AlertKind
 FOLDER = ROOT / "docs" / "detectors"
 OVERVIEWS = {
     "choosing.md", "kinds.md", "columns.md", "measurements.md", "situations.md", "few-events.md", "evidence.md",
+    "notebook.md", "statistics.md",
 }  # fmt: skip
 PAGES = sorted(path.name for path in FOLDER.glob("*.md") if path.name not in OVERVIEWS)
 SECTIONS = ["Claim", "Assumptions", "Source", "When to use", "Settings", "Figures"]
