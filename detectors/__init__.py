@@ -6,8 +6,9 @@
     if d.update(x):
         print(d.onset, d.effect)
 
-Public: `detector` and `SingleDetector` (one series), `base` (the interface of a bank), `registry` (the table of
-detectors), `checks` (what a bank must pass), `plugins` (detectors of other packages), `reference` (training samples).
+Public: `detector` (one series, by name), one class a detector (`Adwin`, `KsWindow`, ...), `ColumnDetectors` (a frame)
+and `RiverDetector` (for pipelines of river); `base` (the interface of a bank), `registry` (the table of detectors),
+`checks` (what a bank must pass), `plugins` (detectors of other packages), `reference` (training samples).
 
 Rooms: `shiryaev_roberts`, `rate` and `categories` run by default; `adwin`, `ks`, `joint` and `river` where a
 configuration names them. `delivery` and `segment_gap.py` detect more than drift of one column, `recovery` ends alerts,
@@ -18,17 +19,62 @@ and `profile` sums up intervals.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detectors.single import SingleDetector, detector
+    from detectors.notebook.columns import ColumnDetectors
+    from detectors.notebook.named import (
+        Adwin,
+        CategoryRates,
+        CategoryWindow,
+        Ddm,
+        Eddm,
+        Fhddm,
+        HddmA,
+        HddmW,
+        Joint,
+        Kswin,
+        KsWindow,
+        PageHinkley,
+        Rate,
+        ShiryaevRoberts,
+    )
+    from detectors.notebook.single import SingleDetector, detector
 
-__all__ = ["SingleDetector", "detector"]
+__all__ = [
+    "Adwin",
+    "CategoryRates",
+    "CategoryWindow",
+    "ColumnDetectors",
+    "Ddm",
+    "Eddm",
+    "Fhddm",
+    "HddmA",
+    "HddmW",
+    "Joint",
+    "KsWindow",
+    "Kswin",
+    "PageHinkley",
+    "Rate",
+    "RiverDetector",
+    "ShiryaevRoberts",
+    "SingleDetector",
+    "detector",
+]
+_ELSEWHERE = {
+    "ColumnDetectors": "columns",
+    "RiverDetector": "river_adapter",
+    "SingleDetector": "single",
+    "detector": "single",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from detectors import single
-
-        return getattr(single, name)
+        return getattr(import_module(f"detectors.notebook.{_ELSEWHERE.get(name, 'named')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -10,9 +10,10 @@ the same state, bit for bit. One row never influences another. `dump` and `load`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self, TypeGuard
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,40 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 NO_CATEGORY = -1  # `Alarms.category` of a bank that takes numbers
+SHOWN = 10  # alarms in a repr
 UNSEEN_CATEGORY = -2  # all categories that a bank counts as one
 
 
-@dataclass(frozen=True, slots=True)
+class AlarmRow(NamedTuple):
+    """One alarm; see `Alarms` for the fields."""
+
+    at: int
+    row: int
+    statistic: float
+    threshold: float
+    effect: float
+    before: float
+    after: float
+    onset_ago: int
+    n_reference: int
+    n_current: int
+    category: int
+
+
+class Standing(NamedTuple):
+    """The statistic of a series now, beside the value at which it is an alarm. NaN while there is none."""
+
+    statistic: float
+    threshold: float
+    p_value: float = math.nan  # NaN where the test has none
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Alarms:
-    """The alarms of one `update`, in order: `k` alarms, one entry each in every array."""
+    """The alarms of one `update`, in order: `k` alarms, one entry each in every array.
+
+    They iterate as `AlarmRow`s. `columns()` makes a table: `pyarrow.table(alarms.columns())`, or a frame of pandas.
+    """
 
     at: I64  # index of the value, within the call, that raised the alarm
     row: I64  # the series
@@ -42,6 +71,25 @@ class Alarms:
 
     def __len__(self) -> int:
         return len(self.at)
+
+    def __iter__(self) -> Iterator[AlarmRow]:
+        for one in zip(*(column.tolist() for column in self.columns().values()), strict=True):
+            yield AlarmRow(*one)
+
+    def __repr__(self) -> str:
+        head = f"Alarms: {len(self):,}"
+        shown = [
+            f"  at {one.at:,}: {one.before:.4g} -> {one.after:.4g}, effect {one.effect:.3g}" for one in self[:SHOWN]
+        ]
+        more = [f"  and {len(self) - SHOWN:,} more"] if len(self) > SHOWN else []
+        return "\n".join([head, *shown, *more])
+
+    def __getitem__(self, part: slice) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name)[part] for f in fields(self)})
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, in the order of `AlarmRow`."""
+        return {name: getattr(self, name) for name in AlarmRow._fields}
 
     def only(self, keep: NDArray[np.bool_]) -> Self:
         """The alarms where `keep` is true."""
@@ -98,6 +146,14 @@ class Bank(Protocol):
         ...
 
 
+class StandingBank(Bank, Protocol):
+    """A bank that reports the statistic of a series at any time, not at alarms alone."""
+
+    def standing(self, row: int) -> Standing:
+        """The statistic of this series after its latest value; NaN while it learns."""
+        ...
+
+
 class RatedBank(Bank, Protocol):
     """A bank whose mean number of values between false alarms is set, by `arl0` of its settings."""
 
@@ -111,6 +167,11 @@ class RatedBank(Bank, Protocol):
         on average.
         """
         ...
+
+
+def has_standing(bank: Bank) -> TypeGuard[StandingBank]:
+    """Whether the bank is a `StandingBank`."""
+    return hasattr(bank, "standing")
 
 
 def keeps_rate(bank: Bank) -> TypeGuard[RatedBank]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
 from typing import Any, Final
 
 from detectors.adwin.bank import AdwinBank, AdwinSettings
@@ -34,6 +35,12 @@ from detectors.river.bank import RiverBank
 from detectors.river.catalog import RIVER
 from detectors.shiryaev_roberts.bank import ShiryaevRobertsBank, ShiryaevRobertsSettings
 
+# of a setting, as its dataclass spells it -> what it may be, and the words for it; others are not checked
+_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
+    "float": (Real, "a number"),
+    "int": (Integral, "a whole number"),
+    "bool": (bool, "True or False"),
+}
 PLUGINS: Final = "driftline.detectors"  # the group of entry points
 
 
@@ -80,13 +87,17 @@ def bank(name: str, settings: Any, rows: int) -> Bank:
 def settings_of(name: str, **options: Any) -> Any:
     """The settings of the named detector, its defaults but for the options given.
 
-    Raises `UnknownNameError` for an unknown detector or option, ValueError for an option out of range.
+    Raises `UnknownNameError` for an unknown detector or option, ValueError for an option of another type or out of
+    range.
     """
     settings = _known(name).settings
-    options_known = [field.name for field in fields(settings)]
-    for option in options:
-        if option not in options_known:
-            raise UnknownNameError(f"{name} has no setting {option!r}; {_hint(option, options_known)}")
+    types = {field.name: str(field.type) for field in fields(settings)}
+    for option, value in options.items():
+        if option not in types:
+            raise UnknownNameError(f"{name} has no setting {option!r}; {_hint(option, types)}")
+        wanted, word = _TYPES.get(types[option], (object, ""))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in (Real, Integral)):
+            raise ValueError(f"{name}: {option} must be {word}, got {value!r} of type {type(value).__name__}")
     return settings(**options)
 
 

@@ -22,13 +22,25 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from detectors.adwin.kernels import SPREAD, TOTAL, WIDTH, AdwinRules, AdwinState, advance, insert_waiting
+from detectors.adwin.kernels import (
+    SPREAD,
+    TOTAL,
+    WIDTH,
+    AdwinRules,
+    AdwinState,
+    Cuts,
+    advance,
+    advance_within,
+    insert_waiting,
+)
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between, require_inside
-from detectors.arrays.jit import kernel, lean_kernel
+from detectors.arrays.jit import kernel, lean_kernel, step_kernel
 from detectors.arrays.rows import RowArrays
 from detectors.arrays.scan_bank import ScanBank
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
 from detectors.arrays.types import F64, I64
+from detectors.base import Standing
 
 COUNT_MAX = 1 << 30
 BUFFER = 32  # values that wait for the next test, at most
@@ -129,17 +141,73 @@ class AdwinBank(ScanBank):
 
     def window(self, row: int) -> AdwinWindow:
         """The window of a series, including values that wait for the next test."""
+        total, spread, width = self._alone(row).moments[0].tolist()
+        return AdwinWindow(width, total, spread)
+
+    def _alone(self, row: int) -> AdwinState:
+        """A copy of a series with all its values in the window."""
         alone = AdwinState(**{name: array[row : row + 1].copy() for name, array in self._store.arrays.items()})
         if alone.filled[0] > alone.held[0, 0]:
             insert_waiting(alone, 0, np.empty((2, 2, self.settings.max_buckets + alone.buffer.shape[1])))
-        total, spread, width = alone.moments[0].tolist()
-        return AdwinWindow(width, total, spread)
+        return alone
+
+    def standing(self, row: int) -> Standing:
+        """The difference in mean at the cut that is nearest to an alarm, and its bound under chance."""
+        alone = self._alone(row)
+        if alone.moments[0, WIDTH] <= max(self._rules.grace, 1.0):
+            return Standing(math.nan, math.nan)
+        nearest = np.full(2, math.nan)
+        _find_nearest(alone, self._rules, nearest)
+        return Standing(*nearest.tolist())
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        most, slots = self.settings.max_buckets, self._store.arrays["buffer"].shape[1]
+        sizes = self.settings.levels * most
+        rules = np.array([self._rules.delta, self._rules.least, self._rules.grace])
+        work = np.empty(3 * sizes + 4 * (most + slots))
+        vectors = (np.zeros(1, np.int64), np.zeros(1))  # row 0, and its value
+        numbers = (self.settings.levels, most, slots, self._rules.clock)
+        return Stepper(_step, (*numbers, rules, *vectors, work, *self._store.arrays.values(), *self._past))
 
     def _advance(self, rows: I64, values: F64, start: int) -> int:
         return advance(AdwinState(**self._store.arrays), self._rules, rows, values, start, self._past)
 
     def _evidence(self, row: int) -> Evidence:  # noqa: ARG002 -- the kernel has copied the window that alarmed
         return _evidence_of(best_cut(self._past, self._rules))
+
+
+@step_kernel
+def _step(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts values, not time
+    if not math.isfinite(value):
+        return REFUSED
+    block = carray(pointer(address), (22,), np.int64)
+    levels, most, slots = block[0], block[1], block[2]
+    given = carray(pointer(block[4]), (3,), np.float64)
+    rules = AdwinRules(given[0], block[3], given[1], given[2])
+    rows, values = carray(pointer(block[5]), (1,), np.int64), carray(pointer(block[6]), (1,), np.float64)
+    values[0] = value
+    sizes = levels * most
+    work = carray(pointer(block[7]), (3 * sizes + 4 * (most + slots),), np.float64)
+    cuts = Cuts(work[:sizes], work[sizes : 2 * sizes], work[2 * sizes : 3 * sizes])
+    scratch = work[3 * sizes :].reshape(2, 2, most + slots)
+    state, past = _state_at(block, 8), _state_at(block, 15)
+    return STOPPED if advance_within(state, rules, rows, values, 0, past, cuts, scratch) == 0 else QUIET
+
+
+@step_kernel
+def _state_at(block: I64, first: int) -> AdwinState:
+    """The state of one row, the addresses of whose arrays stand in the block."""
+    levels, most, slots = block[0], block[1], block[2]
+    return AdwinState(
+        carray(pointer(block[first]), (1, slots), np.float64),
+        carray(pointer(block[first + 1]), (1,), np.int16),
+        carray(pointer(block[first + 2]), (1,), np.int32),
+        carray(pointer(block[first + 3]), (1,), np.uint8),
+        carray(pointer(block[first + 4]), (1, 3), np.float64),
+        carray(pointer(block[first + 5]), (1, levels), np.uint8),
+        carray(pointer(block[first + 6]), (1, levels - 1, 2, most), np.float64),
+    )
 
 
 def _evidence_of(best: Cut) -> Evidence:
@@ -199,6 +267,33 @@ def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
                 best[4], best[5] = before, after
     variance_before = _variance_of_oldest(window, best[4], best[2])
     best[6] = math.sqrt(variance_before if variance_before > 0.0 else variance)
+
+
+@kernel
+def _find_nearest(window: AdwinState, rules: AdwinRules, nearest: F64) -> None:
+    """Fill `nearest` with difference in mean and epsilon of the cut where their ratio is greatest, if there is a cut.
+
+    The arithmetic of a cut is that of `kernels.py`.
+    """
+    held, total_after, width = window.held, window.moments[0, TOTAL], window.moments[0, WIDTH]
+    variance = window.moments[0, SPREAD] / width
+    log_term = math.log(2.0 * math.log(width) / rules.delta)
+    before, total_before, greatest = 0.0, 0.0, -1.0
+    for level in range(held.shape[1] - 1, -1, -1):
+        for j in range(np.int64(held[0, level])):
+            total = window.bucket[0, level - 1, TOTAL, j] if level > 0 else window.buffer[0, j]
+            before += float(1 << level)
+            total_before += total
+            total_after -= total
+            after = width - before
+            if before < rules.least or after < rules.least:
+                continue
+            apart = abs(total_before / before - total_after / after)
+            harmonic = 1.0 / (before - rules.least + 1.0) + 1.0 / (after - rules.least + 1.0)
+            epsilon = math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
+            if apart / epsilon > greatest:
+                greatest = apart / epsilon
+                nearest[0], nearest[1] = apart, epsilon
 
 
 @lean_kernel

@@ -55,11 +55,19 @@ def advance(state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start:
 
     `past`, of one row, receives the window before the alarm cut it.
     """
-    buffer, filled, since_look = state.buffer, state.filled, state.since_look
-    slots = buffer.shape[1]
     sizes = state.held.shape[1] * state.bucket.shape[3]
     cuts = Cuts(np.empty(sizes), np.empty(sizes), np.empty(sizes))
-    scratch = np.empty((2, 2, state.bucket.shape[3] + slots))
+    scratch = np.empty((2, 2, state.bucket.shape[3] + state.buffer.shape[1]))
+    return advance_within(state, rules, rows, values, start, past, cuts, scratch)
+
+
+@kernel
+def advance_within(
+    state: AdwinState, rules: AdwinRules, rows: I64, values: F64, start: int, past: AdwinState, cuts: Cuts, scratch: F64
+) -> int:
+    """The same, with work space that the caller made."""
+    buffer, filled, since_look = state.buffer, state.filled, state.since_look
+    slots = buffer.shape[1]
     n = len(rows)
     for i in range(start, n):
         if i + 24 < n:  # the line the value will be stored in

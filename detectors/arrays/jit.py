@@ -37,8 +37,13 @@ def lean_kernel(function: Function) -> Function:
     return _compiled(function, _nrt=False)
 
 
+def step_kernel(function: Function) -> Function:
+    """The same as `kernel`, with the interpreter's lock: for one value, handing it back and forth takes longer."""
+    return _compiled(function, nogil=False)
+
+
 def _compiled(function: Function, **options: Any) -> Function:
-    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    dispatcher: Any = numba.njit(**{"cache": True, "nogil": True, "error_model": "numpy", **options})(function)
     if hasattr(dispatcher, "_cache"):  # not where NUMBA_DISABLE_JIT is set
         # numba compares the version before it reads the rest, which names classes that a new release may lack.
         dispatcher._cache._cache_file._version += " " + _stamp(function.__module__.partition(".")[0])

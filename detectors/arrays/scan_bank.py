@@ -36,6 +36,12 @@ class ScanBank(RowBank, ABC):
         rows, values = self._checked(rows, values)
         return scan(rows, partial(self._advance, rows, values), lambda row, _: self._evidence(row))
 
+    def finish_step(self, value: float, time_ms: int) -> Alarms:  # noqa: ARG002 -- the state holds what they did
+        """The alarm of row 0 at which its step stopped; see `detectors.arrays.stepping`."""
+        found = AlarmList()
+        found.append(0, 0, self._evidence(0))
+        return found.alarms()
+
     def _checked(self, rows: I64, values: F64) -> tuple[I64, F64]:
         """Both as the kernel needs them: contiguous, of one length, with rows that exist."""
         return self._store.checked(rows, values)

@@ -15,12 +15,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.bounds import require_between
+from detectors.arrays.jit import step_kernel
 from detectors.arrays.rows import RowBank, multiples
 from detectors.arrays.scan_bank import scan
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
 from detectors.arrays.types import F64, I64
-from detectors.base import UNSEEN_CATEGORY, Alarms
+from detectors.base import UNSEEN_CATEGORY, Alarms, Standing
 from detectors.categories.shares import (
     ALTERNATIVES,
     COUNT,
@@ -45,7 +47,7 @@ from detectors.categories.shares import (
     advance,
     asked_evidence,
 )
-from detectors.categories.window import require_categories
+from detectors.categories.window import CATEGORY_END, require_categories
 from detectors.reference import Reference
 
 SIZE_MAX = 1 << 20
@@ -133,6 +135,35 @@ class CategoryRatesBank(RowBank):
         step = partial(advance, state, self._rules, rows, values, needed)
         return scan(rows, step, lambda row, at: self._evidence(row, self._rules.arl0 * float(needed[at])))
 
+    def standing(self, row: int) -> Standing:
+        """The mean evidence of the categories and what an alarm needs, both as natural logarithms.
+
+        An alarm also needs evidence for a change beyond the tolerance, which is not reported here.
+        """
+        state = ShareState(**self._store.arrays)
+        slots, seen = int(state.seen[row, NAMED]) + 1, state.seen[row]
+        if seen[COUNT] == 0 or (seen[REFERRED] == 0 and seen[COUNT] - seen[SINCE] <= self.settings.baseline_size):
+            return Standing(math.nan, math.nan)
+        needed = asked_evidence(self._rules.arl0, 0 if seen[REFERRED] else self._rules.baseline_size)
+        sums = WEIGHT.astype(np.float64) * state.evidence[row, :slots].astype(np.float64).reshape(
+            slots, -1, ALTERNATIVES
+        )
+        found = sums[:, 0].sum(axis=1)
+        return Standing(evidence_of(found) if found.sum() > 0.0 else -math.inf, math.log(needed))
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        rules = np.array([self._rules.tolerance, self._rules.arl0])
+        vectors = (np.zeros(1, np.int64), np.zeros(1), np.ones(1))  # row 0, its value, once `arl0`
+        numbers = (self.settings.categories_max + 1, self._rules.baseline_size)
+        return Stepper(_step, (*numbers, rules, *vectors, *self._store.arrays.values()))
+
+    def finish_step(self, value: float, time_ms: int) -> Alarms:  # noqa: ARG002 -- the state holds what they did
+        """See `detectors.arrays.stepping`."""
+        found = AlarmList()
+        found.append(0, 0, self._evidence(0, self._rules.arl0))
+        return found.alarms()
+
     def set_reference(self, row: int, values: F64) -> None:
         """Take a sample of categories as baseline; the series begins again. ValueError when it is empty, or holds what
         can't be a category.
@@ -181,6 +212,27 @@ class CategoryRatesBank(RowBank):
         state.seen[row, SLOW] = min(slow + 1, SLOW_MAX) if is_slow else max(slow - 1, 0)
         state.spread[row] = spread
         return evidence
+
+
+@step_kernel
+def _step(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts events, not time
+    if not (0.0 <= value < CATEGORY_END and value == math.floor(value)):
+        return REFUSED
+    block = carray(pointer(address), (12,), np.int64)
+    slots, given = block[0], carray(pointer(block[2]), (2,), np.float64)
+    rules = ShareRules(block[1], given[0], given[1])
+    rows, values = carray(pointer(block[3]), (1,), np.int64), carray(pointer(block[4]), (1,), np.float64)
+    values[0] = value
+    state = ShareState(
+        carray(pointer(block[6]), (1, slots - 1), np.float64),
+        carray(pointer(block[7]), (1, SEEN), np.int64),
+        carray(pointer(block[8]), (1, slots, TALLY), np.int64),
+        carray(pointer(block[9]), (1, slots), np.float32),
+        carray(pointer(block[10]), (1, slots, SUMS), np.float32),
+        carray(pointer(block[11]), (1, SPREAD), np.float64),
+    )
+    at = advance(state, rules, rows, values, carray(pointer(block[5]), (1,), np.float64), 0)
+    return STOPPED if at == 0 else QUIET
 
 
 def change_of(state: ShareState, row: int, rules: ShareRules) -> Evidence:

@@ -22,6 +22,14 @@ class KsScale(NamedTuple):
     window_step: int  # how much one value of the window adds to its own
 
 
+def p_value(distance: float, reference: int, window: int) -> float:
+    """The p-value of this distance between so many values, of one test, as `ks_2samp(..., method="asymp")` has it."""
+    from scipy.stats import kstwo  # costs half a second, so only when it is needed
+
+    larger, smaller = float(max(reference, window)), float(min(reference, window))
+    return float(kstwo.sf(distance, round(larger * smaller / (larger + smaller))))
+
+
 @lru_cache(maxsize=4096)
 def scale_of(reference: int, window: int, alpha: float) -> KsScale:
     """The scale of a test at level `alpha` between so many values.

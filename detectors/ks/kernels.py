@@ -63,10 +63,14 @@ def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) 
 
     Returns the index of that value, or the number of values.
     """
+    return advance_within(state, rules, rows, values, start, np.empty((3, LANES), np.int64), np.empty(RECENT, np.int64))
+
+
+@kernel
+def advance_within(state: KsState, rules: KsRules, rows: I64, values: F64, start: int, lanes: I64, places: I64) -> int:
+    """The same, with work space that the caller made: [3, LANES] and [RECENT]."""
     head, recent = state.head, state.recent
     n = len(rows)
-    lanes = np.empty((3, LANES), np.int64)
-    places = np.empty(RECENT, np.int64)
     head_at, recent_at = head.ctypes.data, recent.ctypes.data
     for i in range(start, n):
         if i + 32 < n:
@@ -89,7 +93,7 @@ def advance(state: KsState, rules: KsRules, rows: I64, values: F64, start: int) 
         head[row, DUE] = due
         if due > 0 and place + 1 < RECENT:
             continue
-        _insert_waiting(state, rules, row, places)
+        insert_waiting(state, rules, row, places)
         if due == 0 and _test(state, rules, row, lanes):
             return i
     return n
@@ -146,7 +150,7 @@ def start_comparing(state: KsState, rules: KsRules, row: int, size: int) -> None
 
 
 @lean_kernel
-def _insert_waiting(state: KsState, rules: KsRules, row: int, places: I64) -> None:
+def insert_waiting(state: KsState, rules: KsRules, row: int, places: I64) -> None:
     """Move waiting values into the window, as slots; as many of the oldest leave it."""
     head, tally, ring = state.head, state.tally, state.ring
     first = head[row, FIRST]

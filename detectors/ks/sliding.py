@@ -13,17 +13,20 @@ A test takes one pass: it merges the values since the last test into `order`, an
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
-from detectors.arrays.jit import kernel, lean_kernel, prefetch
+from detectors.arrays.jit import kernel, lean_kernel, prefetch, step_kernel
 from detectors.arrays.onset import locations, newest_regime
 from detectors.arrays.scan_bank import ScanBank
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
 from detectors.arrays.types import F64, I64
-from detectors.ks.critical import KsScale, scale_of
+from detectors.base import Standing
+from detectors.ks.critical import KsScale, p_value, scale_of
 from detectors.ks.kernels import DRIFT, NO_DRIFT, decided
 from detectors.ks.window import KsWindowBank, KsWindowSettings
 
@@ -92,6 +95,25 @@ class KsSlidingBank(ScanBank):
         """The current decision: whether the two windows of a series differ."""
         return bool(self._store.arrays["head"][row, DRIFTED] == DRIFT)
 
+    def standing(self, row: int) -> Standing:
+        """The distance of the two windows, the critical one, and the p-value of a single test."""
+        state = SlidingState(*(array[row : row + 1].copy() for array in self._store.arrays.values()))
+        critical, length = self._scale.critical / self._scale.unit, state.ring.shape[1]
+        if state.head[0, SORTED] + state.head[0, WAITING] < length:
+            return Standing(math.nan, critical)
+        _insert_waiting(state, 0, np.empty(WAITING_MAX, np.int64), np.empty(length, np.int64))
+        distance = _widest(state, self.settings.window, self._scale, 0)[0] / self._scale.unit
+        return Standing(distance, critical, p_value(distance, self.settings.reference_size, self.settings.window))
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        state = SlidingState(**self._store.arrays)
+        length = state.ring.shape[1]
+        vectors = (np.zeros(1, np.int64), np.zeros(1))  # row 0, and its value
+        work = (np.empty(length, np.int64), np.empty(WAITING_MAX, np.int64))
+        step = _step_short if state.order.dtype == np.int16 else _step_long
+        return Stepper(step, (length, self.settings.window, *self._scale, *vectors, *work, *state))
+
     def _advance(self, rows: I64, values: F64, start: int) -> int:
         return advance(SlidingState(**self._store.arrays), self.settings.window, self._scale, rows, values, start)
 
@@ -121,11 +143,18 @@ def advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values:
 
     Returns the index of that value, or the number of values.
     """
+    merged, arrived = np.empty(state.ring.shape[1], np.int64), np.empty(WAITING_MAX, np.int64)
+    return _advance_within(state, window, scale, rows, values, start, merged, arrived)
+
+
+@kernel
+def _advance_within(
+    state: SlidingState, window: int, scale: KsScale, rows: I64, values: F64, start: int, merged: I64, arrived: I64
+) -> int:
+    """The same, with work space that the caller made: [length of the ring] and [WAITING_MAX]."""
     head, ring, order = state
     n = len(rows)
     length = ring.shape[1]
-    merged = np.empty(length, np.int64)
-    arrived = np.empty(WAITING_MAX, np.int64)
     head_at, ring_at, order_at, order_bytes = (
         head.ctypes.data,
         ring.ctypes.data,
@@ -154,6 +183,36 @@ def advance(state: SlidingState, window: int, scale: KsScale, rows: I64, values:
         if due == 0 and _test(state, window, scale, row):
             return i
     return n
+
+
+@step_kernel
+def _step_short(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts values, not time
+    return _step(address, value, np.int16)
+
+
+@step_kernel
+def _step_long(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts values, not time
+    return _step(address, value, np.int32)
+
+
+@step_kernel
+def _step(address: int, value: float, place_type: Any) -> int:
+    if not math.isfinite(value):
+        return REFUSED
+    block = carray(pointer(address), (13,), np.int64)
+    length, window = block[0], block[1]
+    scale = KsScale(block[2], block[3], block[4], block[5])
+    rows, values = carray(pointer(block[6]), (1,), np.int64), carray(pointer(block[7]), (1,), np.float64)
+    values[0] = value
+    merged = carray(pointer(block[8]), (length,), np.int64)
+    arrived = carray(pointer(block[9]), (WAITING_MAX,), np.int64)
+    state = SlidingState(
+        carray(pointer(block[10]), (1, HEAD), np.int32),
+        carray(pointer(block[11]), (1, length), np.float64),
+        carray(pointer(block[12]), (1, length), place_type),
+    )
+    at = _advance_within(state, window, scale, rows, values, 0, merged, arrived)
+    return STOPPED if at == 0 else QUIET
 
 
 @lean_kernel

@@ -10,6 +10,7 @@ steps away from the critical one decides for the next g values too. Until then a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import Evidence
 from detectors.arrays.bounds import require_between, require_inside
+from detectors.arrays.jit import step_kernel
 from detectors.arrays.onset import mean, median, newest_regime
 from detectors.arrays.scan_bank import ScanBank
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
 from detectors.arrays.types import F64, I64
-from detectors.ks.critical import scale_of
+from detectors.base import Standing
+from detectors.ks.critical import p_value, scale_of
 from detectors.ks.kernels import (
     DRIFT,
     DRIFTED,
@@ -34,6 +38,8 @@ from detectors.ks.kernels import (
     KsRules,
     KsState,
     advance,
+    advance_within,
+    insert_waiting,
     slots_in_order,
     start_comparing,
     widest,
@@ -133,6 +139,28 @@ class KsWindowBank(ScanBank):
         """The current decision: whether the window of a series differs from its reference."""
         return bool(self._store.arrays["head"][row, DRIFTED] == DRIFT)
 
+    def standing(self, row: int) -> Standing:
+        """The distance of the last `window` values, the critical one, and the p-value of a single test."""
+        state = KsState(*(array[row : row + 1].copy() for array in self._store.arrays.values()))
+        size = int(state.head[0, SIZE])
+        if not size:
+            return Standing(math.nan, math.nan)
+        insert_waiting(state, self._rules, 0, np.empty(RECENT, np.int64))
+        critical, unit, _, _ = self._rules.scales[size].tolist()
+        if not state.ring[0].all():
+            return Standing(math.nan, critical / unit)
+        distance = widest(state, self._rules, 0)[0] / unit
+        return Standing(distance, critical / unit, p_value(distance, size, self.settings.window))
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        state = KsState(**self._store.arrays)
+        numbers = (*(array.shape[1] for array in (state.reference, state.tally, state.ring)), *self._rules[:2])
+        vectors = (np.zeros(1, np.int64), np.zeros(1))  # row 0, and its value
+        work = (np.empty(3 * LANES, np.int64), np.empty(RECENT, np.int64))
+        step = STEPS[state.tally.dtype.itemsize, state.ring.dtype.itemsize]
+        return Stepper(step, (*numbers, self._rules.scales, *vectors, *work, *state))
+
     def _advance(self, rows: I64, values: F64, start: int) -> int:
         return advance(KsState(**self._store.arrays), self._rules, rows, values, start)
 
@@ -160,6 +188,50 @@ class KsWindowBank(ScanBank):
     def _ensure_scale(self, size: int) -> None:
         if not self._rules.scales[size, 0]:
             self._rules.scales[size] = scale_of(size, self.settings.window, self.settings.alpha)
+
+
+@step_kernel
+def _step(address: int, value: float, count_type: Any, place_type: Any) -> int:
+    if not math.isfinite(value):
+        return REFUSED
+    block = carray(pointer(address), (15,), np.int64)
+    size, places, window = block[0], block[1], block[2]
+    rules = KsRules(block[3], block[4], carray(pointer(block[5]), (size + 1, 4), np.int64))
+    rows, values = carray(pointer(block[6]), (1,), np.int64), carray(pointer(block[7]), (1,), np.float64)
+    values[0] = value
+    state = KsState(
+        carray(pointer(block[10]), (1, HEAD), np.int32),
+        carray(pointer(block[11]), (1, size), np.float64),
+        carray(pointer(block[12]), (1, places), count_type),
+        carray(pointer(block[13]), (1, window), place_type),
+        carray(pointer(block[14]), (1, RECENT), np.float64),
+    )
+    lanes = carray(pointer(block[8]), (3, LANES), np.int64)
+    at = advance_within(state, rules, rows, values, 0, lanes, carray(pointer(block[9]), (RECENT,), np.int64))
+    return STOPPED if at == 0 else QUIET
+
+
+@step_kernel
+def _step_22(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts values, not time
+    return _step(address, value, np.int16, np.int16)
+
+
+@step_kernel
+def _step_24(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001
+    return _step(address, value, np.int16, np.int32)
+
+
+@step_kernel
+def _step_42(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001
+    return _step(address, value, np.int32, np.int16)
+
+
+@step_kernel
+def _step_44(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001
+    return _step(address, value, np.int32, np.int32)
+
+
+STEPS = {(2, 2): _step_22, (2, 4): _step_24, (4, 2): _step_42, (4, 4): _step_44}  # by bytes of a count and of a place
 
 
 def _median_of_slots(reference: F64, ordered: I64) -> float | None:

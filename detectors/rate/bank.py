@@ -15,12 +15,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from detectors.arrays.alarm_list import Evidence
+from detectors.arrays.alarm_list import AlarmList, Evidence
 from detectors.arrays.bounds import require_between
+from detectors.arrays.jit import step_kernel
 from detectors.arrays.rows import RowBank, multiples
 from detectors.arrays.scan_bank import scan
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
 from detectors.arrays.types import F64, I64
-from detectors.base import NO_CATEGORY, Alarms
+from detectors.base import NO_CATEGORY, Alarms, Standing
 from detectors.rate.kernels import (
     AGE,
     BASE,
@@ -113,6 +115,28 @@ class RateBank(RowBank):
             raise ValueError("rate takes marks: every value must be 0 or 1")
         return self._scan(rows, values, np.full(len(rows), -1, np.int64), multiple)
 
+    def standing(self, row: int) -> Standing:
+        """The evidence as of the latest one, and what an alarm needs, both as natural logarithms.
+
+        Zeros since then have lowered the evidence; they are counted at the next one.
+        """
+        if self._store.arrays["head"][row, BASE] == 0:
+            return Standing(math.nan, math.nan)
+        total = float(self._store.arrays["evidence"][row, SUM].sum())
+        return Standing(math.log(total / STEPS) if total > 0.0 else -math.inf, math.log(self.settings.arl0))
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        rules = np.array([self._rules.tolerance, self._rules.arl0])
+        vectors = (np.zeros(1, np.int64), np.zeros(1), np.full(1, -1, np.int64), np.ones(1))
+        return Stepper(_step, (self._rules.baseline_size, rules, *vectors, *self._store.arrays.values()))
+
+    def finish_step(self, value: float, time_ms: int) -> Alarms:  # noqa: ARG002 -- the state holds what they did
+        """See `detectors.arrays.stepping`."""
+        found = AlarmList()
+        found.append(0, 0, self._evidence(0, self.settings.arl0))
+        return found.alarms()
+
     def update_ones(self, rows: I64, numbers: I64, multiple: F64 | None = None) -> Alarms:
         """The alarms of ones alone: value `numbers[i]` of series `rows[i]`, counted from 0, is a one; others are zeros.
 
@@ -159,6 +183,24 @@ class RateBank(RowBank):
         evidence = rise_of(state, row, arl0)
         restart(state, row, int(state.head[row, TOTAL]))
         return evidence
+
+
+@step_kernel
+def _step(address: int, value: float, time_ms: int) -> int:  # noqa: ARG001 -- counts values, not time
+    if not (value == 0.0 or value == 1.0):
+        return REFUSED
+    block = carray(pointer(address), (9,), np.int64)
+    given = carray(pointer(block[1]), (2,), np.float64)
+    rules = RateRules(block[0], given[0], given[1])
+    rows, values = carray(pointer(block[2]), (1,), np.int64), carray(pointer(block[3]), (1,), np.float64)
+    numbers, multiple = carray(pointer(block[4]), (1,), np.int64), carray(pointer(block[5]), (1,), np.float64)
+    values[0] = value
+    state = RateState(
+        carray(pointer(block[6]), (1, HEAD), np.int64),
+        carray(pointer(block[7]), (1, FACTS), np.float64),
+        carray(pointer(block[8]), (1, 3, STEPS), np.float64),
+    )
+    return STOPPED if advance(state, rules, rows, values, numbers, multiple, 0) == 0 else QUIET
 
 
 def rise_of(state: RateState, row: int, arl0: float, category: int = NO_CATEGORY) -> Evidence:

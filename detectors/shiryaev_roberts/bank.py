@@ -15,6 +15,7 @@ is done about dependence have been measured, not proven.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,18 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays.alarm_list import AlarmList
+from detectors.arrays.jit import step_kernel
 from detectors.arrays.rows import RowBank, multiples
-from detectors.base import F64, I64, Alarms
+from detectors.arrays.stepping import QUIET, REFUSED, STOPPED, Stepper, carray, pointer
+from detectors.base import F64, I64, Alarms, Standing
 from detectors.reference import Reference
 from detectors.shiryaev_roberts import cells
-from detectors.shiryaev_roberts.alternatives import Tables, tables
+from detectors.shiryaev_roberts.alternatives import STEPS, Tables, tables
 from detectors.shiryaev_roberts.calendar import HELD
-from detectors.shiryaev_roberts.early import BLIND
+from detectors.shiryaev_roberts.early import BLIND, EARLY
 from detectors.shiryaev_roberts.evidence import advance
-from detectors.shiryaev_roberts.kernel_types import ALARM, EvidenceRules, Fed, work_space
+from detectors.shiryaev_roberts.kernel_types import ALARM, LANES, EvidenceRules, Fed, Work, work_space
 from detectors.shiryaev_roberts.onset import evidence_of, mean_age
 from detectors.shiryaev_roberts.phases import do_what_is_due, settle_early
-from detectors.shiryaev_roberts.state import WORDS, Series, records_of
+from detectors.shiryaev_roberts.state import ALTERNATIVES, CALENDAR, RECORD, WORDS, Series, records_of
+from detectors.shiryaev_roberts.sums import EVIDENCE_MIN
 from detectors.shiryaev_roberts.trust import STILL
 
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
@@ -132,14 +136,46 @@ class ShiryaevRobertsBank(RowBank):
         """Feed the values of these indices; returns those of series that stopped before they had them all."""
         series, stopped = self._series(), np.empty(len(turn), np.int64)
         put_off, stops = advance(series, self._tables, self._rules, fed, turn, stopped, self._work)
-        stopped = stopped[:stops]
+        if stops:
+            self._do_what_is_due(fed, stopped[:stops], found)
+        return turn[:put_off]
+
+    def _do_what_is_due(self, fed: Fed, stopped: I64, found: AlarmList) -> None:
+        """What the series call for that stopped at the values of these indices; their alarms are found."""
+        series = self._series()
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.multiple[at])
             settle_early(series, row)
             if is_new_drift(series, row, self._tables, arl0):
                 found.append(at, row, evidence_of(series, row, self._tables, arl0))
         do_what_is_due(series, fed.rows[stopped])
-        return turn[:put_off]
+
+    def standing(self, row: int) -> Standing:
+        """The evidence, and what an alarm needs: `arl0` less the values before the first that counted, at least 50.
+
+        With a tolerance an alarm also needs evidence for a change beyond it, which is not reported here.
+        """
+        one = self._series()[row]
+        blind = int(one["blind"])
+        judged = one["settled"] if not one["learning"] else False
+        if not (judged and one["n"] > blind) and not (one["filled"] and blind == EARLY and one["n"] > EARLY):
+            return Standing(math.nan, math.nan)
+        return Standing(float(one["evidence"]), max(float(self._rules.arl0) - blind, EVIDENCE_MIN))
+
+    def stepper(self) -> Stepper:
+        """See `detectors.arrays.stepping`."""
+        arl0, counted_max = self._rules
+        fed = Fed(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), np.ones(1))
+        turns = (np.zeros(1, np.int64), np.zeros(1, np.int64))
+        parts = (counted_max, len(self._tables.waves), np.array([arl0]), *fed, *turns, *self._work, *self._tables)
+        return Stepper(_step, (*parts, self._store.arrays["series"]))
+
+    def finish_step(self, value: float, time_ms: int) -> Alarms:
+        """See `detectors.arrays.stepping`."""
+        found, row = AlarmList(), np.zeros(1, np.int64)
+        fed = Fed(row, np.array([value]), np.array([time_ms]), np.ones(1))
+        self._do_what_is_due(fed, row, found)
+        return found.alarms()
 
     def set_reference(self, row: int, values: F64) -> None:
         """Take this sample for earlier values of a series, and what it has seen itself for forgotten.
@@ -159,6 +195,37 @@ class ShiryaevRobertsBank(RowBank):
 
     def _series(self) -> Series:
         return records_of(self._store.arrays["series"])
+
+
+@step_kernel
+def _step(address: int, value: float, time_ms: int) -> int:
+    if not math.isfinite(value):
+        return REFUSED
+    block = carray(pointer(address), (18,), np.int64)
+    rules = EvidenceRules(carray(pointer(block[2]), (1,), np.float64)[0], block[0])
+    fed = Fed(
+        carray(pointer(block[3]), (1,), np.int64),
+        carray(pointer(block[4]), (1,), np.float64),
+        carray(pointer(block[5]), (1,), np.int64),
+        carray(pointer(block[6]), (1,), np.float64),
+    )
+    fed.values[0], fed.time_ms[0] = value, time_ms
+    turn, stopped = carray(pointer(block[7]), (1,), np.int64), carray(pointer(block[8]), (1,), np.int64)
+    turn[0] = 0
+    work = Work(
+        carray(pointer(block[9]), (ALTERNATIVES,), np.float32), carray(pointer(block[10]), (LANES,), np.float32)
+    )
+    tables = Tables(
+        carray(pointer(block[11]), (STEPS + 1, ALTERNATIVES), np.float32),
+        carray(pointer(block[12]), (STEPS, ALTERNATIVES), np.float32),
+        carray(pointer(block[13]), (ALTERNATIVES,), np.float32),
+        carray(pointer(block[14]), (ALTERNATIVES,), np.float32),
+        carray(pointer(block[15]), (ALTERNATIVES,), np.float32),
+        carray(pointer(block[16]), (block[1], CALENDAR), np.float32),
+    )
+    series = carray(pointer(block[17]), (1,), RECORD)
+    _, stops = advance(series, tables, rules, fed, turn, stopped, work)
+    return STOPPED if stops == 1 else QUIET
 
 
 def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:

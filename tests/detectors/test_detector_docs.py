@@ -14,8 +14,9 @@ MODULES = [
     "ks.sliding",
     "reference",
     "river.bank",
+    "notebook.river_adapter",
+    "notebook.single",
     "shiryaev_roberts.bank",
-    "single",
 ]
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, chi2_contingency
 
+from detectors import detector
 from detectors.base import UNSEEN_CATEGORY
 from detectors.categories.kernels import POOLED
 from detectors.categories.window import CategoryWindowBank, CategoryWindowSettings
 from detectors.registry import settings_of
-from detectors.single import detector
 
 # reference, window, categories that are counted one by one, categories there are
 SIZES = [(100, 100, 6, 9), (300, 60, 32, 5), (60, 300, 4, 40), (2, 2, 1, 2), (500, 31, 255, 60)]

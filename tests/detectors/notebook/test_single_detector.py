@@ -38,7 +38,9 @@ def test_one_value_at_a_time_is_the_bank_with_one_row(name):
     assert (single.at, single.n_seen) == (found[-1], len(values))
     ago = int(expected.onset_ago[-1])
     assert single.onset == many.onset == (int(expected.at[-1]) - ago if ago >= 0 else None)
-    for what in ("statistic", "threshold", "effect", "before", "after", "category"):
+    for what in ("statistic", "threshold"):
+        assert getattr(single.last_alarm, what) == getattr(many.last_alarm, what) == getattr(expected, what)[-1]
+    for what in ("effect", "before", "after", "category"):
         assert getattr(single, what) == getattr(many, what) == getattr(expected, what)[-1]
     assert single.effect_unit == bank(name, settings_of(name), 1).effect_unit
 
@@ -47,7 +49,7 @@ def test_before_the_first_alarm_nothing_is_known():
     """No alarm, no onset, no effect."""
     quiet = detector("adwin")
     assert not quiet.update(1.0)
-    assert quiet.at is quiet.onset is quiet.statistic is quiet.effect is None
+    assert quiet.at is quiet.onset is quiet.last_alarm is quiet.effect is None
 
 
 def test_a_reference_is_taken_by_those_who_compare_with_one():
@@ -77,7 +79,7 @@ def test_times_are_passed_on():
             return Alarms.none()
 
     watched = detector("adwin")
-    watched._bank = Telltale()
+    watched._bank, watched._step = Telltale(), None
     watched.update(1.0, time_ms=5)
     watched.update(1.0)
     watched.update_many([1.0, 2.0], time_ms=[6, 7])
