@@ -69,7 +69,7 @@ def plain(path: Path) -> float:
 
     states: dict[tuple[str, str], tuple[ADWIN, list[float], deque[float]]] = {}
     alarms, started_s = 0, 0.0
-    for i, raw in enumerate(_values(path)):
+    for i, raw in enumerate(values_of(path)):
         if i == WARM:
             started_s = time.perf_counter()
         if i == WARM + PLAIN_EVENTS:
@@ -91,7 +91,8 @@ def plain(path: Path) -> float:
     return PLAIN_EVENTS / (time.perf_counter() - started_s)
 
 
-def _values(path: Path) -> Iterator[bytes]:
+def values_of(path: Path) -> Iterator[bytes]:
+    """The values of the records of a recording."""
     import pyarrow.parquet as pq
 
     for batch in pq.ParquetFile(path).iter_batches(columns=["value"]):

@@ -19,6 +19,7 @@ from detectors.profile.bank import ProfileSettings
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DEFAULT, settings_of
 from streamer.codecs import CODECS
+from streamer.codecs.tables.json_layout import compile_layouts
 from streamer.detect.fold import DetectFold
 from streamer.detect.references.table import AnyReference, Key, References
 from streamer.detect.settings import DetectSettings, SegmentSettings
@@ -33,7 +34,11 @@ START_MS: Final = 1_767_225_600_000  # any time will do
 EVENTS: Final = 5_000  # dependence is learnt from thousands of values
 STEP_MS: Final = 300_000  # so the sample spans weeks, as calendars need
 OTHER_MODELS: Final = 100  # more than the tables have room for at first
-READING: Final = {"reading": compile_reading, "order": lambda: ahead(np.zeros(1, np.int64), 0)}
+READING: Final = {
+    "reading": compile_reading,
+    "layouts": compile_layouts,
+    "order": lambda: ahead(np.zeros(1, np.int64), 0),
+}
 
 log = log_of("app")
 

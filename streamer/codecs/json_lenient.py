@@ -12,6 +12,7 @@ import re
 from codecs import BOM_UTF8
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from streamer.codecs.base import Reason
@@ -21,6 +22,10 @@ DEPTH_MAX = 400  # below the limit of any parser's stack, so that every process 
 INTEGER_DIGITS_MAX = 400  # longer integers exceed any double
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_TOKEN = re.compile(
+    rb'"(?:[^"\\\x00-\x1f\x80-\xff])*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|[{}:,]'
+)
+_SPACE = re.compile(rb"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -45,6 +50,44 @@ def parse(value: bytes) -> Any:
     except RecursionError:
         raise Refused(Reason.TOO_DEEP, "the value is nested deeper than the parser can follow") from None
     return document
+
+
+def plain_values(value: bytes) -> tuple[list[tuple[str, bool]], list[bytes], list[bytes]] | None:
+    """The values of an object of plain values, also in `features`: names, and whether of a feature; tokens; literals.
+
+    A literal is what precedes a value, with the quote of a text; the last one follows the last value. None for all
+    else, and where a text has an escape or other characters than ASCII.
+    """
+    try:
+        msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return None
+    names, tokens, literals = list[tuple[str, bool]](), list[bytes](), list[bytes]()
+    depth, key, since, at = 0, "", 0, _SPACE.match(value).end()  # type: ignore[union-attr]
+    while at < len(value):
+        match = _TOKEN.match(value, at)
+        if match is None:
+            return None  # a list, or a text with an escape or other than ASCII
+        token, end = match[0], _SPACE.match(value, match.end()).end()  # type: ignore[union-attr]
+        if token == b"{":
+            depth += 1
+            if depth > 2 or (depth == 2 and key != "features"):
+                return None
+        elif token == b"}":
+            depth -= 1
+        elif token[:1] == b'"' and value[end : end + 1] == b":":
+            key = token[1:-1].decode()
+        elif token not in b":,":
+            if not depth:
+                return None
+            is_text = token[:1] == b'"'
+            names.append((key, depth == 2))
+            tokens.append(token)
+            literals.append(value[since : at + is_text])
+            since = match.end() - is_text
+        at = end
+    literals.append(value[since:])
+    return names, tokens, literals
 
 
 def _documents(text: str) -> Any:

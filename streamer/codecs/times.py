@@ -181,13 +181,13 @@ def _from_texts(texts: Sequence[str], unit: Unit, zone: tzinfo) -> I64:
     out = np.full(len(texts), UNREADABLE, np.int64)
     for index, matrix in by_length(texts):
         if 19 <= matrix.shape[1] <= _TEXT_BYTES_MAX:
-            out[index] = _from_bytes(matrix, zone is UTC)
+            out[index] = rfc3339_ms(matrix, zone is UTC)
     for i in np.flatnonzero(out == UNREADABLE).tolist():
         out[i] = plain_ms(texts[i], unit, zone)
     return out
 
 
-def _from_bytes(text: U8, is_utc: bool = True) -> I64:
+def rfc3339_ms(text: U8, is_utc: bool = True) -> I64:
     """The times of [n, length] bytes; `UNREADABLE` where a text is not of the form, or out of range.
 
     Those without an offset are read where they are in UTC.

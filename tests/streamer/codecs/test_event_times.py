@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamer.codecs.times import UNREADABLE, Milliseconds, _from_bytes, lacks_zone, plain_ms, times_ms, zone_of
+from streamer.codecs.times import UNREADABLE, Milliseconds, lacks_zone, plain_ms, rfc3339_ms, times_ms, zone_of
 
 TABLE = [
     ("2026-11-23T07:16:00Z", "auto", 1_795_418_160_000),
@@ -174,7 +174,7 @@ def test_the_columns_alone_never_read_what_the_plain_path_refuses(length, data):
     letters = st.sampled_from("0123456789:-+.TtZz x\x00")
     text = data.draw(st.one_of(good, mutated, st.text(letters, min_size=length, max_size=length)))
     assume(text.isascii() and 19 <= len(text) <= 64)
-    (read,) = _from_bytes(np.frombuffer(text.encode(), np.uint8)[None]).tolist()
+    (read,) = rfc3339_ms(np.frombuffer(text.encode(), np.uint8)[None]).tolist()
     assert read in (plain_ms(text), UNREADABLE)
 
 
@@ -182,7 +182,7 @@ def test_the_columns_alone_never_read_what_the_plain_path_refuses(length, data):
 def test_well_formed_texts_never_need_the_plain_path(time, suffix):
     """What producers' libraries write is read from the bytes alone."""
     text = time.isoformat() + suffix
-    assert _from_bytes(np.frombuffer(text.encode(), np.uint8)[None]).tolist() == [plain_ms(text)] != [UNREADABLE]
+    assert rfc3339_ms(np.frombuffer(text.encode(), np.uint8)[None]).tolist() == [plain_ms(text)] != [UNREADABLE]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""Records of one layout, read by the kernel, give the batch that the plain way gives, bit for bit."""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from streamer.codecs import json_codec
+from streamer.codecs.json_codec import JsonCodec, JsonSettings
+from streamer.codecs.tables.json_layout import learn
+from streamer.eventlog.base import Records
+from streamer.events import Names
+
+START_MS = 1_782_889_200_000
+
+
+def codecs(monkeypatch, **changes):
+    """One with layouts, also for few records, and one without."""
+    for name, value in {"RECORDS_MIN": 1, "STRETCHES_MAX": 1000, "MISSES_MAX": 10**9}.items():
+        monkeypatch.setattr(json_codec, name, value)
+    fast, plain = (JsonCodec(JsonSettings(**changes)) for _ in range(2))
+    plain._layouts = None
+    return fast, plain
+
+
+def records_of(values, at_ms=START_MS):
+    return Records.build("events", 3, [(7 + 2 * i, at_ms + i, None, value, ()) for i, value in enumerate(values)])
+
+
+def state_of(batch, dead, names):
+    tables = [(table.names, table.ids) for table in (names.models, names.versions, names.columns, names.categories)]
+    columns = {}
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        columns[field.name] = (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else repr(value)
+    return columns, repr(dead), tables
+
+
+def assert_equal(fast, plain, values, rounds=3):
+    """The batches of both, several times: names that are new at first are known later."""
+    ours, theirs = Names.fresh(), Names.fresh()
+    for _ in range(rounds):
+        got = state_of(*fast.decode(records_of(values), ours), ours)
+        assert got == state_of(*plain.decode(records_of(values), theirs), theirs)
+
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(-1e6, 1e6).map(repr),
+    st.integers(-(10**22), 10**22).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.tuples(st.integers(0, 10**20), st.integers(-70, 70)).map(lambda pair: f"{pair[0]}e{pair[1]}"),
+    st.tuples(st.integers(0, 10**19), st.integers(0, 10**9)).map(lambda pair: f"{pair[0]}.{pair[1]}"),
+    st.sampled_from(["-0", "-0.0", "0", "0e5", "01", "1.", ".5", "1e", "+1", "1E+2", "9007199254740993", "5e-324"]),
+)
+VALUES = st.one_of(NUMBERS, st.sampled_from(["null", "true", "false", "nul", "trux", "NaN", "[]", "{}", "Infinity"]))
+CATEGORY = st.sampled_from(['"a"', '"true"', '"12.5"', '"é"', '"\\u0061"', '"x\\ny"', '""', '"(other)"', "3"])
+TIMES = st.one_of(
+    st.integers(START_MS - 10**6, START_MS).map(str),
+    st.sampled_from(["1782889200", "1782889200.25", "-1", "null", '"2026-07-01T07:00:00Z"', "1e400", "2782889200000"]),
+    st.sampled_from(['"2026-07-01T07:00:00.5+02:00"', '"2026-07-01T07:00:00"', '"soon"', '"1782889200"']),
+)
+IDS = st.sampled_from(['"m1"', '"m2"', '"ü"', "5", "-0", "05", '""', "null", '"m\\t"', '"' + "x" * 300 + '"'])
+FORMS = (
+    '{{"model_id":{0},"prediction_id":{1},"event_time":{2},"features":{{"x":{3},"y":{4},"z":{5}}},"prediction":{6}}}',
+    '{{"event_time": {2}, "model_id": {0}, "features": {{"y": {4}, "x": {3}}}, "other": {6}}}',
+    ' {{"model_id":{0},"model_version":{1},"prediction_id":{1},"event_time":{2},"prediction":{3},"label":{4}}} ',
+    '{{"model_id":{0},"event_time":{2},"features":{{"x":{3},"x":{4}}}}}',
+    '{{"model_id":{0},"event_time":{2},"features":{{"prediction":{3},"error":{4},"z":{5}}},"prediction":{6}',
+    '{{"model_id":{0},"event_time":{2},"features":{{}},"prediction":{3},"label":null}}',
+)
+RECORD = st.none() | st.tuples(
+    st.sampled_from(FORMS), IDS, IDS, TIMES, VALUES, VALUES, st.one_of(CATEGORY, VALUES), VALUES
+)
+ORDINARY = st.tuples(
+    st.sampled_from(FORMS[:2]),
+    st.sampled_from(['"m1"', '"m2"']),
+    st.sampled_from(['"p1"', '"p22"', "17"]),
+    st.integers(START_MS - 10**6, START_MS).map(str),
+    st.floats(-1e6, 1e6).map(repr),
+    st.sampled_from(["null", "true", "1.5", "0"]),
+    st.sampled_from(['"a"', '"b"', '"true"', '"12.5"']),
+    st.integers(0, 9).map(str),
+)
+
+
+def value_of(drawn):
+    if drawn is None:
+        return None
+    form, *parts = drawn
+    return form.format(*parts).encode()
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_layout_gives_the_batch_of_the_plain_way(data):
+    """Numbers of any spelling, nulls, escapes, other orders of keys, broken records: all mixed among ordinary ones."""
+    values = [value_of(one) for one in data.draw(st.lists(st.one_of(ORDINARY, ORDINARY, RECORD), max_size=12))]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        changes = data.draw(
+            st.sampled_from([{}, {"event_time_unit": "ms"}, {"value_bytes_max": 150}, {"values_max": 3}])
+        )
+        assert_equal(*codecs(monkeypatch, **changes), values)
+
+
+@settings(max_examples=300)
+@given(NUMBERS)
+def test_a_number_is_read_to_the_nearest_double(text):
+    """Or it is left to the plain way."""
+    try:
+        expected = float(json.loads(text))
+    except (ValueError, OverflowError):
+        expected = None
+    sample = b'{"model_id":"m","event_time":1,"prediction":%s}'
+    value = sample % text.encode()
+    fits, numbers, _ = learn(sample % b"1").read(np.frombuffer(value, np.uint8), np.array([[0, len(value)]]))
+    if fits[0]:
+        assert np.float64(expected).tobytes() == numbers[0, 0].tobytes()
+    else:
+        assume(expected is not None)
+        digits = text.lower().split("e")[0].replace("-", "").replace(".", "").lstrip("0")
+        assert expected == 0 or len(digits) > 19 or not 1e-38 < abs(expected) < 1e38 or "e" in text.lower()
+
+
+def test_ordinary_records_do_not_take_the_plain_way(monkeypatch):
+    """Else the comparison of both ways means nothing: names that are known, texts, nulls and two orders of keys."""
+    fast, _ = codecs(monkeypatch)
+    rng = np.random.default_rng(1)
+    values = [
+        FORMS[i // 40 % 2].format(f'"m{i % 3}"', f'"p{i}"', START_MS - i, rng.normal(), "null", '"a"', i % 7).encode()
+        for i in range(160)
+    ]
+    names = Names.fresh()
+    fast.decode(records_of(values), names)
+    plain = []
+    monkeypatch.setattr(json_codec.DocumentCodec, "decode_block", lambda _, records, **__: plain.append(len(records)))
+    batch, dead = fast.decode(records_of(values), names)
+    assert (len(batch), len(dead), plain) == (160, 0, [])
+
+
+def test_a_topic_of_changing_layouts_is_left_alone_for_a_while(monkeypatch):
+    """Reading records that do not fit costs time."""
+    codec = JsonCodec(JsonSettings())
+    values = [b'{"model_id":"m","event_time":1,"features":{"c%d":1}}' % i for i in range(100)]
+    names = Names.fresh()
+    for _ in range(json_codec.MISSES_MAX):
+        assert codec._layouts._rest == 0
+        codec.decode(records_of(values), names)
+    assert (codec._layouts._rest, codec._layouts._layouts) == (json_codec.REST, [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"model_id":"m","event_time":1}',
+        b'{"event_time":1,"prediction":1}',
+        b'{"model_id":"m","prediction":1}',
+        b'{"model_id":"m","event_time":1,"prediction":1,"label":1}',
+        b'{"model_id":"m","event_time":1,"prediction":1,"source":"s"}',
+        b'{"model_id":"m","event_time":1,"prediction":1,"prediction":1}',
+        b'{"model_id":"m","event_time":1,"prediction":[1]}',
+        b'{"model_id":"m","event_time":1,"features":{"a":{"b":1}}}',
+        b'{"model_id":"m","event_time":1,"features":null,"prediction":1}',
+        b'{"model_id":"m","event_time":1,"other":{"b":1},"prediction":1}',
+        b'[{"model_id":"m","event_time":1,"prediction":1}]',
+        b'{"model_id":"m","event_time":1,"prediction":1}}',
+        b'{"model_id":"\\u0061","event_time":1,"prediction":1}',
+        b"",
+    ],
+)
+def test_other_records_give_no_layout(value):
+    """They are no events, or not of plain values, or name a member twice."""
+    assert learn(value) is None
