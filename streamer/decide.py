@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 
@@ -55,6 +56,8 @@ _MS = timedelta(milliseconds=1)
 
 class DecideFold:
     """The one unit of the decide fold."""
+
+    joins_epochs: ClassVar[bool] = False  # the watermarks of an epoch precede its later alerts
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ LABEL_SHARE = 0.5  # of the records
 CONFIG = """
 kafka: {{bootstrap: '{bootstrap}', group: '{group}', start: latest}}
 topics: {{{topic}: {{}}}}
-outputs: {{epochs: '{group}.epochs'}}
+outputs: {{prefix: '{group}.'}}
 checkpoints: {{url: '{folder}/checkpoints', interval_s: {checkpoint_s}}}
 metrics: {{port: 0}}
 """

@@ -23,7 +23,8 @@ from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import Recording
 from streamer.events import time_of
-from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.observers import ReplayObserver
 

@@ -34,7 +34,7 @@ from streamer.eventlog.history import settings_fingerprint
 from streamer.launch.notify.settings import NotifySettings
 from streamer.launch.settings import LaunchRule
 from streamer.runtime.checkpoints.scheduler import CheckpointSettings
-from streamer.runtime.loop import CommitSettings
+from streamer.runtime.epoch_size import CommitSettings
 
 PORT_MAX: Final = 65_535
 DEFAULT_FORMAT: Final = "json"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -55,6 +55,8 @@ CHUNK_RECORDS = 4096  # decoded at once: keeps the Python objects of a codec wit
 
 class DetectFold:
     """One unit of the detect fold."""
+
+    joins_epochs: ClassVar[bool] = True
 
     def __init__(self, settings: DetectSettings) -> None:
         """Raises `UsageError` when there are too many topics."""

@@ -7,11 +7,36 @@ unreadable records), an epoch of 200,000 records would not be published in time,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 OUTPUTS_MAX: Final = 10_000  # of a transaction, about
 RECORDS_MAX: Final = 1 << 20  # a bound of more records is none
 SLOW: Final = 0.25  # a commit that takes this part of its deadline makes epochs no larger
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSettings:
+    """When an epoch ends."""
+
+    interval_s: float = 1.0  # between commits; 0: after every poll
+    output_s: float = (
+        0.05  # time until records are folded while none waits in the topics; what comes of them is committed at once
+    )
+    records_max: int = 200_000  # buffered records, of all partitions together, that end an epoch early
+    deadline_s: float = 30.0  # a step of a commit that takes longer is in doubt
+    on_gap: Literal["fail", "degrade"] = (
+        "fail"  # when records that a state needs are gone: end the service, or restart that state empty and note it
+    )
+
+    def __post_init__(self) -> None:
+        if not self.interval_s >= 0:
+            raise ValueError(f"interval_s must be 0 or more, not {self.interval_s}")
+        if not self.output_s >= 0:
+            raise ValueError(f"output_s must be 0 or more, not {self.output_s}")
+        if self.records_max < 1:
+            raise ValueError(f"records_max must be 1 or more, not {self.records_max}")
+        if not self.deadline_s > 0:
+            raise ValueError(f"deadline_s must be above 0, not {self.deadline_s}")
 
 
 @dataclass(slots=True)

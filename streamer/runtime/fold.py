@@ -58,6 +58,11 @@ class Fold(Protocol):
         """Each model, for metrics; None if the fold has no events of models."""
         ...
 
+    @property
+    def joins_epochs(self) -> bool:
+        """Whether two steps give the outputs and the state of one step, if their records are in the same order."""
+        ...
+
     def step(self, stretch: Sequence[Records]) -> list[Output]: ...
 
     def new_references(self) -> Mapping[str, Mapping[str, str]]:

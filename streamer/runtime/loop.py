@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 from streamer.clock import Clock, StageTimes
 from streamer.errors import BrokerError, GapError, InDoubtError, OutputsInDoubtError
 from streamer.eventlog.base import Epoch, Output, RebalanceInProgress, Records, UnitNotReady
-from streamer.eventlog.units import Units
+from streamer.eventlog.units import DECIDE, Units
 from streamer.logs import log_of
-from streamer.runtime.epoch_size import OUTPUTS_MAX
+from streamer.runtime.epoch_size import OUTPUTS_MAX, CommitSettings
 from streamer.runtime.fold import Spot
 from streamer.runtime.poison import dies_of
 from streamer.runtime.recovery import Recovery
@@ -23,26 +24,6 @@ RETRY_S = 2.0  # between attempts to take over a unit that is not ready
 PATIENCE_S = 30.0  # wait for a topic that has unread records and delivers none; then its unit continues without it
 
 log = log_of("runtime")
-
-
-@dataclass(frozen=True, slots=True)
-class CommitSettings:
-    """When an epoch ends."""
-
-    interval_s: float = 1.0  # between commits; 0: after every poll
-    records_max: int = 200_000  # buffered records, of all partitions together, that end an epoch early
-    deadline_s: float = 30.0  # a step of a commit that takes longer is in doubt
-    on_gap: Literal["fail", "degrade"] = (
-        "fail"  # when records that a state needs are gone: end the service, or restart that state empty and note it
-    )
-
-    def __post_init__(self) -> None:
-        if not self.interval_s >= 0:
-            raise ValueError(f"interval_s must be 0 or more, not {self.interval_s}")
-        if self.records_max < 1:
-            raise ValueError(f"records_max must be 1 or more, not {self.records_max}")
-        if not self.deadline_s > 0:
-            raise ValueError(f"deadline_s must be above 0, not {self.deadline_s}")
 
 
 class Observer:
@@ -62,7 +43,7 @@ class CheckpointHook(Protocol):
     """Writes checkpoints at moments that the loop chooses."""
 
     def on_turn(self, units: Mapping[str, Unit]) -> None:
-        """Each unit is in the state of its last epoch, and no commit is under way: a checkpoint may begin."""
+        """No commit is under way: a checkpoint may begin, of a unit in the state of its last epoch in the log."""
         ...
 
     def finish(self, units: Mapping[str, Unit]) -> None:
@@ -91,12 +72,13 @@ class Service:
         self._observer = observer
         self._checkpoint_hook = checkpoint_hook
         self._folded: list[Folded] = []  # not in the log yet
+        self._is_open = False  # whether these wait for outputs, or for the next commit that is due
         self._is_assigned = False  # whether the log has named the units of this process
         self._unread: set[str] = set()  # units of this process that it has not taken over yet
         self._waiting: dict[str, tuple[float, str]] = {}  # those that are not ready: time of the next attempt, reason
         self._held: set[Spot] = set()
         self._stuck_s: dict[str, float] = {}  # unit -> start of its wait for a topic that delivers nothing
-        self._cut_s = clock.monotonic_s()
+        self._cut_s = self._early_s = clock.monotonic_s()
         self.stages = StageTimes(clock)  # `fetch` and `commit`
 
     @property
@@ -117,6 +99,8 @@ class Service:
         while not stopped() and not self._exhausted():
             self.turn()
             self._observer.on_turn(self)
+        with suppress(RebalanceInProgress):
+            self._commit()
         if not self._folded:
             self._checkpoint_hook.finish(self.units)
 
@@ -128,10 +112,11 @@ class Service:
             self._regroup()
             if self._unread & self.units.keys():  # another process may have moved these on
                 return
-            if not self._folded:  # what was folded before the rebalance is committed first
+            if not self._folded or self._is_open:  # what was folded before the rebalance is committed first
                 self._fold()
             self._hold_back()
-            self._commit()
+            if not self._is_open:
+                self._commit()
         except RebalanceInProgress:
             return
         self._checkpoint_hook.on_turn(self.units)
@@ -210,8 +195,13 @@ class Service:
         return past is None or bool(past.epochs) or past.was_reset
 
     def _fold(self) -> None:
-        """Replay planned epochs as far as they are buffered; fold a live epoch of each unit where it is due."""
+        """Replay planned epochs as far as they are buffered; fold a live epoch of each unit where it is due.
+
+        Between commits that are due, epochs that give no outputs stay open, and grow.
+        """
         due = self._due()
+        early = not due and self._early()
+        self._is_open = False
         for _, unit in sorted(self.units.items()):
             while unit.replay_plan:
                 self._recovery.move(unit, unit.replay_plan[0].settings)
@@ -221,15 +211,16 @@ class Service:
                     log.error("epoch %d of %s gives other outputs than were published", one.epoch.number, unit.name)
                 if one.publish:
                     self._folded.append(one)
-            if due:
-                self._fold_live(unit)
+            if due or (early and not unit.isolation.logs_attempts):
+                self._fold_live(unit, early)
+        self._is_open = not due and all(one.is_open for one in self._folded)
 
-    def _fold_live(self, unit: Unit) -> None:
+    def _fold_live(self, unit: Unit, early: bool) -> None:
         if unit.isolation.suspect is not None:
             cut = unit.cut_at(unit.isolation.suspect)
         else:
             cut = unit.next_cut(self._lagging(unit), unit.size.within(unit.isolation.records_max))
-        if cut is None:
+        if cut is None or self._continued(unit, cut, early):
             return
         self._recovery.go_live(unit)
         is_risky = unit.isolation.logs_attempts
@@ -237,6 +228,16 @@ class Service:
         self._folded.append(unit.fold_live(self._noted(unit, cut)))
         if is_risky:
             self._commit()  # else this epoch looks like the poison if the next unit's kills the process
+
+    def _continued(self, unit: Unit, cut: Epoch, early: bool) -> bool:
+        """Whether the cut is folded as the rest of the unit's open epoch, or has to wait because it can't be."""
+        at = next((i for i, one in enumerate(self._folded) if one.epoch.unit == unit.name), None)
+        if at is None:
+            return False
+        if unit.size.records_max is None and (one := unit.continue_live(self._folded[at], cut)) is not None:
+            self._folded[at] = one
+            return True
+        return early
 
     def _noted(self, unit: Unit, cut: Epoch) -> Epoch:
         """The epoch, after the history holds an attempt at it, if the process may die of it."""
@@ -291,9 +292,20 @@ class Service:
 
     def _due(self) -> bool:
         now_s = self._clock.monotonic_s()
-        if not self._full() and now_s - self._cut_s < self._settings.interval_s:
+        is_full = self._full() or sum(one.records for one in self._folded) >= self._settings.records_max
+        if not is_full and now_s - self._cut_s < self._settings.interval_s:
             return False
         self._cut_s = now_s
+        return True
+
+    def _early(self) -> bool:
+        """Whether to fold before the next commit is due: no event waits in the log, so small epochs cost no rate."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._early_s < self._settings.output_s or not any(unit.buffer for unit in self.units.values()):
+            return False
+        if any(self._units.of(*of) != DECIDE for of in self._log.lagging()):
+            return False
+        self._early_s = now_s
         return True
 
     def _full(self) -> bool:

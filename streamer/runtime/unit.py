@@ -26,15 +26,62 @@ from streamer.runtime.poison import PoisonIsolation
 EPOCH_BYTES_MAX = 64 << 20  # of a live epoch's records in memory, by their mean size
 
 
+@dataclass(frozen=True, slots=True)
+class EpochSpan:
+    """The records of an epoch: how many, and the times that place them."""
+
+    records: int
+    size_bytes: int  # in memory
+    topics: frozenset[str]
+    first_ms: int  # the earliest of its topics' first records
+    last_ms: int  # the latest of their last ones
+    is_ordered: bool  # whether each topic states increasing times, so that they place its records
+
+    @classmethod
+    def of(cls, parts: Sequence[Records]) -> EpochSpan:
+        """Of stretches, each topic's in order of offsets."""
+        parts = [records for records in parts if len(records)]
+        topics = frozenset(records.topic for records in parts)
+        times = [np.concatenate([r.timestamp_ms for r in parts if r.topic == topic]) for topic in sorted(topics)]
+        return cls(
+            sum(map(len, parts)),
+            sum(records.size_bytes for records in parts),
+            topics,
+            min((int(one[0]) for one in times), default=-1),
+            max((int(one[-1]) for one in times), default=-1),
+            all(one[0] >= 0 and increases(one) for one in times),
+        )
+
+    def with_later(self, later: EpochSpan) -> EpochSpan | None:
+        """Both as one; None if one epoch of all these records may order them otherwise, or would be too large."""
+        is_ordered = self.is_ordered and later.is_ordered and (not later.topics or self.last_ms <= later.first_ms)
+        topics, size_bytes = self.topics | later.topics, self.size_bytes + later.size_bytes
+        is_apart = not later.topics or self.last_ms < later.first_ms
+        if size_bytes > EPOCH_BYTES_MAX or (len(topics) > 1 and not (is_ordered and is_apart)):
+            return None
+        last_ms = max(self.last_ms, later.last_ms)
+        return EpochSpan(self.records + later.records, size_bytes, topics, self.first_ms, last_ms, is_ordered)
+
+
 @dataclass(slots=True)
 class Folded:
     """A folded epoch and its outputs."""
 
     epoch: Epoch
     outputs: list[Output]
-    records: int = 0  # of a live epoch
+    span: EpochSpan | None = None  # of a live epoch
     publish: bool = True  # false in a replay of epochs whose outputs are in the log already
     differs: bool = False  # whether a replay gave other outputs than were published
+
+    @property
+    def records(self) -> int:
+        """Of a live epoch; 0 of a replayed one."""
+        return self.span.records if self.span else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing came of a live epoch yet, so that it need not be committed at once."""
+        return self.span is not None and not self.outputs
 
 
 @dataclass(slots=True)
@@ -145,11 +192,7 @@ class Unit:
 
     def records_in(self, cut: Epoch) -> dict[Spot, int]:
         """Number of buffered records of each topic-partition in an epoch."""
-        counts = {}
-        for of, stretch in self.buffer.items():
-            parts = [records.split(cut.ends.get(of[0], 0))[0] for records in stretch]
-            counts[of] = sum(map(len, parts))
-        return counts
+        return {of: sum(map(len, self._parts_in(cut, of))) for of in self.buffer}
 
     def first_in(self, cut: Epoch) -> dict[str, list[int]]:
         """The offset of the first record in an epoch, by topic. Of an epoch of one record, that record."""
@@ -158,9 +201,29 @@ class Unit:
 
     def fold_live(self, cut: Epoch) -> Folded:
         """Fold an epoch that `next_cut` or `cut_at` returned."""
-        records = sum(self.records_in(cut).values())
+        span = self._span(cut)
         outputs = self._fold(cut)
-        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs, records)
+        return Folded(replace(cut, outputs=len(outputs), digest=digest(outputs)), outputs, span)
+
+    def continue_live(self, folded: Folded, cut: Epoch) -> Folded | None:
+        """Fold what `next_cut` returned as the rest of an open epoch that is not in the log yet.
+
+        None, with nothing folded, if a replay of both as one epoch may give other outputs.
+        """
+        if not folded.is_open or folded.span is None or not self.fold.joins_epochs:
+            return None
+        if (span := folded.span.with_later(self._span(cut))) is None:
+            return None
+        outputs = self._fold(replace(cut, number=folded.epoch.number))
+        epoch = replace(folded.epoch, ends=cut.ends, outputs=len(outputs), digest=digest(outputs))
+        return Folded(epoch, outputs, span)
+
+    def _span(self, cut: Epoch) -> EpochSpan:
+        return EpochSpan.of([records for of in self.buffer for records in self._parts_in(cut, of)])
+
+    def _parts_in(self, cut: Epoch, of: Spot) -> list[Records]:
+        """The buffered stretches of a topic-partition up to the end of an epoch."""
+        return [records.split(cut.ends.get(of[0], 0))[0] for records in self.buffer[of]]
 
     def _has_all_up_to(self, ends: Mapping[str, int]) -> bool:
         here = {of[0]: of for of in self.buffer}

@@ -20,7 +20,8 @@ from streamer.config import load_config
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import open_recording
-from streamer.runtime.loop import CommitSettings, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.telemetry.observers import Observers
 

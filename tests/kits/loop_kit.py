@@ -13,7 +13,8 @@ from streamer.decide import DecideFold
 from streamer.detect.fold import DetectFold
 from streamer.detect.settings import DetectSettings
 from streamer.eventlog.units import Units
-from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 
 DETECTORS = {

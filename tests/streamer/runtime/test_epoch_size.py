@@ -8,8 +8,7 @@ from loop_kit import START_MS, service_over
 
 from streamer.errors import InDoubtError, OutputsInDoubtError
 from streamer.eventlog.memory import MemoryLog
-from streamer.runtime.epoch_size import OUTPUTS_MAX, RECORDS_MAX, EpochSize
-from streamer.runtime.loop import CommitSettings
+from streamer.runtime.epoch_size import OUTPUTS_MAX, RECORDS_MAX, CommitSettings, EpochSize
 
 RECORDS = 3_000
 FEW_ENOUGH = 200  # outputs that a commit can publish in time

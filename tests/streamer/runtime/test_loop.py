@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from contextlib import suppress
 
+import msgspec
 import pytest
 from crash_kit import AfterFailure, CrashingLog
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from test_unit import Nothing
 from retrain.policy.settings import RetrainSettings
 from streamer.decide import DecideFold
 from streamer.errors import InDoubtError
-from streamer.runtime.loop import CommitSettings
+from streamer.runtime.epoch_size import CommitSettings
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -152,7 +153,9 @@ def test_an_epoch_that_comes_out_differently_is_told(caplog):
     assert any(message.endswith("of detect-1 gives other outputs than were published") for message in caplog.messages)
 
 
-@pytest.mark.parametrize("wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"records_max": 0}, {"deadline_s": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"interval_s": -1}, {"interval_s": math.nan}, {"output_s": -1}, {"records_max": 0}, {"deadline_s": 0}]
+)
 def test_commits_that_cannot_be_are_refused(wrong):
     """A setting out of its range is reported by name."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -171,3 +174,74 @@ def test_an_epoch_ends_when_its_time_has_come():
         "detect-0": [1],
         "detect-1": [1],
     }
+
+
+def test_outputs_are_committed_before_the_interval_ends_and_what_gives_none_waits_for_it():
+    """As soon as no record waits in the log. The epoch without outputs grows until it is due, or until it has some."""
+    log = CrashingLog(["predictions"])
+    service = service_over(log, interval_s=10, output_s=0.1)
+    event = json.dumps({"model_id": "m", "event_time": START_MS, "prediction": 1.0}).encode()
+
+    def turn(value, seconds):
+        log.store.append("predictions", None, value)
+        service._clock.advance(seconds)
+        service.turn()
+        return [(e.ends["predictions"], e.outputs) for e in log.store.epochs.get("detect-0", ())]
+
+    assert turn(event, 11) == [(1, 0)]  # the first epoch of a process stands alone
+    assert turn(event, 1) == turn(event, 1) == [(1, 0)]
+    assert turn(b"{broken", 1) == [(1, 0), (4, 1)]
+    assert turn(b"{broken", 0.05) == [(1, 0), (4, 1)]
+    assert turn(event, 0.05) == [(1, 0), (4, 1), (6, 1)]
+    assert turn(event, 1) == [(1, 0), (4, 1), (6, 1)]
+    assert turn(event, 8) == [(1, 0), (4, 1), (6, 1), (8, 0)]
+    assert turn(event, 1) == [(1, 0), (4, 1), (6, 1), (8, 0)]
+    service.run(lambda: True)
+    assert [e.ends["predictions"] for e in log.store.epochs["detect-0"]] == [1, 4, 6, 8, 9]
+
+
+def test_no_epoch_ends_early_while_records_wait_in_the_log():
+    """Small epochs cost time, and a worker that catches up has none."""
+    log = log_with_events(0)
+    service = service_over(log, interval_s=10)
+    for _ in range(3):
+        service._clock.advance(1)
+        service.turn()
+        assert log.lagging()
+    assert log.store.epochs == {}
+
+
+PACES = st.lists(st.tuples(st.integers(0, 60), st.sampled_from([0.0, 0.03, 0.06, 0.5])), min_size=10, max_size=30)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 3), PACES, st.booleans())
+def test_epochs_that_grew_are_replayed_to_the_same_outputs_and_state(seed, paces, has_labels):
+    """Whatever the pace of records and turns."""
+    source = log_with_events(seed)
+    log = CrashingLog(source.subscribed)
+    service = service_over(log, interval_s=1)
+    topics = ("predictions", "labels")[: 1 + has_labels]
+    rows = {
+        place: [(offset, START_MS + offset, *rest) for offset, _, *rest in found]
+        for place, found in sorted(source.store.rows.items())
+        if place[0] in topics
+    }
+    for count, seconds in paces:
+        for place, waiting in rows.items():
+            log.store.rows.setdefault(place, []).extend(waiting[:count])
+            del waiting[:count]
+        service._clock.advance(seconds)
+        service.turn()
+    log.end_input()
+    service.run(lambda: service._clock.advance(1))  # which is None: until nothing is left
+    again = service_over(log.reopen())
+    again.run(lambda: False)
+    for name, unit in service.units.items():
+        assert again.units[name].fold.tally["diverged",] == 0
+        assert json_state(again.units[name].fold) == json_state(unit.fold)
+
+
+def json_state(fold):
+    snapshot = fold.dump()
+    return msgspec.json.encode(snapshot.meta), {name: array.tobytes() for name, array in snapshot.arrays.items()}

@@ -14,7 +14,8 @@ from streamer.eventlog.base import Epoch
 from streamer.eventlog.history import Gap
 from streamer.runtime.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
 from streamer.runtime.checkpoints.store import CheckpointStore
-from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 
 CONFIG = {

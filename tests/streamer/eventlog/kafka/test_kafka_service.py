@@ -15,7 +15,8 @@ from streamer.clock import SystemClock
 from streamer.errors import InDoubtError
 from streamer.eventlog.base import Output, Records
 from streamer.eventlog.units import Units
-from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery
 from streamer.runtime.snapshot import Snapshot
 
@@ -26,6 +27,8 @@ EVENTS = 400
 
 class Chain:
     """A fold whose outputs depend on all records before them and on their order."""
+
+    joins_epochs = True
 
     def __init__(self, topic: str) -> None:
         self.tally: Counter[tuple[str, ...]] = Counter()
