@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
+from retrain.policy.paired import EVIDENCE
 from streamer.errors import UsageError
 from streamer.launch.base import TargetDown, Tools
 from streamer.launch.targets import TARGETS, settings_of
@@ -32,11 +33,14 @@ class ReviewSettings:
     better: metric -> `lower` or `higher`; all must improve
     by_min: least improvement of each, as a share of the champion's metric; 0 to 1
     holdout_min: least rows of the hold-out, which the trainer reports as the metric `holdout_rows`
+    error_rate: chance of a promotion where the challenger's errors are no smaller, by the paired sequential test of the
+        errors that the trainer gives; above 0 and below 1; null: no test
     """
 
     better: Mapping[str, Better] = field(default_factory=dict)
     by_min: float = 0.0
     holdout_min: int = 0
+    error_rate: float | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` with a sentence."""
@@ -46,6 +50,8 @@ class ReviewSettings:
             raise ValueError(f"by_min is {self.by_min}, but must be 0 to 1.")
         if self.holdout_min < 0:
             raise ValueError(f"holdout_min is {self.holdout_min}, but must be 0 or more.")
+        if self.error_rate is not None and not 0 < self.error_rate < 1:
+            raise ValueError(f"error_rate is {self.error_rate}, but must be above 0 and below 1.")
 
 
 def _optional(kind: Any) -> Any:
@@ -129,6 +135,16 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
         if not gain > 0 or gain < rule.by_min * abs(before) or (before == 0 and rule.by_min > 0):
             return False, f"not better: {name} {before:g} to {after:g}, and by_min is {rule.by_min:g}"
         found.append(f"{name} {before:g} to {after:g}")
+    if rule.error_rate is not None:
+        evidence, needed = challenger.get(EVIDENCE), 1 / rule.error_rate
+        if evidence is None:
+            return False, "not judged: the trainer has not reported paired errors, and error_rate needs them"
+        if not evidence >= needed:
+            return (
+                False,
+                f"not certain: the evidence is {evidence:.3g}, and error_rate needs {needed:.3g}",
+            )
+        found.append(f"evidence {evidence:.3g}")
     return True, f"better on {rows:.0f} rows: {', '.join(found)}"
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrain.messages.control import ControlKind
+from retrain.policy.paired import EVIDENCE, paired_evidence
 from streamer.clock import SystemClock
 from streamer.config import load_config
 from streamer.contracts.alert_reader import Unreadable
@@ -77,13 +78,20 @@ class Job:
         champion: Mapping[str, float] | None = None,
         challenger: Mapping[str, float] | None = None,
         artifact: str = "",
+        errors: tuple[Iterable[float], Iterable[float]] | None = None,
     ) -> None:
         """Report the challenger: its version, the metrics of both on the same hold-out, and where it is stored.
+
+        errors: those of champion and challenger, 0 or more, on the same rows in order of time. Their paired sequential
+            test becomes the metric `evidence` of each, which the rule `error_rate` of a review reads.
 
         Raises `UsageError` for a report that the service would not read.
         """
         rows = {"holdout_rows": float(self.holdout_rows)} if self.holdout_rows and challenger else {}
         numbers = {"champion": {**(champion or {})}, "challenger": {**rows, **(challenger or {})}}
+        if errors is not None:
+            found = paired_evidence(*errors)
+            numbers["champion"][EVIDENCE], numbers["challenger"][EVIDENCE] = found.for_champion, found.for_challenger
         comment = f"artifact: {artifact}" if artifact else ""
         self._report(ControlKind.TRAINED, comment, model_version=str(version), **numbers)
 

@@ -202,6 +202,15 @@ def test_what_is_not_shown_to_be_better_waits_for_a_person(champion, challenger,
     assert words in text
 
 
+@pytest.mark.parametrize(("evidence", "words"), [(None, "paired errors"), (19.0, "not certain"), (21.0, "evidence 21")])
+def test_a_gain_must_be_certain_where_an_error_rate_is_set(evidence, words):
+    """At 5 %, the paired errors of the trainer must give an evidence of 20."""
+    of_challenger = {"mae": 5.0, "holdout_rows": 800.0} | ({} if evidence is None else {"evidence": evidence})
+    is_better, text = verdict(ReviewSettings({"mae": "lower"}, error_rate=0.05), {"mae": 10.0}, of_challenger)
+    assert is_better == (evidence == 21.0)
+    assert words in text
+
+
 def test_killed_anywhere_everything_is_launched_once(target, topics, tmp_path):
     """A launcher that dies at any of 200 points, between a call and its report too, launches nothing twice or never."""
     dice, names = random.Random(7), [f"retrain-{i:02d}" for i in range(40)]

@@ -193,7 +193,9 @@ def test_a_trainer_names_its_own_training_data(stream, tmp_path, monkeypatch):
     monkeypatch.setenv("DRIFTLINE_RESULT", str(tmp_path / "result.json"))
     with job(asked, config=str(tmp_path / "driftline.yaml")) as training:
         digests = [training.keep_reference("8", data), training.keep_reference("9", str(tmp_path / "mine.parquet"))]
-        training.trained("8")
+        training.trained("8", errors=([2.0] * 40, [1.0] * 40))
+    said = json.loads((tmp_path / "result.json").read_text())
+    assert said["challenger"]["evidence"] > 20 > said["champion"]["evidence"] == 1
     for version, digest in zip("89", digests, strict=True):
         found = store.load("bus-1", version, digest).by_series
         assert {column for _, _, column in found} == {"minute", "prediction", "error"}
