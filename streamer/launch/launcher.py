@@ -4,8 +4,7 @@
     trained  ─ review ─► promote                    promoted ─► release target
     rejected, withdrawn, expired ─► cancel
 
-Each step is a call outside the fold, made again after a crash; what it gave is a control record. So the log tells what
-is left to do: a launch that is not reported is done again, under the same id.
+Each step is a call outside the fold, and its result a control record. What a crash leaves unreported is done again.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from retrain.messages.patterns import first_match
@@ -46,6 +45,7 @@ RETRY_MAX_S: Final = 60.0
 WAIT_MAX_S: Final = 600.0  # a request that waits longer for its run, with room for it, is overdue
 REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
 COMMENT_MAX: Final = 2_000
+MODELS_MAX: Final = 131_072  # whose rule is remembered
 FOLLOW_UPS: Final = frozenset({"reference", CHALLENGER, CHAMPION, "release"})
 _S = RequestState
 _ALIASES: Final = {_S.TRAINED: CHALLENGER, _S.AWAITING_REVIEW: CHALLENGER, _S.WATCHING: CHAMPION}
@@ -83,8 +83,9 @@ class Launcher:
         has taken over, also without records: so it is called before anything is launched. `keep_reference` stores what
         the challenger with this version was trained on; it raises as targets do.
         """
-        self.ledger, self._rules, self._tools, self._clock = ledger, rules, tools, clock
+        self.ledger, self._tools, self._clock = ledger, tools, clock
         self._report, self._keep_reference = report, keep_reference
+        self._rule_for = lru_cache(MODELS_MAX)(partial(first_match, rules))
         self._targets: dict[int, Target] = {}
         self._work: dict[str, _Work] = {}
         self._done: list[tuple[Step, Future[Any]]] = []
@@ -330,7 +331,7 @@ class Launcher:
         return rule.train is not None and run.ref.startswith(f"{chosen(rule.train)[0]}:")
 
     def _rule_of(self, task: Task) -> LaunchRule | None:
-        return None if task.request is None else first_match(self._rules, task.request.model_id)
+        return None if task.request is None else self._rule_for(task.request.model_id)
 
     def _target(self, rule: LaunchRule) -> Target:
         if id(rule) not in self._targets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import msgspec
 import pytest
@@ -155,6 +156,24 @@ def test_no_more_runs_than_running_max(target, topics, tmp_path):
     assert len(target.launched) == 4
     loop.decide(target.launched[0], "trained")
     loop.until(lambda: len(target.launched) == 5)
+
+
+def test_a_storm_of_requests_is_launched_in_its_order(target, topics, tmp_path):
+    """16,000 approved requests: `running_max` run, in the order in which they were made, and waiting costs little."""
+    names = [f"retrain-{i:05d}" for i in range(16_000)]
+    for name in names:
+        topics.request(name, f"bus-{name}")
+    loop = Loop(topics, rule(running_max=500, poll_s=3600), tmp_path)
+    loop.until(lambda: len(target.launched) == 500 and loop.kinds() == ["started"] * 500)
+    assert sorted(target.launched) == names[:500]
+    began_s = time.process_time()
+    for _ in range(20):
+        loop.launcher.turn()
+    assert (time.process_time() - began_s) / 20 < 0.2, "seconds of a turn; there are five in a second"
+    for name in names[:100]:
+        loop.decide(name, "trained")
+    loop.until(lambda: len(target.launched) == 600)
+    assert sorted(target.launched) == names[:600]
 
 
 def test_runs_of_another_target_are_left_alone(target, topics, tmp_path):
