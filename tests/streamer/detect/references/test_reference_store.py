@@ -16,7 +16,8 @@ from streamer.errors import GapError, InDoubtError, UsageError
 from streamer.eventlog.history import decode_entry, encode_entry
 from streamer.runtime.checkpoints.scheduler import CheckpointScheduler, CheckpointSettings
 from streamer.runtime.checkpoints.store import CheckpointStore
-from streamer.runtime.loop import CommitSettings, Observer, Service
+from streamer.runtime.epoch_size import CommitSettings
+from streamer.runtime.loop import Observer, Service
 from streamer.runtime.recovery import NoCheckpoints, Recovery, verify
 
 START_MS = 1_782_889_200_000
