@@ -80,4 +80,4 @@ down: ## Stop them; the volumes stay
 
 clean: ## Remove .venv, caches and outputs
 	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find detectors retrain streamer tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
+	find detectors driftline retrain streamer tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
