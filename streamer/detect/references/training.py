@@ -84,8 +84,7 @@ class TrainingTables:
 
     def features(self) -> list[str]:
         """The columns that may be features, in order of first sight."""
-        own = (self.data.model_column, self.data.version_column)
-        return [name for name in self.names if name not in own]
+        return [name for name in self.names if name not in (self.data.model_column, self.data.version_column)]
 
     def role(self, name: str) -> str | None:
         """Why a column is no feature by its role; None where it may be one."""
@@ -113,8 +112,7 @@ class TrainingTables:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column as doubles or as text; null where a file lacks it. Raises `LeftOut`."""
-        parts = list(self._parts(name))
-        wanted = self.data.types.get(name)
+        parts, wanted = list(self._parts(name)), self.data.types.get(name)
         loose = [part for file, part in zip(self.files, parts, strict=True) if file.is_loose(name)]
         firm = [part for file, part in zip(self.files, parts, strict=True) if not file.is_loose(name)]
         kinds = {kind for part in firm if (kind := _kind_of(part))}
