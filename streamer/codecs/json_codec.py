@@ -201,7 +201,7 @@ class LayoutDecoder:
         owners = text_of[MODEL]
         model, version = _ids(names.models, owners), np.full(n, -1, np.int32)
         if has_version := "model_version" in layout.has:
-            version = _ids(names.versions, text_of[VERSION])
+            version[:] = _ids(names.versions, text_of.few(VERSION))  # one for all, or one each
         is_new = (column < 0).any() or (model < 0).any() or (has_version and (version < 0).any())
         time_ms = None if is_new or width > self._bounds.values_max else self._times(records, layout, numbers, text_of)
         if time_ms is None:
@@ -258,6 +258,16 @@ class _Texts:
     def __getitem__(self, place: int) -> list[str]:
         start, end = (self._spans[:, place] - self._first).T
         return list(map(self._text.__getitem__, map(slice, start.tolist(), end.tolist())))
+
+    def few(self, place: int) -> list[str]:
+        """The texts; only the first one where all are the same."""
+        start, end = self._spans[:, place].T
+        size = int(end[0] - start[0])
+        if (end - start == size).all():
+            text = self._data[start[:, None] + np.arange(size)]
+            if (text == text[0]).all():
+                return [self._text[int(start[0]) - self._first : int(end[0]) - self._first]]
+        return self[place]
 
     def have_zones(self, place: int) -> bool:
         """Whether all texts end as a time with a zone does."""

@@ -77,7 +77,7 @@ RECORD = st.none() | st.tuples(
     st.sampled_from(FORMS), IDS, IDS, TIMES, VALUES, VALUES, st.one_of(CATEGORY, VALUES), VALUES
 )
 ORDINARY = st.tuples(
-    st.sampled_from(FORMS[:2]),
+    st.sampled_from(FORMS[:3]),
     st.sampled_from(['"m1"', '"m2"']),
     st.sampled_from(['"p1"', '"p22"', "17"]),
     st.integers(START_MS - 10**6, START_MS).map(str),
@@ -178,7 +178,7 @@ def test_other_records_give_no_layout(value):
 
 
 def test_the_kernel_takes_little_more_than_half_the_time_of_the_plain_way(tmp_path, monkeypatch):
-    """Processor time, in turns, so that other work on the machine weighs on both; 37 % was measured."""
+    """Processor time, in turns, so that other work on the machine weighs on both; 31 % was measured."""
     path = tmp_path / "events.parquet"
     monkeypatch.setattr(replay, "EVENTS", layouts.EVENTS)
     replay.write_recording(path)
