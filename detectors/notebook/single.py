@@ -41,6 +41,7 @@ class SingleDetector:
         self._bank = bank(self.name, self.settings, 1)
         self._takes_rows = self._bank.takes == "rows"
         self._texts = TextCodes() if self._bank.takes == "categories" else None
+        self._as_is = float if self._texts is None else None  # the type of values that need no conversion
         self._row = np.zeros(1, np.int64)
         self._value = np.zeros(1)
         self._time_ms = np.zeros(1, np.int64)
@@ -114,6 +115,11 @@ class SingleDetector:
         twin = copy.copy(self)
         twin.settings = settings_of(self.name, **{**self.params, **changes})
         return twin.reset()
+
+    @property
+    def n(self) -> int:
+        """Values so far."""
+        return self.n_seen
 
     @property
     def effect_unit(self) -> str:
@@ -195,8 +201,8 @@ class SingleDetector:
         """
         step = self._step
         if step is None:
-            return self._update_bank(value, time_ms)
-        number = value if type(value) is float else self._number(value)
+            return self._update_bank(value if self._takes_rows else self._number(value), time_ms)
+        number = value if type(value) is self._as_is else self._number(value)
         if time_ms is not NO_TIME and (type(time_ms) is not int or not TIME_MIN_MS <= time_ms <= TIME_MAX_MS):
             time_ms = int(milliseconds(self.name, time_ms, 1)[0])
         if outcome := step(self._address, number, time_ms):

@@ -1,4 +1,6 @@
-"""Shiryaev-Roberts on ranks: any drift of one column's law, with the false-alarm rate that was asked for.
+"""Shiryaev-Roberts on ranks: any drift of one column's law, with at most the asked rate of false alarms.
+
+The rate is proven for independent values without ties, and measured for cells, ties and dependence.
 
 The rank of a value among those before it is uniform as long as nothing changes, whatever the column's law and unit. At
 each value, for each of 32 generic alternatives (`alternatives.py`: location, scale, skew, tails, ...), the likelihood

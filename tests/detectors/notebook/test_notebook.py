@@ -15,7 +15,16 @@ from river import drift, linear_model
 from scipy.stats import ks_2samp
 
 import detectors
-from detectors import Adwin, CategoryRates, ColumnDetectors, KsWindow, RiverDetector, ShiryaevRoberts, detector
+from detectors import (
+    Adwin,
+    CategoryRates,
+    CategoryWindow,
+    ColumnDetectors,
+    KsWindow,
+    RiverDetector,
+    ShiryaevRoberts,
+    detector,
+)
 from detectors.notebook.named import NamedDetector
 from detectors.registry import DETECTORS
 
@@ -157,8 +166,14 @@ def test_texts_are_categories():
     assert found == by_batch.update_many(texts).at.tolist() != []
     assert d == by_code == by_batch
     assert (d.category, by_code.category) == ("c", 1)
+    window = CategoryWindow()
+    window.update_many(["a", "b"])
+    trace = window.trace(["a", "c"])
+    assert (trace["value"].tolist(), window.n, window.update("b"), window.n) == (["a", "c"], 2, False, 3)
     for wrong, sentence in (
         (lambda: d.update(3), "got a number after texts"),
+        (lambda: d.update(1.0), "got a number after texts"),
+        (lambda: window.update(1.0), "got a number after texts"),
         (lambda: d.update_many([1.0]), "got a number after texts"),
         (lambda: by_code.update("a"), "got the text 'a' after numbers"),
         (lambda: CategoryRates().update_many(["a", None]), "got None among texts"),
