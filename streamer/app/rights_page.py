@@ -39,7 +39,8 @@ _AFTER: Final = """\
 - The service runs without the optional rights. Without Alter, it waits for somebody who adds partitions to the epochs
   topic ([guarantees](guarantees.md#what-each-failure-does)). Without DescribeConfigs, it learns the largest record of a
   topic from refusals.
-- `ui` shows no runs of trainers where it may not read the control topic.
+- `ui` shows no runs of trainers where it may not read the control topic, and no intervals of columns where it may not
+  read the profiles.
 - `status` states a bound of the records that wait where it may not read them.
 - `check-config`, `columns`, `reference` and `replay` need no rights: they read files and checkpoints.
 - Brokers before Kafka 2.8 also ask for IdempotentWrite on the cluster of everyone who writes.

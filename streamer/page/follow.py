@@ -17,7 +17,7 @@ import msgspec
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
 from streamer.audit.fleet import Fleet, Wanted
-from streamer.audit.source import KINDS, RawRecord, Source, kinds_of
+from streamer.audit.source import KINDS, PROFILE, RawRecord, Source, kinds_of
 from streamer.audit.trail import decoded
 from streamer.clock import Clock, SystemClock
 from streamer.contracts.topics import OutputTopics
@@ -35,7 +35,7 @@ log = log_of("page")
 
 COMMIT_RECORDS: Final = 20_000  # of the first load
 POLL_S: Final = 0.2
-REPORTS_POLL_S: Final = 0.05
+OPTIONAL_POLL_S: Final = 0.05
 RETRY_S: Final = 5.0  # after a broker failed
 SUMMARY_S: Final = 1.0  # summaries are at most so much older than records; of a fleet that alerts all at once, longer
 
@@ -187,39 +187,43 @@ def from_source(source: Source) -> Arrivals:
 def from_topics(connection: KafkaConnection, outputs: OutputTopics, profiles: bool) -> Arrivals:
     """The output topics from their beginning on, without end; profiles only where the service publishes them.
 
-    After a failure of the broker it goes on where it was. The control topic is left out where it may not be read.
+    After a failure of the broker it goes on where it was. The topics of control records and of profiles are left out
+    where they are missing or may not be read.
     """
     from streamer.eventlog.kafka.reader import KafkaReader
 
-    kinds = {topic: kind for topic, kind in kinds_of(outputs).items() if profiles or topic != outputs.profiles}
+    kinds = {topic: kind for topic, kind in kinds_of(outputs).items() if topic != outputs.profiles}
+    optional = {outputs.control: CONTROL} | ({outputs.profiles: PROFILE} if profiles else {})
     reached: dict[tuple[str, int], int] = {}
 
     def read() -> Generator[Sequence[RawRecord] | None]:
         reader = KafkaReader(connection, list(kinds), {**reached})
-        reports = _Reports(connection, outputs.control, reached)
+        others = [_OptionalTopic(connection, topic, kind, reached) for topic, kind in optional.items()]
         try:
             is_loaded = False
             while True:  # until the follower is stopped and lets it go
                 found = _polled(reader, kinds, POLL_S)
-                found += reports.poll()
+                for other in others:
+                    found += other.poll()
                 yield found
                 reached.update(reader.positions())
-                if not is_loaded and (is_loaded := reader.at_end()):
+                if not is_loaded and (is_loaded := reader.at_end() and all(other.at_end() for other in others)):
                     yield None
         finally:
             reader.close()
-            reports.close()
+            for other in others:
+                other.close()
 
     return read
 
 
-class _Reports:
-    """The control topic, as far as it may be read: it has the runs, and commands without an answer."""
+class _OptionalTopic:
+    """A topic as far as it may be read: control records have runs and unanswered commands; profiles draw intervals."""
 
-    def __init__(self, connection: KafkaConnection, topic: str, reached: dict[tuple[str, int], int]) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, kind: str, reached: dict[tuple[str, int], int]) -> None:
         from streamer.eventlog.kafka.reader import KafkaReader
 
-        self._kinds, self._reached = {topic: CONTROL}, reached
+        self._kinds, self._reached = {topic: kind}, reached
         self._reader: KafkaReader | None = None
         with suppress(BrokerError):
             self._reader = KafkaReader(connection, [topic], {**reached})
@@ -228,12 +232,16 @@ class _Reports:
         if self._reader is None:
             return []
         try:
-            found = _polled(self._reader, self._kinds, REPORTS_POLL_S)
+            found = _polled(self._reader, self._kinds, OPTIONAL_POLL_S)
         except BrokerError:
             self.close()
             return []
         self._reached.update(self._reader.positions())
         return found
+
+    def at_end(self) -> bool:
+        """Whether all records that were there at the start are read."""
+        return self._reader is None or self._reader.at_end()
 
     def close(self) -> None:
         if self._reader is not None:
