@@ -3,6 +3,7 @@
     replay(source, …)         the folds of the service over a file, a folder, or a table in memory
     watch(frame, …)           the same for one frame of one model, with its training data
     reference_from(frame, …)  the distributions of training data, to compare with
+    MemoryService, FakeTrainer   topics in memory, for tests of one's own pipeline
     Findings                  alerts, incidents, requests and decisions: records, tables, pictures, a report
 
 Names are imported at their first use, so that `import driftline` is quick. `docs/python.md` shows all of it.
@@ -15,11 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from driftline.findings import Findings
+    from driftline.memory_service import FakeTrainer, MemoryService
     from driftline.offline import TrainingReferences, reference_from, replay, watch
 
-__all__ = ["Findings", "TrainingReferences", "reference_from", "replay", "watch"]
+__all__ = ["FakeTrainer", "Findings", "MemoryService", "TrainingReferences", "reference_from", "replay", "watch"]
 
-_HOMES: Final = {"Findings": "driftline.findings"}
+_HOMES: Final = {
+    "Findings": "driftline.findings",
+    "FakeTrainer": "driftline.memory_service",
+    "MemoryService": "driftline.memory_service",
+}
 
 
 def __getattr__(name: str) -> Any:

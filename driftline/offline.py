@@ -88,7 +88,7 @@ def replay(
     selection = selection_of(since, until, models, columns, injections_of(inject, seed))
     table = _table_of(source, topic or FRAME_TOPIC)
     with TemporaryDirectory(prefix="driftline-") as folder:
-        loaded = _config_of(config, settings, Path(folder))
+        loaded = config_of(config, settings, Path(folder))
         if mapping.is_given:
             loaded = mapping.configured(loaded, [table], topic)
         if reference is not None:
@@ -176,7 +176,7 @@ def _as_file(frame: Any, folder: Path) -> str:
     return str(path)
 
 
-def _config_of(
+def config_of(
     config: str | PathLike[str] | Mapping[str, Any] | None, settings: Mapping[str, Any] | None, folder: Path
 ) -> Config:
     """The configuration of a path or a mapping, with single settings. Raises `ConfigError`."""

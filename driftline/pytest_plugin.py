@@ -6,6 +6,7 @@ Loaded in every pytest run where Driftline is installed, so importing it imports
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from driftline.findings import Findings
+    from driftline.memory_service import MemoryService
 
 UPDATE = "--driftline-update"
 
@@ -28,6 +30,12 @@ class SnapshotOfTest(Protocol):
     """Compares findings with those that the test found before."""
 
     def __call__(self, findings: Findings, name: str | None = None) -> None: ...
+
+
+class LogOfTest(Protocol):
+    """Makes a service over topics in memory; see `driftline.MemoryService`."""
+
+    def __call__(self, config: Any, settings: Mapping[str, Any] | None = None) -> MemoryService: ...
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +67,23 @@ def driftline_replay(request: pytest.FixtureRequest) -> ReplayOfTest:
         return replay(placed(recording), **options)
 
     return run
+
+
+@pytest.fixture
+def driftline_log(request: pytest.FixtureRequest, tmp_path: Path) -> LogOfTest:
+    """`driftline_log(config)` is a service over topics in memory: send events, read requests, answer them.
+
+    config: path of a configuration, relative to the file of the test, or the same as a mapping.
+    """
+
+    def open_log(config: Any, settings: Mapping[str, Any] | None = None) -> MemoryService:
+        from driftline.memory_service import MemoryService
+        from driftline.offline import config_of
+
+        placed = config if isinstance(config, Mapping) else Path(request.path).parent / config
+        return MemoryService(config_of(placed, settings, tmp_path))
+
+    return open_log
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from streamer.clock import Clock, SystemClock
 from streamer.config import Config
 from streamer.detect.fold import DetectFold
 from streamer.errors import UsageError
-from streamer.eventlog.base import Epoch, Output, Records
+from streamer.eventlog.base import Epoch, Log, Output, Records
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
 from streamer.eventlog.recordings.recording import Recording
@@ -137,14 +137,16 @@ def folded(
                     outputs.store.forget(name, 0, epoch.ends[name])
 
         observer = ReplayObserver(pass_on, forget_decided, report)
-        service = _service(config, source, clock, observer, selection)
+        service = service_over(config, source, clock, observer, selection)
         service.run(stopped=lambda: False)
     tables = [file.source for file in files if isinstance(file.source, TableSource)]
     return service, source.sample, [warning for table in tables for warning in table.warnings()]
 
 
-def _service(config: Config, source: RecordedLog, clock: Clock, observer: Observer, selection: Selection) -> Service:
-    """A service over a recording: without checkpoints, and with an epoch for each poll."""
+def service_over(
+    config: Config, source: Log, clock: Clock, observer: Observer, selection: Selection = EVERYTHING
+) -> Service:
+    """A service over a recording or a log in memory: without checkpoints, and with an epoch for each poll."""
     nothing = NoCheckpoints()
     folds = ConfiguredFolds(config, selection.of)
     if folds.store is not None:  # its epochs are cut as the recording is read, so all references precede it
