@@ -11,6 +11,7 @@ from streamer.commands.console.lines import echo_line
 
 ProgressReport = Callable[[int, int | None], None]
 
+COMPILING: Final = "compiling detectors, a minute or two after an installation; later runs start at once"
 LINES: Final = 10  # lines in total, where the end is known
 EVERY: Final = 1_000_000  # records or bytes for each line, where the end is unknown
 
@@ -26,6 +27,26 @@ def progress(what: str) -> Iterator[ProgressReport]:
             yield report
     else:
         yield _Lines(what)
+
+
+@contextmanager
+def compilation_shown() -> Iterator[None]:
+    """Say so once when kernels are compiled, as the first run of an installation waits for that without progress."""
+    from numba.core import event
+
+    class Once(event.Listener):
+        said = False
+
+        def on_start(self, event: object) -> None:  # noqa: ARG002
+            if not self.said:
+                echo_line(COMPILING, err=True)
+            self.said = True
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Once()):
+        yield
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import click
 
 from streamer.commands.console.lines import echo_report
 from streamer.commands.console.options import config_option, offline_of, offline_options
-from streamer.commands.console.progress import progress
+from streamer.commands.console.progress import compilation_shown, progress
 from streamer.errors import NotUnderstoodError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def replay(
 
     config, selection = offline_of(recordings, config_file, topic, options)
     kept: list[tuple[str, bytes]] = []
-    with quiet_pipe() as out, progress("replay") as report:
+    with quiet_pipe() as out, progress("replay") as report, compilation_shown():
         folder = None if requests_dir is None else _folder(requests_dir)
         publish = _publisher(out, config.outputs, folder, kept if report_file or selection.injections else None)
 

@@ -9,8 +9,10 @@ import sys
 
 import pytest
 from cli_kit import cli
+from numba import njit
 
 from streamer.codecs.base import Reason
+from streamer.commands.console.progress import COMPILING, compilation_shown
 from streamer.contracts.dead_letters import dead_letter
 from streamer.eventlog.base import Output, Records
 
@@ -201,3 +203,14 @@ def test_what_was_seen_of_a_change_is_reported(fake_app):
     assert (ran.exit_code, injection.amount, injection.seed) == (0, 15, 7)
     assert "gap: +15 @ 2026-05-12 of bus-*  bus-*  gap     not seen" in ran.stderr
     assert cli("replay", "a.parquet", "--inject", "gap+15").exit_code == 2
+
+
+def test_compilation_is_said_once(capsys):
+    """The first kernel that is compiled is said, the others are not; nor is one that is there already."""
+    square, cube = njit(lambda x: x * x), njit(lambda x: x * x * x)
+    with compilation_shown():
+        assert square(2) + cube(2) == 12
+    assert capsys.readouterr().err == f"{COMPILING}\n"
+    with compilation_shown():
+        assert square(3) == 9
+    assert capsys.readouterr().err == ""
