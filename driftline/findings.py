@@ -20,7 +20,7 @@ from retrain.messages.patterns import matches
 from retrain.messages.request import RetrainRequest
 from streamer.app.replay import Summary
 from streamer.audit.reasons import clock, many, number
-from streamer.audit.source import KINDS, RawRecord
+from streamer.audit.source import KINDS, PROFILE, RawRecord
 from streamer.audit.trail import decoded
 from streamer.clock import seconds_of
 from streamer.config import Config
@@ -113,6 +113,17 @@ class Findings:
     def decisions_table(self) -> pa.Table:
         """One row a change of a request or silence."""
         return _table(self.decisions, _DECISION_COLUMNS, {})
+
+    def profiles_table(self) -> pa.Table:
+        """One row a column and interval of event time: count, mean, percentiles, cells, and PSI and KS distance.
+
+        `psi_chance` and `ks_chance` are what 95 of 100 intervals without drift stay below. `docs/profiles.md` has all
+        columns. It is empty with `profiles.publish: false`, and before an interval (a day) has ended.
+        """
+        from streamer.contracts.profiles import READ, read_profiles
+
+        tables = [read_profiles(value) for kind, value in self.records if kind == PROFILE]
+        return pa.concat_tables(tables).unify_dictionaries() if tables else READ.empty_table()
 
     def plot(self, model: str, column: str, segment: str = "") -> Picture:
         """One column before and after its drift, as SVG. Raises `UsageError` if no record names the column."""
