@@ -82,8 +82,9 @@ class Tab:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A browser without a window."""
+    path = chromium()  # which may ask Playwright by itself
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield found
         found.close()
 

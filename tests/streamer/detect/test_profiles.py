@@ -174,5 +174,5 @@ def test_a_message_is_read_with_the_documented_columns():
 
 
 def test_settings_name_the_defaults():
-    """A day, fifty values, and off until a configuration switches profiles on."""
-    assert ProfileSettings() == ProfileSettings(False, 86_400, 50)
+    """A day, fifty values, and on unless a configuration switches profiles off."""
+    assert ProfileSettings() == ProfileSettings(True, 86_400, 50)
