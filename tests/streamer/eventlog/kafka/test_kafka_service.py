@@ -46,6 +46,9 @@ class Chain:
                     outputs.append(Output(self._topic, name, b"%d" % self._chain))
         return outputs
 
+    def new_references(self) -> dict[str, dict[str, str]]:
+        return {}
+
     def dump(self) -> Snapshot:
         return Snapshot({}, {})
 
