@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -117,4 +118,4 @@ class Disk:
 
 
 def _other(epoch, number, at):
-    return type(epoch)(epoch.unit, number, epoch.ends, epoch.outputs, "of another history", epoch.settings, {}, at)
+    return replace(epoch, number=number, digest="of another history", set_aside={}, references={}, at=at)

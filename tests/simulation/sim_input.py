@@ -35,11 +35,7 @@ def config(plan: Plan, delta: float = 0.01) -> Config:
         "topics": {topic: {"format": "json"} for topic in ("predictions", "labels")[: 1 + plan.labels]},
         "detectors": {"adwin": {"delta": delta}, "ks_window": {"window": 12, "reference_size": 12, "alpha": 0.01}},
         "retrain": {"min_events_after_onset": 8},
-        "commit": {
-            "interval_s": plan.interval_s,
-            "output_s": plan.output_s,
-            "on_gap": "degrade" if plan.forgets else "fail",
-        },
+        "commit": {"interval_s": plan.interval_s, "on_gap": "degrade" if plan.forgets else "fail"},
     }
     return Config.model_validate_json(json.dumps(sections))
 

@@ -21,7 +21,6 @@ class Plan:
     labels: bool = True
     events: int = 200
     interval_s: float = 0.0  # between commits
-    output_s: float = 0.05  # between folds while nothing waits; 1e9: there are none before a commit is due
     actions: int = 60  # before it is left in peace to come to its end
     kills: float = 1.0  # how often, in relation to what else happens
     zombies: float = 0.0
@@ -54,7 +53,6 @@ class Plan:
         clock = Random(f"{seed} clock")
         jump_ms = clock.choice([0, 0, 0, *JUMPS_MS])
         plan = replace(plan, jump_ms=jump_ms, jump_has_time=clock.random() < 0.5)
-        plan = replace(plan, output_s=Random(f"{seed} output").choice([0.05, 1e9]))
         return replace(plan, **KINDS[plan.kind](random))
 
 

@@ -97,7 +97,8 @@ def test_every_alert_has_exactly_one_verdict(settings, random, n):
     for alert in random_alerts(random, n):
         *before, verdict = engine.handle(alert)
         assert isinstance(verdict, PublishRequest | NoAction)
-        assert not any(isinstance(action, NoAction) for action in before)
+        # others that waited may be decided with it, as time has moved or a run has ended
+        assert not any(isinstance(action, NoAction) and action.alert_id == alert.alert_id for action in before)
         of_its_own = [a for a in before if isinstance(a, PublishIncident) and a.incident.model_id == alert.model_id]
         assert len(of_its_own) <= 2
 
