@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from sys import float_info
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,9 @@ class Cut(NamedTuple):
     deviation: float  # standard deviation of the values before it; of the whole window where those are constant
 
 
+BEST: Final = len(Cut._fields)
+
+
 class AdwinBank(ScanBank):
     """ADWIN for many series.
 
@@ -156,9 +159,7 @@ class AdwinBank(ScanBank):
         alone = self._alone(row)
         if alone.moments[0, WIDTH] <= max(self._rules.grace, 1.0):
             return Standing(math.nan, math.nan)
-        nearest = np.full(2, math.nan)
-        _find_nearest(alone, self._rules, nearest)
-        return Standing(*nearest.tolist())
+        return Standing(*_cuts(alone, self._rules)[BEST:])
 
     def stepper(self) -> Stepper:
         """See `detectors.arrays.stepping`."""
@@ -230,23 +231,30 @@ def _evidence_of(best: Cut) -> Evidence:
 
 def best_cut(window: AdwinState, rules: AdwinRules) -> Cut:
     """The best cut of a window with a change in it, given as a state of one row without waiting values."""
-    best = np.zeros(len(Cut._fields))
-    _find(window, rules, best)
-    return Cut(*best.tolist())
+    return Cut(*_cuts(window, rules)[:BEST])
+
+
+def _cuts(window: AdwinState, rules: AdwinRules) -> list[float]:
+    """The fields of the best cut, all 0 without one, and difference in mean and epsilon of the nearest, else NaN."""
+    found = np.zeros(BEST + 2)
+    found[BEST:] = math.nan
+    _find(window, rules, found)
+    return list(found.tolist())
 
 
 @kernel
 def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
-    """Fill `best` with the fields of a Cut. The arithmetic of a cut is that of `kernels.py`.
+    """Fill `best` with the fields of a Cut, and with difference in mean and epsilon of the cut nearest to an alarm.
 
-    It is the least-squares change point of the window: the boundary between buckets with the greatest variance between
-    its sides, among those that prove the change.
+    The best cut is the least-squares change point of the window: the boundary between buckets with the greatest
+    variance between its sides, among those that prove the change. The nearest has the greatest ratio of difference and
+    epsilon. The arithmetic of a cut is that of `kernels.py`.
     """
     held, bucket = window.held, window.bucket
     total_after, width = window.moments[0, TOTAL], window.moments[0, WIDTH]
     variance = window.moments[0, SPREAD] / width
     log_term = math.log(2.0 * math.log(width) / rules.delta)
-    before, total_before, greatest = 0.0, 0.0, -1.0
+    before, total_before, greatest, ratio = 0.0, 0.0, -1.0, -1.0
     for level in range(held.shape[1] - 1, -1, -1):
         for j in range(np.int64(held[0, level])):
             total = bucket[0, level - 1, TOTAL, j] if level > 0 else window.buffer[0, j]
@@ -260,6 +268,9 @@ def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
             apart = abs(means[0] - means[1])
             harmonic = 1.0 / (before - rules.least + 1.0) + 1.0 / (after - rules.least + 1.0)
             epsilon = math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
+            if apart / epsilon > ratio:
+                ratio = apart / epsilon
+                best[BEST], best[BEST + 1] = apart, epsilon
             between = before * after / width * apart * apart
             if apart > epsilon and between > greatest:
                 greatest = between
@@ -267,33 +278,6 @@ def _find(window: AdwinState, rules: AdwinRules, best: F64) -> None:
                 best[4], best[5] = before, after
     variance_before = _variance_of_oldest(window, best[4], best[2])
     best[6] = math.sqrt(variance_before if variance_before > 0.0 else variance)
-
-
-@kernel
-def _find_nearest(window: AdwinState, rules: AdwinRules, nearest: F64) -> None:
-    """Fill `nearest` with difference in mean and epsilon of the cut where their ratio is greatest, if there is a cut.
-
-    The arithmetic of a cut is that of `kernels.py`.
-    """
-    held, total_after, width = window.held, window.moments[0, TOTAL], window.moments[0, WIDTH]
-    variance = window.moments[0, SPREAD] / width
-    log_term = math.log(2.0 * math.log(width) / rules.delta)
-    before, total_before, greatest = 0.0, 0.0, -1.0
-    for level in range(held.shape[1] - 1, -1, -1):
-        for j in range(np.int64(held[0, level])):
-            total = window.bucket[0, level - 1, TOTAL, j] if level > 0 else window.buffer[0, j]
-            before += float(1 << level)
-            total_before += total
-            total_after -= total
-            after = width - before
-            if before < rules.least or after < rules.least:
-                continue
-            apart = abs(total_before / before - total_after / after)
-            harmonic = 1.0 / (before - rules.least + 1.0) + 1.0 / (after - rules.least + 1.0)
-            epsilon = math.sqrt(2.0 * harmonic * variance * log_term) + 2.0 / 3.0 * log_term * harmonic
-            if apart / epsilon > greatest:
-                greatest = apart / epsilon
-                nearest[0], nearest[1] = apart, epsilon
 
 
 @lean_kernel
