@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import UNSET
@@ -55,6 +55,11 @@ class DecodedSample:
         """One column of all batches."""
         parts = [getattr(batch, name) for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+
+    def values(self, mapped: FieldMap, field: str) -> list[Any]:
+        """What the path of a field leads to, of each event; [] where the mapping has no path for it."""
+        path = mapped.paths().get(field)
+        return [follow(envelope, path) for envelope in self.envelopes] if path else []
 
     @property
     def events(self) -> int:
@@ -156,8 +161,7 @@ def setting_at_fault(config: Config, one: DecodedSample) -> str:
 def time_hint(config: Config, one: DecodedSample, now_ms: int) -> str:
     """The setting that would explain times which are hours or ages off; "" if there is none."""
     settings = config.topics[one.sample.topic]
-    path = settings.fields.paths().get("event_time")
-    raw = [follow(envelope, path) for envelope in one.envelopes] if path else []
+    raw = one.values(settings.fields, "event_time")
     numeric = [
         value for value in raw if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal())
     ]
@@ -173,8 +177,7 @@ def time_hint(config: Config, one: DecodedSample, now_ms: int) -> str:
 def zone_finding(config: Config, one: DecodedSample) -> Iterator[DoctorFinding]:
     """Local times without a zone: all are the same number of half hours away from their records."""
     settings = config.topics[one.sample.topic]
-    path = settings.fields.paths().get("event_time")
-    raw = [follow(envelope, path) for envelope in one.envelopes] if path else []
+    raw = one.values(settings.fields, "event_time")
     if not raw or not all(isinstance(value, str) and lacks_zone(value) for value in raw) or settings.preset:
         return
     record_ms = np.concatenate([
@@ -253,8 +256,7 @@ def _is_numeral(text: str) -> bool:
 
 def class_findings(config: Config, one: DecodedSample, names: Names) -> Iterator[DoctorFinding]:
     """Labels that are names of classes, whose error is a number by the settings."""
-    path = config.topics[one.sample.topic].fields.paths().get("label")
-    labels = [follow(envelope, path) for envelope in one.envelopes] if path else []
+    labels = one.values(config.topics[one.sample.topic].fields, "label")
     texts = [value for value in labels if isinstance(value, str) and number_in(value) is None]
     if not texts or len(texts) <= sum(value not in (UNSET, None) for value in labels) / 2:
         return
@@ -330,9 +332,9 @@ def _live(decoded: Sequence[DecodedSample], names: Names) -> dict[tuple[str, str
     for batch in (batch for one in decoded for batch in one.batches):
         of = np.repeat(np.arange(len(batch)), np.diff(batch.start))
         is_number = ((batch.category == NUMBER) | (batch.category < MISFIT)) & np.isfinite(batch.number)
-        told = is_number | (batch.category >= 0)
-        rows = zip(batch.model[of][told].tolist(), batch.version[of][told].tolist(), batch.column[told].tolist(),
-                   is_number[told].tolist(), strict=True)  # fmt: skip
+        known = is_number | (batch.category >= 0)
+        rows = zip(batch.model[of][known].tolist(), batch.version[of][known].tolist(), batch.column[known].tolist(),
+                   is_number[known].tolist(), strict=True)  # fmt: skip
         counts.update(rows)
     found: dict[tuple[str, str, str], bool] = {}
     for (model, version, column, is_number), n in counts.items():

@@ -86,7 +86,7 @@ def test_a_repr_makes_it_again():
 
 
 def test_equal_is_in_settings_and_state():
-    """A copy is equal until one of them goes on; a clone begins anew; reset makes it equal to a clone."""
+    """A copy is equal until one of them goes on; a clone begins without values; reset makes it equal to a clone."""
     d = ShiryaevRoberts(reference=JUMP[:300])
     d.update_many(JUMP)
     twin, fresh = copy.deepcopy(d), d.clone()

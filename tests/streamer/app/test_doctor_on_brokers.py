@@ -68,7 +68,7 @@ WRONG = {
     "no TLS on a port with it": ({"protocol": "SASL_PLAINTEXT", "ca_file": None}, {}, "use SSL or SASL_SSL"),
     "TLS on a port without it": ({}, {"bootstrap": "PLAIN"}, "does not speak TLS, but the protocol is SASL_SSL"),
     "a CA that is not known": ({"ca_file": None}, {}, "certificate that is refused"),
-    "no login where one is asked for": ({**PLAIN, "protocol": "SSL", "ca_file": "CA"}, {}, "set kafka.security"),
+    "no login where the broker requires one": ({**PLAIN, "protocol": "SSL", "ca_file": "CA"}, {}, "set kafka.security"),
     "an unknown user": ({"username": "servce"}, {}, "wrong user name or password"),
     "a wrong password": ({"password_env": "OTHER"}, {}, "Correct kafka.security in the config"),
     "a mechanism that is not offered": ({"mechanism": "PLAIN"}, {}, "it offers SCRAM-SHA-512"),

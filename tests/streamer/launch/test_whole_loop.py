@@ -133,11 +133,11 @@ def test_a_drifted_model_is_retrained_and_that_helps(kafka_broker, tmp_path):
             until(service, lambda: state_of(place) == "helped")
         service.wait_until_done()
         assert service.stop() == 0, "".join(service.said)
-    told(place, request)
+    agree(place, request)
 
 
-def told(place: Place, request: str) -> None:
-    """What the topics tell afterwards."""
+def agree(place: Place, request: str) -> None:
+    """Decisions, alerts, `history` and `verify` state the same course."""
     decisions = [one for one in place.jsons("decisions") if one["request_id"] == request]
     assert [one["reason"] for one in decisions] == ["approved", "training", "trained", "promoted", "helped"]
     trained = decisions[2]
