@@ -1,10 +1,10 @@
 """Driftline for notebooks and tests: fold tables and recordings, and look at what was found.
 
-    replay(source, …)         the folds of the service over a file, a folder, or a table in memory
-    watch(frame, …)           the same for one frame of one model, with its training data
-    reference_from(frame, …)  the distributions of training data, to compare with
-    MemoryService, FakeTrainer   topics in memory, for tests of one's own pipeline
-    Findings                  alerts, incidents, requests and decisions: records, tables, pictures, a report
+    replay(source, …)           the folds of the service over a file, a folder, or a table in memory
+    watch(frame, …)             the same for one frame of one model, with its training data
+    reference_from(frame, …)    the distributions of training data, to compare with
+    Findings                    alerts, incidents, requests and decisions: records, tables, pictures, a report
+    MemoryService, FakeTrainer  topics in memory, and a trainer, for tests of one's own pipeline
 
 Names are imported at their first use, so that `import driftline` is quick. `docs/python.md` shows all of it.
 """

@@ -55,11 +55,13 @@ class MemoryService:
     ) -> None:
         """Append a control record, as people and trainers do.
 
-        `at` is its time; by default that of the newest record about the request. `fields` are further ones of
-        `driftline.control`, such as `comment`, `model_version`, `champion` and `challenger`. Raises `UsageError` for an
-        unknown request.
+        `at` is its time; by default that of the newest record about the request. A silence needs one. `fields` are
+        further ones of `driftline.control`, such as `comment`, `model_version`, `champion` and `challenger`. Raises
+        `UsageError` for an unknown kind or request.
         """
-        at = self._newest(request_id) if at is None else at.astimezone(UTC)
+        if kind not in set(ControlKind):
+            raise UsageError(f"{kind} is no kind of control record; there are: {', '.join(ControlKind)}")
+        at = self.newest_at(request_id) if at is None else at.astimezone(UTC)
         said = Control(ControlKind(kind), request_id, at, actor, **fields)
         time_ms = int(at.timestamp() * 1000)
         topic = self.config.outputs.control
@@ -100,7 +102,8 @@ class MemoryService:
         (topic,) = (name for name, of in self._kinds.items() if of == kind)
         return [decoded(kind, value) for value in self.values(topic)]
 
-    def _newest(self, request_id: str) -> datetime:
+    def newest_at(self, request_id: str) -> datetime:
+        """The time of the newest record about a request. Raises `UsageError` for an unknown one."""
         made = self._request(request_id)
         return max([made.requested_at, *(one.at for one in self.decisions if one.request_id == request_id)])
 
@@ -142,7 +145,7 @@ class FakeTrainer:
         waiting = [one for one in service.requests if service.state_of(one.request_id) is approved]
         for one in waiting:
             service.control("started", one.request_id, actor="trainer")
-            ended_at = service.decisions[-1].at + self._takes
+            ended_at = service.newest_at(one.request_id) + self._takes
             if self._failure:
                 service.control("failed", one.request_id, actor="trainer", at=ended_at, comment=self._failure)
                 continue

@@ -90,5 +90,7 @@ def test_what_is_not_there_is_named(drifted, driftline_log):
         drifted.send("labels", {})
     with pytest.raises(UsageError, match="there is no request nope; there are: retrain-eta-"):
         drifted.control("approve", "nope")
+    with pytest.raises(UsageError, match="aprove is no kind of control record; there are: approve, reject, "):
+        drifted.control("aprove", drifted.requests[0].request_id)
     with pytest.raises(UsageError, match="the configuration names no topics"):
         driftline_log({})
