@@ -130,9 +130,9 @@ class Follower:
         if stretch is None:
             self._store.commit()
             self._store.index()
-            self.progress.is_loaded = True
             self._oldest_ms = 0  # what was there at the start has no lag
             self._publish(now=True)
+            self.progress.is_loaded = True  # ready once readers can see it
             return
         self.progress.problem = ""
         if isinstance(stretch, ReadStretch) and stretch.oldest_ms:
