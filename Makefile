@@ -44,6 +44,7 @@ demo-kafka: $(STAMP) ## The same fleet through a real Kafka broker on this machi
 	$(PYTHON) -m examples.demo --kafka
 
 test: $(STAMP) ## The whole test suite, real broker included, on two cores (JOBS=2)
+	$(PYTHON) -m streamer.app.warm_up # else each process of the tests compiles the same kernels at once
 	$(PYTHON) -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 chaos: $(STAMP) ## Three workers on three brokers, hurt for ten minutes (CHAOS_S=600 CHAOS_SEED=1)

@@ -40,6 +40,8 @@ READING: Final = {
     "order": lambda: ahead(np.zeros(1, np.int64), 0),
 }
 
+LOG_EVERY: Final = 20  # kernels of a step
+
 log = log_of("app")
 
 
@@ -73,7 +75,7 @@ class WarmUp:
         self._sample = [sample()]
         folding = {name: self._folding((name,)) for name in detectors}
         self._steps = {"monitors": self._folding(()), **folding, **others}
-        self._step = self._logged = ""
+        self._step, self._kernels = "", 0
 
     def run(self) -> bool:
         """Take all steps; false if `stopped` came before the end."""
@@ -82,6 +84,7 @@ class WarmUp:
         try:
             for n, (name, step) in enumerate(self._steps.items(), 1):
                 self._step = f"compiling detectors: {n} of {len(self._steps)}, {name}"
+                self._kernels = 0
                 self._take(name, step)
         except WarmUpStopped:
             return False
@@ -98,11 +101,11 @@ class WarmUp:
         self._go_on()
 
     def _compiling(self) -> None:
-        """A compilation begins or ends."""
+        """A compilation begins."""
         self._go_on()
-        if self._logged != self._step:
-            log.info("%s ...", self._step)
-            self._logged = self._step
+        if self._kernels % LOG_EVERY == 0:
+            log.info("%s%s ...", self._step, f", after {self._kernels} kernels" if self._kernels else "")
+        self._kernels += 1
 
     def _go_on(self) -> None:
         self._alive()
