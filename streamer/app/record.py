@@ -5,61 +5,95 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from detectors.arrays.types import I64
+from streamer.app.offline.record_filter import RecordFilter
 from streamer.app.replay import POLL_S
 from streamer.clock import Clock
-from streamer.errors import UsageError
+from streamer.errors import BrokerError, UsageError
 from streamer.eventlog.headers import decode_headers
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.eventlog.recordings.chunk import Chunk
-from streamer.eventlog.recordings.recording import open_recording
+from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter, open_recording
 from streamer.eventlog.time_merge import TimeMerge
+
+if TYPE_CHECKING:
+    from streamer.eventlog.kafka.reader import KafkaReader
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of topics is recorded."""
+
+    start: Literal["earliest", "latest"] = "earliest"
+    until_end: bool = False  # to the present end of the topics
+    records_max: int | None = None
 
 
 def record(
     connection: KafkaConnection,
     topics: Sequence[str],
-    out: str,
+    out: RecordingWriter | RecordingFolder,
     clock: Clock,
     *,
-    start: Literal["earliest", "latest"],
-    until_end: bool,
-    records_max: int | None,
+    extent: Extent,
+    chosen: RecordFilter,
     stop: threading.Event,
     progress: Callable[[int, int | None], None],
 ) -> int:
     """Copy topics to a Parquet recording, in order of record time; returns the number of records.
 
     So a replay folds the topics in the order in which the service does, however fast each of them is read.
-    Ends at `stop`, after `records_max` records, or, with `until_end`, at the present end of the topics. Raises
-    `BrokerError` when Kafka can't be read, `UsageError` when the file can't be written.
+    Ends at `stop`, or where `extent` says. A folder goes on after the parts that it has. Raises `BrokerError` when
+    Kafka can't be read or no longer has the records that follow, `UsageError` when a file can't be written.
     """
     from streamer.eventlog.kafka.reader import KafkaReader
-    from streamer.eventlog.recordings.recording import RecordingWriter
 
     done = 0
     with ExitStack() as opened:
-        reader = KafkaReader(connection, topics, start)
+        opened.enter_context(out)
+        reader = KafkaReader(connection, topics, out.ends or extent.start)
         opened.callback(reader.close)
-        writer = opened.enter_context(RecordingWriter(out))
+        _check_ends(reader, out)
+        out.ends.update({**reader.positions(), **out.ends})
         merge = TimeMerge(clock, reader.hold)
-        total = records_max or (reader.waiting if until_end else None)
+        total = extent.records_max or (reader.waiting if extent.until_end else None)
         ended = False
-        while not (ended and not merge.records) and done != records_max:
-            ended = stop.is_set() or (until_end and reader.at_end())
+        while not (ended and not merge.records) and done != extent.records_max:
+            ended = stop.is_set() or (extent.until_end and reader.at_end())
             for records in () if ended else reader.poll(0.01 if merge.records else POLL_S):
                 merge.add(records)
-            while done != records_max and (taken := merge.take(() if ended else reader.lagging())) is not None:
-                taken = taken if records_max is None else taken.first(records_max - done)
-                writer.write_merged(taken)
-                done += taken.n
+            while done != extent.records_max and (taken := merge.take(() if ended else reader.lagging())) is not None:
+                kept = chosen.kept(taken)
+                if extent.records_max is not None and kept.sum() > (room := extent.records_max - done):
+                    taken = taken.first(int(np.flatnonzero(kept)[room]))
+                    kept = kept[: taken.n]
+                out.ends.update(taken.ends())
+                out.write_merged(chosen.redacted(taken.only(kept)))
+                done += int(kept.sum())
             progress(done, total)
     return done
+
+
+def _check_ends(reader: KafkaReader, out: RecordingWriter | RecordingFolder) -> None:
+    """Refuse to go on after a recording whose topics are others now, or lost records in between."""
+    for spot, end in out.ends.items():
+        where = f"{spot[0]}[{spot[1]}]"
+        if spot in reader.ends and end > reader.ends[spot]:
+            raise BrokerError(
+                f"{out.path} holds {where} up to offset {end}, but the topic ends at {reader.ends[spot]}: it was "
+                "created again. Record into another folder."
+            )
+        if spot in reader.begins and end < reader.begins[spot]:
+            raise BrokerError(
+                f"{out.path} holds {where} up to offset {end}, but Kafka begins at {reader.begins[spot]}: it deleted "
+                "the records in between. Record into another folder, or lengthen the retention of the topic."
+            )
 
 
 PORTION: Final = 5_000  # records whose delivery is checked together

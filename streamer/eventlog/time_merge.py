@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays.types import I64
+from detectors.arrays.types import I64, Bools
 from streamer.clock import Clock
 from streamer.eventlog.base import Records
 from streamer.eventlog.record_times import placing_times
@@ -41,6 +41,19 @@ class Taken(NamedTuple):
     def first(self, n: int) -> Taken:
         """At most the first `n` records."""
         return Taken(self.parts, self.part[:n], self.at[:n])
+
+    def only(self, keep: Bools) -> Taken:
+        """Those of the records for which `keep` [n] is true."""
+        return Taken(self.parts, self.part[keep], self.at[keep])
+
+    def ends(self) -> dict[Spot, int]:
+        """The offset after the last of the records of each partition."""
+        ends: dict[Spot, int] = {}
+        for number, one in enumerate(self.parts):
+            if len(at := self.at[self.part == number]):
+                spot = one.topic, one.partition
+                ends[spot] = max(int(one.offset[at.max()]) + 1, ends.get(spot, 0))
+        return ends
 
 
 class TimeMerge:

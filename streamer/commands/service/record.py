@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
@@ -14,13 +17,19 @@ from streamer.commands.console.signals import stop_on_signal
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
+    from streamer.app.offline.record_filter import RecordFilter
     from streamer.app.rekey import Rekeyed
     from streamer.eventlog.kafka.connection import KafkaConnection
+    from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter
 
 RECORD_EXAMPLE = """\b
-Example:
+Examples:
     driftline record --bootstrap localhost:9092 bus.predictions --until-end --out june.parquet
+    driftline record --config driftline.yaml --out june/ --rotate 500MB
+    driftline record --config driftline.yaml --out june.parquet --redact rider.id=hash --redact rider.email=drop
 """
+SALT_VARIABLE: Final = "DRIFTLINE_SALT"
+SIZES: Final = {"KB": 1000, "MB": 1000**2, "GB": 1000**3}
 SEND_EXAMPLES = """\b
 Examples:
     driftline send june.parquet --to trial.predictions --bootstrap localhost:9092
@@ -35,7 +44,14 @@ Example:
 @click.command(epilog=RECORD_EXAMPLE)
 @click.argument("topics", metavar="[TOPIC]...", nargs=-1)
 @brokers_options("The configuration with the brokers, and with the topics unless TOPIC names them.")
-@click.option("--out", metavar="FILE", required=True, help="The Parquet file to write; it appears when it is complete.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    required=True,
+    help="The Parquet file to write; it appears when it is complete. A folder, written with / at its end, gets parts, "
+    "and the command goes on after them when it is started again.",
+)
+@click.option("--rotate", metavar="SIZE", help="The size of a part of a folder, as in 500MB.  [default: 1GB]")
 @click.option("--until-end", is_flag=True, help="Stop at the current ends of the topics.")
 @click.option("--records", "records_max", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
 @click.option(
@@ -46,38 +62,79 @@ Example:
     show_default=True,
     help="The offset to begin at.",
 )
+@click.option("--keys", metavar="PATTERN", multiple=True, help="Record these keys only, as in bus-*.")
+@click.option(
+    "--sample",
+    "share",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Record this share of the keys, as in .05: always the same ones, in all topics.",
+)
+@click.option(
+    "--redact",
+    "redactions",
+    metavar="FIELD=HOW",
+    multiple=True,
+    help="Hash or drop a field of JSON values, keys ($key) or headers ($headers.NAME), as in rider.email=drop, "
+    "$.trips[*].rider=hash. Hashes need a secret in the environment variable DRIFTLINE_SALT.",
+)
 def record(
-    topics: tuple[str, ...],
-    config_file: str | None,
-    bootstrap: str | None,
-    out: str,
-    until_end: bool,
-    records_max: int | None,
-    start: Literal["earliest", "latest"],
-) -> None:
-    """Record topics to a Parquet file.
+    topics: tuple[str, ...], config_file: str | None, bootstrap: str | None, out: str, rotate: str | None,
+    until_end: bool, records_max: int | None, start: Literal["earliest", "latest"], keys: tuple[str, ...],
+    share: float | None, redactions: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Record topics to a Parquet file, or to a folder of them.
 
     The file keeps records byte for byte, with offsets, times and headers, in order of record time. It ends with
     --until-end, after --records, or on Ctrl-C or SIGTERM. The file is complete in each case. No consumer group changes.
+
+    After a crash, a folder lacks the part that was being written. The next start records it again, so no record is
+    missing or there twice. Replay a folder as june/*.parquet.
+
+    Redacted values keep equal ids equal. A value that is no JSON is replaced as a whole, and counted.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
     from streamer.app import record as app
     from streamer.clock import SystemClock
 
+    target, chosen = _target(out, rotate), _filter(keys, share, redactions)
+    extent = app.Extent(start, until_end, records_max)
     stop = stop_on_signal()
     with progress("record") as report:
         n = app.record(
-            connection,
-            wanted,
-            out,
-            SystemClock(),
-            start=start,
-            until_end=until_end,
-            records_max=records_max,
-            stop=stop,
-            progress=report,
+            connection, wanted, target, SystemClock(), extent=extent, chosen=chosen, stop=stop, progress=report
         )
     echo_line(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
+    if chosen.unreadable:
+        echo_line(f"{chosen.unreadable:,} values or keys are no JSON and were replaced as a whole", err=True)
+
+
+def _target(out: str, rotate: str | None) -> RecordingWriter | RecordingFolder:
+    """Where records go. Raises `UsageError`."""
+    from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter
+
+    is_folder = out.endswith("/") or Path(out).is_dir()
+    if rotate is not None and not is_folder:
+        raise UsageError(f"--rotate makes parts in a folder; write --out {Path(out).with_suffix('')}/")
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", (rotate or "1GB").strip(), re.IGNORECASE)
+    if size is None:
+        raise UsageError(f"--rotate {rotate!r}: write a size, as in 500MB or 2GB")
+    part_bytes = round(float(size[1]) * SIZES[size[2].upper()])
+    return RecordingFolder(out, part_bytes) if is_folder else RecordingWriter(out)
+
+
+def _filter(keys: tuple[str, ...], share: float | None, redactions: tuple[str, ...]) -> RecordFilter:
+    """What is kept of the records. Raises `UsageError`."""
+    from streamer.app.offline.record_filter import RecordFilter, Redaction
+
+    parsed = [Redaction.parse(one) for one in redactions]
+    salt = os.environ.get(SALT_VARIABLE, "")
+    if not salt and any(one.how == "hash" for one in parsed):
+        raise UsageError(
+            f"Hashes need a secret, else ids can be guessed from them: set {SALT_VARIABLE}, and keep it for recordings "
+            "whose hashes are to agree."
+        )
+    return RecordFilter(keys, share, parsed, salt.encode())
 
 
 def _what(

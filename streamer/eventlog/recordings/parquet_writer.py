@@ -9,14 +9,17 @@
     headers       list<struct<name: string, value: binary>>, null when there are none
 
 The order of the rows is the order in which the records were recorded, and the recording's total order. File metadata
-`driftline.format` and `driftline.version` name it, `driftline.rows` is the number of rows. Pages have checksums.
+`driftline.format` and `driftline.version` name it, `driftline.rows` is the number of rows, and `driftline.ends` has the
+offset after the last record of each partition. Pages have checksums.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -29,10 +32,13 @@ import pyarrow.parquet as pq
 from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
+from streamer.eventlog.recordings.chunk import Group
 from streamer.eventlog.time_merge import Taken
 
 FORMAT, VERSION = "driftline-recording", 1
 ROWS_KEY = "driftline.rows"
+ENDS_KEY = "driftline.ends"
+LOCK = ".lock"  # of a folder into which a process records
 HEADER = pa.struct([("name", pa.string()), ("value", pa.binary())])
 SCHEMA = pa.schema(
     [
@@ -53,8 +59,10 @@ ROW_GROUP_BYTES = 64 << 20  # keys and values of a row group, before compression
 class RecordingWriter:
     """Writes a recording. The file appears under its name, whole, when the context ends without an exception."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, ends: dict[Group, int] | None = None) -> None:
+        """`ends`: where the recording begins in each partition. The caller moves it on, and the file keeps the last."""
         self.path = Path(path)
+        self.ends: dict[Group, int] = {} if ends is None else ends
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._pending: list[Any] = []
         self._pending_rows = self._pending_bytes = self._rows = 0
@@ -73,6 +81,11 @@ class RecordingWriter:
                 write_statistics=["topic", "partition", "offset", "timestamp_ms"],
             )
         return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file, with what is not written yet before its compression."""
+        return self._partial.stat().st_size + self._pending_bytes
 
     def write(self, records: Records) -> None:
         """Append these records, after all that were written before."""
@@ -108,7 +121,8 @@ class RecordingWriter:
                 self._flush()
             with self._explained():
                 if kind is None:
-                    self._writer.add_key_value_metadata({ROWS_KEY: str(self._rows)})
+                    about = {ROWS_KEY: str(self._rows), ENDS_KEY: _ends_text(self.ends)}
+                    self._writer.add_key_value_metadata(about)
                 self._writer.close()
                 if kind is None:
                     self._partial.replace(self.path)
@@ -124,6 +138,75 @@ class RecordingWriter:
             raise UsageError(
                 f"Can't write the recording {self.path}: {cause}. Name a file in a folder that can be written."
             ) from error
+
+
+class RecordingFolder:
+    """Writes recordings of a folder, one after the other, each whole: `000001.parquet` and so on.
+
+    A part ends at about `part_bytes`. `ends` has the offset after the last record of each partition, which the parts
+    keep in their metadata: it begins with that of the parts that are there, and the caller moves it on.
+    """
+
+    def __init__(self, path: str | Path, part_bytes: int) -> None:
+        self.path, self._part_bytes = Path(path), part_bytes
+        self.ends: dict[Group, int] = {}
+        self._opened = ExitStack()
+        self._part: RecordingWriter | None = None
+
+    def __enter__(self) -> Self:
+        """Raises `UsageError` if another process records into it, or its newest part can't be read."""
+        with ExitStack() as opened:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = opened.enter_context((self.path / LOCK).open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"Another process records into {self.path}. Name another folder.") from None
+            except OSError as error:
+                raise UsageError(f"Can't record into {self.path}: {error.strerror}. Name another folder.") from error
+            numbers = [int(one.stem) for one in self.path.glob("*.parquet") if one.stem.isdecimal()]
+            self._number = max(numbers, default=0)
+            if self._number:
+                self.ends = _ends_of(self._path())
+            self._opened = opened.pop_all()
+        return self
+
+    def write_merged(self, taken: Taken) -> None:
+        """Append records of several partitions, in their common order."""
+        if self._part is None:
+            self._number += 1
+            self._part = RecordingWriter(self._path(), self.ends).__enter__()
+        self._part.write_merged(taken)
+        if self._part.size_bytes >= self._part_bytes:
+            self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.__exit__(None if error is None else type(error), error, None)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        with self._opened:
+            self._close(error)
+
+    def _path(self) -> Path:
+        return self.path / f"{self._number:06d}.parquet"
+
+
+def _ends_text(ends: Mapping[Group, int]) -> str:
+    return json.dumps([[topic, partition, end] for (topic, partition), end in sorted(ends.items())])
+
+
+def _ends_of(path: Path) -> dict[Group, int]:
+    """Where a part ended. Raises `UsageError`."""
+    try:
+        text = (pq.read_metadata(path).metadata or {})[ENDS_KEY.encode()]
+        return {(topic, partition): end for topic, partition, end in json.loads(text)}
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise UsageError(
+            f"{path} does not say where it ended, so the recording can't go on after it: it is damaged, or not a part "
+            "of a recording. Move it elsewhere, or name another folder."
+        ) from error
 
 
 def _pieces(records: Records) -> list[int]:
@@ -152,6 +235,8 @@ def _batch(part: Records) -> Any:
 
 def _binary(data: U8, spans: I64) -> Any:
     """The spans of a buffer as an Arrow array of their own."""
+    if not len(spans):
+        return pa.array([], pa.binary())
     null = spans[:, 0] < 0
     start = np.where(null, 0, spans[:, 0])
     end = np.where(null, 0, spans[:, 1])

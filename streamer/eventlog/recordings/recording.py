@@ -20,9 +20,9 @@ from streamer.eventlog.recordings.byte_stream import HEAD_BYTES, ByteStream, ope
 from streamer.eventlog.recordings.chunk import Chunk, Group, out_of_order
 from streamer.eventlog.recordings.lines import BYTE_ORDER_MARK, LineSource, envelopes, is_envelope, plain_events
 from streamer.eventlog.recordings.parquet_reader import ParquetSource
-from streamer.eventlog.recordings.parquet_writer import RecordingWriter
+from streamer.eventlog.recordings.parquet_writer import RecordingFolder, RecordingWriter
 
-__all__ = ["CHUNK_ROWS", "Recording", "RecordingWriter", "open_recording"]
+__all__ = ["CHUNK_ROWS", "Recording", "RecordingFolder", "RecordingWriter", "open_recording"]
 
 CHUNK_ROWS = 8192  # a few MB, so that a chunk is still in the processor's cache when it is folded
 LINES_TRIED = 10  # a few damaged lines at the top do not hide the format

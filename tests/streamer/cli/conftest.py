@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 import streamer.app
+from streamer.app.record import Extent
 from streamer.eventlog.base import Output
 
 
@@ -56,6 +57,8 @@ class FakeApp:
         self.calls |= {"config": config, "stop": stop, "worker": worker, "progressed": progressed}
         if self.fails_with is not None:
             raise self.fails_with
+
+    Extent = Extent
 
     def record(self, connection, topics, out, _clock, **options):
         self.calls |= {"connection": connection, "topics": topics, "out": out, **options}

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from cli_kit import cli
 
+from streamer.app.record import Extent
 from streamer.errors import BrokerError
 from streamer.eventlog.kafka import admin as kafka_admin
 from streamer.eventlog.kafka.admin import Topic
@@ -70,8 +71,9 @@ def test_record_takes_brokers_and_topics_from_the_command_line(config, fake_app)
     ran = cli("record", "--bootstrap", "a:1, b:2", "bus", "--out", "x.parquet", "--records", "9", "--from", "latest")
     assert ran.exit_code == 0
     assert fake_app.calls["connection"].bootstrap == ("a:1", "b:2")
-    wanted = {"topics": ("bus",), "out": "x.parquet", "records_max": 9, "start": "latest", "until_end": False}
-    assert wanted.items() <= fake_app.calls.items()
+    assert fake_app.calls["topics"] == ("bus",)
+    assert str(fake_app.calls["out"].path) == "x.parquet"
+    assert fake_app.calls["extent"] == Extent("latest", until_end=False, records_max=9)
     assert "x.parquet: 1,000 records of bus" in ran.stderr
 
 
@@ -79,7 +81,7 @@ def test_record_takes_them_from_the_configuration(config, fake_app):
     """Its topics are recorded, unless others are named."""
     cli("record", "--config", "driftline.yaml", "--out", "x.parquet", "--until-end")
     assert fake_app.calls["topics"] == ("bus", "tram")
-    assert fake_app.calls["until_end"] is True
+    assert fake_app.calls["extent"].until_end
     cli("record", "--config", "driftline.yaml", "other", "--out", "x.parquet")
     assert fake_app.calls["topics"] == ("other",)
 
@@ -91,6 +93,33 @@ def test_record_wants_one_source_of_brokers_and_a_topic(config, fake_app, argume
     """Neither, both, or no topic is a usage error."""
     assert cli("record", *arguments, "--out", "x.parquet").exit_code == 2
     assert fake_app.calls == {}
+
+
+def test_record_makes_parts_in_a_folder(config, fake_app):
+    """--out with a slash at its end; a part is 1 GB unless --rotate says another size."""
+    cli("record", "--bootstrap", "a:1", "bus", "--out", "june/")
+    assert fake_app.calls["out"]._part_bytes == 10**9
+    cli("record", "--bootstrap", "a:1", "bus", "--out", "june/", "--rotate", "1.5 mb")
+    assert (str(fake_app.calls["out"].path), fake_app.calls["out"]._part_bytes) == ("june", 1_500_000)
+    fake_app.calls.clear()
+    ran = cli("record", "--bootstrap", "a:1", "bus", "--out", "june.parquet", "--rotate", "1MB")
+    assert (ran.exit_code, ran.stderr) == (2, "driftline: --rotate makes parts in a folder; write --out june/\n")
+    ran = cli("record", "--bootstrap", "a:1", "bus", "--out", "june/", "--rotate", "much")
+    assert (ran.exit_code, ran.stderr) == (2, "driftline: --rotate 'much': write a size, as in 500MB or 2GB\n")
+    assert fake_app.calls == {}
+
+
+def test_record_hashes_with_a_secret(config, fake_app, monkeypatch):
+    """Without one, ids could be guessed from their hashes."""
+    command = ("record", "--bootstrap", "a:1", "bus", "--out", "x.parquet", "--redact", "id=hash")
+    monkeypatch.delenv("DRIFTLINE_SALT", raising=False)
+    ran = cli(*command)
+    assert (ran.exit_code, fake_app.calls) == (2, {})
+    assert "set DRIFTLINE_SALT" in ran.stderr
+    monkeypatch.setenv("DRIFTLINE_SALT", "pepper")
+    assert cli(*command, "--keys", "bus-*", "--sample", ".1").exit_code == 0
+    chosen = fake_app.calls["chosen"]
+    assert (chosen.keys, chosen.share, chosen.salt) == (("bus-*",), 0.1, b"pepper")
 
 
 class FakeCluster:
