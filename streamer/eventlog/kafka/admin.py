@@ -38,6 +38,8 @@ from streamer.eventlog.kafka.log_filter import calm_kafka_logs
 PREFLIGHT_TIMEOUT_S = 6.0
 REQUEST_TIMEOUT_MS = 10_000
 COORDINATOR_TRIES, COORDINATOR_PAUSE_S = 40, 0.25
+MOVING = (CoordinatorLoadInProgressError, NotCoordinatorError)  # answers while a broker takes over a group
+STARTING = (*MOVING, CoordinatorNotAvailableError)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def has_committed(connection: KafkaConnection, group_id: str) -> bool:
     """Whether the group has committed offsets of records that it has read. Raises BrokerError."""
     with _admin(connection, f"list the offsets of group {group_id}", group_id=group_id) as admin:
         try:
-            offsets = admin.list_group_offsets([group_id]).get(group_id, {})
+            offsets = _once_coordinated(lambda: admin.list_group_offsets([group_id]).get(group_id, {}), MOVING)
         except CoordinatorNotAvailableError:  # no group has ever been
             return False
     return any(one.offset >= 0 and one.metadata != START_MARK for one in offsets.values())
@@ -267,10 +269,13 @@ def group_status(connection: KafkaConnection, group: str) -> GroupStatus:
     return GroupStatus(str(found["group_state"]), len(found["members"]), committed)
 
 
-def _once_coordinated(ask: Callable[[], Any]) -> Any:
-    """The answer of a group's coordinator. Before the first group of a cluster, the question makes Kafka find one."""
+def _once_coordinated(ask: Callable[[], Any], passing: tuple[type[KafkaError], ...] = STARTING) -> Any:
+    """The answer of a group's coordinator, after errors that pass.
+
+    Before the first group of a cluster, the question makes Kafka find a coordinator.
+    """
     for _ in range(COORDINATOR_TRIES):
-        with suppress(CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+        with suppress(*passing):
             return ask()
         time.sleep(COORDINATOR_PAUSE_S)
     return ask()

@@ -9,7 +9,7 @@ from streamer.eventlog.kafka import admin as kafka_admin
 from streamer.eventlog.kafka import log_filter as kafka_noise
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.testing import kafka_folder
-from streamer.testing.kafka import GivenBroker
+from streamer.testing.kafka import Broker, GivenBroker
 
 
 @pytest.fixture
@@ -73,6 +73,14 @@ def test_a_given_broker_is_left_as_it_was(kafka_broker, connection, unique_topic
         given.create_topics({topic: 1})
         assert topic in kafka_admin.describe_topics(connection, [topic])
     assert topic not in kafka_admin.describe_topics(connection, [topic])
+
+
+@pytest.mark.broker
+def test_a_group_of_a_fresh_cluster_has_committed_nothing():
+    """Also while Kafka finds the coordinators of its first groups, which then answer that they are none."""
+    with Broker() as broker:
+        connection = KafkaConnection(bootstrap=(broker.bootstrap,))
+        assert not any(kafka_admin.has_committed(connection, f"group-{i}") for i in range(20))
 
 
 def test_a_client_log_line_comes_once_an_interval(caplog):
