@@ -1,16 +1,18 @@
-"""Records of tools: `init` alone writes the configuration, and a shift in a replay of them is an alert."""
+"""Records of tools: `init` alone writes a configuration, by which a shift is an alert: replayed, and on a broker."""
 
 from __future__ import annotations
 
 import base64
 import json
 import time
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from driftline_process import OUTPUTS, create_topic, driftline, messages, running
 from google.transit import gtfs_realtime_pb2
 
 from streamer.cli import main
@@ -156,40 +158,82 @@ TOOLS = {
 
 
 @pytest.fixture(scope="module")
-def attached(tmp_path_factory):
-    """The configuration and the alerts of all tools at once, after `init --yes` and `replay`."""
-    folder = tmp_path_factory.mktemp("presets")
-    recordings, config = [], str(folder / "driftline.yaml")
+def recordings(tmp_path_factory):
+    """A recording of each tool, of a topic of its own."""
+    folder, made = tmp_path_factory.mktemp("presets"), []
     xs = np.round(np.random.default_rng(1).normal(np.where(np.arange(EVENTS) < EVENTS // 2, 40, 70), 6), 2).tolist()
-    for name, (made, *_) in TOOLS.items():
-        found = [(i, one) for i, x in enumerate(xs) for one in made(i, x)]
+    for name, (of_tool, *_) in TOOLS.items():
+        found = [(i, one) for i, x in enumerate(xs) for one in of_tool(i, x)]
         rows = [
             (k, FIRST_MS + i * MINUTE_MS, None, v if isinstance(v, bytes) else json.dumps(v).encode(), tuple(headers))
             for k, (i, (v, headers)) in enumerate(found)
         ]
-        recordings.append(str(folder / f"{topic_of(name)}.parquet"))
-        with RecordingWriter(recordings[-1]) as writer:
+        made.append(str(folder / f"{topic_of(name)}.parquet"))
+        with RecordingWriter(made[-1]) as writer:
             writer.write(Records.build(topic_of(name), 0, rows))
+    return made
+
+
+@pytest.fixture(scope="module")
+def replayed(recordings, tmp_path_factory):
+    """The configuration and the alerts of all tools at once, after `init --yes` and `replay`."""
+    config = str(tmp_path_factory.mktemp("replayed") / "driftline.yaml")
     made = CliRunner().invoke(main, ["init", *recordings, "--yes", "--out", config])
     assert made.exit_code == 0, made.output
     ran = CliRunner().invoke(main, ["replay", *recordings, "--config", config])
     assert ran.exit_code == 0, ran.output
-    return Path(config).read_text(), [json.loads(line) for line in ran.stdout.splitlines()]
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    return Path(config).read_text(), [one for one in lines if one["type"] == "alert"]
+
+
+@pytest.fixture(scope="module")
+def attached(recordings, kafka_broker, tmp_path_factory):
+    """The same from topics of a broker: `send`, `init --yes`, `check-config` and `run`."""
+    config = tmp_path_factory.mktemp("attached") / "driftline.yaml"
+    brokers, tag = ("--bootstrap", kafka_broker.bootstrap), uuid.uuid4().hex[:8]
+    with pytest.MonkeyPatch.context() as patch:  # the broker is shared, so outputs and group have names of their own
+        for what in OUTPUTS:
+            patch.setenv(f"DRIFTLINE_OUTPUTS__{what.upper()}", f"driftline.{what}.{tag}")
+        patch.setenv("DRIFTLINE_KAFKA__GROUP", f"driftline-{tag}")
+        patch.setenv("DRIFTLINE_METRICS__PORT", "0")
+        for name in TOOLS:
+            create_topic(kafka_broker.bootstrap, topic_of(name), 1)
+        driftline("send", *recordings, *brokers)
+        topics = [part for name in TOOLS for part in ("--topic", topic_of(name))]
+        driftline("init", *brokers, *topics, "--yes", "--out", str(config))
+        driftline("topics", "--config", str(config), "--create")
+        driftline("check-config", str(config))
+        with running(config) as service:
+            service.wait_until_done()
+            assert service.stop() == 0, "".join(service.said)
+    alerts = [json.loads(m.value()) for m in messages(kafka_broker.bootstrap, f"driftline.alerts.{tag}")]
+    return config.read_text(), alerts
 
 
 def topic_of(name: str) -> str:
     return name.replace(" ", "-")
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_a_shift_in_records_of_a_tool_is_an_alert(attached, name):
+def check(name: str, text: str, alerts: list[dict]) -> None:
     """Of the right model and column, by a configuration that `init` wrote alone; no other column is named."""
-    text, lines = attached
     _, model, column = TOOLS[name]
     found = set()
-    for one in lines:
-        if one["type"] == "alert" and one["state"] == "firing":
+    for one in alerts:
+        if one["state"] == "firing":
             (topic,) = {at["topic"] for at in one.values() if isinstance(at, dict) and "topic" in at}
             if topic == topic_of(name):
                 found.add((one["model_id"], one["column"]))
     assert found == {(model.replace("TOPIC", topic_of(name)), column)}, text
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_shift_in_records_of_a_tool_is_an_alert(replayed, name):
+    """A replay of the recording by itself names the column that shifts."""
+    check(name, *replayed)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_shift_in_a_topic_of_a_tool_is_an_alert(attached, name):
+    """A service on a real broker publishes it on the topic of alerts."""
+    check(name, *attached)
