@@ -26,7 +26,7 @@ from streamer.audit.reasons import many
 from streamer.codecs import CODECS
 from streamer.codecs.base import Codec, own_rows
 from streamer.codecs.document_codec import DocumentCodec, headers_of, key_of
-from streamer.codecs.event import Refused
+from streamer.codecs.event import Refused, spellings_of
 from streamer.codecs.field_paths import Envelope, FieldMap, Path, Root, follow, parse_path
 from streamer.codecs.times import lacks_zone, share_of_times
 from streamer.config import Config
@@ -244,14 +244,17 @@ def column_findings(one: DecodedSample, names: Names) -> Iterator[DoctorFinding]
         yield DoctorFinding(
             Level.WARNING, f"columns of {one.sample.topic}",
             f"{name}: nearly every text is another one, as {text!r:.40}, so its categories mean nothing",
-            "let producers write numbers as 1234.5" if _is_numeral(text) else "leave it out of the features",
+            _spelling_step(name, text),
         )  # fmt: skip
 
 
-def _is_numeral(text: str) -> bool:
-    """Whether a text is a number in a local spelling."""
+def _spelling_step(name: str, text: str) -> str:
+    """What to do about texts that nearly all differ."""
+    if fitting := spellings_of(text):
+        return f"say how its numbers are written: fields.numbers: {{{name}: {' or '.join(map(repr, fitting))}}}"
     digits = text.strip().strip("%$€£ ").replace(",", "").replace(".", "").replace(" ", "").replace("'", "")
-    return digits.removeprefix("-").isdecimal()
+    is_numeral = digits.removeprefix("-").isdecimal()
+    return "let producers write numbers as 1234.5" if is_numeral else "leave it out of the features"
 
 
 def class_findings(config: Config, one: DecodedSample, names: Names) -> Iterator[DoctorFinding]:

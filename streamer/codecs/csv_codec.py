@@ -50,6 +50,7 @@ class CsvCodec(DocumentCodec):
         super().__init__(settings)
         self._names, self._separator, self._quoted = settings.columns, settings.separator, settings.quoted
         self._texts = frozenset(settings.texts)
+        self._mapped = {str(path[-1]): name for name, path in settings.fields.value_paths().items()}
 
     def parsed(self, records: Records, index: I64) -> Iterator[Any]:
         """See `DocumentCodec`."""
@@ -80,6 +81,11 @@ class CsvCodec(DocumentCodec):
         if len(names) != len(line):
             raise Refused(Reason.NOT_CSV, f"there are {len(line)} cells and {len(names)} columns for them")
         texts = self._texts
-        return {
+        row = {
             name: (cell or None) if name in texts else value_of(cell) for name, cell in zip(names, line, strict=True)
         }
+        if self._spellings is not None:  # 1.234 may be no fraction
+            for name, cell in zip(names, line, strict=True):
+                if row[name] is not None and self._spellings.of_column(self._mapped.get(name, name)):
+                    row[name] = cell
+        return row

@@ -21,7 +21,7 @@ from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
 from streamer.codecs.base import DeadLetters, PairSettings, Reason
 from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
-from streamer.codecs.event import Event, Refused
+from streamer.codecs.event import Event, Refused, Spellings
 from streamer.codecs.event_columns import Parsed, Rows
 from streamer.codecs.field_columns import ColumnReader
 from streamer.codecs.field_mapping import EventReader
@@ -105,6 +105,7 @@ class DocumentCodec:
         self._event_of, self._columns_of = EventReader(settings.fields), ColumnReader(settings.fields)
         self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
         self._others = settings.fields.members()
+        self._spellings = Spellings(settings.fields.numbers) if settings.fields.numbers else None
         self._rows_of_record = ROWS_EXPECTED  # of late; it has no effect on results
         self._preset = preset_of(settings)
 
@@ -128,6 +129,8 @@ class DocumentCodec:
         refused: Refusals = {}
         index = self._readable(records, refused)
         rows = self._rows(records, index, refused)
+        if self._spellings is not None:
+            rows = rows.spelt(self._spellings)
         self._say_zone(records.topic, rows.events.event_time)
         return build_batch(records, rows, names, self._bounds, refused), dead_letters(refused)
 

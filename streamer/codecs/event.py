@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from detectors.series.decimals import number_in
 from retrain.messages.patterns import first_match
 from streamer.codecs.base import Reason
 
@@ -24,6 +25,15 @@ ITEMS_MAX: Final = 16  # a longer list is likelier an embedding or a history tha
 RANGE_MAX: Final = 10_000
 _RANGE = re.compile(r"(\d{1,5})\.\.(\d{1,5})", re.ASCII)
 _OPEN: Final = {dict, list}
+# How producers write numbers, by an example -> the marks between thousands, and the mark of decimals.
+SPELLINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "1,234.5": (",", "."),
+    "1.234,5": (".", ","),
+    "1 234,5": (" \u00a0\u202f", ","),
+    "1'234.5": ("'\u2019", "."),
+}
+NOT_SO: Final = b""  # in place of a text that is a number, but written otherwise: neither a number nor a category
+COLUMNS_CACHED: Final = 10_000
 NAME_CHARS_MAX = 256  # of a model, a version, a column or a category; a longer text is no name
 
 
@@ -114,3 +124,51 @@ class Unnesting:
         if wanted is None:
             wanted = range(len(values) if depth and len(values) <= ITEMS_MAX else 0)
         return wanted if _OPEN.isdisjoint(map(type, values[wanted.start : wanted.stop])) else range(0)
+
+
+def parse_spelling(example: str, pattern: str) -> re.Pattern[str]:
+    """The numbers that are written as an example is. Raises ValueError, naming the pattern, for any other text."""
+    if example not in SPELLINGS:
+        known = ", ".join(f'"{one}"' for one in SPELLINGS)
+        raise ValueError(f"numbers: {pattern!r} has {example!r}; it can be one of {known}")
+    thousands, decimals = (re.escape(marks) for marks in SPELLINGS[example])
+    grouped = rf"[1-9]\d{{0,2}}([{thousands}])\d{{3}}(?:\1\d{{3}}){{0,5}}"
+    return re.compile(rf"-?(?:{grouped}|0|[1-9]\d{{0,17}})(?:{decimals}\d{{1,18}})?", re.ASCII)
+
+
+def spellings_of(text: str) -> list[str]:
+    """The examples of how a text may be written that is a number."""
+    return [one for one in SPELLINGS if parse_spelling(one, "").fullmatch(text.strip())]
+
+
+class Spellings:
+    """Reads numbers in texts as a setting says that they are written; compiled once from settings."""
+
+    def __init__(self, numbers: Mapping[str, str]) -> None:
+        self._numbers = numbers
+        self._fitting = {example: parse_spelling(example, pattern) for pattern, example in numbers.items()}
+        self._of: dict[str, str | None] = {}  # column -> example; a cache
+
+    def of_column(self, name: str) -> str | None:
+        """The example of a column, if any."""
+        if name not in self._of:
+            if len(self._of) >= COLUMNS_CACHED:
+                self._of.clear()
+            self._of[name] = first_match(self._numbers, name)
+        return self._of[name]
+
+    def features(self, members: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The features with numbers for texts."""
+        if members is None or str not in set(map(type, members.values())):
+            return members
+        return {name: self.value(name, one) if type(one) is str else one for name, one in members.items()}
+
+    def value(self, name: str, value: Any) -> Any:
+        """The number that the text of a column is; `NOT_SO` where it would be another one by its plain spelling."""
+        if not isinstance(value, str) or (example := self.of_column(name)) is None:
+            return value
+        text = value.strip()
+        if self._fitting[example].fullmatch(text):
+            thousands, decimals = SPELLINGS[example]
+            return float(text.translate(dict.fromkeys(map(ord, thousands))).replace(decimals, "."))
+        return value if number_in(text) is None else NOT_SO

@@ -7,10 +7,11 @@ the model's name. It is the same in every process. All ids of one length are has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
+from math import nan
 from types import NoneType
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays.byte_matrix import by_length
 from detectors.arrays.types import I32, I64, U8, U64, Bools
-from streamer.codecs.event import Event
+from streamer.codecs.event import NOT_SO, Event, Spellings
 from streamer.codecs.values import chosen
 from streamer.events import EventKind
 
@@ -95,6 +96,16 @@ class Rows:
         """Events that are one a record."""
         n = len(index)
         return cls(index, np.zeros(n, np.int32), events, np.zeros(n, bool))
+
+    def spelt(self, spellings: Spellings) -> Self:
+        """The same with numbers for texts. A label that is a number, but written otherwise, is a missing one."""
+        events = replace(
+            self.events,
+            features=list(map(spellings.features, self.events.features)),
+            prediction=[spellings.value("prediction", one) for one in self.events.prediction],
+            label=[nan if (read := spellings.value("label", one)) is NOT_SO else read for one in self.events.label],
+        )
+        return replace(self, events=events)
 
     def named(self, i: int, detail: str) -> str:
         """A message about event `i`, with its row where its record has several."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from streamer.codecs.event import Refused, parse_range
+from streamer.codecs.event import Refused, parse_range, parse_spelling
 from streamer.logs import log_of
 
 log = log_of("codecs")
@@ -61,7 +61,7 @@ FORM = ("rows", "names")  # fields that describe the form of a record, and are n
 
 ENCODINGS = frozenset({"CSV", "JSON", "BASE64"})  # of a captured payload, beside its `data`
 
-NO_PATHS = ("rows", "depth", "lists")
+NO_PATHS = ("rows", "depth", "lists", "numbers")
 DEPTH_MAX = 16
 
 _ROOT = re.compile(r"\$(?:row|key|headers)?(?![\w$])")
@@ -86,6 +86,9 @@ class FieldMap:
     Objects among the values become columns to `depth` levels, as `user.age`; a list of at most 16 plain values becomes
     `embedding[0]`, `embedding[1]`. `lists` names the items of longer ones, by pattern of columns: `embedding: 0..15`.
 
+    `numbers` says how a producer writes numbers in texts, by pattern of columns, also `prediction` and `label`. It
+    gives an example: `amount: "1.234,5"`.
+
     Raises ValueError, with the path, for an invalid path.
     """
 
@@ -102,6 +105,7 @@ class FieldMap:
     names: str | list[str] | None = None  # names of features that are a list of values: a path, or the names
     depth: int = 3  # levels of nested objects and lists that become columns; 0: none
     lists: Mapping[str, str] = field(default_factory=dict)  # items of lists that become columns, by pattern of columns
+    numbers: Mapping[str, str] = field(default_factory=dict)  # how texts write numbers, by pattern of columns
 
     def __post_init__(self) -> None:
         if not 0 <= self.depth <= DEPTH_MAX:
@@ -112,6 +116,8 @@ class FieldMap:
                 _say_path(name, getattr(self, name))
         for pattern, items in self.lists.items():
             parse_range(items, pattern)
+        for pattern, example in self.numbers.items():
+            parse_spelling(example, pattern)
         for name, path in self._texts():
             root = parse_path(path, name)[0]
             if root is Root.ROW and self.rows is None:
@@ -135,6 +141,12 @@ class FieldMap:
         """The paths of the fields of an event, except `features`."""
         one = [name for name, _ in self._texts() if name not in ("features", *FORM) and "." not in name]
         return {name: parse_path(getattr(self, name), name) for name in one}
+
+    def value_paths(self) -> dict[str, Path]:
+        """The paths of single values: prediction, label, and features that are mapped by name."""
+        named = self.features if isinstance(self.features, Mapping) else {}
+        paths = {name: path for name, path in self.paths().items() if name in ("prediction", "label")}
+        return {**paths, **{name: parse_path(path, f"features.{name}") for name, path in named.items()}}
 
     def rows_path(self) -> Path:
         """The path of the list of rows; `$.data` and `$.data[*]` are the same."""

@@ -45,6 +45,9 @@ def patterns_of(config: Config) -> Iterator[Pattern]:
         yield from (Pattern((*path, "importance", column), column, "column") for column in rules.importance)
     for topic, of_topic in config.topics.items():
         yield from (Pattern(("topics", topic, "fields", "lists", one), one, "list") for one in of_topic.fields.lists)
+        yield from (
+            Pattern(("topics", topic, "fields", "numbers", one), one, "column") for one in of_topic.fields.numbers
+        )
 
 
 def unmatched_in(config: Config, tables: Iterable[Names]) -> list[str]:

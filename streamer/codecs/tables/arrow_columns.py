@@ -71,6 +71,7 @@ class ArrowColumns:
         self._members = fields.members()
         own = [fields.rows, fields.names, fields.segment]
         self._able = own == [None] * 3 and self._features is not None and fields.roots() == {Root.RECORD}
+        self._able = self._able and not fields.numbers
         self._able = self._able and all(
             _is_column(path) for path in (*self._paths.values(), self._features or (Root.RECORD,))
         )

@@ -207,7 +207,8 @@ CASES = {
         {"fields": {"depth": 0}},
     ),
     "numbers with a decimal comma": Wrong(
-        lambda i: scored(i, features={"fare": f"{i},5"}), "fare: nearly every text is another one, as '0,5'", "1234.5"
+        lambda i: scored(i, features={"fare": f"{i},5"}), "fare: nearly every text is another one, as '0,5'",
+        "fields.numbers: {fare: '1.234,5' or '1 234,5'}",
     ),
     "an id among the features": Wrong(
         lambda i: scored(i, features={"trip": f"t{i}", "x": i}), "trip: nearly every text is another", "leave it out"

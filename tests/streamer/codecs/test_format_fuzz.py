@@ -97,6 +97,7 @@ FORMATS = {
     "json": ("json", TEXT, {}),
     "json list": ("json", json.dumps([EVENT, EVENT]).encode(), {}),
     "json mapped": ("json", TEXT, {"fields": FieldMap(segment="$.features.weather")}),
+    "json numbers": ("json", TEXT, {"fields": FieldMap(numbers={"fare": "1,234.5", "prediction": "1.234,5"})}),
     "json rows": ("json", json.dumps({"m": "m", "data": [EVENT, EVENT]}).encode(), {"fields": ROWS}),
     "json_schema": ("json_schema", FRAME + b"\x07" + TEXT, {}),
     "csv": ("csv", b"m,%d,1.5,rain,0.5\nn,,x,,1" % NOON_MS, {"columns": CSV_COLUMNS}),
