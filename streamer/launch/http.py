@@ -63,11 +63,14 @@ class HttpAnswer:
     headers: Mapping[str, str]  # names in lower case
 
     def json(self) -> Any:
-        """The body as JSON; {} for one that is none."""
+        """The body as JSON, an object; {} for one that is empty. Raises `HttpProblem` for another, as of a proxy."""
         try:
-            return json.loads(self.body) if self.body else {}
+            found = json.loads(self.body) if self.body else {}
         except ValueError:
-            return {}
+            found = None
+        if not isinstance(found, dict):
+            raise HttpProblem(f"the answer {self.status} is no JSON object: {_shown(self.body)}")
+        return found
 
 
 class Http:
@@ -106,8 +109,11 @@ class Http:
         answer = HttpAnswer(got.status, data, {name.lower(): value for name, value in got.headers.items()})
         if 200 <= answer.status < 300 or answer.status in also:
             return answer
-        text = " ".join(data[: 4 * SHOWN_MAX].decode(errors="replace").split())[:SHOWN_MAX]
-        raise HttpProblem(f"{where}: {answer.status}: {text or 'no text'}", answer.status, _after_s(answer))
+        raise HttpProblem(f"{where}: {answer.status}: {_shown(data)}", answer.status, _after_s(answer))
+
+
+def _shown(data: bytes) -> str:
+    return " ".join(data[: 4 * SHOWN_MAX].decode(errors="replace").split())[:SHOWN_MAX] or "no text"
 
 
 def _after_s(answer: HttpAnswer) -> float:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -23,8 +21,8 @@ from retrain.messages.request import RequestState
 from streamer.clock import Clock
 from streamer.events import time_of
 from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Target, TargetDown, TargetRefused, Tools
-from streamer.launch.http import traced
-from streamer.launch.ledger import TO_CANCEL, Ledger, Report, Task
+from streamer.launch.calls import Calls, Step, TaskWork, retry_in_s
+from streamer.launch.ledger import TO_CANCEL, Ledger, Report, Task, checked_report, serves_already
 from streamer.launch.settings import LaunchRule, chosen, verdict
 from streamer.launch.targets import target_class
 from streamer.launch.targets.mlflow import CHALLENGER, CHAMPION, Mlflow
@@ -39,9 +37,6 @@ log = log_of("launch")
 
 ACTOR: Final = "driftline-launch"
 REVIEWER: Final = "driftline-review"
-THREADS: Final = 8
-RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
-RETRY_MAX_S: Final = 60.0
 WAIT_MAX_S: Final = 600.0  # a request that waits longer for its run, with room for it, is overdue
 REPORT_GRACE_S: Final = 60.0  # from the end of a run to when nobody is expected to report it any more
 COMMENT_MAX: Final = 2_000
@@ -51,20 +46,7 @@ _S = RequestState
 _ALIASES: Final = {_S.TRAINED: CHALLENGER, _S.AWAITING_REVIEW: CHALLENGER, _S.WATCHING: CHAMPION}
 
 
-@dataclass(slots=True)
-class _Work:
-    """What this process knows of a task beyond the ledger."""
-
-    busy: bool = False
-    tries: int = 0
-    next_s: float = 0.0  # monotonic
-    since_s: float = 0.0  # monotonic: when this process first saw the task
-    succeeded_s: float | None = None  # when the run was first seen to have ended well
-    said: set[str] = field(default_factory=set)
-
-
 KeepReference = Callable[[LaunchRequest, str], object]
-Step = tuple[str, str]  # "launch", "look", "cancel"; request id
 
 
 class Launcher:
@@ -87,9 +69,8 @@ class Launcher:
         self._report, self._keep_reference = report, keep_reference
         self._rule_for = lru_cache(MODELS_MAX)(partial(first_match, rules))
         self._targets: dict[int, Target] = {}
-        self._work: dict[str, _Work] = {}
-        self._done: list[tuple[Step, Future[Any]]] = []
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="launch")
+        self._work: dict[str, TaskWork] = {}
+        self.calls = Calls()
         self._running: Counter[int] = Counter()
         self._is_ours = False  # whether this turn has shown that no later launcher has taken over
         self.counts: Counter[str] = Counter()
@@ -108,7 +89,7 @@ class Launcher:
 
     def close(self) -> None:
         """Wait for the calls that are on their way, and report what they gave."""
-        self._pool.shutdown(wait=True)
+        self.calls.close()
         if reports := self._collect():
             self._report(reports)
 
@@ -139,7 +120,7 @@ class Launcher:
     def _next(self, request_id: str, task: Task) -> list[Report]:
         """The next call of a task, or reports that need none."""
         rule = self._rule_of(task)
-        work = self._work.setdefault(request_id, _Work(since_s=self._clock.monotonic_s()))
+        work = self._work.setdefault(request_id, TaskWork(since_s=self._clock.monotonic_s()))
         is_off = task.state in TO_CANCEL
         waits = self._clock.monotonic_s() < work.next_s and (work.tries > 0 or not is_off)
         if work.busy or waits:
@@ -156,16 +137,17 @@ class Launcher:
             self._follow_up(request_id, task, rule, work)
         return []
 
-    def _follow_up(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
+    def _follow_up(self, request_id: str, task: Task, rule: LaunchRule, work: TaskWork) -> None:
         """Keep a challenger's reference, then tell registry and release target of it; each once in this process."""
         steps: dict[str, Callable[[], Any]] = {}
         request, version = task.request, task.challenger_version
         if request is None:
             return
+        is_new = not serves_already(version, request)
         alias = _ALIASES.get(task.state) if task.state else None
-        if self._keep_reference is not None and version and alias:
+        if self._keep_reference is not None and version and alias and is_new:
             steps["reference"] = partial(self._keep_reference, request, version)
-        if rule.registry is not None and version and alias:
+        if rule.registry is not None and version and alias and (is_new or alias == CHAMPION):
             registry = Mlflow(chosen(rule.registry)[1], self._tools)
             steps[alias] = partial(registry.set_alias, request, alias, version)
         if rule.release is not None and task.state is _S.WATCHING:
@@ -176,7 +158,7 @@ class Launcher:
                 self._call(kind, request_id, work, call)
                 return
 
-    def _train(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> None:
+    def _train(self, request_id: str, task: Task, rule: LaunchRule, work: TaskWork) -> None:
         """Start the run of a request that is approved, or look at it, unless its end is reported."""
         if "end" in work.said or task.request is None or rule.train is None:
             return
@@ -191,62 +173,69 @@ class Launcher:
             kind, method = ("end", "cancel") if self._is_overdue(task, rule) else ("look", "look")
             self._call(kind, request_id, work, partial(getattr(self._target(rule), method), _bare(task.run)))
 
-    def _cancel(self, request_id: str, task: Task, rule: LaunchRule | None, work: _Work) -> None:
+    def _cancel(self, request_id: str, task: Task, rule: LaunchRule | None, work: TaskWork) -> None:
         """Cancel the run of a request that is over, unless there is none or it has long ended by itself."""
-        if (
-            rule is None
-            or task.run is None
-            or task.cancelled
-            or self._is_overdue(task, rule)
-            or not self._is_of(rule, task.run)
-        ):
+        run = task.run
+        if rule is None or run is None or task.cancelled or self._is_overdue(task, rule) or not self._is_of(rule, run):
             self.ledger.end(request_id)
         else:
-            self._call("cancel", request_id, work, partial(self._target(rule).cancel, _bare(task.run)))
+            self._call("cancel", request_id, work, partial(self._target(rule).cancel, _bare(run)))
 
-    def _review(self, request_id: str, task: Task, rule: LaunchRule, work: _Work) -> list[Report]:
+    def _review(self, request_id: str, task: Task, rule: LaunchRule, work: TaskWork) -> list[Report]:
         work.said.add("promote")
         is_better, text = verdict(rule.review, task.champion, task.challenger) if rule.review else (False, "")
+        if task.request is not None and (why := serves_already(task.challenger_version, task.request)):
+            is_better, text = False, f"not judged: {why}"
         log.info("%s: %s", request_id, text)
         if not is_better:
             return []
         self.counts["promoted"] += 1
         return [self._record("promote", request_id, text, actor=REVIEWER, model_version=task.challenger_version)]
 
-    def _call(self, kind: str, request_id: str, work: _Work, call: Callable[[], Any]) -> None:
+    def _call(self, kind: str, request_id: str, work: TaskWork, call: Callable[[], Any]) -> None:
         work.busy = True
-        self._done.append(((kind, request_id), self._pool.submit(traced, request_id, call)))
+        task = self.ledger.tasks.get(request_id)
+        self.calls.start(task and id(self._rule_of(task)), (kind, request_id), call)
 
     def _collect(self) -> list[Report]:
         """The reports of calls that have ended."""
         reports: list[Report] = []
-        waiting = []
-        for step, future in self._done:
-            if not future.done():
-                waiting.append((step, future))
-                continue
+        for step, future in self.calls.ended():
             kind, request_id = step
-            work = self._work[request_id]
+            work, task = self._work[request_id], self.ledger.tasks.get(request_id)
             work.busy = False
-            task = self.ledger.tasks.get(request_id)
             try:
                 result = future.result()
+            except TargetRefused as refused:
+                reports += self._refused(step, work, task, str(refused))
             except TargetDown as down:
                 self._retry(kind, request_id, work, down)
-            except TargetRefused as refused:
-                self.counts["refused"] += 1
-                if kind in FOLLOW_UPS:
-                    work.said.add(kind)
-                    log.error("%s: %s is refused and not tried again: %s", request_id, kind, one_line(str(refused)))
-                else:
-                    reports += self._failed(request_id, work, f"the target refuses the run: {refused}")
+            except Exception as problem:  # what a target does not expect must not end the others
+                reason = f"the answer can't be used: {type(problem).__name__}: {problem}"
+                self._retry(kind, request_id, work, TargetDown(reason))
             else:
                 work.tries = 0
                 reports += self._ended(kind, request_id, work, task, result)
-        self._done = waiting
         return reports
 
-    def _ended(self, kind: str, request_id: str, work: _Work, task: Task | None, result: Any) -> list[Report]:
+    def _refused(self, step: Step, work: TaskWork, task: Task | None, reason: str) -> list[Report]:
+        """What follows when a target will not do something, however often it is called."""
+        kind, request_id = step
+        if kind == "look":  # the run may go on; `timeout_s` bounds it
+            self._retry(kind, request_id, work, TargetDown(reason))
+            return []
+        self.counts["refused"] += 1
+        if kind == "launch":
+            return self._failed(request_id, work, f"the target refuses the run: {reason}")
+        if kind == "end" and task is not None:
+            return self._failed(request_id, work, f"{self._too_long(task)}; it can't be cancelled: {reason}")
+        log.error("%s: %s is refused and not tried again: %s", request_id, kind, one_line(reason))
+        work.said.add(kind)
+        if task is not None:
+            task.cancelled |= kind == "cancel"
+        return []
+
+    def _ended(self, kind: str, request_id: str, work: TaskWork, task: Task | None, result: Any) -> list[Report]:
         if task is None:
             return []
         if kind == "launch":
@@ -261,12 +250,11 @@ class Launcher:
             self.counts["cancelled"] += 1
             task.cancelled = True
             return []
-        rule = self._rule_of(task)
         if kind == "end":
-            limit = f"timeout_s, {rule.timeout_s if rule else 0.0:.0f} s"
-            return self._failed(request_id, work, f"the run took longer than {limit}; it is cancelled")
+            return self._failed(request_id, work, f"{self._too_long(task)}; it is cancelled")
+        rule = self._rule_of(task)
         work.next_s = self._clock.monotonic_s() + (rule.poll_s if rule else 0.0)
-        return self._looked(request_id, work, result)
+        return self._looked(request_id, task, work, result)
 
     def _launched(self, request_id: str, task: Task, run: Run) -> list[Report]:
         rule = self._rule_of(task)
@@ -276,12 +264,12 @@ class Launcher:
         log.info("%s has started: %s", request_id, run.link or run.ref)
         return [self._record("started", request_id, f"run {run.ref}", run=run.ref, link=run.link)]
 
-    def _looked(self, request_id: str, work: _Work, status: RunStatus) -> list[Report]:
+    def _looked(self, request_id: str, task: Task, work: TaskWork, status: RunStatus) -> list[Report]:
         """What a look at a run gives to report. The report of the trainer goes before everything else."""
-        if status.report is not None and "report" not in work.said:
+        if status.report is not None and task.request is not None and "report" not in work.said:
             work.said |= {"report", "end"}
             self.counts["reported"] += 1
-            return [{"raw": status.report, "request_id": request_id}]
+            return [checked_report(status.report, task.request, int(self._clock.now_s() * 1000))]
         if status.state is RunState.FAILED:
             return self._failed(request_id, work, status.reason or "the run failed")
         if status.state is RunState.GONE:
@@ -295,7 +283,7 @@ class Launcher:
         work.said.add("end")
         return [self._record("trained", request_id, f"the run ended well and reported no metrics: {status.reason}")]
 
-    def _failed(self, request_id: str, work: _Work, reason: str) -> list[Report]:
+    def _failed(self, request_id: str, work: TaskWork, reason: str) -> list[Report]:
         if "end" in work.said:
             return []
         work.said.add("end")
@@ -303,14 +291,18 @@ class Launcher:
         log.warning("%s has failed: %s", request_id, one_line(reason))
         return [self._record("failed", request_id, reason)]
 
-    def _retry(self, kind: str, request_id: str, work: _Work, down: TargetDown) -> None:
-        wait_s = max(min(RETRY_S * 2.0**work.tries, RETRY_MAX_S), down.after_s)
-        work.tries = min(work.tries + 1, 60)
+    def _retry(self, kind: str, request_id: str, work: TaskWork, down: TargetDown) -> None:
+        wait_s = retry_in_s(work.tries, down.after_s)
+        work.tries += 1
         work.next_s = self._clock.monotonic_s() + wait_s
         self.counts["retried"] += 1
         log.warning(
             "%s: the target can't %s now, next try in %.0f s: %s", request_id, kind, wait_s, one_line(str(down))
         )
+
+    def _too_long(self, task: Task) -> str:
+        rule = self._rule_of(task)
+        return f"the run took longer than timeout_s, {rule.timeout_s if rule else 0.0:.0f} s"
 
     def _is_overdue(self, task: Task, rule: LaunchRule) -> bool:
         at_s = task.started_at.timestamp() if task.started_at else math.inf

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
+from retrain.messages.control import ControlKind
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.lifecycle import REFUSALS
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RequestState
-from streamer.clock import Clock
 from streamer.contracts.alert_reader import Unreadable
 from streamer.contracts.control_reader import read_control
 from streamer.contracts.topics import OutputTopics
@@ -53,7 +53,7 @@ class _Said(msgspec.Struct):
     link: str = ""
 
 
-Report = dict[str, Any]  # the fields of a control record
+Report = dict[str, Any]  # the fields of a control record; or `request_id`, and as `raw` the record of a trainer
 
 
 @dataclass(slots=True)
@@ -143,10 +143,10 @@ class ControlTopic:
     call raises `BrokerError`.
     """
 
-    def __init__(self, connection: KafkaConnection, topic: str, clock: Clock, group: str) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, group: str) -> None:
         from streamer.eventlog.kafka.transfer import Transfer  # a configuration with targets needs no client of Kafka
 
-        self._topic, self._clock = topic, clock
+        self._topic = topic
         self._read = 0  # offset up to which the topic is read; committed, as a transaction must hold something
         self._transfer = Transfer(connection, [topic], group)
 
@@ -156,16 +156,12 @@ class ControlTopic:
             self._read = max(self._read, records.next_offset)
 
     def append(self, reports: list[Report]) -> None:
-        """Append these, if no later launcher has taken over; without any, that is only checked. Raises `BrokerError`.
-
-        A report of a trainer that the service could not read becomes `failed`.
-        """
+        """Append these, if no later launcher has taken over; without any, only check that. Raises `BrokerError`."""
         from streamer.eventlog.kafka.transfer import Copy
 
-        now_ms = int(self._clock.now_s() * 1000)
         copies = []
         for report in reports:
-            key, value = report["request_id"].encode(), _value_of(report, now_ms)
+            key, value = report["request_id"].encode(), report.get("raw") or msgspec.json.encode(report)
             copies.append(Copy(self._topic, None, None, key, value, ()))
         self._transfer.write(copies, {(self._topic, 0): self._read})
 
@@ -174,15 +170,20 @@ class ControlTopic:
         self._transfer.close()
 
 
-def _value_of(report: Report, now_ms: int) -> bytes:
-    if "raw" not in report:
-        return msgspec.json.encode(report)
-    raw: bytes = report["raw"]
+def checked_report(raw: bytes, request: LaunchRequest, now_ms: int) -> Report:
+    """The report that a trainer has left, byte for byte; `failed` for one that the service could not use."""
     control = read_control(raw, now_ms)
-    if not isinstance(control, Unreadable) and control.request_id == report["request_id"]:
-        return raw
-    why = control.detail if isinstance(control, Unreadable) else f"it is about {control.request_id}"
-    about: dict[str, Any] = {"kind": "failed", "request_id": report["request_id"], "actor": "driftline-launch"}
-    return msgspec.json.encode(
-        {**about, "at": time_of(now_ms), "comment": f"the report of the trainer is unusable: {why}"}
-    )
+    if isinstance(control, Unreadable):
+        why = f"the report of the trainer is unusable: {control.detail}"
+    elif control.request_id != request.request_id:
+        why = f"the report of the trainer is unusable: it is about {control.request_id}"
+    elif not (control.kind is ControlKind.TRAINED and (why := serves_already(control.model_version, request))):
+        return {"request_id": request.request_id, "raw": raw}
+    about: Report = {"kind": "failed", "request_id": request.request_id, "actor": "driftline-launch"}
+    return {**about, "at": time_of(now_ms), "comment": why}
+
+
+def serves_already(version: str, request: LaunchRequest) -> str:
+    """Why a version is no challenger: it is the one that drifted; "" for another, and for versions without names."""
+    is_champion = version != "" and version == request.model_version
+    return f"the trainer names version {version}, which serves already and has drifted" if is_champion else ""

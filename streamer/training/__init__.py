@@ -85,8 +85,10 @@ class Job:
         errors: those of champion and challenger, 0 or more, on the same rows in order of time. Their paired sequential
             test becomes the metric `evidence` of each, which the rule `error_rate` of a review reads.
 
-        Raises `UsageError` for a report that the service would not read.
+        Raises `UsageError` for a report that the service would not read, and for the version that drifted.
         """
+        if version and str(version) == self.request.model_version:
+            raise UsageError(f"version {version} serves already and has drifted; give the challenger one of its own")
         rows = {"holdout_rows": float(self.holdout_rows)} if self.holdout_rows and challenger else {}
         numbers = {"champion": {**(champion or {})}, "challenger": {**rows, **(challenger or {})}}
         if errors is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from streamer.launch.settings import LaunchRule, TrainSection
 
 TOPICS = OutputTopics()
 AT = "2026-03-01T00:00:00Z"
+NOW_S = datetime.fromisoformat(AT).timestamp()
 STATE_AFTER = {"started": "training", "trained": "trained", "failed": "failed", "promote": "watching"}
 PATIENCE_S = 60.0
 
@@ -79,9 +81,12 @@ def stretch(topic: str, values: list[bytes]) -> Records:
 class Loop:
     """A launcher that turns until something is so. What it reports is answered as the service would."""
 
-    def __init__(self, topics: Topics, rule: LaunchRule, folder: Path, **secrets: str) -> None:
-        self.topics, self.clock = topics, ManualClock()
-        self.launcher = Launcher(topics.ledger(), {"*": rule}, tools(folder, **secrets), self.clock, self.report)
+    def __init__(
+        self, topics: Topics, rule: LaunchRule | Mapping[str, LaunchRule], folder: Path, **secrets: str
+    ) -> None:
+        self.topics, self.clock = topics, ManualClock(NOW_S)
+        rules = {"*": rule} if isinstance(rule, LaunchRule) else rule
+        self.launcher = Launcher(topics.ledger(), rules, tools(folder, **secrets), self.clock, self.report)
 
     def report(self, reports: list[dict[str, Any]]) -> None:
         for one in reports:

@@ -79,7 +79,7 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
     check_launch(config.launch, tools)
     with (
         serving(config, LAUNCH_TABLE, port, clock) as metrics,
-        closing(ControlTopic(connection, outputs.control, clock, config.launch_group)) as control,
+        closing(ControlTopic(connection, outputs.control, config.launch_group)) as control,
         closing(KafkaReader(connection, [outputs.requests, outputs.decisions, outputs.control])) as reader,
     ):
         ledger = Ledger(outputs)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from kafka import TopicPartition
+from kafka.errors import InvalidProducerEpochError, ProducerFencedError
 from kafka.partitioner.default import murmur2
 from kafka.structs import OffsetAndMetadata
 
@@ -24,6 +25,7 @@ from streamer.eventlog.kafka.fetch import abandon
 DEADLINE_S: Final = 60.0  # for the records of one call
 COMMAND_DEADLINE_S: Final = 15.0  # for those of a command that a person waits for
 REQUEST_BYTES_MAX: Final = 16 << 20
+FENCED: Final = frozenset({InvalidProducerEpochError.errno, ProducerFencedError.errno})
 
 Spot = tuple[str, int]
 
@@ -120,6 +122,8 @@ class Transfer:
                 raise
             if missing := self._client.refusal(error, "Write", self._topics):
                 raise missing from error
+            if getattr(error, "errno", 0) in FENCED:
+                raise BrokerError(f"A later process of {self._group} has taken over, so this one ends") from error
             if reason := REFUSALS.get(getattr(error, "errno", 0)):
                 raise BrokerError(f"Kafka refuses a record, because {reason}") from error
             raise BrokerError(

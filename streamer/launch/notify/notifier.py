@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamer.eventlog.base import Records
 from streamer.launch.base import TargetDown, TargetRefused
+from streamer.launch.calls import retry_in_s
 from streamer.launch.notify.board import Board, Spot
 from streamer.launch.notify.receivers import Receiver
 from streamer.logs import log_of, one_line
@@ -22,8 +23,6 @@ from streamer.telemetry.table import NOTIFICATION_OUTCOMES
 if TYPE_CHECKING:
     from streamer.telemetry.metrics import Metrics
 
-RETRY_S: Final = 1.0  # before the second try; twice as long before each further one
-RETRY_MAX_S: Final = 60.0
 BUSY_S: Final = 0.01  # of one wait for records, while calls are made
 IDLE_S: Final = 0.2
 COMMIT_S: Final = 1.0  # between two commits of progress
@@ -157,7 +156,7 @@ class Notifier:
 
     def _retry(self, delivery: _Delivery, down: TargetDown) -> None:
         """A later try. The first failure of several is one line of the log."""
-        wait_s = max(min(RETRY_S * 2.0 ** min(delivery.tries, 20), RETRY_MAX_S), down.after_s)
+        wait_s = retry_in_s(delivery.tries, down.after_s)
         delivery.next_s = self._clock.monotonic_s() + wait_s
         self._count(delivery, "failed", 1)
         if not delivery.tries:

@@ -89,6 +89,8 @@ class Airflow:
             if answer.status == 401 and self._token:  # it has run out
                 self._token = ""
                 answer = self._tools.http.call(method, url, body, self._login(), also=(401, *also))
+            if answer.status < 300:
+                answer.json()  # the page of a login in between is no answer
         except HttpProblem as problem:
             raise named(problem) from problem
         if answer.status == 401:

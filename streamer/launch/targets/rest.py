@@ -16,9 +16,12 @@ class Rest:
         self._tools, self._login = tools, login
 
     def call(self, method: str, url: str, body: Any = None, also: Collection[int] = ()) -> HttpAnswer:
-        """The answer, of 200 to 299 and the statuses `also`."""
+        """The answer, of 200 to 299, as JSON or empty, and of the statuses `also`."""
         try:
-            return self._tools.http.call(method, url, body, self._login(), also)
+            answer = self._tools.http.call(method, url, body, self._login(), also)
+            if answer.status < 300:
+                answer.json()  # the page of a login in between is no answer
+            return answer
         except HttpProblem as problem:
             raise named(problem) from problem
 

@@ -57,8 +57,10 @@ class Webhook:
     def launch(self, request: LaunchRequest) -> Run:
         url, secret = request.fill(self._settings.url), self._tools.secret(self._settings.secret_env)
         answer = post(self._tools.http, url, request.request_id, request.raw, secret)
-        found = answer.json()
-        link = found.get("link") if isinstance(found, dict) else None
+        try:
+            link = answer.json().get("link")
+        except HttpProblem:  # a receiver may answer with anything
+            link = None
         return Run(request.request_id, link if isinstance(link, str) else "")
 
     def look(self, run: Run) -> RunStatus:  # noqa: ARG002

@@ -122,6 +122,7 @@ def test_a_second_launcher_takes_over(place, monkeypatch):
                 publish(place, "retrain-bus-1-00000000000000a2")
                 soon(lambda: first.process.poll() is not None and len(place.jsons("control")) == 2, second)
                 assert first.process.returncode == BrokerError.exit_code, first.log()
+                assert "A later process of" in first.log()
                 publish(place, "retrain-bus-1-00000000000000a3")
                 soon(lambda: len(place.jsons("control")) == 3, second)
     ids = [f"retrain-bus-1-00000000000000a{i}" for i in (1, 2, 3)]

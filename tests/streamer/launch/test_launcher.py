@@ -248,7 +248,7 @@ def test_killed_anywhere_everything_is_launched_once(target, topics, tmp_path):
         loop = Loop(topics, rule(running_max=5, poll_s=0.05), tmp_path)
         for _ in range(dice.randrange(4)):
             loop.launcher.turn()
-        loop.launcher._pool.shutdown(wait=dice.random() < 0.5)  # dies: what the calls gave is lost
+        loop.launcher.calls.close(wait=dice.random() < 0.5)  # dies: what the calls gave is lost
         for name in dice.sample(sorted(handles), min(len(handles), 2)):
             if f'"{name}"'.encode() in b"".join(topics.values.get("driftline.control", [])) and dice.random() < 0.2:
                 topics.decide(name, "trained")

@@ -201,6 +201,16 @@ def test_a_trainer_names_its_own_training_data(stream, tmp_path, monkeypatch):
         assert {column for _, _, column in found} == {"minute", "prediction", "error"}
 
 
+def test_the_version_that_drifted_is_no_challenger(tmp_path, monkeypatch):
+    """A trainer that names it has failed, with that reason."""
+    monkeypatch.setenv("DRIFTLINE_RESULT", str(tmp_path / "result.json"))
+    asked = json.dumps(request(window(0, 160))).encode()
+    with pytest.raises(UsageError, match="version 7 serves already"), job(asked) as training:
+        training.trained("7")
+    said = json.loads((tmp_path / "result.json").read_text())
+    assert (said["kind"], "version 7 serves already and has drifted" in said["comment"]) == ("failed", True)
+
+
 def test_a_reference_needs_a_store(stream):
     """Without `references.url`, the error names it."""
     with pytest.raises(UsageError, match=r"references\.url is not set"):
