@@ -64,7 +64,7 @@ def replay(
     model_column: str | None = None, version: str | None = None, id: str | None = None,
     features: Sequence[str] = (), prediction: str | None = None, label: str | None = None, segment: str | None = None,
     since: str | None = None, until: str | None = None, models: Sequence[str] = (), columns: Sequence[str] = (),
-    inject: Sequence[str] = (), seed: int = 0,
+    inject: Sequence[str] = (), seed: int = 0, sort: bool = False, every: str | None = None,
 ) -> Findings:  # fmt: skip
     """Fold a recording or table as the service does, without a broker.
 
@@ -80,13 +80,17 @@ def replay(
         since, until: the span of event time that is folded, as in "2026-05-12"; the end is exclusive.
         models, columns: patterns of what is folded; empty: all.
         inject, seed: changes of events, as of `--inject`, and the seed of their shares.
+        sort: fold the rows of a table in order of time, not in that of the table.
+        every: how far apart rows are of a table without times, as in "1m".
         settings: single settings by their dotted name, as in {"retrain.cooldown_s": 0}.
 
     Raises `UsageError` for a source that can't be read, and `ConfigError` for wrong settings.
     """
-    mapping = TableMapping(time, model, model_column, version, id, tuple(features), prediction, label, segment)
+    mapping = TableMapping(
+        time, model, model_column, version, id, tuple(features), prediction, label, segment, sort, every
+    )
     selection = selection_of(since, until, models, columns, injections_of(inject, seed))
-    table = _table_of(source, topic or FRAME_TOPIC)
+    (table,) = mapping.arranged([_table_of(source, topic or FRAME_TOPIC)])
     with TemporaryDirectory(prefix="driftline-") as folder:
         loaded = config_of(config, settings, Path(folder))
         if mapping.is_given:

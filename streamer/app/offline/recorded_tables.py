@@ -30,6 +30,10 @@ from streamer.eventlog.recordings.recording import Recording, open_recording
 ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
 DISTINCT_MIN: Final = 1_000  # rows of a chunk that all differ in a column before it counts as an id
 NAMES_SHOWN: Final = 8
+NEEDED: Final = {
+    "model_id": "name the model of all rows with --model, or its column with --model-column",
+    "event_time": "name the column of the time with --time, or say with --every how far apart rows are",
+}
 
 
 class TableSource:
@@ -50,6 +54,11 @@ class TableSource:
         at = list(paths.get("event_time", (Root.RECORD,)))[1:]
         self._time = str(at[0]) if len(at) == 1 else None
         self._newest: Any = None
+        self._needed = {
+            str(step): how for name, how in NEEDED.items() for root, *steps in [paths.get(name, (Root.RECORD,))]
+            for step in steps[:1] if root is Root.RECORD
+        }  # fmt: skip
+        self.lacking: dict[str, str] = {}  # columns without which no row is an event, with what to do
         self.late = 0  # rows that are earlier than one before them
         self.left_out: dict[str, str] = {}  # columns that are no features, with the reason
         self.ids: dict[str, None] = {}  # features whose value never repeats
@@ -61,6 +70,7 @@ class TableSource:
             for batch in self._table.iter_batches(rows_max):
                 for at in range(0, batch.num_rows, rows_max):
                     part = pa.Table.from_batches([batch.slice(at, rows_max)])
+                    self.lacking = {one: how for one, how in self._needed.items() if one not in part.column_names}
                     self._look_at_order(part)
                     values = list(map(ENCODE, self._documents(part)))
                     yield _chunk(self._topic, first, values)
@@ -76,14 +86,16 @@ class TableSource:
 
     def warnings(self) -> Iterator[str]:
         """What is probably not meant so, a sentence each."""
+        for column, step in self.lacking.items():
+            yield f"{self._topic}: the table has no column {column}, so no row is an event: {step}"
         if self.left_out:
             named = [f"{name} ({why})" for name, why in self.left_out.items()]
             more = f" and {len(named) - NAMES_SHOWN} more" if len(named) > NAMES_SHOWN else ""
             yield f"{self._topic}: columns left out: {', '.join(named[:NAMES_SHOWN])}{more}"
         if self.late:
             yield (
-                f"{self._topic}: {self.late:,} of {self.rows:,} rows are earlier than one before them: sort the table "
-                f"by {self._time}, as rows are folded in their order"
+                f"{self._topic}: {self.late:,} of {self.rows:,} rows are earlier than one before them by {self._time}: "
+                "add --sort, as rows are folded in their order"
             )
         for name in self.ids:
             yield (

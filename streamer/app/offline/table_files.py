@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs, ipc
 
+from streamer.clock import seconds_of
 from streamer.codecs.arrow_codec import FILE_MAGIC
 from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.times import times_ms
 from streamer.config import Config
 from streamer.config.models import topic_settings
 from streamer.config.problems import near
@@ -30,6 +34,10 @@ from streamer.detect.references.training import (
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.parquet_reader import DAMAGE, REQUIRED
 
+TIME: Final = "event_time"  # the column with the time, unless another is named
+FIRST_MS: Final = 946_684_800_000  # of the first row of a table without times: 2000-01-01
+LOADED_BYTES_MAX: Final = 4 << 30  # of a file that is sorted
+ROWS_READ: Final = 65_536
 _RECORDING: Final = {"topic", "offset"}  # columns that only recordings have both of
 _FIELDS: Final = {
     "time": "event_time", "model_column": "model_id", "version": "model_version", "id": "prediction_id",
@@ -202,11 +210,36 @@ class TableMapping:
     prediction: str | None = None  # the output of the model
     label: str | None = None  # the true value
     segment: str | None = None  # the value that `segments` can group rows by
+    sort: bool = False  # fold rows in order of time, not in that of the table
+    every: str | None = None  # how far apart rows are that have no time, as in "1m"
 
     @property
     def is_given(self) -> bool:
-        """Whether anything is named."""
-        return self != TableMapping()
+        """Whether a column or the model is named."""
+        return replace(self, sort=False, every=None) != TableMapping()
+
+    def arranged(self, tables: Sequence[str | NamedTable]) -> list[str | NamedTable]:
+        """The tables with times for rows that have none, and sorted by time. Raises `UsageError`."""
+        if self.every is not None and self.time is not None:
+            raise UsageError("name the column of the time, or how far apart rows are; not both")
+        if not self.sort and self.every is None:
+            return list(tables)
+        return [self._arranged(_loaded(one)) for one in tables]
+
+    def _arranged(self, one: NamedTable) -> NamedTable:
+        name, table = self.time or TIME, one.table
+        if self.every is not None:
+            if name in table.column_names:
+                raise UsageError(f"{one.name} has a column {name}, so its rows have times; leave out how far apart")
+            try:
+                step_ms = 1000 * seconds_of(self.every)
+            except ValueError as problem:
+                raise UsageError(f"--every {problem}") from None
+            table = table.append_column(name, pa.array(FIRST_MS + step_ms * np.arange(table.num_rows)))
+        if self.sort:
+            self._check(one.name, table.column_names)
+            table = table.take(pc.sort_indices(_sortable(table[name])))
+        return NamedTable(one.name, table)
 
     def fields(self) -> FieldMap:
         """The paths of the fields. Raises `UsageError` for names that no path can hold."""
@@ -250,6 +283,11 @@ class TableMapping:
                 f"{where} is no table in Parquet, Arrow or CSV, so its columns can't be named; the fields of "
                 "recordings are named in a configuration (topics.<topic>.fields)"
             )
+        if self.time is None and self.every is None and TIME not in columns:
+            raise UsageError(
+                f"{where} has no column {TIME}: name the column of the time (--time), or say how far apart its rows "
+                f"are (--every 1m); it has {', '.join(columns)}"
+            )
         named = [getattr(self, name) for name in _FIELDS]
         for name in [*named, *self.features]:
             if name is not None and name not in columns:
@@ -262,7 +300,32 @@ def mapping_of(options: Mapping[str, Any]) -> TableMapping:
     """The mapping of command line options. `features` is one text with commas."""
     features = options.get("features") or ""
     names = tuple(name.strip() for name in features.split(",") if name.strip())
-    return TableMapping(**{name: options.get(name) for name in (*_FIELDS, "model")}, features=names)
+    given = {name: options.get(name) for name in (*_FIELDS, "model", "every")}
+    return TableMapping(**given, features=names, sort=bool(options.get("sort")))
+
+
+def _loaded(table: str | NamedTable) -> NamedTable:
+    """A table in memory. Raises `UsageError`."""
+    if isinstance(table, NamedTable):
+        return table
+    opened = open_table(table)
+    if opened is None:
+        raise UsageError(f"{table} is no table in Parquet, Arrow or CSV, and keeps its own order and times")
+    try:
+        if size_of(table) > LOADED_BYTES_MAX:
+            raise UsageError(f"{table} is larger than {LOADED_BYTES_MAX >> 30} GB: sort it before, and name --time")
+        return NamedTable(table, pa.Table.from_batches(opened.iter_batches(ROWS_READ)))
+    except DAMAGE as problem:
+        raise UsageError(f"{table} can't be read: {problem}") from problem
+    finally:
+        opened.close()
+
+
+def _sortable(times: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Times that sort as they follow each other: texts in milliseconds, and what is no time before all."""
+    if not (pa.types.is_string(times.type) or pa.types.is_large_string(times.type)):
+        return times
+    return pa.array(times_ms(times.to_pylist(), "auto", np.full(len(times), -1)))
 
 
 def _path(column: str) -> str:

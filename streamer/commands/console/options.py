@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from streamer.app.offline.selection import Selection
+    from streamer.app.offline.table_files import NamedTable
     from streamer.config import Config
     from streamer.eventlog.kafka.connection import KafkaConnection
 
@@ -35,6 +36,10 @@ _TABLE_OPTIONS: Final = (
     click.option("--label", metavar="COLUMN", help="Of tables: the true value."),
     click.option("--id", metavar="COLUMN", help="Of tables: the id that joins labels of later rows to predictions."),
     click.option("--segment", metavar="COLUMN", help="Of tables: the column that `segments` groups rows by."),
+    click.option("--sort", is_flag=True, help="Of tables: fold rows in order of time, not in that of the table."),
+    click.option(
+        "--every", metavar="DURATION", help="Of tables without a time: how far apart rows are, as in 1m; from 2000 on."
+    ),
     click.option("--from", "since", metavar="TIME", help="Fold events from this time on, as in 2026-05-12."),
     click.option("--until", metavar="TIME", help="Fold events before this time, as in 2026-05-12T08:00Z."),
     click.option("--models", metavar="PATTERN", multiple=True, help="Fold these models only, as in bus-*."),
@@ -76,6 +81,13 @@ def offline_of(
     changes = injections_of(options["inject"], options["seed"])
     span = options["since"], options["until"]
     return config, selection_of(*span, options["models"], options["columns"], changes)
+
+
+def arranged(recordings: Sequence[str], options: Mapping[str, Any]) -> Sequence[str | NamedTable]:
+    """The recordings, tables sorted and with times as `offline_options` say. Raises `UsageError`."""
+    from streamer.app.offline.table_files import mapping_of
+
+    return mapping_of(options).arranged(recordings)
 
 
 def brokers_options(config_help: str) -> Callable[[Any], Any]:

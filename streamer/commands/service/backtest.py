@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from streamer.commands.console.lines import echo_line
-from streamer.commands.console.options import offline_of, offline_options
+from streamer.commands.console.options import arranged, offline_of, offline_options
 from streamer.errors import UsageError
 
 VARIANTS_MAX: Final = 256
@@ -133,6 +133,7 @@ def fold_one(
     name, file, sets = variant
     recordings, topic, options, marks_ms = shared
     config, selection = offline_of(recordings, file, topic, {**options, "sets": (*options["sets"], *sets)})
+    tables = arranged(recordings, options)
     fired: dict[str, tuple[str, int]] = {}
 
     def keep(output: Any) -> None:
@@ -141,7 +142,7 @@ def fold_one(
             fired.setdefault(alert.alert_id, (alert.model_id, round(alert.at.event_time.timestamp() * 1000)))
 
     before_s = process_time()
-    summary = replay(config, recordings, topic, keep, lambda *_: None, selection)
+    summary = replay(config, tables, topic, keep, lambda *_: None, selection)
     cpu_s = process_time() - before_s
     span = [round(at.timestamp() * 1000) for at in (summary.first_event_time, summary.last_event_time) if at]
     figures = _figures(list(fired.values()), marks_ms, span, summary.models)

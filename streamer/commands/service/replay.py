@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from streamer.commands.console.lines import echo_report
-from streamer.commands.console.options import config_option, offline_of, offline_options
+from streamer.commands.console.options import arranged, config_option, offline_of, offline_options
 from streamer.commands.console.progress import compilation_shown, progress
 from streamer.errors import NotUnderstoodError, UsageError
 
@@ -56,6 +56,7 @@ def replay(
     from streamer.commands.console.text_table import table
 
     config, selection = offline_of(recordings, config_file, topic, options)
+    tables = arranged(recordings, options)
     kept: list[tuple[str, bytes]] = []
     with quiet_pipe() as out, progress("replay") as report, compilation_shown():
         folder = None if requests_dir is None else _folder(requests_dir)
@@ -65,7 +66,7 @@ def replay(
             out.flush()
             report(done, total)
 
-        summary = app.replay(config, recordings, topic, publish, flush_and_report, selection)
+        summary = app.replay(config, tables, topic, publish, flush_and_report, selection)
     echo_report(summary_text(summary))
     if selection.injections:
         for row in table(list(seen(selection.injections, (value for kind, value in kept if kind == "alert")))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -115,9 +116,77 @@ def test_rows_out_of_order_are_counted():
         summary, _ = replayed(NamedTable("flights", swapped.set_column(0, "at", at)))
         late = [one for one in summary.warnings if "earlier" in one]
         assert late == [
-            "flights: 10 of 40 rows are earlier than one before them: sort the table by at, as rows are folded in "
-            "their order"
+            "flights: 10 of 40 rows are earlier than one before them by at: add --sort, as rows are folded in their "
+            "order"
         ]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ms"), pa.int64(), pa.string(), "local"])
+def test_a_sorted_table_is_folded_in_order_of_time(kind):
+    """Whatever the type of its time, also where texts do not sort as their times do; rows of one time keep theirs."""
+    table = flights().slice(0, 60)
+    if kind == "local":
+        stamps = [f"Mon, {i // 24 + 2:02d} Mar 2026 {i % 24:02d}:00:00 GMT" for i in range(60)]
+        at = pa.array([stamp if i % 2 else stamp.replace("GMT", "+0000") for i, stamp in enumerate(stamps)])
+    else:
+        at = table["at"].cast(kind)
+    table = table.set_column(0, "at", at)
+    swapped = pa.concat_tables([table.slice(40), table.slice(0, 20), table.slice(20, 20)])
+    (arranged,) = TableMapping(time="at", sort=True).arranged([NamedTable("flights", swapped)])
+    assert arranged.table["trip"].to_pylist() == table["trip"].to_pylist()
+    equal = NamedTable("flights", pa.table({"event_time": [2, 1, 2, 1], "x": [0, 1, 2, 3]}))
+    (arranged,) = TableMapping(sort=True).arranged([equal])
+    assert arranged.table["x"].to_pylist() == [1, 3, 0, 2]
+
+
+def test_rows_without_a_time_are_given_one(tmp_path):
+    """From 2000 on, as far apart as is said; a change among them is found as in a table with times."""
+    table = flights().drop_columns(["at", "landed"])
+    path = str(tmp_path / "flights.parquet")
+    pq.write_table(table, path)
+    mapping = replace(MAPPING, time=None, every="5m")
+    (arranged,) = mapping.arranged([path])
+    assert arranged.table["event_time"].to_pylist()[:3] == [946_684_800_000 + 300_000 * i for i in range(3)]
+    summary, found = replayed(arranged, mapping)
+    assert (summary.first_event_time.year, summary.events, summary.alarms > 0) == (2000, N, True)
+    assert any(topic.endswith("alerts") for topic, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "match"),
+    [
+        (TableMapping(time="at", every="1m"), "or how far apart rows are; not both"),
+        (TableMapping(model="eta", every="1 min"), "--every '1 min' is not like"),
+        (TableMapping(model="eta", sort=True), "no column event_time: name the column of the time"),
+        (TableMapping(time="att", sort=True), "no column att; did you mean at"),
+    ],
+)
+def test_what_can_not_be_arranged_is_refused(mapping, match):
+    """The error says what to name."""
+    with pytest.raises(UsageError, match=match):
+        mapping.arranged([NamedTable("flights", flights())])
+    with pytest.raises(UsageError, match="has a column event_time, so its rows have times"):
+        TableMapping(every="1m").arranged([NamedTable("flights", pa.table({"event_time": [1]}))])
+
+
+def test_a_recording_is_not_arranged(tmp_path):
+    """It has an order and times of its own."""
+    path = tmp_path / "june.jsonl"
+    path.write_text('{"model_id": "m"}\n')
+    with pytest.raises(UsageError, match="keeps its own order and times"):
+        TableMapping(sort=True).arranged([str(path)])
+
+
+def test_a_table_without_times_or_models_says_so():
+    """Named before anything is folded; without options, at the end."""
+    table = NamedTable("flights", flights().drop_columns(["at"]))
+    with pytest.raises(UsageError, match="say how far apart its rows are"):
+        replayed(table, replace(MAPPING, time=None))
+    summary = app.replay(Config(), [table], None, lambda _: None, lambda *_: None)
+    lacking = [one for one in summary.warnings if "no row is an event" in one]
+    assert len(lacking) == 2
+    assert "no column model_id, so no row is an event: name the model" in lacking[0]
+    assert "no column event_time, so no row is an event: name the column of the time with --time" in lacking[1]
 
 
 @pytest.mark.parametrize(("shift", "part"), [(-30, "begin on 199"), (120, "end on 214")])
