@@ -110,6 +110,8 @@ def read_batches(value: bytes) -> list[pa.RecordBatch]:
         found = list(ipc.open_stream(buffer))
     for batch in found:
         batch.validate(full=True)
+        if len(set(batch.schema.names)) < batch.num_columns:
+            raise ValueError("two of its columns have one name")
     return found
 
 

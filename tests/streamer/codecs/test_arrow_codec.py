@@ -181,6 +181,7 @@ def test_a_damaged_table_never_ends_the_process():
 BAD = [
     (b"\xff\xff\xff\xff\x00\x00", Reason.NOT_ARROW, "no table of Arrow"),
     (ipc(flat(0)), Reason.NOT_ARROW, "no rows"),
+    (ipc(flat(2).append_column("event_time", [[1, 2]])), Reason.NOT_ARROW, "two of its columns have one name"),
     (b'{"model_id": "m"}', Reason.NOT_ARROW, "no table"),
     (b"\x1f\x8b\x08\x00", Reason.OTHER_FORMAT, "gzip"),
     (ipc(flat(9)), Reason.TOO_MANY_ROWS, "9 rows"),
