@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -44,6 +46,18 @@ def one_line(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Within it, only errors are logged: for trials whose warnings are about no setting of anybody."""
+    logger = logging.getLogger(LOGGER)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class OneLineFormatter(logging.Formatter):

@@ -5,7 +5,7 @@ First the cluster, then samples of the event topics: what the mapping makes of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -33,7 +33,7 @@ from streamer.app.rights import check_rights
 from streamer.app.standing import standing_of
 from streamer.audit.reasons import many
 from streamer.codecs import CODECS
-from streamer.codecs.base import Reason
+from streamer.codecs.base import REMEDIES
 from streamer.config import Config
 from streamer.config.patterns import unmatched_in
 from streamer.detect.references.table import load_references
@@ -167,7 +167,7 @@ def _mapping(config: Config, one: DecodedSample, now_ms: int) -> Iterator[Doctor
         f"{many(columns, 'column')}, and {many(dead, 'dead letter')}"
     )
     if dead > DEAD_SHARE_MAX * records:
-        next_step = setting_at_fault(config, one) or _CURES.get(one.dead.most_common(1)[0][0], "")
+        next_step = setting_at_fault(config, one) or REMEDIES.get(one.dead.most_common(1)[0][0], "")
         next_step = next_step or (
             f"`driftline dead-letters {one.sample.topic}` shows the records once the service has run"
         )
@@ -176,24 +176,13 @@ def _mapping(config: Config, one: DecodedSample, now_ms: int) -> Iterator[Doctor
         yield DoctorFinding(Level.OK, subject, text)
 
 
-_CURES: Final[Mapping[str, str]] = {
-    Reason.NULL_VALUE: "records without a value are tombstones of compacted topics; tombstones: skip leaves them out",
-    Reason.TIME_TOO_FAR_AHEAD: "correct the clocks of producers; skew_max_s allows times ahead of their records",
-    Reason.TOO_LARGE: "raise value_bytes_max of the topic",
-    Reason.TOO_MANY_ROWS: "raise rows_max of the topic",
-    Reason.TOO_MANY_COLUMNS: "raise values_max of the topic, or map fewer features",
-    Reason.TOO_MANY_MODELS: "map model_id to what names the model, or raise limits.models_max",
-    Reason.MISSING_PREDICTION_ID: "map prediction_id of the labels to the id of their prediction",
-}  # fmt: skip
-
-
 def _advice(config: Config, one: DecodedSample, now_ms: int) -> str:
     """The settings that a look at the records suggests."""
     if stated := setting_at_fault(config, one):
         return stated
     found = recognised(one.sample, now_ms)
     if not found.events or (not found.settings and config.topics[one.sample.topic] == CODECS["json"][0]()):
-        cure = _CURES.get(one.dead.most_common(1)[0][0], "") if one.dead else ""
+        cure = REMEDIES.get(one.dead.most_common(1)[0][0], "") if one.dead else ""
         return cure or next(iter(found.unsure), "see docs/formats.md for the mapping of fields")
     given = dict(found.settings)
     fields = ", ".join(f"{name}: {value}" for name, value in given.pop("fields", {}).items())

@@ -8,6 +8,7 @@ it decode as if it did not exist.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -19,6 +20,15 @@ from streamer.eventlog.base import Records
 from streamer.eventlog.headers import ROWS_HEADER
 from streamer.events import EventBatch, Names
 
+# What codecs log once: a topic, or the topic, a time and the topic.
+SKIPPED: Final = (
+    "topic %s: records with a key and no value are tombstones, and are skipped; topics.%s.tombstones: dead_letter "
+    "keeps them"
+)
+NO_ZONE: Final = (
+    "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC, or for the nearest zone in which it "
+    "is not ahead of its record. If it is local time, set topics.%s.time_zone, as in Europe/Paris"
+)
 _ROWS: Final = re.compile(rb"(\d{1,9}(-\d{1,9})?(,|$))+")
 
 
@@ -47,6 +57,19 @@ class Reason(StrEnum):
     TOO_MANY_ROWS = "too_many_rows"  # a record with more events than `rows_max`
     BATCH_TOO_LARGE = "batch_too_large"  # one dead letter for all records of a batch that is not opened
     POISON_RECORD = "poison_record"  # the record ends the process each time it is folded
+
+
+# What to do about dead letters of a reason.
+REMEDIES: Final[Mapping[str, str]] = {
+    Reason.NULL_VALUE: "records without a value are tombstones of compacted topics; tombstones: skip leaves them out",
+    Reason.TIME_TOO_FAR_AHEAD: "correct the clocks of producers; skew_max_s allows times ahead of their records",
+    Reason.TOO_LARGE: "raise value_bytes_max of the topic",
+    Reason.TOO_MANY_ROWS: "raise rows_max of the topic",
+    Reason.TOO_MANY_COLUMNS: "raise values_max of the topic, or map fewer features",
+    Reason.TOO_MANY_MODELS: "map model_id to what names the model, or raise limits.models_max",
+    Reason.MISSING_PREDICTION_ID: "map prediction_id of the labels to the id of their prediction",
+    Reason.NOTHING_TO_WATCH: "compare the paths of features and prediction with the records",
+}
 
 
 @dataclass(frozen=True, slots=True)

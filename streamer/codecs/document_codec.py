@@ -19,13 +19,13 @@ from msgspec import UNSET
 
 from detectors.arrays.types import I64
 from streamer.codecs import json_lenient as json_text
-from streamer.codecs.base import DeadLetters, PairSettings, Reason
+from streamer.codecs.base import NO_ZONE, SKIPPED, DeadLetters, PairSettings, Reason
 from streamer.codecs.batch_builder import Refusals, TimeBounds, build_batch, dead_letters
 from streamer.codecs.event import Event, Refused, Spellings
 from streamer.codecs.event_columns import Parsed, Rows
 from streamer.codecs.field_columns import ColumnReader
 from streamer.codecs.field_mapping import EventReader
-from streamer.codecs.field_paths import FieldMap, Root
+from streamer.codecs.field_paths import FieldMap, ItemPlaces, Root
 from streamer.codecs.schemas.framing import key_text, strip_frame
 from streamer.codecs.times import Unit, lacks_zone, zone_of
 from streamer.eventlog.base import Records
@@ -44,7 +44,7 @@ CANONICAL_FEATURES: Final = FieldMap().features
 
 log = log_of("codecs")
 
-Tombstones = Literal["dead_letter", "skip"]
+Tombstones = Literal["skip_keyed", "dead_letter", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RecordSettings:
         fields: paths of the fields of an event.
         event_time_unit: unit of numeric times since 1970: "s", "ms", "us", "ns", or "auto" for a choice by magnitude.
         time_zone: time zone of texts without an offset, by its IANA name: "America/Vancouver".
-        tombstones: what becomes of records without a value: "dead_letter", or "skip".
+        tombstones: what becomes of records without a value: "dead_letter", "skip", or "skip_keyed", those with a key.
         skew_max_s: longest time in s by which an event time may be ahead of its record.
         value_bytes_max: largest size of a record value; larger ones become dead letters.
         values_max: largest number of values (features and prediction) of one event.
@@ -67,7 +67,7 @@ class RecordSettings:
     fields: FieldMap = field(default_factory=FieldMap)
     event_time_unit: Unit = "auto"
     time_zone: str = "UTC"
-    tombstones: Tombstones = "dead_letter"
+    tombstones: Tombstones = "skip_keyed"
     skew_max_s: float = 3600
     value_bytes_max: int = 1 << 20
     values_max: int = 10_000
@@ -101,10 +101,10 @@ class DocumentCodec:
         self.settings = settings
         zone = zone_of(settings.time_zone)
         self._bounds = TimeBounds(settings.event_time_unit, settings.skew_max_s, settings.values_max, zone)
-        self._has_said_zone = False  # once for each process, so not part of the state
+        self._said: set[str] = set()  # once for each process, so not part of the state
         self._event_of, self._columns_of = EventReader(settings.fields), ColumnReader(settings.fields)
         self._roots, self._key_is_json = settings.fields.roots(), settings.fields.key_steps()
-        self._others = settings.fields.members()
+        self._others, self._places = settings.fields.members(), ItemPlaces(settings.fields)
         self._spellings = Spellings(settings.fields.numbers) if settings.fields.numbers else None
         self._rows_of_record = ROWS_EXPECTED  # of late; it has no effect on results
         self._preset = preset_of(settings)
@@ -131,7 +131,9 @@ class DocumentCodec:
         rows = self._rows(records, index, refused)
         if self._spellings is not None:
             rows = rows.spelt(self._spellings)
-        self._say_zone(records.topic, rows.events.event_time)
+        first = rows.events.event_time[0] if len(rows.events) and self.settings.time_zone == "UTC" else None
+        if isinstance(first, str) and lacks_zone(first):
+            self._say(NO_ZONE, records.topic, first, records.topic)
         return build_batch(records, rows, names, self._bounds, refused), dead_letters(refused)
 
     def parsed(self, records: Records, index: I64) -> Iterator[Any]:
@@ -152,25 +154,22 @@ class DocumentCodec:
             return row
         return under_features(row, self._others)
 
-    def _say_zone(self, topic: str, times: Sequence[Any]) -> None:
-        """Log once that times have no time zone, and which one is assumed."""
-        first = times[0] if times and not self._has_said_zone else None
-        if isinstance(first, str) and self.settings.time_zone == "UTC" and lacks_zone(first):
-            self._has_said_zone = True
-            log.warning(
-                "topic %s: event_time is %.60r, which has no time zone, and is taken for UTC, or for the nearest zone "
-                "in which it is not ahead of its record. If it is local time, set topics.%s.time_zone, as in "
-                "Europe/Paris",
-                topic, first, topic,
-            )  # fmt: skip
+    def _say(self, text: str, *about: str) -> None:
+        """Log once for each process."""
+        if text not in self._said:
+            self._said.add(text)
+            log.warning(text, *about)
 
     def _readable(self, records: Records, refused: Refusals) -> I64:
         """The records that are neither null nor too large."""
         size = records.value[:, 1] - records.value[:, 0]
         null = records.value[:, 0] < 0
         large = ~null & (size > self.settings.value_bytes_max)
-        for i in np.flatnonzero(null).tolist() if self.settings.tombstones == "dead_letter" else ():
+        letters = {"dead_letter": null, "skip_keyed": null & (records.key[:, 0] < 0)}.get(self.settings.tombstones)
+        for i in np.flatnonzero(letters).tolist() if letters is not None else ():
             refused[i] = Refused(Reason.NULL_VALUE, "the record has no value (a tombstone)")
+        if self.settings.tombstones == "skip_keyed" and np.count_nonzero(null) > len(refused):
+            self._say(SKIPPED, records.topic, records.topic)
         for i in np.flatnonzero(large).tolist():
             limit = self.settings.value_bytes_max
             refused[i] = Refused(
@@ -183,6 +182,8 @@ class DocumentCodec:
         found, broken = _collected(self.parsed(records, index), len(index), self.errors)
         if self._preset is not None:
             index, found, broken = *self._shaped(records, index, found, set(broken), refused), []
+        if concern := self._places.concern(found):
+            self._say("topic %s: %s", records.topic, concern)
         around = self._around(records)
         if not self.gives_events and not broken and (rows := self._plain_events(found, index, around)) is not None:
             return rows

@@ -9,7 +9,7 @@ whose member `name` is this text: `$.payload.model`, `$.rows[0].x`, `$.inputs[?n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache
@@ -61,6 +61,8 @@ FORM = ("rows", "names")  # fields that describe the form of a record, and are n
 
 ENCODINGS = frozenset({"CSV", "JSON", "BASE64"})  # of a captured payload, beside its `data`
 
+PLACES_LOOKED_AT = 1_000  # documents of a topic
+KINDS = ("name", "schema", "key", "type", "kind", "feature", "code")  # members that tell the items of a list apart
 NO_PATHS = ("rows", "depth", "lists", "numbers")
 DEPTH_MAX = 16
 
@@ -219,6 +221,75 @@ def _step_of(step: re.Match[str]) -> Step:
     if step["index"] is not None:
         return int(step["index"])
     return Select(step["member"], step["text"]) if step["member"] else step["name"] or step["quoted"]
+
+
+class ItemPlaces:
+    """Whether paths by the place of an item read all that is meant; it looks at the first documents of a topic.
+
+    A list may hold further items of the same form, which nothing reads, or its items may change places.
+    """
+
+    def __init__(self, fields: FieldMap) -> None:
+        features = {"features": fields.features} if isinstance(fields.features, str) else {}
+        named = {
+            **fields.paths(),
+            **fields.value_paths(),
+            **{of: parse_path(path, of) for of, path in features.items()},
+        }
+        self._paths: list[tuple[str, Path, int, Path]] = [
+            (name, (root, *steps[:at]), step, (Root.RECORD, *steps[at + 1 :]))
+            for name, (root, *steps) in named.items()
+            for at, step in enumerate(steps)
+            if root is Root.RECORD and isinstance(step, int)
+        ]
+        self._used = {(holder, place) for _, holder, place, _ in self._paths}
+        self._left = PLACES_LOOKED_AT if self._paths and fields.rows is None else 0
+        self._kinds: dict[tuple[Path, int], str] = {}
+
+    def concern(self, documents: Sequence[Any]) -> str:
+        """The first concern about these documents, in words; "" for none. After one, there are no others."""
+        for document in documents[: self._left]:
+            self._left -= 1
+            for name, holder, place, rest in self._paths:
+                items = follow(Envelope(document), holder)
+                if isinstance(items, list) and (found := self._of_items(name, holder, place, rest, items)):
+                    self._left = 0
+                    return found
+        return ""
+
+    def _of_items(self, name: str, holder: Path, place: int, rest: Path, items: list[Any]) -> str:
+        if len(items) < 2 or not all(isinstance(one, dict) for one in items):
+            return ""
+        where, kind = text_of(holder), next((key for key in KINDS if isinstance(items[0].get(key), str)), "")
+        are_alike = len({frozenset(one) for one in items}) == 1
+        if are_alike and not kind and {used for used in self._used if used[0] == holder} == {(holder, place)}:
+            return (
+                f"fields.{name} reads item {place} of {where} alone, and a record has {len(items)} such items: "
+                f"rows: {where} makes an event of each, with paths from $row on"
+            )
+        meant = [one for one in items if follow(Envelope(one), rest) is not UNSET]
+        at_place = items[place] if place < len(items) else {}
+        moved = kind and self._kinds.setdefault((holder, place), str(at_place.get(kind))) != str(at_place.get(kind))
+        if moved or (meant and at_place not in meant):
+            one = next(iter(meant), at_place) if len(meant) == 1 else {}
+            return (
+                f"fields.{name} reads item {place} of {where}, whose items change places: choose it by a member, as in "
+                f"{where}[?{kind or 'name'}=='{one.get(kind, '...')}']"
+            )
+        return ""
+
+
+def text_of(path: Path) -> str:
+    """A path as text."""
+    root, *steps = path
+    shown = [f"[{one}]" if isinstance(one, int) else _text_of_step(one) for one in steps]
+    return next(text for text, known in ROOTS.items() if known is root) + "".join(shown)
+
+
+def _text_of_step(step: Step) -> str:
+    if isinstance(step, Select):
+        return f"[?{step.name}=='{step.text}']"
+    return f".{step}" if re.fullmatch(r"[^.\[\]'\"\s]+", str(step)) else f"['{step}']"
 
 
 def getter(path: Path) -> Getter:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from streamer.codecs.base import REMEDIES
 from streamer.logs import log_of
 from streamer.runtime.fold import Tally
 from streamer.runtime.loop import Observer, Service
@@ -89,8 +90,22 @@ def letters_sentence(topic: str, counts: TopicCounts) -> str:
     """New dead letters in words, with the next step."""
     return (
         f"{topic}: {counts.unreadable:,} of {counts.records:,} new records became dead letters ({_reasons(counts)}); "
-        f"`driftline dead-letters {topic}` shows some"
+        f"{_remedy(counts)}`driftline dead-letters {topic}` shows some"
     )
+
+
+def letters_in_recording(topic: str, counts: TopicCounts) -> str:
+    """The dead letters of a whole recording in words, with the next step."""
+    return (
+        f"{topic}: {counts.unreadable:,} of {counts.records:,} records are dead letters ({_reasons(counts)}); "
+        f"{_remedy(counts)}each is in the output, with its reason"
+    )
+
+
+def _remedy(counts: TopicCounts) -> str:
+    """What to do about the most frequent reason, as the beginning of a clause."""
+    worst = min(counts.dead_letters, key=lambda reason: (-counts.dead_letters[reason], reason), default="")
+    return f"{REMEDIES[worst]}; " if worst in REMEDIES else ""
 
 
 def _reasons(counts: TopicCounts) -> str:

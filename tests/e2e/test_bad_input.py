@@ -151,7 +151,9 @@ def story(kafka_broker, tmp_path_factory):
     steady = [Sent(place.events, 1, STEADY.encode(), value) for value in good_events(STEADY, rng)]
     drifting = [Sent(place.events, 0, None, value) for value in good_events(DRIFTING, rng)]
     bad = [
-        Sent(place.events, 0, key, value, reason, dict(HEADERS)) for value, reason in BAD for key in (b"\xffkey", None)
+        Sent(place.events, 0, key, value, reason, dict(HEADERS))
+        for value, reason in BAD
+        for key in ((None, None) if value is None else (b"\xffkey", None))  # with a key, it is a tombstone
     ]
     bad.append(Sent(place.events, 0, noise(950_000), b"no JSON", Reason.NOT_JSON, dict(HEADERS)))
     bad.append(Sent(place.events, 0, b"key", b"no JSON", Reason.NOT_JSON, {"large": noise(950_000)}))

@@ -39,7 +39,7 @@ TRAINED = References(
 
 
 def fold(**changes):
-    codec = JsonCodec(JsonSettings())
+    codec = JsonCodec(JsonSettings(tombstones="dead_letter"))
     codecs = {"predictions": codec, "labels": codec, "sources": codec}
     return DetectFold(
         DetectSettings(**{"codecs": codecs, "detectors": DETECTORS, "min_events_after_onset": 50} | changes)

@@ -18,13 +18,14 @@ from streamer.detect.fold import DetectFold
 from streamer.detect.inspect import nested_columns, remedy_of_nested
 from streamer.runtime.fold import Tally
 from streamer.runtime.loop import Service
-from streamer.telemetry.mapping_watch import counts_by_topic, fault_of, sentence_of
+from streamer.telemetry.mapping_watch import counts_by_topic, fault_of, letters_in_recording, sentence_of
 
 Span = tuple[datetime | None, datetime | None]  # the first and the last event time
 
 NAMES_SHOWN: Final = 6
 LABELS_JUDGED_MIN: Final = 10  # labels without a prediction; fewer are ordinary
 NESTED_SHOWN: Final = 20
+LETTERS_SHARE_MAX: Final = 0.01  # of dead letters, above which the mapping is wrong somewhere
 # Causes of labels without a prediction.
 PARTITIONS: Final = (
     "of models whose predictions are on another partition: give both the same key, and their topics equally many "
@@ -49,7 +50,7 @@ def warnings_of(config: Config, service: Service, sample: Mapping[str, Sequence[
 
 
 def _mapping_warnings(service: Service) -> Iterator[str]:
-    """Topics of which nothing was understood."""
+    """Topics of which nothing was understood, or much was not."""
     tally: Tally = Counter()
     for unit in service.units.values():
         if isinstance(unit.fold, DetectFold):
@@ -58,6 +59,8 @@ def _mapping_warnings(service: Service) -> Iterator[str]:
     for topic, counts in counts_by_topic(tally, topics).items():
         if (fault := fault_of(counts)) is not None:
             yield sentence_of(topic, counts, fault)
+        elif counts.unreadable > LETTERS_SHARE_MAX * counts.records:
+            yield letters_in_recording(topic, counts)
 
 
 def _time_warnings(service: Service, span: Span) -> Iterator[str]:

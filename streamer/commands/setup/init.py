@@ -53,16 +53,18 @@ def init(
     from streamer.app.recognition import recognised
     from streamer.clock import SystemClock
     from streamer.config import load_config
+    from streamer.logs import silenced
 
     _check(files, bootstrap, topics)
     if out != "-" and Path(out).exists() and not force:
         raise UsageError(f"{out} is there already; name another file with --out, or replace it with --force")
     now_ms = int(SystemClock().now_s() * 1000)
     samples = _samples(files, bootstrap, topics)
-    found = [recognised(sample, now_ms) for sample in samples]
-    aligned(samples, found)
-    if not yes and sys.stdin.isatty():
-        _ask(samples, found)
+    with silenced():
+        found = [recognised(sample, now_ms) for sample in samples]
+        aligned(samples, found)
+        if not yes and sys.stdin.isatty():
+            _ask(samples, found)
     for line in (line for one in found for line in report(one)):
         echo_line(line, err=True)
     _write(out, configuration(bootstrap or NO_BROKER, found))

@@ -86,6 +86,18 @@ def test_records_that_are_all_dead_letters_end_with_6(replayed):
     assert replayed([{"id": 1}] * 3 + flat(prediction=1.0)[:1])[0] == 0
 
 
+def test_many_dead_letters_are_named_with_what_to_do(replayed):
+    """By their most frequent reason; a hundredth of the records is ordinary."""
+    empty = {"model_id": "m", "prediction_id": "1", "event_time": START_S}
+    good = {**empty, "features": {"x": 1.0}}
+    line = replayed([good, good, empty, {"id": 1}, empty])[1][-1]
+    assert line == (
+        "warning: p: 3 of 5 records are dead letters (2 nothing_to_watch, 1 missing_model); compare the paths of "
+        "features and prediction with the records; each is in the output, with its reason"
+    )
+    assert "warning" not in replayed([good] * 100 + [empty])[1][-1]
+
+
 def test_features_that_are_all_objects_end_with_6(replayed):
     """Their values are counted as faults, and none is watched."""
     code, lines = replayed([{"model_id": "m", "event_time": START_S, "features": {"x": [{"y": 1}], "z": [[1]]}}] * 3)

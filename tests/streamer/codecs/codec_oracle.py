@@ -24,7 +24,8 @@ ABSENT = object()
 def records_of(values, timestamp_ms=NOON_MS, first_offset=100) -> Records:
     """A stretch of these values: bytes, None, or anything that json can write."""
     raw = [v if isinstance(v, bytes | None) else json.dumps(v).encode() for v in values]
-    return Records.build("topic", 3, [(first_offset + i, timestamp_ms, b"key", v, ()) for i, v in enumerate(raw)])
+    keys = [None if v is None else b"key" for v in raw]  # with one, a null value is a tombstone
+    return Records.build("topic", 3, [(first_offset + i, timestamp_ms, keys[i], v, ()) for i, v in enumerate(raw)])
 
 
 def decode(*values, settings=None, names=None, timestamp_ms=NOON_MS) -> tuple[EventBatch, DeadLetters]:

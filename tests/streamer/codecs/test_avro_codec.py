@@ -78,7 +78,7 @@ def folder(tmp_path):
 
 
 def read(codec, values, headers=()):
-    rows = [(100 + i, NOON_MS, b"key", value, headers) for i, value in enumerate(values)]
+    rows = [(100 + i, NOON_MS, value and b"key", value, headers) for i, value in enumerate(values)]
     names = Names.fresh()
     batch, dead = codec.decode(Records.build("topic", 3, rows), names)
     return batch, dead, names

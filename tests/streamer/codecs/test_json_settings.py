@@ -11,7 +11,7 @@ from streamer.codecs.json_codec import JsonSettings
     ("settings", "words"),
     [
         ({"event_time_unit": "min"}, "event_time_unit is 'min'; it can be one of auto, s, ms, us, ns"),
-        ({"tombstones": "drop"}, "tombstones is 'drop'; it can be one of dead_letter, skip"),
+        ({"tombstones": "drop"}, "tombstones is 'drop'; it can be one of skip_keyed, dead_letter, skip"),
         ({"time_zone": "Mars"}, "time_zone is 'Mars', which is no time zone"),
         ({"rows_max": 0}, "rows_max is 0"),
         ({"skew_max_s": -1}, "skew_max_s is -1"),

@@ -148,11 +148,26 @@ def test_times_may_be_objects(time):
 
 
 def test_tombstones_may_be_skipped():
-    """By setting: a compacted topic is full of them."""
+    """All of them, or those with a key, as a compacted topic is full of; that is logged once."""
     batch, dead = decode(ROW, None, ROW, settings=JsonSettings(tombstones="skip"))
     assert not len(dead)
     assert columns_of(batch)["offset"] == [100, 102]
     assert decode(None)[1].reason == [Reason.NULL_VALUE]
+
+
+@pytest.mark.parametrize(("setting", "dead"), [("skip_keyed", [2]), ("dead_letter", [1, 2, 3]), ("skip", [])])
+def test_a_record_with_a_key_and_no_value_is_a_tombstone(setting, dead, caplog):
+    """Without a key, no compacted topic would take it: a producer is at fault."""
+    value = json.dumps(ROW).encode()
+    rows = [(i, NOON_MS, key, value, ()) for i, (key, value) in enumerate([(b"k", value), (b"k", None), (None, None)])]
+    codec = JsonCodec(JsonSettings(tombstones=setting))
+    records = Records.build("t", 0, [*rows, (3, NOON_MS, b"", None, ())])
+    for _ in range(2):
+        batch, letters = codec.decode(records, Names.fresh())
+    assert (batch.offset.tolist(), letters.index) == ([0], dead)
+    assert [one.message.startswith("topic t: records with a key") for one in caplog.records] == (
+        [True] if setting == "skip_keyed" else []
+    )
 
 
 def test_a_time_without_a_zone_is_said_once(caplog):
