@@ -87,8 +87,8 @@ def _brokers(config: Config) -> str:
 
 
 def _rights(config: Config) -> str:
-    check_rights(config.kafka.connection(), config)
-    return "the service has its rights on topics and on its group"
+    check_rights(config.kafka.connection(), config, of_transactions=True)
+    return "the service has its rights on topics, on its group and on its transactional ids"
 
 
 def _topics(config: Config) -> str:

@@ -176,14 +176,18 @@ ROLES: Final[Mapping[str, Callable[[Config], Iterable[Grant]]]] = {
 }
 
 
-def check_rights(connection: KafkaConnection, config: Config) -> None:
+def check_rights(connection: KafkaConnection, config: Config, *, of_transactions: bool = False) -> None:
     """Check that the service has its rights on topics and its group, as far as the cluster tells.
 
-    Its transactional id shows at the first transaction. Raises MissingRightError with all that are missing.
+    Its transactional ids show at the first transaction, or by a question of their own. Raises MissingRightError with
+    all that are missing.
     """
     from streamer.eventlog.kafka.access.rights import Client, MissingRightError
-    from streamer.eventlog.kafka.admin import missing_rights
+    from streamer.eventlog.kafka.admin import may_use_transactions, missing_rights
 
-    wanted = [grant.right for grant in service_grants(config) if not grant.is_optional and not grant.right.is_prefix]
-    if missing := missing_rights(connection, wanted):
+    needed = [grant.right for grant in service_grants(config) if not grant.is_optional]
+    missing = missing_rights(connection, [one for one in needed if not one.is_prefix])
+    ids = [one for one in needed if one.is_prefix] if of_transactions else []
+    missing += [one for one in ids if not may_use_transactions(connection, f"{one.name}0")]  # of the first worker
+    if missing:
         raise MissingRightError(Client.of(connection, config.kafka.group), missing)

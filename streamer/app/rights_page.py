@@ -22,8 +22,8 @@ with an authorizer: they suffice, and each required one is needed.
 
 A missing right ends the service, or the command, with exit code 3. The message names the right and the command that
 grants it. The service checks its rights on topics and on its group before it reads anything. Write on its transactional
-ids shows at its first transaction, right after that. A right that is taken from a running service shows at the next
-call that needs it.
+ids shows at its first transaction, right after that, or in `driftline doctor`. A right that is taken from a running
+service shows at the next call that needs it.
 
 The names are those of the default configuration with one event topic, `bus.predictions`; for `rekey`, with the topic
 `driftline.events`, copied from `scores`. `outputs.prefix` and

@@ -17,12 +17,16 @@ from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     InvalidTopicError,
     KafkaError,
     NotCoordinatorError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+    TransactionalIdNotFoundError,
     UnknownTopicOrPartitionError,
+    UnsupportedVersionError,
     for_code,
 )
 from kafka.net.sasl import get_sasl_mechanism
@@ -152,6 +156,18 @@ def missing_rights(connection: KafkaConnection, wanted: Iterable[Right]) -> list
             granted["group", group] = _granted_on_group(admin, group)
     known = {resource: operations for resource, operations in granted.items() if operations is not None}
     return [one for one in rights if one.operation not in known.get((one.resource, one.name), {one.operation})]
+
+
+def may_use_transactions(connection: KafkaConnection, transactional_id: str) -> bool:
+    """Whether this client may use a transactional id, as far as the cluster tells. Raises BrokerError."""
+    with _admin(connection, f"look at the transactional id {transactional_id}") as admin:
+        try:
+            _once_coordinated(lambda: admin.describe_transactions([transactional_id]))
+        except TransactionalIdAuthorizationFailedError:
+            return False
+        except (TransactionalIdNotFoundError, UnsupportedVersionError, IncompatibleBrokerVersion):
+            return True
+    return True
 
 
 def _granted_on_topic(answer: Mapping[str, Any]) -> Collection[str] | None:

@@ -88,7 +88,12 @@ def test_a_wrong_connection_is_named(broker, tmp_path, name):
 
 @pytest.mark.parametrize(
     "taken",
-    [Right("topic", EVENTS, "Read"), Right("topic", "driftline.alerts", "Write"), Right("group", "driftline", "Read")],
+    [
+        Right("topic", EVENTS, "Read"),
+        Right("topic", "driftline.alerts", "Write"),
+        Right("group", "driftline", "Read"),
+        Right("transactional-id", "driftline-", "Write", is_prefix=True),
+    ],
     ids=str,
 )
 def test_a_missing_right_is_named_by_its_kind(broker, tmp_path, taken):
