@@ -32,7 +32,7 @@ from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
 from streamer.launch.notify.settings import NotifySettings
-from streamer.launch.settings import LaunchRule
+from streamer.launch.settings import CallbackSettings, LaunchRule
 from streamer.runtime.checkpoints.scheduler import CheckpointSettings
 from streamer.runtime.epoch_size import CommitSettings
 
@@ -46,7 +46,8 @@ WatchedColumns = Annotated[
 ]
 WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = (
-    "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch", "notify",
+    "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch", "callbacks",
+    "notify",
 )  # fmt: skip
 
 
@@ -207,6 +208,7 @@ class Config(Section):
     launch: dict[str, LaunchRule] = Field(
         default_factory=dict
     )  # what `driftline launch` does, by pattern of model names; the first match counts
+    callbacks: CallbackSettings = CallbackSettings()  # signed messages to `driftline launch`
     notify: NotifySettings = NotifySettings()  # who `driftline notify` sends incidents to
     metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 

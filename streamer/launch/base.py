@@ -26,6 +26,11 @@ class Run:
     ref: str  # what the target knows it by; at most 200 characters
     link: str = ""  # where people look at it
 
+    @property
+    def bare(self) -> Run:
+        """A run of the ledger as its target knows it, without the name of the target before its `ref`."""
+        return Run(self.ref.partition(":")[2], self.link)
+
 
 class RunState(StrEnum):
     """Where a run stands."""

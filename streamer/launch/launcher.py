@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,15 +81,33 @@ class Launcher:
         self._running, self._is_ours = self._count_running(), False
         for request_id, task in [*self.ledger.tasks.items()]:
             reports += self._next(request_id, task)
-        if reports:
-            self._report(reports)
+        self.publish(reports)
         for request_id in [one for one in self._work if one not in self.ledger.tasks and not self._work[one].busy]:
             del self._work[request_id]
 
     def close(self) -> None:
         """Wait for the calls that are on their way, and report what they gave."""
         self.calls.close()
-        if reports := self._collect():
+        self.publish(self._collect())
+
+    def look_now(self, request_id: str) -> None:
+        """Look at a run with the next turn, unless its target is down."""
+        if (work := self._work.get(request_id)) is not None and not work.tries:
+            work.next_s = 0.0
+
+    def reports_of(self, request_id: str, raw: bytes) -> list[Report]:
+        """The record for the report of a trainer; none for a further one about the same run."""
+        task = self.ledger.tasks.get(request_id)
+        work = self._work.setdefault(request_id, TaskWork(since_s=self._clock.monotonic_s()))
+        if task is None or task.request is None or "report" in work.said:
+            return []
+        work.said |= {"report", "end"}
+        self.counts["reported"] += 1
+        return [checked_report(raw, task.request, int(self._clock.now_s() * 1000))]
+
+    def publish(self, reports: list[Report]) -> None:
+        """Append reports, if there are any; returns when they are in the log."""
+        if reports:
             self._report(reports)
 
     def show(self, metrics: Metrics) -> None:
@@ -171,7 +188,7 @@ class Launcher:
                 self._call("launch", request_id, work, partial(self._target(rule).launch, task.request))
         elif self._is_of(rule, task.run):
             kind, method = ("end", "cancel") if self._is_overdue(task, rule) else ("look", "look")
-            self._call(kind, request_id, work, partial(getattr(self._target(rule), method), _bare(task.run)))
+            self._call(kind, request_id, work, partial(getattr(self._target(rule), method), task.run.bare))
 
     def _cancel(self, request_id: str, task: Task, rule: LaunchRule | None, work: TaskWork) -> None:
         """Cancel the run of a request that is over, unless there is none or it has long ended by itself."""
@@ -179,12 +196,12 @@ class Launcher:
         if rule is None or run is None or task.cancelled or self._is_overdue(task, rule) or not self._is_of(rule, run):
             self.ledger.end(request_id)
         else:
-            self._call("cancel", request_id, work, partial(self._target(rule).cancel, _bare(run)))
+            self._call("cancel", request_id, work, partial(self._target(rule).cancel, run.bare))
 
     def _review(self, request_id: str, task: Task, rule: LaunchRule, work: TaskWork) -> list[Report]:
         work.said.add("promote")
         is_better, text = verdict(rule.review, task.champion, task.challenger) if rule.review else (False, "")
-        if task.request is not None and (why := serves_already(task.challenger_version, task.request)):
+        if why := task.request and serves_already(task.challenger_version, task.request):
             is_better, text = False, f"not judged: {why}"
         log.info("%s: %s", request_id, text)
         if not is_better:
@@ -254,7 +271,7 @@ class Launcher:
             return self._failed(request_id, work, f"{self._too_long(task)}; it is cancelled")
         rule = self._rule_of(task)
         work.next_s = self._clock.monotonic_s() + (rule.poll_s if rule else 0.0)
-        return self._looked(request_id, task, work, result)
+        return self._looked(request_id, work, result)
 
     def _launched(self, request_id: str, task: Task, run: Run) -> list[Report]:
         rule = self._rule_of(task)
@@ -264,12 +281,10 @@ class Launcher:
         log.info("%s has started: %s", request_id, run.link or run.ref)
         return [self._record("started", request_id, f"run {run.ref}", run=run.ref, link=run.link)]
 
-    def _looked(self, request_id: str, task: Task, work: TaskWork, status: RunStatus) -> list[Report]:
+    def _looked(self, request_id: str, work: TaskWork, status: RunStatus) -> list[Report]:
         """What a look at a run gives to report. The report of the trainer goes before everything else."""
-        if status.report is not None and task.request is not None and "report" not in work.said:
-            work.said |= {"report", "end"}
-            self.counts["reported"] += 1
-            return [checked_report(status.report, task.request, int(self._clock.now_s() * 1000))]
+        if status.report is not None and (reports := self.reports_of(request_id, status.report)):
+            return reports
         if status.state is RunState.FAILED:
             return self._failed(request_id, work, status.reason or "the run failed")
         if status.state is RunState.GONE:
@@ -296,9 +311,8 @@ class Launcher:
         work.tries += 1
         work.next_s = self._clock.monotonic_s() + wait_s
         self.counts["retried"] += 1
-        log.warning(
-            "%s: the target can't %s now, next try in %.0f s: %s", request_id, kind, wait_s, one_line(str(down))
-        )
+        words = "%s: the target can't %s now, next try in %.0f s: %s"
+        log.warning(words, request_id, kind, wait_s, one_line(str(down)))
 
     def _too_long(self, task: Task) -> str:
         rule = self._rule_of(task)
@@ -332,11 +346,5 @@ class Launcher:
         return self._targets[id(rule)]
 
     def _record(self, kind: str, request_id: str, comment: str, actor: str = ACTOR, **fields: Any) -> Report:
-        at: datetime = time_of(int(self._clock.now_s() * 1000))
-        named = {"kind": kind, "request_id": request_id, "at": at, "actor": actor}
+        named = {"kind": kind, "request_id": request_id, "at": time_of(int(self._clock.now_s() * 1000)), "actor": actor}
         return {**named, "comment": comment[:COMMENT_MAX], **fields}
-
-
-def _bare(run: Run) -> Run:
-    """The run as its target knows it, without the name of the target."""
-    return Run(run.ref.partition(":")[2], run.link)

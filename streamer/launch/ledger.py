@@ -95,6 +95,10 @@ class Ledger:
             if len(self._ended) > ENDED_MAX:
                 del self._ended[next(iter(self._ended))]
 
+    def ended_as(self, request_id: str) -> RequestState | None:
+        """The last state of a request that is over; None for an unknown one."""
+        return self._ended.get(request_id)
+
     def _add(self, topic: str, value: bytes) -> None:
         if topic == self._topics.requests:
             self._made(value)

@@ -113,6 +113,26 @@ class LaunchRule:
             raise ValueError(f"poll_s is {self.poll_s}, but must be 0.05 s to an hour.")
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """Signed messages by HTTP to `driftline launch`: reports of trainers, and hints that a run has changed.
+
+    secret_env: variable of the environment with the secret, `whsec_` and base64, or several with spaces between; null:
+        nothing listens
+    host: listening address
+    port: listening port; 0: any free port
+    """
+
+    secret_env: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 9467
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` with a sentence."""
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port is {self.port}, but must be 0 to 65,535.")
+
+
 def chosen(section: Any) -> tuple[str, Any]:
     """The name and the settings of what a section names."""
     return next((one.name, got) for one in fields(section) if (got := getattr(section, one.name)) is not None)

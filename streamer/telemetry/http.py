@@ -28,6 +28,8 @@ CLIENTS_MAX = 32  # connections at once, each with a thread; a further one repla
 BACKLOG = 128  # connections that wait to be accepted; with the default of 5, a burst delays a probe by a second
 LOOK_EVERY_S = 0.1
 LOG_EVERY_S = 60.0
+# What an endpoint is for, and what sets its address.
+PURPOSE = "metrics and health", "Set metrics.host and metrics.port, or --metrics-port of `launch` and `notify`"
 
 log = log_of("telemetry")
 
@@ -35,15 +37,16 @@ log = log_of("telemetry")
 class Endpoint:
     """An HTTP server for `routes` that listens from its creation until `stop`."""
 
-    def __init__(self, host: str, port: int, routes: Mapping[str, WSGIApplication]) -> None:
+    def __init__(
+        self, host: str, port: int, routes: Mapping[str, WSGIApplication], purpose: tuple[str, str] = PURPOSE
+    ) -> None:
         """Listen on `host` and `port` (0: any free one). Raises UsageError when the address is not available."""
         try:
             self._server = _server_class(host)((host, port), _Handler)
         except OSError as error:
             raise UsageError(
-                f"can't listen on {host}:{port} for metrics and health: {error.strerror or error}. "
-                "Set metrics.host and metrics.port, or --metrics-port of `launch` and `notify`, to an address of this "
-                "machine that is free (port 0 picks one)."
+                f"can't listen on {host}:{port} for {purpose[0]}: {error.strerror or error}. "
+                f"{purpose[1]}, to an address of this machine that is free (port 0 picks one)."
             ) from error
         self._server.set_app(_router(routes))
         self.host = host

@@ -246,7 +246,7 @@ TABLE = (
 RUN_STATES: Final = ("waiting", "running")
 LAUNCH_OUTCOMES: Final = (
     "launched", "reported", "failed", "cancelled", "retried", "refused",
-    "promoted", "reference", "challenger", "champion", "release",
+    "promoted", "reference", "challenger", "champion", "release", "callback", "callback_refused",
 )  # fmt: skip
 NOTIFICATION_OUTCOMES: Final = ("accepted", "failed", "refused", "dropped")
 

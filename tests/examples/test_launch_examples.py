@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from launch_kit import asked
+from launch_kit import Loop, RunState, RunStatus, Topics, asked, played, rule, tools
 from ruamel.yaml import YAML
 from training_kit import TOPICS, envelopes, label, prediction, request, window
 
 from streamer.config import load_config
-from streamer.launch.settings import chosen
+from streamer.launch.callbacks import Callbacks
+from streamer.launch.settings import CallbackSettings, chosen
 from streamer.launch.targets import TARGETS
 from streamer.launch.targets.kubernetes import manifest, with_request
 from streamer.launch.targets.webhook import signed
@@ -61,6 +64,30 @@ def test_the_receiver_believes_what_the_launcher_signs():
     assert receiver.is_signed(headers, b"{}")
     assert not receiver.is_signed(headers, b"{} ")
     assert not receiver.is_signed(signed("id", at_s - 301, b"{}", ["whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]), b"{}")
+
+
+def test_the_trainer_of_the_webhook_reports_by_a_callback(tmp_path, monkeypatch):
+    """The launcher believes the example, and its report is in the log."""
+    played(monkeypatch).status = RunStatus(RunState.UNKNOWN)
+    topics = Topics()
+    topics.request("retrain-1")
+    loop = Loop(topics, rule(), tmp_path)
+    loop.clock.wall_s = time.time()
+    loop.until(lambda: loop.kinds() == ["started"])
+    secret = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+    given = tools(tmp_path, CALLBACKS=secret)
+    callbacks = Callbacks(CallbackSettings("CALLBACKS", port=0), loop.launcher, given, loop.clock)
+    try:
+        script = [sys.executable, str(EXAMPLES / "webhook" / "report.py"), "retrain-1", "8", "61.0", "48.5"]
+        address = {"CALLBACK_URL": callbacks.url, "CALLBACK_SECRET": secret}
+        sending = subprocess.Popen(script, stdout=subprocess.PIPE, env={**os.environ, **address})
+        while sending.poll() is None:
+            callbacks.turn()
+            time.sleep(0.01)
+    finally:
+        callbacks.stop()
+    assert sending.communicate()[0] == b"reported\n"
+    assert (topics.said()[1]["challenger"], topics.said()[1]["model_version"]) == ({"mae": 48.5}, "8")
 
 
 def test_the_templates_are_read():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,9 +15,11 @@ from streamer.commands.service.companion import POLL_S, metrics_port_option, par
 if TYPE_CHECKING:
     import threading
 
+    from streamer.clock import Clock
     from streamer.config import Config
-    from streamer.launch.base import LaunchRequest
-    from streamer.launch.launcher import KeepReference
+    from streamer.launch.base import LaunchRequest, Tools
+    from streamer.launch.callbacks import Callbacks
+    from streamer.launch.launcher import KeepReference, Launcher
 
 PORT: Final = 9465
 
@@ -45,6 +49,8 @@ def launch(config_file: str, runs: str, metrics_port: int | None, parent_fd: int
     under the id of the request. The launcher reports `started` with the run and its link, follows the run, and reports
     `trained` or `failed`, unless the trainer does so itself. It cancels the runs of requests that are rejected,
     withdrawn or expired.
+
+    With `callbacks` in the configuration, it also receives signed messages about runs.
 
     The topics are its only memory: after a crash, it goes on where they end. Runs do not depend on it. A second process
     takes over, and the first one ends with exit code 3 before it launches anything else.
@@ -84,19 +90,38 @@ def _launch(config: Config, config_file: str, runs: str, port: int, stop: thread
     ):
         ledger = Ledger(outputs)
         launcher = Launcher(ledger, config.launch, tools, clock, control.append, keeps_references(config))
-        while not stop.is_set():
-            for records in reader.poll(POLL_S):
-                ledger.add(records)
-                control.reached(records)
-            metrics.alive()
-            if metrics.health.is_ready:
-                launcher.turn()
-                launcher.show(metrics)
-            elif reader.at_end():
-                log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
-                metrics.ready(True)
+        with receiving(config, launcher, tools, clock) as callbacks:
+            while not stop.is_set():
+                for records in reader.poll(POLL_S):
+                    ledger.add(records)
+                    control.reached(records)
+                metrics.alive()
+                if metrics.health.is_ready:
+                    if callbacks is not None:
+                        callbacks.turn()
+                    launcher.turn()
+                    launcher.show(metrics)
+                elif reader.at_end():
+                    log.info("launching for %s; %d requests are open", ", ".join(config.launch), len(ledger.tasks))
+                    metrics.ready(True)
         launcher.close()
     log.info("stopped; the runs go on")
+
+
+@contextmanager
+def receiving(config: Config, launcher: Launcher, tools: Tools, clock: Clock) -> Iterator[Callbacks | None]:
+    """The receiver of callbacks, if one is configured."""
+    if config.callbacks.secret_env is None:
+        yield None
+        return
+
+    from streamer.launch.callbacks import Callbacks
+
+    callbacks = Callbacks(config.callbacks, launcher, tools, clock)
+    try:
+        yield callbacks
+    finally:
+        callbacks.stop()
 
 
 def keeps_references(config: Config) -> KeepReference | None:
