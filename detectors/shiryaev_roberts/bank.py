@@ -45,7 +45,11 @@ from detectors.shiryaev_roberts.trust import STILL
 STRETCH = 65_536  # values fed at once: bounds what is held for series that stop
 ALIKE = 0.0  # cosine between what two drifts did to the ranks, from which on they went the same way
 SHARP, STILL_SHARP = 96, 1.5  # values since an onset that is sharp, and times as long as it stood still before
+STEP, STILL_STEP = 128, 0.5  # the same of a step that goes far ...
+FAR = 0.25  # ... which is so large a distance between the distribution functions ...
+AGAIN = 1.25  # ... if it also stood still for so many times as long as the drift before it took to show
 SOON = 0.2  # of the asked values between alarms
+TOOK_MAX = 32_767  # what is kept of the time that a drift took to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,9 @@ class ShiryaevRobertsBank(RowBank):
         for at in stopped[series["due"][fed.rows[stopped]] == ALARM].tolist():
             row, arl0 = int(fed.rows[at]), float(self._rules.arl0 * fed.multiple[at])
             settle_early(series, row)
-            if is_new_drift(series, row, self._tables, arl0):
-                found.append(at, row, evidence_of(series, row, self._tables, arl0))
+            evidence = evidence_of(series, row, self._tables, arl0)
+            if is_new_drift(series, row, self._tables, arl0, evidence.effect):
+                found.append(at, row, evidence)
         do_what_is_due(series, fed.rows[stopped])
 
     def standing(self, row: int) -> Standing:
@@ -230,25 +235,31 @@ def _step(address: int, value: float, time_ms: int) -> int:
     return STOPPED if stops == 1 else QUIET
 
 
-def is_new_drift(series: Series, row: int, tables: Tables, arl0: float) -> bool:
-    """Whether a series' latest alarm is of another drift than the one before; stores the direction of the drift.
+def is_new_drift(series: Series, row: int, tables: Tables, arl0: float, effect: float) -> bool:
+    """Whether a series' latest alarm, of this effect, is of another drift than the one before. Stores the direction of
+    the drift and, of another one, how long it took to show.
 
     After an alarm a series begins again, so the rest of a gradual drift raises further alarms. Such an alarm differs
     from one of a second drift in three ways: it goes in the same direction, the series never stood still in between,
     and it comes sooner than alarms do by chance. The third keeps false alarms as rare as was asked for. Of a sharp
     drift, which few values show, a shorter rest is enough: what a gradual one still has to go takes longer to show.
 
+    Still less is enough of a step that goes far, if the rest lasted longer than the drift before took to show. A drift
+    that went on would have shown again in about that time.
+
     The direction is that of the densities of the alternatives, weighted by the evidence for each.
     """
     one = series[row]
     density = tables.density.astype(np.float64) - 1.0
     likely = tables.weight.astype(np.float64) * one["sums"]
-    last = int(one["way"]) - 1
-    one["way"] = int(np.argmax(likely)) + 1
-    if last < 0:
-        return True
+    last, took = int(one["way"]) - 1, int(one["took"])
+    ago, n = mean_age(one, tables), int(one["n"])
     went, before = density @ likely, density[:, last]
     cosine = went @ before / np.sqrt((went @ went) * (before @ before))
-    ago, n = mean_age(one, tables), int(one["n"])
-    still = STILL_SHARP if ago <= SHARP else STILL
-    return bool(cosine < ALIKE or n - ago > still * ago or n > SOON * arl0)
+    rest = n - ago
+    is_rested = rest > (STILL_SHARP if ago <= SHARP else STILL) * ago
+    is_step = ago <= STEP and effect >= FAR and rest > max(STILL_STEP * ago, AGAIN * took)
+    is_new = bool(last < 0 or cosine < ALIKE or is_rested or is_step or n > SOON * arl0)
+    one["way"] = int(np.argmax(likely)) + 1
+    one["took"] = min(ago, TOOK_MAX) if is_new else took
+    return is_new

@@ -39,7 +39,7 @@ from detectors.shiryaev_roberts.kernel_types import (
 )
 from detectors.shiryaev_roberts.state import CHAINED, WAITING, WAITING_EARLY, Record, Series
 
-OUTLIVES = ("way", "alarms", "day", "first_ms")  # what a series that begins again remembers
+OUTLIVES = ("way", "took", "alarms", "day", "first_ms")  # what a series that begins again remembers
 TOGETHER = 4096  # series that get their cells at once: bounds the memory it takes
 DOUBT = 1.5  # by which each alarm too many divides the power
 QUIET = 65_536  # values of a whitened series without an alarm, after which one too many is forgotten

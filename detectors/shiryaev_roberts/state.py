@@ -68,6 +68,7 @@ _PLAIN: list[tuple[str, Any, tuple[int, ...]]] = [
     ("middle", np.float64, ()),  # median of the values of which the cells were made
     # evidence
     ("blind", np.int16, ()),  # values before the first that counted as evidence
+    ("took", np.int16, ()),  # values from onset to alarm of the last drift that was reported
     ("evidence", np.float32, ()),  # weighted sum of `sums`
     ("beyond", np.float32, (ALTERNATIVES,)),  # `sums`, against "within the tolerance" in place of "as before"
     ("power", np.float32, ()),  # likelihood ratios are raised to it: 1 unless dependence makes them boast
