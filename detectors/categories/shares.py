@@ -283,6 +283,9 @@ def _grow_slot(state: ShareState, rules: ShareRules, row: int, slot: int, is_one
     share, ones, tolerance = np.float32(counted / total), np.float32(is_one), np.float32(rules.tolerance)
     begun_max = SUM_MAX if min(counted, total - counted) >= FEW else BEGUN_MAX
     weight = state.weight[row, slot]
+    if is_one and counted == 1:  # before a category first came, all its onsets are as likely: it is dated no earlier
+        for k in range(ALTERNATIVES):
+            state.evidence[row, slot, AGE + k] = -state.evidence[row, slot, SUM + k]  # which grow older by a value next
     if weight == UNIT:
         _grow(state.evidence[row, slot], ones, share, tolerance, begun_max)
     else:

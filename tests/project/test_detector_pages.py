@@ -29,6 +29,7 @@ MEASURED = {
     "dependence": dependence.COLUMNS,
     "categories": categories.STEADY_COLUMNS,
     "changes of categories": categories.CHANGE_COLUMNS,
+    "changes of rates": categories.RATE_COLUMNS,
     "joint rates": rates.COLUMNS,
     "joint": comparison.COLUMNS,
     "joint costs": comparison.COST_COLUMNS,

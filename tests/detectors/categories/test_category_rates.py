@@ -122,7 +122,8 @@ def test_the_evidence_is_that_of_a_plain_loop():
         sums, aged = np.zeros(ALTERNATIVES), np.zeros(ALTERNATIVES)
         for n in range(size, len(values)):
             ratio = np.where(ones[n], ODDS, 1.0) / (1.0 + (ODDS - 1.0) * ones[: n + 1].mean())
-            sums, aged = (sums + 1.0) * ratio, (aged + sums) * ratio
+            older = 0.0 if ones[n] and ones[: n + 1].sum() == 1 else aged + sums  # no onset before the first one
+            sums, aged = (sums + 1.0) * ratio, older * ratio
         found = held["evidence"][0, slot].reshape(-1, ALTERNATIVES)
         assert found[0] == pytest.approx(sums, rel=1e-3)
         assert found[1] == pytest.approx(aged, rel=1e-3)
@@ -179,6 +180,21 @@ def test_what_a_reference_lacks_is_unseen_at_once():
     alarms = bank.update(np.zeros(40, np.int64), np.full(40, 7.0), np.zeros(40, np.int64))
     assert alarms.category.tolist() == [UNSEEN_CATEGORY]
     assert alarms.onset_ago.tolist() == alarms.at.tolist()
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+def test_an_unseen_category_is_dated_to_its_first_value(size):
+    """Not to the 2,000 values before, at each of which it may as well have begun; `after` is its share since."""
+    random = np.random.default_rng(31)
+    bank = CategoryRatesBank(CategoryRatesSettings(), 1)
+    if size:
+        bank.set_reference(0, random.choice(3, size, p=[0.6, 0.3, 0.1]).astype(float))
+    values = np.r_[random.choice(3, 3000, p=[0.6, 0.3, 0.1]), random.choice([0, 1, 7], 600, p=[0.6, 0.3, 0.1])]
+    alarms = bank.update(np.zeros(3600, np.int64), values.astype(float), np.zeros(3600, np.int64))
+    assert alarms.category.tolist() == [UNSEEN_CATEGORY]
+    first, at = np.argmax(values == 7), alarms.at[0]
+    assert at - alarms.onset_ago[0] == first
+    assert alarms.after[0] == pytest.approx(np.mean(values[first : at + 1] == 7))
 
 
 def test_learning_can_be_seen():
