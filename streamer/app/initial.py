@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,8 @@ from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.events import EventKind, Names
 
 SAMPLED: Final = 1_000  # records of a topic
+SAMPLED_BYTES: Final = 1 << 20  # of their values: feeds and batches hold many events each ...
+SAMPLED_MIN: Final = 50  # ... and so few records are enough, however large they are
 POLL_S: Final = 0.2
 COLUMNS_SHOWN: Final = 12
 MET_MIN: Final = 0.05  # least share of ids that two topics have in common
@@ -46,7 +50,25 @@ def sample_of_files(paths: Sequence[str], topic: str | None) -> list[Sample]:
                     full |= {records.topic} if sum(map(len, held[records.topic])) >= SAMPLED else set()
                 if len(full) == file.topics_max:  # other topics may begin where one ends
                     break
-    return [Sample(name, parts) for name, parts in held.items()]
+    return [Sample(name, bounded(parts)) for name, parts in held.items()]
+
+
+def bounded(parts: Sequence[Records], *, newest: bool = False) -> list[Records]:
+    """The first or the newest records of each partition, with about `SAMPLED_BYTES` at most in all."""
+    size = sum(int((one.value[:, 1] - one.value[:, 0]).sum()) for one in parts)
+    share = max(SAMPLED_BYTES / max(size, 1), SAMPLED_MIN / max(sum(map(len, parts)), 1))
+    if share >= 1:
+        return list(parts)
+    room: Counter[int] = Counter()
+    for one in parts:
+        room[one.partition] += len(one)
+    room = Counter({partition: ceil(share * n) for partition, n in room.items()})
+    kept = []
+    for one in reversed(parts) if newest else parts:
+        k = min(room[one.partition], len(one))
+        room[one.partition] -= k
+        kept.append(one.part(len(one) - k, len(one)) if newest else one.part(0, k))
+    return [one for one in (reversed(kept) if newest else kept) if len(one)]
 
 
 def aligned(samples: Sequence[Sample], found: Sequence[Recognised]) -> None:
@@ -178,7 +200,7 @@ def sample_of_topics(connection: KafkaConnection, topics: Sequence[str]) -> list
                 _add(held, records)
     finally:
         reader.close()
-    return [Sample(topic, parts) for topic, parts in held.items()]
+    return [Sample(topic, bounded(parts, newest=True)) for topic, parts in held.items()]
 
 
 def _add(held: dict[str, list[Records]], records: Records) -> None:

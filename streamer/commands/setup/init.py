@@ -44,10 +44,10 @@ def init(
 ) -> None:
     """Look at records and write a commented configuration.
 
-    Format, fields, times and keys are recognised in up to 1,000 records of each topic: the newest on the brokers, or
-    the first in each FILE. Labels and features of several topics get the ids and models of the predictions. What was
-    found is tried on them and printed. What is unsure stands in the file as a comment. The exit code is 6 if no record
-    could be understood.
+    Format, fields, times and keys are recognised in up to 1,000 records, or 1 MB, of each topic: the newest on the
+    brokers, or the first in each FILE. Labels and features of several topics get the ids and models of the
+    predictions. What was found is tried on them and printed. What is unsure stands in the file as a comment. The exit
+    code is 6 if no record could be understood.
     """
     from streamer.app.initial import aligned, concerns, configuration, report
     from streamer.app.recognition import recognised

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from google.transit import gtfs_realtime_pb2
 
-from streamer.app.initial import configuration, report
+from streamer.app.initial import bounded, configuration, report, sample_of_files
 from streamer.app.recognition import Sample, recognised
 from streamer.cli import main
 from streamer.codecs.times import share_of_times
@@ -316,6 +316,16 @@ def test_the_command_writes_a_file_once(tmp_path):
     assert "is there already; name another file with --out, or replace it with --force" in again.stderr
     assert run(main, ["init", str(recording), "--yes", "--out", str(out), "--force"]).exit_code == 0
     assert run(main, ["init", str(recording), "--yes", "--out", "-"]).stdout == out.read_text()
+
+
+def test_a_sample_of_large_records_has_fewer_of_them(tmp_path):
+    """About a megabyte, and 50 at least: the first of a file, or the newest of a topic."""
+    recording = tmp_path / "feeds.jsonl"
+    recording.write_text("".join(json.dumps({"i": i, "feed": "x" * 10_000}) + "\n" for i in range(900)))
+    (sample,) = sample_of_files([str(recording)], None)
+    assert [json.loads(value)["i"] for value in sample.values()] == list(range(105))
+    large = Records.build("t", 0, [(i, 0, None, b"x" * 99_999, ()) for i in range(300)])
+    assert [one.offset.tolist() for one in bounded([large], newest=True)] == [list(range(250, 300))]
 
 
 def test_records_that_can_not_be_understood_end_with_6(tmp_path):
