@@ -145,6 +145,10 @@ class _Placed:
                 return list(map(itemgetter(name), found))  # where all have it, as typed producers do
             except (KeyError, TypeError):
                 pass
+            try:
+                return list(map(dict.get, found, repeat(name), repeat(UNSET)))
+            except TypeError:  # some are no objects
+                pass
             return [one.get(name, UNSET) if type(one) is dict else UNSET for one in found]
         inner: Path = (Root.RECORD, *steps)
         return [follow(Envelope(one), inner) for one in found]
@@ -152,7 +156,7 @@ class _Placed:
 
 def _are_plain(features: Sequence[dict[str, Any] | None], prediction: Sequence[Any]) -> bool:
     """Whether no value is an object or a list, which may become columns."""
-    kinds = set(map(type, chain.from_iterable(one.values() for one in features if one))).union(map(type, prediction))
+    kinds = set(map(type, chain.from_iterable(map(dict.values, filter(None, features))))).union(map(type, prediction))
     return not kinds & {dict, list}
 
 
