@@ -100,11 +100,11 @@ class Loop:
     def decide(self, request_id: str, state: str, **more: Any) -> None:
         self.launcher.ledger.add(stretch(TOPICS.decisions, [self.topics.decide(request_id, state, **more)]))
 
-    def until(self, what: Callable[[], bool], step_s: float = 0.0) -> None:
+    def until(self, what: Callable[[], Any], step_s: float = 0.0, patience_s: float = PATIENCE_S) -> None:
         """Turn until it is so; the clock advances by `step_s` with each turn."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not what():
-            assert time.monotonic() < deadline, f"not within {PATIENCE_S} s; said: {self.topics.said()}"
+            assert time.monotonic() < deadline, f"not within {patience_s} s; said: {self.topics.said()}"
             self.launcher.turn()
             self.clock.advance(step_s)
             time.sleep(0.005)
@@ -152,8 +152,8 @@ def played(monkeypatch: Any) -> PlayedTarget:
 
 
 def rule(**more: Any) -> LaunchRule:
-    """A rule that trains by a command."""
-    return LaunchRule(train=TrainSection(command=["true"]), **more)
+    """A rule that trains by a command, unless `train` is another target."""
+    return LaunchRule(**{"train": TrainSection(command=["true"]), **more})
 
 
 __all__ = [

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,15 @@ class Registry:
         return {one["key"]: one["value"] for one in found["model_version"].get("tags", [])}
 
 
-def environment() -> Path:
-    """The Python of the environment with MLflow; made once."""
-    folder = CACHE.parent / "mlflow"
+def environment(name: str, packages: Sequence[str]) -> Path:
+    """The Python of an environment with these packages, outside the tree; made once."""
+    folder = CACHE.parent / name
     python, mark = folder / "bin" / "python", folder / "packages"
-    if not mark.exists() or mark.read_text() != " ".join(PACKAGES):
+    if not mark.exists() or mark.read_text() != " ".join(packages):
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
+        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
         subprocess.run(install, check=True)
-        mark.write_text(" ".join(PACKAGES))
+        mark.write_text(" ".join(packages))
     return python
 
 
@@ -76,7 +76,7 @@ def mlflow(folder: Path) -> Iterator[Registry]:
     """A server with a database in a folder, until the block ends."""
     port = free_ports(["mlflow"])["mlflow"]
     store, address = f"sqlite:///{folder}/mlflow.db", ["--host", "127.0.0.1", "--port", str(port)]
-    python = environment()
+    python = environment("mlflow", PACKAGES)
     # With gunicorn, the server is the application of Flask alone, which has the registry and needs no numpy.
     serve = ["--workers", "1", "--gunicorn-opts", f"--timeout {PATIENCE_S}", *address]
     command = [str(python), "-m", "mlflow", "server", "--backend-store-uri", store, *serve]
