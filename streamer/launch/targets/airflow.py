@@ -13,6 +13,7 @@ from streamer.launch.base import LaunchRequest, Run, RunState, RunStatus, Target
 from streamer.launch.http import HttpProblem, joined
 from streamer.launch.targets.rest import named
 
+TASKS_MAX: Final = 10  # of those that failed, in the reason of a failure
 STATES: Final = {"success": RunState.SUCCEEDED, "failed": RunState.FAILED}
 
 
@@ -64,12 +65,18 @@ class Airflow:
         if answer.status == 404:
             return RunStatus(RunState.GONE, f"Airflow has no run {run.ref}")
         state = str(answer.json().get("state"))
-        return RunStatus(STATES.get(state, RunState.RUNNING), f"the DAG run {run.ref} is {state}")
+        failed = f"; failed tasks: {self._failed_tasks(run) or 'none'}" if state == "failed" else ""
+        return RunStatus(STATES.get(state, RunState.RUNNING), f"the DAG run {run.ref} is {state}{failed}")
 
     def cancel(self, run: Run) -> None:
         url = f"{self._url(*run.ref.rsplit('/', 1))}?update_mask=state"
         if self.look(run).state is RunState.RUNNING:
             self._call("PATCH", url, {"state": "failed", "note": "cancelled by Driftline"}, also=(404, 409))
+
+    def _failed_tasks(self, run: Run) -> str:
+        url = joined(self._url(*run.ref.rsplit("/", 1)), "taskInstances")
+        found = self._call("GET", f"{url}?state=failed&limit={TASKS_MAX}", also=(404,)).json()
+        return ", ".join(str(one.get("task_id")) for one in found.get("task_instances", []))
 
     def _check_own(self, dag: str, run_id: str, conf: Any, reason: str) -> None:
         """After a conflict: whether the run is there, and is ours. Raises `TargetRefused` if not."""

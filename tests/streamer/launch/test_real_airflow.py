@@ -48,7 +48,7 @@ def test_runs_of_airflow_are_launched_followed_and_cancelled(tmp_path):
         after = answered(lambda: target._call("GET", target._url("retrain_bus")).json())
         assert before["total_entries"] == after["total_entries"] == 3, "409 is the same run"
         loop.until(lambda: comments(topics, "failed"), step_s=0.1, patience_s=PATIENCE_S)
-        assert comments(topics, "failed") == [(BAD, f"the DAG run retrain_bus/{BAD} is failed")]
+        assert comments(topics, "failed") == [(BAD, f"the DAG run retrain_bus/{BAD} is failed; failed tasks: train")]
         loop.until(lambda: state(GOOD) is RunState.SUCCEEDED, step_s=0.1, patience_s=PATIENCE_S)
         loop.until(lambda: comments(topics, "trained"), step_s=REPORT_GRACE_S / 20, patience_s=PATIENCE_S)
         assert [one for one, _ in comments(topics, "trained")] == [GOOD]

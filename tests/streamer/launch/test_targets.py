@@ -228,6 +228,8 @@ class FakeAirflow:
                 self.lose -= 1
                 return None
             return 200, self.runs[key]
+        if path.endswith("/taskInstances"):
+            return 200, {"task_instances": [{"task_id": "train"}, {"task_id": "report"}]}
         run = self.runs.get(path.replace("/dagRuns/", "/"))
         if run is None:
             return 404, {"detail": "not found"}
@@ -282,7 +284,8 @@ def test_airflow_runs_are_followed_and_cancelled(airflow):
     assert target.look(run).state is RunState.RUNNING
     target.cancel(run)
     status = target.look(run)
-    assert (status.state, status.reason) == (RunState.FAILED, f"the DAG run retrain_bus/{ID} is failed")
+    reason = f"the DAG run retrain_bus/{ID} is failed; failed tasks: train, report"
+    assert (status.state, status.reason) == (RunState.FAILED, reason)
     fake.runs[run.ref]["state"] = "success"
     assert target.look(run).state is RunState.SUCCEEDED
     target.cancel(run)
