@@ -31,7 +31,7 @@ from streamer.eventlog.kafka.transfer import send
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(5400)]
 
-KILLS = int(os.environ.get("DRIFTLINE_LAUNCHER_KILLS", "3"))
+KILLS = int(os.environ.get("DRIFTLINE_LAUNCHER_KILLS", "5"))
 OF_A_LIFE = 4  # requests that come with each start of a launcher: for the hook, and the last for a command
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 FORKS = get_context("forkserver")  # its server imports once what every launcher needs; each launcher is a process
@@ -56,7 +56,7 @@ class Killer:
             if point != "before":
                 self.calls[sent.headers["webhook-id"]] += 1
             if point:
-                self.kill(point, self.dice.uniform(0.0, 0.5) if point == "after" else 0.0)
+                self.kill(point, self.dice.uniform(0.0, 2.0) if point == "after" else 0.0)
         return None if point in {"before", "between"} else (202, {})
 
     @property
