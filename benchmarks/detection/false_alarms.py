@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.detection.drifts import CONTROLS, Draw
+from benchmarks.detection.drifts import CONTROLS, Draw, two_humps
 from detectors.registry import bank, settings_of
 
 LAWS: dict[str, Draw] = {
@@ -16,6 +16,13 @@ LAWS: dict[str, Draw] = {
     "normal, rounded to halves": lambda r, s: np.round(2.0 * r.standard_normal(len(s))) / 2.0,
     "lognormal, 7 of 10 are 0": lambda r, s: np.where(r.random(len(s)) < 0.7, 0.0, np.exp(r.standard_normal(len(s)))),
     "0/1, share .02": lambda r, s: (r.random(len(s)) < 0.02).astype(np.float64),
+    "0/1, share .003": lambda r, s: (r.random(len(s)) < 0.003).astype(np.float64),
+    "Poisson of mean .1": lambda r, s: r.poisson(0.1, len(s)).astype(np.float64),
+    "ten whole numbers": lambda r, s: r.integers(0, 10, len(s)).astype(np.float64),
+    "exponential": lambda r, s: r.standard_exponential(len(s)),
+    "Laplace": lambda r, s: r.laplace(size=len(s)),
+    "Pareto of 1.1": lambda r, s: r.pareto(1.1, len(s)),
+    "two humps": lambda r, s: two_humps(r, np.ones(len(s))),
 }
 ASKED = (1e3, 1e4, 1e5)  # values to a false alarm
 ALARMS = 200  # asked for, at least, by the length of what is fed

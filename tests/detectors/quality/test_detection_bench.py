@@ -1,10 +1,14 @@
 """The bench scores alarms as it says."""
 
+import ast
+
 import numpy as np
 import pytest
 
+from benchmarks.detection import plugs
 from benchmarks.detection.drifts import CONTROLS, FAMILIES, Stream, drifting, steady
 from benchmarks.detection.scoring import Score, judge
+from detectors.registry import UnknownNameError
 
 
 def judged(at, drifts, n=5000, onset=None):
@@ -49,3 +53,37 @@ def test_a_control_never_drifts():
     one, other = (steady(CONTROLS["normal"], seed) for seed in (1, 2))
     assert one.drifts == []
     assert (one.values != other.values).any()
+
+
+PLUGGED_BENCH = """
+import importlib, sys
+import numpy as np
+values = np.repeat([0.0, 1.0], 1500) + np.random.default_rng(1).normal(size=3000)
+for name, spec in (given.split("=") for given in sys.argv[2::2]):
+    module, path, kind = spec.split(":")
+    function = importlib.import_module(module)
+    for part in path.split("."):
+        function = getattr(function, part)
+    print(name, kind, function(values))
+print(sys.argv[1::2], sys.argv[-1])
+"""
+
+
+def test_another_bench_runs_detectors_by_name(tmp_path, capsys):
+    """It gets each with its settings, as a function from values to alarms with their onsets, and its own options."""
+    (tmp_path / "bench.py").write_text(PLUGGED_BENCH)
+    plugs.run(str(tmp_path / "bench.py"), ["adwin,delta=0.002", "shiryaev_roberts"], ["--quick"])
+    adwin, ours, options = capsys.readouterr().out.splitlines()
+    for name, line in (("adwin,delta:0.002", adwin), ("shiryaev_roberts", ours)):
+        assert line.startswith(f"{name} batch [(15")
+        at, onset = ast.literal_eval(line.split(" batch ")[1])[0]
+        assert 1500 <= at < 1600
+        assert abs(onset - 1500) <= 30
+    assert adwin.split("batch")[1] != ours.split("batch")[1]
+    assert options == "['--plug', '--plug', '--quick'] --quick"
+
+
+def test_an_unknown_detector_is_refused_before_the_bench_runs():
+    """By its name."""
+    with pytest.raises(UnknownNameError, match="nothing"):
+        plugs.run("no such file", ["nothing"], [])
