@@ -70,25 +70,22 @@ def replay(
 
     By name:
 
-        source: path of a recording, of a table (Parquet, Arrow, CSV) or of a folder of tables; or a table in memory: of
-            pyarrow, pandas, polars, or any other with `__arrow_c_stream__`.
+        source: path of a recording, a table (Parquet, Arrow, CSV) or a folder of tables; or a table in memory, of
+            pyarrow, pandas, polars or another with `__arrow_c_stream__`.
         config: path of a configuration, or the same as a mapping; none: the defaults.
         reference: training data to compare with: a path, a `TrainingReferences`, or a table in memory of one model.
         topic: the topic of a source that names none; by default the name of the file, or `frame`.
         time, model, model_column, version, id, features, prediction, label, segment: the columns of a table, by name;
             `model` is the model of all rows. See `driftline replay --help`.
-        since, until: the span of event time that is folded, as in "2026-05-12"; the end is exclusive.
-        models, columns: patterns of what is folded; empty: all.
+        since, until, models, columns: the part that is folded: times as in "2026-05-12", and patterns.
         inject, seed: changes of events, as of `--inject`, and the seed of their shares.
-        sort: fold the rows of a table in order of time, not in that of the table.
-        every: how far apart rows are of a table without times, as in "1m".
+        sort, every: fold the rows of a table in order of time; how far apart rows without a time are, as in "1m".
         settings: single settings by their dotted name, as in {"retrain.cooldown_s": 0}.
 
     Raises `UsageError` for a source that can't be read, and `ConfigError` for wrong settings.
     """
-    mapping = TableMapping(
-        time, model, model_column, version, id, tuple(features), prediction, label, segment, sort, every
-    )
+    named = time, model, model_column, version, id, tuple(features), prediction, label, segment, sort, every
+    mapping = TableMapping(*named)
     selection = selection_of(since, until, models, columns, injections_of(inject, seed))
     (table,) = mapping.arranged([_table_of(source, topic or FRAME_TOPIC)])
     with TemporaryDirectory(prefix="driftline-") as folder:
@@ -107,13 +104,15 @@ def replay(
     return Findings(summary, loaded, tuple(found))
 
 
-def watch(frame: Any, *, time: str, reference: Any = None, model: str = "model", **options: Any) -> Findings:
+def watch(
+    frame: Any, *, time: str | None = None, reference: Any = None, model: str = "model", **options: Any
+) -> Findings:
     """Fold the rows of one model, compared with its training data, or with its own first rows.
 
     By name:
 
         frame: a table in memory, or a path; see `replay`.
-        time: the column with the time of a row.
+        time: the column with the time of a row; without one, `every` says how far apart rows are.
         reference: training data of the same columns: a table in memory, a path, or a `TrainingReferences`.
         model: the name of the model in what is found.
         options: further ones of `replay`, such as `prediction` and `label`.

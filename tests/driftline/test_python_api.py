@@ -102,6 +102,17 @@ def test_anything_with_the_stream_of_arrow_is_a_frame(found):
         driftline.replay([1, 2], time="at")
 
 
+def test_rows_in_any_order_and_without_times(found):
+    """Sorted, a shuffled frame gives the same records; `every` gives times, without which a frame is refused."""
+    shuffled = rides().take(np.random.default_rng(3).permutation(rides().num_rows))
+    assert driftline.replay(shuffled, **NAMED, sort=True).records == found.records
+    untimed = rides().drop_columns(["at"])
+    alerts = driftline.watch(untimed, every="1m", model="m", features=["gap"]).alerts
+    assert {(one.model_id, one.column, one.at.event_time.year) for one in alerts} == {("m", "gap", 2000)}
+    with pytest.raises(UsageError, match="no column event_time: name the column of the time"):
+        driftline.watch(untimed)
+
+
 def test_training_data_are_a_frame_a_file_or_references(tmp_path):
     """All three give the same alerts, and their digest stands in them."""
     train, live = rides(800), rides()
