@@ -218,12 +218,12 @@ class TableMapping:
         """Whether a column or the model is named."""
         return replace(self, sort=False, every=None) != TableMapping()
 
-    def arranged(self, tables: Sequence[str | NamedTable]) -> list[str | NamedTable]:
+    def arranged(self, tables: Sequence[str | NamedTable]) -> Sequence[str | NamedTable]:
         """The tables with times for rows that have none, and sorted by time. Raises `UsageError`."""
         if self.every is not None and self.time is not None:
             raise UsageError("name the column of the time, or how far apart rows are; not both")
         if not self.sort and self.every is None:
-            return list(tables)
+            return tables
         return [self._arranged(_loaded(one)) for one in tables]
 
     def _arranged(self, one: NamedTable) -> NamedTable:
