@@ -27,7 +27,7 @@ from examples.demo.stream import DAY_MS, Stream, write_recording
 from examples.demo.trainer import VERSION, inputs
 from examples.demo.watch import HERE
 from streamer.app import replay as app
-from streamer.clock import ManualClock
+from streamer.clock import ManualClock, SystemClock
 from streamer.config import Config, load_config
 from streamer.errors import DriftlineError
 from streamer.eventlog.base import Output, Records
@@ -129,9 +129,8 @@ def retrain(streams: Sequence[Stream], folder: Path) -> Retrained:
     (record,) = world.of(config.outputs.requests)
     request = json.loads(record)
     times, without = world.errors()
-    clock = ManualClock(wall_s=msgspec.convert(request["requested_at"], type=datetime).timestamp())
     with _recordings(world.recordings[:1]):
-        trained = _launched(world, record, clock)
+        trained = _launched(world, record, msgspec.convert(request["requested_at"], type=datetime).timestamp())
     released_ms = world.control[-1][0]
     world.release(np.array(json.loads(Path(trained["comment"].removeprefix("artifact: ")).read_text())), released_ms)
     world.fold(UNTIL_MS)
@@ -148,11 +147,14 @@ def retrain(streams: Sequence[Stream], folder: Path) -> Retrained:
     return Retrained(story, mae, (released_ms - began_ms) / 1000, request, trained)
 
 
-def _launched(world: _World, record: bytes, clock: ManualClock) -> dict[str, Any]:
-    """Let the launcher work until it has promoted the challenger; returns the report of the trainer."""
+def _launched(world: _World, record: bytes, asked_s: float) -> dict[str, Any]:
+    """Let the launcher work on a request of this time until it has promoted the challenger.
+
+    Returns the report of the trainer, whose process has the present time.
+    """
     topics, (pattern, rule) = world.config.outputs, next(iter(world.config.launch.items()))
     rule = replace(rule, train=TrainSection(command=[sys.executable, str(HERE / rule.train.command[1])]))
-    ledger, decided, asked_s = Ledger(topics), 0, clock.now_s()
+    clock, ledger, decided = ManualClock(wall_s=SystemClock().now_s()), Ledger(topics), 0
     ledger.add(_records(topics.requests, [record]))
 
     def report(reports: list[dict[str, Any]]) -> None:
