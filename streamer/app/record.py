@@ -69,13 +69,10 @@ def record(
             for records in () if ended else reader.poll(0.01 if merge.records else POLL_S):
                 merge.add(records)
             while done != extent.records_max and (taken := merge.take(() if ended else reader.lagging())) is not None:
-                kept = chosen.kept(taken)
-                if extent.records_max is not None and kept.sum() > (room := extent.records_max - done):
-                    taken = taken.first(int(np.flatnonzero(kept)[room]))
-                    kept = kept[: taken.n]
-                out.ends.update(taken.ends())
-                out.write_merged(chosen.redacted(taken.only(kept)))
-                done += int(kept.sum())
+                passed, kept = chosen.of(taken, None if extent.records_max is None else extent.records_max - done)
+                out.ends.update(passed.ends())
+                out.write_merged(kept)
+                done += kept.n
             progress(done, total)
     return done
 

@@ -62,14 +62,26 @@ class Redaction:
 
 @dataclass(slots=True)
 class RecordFilter:
-    """Keeps records by their keys, and redacts them. Counts values and keys in which no field can be found."""
+    """Keeps records by their keys, and redacts them. Counts what has no key, and what no field can be found in."""
 
     keys: Sequence[str] = ()  # patterns of keys; (): all
     share: float | None = None  # of the keys, in (0, 1], chosen by hash: the same in each run and topic; None: all
     redactions: Sequence[Redaction] = ()
     salt: bytes = b""
-    unreadable: int = field(default=0, init=False)
+    unreadable: int = field(default=0, init=False)  # values and keys that are no JSON
+    keyless: int = field(default=0, init=False)  # records that are left out as they have no key
     _kept: dict[bytes, bool] = field(default_factory=dict, init=False)
+
+    def of(self, taken: Taken, most: int | None = None) -> tuple[Taken, Taken]:
+        """The records with at most `most` that are kept, and those that are kept, redacted."""
+        keep = self.kept(taken)
+        if most is not None and keep.sum() > most:
+            taken = taken.first(int(np.flatnonzero(keep)[most]))
+            keep = keep[: taken.n]
+        left_out = taken.only(~keep)
+        for number, part in enumerate(taken.parts):
+            self.keyless += int(np.count_nonzero(part.key[left_out.at[left_out.part == number], 0] < 0))
+        return taken, self.redacted(taken.only(keep))
 
     def kept(self, taken: Taken) -> Bools:
         """Whether each record is kept [n]. Without keys and share, all are; else those without a key are not."""

@@ -105,6 +105,8 @@ def record(
             connection, wanted, target, SystemClock(), extent=extent, chosen=chosen, stop=stop, progress=report
         )
     echo_line(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
+    if chosen.keyless:
+        echo_line(f"{chosen.keyless:,} records have no key, so --keys and --sample leave them out", err=True)
     if chosen.unreadable:
         echo_line(f"{chosen.unreadable:,} values or keys are no JSON and were replaced as a whole", err=True)
 

@@ -136,4 +136,6 @@ def test_a_recording_hides_fields(place, tmp_path):
     assert len({one["id"] for one in values}) == len(values) == 50
     assert all(set(one) == {"id", "pad"} and len(one["id"]) == 32 for one in values)
     assert b"@b.c" not in out.read_bytes()
-    assert record(place, out, RecordFilter(share=0.5)) == 0  # its records have no keys
+    by_key = RecordFilter(share=0.5)
+    assert record(place, out, by_key) == 0
+    assert by_key.keyless == record(place, tmp_path / "all.parquet")  # no record has a key

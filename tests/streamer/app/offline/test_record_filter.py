@@ -126,6 +126,19 @@ def test_keys_are_chosen_by_pattern():
     assert RecordFilter().kept(all_of(one, two)).all()
 
 
+def test_what_is_left_out_for_want_of_a_key_is_counted():
+    """Only up to the last record that is recorded; without a choice of keys, none is left out."""
+    rows = records_of(*((key, b"1", ()) for key in (None, b"bus", None, b"bus", None, b"tram")))
+    chosen = RecordFilter(keys=("bus",))
+    passed, kept = chosen.of(all_of(rows), most=1)
+    assert (passed.n, kept.at.tolist(), chosen.keyless) == (3, [1], 2)
+    assert chosen.of(all_of(rows))[1].at.tolist() == [1, 3]
+    assert chosen.keyless == 2 + 3
+    everything = RecordFilter()
+    assert everything.of(all_of(rows))[1].n == 6
+    assert everything.keyless == 0
+
+
 def test_redacted_records_stay_in_their_order():
     """Of the records that are kept, only; each with its own offset and time."""
     one = records_of(*((b"k", json.dumps({"id": i, "e": 1}).encode(), ()) for i in range(4)))
