@@ -36,9 +36,10 @@ _TABLE_OPTIONS: Final = (
     click.option("--label", metavar="COLUMN", help="Of tables: the true value."),
     click.option("--id", metavar="COLUMN", help="Of tables: the id that joins labels of later rows to predictions."),
     click.option("--segment", metavar="COLUMN", help="Of tables: the column that `segments` groups rows by."),
-    click.option("--sort", is_flag=True, help="Of tables: fold rows in order of time, not in that of the table."),
+    click.option("--sort", is_flag=True, help="Of tables: fold rows in order of time, not in the order of the table."),
     click.option(
-        "--every", metavar="DURATION", help="Of tables without a time: how far apart rows are, as in 1m; from 2000 on."
+        "--every", metavar="DURATION",
+        help="Of tables without a time: the time between two rows, as in 1m. The first row is at 2000-01-01.",
     ),
     click.option("--from", "since", metavar="TIME", help="Fold events from this time on, as in 2026-05-12."),
     click.option("--until", metavar="TIME", help="Fold events before this time, as in 2026-05-12T08:00Z."),

@@ -91,7 +91,8 @@ def record(
     After a crash, a folder lacks the part that was being written. The next start records it again, so no record is
     missing or there twice. Replay a folder as june/*.parquet.
 
-    Redacted values keep equal ids equal. A value that is no JSON is replaced as a whole, and counted.
+    Equal ids have equal hashes, so labels still find their predictions. With --redact, a value that is no JSON is
+    replaced as a whole, and counted.
     """
     connection, wanted = _what(config_file, bootstrap, topics)
     from streamer.app import record as app
