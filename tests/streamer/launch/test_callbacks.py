@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from launch_kit import AT, Loop, RunState, RunStatus, Topics, played, rule, tools
+from launch_kit import AT, Loop, RunState, RunStatus, rule, tools
 
 from streamer.errors import BrokerError, UsageError
 from streamer.launch import callbacks as module
@@ -56,18 +56,6 @@ class Receiver:
         status, text = answer.status, answer.read()
         client.close()
         return status, json.loads(text)["outcome"]
-
-
-@pytest.fixture
-def target(monkeypatch):
-    return played(monkeypatch)
-
-
-@pytest.fixture
-def topics():
-    found = Topics()
-    found.request(ID)
-    return found
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from launch_kit import (
     TargetRefused,
     Topics,
     asked,
-    played,
     rule,
     tools,
 )  # fmt: skip
@@ -38,18 +37,6 @@ from streamer.launch.targets.webhook import Webhook, WebhookSettings
 ID = "retrain-bus-1-aa"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 PAGE = (Path(__file__).parents[3] / "docs" / "retraining.md").read_text()
-
-
-@pytest.fixture
-def target(monkeypatch):
-    return played(monkeypatch)
-
-
-@pytest.fixture
-def topics():
-    found = Topics()
-    found.request(ID)
-    return found
 
 
 def documented(words: str, reason: str) -> None:

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 import pytest
-from launch_kit import Loop, RunState, RunStatus, TargetDown, TargetRefused, Topics, played, rule
+from launch_kit import Loop, RunState, RunStatus, TargetDown, TargetRefused, Topics, rule
 
 from streamer.errors import BrokerError
 from streamer.launch.settings import ReviewSettings, verdict
@@ -15,11 +15,6 @@ from streamer.telemetry.metrics import Metrics
 from streamer.telemetry.table import LAUNCH_TABLE
 
 ID = "retrain-bus-1-aa"
-
-
-@pytest.fixture
-def target(monkeypatch):
-    return played(monkeypatch)
 
 
 @pytest.fixture
