@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from detectors.profile.distances import Estimate
 from retrain.messages.alert import Alert
 from retrain.messages.decision import Decision
+from retrain.messages.distribution import distances_of
 from retrain.messages.incident import Incident
 from retrain.messages.patterns import matches
 from retrain.messages.request import RetrainRequest
@@ -42,6 +44,11 @@ _REQUEST_COLUMNS: Final = (
     "request_id", "model_id", "model_version", "reason", "incident_id", "requested_at", "expires_at", "approval",
     "summary",
 )  # fmt: skip
+_DISTANCES: Final = pa.schema([
+    *((name, pa.string()) for name in ("alert_id", "model_id", "column", "segment")),
+    *((name, pa.int64()) for name in ("n_before", "n_after")),
+    ("distance", pa.string()), *((name, pa.float64()) for name in Estimate._fields),
+])  # fmt: skip
 _DECISION_COLUMNS: Final = ("request_id", "model_id", "state", "reason", "at", "actor", "comment", "model_version")
 
 
@@ -124,6 +131,23 @@ class Findings:
 
         tables = [read_profiles(value) for kind, value in self.records if kind == PROFILE]
         return pa.concat_tables(tables).unify_dictionaries() if tables else READ.empty_table()
+
+    def distances_table(self) -> pa.Table:
+        """One row an alert and distance between the values before and after: PSI, Jensen-Shannon, KS and Wasserstein.
+
+        `low` and `high` are bounds of the distance at 95 %, for values that do not depend on each other, and
+        `by_chance` is its mean without a change. `n_before` and `n_after` are the values that it rests on. An alert is
+        measured when its data are ready for training; one that never was has no row.
+        """
+        measured = {one.alert_id: one for one in self._of("alert") if one.distribution is not None}
+        rows = [
+            {"alert_id": one.alert_id, "model_id": one.model_id, "column": one.column, "segment": one.segment}
+            | {"n_before": one.distribution.n_before, "n_after": one.distribution.n_after, "distance": name}
+            | found._asdict()
+            for one in measured.values()
+            for name, found in distances_of(one.distribution).items()
+        ]
+        return pa.Table.from_pylist(rows, _DISTANCES)
 
     def plot(self, model: str, column: str, segment: str = "") -> Picture:
         """One column before and after its drift, as SVG. Raises `UsageError` if no record names the column."""

@@ -21,6 +21,7 @@ from detectors.base import F64
 
 CELLS: Final = 10  # into which samples are cut, at quantiles of the first
 EMPTY: Final = 0.5  # values that an empty cell counts as
+DRAWS: Final = 1000  # of an interval
 KS_MEAN: Final = math.sqrt(math.pi / 2.0) * math.log(2.0)
 
 
@@ -31,6 +32,15 @@ class Distance(NamedTuple):
     by_chance: float  # its mean if both samples are of one law
     n_before: int
     n_after: int
+
+
+class Estimate(NamedTuple):
+    """A distance between two samples, and where that of their laws lies."""
+
+    value: float
+    low: float  # the distance of the laws lies between low and high, at 95 %
+    high: float
+    by_chance: float  # the mean of the value if both samples are of one law
 
 
 def ks(before: ArrayLike, after: ArrayLike) -> Distance:
@@ -44,8 +54,7 @@ def ks(before: ArrayLike, after: ArrayLike) -> Distance:
 def ks_of_cells(before: ArrayLike, after: ArrayLike) -> Distance:
     """The same of counts [cells] in order; at most that of the samples. By chance, it is at most `by_chance`."""
     old, new = _counts(before, after)
-    apart = np.cumsum(old) / old.sum() - np.cumsum(new) / new.sum()
-    return _ks(float(np.abs(apart).max()), int(old.sum()), int(new.sum()))
+    return _ks(float(_gap(old, new)), int(old.sum()), int(new.sum()))
 
 
 def psi(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> Distance:
@@ -56,9 +65,8 @@ def psi(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> Distance:
 def psi_of_cells(before: ArrayLike, after: ArrayLike) -> Distance:
     """The same of counts [cells]: the sum of (q - p) log(q / p). An empty cell counts as half a value."""
     old, new = _counts(before, after)
-    p, q = np.maximum(old, EMPTY) / old.sum(), np.maximum(new, EMPTY) / new.sum()
-    value = float(((q - p) * np.log(q / p)).sum())
-    return Distance(value, _freedom(old, new) * _spread(old.sum(), new.sum()), int(old.sum()), int(new.sum()))
+    by_chance = _freedom(old, new) * _spread(old.sum(), new.sum())
+    return Distance(float(_stability(old, new)), by_chance, int(old.sum()), int(new.sum()))
 
 
 def jensen_shannon(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> Distance:
@@ -69,16 +77,10 @@ def jensen_shannon(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> D
 def jensen_shannon_of_cells(before: ArrayLike, after: ArrayLike) -> Distance:
     """The same of counts [cells]: the root of the divergence in bits, 0 to 1, as scipy has it with base 2."""
     old, new = _counts(before, after)
-    p, q = old / old.sum(), new / new.sum()
-    middle = 0.5 * (p + q)
-    divergence = 0.0
-    for share in (p, q):
-        there = share > 0.0
-        divergence += 0.5 * float((share[there] * np.log2(share[there] / middle[there])).sum())
     freedom = _freedom(old, new)
     root = math.sqrt(2.0) * math.exp(math.lgamma(0.5 * freedom + 0.5) - math.lgamma(0.5 * freedom)) if freedom else 0.0
     by_chance = root * math.sqrt(_spread(old.sum(), new.sum()) / (8.0 * math.log(2.0)))
-    return Distance(math.sqrt(max(divergence, 0.0)), by_chance, int(old.sum()), int(new.sum()))
+    return Distance(math.sqrt(float(_divergence(old, new))), by_chance, int(old.sum()), int(new.sum()))
 
 
 def wasserstein(before: ArrayLike, after: ArrayLike) -> Distance:
@@ -95,6 +97,48 @@ def wasserstein(before: ArrayLike, after: ArrayLike) -> Distance:
     return Distance(float((apart * widths).sum()), by_chance, len(old), len(new))
 
 
+def wasserstein_of_cells(before: ArrayLike, after: ArrayLike, edges: ArrayLike) -> Distance:
+    """The same of counts [cells], whose values are spread evenly between their edges [cells + 1], which ascend."""
+    old, new = _counts(before, after)
+    widths = _widths(edges, len(old))
+    share = np.cumsum(old + new) / (old.sum() + new.sum())
+    middle = share - 0.5 * np.diff(share, prepend=0.0)
+    mean = math.sqrt(2.0 / math.pi * _spread(old.sum(), new.sum()))
+    by_chance = mean * float((np.sqrt(np.maximum(middle * (1.0 - middle), 0.0)) * widths).sum())
+    return Distance(float(_area(old, new, widths)), by_chance, int(old.sum()), int(new.sum()))
+
+
+def interval_of_cells(
+    name: str, before: ArrayLike, after: ArrayLike, edges: ArrayLike = (), level: float = 0.95
+) -> tuple[float, float]:
+    """Bounds between which a distance of the two laws lies, at this level, by counts [cells] of independent values.
+
+    `name` is `ks`, `psi`, `jensen_shannon` or `wasserstein`, which needs the edges. A thousand pairs of samples are
+    drawn from the counts, with a fixed seed. PSI, and the square of Jensen-Shannon, have the basic interval of A. C.
+    Davison and D. V. Hinkley (1997): 2 T less the quantiles of T among the draws. Where only one count of a cell is 0,
+    that of PSI is a lower bound. KS and Wasserstein are metrics, so they are off by no more than the distances of both
+    samples from their laws; these intervals are wider than they have to be. ValueError for another name, level or
+    count.
+    """
+    if name not in ("ks", "psi", "jensen_shannon", "wasserstein") or not 0.0 < level < 1.0:
+        raise ValueError(f"there is no interval of {name!r} at the level {level}")
+    old, new = _counts(before, after)
+    random = np.random.default_rng(0)
+    olds, news = (random.multinomial(round(of.sum()), of / of.sum(), DRAWS).astype(np.float64) for of in (old, new))
+    if name in ("psi", "jensen_shannon"):
+        divergence = _stability if name == "psi" else _divergence
+        ends = np.quantile(divergence(olds, news), [0.5 + 0.5 * level, 0.5 - 0.5 * level])
+        low, high = np.maximum(2.0 * float(divergence(old, new)) - ends, 0.0).tolist()
+        return (low, high) if name == "psi" else (math.sqrt(low), min(math.sqrt(high), 1.0))
+    widths = _widths(edges, len(old)) if name == "wasserstein" else None
+    value, off_old, off_new = (
+        _gap(one, other) if widths is None else _area(one, other, widths)
+        for one, other in ((old, new), (old, olds), (new, news))
+    )
+    off = float(np.quantile(off_old + off_new, level))
+    return max(float(value) - off, 0.0), min(float(value) + off, 1.0 if widths is None else math.inf)
+
+
 def cut(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> tuple[F64, F64]:
     """Counts [cells, or fewer where values repeat] of two samples, in cells whose edges are quantiles of the first.
 
@@ -105,6 +149,44 @@ def cut(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> tuple[F64, F
     old, new = _sample(before), _sample(after)
     edges = np.unique(np.quantile(old, np.arange(1, cells) / cells, method="inverted_cdf"))
     return _counted(edges, old), _counted(edges, new)
+
+
+def _gap(old: F64, new: F64) -> F64:
+    """The greatest difference of distribution functions, of counts [..., cells]."""
+    apart = np.cumsum(old, -1) / _total(old) - np.cumsum(new, -1) / _total(new)
+    return np.asarray(np.abs(apart).max(-1))
+
+
+def _stability(old: F64, new: F64) -> F64:
+    p, q = np.maximum(old, EMPTY) / _total(old), np.maximum(new, EMPTY) / _total(new)
+    return np.asarray(((q - p) * np.log(q / p)).sum(-1))
+
+
+def _divergence(old: F64, new: F64) -> F64:
+    p, q = old / _total(old), new / _total(new)
+    middle = np.maximum(0.5 * (p + q), np.finfo(np.float64).tiny)
+    parts = (share * np.log2(np.where(share > 0.0, share / middle, 1.0)) for share in (p, q))
+    return np.asarray(np.maximum(0.5 * sum(part.sum(-1) for part in parts), 0.0))
+
+
+def _area(old: F64, new: F64, widths: F64) -> F64:
+    """The area between two distribution functions that are straight within each cell."""
+    right = np.cumsum(old, -1) / _total(old) - np.cumsum(new, -1) / _total(new)
+    left = np.concatenate([np.zeros_like(right[..., :1]), right[..., :-1]], -1)
+    both = np.abs(left) + np.abs(right)
+    crossing = (left * left + right * right) / np.maximum(both, np.finfo(np.float64).tiny)
+    return np.asarray((0.5 * np.where(left * right < 0.0, crossing, both) * widths).sum(-1))
+
+
+def _total(counts: F64) -> F64:
+    return np.asarray(counts.sum(-1, keepdims=True))
+
+
+def _widths(edges: ArrayLike, cells: int) -> F64:
+    bounds = np.asarray(edges, np.float64)
+    if bounds.shape != (cells + 1,) or not np.isfinite(bounds).all() or (np.diff(bounds) < 0.0).any():
+        raise ValueError(f"{cells} cells have {cells + 1} finite edges, in order; got shape {bounds.shape}")
+    return np.diff(bounds)
 
 
 def _counted(edges: F64, sample: F64) -> F64:

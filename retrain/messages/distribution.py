@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from retrain.messages.value import record
+
+if TYPE_CHECKING:
+    from detectors.profile.distances import Distance, Estimate
 
 
 @record
@@ -22,3 +27,29 @@ class Distribution:
     edges: tuple[float, ...] = ()
     # of categories: the most frequent ones; where there are others, the last cell is `(rest)`; empty for numbers
     categories: tuple[str, ...] = ()
+
+
+def distances_of(found: Distribution) -> dict[str, Estimate]:
+    """PSI and Jensen-Shannon over the cells; of numbers also KS, which is at most that of the values, and Wasserstein.
+
+    The methods are those of `detectors.profile.distances`, whose figures hold for values that do not depend on each
+    other. Empty if a side holds no value.
+    """
+    import numpy as np  # here, as commands that only read alerts start faster without
+
+    from detectors.profile import distances
+
+    before, after = (
+        np.rint(np.multiply(shares, n)) for shares, n in ((found.before, found.n_before), (found.after, found.n_after))
+    )
+    if not before.sum() or not after.sum():
+        return {}
+    of: dict[str, Distance] = {
+        "psi": distances.psi_of_cells(before, after),
+        "jensen_shannon": distances.jensen_shannon_of_cells(before, after),
+    }
+    if found.edges:
+        of["ks"] = distances.ks_of_cells(before, after)
+        of["wasserstein"] = distances.wasserstein_of_cells(before, after, found.edges)
+    bounds = {name: distances.interval_of_cells(name, before, after, found.edges) for name in of}
+    return {name: distances.Estimate(one.value, *bounds[name], one.by_chance) for name, one in of.items()}

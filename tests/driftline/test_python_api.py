@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import wasserstein_distance
 
 import driftline
 from streamer.app import replay as app
@@ -80,6 +81,23 @@ def test_tables_have_a_row_for_each_record(found):
     assert [quiet.alerts, quiet.incidents_table().num_rows, quiet.requests_table().num_rows] == [(), 0, 0]
     assert found.requests_table()["request_id"].to_pylist() == [one.request_id for one in found.requests]
     assert found.decisions_table().num_rows == len(found.decisions)
+
+
+def test_distances_are_those_of_the_values(found):
+    """Four numbers of each measured alert: Wasserstein is that of the values within a tenth, KS at most the effect."""
+    table = found.distances_table()
+    assert table.num_rows == 4 * len(found.alerts)
+    alert = next(one for one in found.alerts if one.column == "gap")
+    of, at = alert.distribution, alert.onset.offset
+    gaps = rides()["gap"].to_numpy()
+    was, now = gaps[at - of.n_before : at], gaps[at : at + of.n_after]
+    measured = {one["distance"]: one for one in table.to_pylist() if one["alert_id"] == alert.alert_id}
+    assert measured["wasserstein"]["value"] == pytest.approx(wasserstein_distance(was, now), rel=0.1)
+    assert measured["ks"]["value"] <= alert.effect + 0.05
+    assert all(one["low"] <= one["value"] <= one["high"] for one in measured.values())
+    assert all(one["by_chance"] < one["low"] for one in measured.values())
+    assert {(one["n_before"], one["n_after"]) for one in measured.values()} == {(of.n_before, of.n_after)}
+    assert driftline.replay(rides(100), **NAMED).distances_table().schema == table.schema
 
 
 def test_html_escapes_names(found):
