@@ -55,6 +55,9 @@ _DECISION_COLUMNS: Final = ("request_id", "model_id", "state", "reason", "at", "
 class Picture(str):
     """The text of an SVG picture, which notebooks draw."""
 
+    def __repr__(self) -> str:
+        return f"<Picture: {len(self):,} characters of SVG>"
+
     def _repr_svg_(self) -> str:
         return str(self)
 
