@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamer.app.offline.table_files import ArrowTable, NamedTable, Table, open_table, size_of, topic_of
+from streamer.app.offline.table_files import ArrowTable, NamedTable, Table, open_table
 from streamer.codecs.document_codec import RecordSettings
 from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.tables.arrow_types import with_plain_types
@@ -25,6 +26,7 @@ from streamer.detect.references.training import index_columns, role_without_valu
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.chunk import Chunk
 from streamer.eventlog.recordings.parquet_reader import DAMAGE
+from streamer.eventlog.recordings.places import files_of, is_folder, size_of, topic_of
 from streamer.eventlog.recordings.recording import Recording, open_recording
 
 ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
@@ -187,7 +189,7 @@ def open_recordings(
     found, topics = [], dict(config.topics)
     topics |= {source: topics[target] for target, sources in config.rekey.items() for source in sources}
     try:
-        for path in paths:
+        for path in chain.from_iterable(map(_parts, paths)):
             table = ArrowTable(path.table) if isinstance(path, NamedTable) else open_table(path)
             if table is None:
                 found.append(open_recording(str(path), topic))
@@ -204,6 +206,17 @@ def open_recordings(
             one.close()
         raise
     return found, config.model_copy(update={"topics": topics})
+
+
+def _parts(path: str | NamedTable) -> list[str | NamedTable]:
+    """The recordings of a folder that holds them, in order; or the path or table itself, also a folder of a table."""
+    if isinstance(path, NamedTable) or not is_folder(path):
+        return [path]
+    files = files_of(path)
+    first = open_table(files[0]) if files else None
+    if first is not None:
+        first.close()
+    return [path] if first is not None or not files else [*files]
 
 
 def _as_json(settings: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import fs, ipc
+from pyarrow import ipc
 
 from streamer.clock import seconds_of
 from streamer.codecs.arrow_codec import FILE_MAGIC
@@ -29,10 +29,10 @@ from streamer.detect.references.training import (
     TrainingData,
     TrainingTables,
     partition_keys,
-    paths_of,
 )
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.parquet_reader import DAMAGE, REQUIRED
+from streamer.eventlog.recordings.places import bare, files_of, is_folder, is_url, opened, size_of, topic_of
 
 TIME: Final = "event_time"  # the column with the time, unless another is named
 FIRST_MS: Final = 946_684_800_000  # of the first row of a table without times: 2000-01-01
@@ -71,7 +71,7 @@ class ParquetTable:
     """A file of Parquet. Raises errors of Arrow, and OSError."""
 
     def __init__(self, path: str) -> None:
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(opened(path), pre_buffer=is_url(path))
         self.rows: int = self._file.metadata.num_rows
         self.is_recording = is_recording(self._file.schema_arrow)
 
@@ -92,7 +92,7 @@ class ArrowTable:
     @classmethod
     def of_file(cls, path: str) -> ArrowTable:
         """A file of Arrow IPC, also called Feather. Raises errors of Arrow, and OSError."""
-        with pa.memory_map(path) as file:
+        with opened(path) if is_url(path) else pa.memory_map(path) as file:
             return cls(ipc.open_file(file).read_all())
 
     def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
@@ -107,7 +107,7 @@ class FolderTable:
 
     def __init__(self, path: str) -> None:
         """Raises `UsageError` for a folder without tables, or with a file that is none."""
-        paths = paths_of(fs.LocalFileSystem(), path)
+        paths = files_of(path)
         found = [(one, open_table(one)) for one in paths]
         others = [one for one, table in found if table is None]
         if not found or others:
@@ -133,9 +133,9 @@ class FolderTable:
 
 def open_table(path: str) -> Table | None:
     """The table in a file or folder; None for other files, and for recordings. Raises `UsageError`."""
-    if Path(path).is_dir():
+    if is_folder(path):
         return FolderTable(path)
-    if CSV_NAME.search(path.lower()):
+    if CSV_NAME.search(bare(path).lower()):
         try:
             return CsvTable(path)
         except (OSError, ValueError, pa.ArrowException) as problem:
@@ -154,17 +154,17 @@ def open_table(path: str) -> Table | None:
 
 def columns_of(path: str) -> list[str] | None:
     """The names of the columns of a table; None for other files, and for recordings. Raises `UsageError`."""
-    if Path(path).is_dir():
-        inside = [columns_of(one) or [] for one in paths_of(fs.LocalFileSystem(), path)]
-        keys = [list(partition_keys(one, path)) for one in paths_of(fs.LocalFileSystem(), path)]
+    if is_folder(path):
+        inside = [columns_of(one) or [] for one in files_of(path)]
+        keys = [list(partition_keys(one, path)) for one in files_of(path)]
         return list(dict.fromkeys(name for names in inside + keys for name in names))
     try:
-        if CSV_NAME.search(path.lower()):
+        if CSV_NAME.search(bare(path).lower()):
             return TrainingTables(TrainingData([path], format="csv")).names
         if _head(path) == FILE_MAGIC:
-            with pa.memory_map(path) as file:
+            with opened(path) if is_url(path) else pa.memory_map(path) as file:
                 return list(ipc.open_file(file).schema.names)
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(opened(path))
     except DAMAGE:
         return None
     return None if is_recording(schema) else list(schema.names)
@@ -176,21 +176,10 @@ def is_recording(schema: pa.Schema) -> bool:
     return b"driftline.format" in (schema.metadata or {}) or set(REQUIRED) <= names or names >= _RECORDING
 
 
-def size_of(path: str) -> int:
-    """The bytes of a file, or of the files of a folder."""
-    if not Path(path).is_dir():
-        return Path(path).stat().st_size
-    return sum(Path(one).stat().st_size for one in paths_of(fs.LocalFileSystem(), path))
-
-
 def _head(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        return file.read(len(FILE_MAGIC))
-
-
-def topic_of(path: str) -> str:
-    """The topic of a table without another name: that of its file, without endings."""
-    return Path(path).name.lstrip(".").partition(".")[0]
+    with opened(path) if is_url(path) else Path(path).open("rb") as file:
+        head: bytes = file.read(len(FILE_MAGIC))
+        return head
 
 
 @dataclass(frozen=True, slots=True)

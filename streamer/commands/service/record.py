@@ -49,7 +49,7 @@ Example:
     metavar="FILE",
     required=True,
     help="The Parquet file to write; it appears when it is complete. A folder, written with / at its end, gets parts, "
-    "and the command goes on after them when it is started again.",
+    "and the command goes on after them when it is started again. Both may be URLs, as in s3://bucket/june/.",
 )
 @click.option("--rotate", metavar="SIZE", help="The size of a part of a folder, as in 500MB.  [default: 1GB]")
 @click.option("--until-end", is_flag=True, help="Stop at the current ends of the topics.")
@@ -89,7 +89,7 @@ def record(
     --until-end, after --records, or on Ctrl-C or SIGTERM. The file is complete in each case. No consumer group changes.
 
     After a crash, a folder lacks the part that was being written. The next start records it again, so no record is
-    missing or there twice. Replay a folder as june/*.parquet.
+    missing or there twice. `driftline replay june/` folds a folder.
 
     Equal ids have equal hashes, so labels still find their predictions. With --redact, a value that is no JSON is
     replaced as a whole, and counted.
@@ -114,16 +114,17 @@ def record(
 
 def _target(out: str, rotate: str | None) -> RecordingWriter | RecordingFolder:
     """Where records go. Raises `UsageError`."""
+    from streamer.eventlog.recordings.places import bare, is_folder
     from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter
 
-    is_folder = out.endswith("/") or Path(out).is_dir()
-    if rotate is not None and not is_folder:
+    has_parts = bare(out).endswith("/") or is_folder(out)
+    if rotate is not None and not has_parts:
         raise UsageError(f"--rotate makes parts in a folder; write --out {Path(out).with_suffix('')}/")
     size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", (rotate or "1GB").strip(), re.IGNORECASE)
     if size is None:
         raise UsageError(f"--rotate {rotate!r}: write a size, as in 500MB or 2GB")
     part_bytes = round(float(size[1]) * SIZES[size[2].upper()])
-    return RecordingFolder(out, part_bytes) if is_folder else RecordingWriter(out)
+    return RecordingFolder(out, part_bytes) if has_parts else RecordingWriter(out)
 
 
 def _filter(keys: tuple[str, ...], share: float | None, redactions: tuple[str, ...]) -> RecordFilter:

@@ -17,10 +17,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from detectors.reference import CategoryReference, Reference, digest_of
 from streamer.errors import UsageError
+from streamer.eventlog.recordings.places import place_of
 
 FORMAT: Final = b"2"
 FORMAT_KEY: Final = b"driftline.reference"
@@ -49,16 +49,6 @@ DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, Inde
 
 Key = tuple[str, str, str]
 AnyReference = Reference | CategoryReference
-
-
-def place_of(where: str) -> tuple[fs.FileSystem, str]:
-    """The file system and the path of a path or URL. Raises `UsageError`."""
-    try:
-        return fs.FileSystem.from_uri(where) if "://" in where else (fs.LocalFileSystem(), where)
-    except (ValueError, OSError, pa.ArrowException) as problem:
-        raise UsageError(
-            f"{where} is no valid path or URL: {problem}. Give a path, or a URL of s3, gs or abfs"
-        ) from None
 
 
 def is_reference_file(where: str) -> bool:

@@ -21,11 +21,11 @@ from streamer.detect.references.file import (
     AnyReference,
     Key,
     digest_of_all,
-    place_of,
     read_references,
     write_references,
 )
 from streamer.errors import GapError, UsageError
+from streamer.eventlog.recordings.places import place_of
 from streamer.logs import log_of
 
 REFRESH_S: Final = 10.0  # between two looks at the store

@@ -21,8 +21,8 @@ import pyarrow.dataset as ds
 from pyarrow import csv, fs
 
 from retrain.messages.patterns import matches
-from streamer.detect.references.file import place_of
 from streamer.detect.settings import PROBABILITY_MIN, ErrorKind
+from streamer.eventlog.recordings.places import paths_of, place_of
 
 FORMATS: Final = ("parquet", "csv")
 KINDS: Final = ("number", "text")
@@ -164,15 +164,6 @@ def _files(place: str, data: TrainingData) -> Iterator[_TrainingFile]:
             raise ValueError(f"two columns of {path} are named {repeated[0]}")
         keys = partition_keys(path, root)
         yield _TrainingFile(fragment, [*names, *(key for key in keys if key not in names)], keys, is_csv)
-
-
-def paths_of(system: fs.FileSystem, root: str) -> list[str]:
-    """The files of a folder, in order, without those that tools hide; or the file itself."""
-    if system.get_file_info(root).type is not fs.FileType.Directory:
-        return [root]
-    found = system.get_file_info(fs.FileSelector(root, recursive=True))
-    inner = {one.path: PurePosixPath(one.path).parts[len(PurePosixPath(root).parts) :] for one in found if one.is_file}
-    return sorted(path for path, parts in inner.items() if not any(part.startswith(("_", ".")) for part in parts))
 
 
 def _csv_fragment(system: fs.FileSystem, path: str, data: TrainingData) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from streamer.errors import UsageError
+from streamer.eventlog.recordings.places import bare, is_url, opened
 
 STANDARD_INPUT = "standard input"
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes, not by the name
@@ -62,6 +63,8 @@ def open_stream(path: str | Path) -> ByteStream:
     """Open a file, or standard input for `-`. Raises `UsageError` when there is nothing to read."""
     if str(path) == "-":
         return ByteStream(STANDARD_INPUT, sys.stdin.buffer, None)
+    if is_url(str(path)):
+        return _of_url(str(path))
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory. Name the recordings in it, for example {path / '*.parquet'}.")
@@ -72,8 +75,23 @@ def open_stream(path: str | Path) -> ByteStream:
         raise UsageError(f"There is no recording {path}. Check the path.") from None
     except OSError as error:
         raise UsageError(f"Can't read the recording {path}: {error.strerror}.") from error
+    return _checked(str(path), file, size_bytes)
+
+
+def _of_url(url: str) -> ByteStream:
     try:
-        return ByteStream(str(path), file, size_bytes)
+        file = opened(url)
+        size_bytes = file.size()
+    except FileNotFoundError:
+        raise UsageError(f"There is no recording {bare(url)}. Check the URL.") from None
+    except OSError as error:
+        raise UsageError(f"Can't read the recording {bare(url)}: {error}.") from error
+    return _checked(url, io.BufferedReader(file, HEAD_BYTES), size_bytes)
+
+
+def _checked(name: str, file: BinaryIO, size_bytes: int) -> ByteStream:
+    try:
+        return ByteStream(name, file, size_bytes)
     except UsageError:
         file.close()
         raise

@@ -19,6 +19,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.headers import encode_varint
 from streamer.eventlog.recordings.chunk import Chunk, Group, gather
 from streamer.eventlog.recordings.parquet_writer import FORMAT, ROWS_KEY, SCHEMA, VERSION
+from streamer.eventlog.recordings.places import is_url, opened
 
 REQUIRED = ("topic", "partition", "offset", "value")
 # Errors that damaged files cause: in Arrow, in text and in numbers.
@@ -36,7 +37,7 @@ class ParquetSource:
         self.size_bytes: int | None = size_bytes
         self._rows_read = 0
         try:
-            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+            self._file = pq.ParquetFile(opened(path), page_checksum_verification=True, pre_buffer=is_url(path))
         except DAMAGE as error:
             raise UsageError(
                 f"{path} begins as a Parquet file does, but its footer can't be read ({_first_line(error)}): it was "

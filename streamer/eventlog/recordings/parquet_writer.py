@@ -22,17 +22,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.recordings.chunk import Group
+from streamer.eventlog.recordings.places import bare, is_url, opened, place_of, topic_of
 from streamer.eventlog.time_merge import Taken
 
 FORMAT, VERSION = "driftline-recording", 1
@@ -57,13 +60,14 @@ ROW_GROUP_BYTES = 64 << 20  # keys and values of a row group, before compression
 
 
 class RecordingWriter:
-    """Writes a recording. The file appears under its name, whole, when the context ends without an exception."""
+    """Writes a recording to a path or URL, where it appears, whole, when the context ends without an exception."""
 
     def __init__(self, path: str | Path, ends: dict[Group, int] | None = None) -> None:
         """`ends`: where the recording begins in each partition. The caller moves it on, and the file keeps the last."""
-        self.path = Path(path)
+        self.path = str(path)
         self.ends: dict[Group, int] = {} if ends is None else ends
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        beside = Path(gettempdir(), topic_of(self.path)) if is_url(self.path) else Path(path)
+        self._partial = beside.with_name(f".{beside.name}.{os.getpid()}.partial")
         self._pending: list[Any] = []
         self._pending_rows = self._pending_bytes = self._rows = 0
 
@@ -124,7 +128,9 @@ class RecordingWriter:
                     about = {ROWS_KEY: str(self._rows), ENDS_KEY: _ends_text(self.ends)}
                     self._writer.add_key_value_metadata(about)
                 self._writer.close()
-                if kind is None:
+                if kind is None and is_url(self.path):
+                    fs.copy_files(str(self._partial), self.path)
+                elif kind is None:
                     self._partial.replace(self.path)
         finally:
             self._partial.unlink(missing_ok=True)
@@ -136,7 +142,7 @@ class RecordingWriter:
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else error  # pyarrow's own words name the partial file
             raise UsageError(
-                f"Can't write the recording {self.path}: {cause}. Name a file in a folder that can be written."
+                f"Can't write the recording {bare(self.path)}: {cause}. Name a file in a folder that can be written."
             ) from error
 
 
@@ -144,11 +150,12 @@ class RecordingFolder:
     """Writes recordings of a folder, one after the other, each whole: `000001.parquet` and so on.
 
     A part ends at about `part_bytes`. `ends` has the offset after the last record of each partition, which the parts
-    keep in their metadata: it begins with that of the parts that are there, and the caller moves it on.
+    keep in their metadata: it begins with that of the parts that are there, and the caller moves it on. On this
+    machine, a lock keeps other processes out; into a folder of an object store, only one process may record.
     """
 
     def __init__(self, path: str | Path, part_bytes: int) -> None:
-        self.path, self._part_bytes = Path(path), part_bytes
+        self.path, self._part_bytes = str(path), part_bytes
         self.ends: dict[Group, int] = {}
         self._opened = ExitStack()
         self._part: RecordingWriter | None = None
@@ -157,15 +164,14 @@ class RecordingFolder:
         """Raises `UsageError` if another process records into it, or its newest part can't be read."""
         with ExitStack() as opened:
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock = opened.enter_context((self.path / LOCK).open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                names = _names_in(self.path) if is_url(self.path) else _locked(Path(self.path), opened)
             except BlockingIOError:
                 raise UsageError(f"Another process records into {self.path}. Name another folder.") from None
             except OSError as error:
-                raise UsageError(f"Can't record into {self.path}: {error.strerror}. Name another folder.") from error
-            numbers = [int(one.stem) for one in self.path.glob("*.parquet") if one.stem.isdecimal()]
-            self._number = max(numbers, default=0)
+                cause = error.strerror or error
+                raise UsageError(f"Can't record into {bare(self.path)}: {cause}. Name another folder.") from error
+            stems = (name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
+            self._number = max((int(stem) for stem in stems if stem.isdecimal()), default=0)
             if self._number:
                 self.ends = _ends_of(self._path())
             self._opened = opened.pop_all()
@@ -189,23 +195,37 @@ class RecordingFolder:
         with self._opened:
             self._close(error)
 
-    def _path(self) -> Path:
-        return self.path / f"{self._number:06d}.parquet"
+    def _path(self) -> str:
+        folder = bare(self.path)
+        return f"{folder.rstrip('/')}/{self._number:06d}.parquet{self.path[len(folder) :]}"
+
+
+def _locked(folder: Path, opened: ExitStack) -> list[str]:
+    """The names in a folder, which exists then, and which this process alone writes. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = opened.enter_context((folder / LOCK).open("w"))
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return [one.name for one in folder.iterdir()]
+
+
+def _names_in(url: str) -> list[str]:
+    system, path = place_of(url)
+    return [one.base_name for one in system.get_file_info(fs.FileSelector(path.rstrip("/"), allow_not_found=True))]
 
 
 def _ends_text(ends: Mapping[Group, int]) -> str:
     return json.dumps([[topic, partition, end] for (topic, partition), end in sorted(ends.items())])
 
 
-def _ends_of(path: Path) -> dict[Group, int]:
+def _ends_of(path: str) -> dict[Group, int]:
     """Where a part ended. Raises `UsageError`."""
     try:
-        text = (pq.read_metadata(path).metadata or {})[ENDS_KEY.encode()]
+        text = (pq.read_metadata(opened(path)).metadata or {})[ENDS_KEY.encode()]
         return {(topic, partition): end for topic, partition, end in json.loads(text)}
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise UsageError(
-            f"{path} does not say where it ended, so the recording can't go on after it: it is damaged, or not a part "
-            "of a recording. Move it elsewhere, or name another folder."
+            f"{bare(path)} does not say where it ended, so the recording can't go on after it: it is damaged, or not a "
+            "part of a recording. Move it elsewhere, or name another folder."
         ) from error
 
 

@@ -21,6 +21,7 @@ from streamer.eventlog.recordings.chunk import Chunk, Group, out_of_order
 from streamer.eventlog.recordings.lines import BYTE_ORDER_MARK, LineSource, envelopes, is_envelope, plain_events
 from streamer.eventlog.recordings.parquet_reader import ParquetSource
 from streamer.eventlog.recordings.parquet_writer import RecordingFolder, RecordingWriter
+from streamer.eventlog.recordings.places import topic_of
 
 __all__ = ["CHUNK_ROWS", "Recording", "RecordingFolder", "RecordingWriter", "open_recording"]
 
@@ -155,7 +156,7 @@ def _source(stream: ByteStream, topic: str) -> Source:
 
 
 def _topic_of(path: str | Path) -> str:
-    return "stdin" if str(path) == "-" else Path(path).name.lstrip(".").partition(".")[0]
+    return "stdin" if str(path) == "-" else topic_of(str(path))
 
 
 def kind_of(head: bytes) -> RecordingFormat | None:

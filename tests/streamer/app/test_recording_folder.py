@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from driftline_process import DRIFTLINE, PATIENCE_S, Place
 
 from streamer.app import record as app
 from streamer.app.offline.record_filter import RecordFilter, Redaction
+from streamer.app.offline.recorded_tables import open_recordings
 from streamer.clock import SystemClock
+from streamer.config import Config
 from streamer.errors import BrokerError, UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.connection import KafkaConnection
+from streamer.eventlog.recordings.places import files_of, place_of
 from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter, open_recording
 from streamer.eventlog.time_merge import Taken
 
@@ -43,9 +47,9 @@ def send(place: Place, start: int, end: int) -> None:
         place.produce_at(place.events, p, rows[p::PARTITIONS])
 
 
-def record(place: Place, out: Path, chosen: RecordFilter | None = None, records_max: int | None = None) -> int:
+def record(place: Place, out: Path | str, chosen: RecordFilter | None = None, records_max: int | None = None) -> int:
     """Record to the end, in this process: a folder in parts of 20 KB, or a file."""
-    target = RecordingWriter(out) if out.suffix else RecordingFolder(out, 20_000)
+    target = RecordingWriter(out) if Path(out).suffix == ".parquet" else RecordingFolder(out, 20_000)
     return app.record(
         KafkaConnection(bootstrap=(place.bootstrap,)),
         (place.events,),
@@ -58,7 +62,7 @@ def record(place: Place, out: Path, chosen: RecordFilter | None = None, records_
     )
 
 
-def ids_of(parts: list[Path]) -> list[int]:
+def ids_of(parts: Iterable[Path | str]) -> list[int]:
     """The ids in the recorded order."""
     found = []
     for part in parts:
@@ -139,3 +143,26 @@ def test_a_recording_hides_fields(place, tmp_path):
     by_key = RecordFilter(share=0.5)
     assert record(place, out, by_key) == 0
     assert by_key.keyless == record(place, tmp_path / "all.parquet")  # no record has a key
+
+
+def test_parts_may_lie_in_an_object_store(place, tmp_path, s3):
+    """A second start goes on after the parts that are there, and a replay finds all by the name of the folder."""
+    folder = s3.replace("prefix", "june/")
+    taken = record(place, folder, records_max=2_000)
+    whole = record(place, tmp_path / "whole.parquet")
+    assert (taken, record(place, folder)) == (2_000, whole - 2_000)
+    assert len(files_of(folder)) > 1
+    assert ids_of(files_of(folder)) == ids_of([tmp_path / "whole.parquet"])
+    found, _ = open_recordings([folder], None, Config())
+    assert sum(one.rows for one in found) == whole
+    for one in found:
+        one.close()
+    (system, path), damaged = place_of(folder), files_of(folder)[-1]
+    with system.open_output_stream(f"{path.rstrip('/')}/{len(files_of(folder)):06d}.parquet") as file:
+        file.write(b"PAR1")
+    with pytest.raises(UsageError, match=r"s3://bucket/june/0000\d\d.parquet does not say where it ended"):
+        record(place, folder)
+    with pytest.raises(UsageError, match="its footer can't be read"):
+        open_recording(damaged)
+    with pytest.raises(UsageError, match=r"There is no recording s3://bucket/juli.parquet. Check the URL."):
+        open_recording(s3.replace("prefix", "juli.parquet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import feather
+from pyarrow import feather, fs
 
 from streamer.app import replay as app
 from streamer.app.offline.selection import EVERYTHING, Selection, selection_of, time_ms
@@ -35,6 +36,14 @@ def flights() -> pa.Table:
         "trip": [f"t{i}" for i in range(N)], "guess": (delay + 1).round(2), "truth": delay.round(1),
         "__index_level_0__": np.arange(N), "landed": pa.array(START_MS + 60_000 * np.arange(N), pa.timestamp("ms")),
     })  # fmt: skip
+
+
+def rows():
+    """The flights as events of the canonical form."""
+    return [
+        {"model_id": "eta", "event_time": f"{one['at']:%FT%TZ}", "features": {"delay": one["delay"]}}
+        for one in flights().to_pylist()
+    ]
 
 
 def replayed(table, mapping=MAPPING, selection=EVERYTHING, topic="flights"):
@@ -73,6 +82,28 @@ def test_each_form_of_a_table_gives_the_same(tmp_path, plain, form):
     assert outputs == plain[1]
     assert (summary.events, summary.labels["matched"]) == (N, N)
     assert {json.loads(value)["column"] for topic, value in outputs if topic == "driftline.alerts"} >= {"delay"}
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "arrow", "folder"])
+def test_tables_of_an_object_store_give_the_same(tmp_path, plain, s3, form):
+    """A URL is read as a path is. Its options are no part of the topic."""
+    url = s3.replace("prefix", f"june/flights.{form}")
+    fs.copy_files(written(flights(), tmp_path, form), url)
+    assert replayed(url, topic=None)[1] == plain[1]
+
+
+def test_lines_of_an_object_store_give_the_same(tmp_path, s3):
+    """Packed lines are unpacked while they are read."""
+    path, url = tmp_path / "flights.jsonl.gz", s3.replace("prefix", "june/flights.jsonl.gz")
+    path.write_bytes(gzip.compress(b"".join(json.dumps(one, default=str).encode() + b"\n" for one in rows())))
+    fs.copy_files(str(path), url)
+    outputs = []
+    for source in (str(path), url):
+        found = []
+        app.replay(Config(), [source], None, found.append, lambda *_: None)
+        outputs.append([(one.topic, one.value) for one in found])
+    assert outputs[0] == outputs[1]
+    assert [json.loads(value)["column"] for topic, value in outputs[0] if topic == "driftline.alerts"] == ["delay"] * 2
 
 
 def test_a_mapping_is_the_configuration_of_its_topic(tmp_path, plain):
