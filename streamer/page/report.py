@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from retrain.messages.ids import FLEET_PREFIX
 from retrain.messages.incident import Incident
 from retrain.messages.shift import Shift
 from retrain.policy.settings import RetrainSettings
+from streamer.app.offline.comparison import BacktestResult, PowerPoint
+from streamer.app.offline.injection import span_text
 from streamer.audit.fleet import KINDS, Fleet, Wanted
 from streamer.audit.source import Source
 from streamer.audit.timeline import TimelineEntry, entries
@@ -97,6 +100,18 @@ def write_report(
 
 def _sheet(name: str) -> str:
     return files("streamer.page").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def write_comparison(results: Sequence[BacktestResult], points: Sequence[PowerPoint], of: Sequence[str]) -> str:
+    """What recordings `of` these names give under several settings, and which sizes of a change are seen, as HTML."""
+    curves: dict[str, list[PowerPoint]] = {}
+    for point in points:
+        curves.setdefault(point.settings, []).append(point)
+    return environment().get_template("comparison.html").render(
+        of=of, results=results, points=points, curves=curves,
+        span=lambda seconds, signed: "–" if seconds is None else span_text(timedelta(seconds=seconds), signed=signed),
+        style="".join(map(_sheet, ("tokens.css", "report.css"))),
+    )  # fmt: skip
 
 
 def trails_of(source: Source, models: Iterable[str]) -> dict[str, Trail]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,14 +31,14 @@ _FORM: Final = re.compile(
 )
 _CHANGE: Final = re.compile(
     r"(?P<shift>[+-]\s*[\d.]+(e[+-]?\d+)?)|\*\s*(?P<scale>[\d.]+(e[+-]?\d+)?)|=\s*(?P<text>.+)|(?P<null>null)"
-    r"|(?P<silence>silence)|delay\s+(?P<delay>\w+)"
+    r"|(?P<silence>silence)|delay\s+(?P<delay>\w+)|(?P<nothing>nothing)"
 )
 _MIX: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of splitmix64 (Steele et al., 2014)
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One change of events. `kind` is shift, scale, text, null, silence or delay."""
+    """One change of events. `kind` is shift, scale, text, null, silence, delay or nothing."""
 
     text: str  # as the user wrote it
     column: str  # its pattern; `(events)` of silence and delay
@@ -49,6 +49,7 @@ class Injection:
     share: float  # of events that have it, in (0, 1]
     models: str  # pattern of the models that have it
     seed: int
+    reached: set[str] = field(default_factory=set, compare=False)  # models with a changed event, so far
 
     def applied(self, batch: EventBatch, names: Names) -> EventBatch:
         """The batch with the change; a new category gets an id."""
@@ -57,6 +58,9 @@ class Injection:
         if self.share < 1:
             chosen &= _draws(batch, self.seed) < self.share
         if not chosen.any():
+            return batch
+        self.reached.update(names.models.names[model] for model in np.unique(batch.model[chosen]))
+        if self.kind == "nothing":
             return batch
         if self.kind == "silence":
             return batch.only(~chosen)
@@ -89,13 +93,32 @@ def injections_of(texts: Sequence[str], seed: int = 0) -> tuple[Injection, ...]:
     return tuple(_injection(text, seed + place) for place, text in enumerate(texts))
 
 
+def sizes_of(texts: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Each size of the change with several, as in `+1,+2`, with all changes: first nothing, for comparison.
+
+    Empty without such a change. Raises `UsageError` for two of them.
+    """
+    sizes: list[tuple[str, tuple[str, ...]]] = []
+    for at, text in enumerate(texts):
+        found = _FORM.fullmatch(text.strip())
+        if found is None or "," not in found["change"] or found["change"].startswith("="):
+            continue
+        if sizes:
+            raise UsageError(f"--inject {text!r}: only one change may have several sizes")
+        head, tail = found.string[: found.start("change")], found.string[found.end("change") :]
+        for size in ("nothing", *(part.strip() for part in found["change"].split(","))):
+            sizes.append((size, (*texts[:at], f"{head}{size}{tail}", *texts[at + 1 :])))
+    return sizes
+
+
 def _injection(text: str, seed: int) -> Injection:
     found = _FORM.fullmatch(text.strip())
     change = _CHANGE.fullmatch(found["change"]) if found else None
     if found is None or change is None or change.lastgroup is None:
         raise UsageError(f"--inject {text!r} can't be read: {HOW}")
-    kind = next(name for name in ("shift", "scale", "text", "null", "silence", "delay") if change[name] is not None)
-    if (kind in ("silence", "delay")) != (found["column"] == EVENTS):
+    kinds = ("shift", "scale", "text", "null", "silence", "delay", "nothing")
+    kind = next(name for name in kinds if change[name] is not None)
+    if kind != "nothing" and (kind in ("silence", "delay")) != (found["column"] == EVENTS):
         raise UsageError(f"--inject {text!r}: silence and delay are of {EVENTS}, other changes of a column")
     try:
         share = float(found["share"] or 100) / 100
@@ -130,28 +153,36 @@ def seen(injections: Iterable[Injection], alerts: Iterable[bytes]) -> Iterator[l
     `alerts` are published ones, in order. An alert counts if it fired at the time of the change or later; the error of
     the onset is that of its newest state.
     """
-    newest: dict[str, Alert] = {}
-    for value in alerts:
-        alert = msgspec.json.decode(value, type=Alert)
-        newest[alert.alert_id] = alert
+    newest = newest_of(alerts)
     yield ["injected", "model", "column", "seen after", "onset error"]
     for one in injections:
-        since, found = time_of(one.since_ms), dict[tuple[str, str], Alert]()
-        for alert in newest.values():
-            if (
-                alert.at.event_time >= since
-                and matches(alert.model_id, one.models)
-                and matches(alert.column, one.column)
-            ):
-                found.setdefault((alert.model_id, alert.column), alert)
+        since, found = time_of(one.since_ms), found_of(one, newest)
         for (model, column), alert in found.items():
             error = alert.onset.event_time - since
-            yield [one.text, model, column, _span(alert.at.event_time - since), _span(error, signed=True)]
+            yield [one.text, model, column, span_text(alert.at.event_time - since), span_text(error, signed=True)]
         if not found:
             yield [one.text, one.models, one.column, "not seen", ""]
 
 
-def _span(span: timedelta, signed: bool = False) -> str:
+def newest_of(alerts: Iterable[bytes]) -> list[Alert]:
+    """The alerts in the order in which they fired, each in its newest state."""
+    newest: dict[str, Alert] = {}
+    for value in alerts:
+        alert = msgspec.json.decode(value, type=Alert)
+        newest[alert.alert_id] = alert
+    return list(newest.values())
+
+
+def found_of(one: Injection, alerts: Iterable[Alert]) -> dict[tuple[str, str], Alert]:
+    """The first alert that fired at the time of a change or later, by model and column that the change names."""
+    since, found = time_of(one.since_ms), dict[tuple[str, str], Alert]()
+    for alert in alerts:
+        if alert.at.event_time >= since and matches(alert.model_id, one.models) and matches(alert.column, one.column):
+            found.setdefault((alert.model_id, alert.column), alert)
+    return found
+
+
+def span_text(span: timedelta, signed: bool = False) -> str:
     """A span of time in its largest two units, as in 2d 4h."""
     seconds = abs(round(span.total_seconds()))
     parts = []

@@ -1,14 +1,14 @@
-"""`driftline backtest`: one recording under several settings, side by side."""
+"""`driftline backtest`: one recording under several settings, or with several sizes of a change, side by side."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -16,37 +16,30 @@ from streamer.commands.console.lines import echo_line
 from streamer.commands.console.options import arranged, offline_of, offline_options
 from streamer.errors import UsageError
 
+if TYPE_CHECKING:
+    from streamer.app.offline.comparison import BacktestResult, PowerPoint
+
 VARIANTS_MAX: Final = 256
-MONTH_MS: Final = 30 * 86_400_000
 HEAD: Final = ("settings", "alarms", "alerts", "incidents", "requests", "false a month", "seen", "delay", "CPU")
-Variant = tuple[str, str | None, tuple[str, ...]]  # its name, the configuration, single settings
+POWER_HEAD: Final = ("settings", "change", "models", "seen", "", "seen after", "onset error")
+BAR: Final = 20  # characters of a bar
 
 EXAMPLE = """\b
 Examples:
     driftline backtest june.parquet --settings today.yaml --settings tomorrow.yaml --mark 2026-06-12T08:00
     driftline backtest june.csv --time at --model eta --grid detectors.shiryaev_roberts.arl0=1e4,1e5,1e6
+    driftline backtest june.parquet --inject 'headway: +15,+30,+60 @ 2026-06-12T08:00' --report power.html
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BacktestResult:
-    """What one of the settings gives."""
+class Variant(NamedTuple):
+    """One of the replays that are compared."""
 
-    settings: str
-    alarms: int
-    alerts: int
-    incidents: int
-    requests: int
-    false_alerts: int  # those that fired before the first mark; without marks, all
-    model_months: float  # of event time before the first mark, in months of 30 days; without marks, all
-    seen: int  # marks and models with an alert from the mark on, and before the next one
-    delay_s: float | None  # median time from the mark to the first of them; None without any
-    cpu_s: float  # processor time of the fold
-
-    @property
-    def false_a_month(self) -> float | None:
-        """False alerts of a model in a month; None where there is no time before the mark."""
-        return self.false_alerts / self.model_months if self.model_months else None
+    name: str
+    file: str | None  # the configuration
+    sets: tuple[str, ...]  # single settings
+    size: str = ""  # of the change that has several
+    inject: tuple[str, ...] = ()  # all changes
 
 
 @click.command(epilog=EXAMPLE)
@@ -62,35 +55,55 @@ class BacktestResult:
 @click.option("--topic", metavar="NAME", help="The topic of recordings that name none: JSON lines of events, tables.")
 @offline_options
 @click.option("--jobs", type=click.IntRange(1), help="Processes at once.  [default: one a processor]")
+@click.option("--report", "report_file", metavar="FILE", help="Also write the comparison as one HTML file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, instead of the table.")
 def backtest(
     recordings: tuple[str, ...], settings: tuple[str, ...], grid: tuple[str, ...], marks: tuple[str, ...],
-    topic: str | None, jobs: int | None, as_json: bool, **options: Any,
+    topic: str | None, jobs: int | None, report_file: str | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Fold recordings under several settings, and compare what each finds.
 
     Each combination of a configuration and of values is a replay in a process of its own, which decodes the recording
-    again. Alerts before the first mark count as false; without marks, all alerts are counted a model and month. From
-    each mark on, the first alert of a model counts as its detection. Tables and parts are as of `driftline replay`.
+    again. Alerts before the first mark, else before the change, count as false; without both, all do. From each mark
+    on, the first alert of a model counts as its detection. Tables and parts are as of `driftline replay`.
+
+    A change of --inject may have several sizes, as in +1,+2,+4. Then the table has a line for each: how many of the
+    models with the change see it, and how soon. An alert counts if it is on the column and fired after the change. The
+    line `nothing` is the recording as it is: what is seen there was no effect of the change.
     """
+    from streamer.app.offline.injection import sizes_of
     from streamer.app.offline.selection import time_ms
     from streamer.commands.console.text_table import table
 
-    variants = list(variants_of(settings, grid))
+    variants = list(variants_of(settings, grid, sizes_of(options["inject"])))
     marks_ms = sorted(time_ms(mark, "--mark") for mark in marks)
-    for _, file, sets in variants:  # wrong settings are refused before anything is folded
-        offline_of(recordings, file, topic, {**options, "sets": (*options["sets"], *sets)})
-    results = _folded(variants, (recordings, topic, options, marks_ms), jobs or os.cpu_count() or 1)
+    for one in variants:  # wrong settings are refused before anything is folded
+        offline_of(recordings, one.file, topic, _options_of(one, options))
+    found = _folded(variants, (recordings, topic, options, marks_ms), jobs or os.cpu_count() or 1)
+    results, points = [result for result, _ in found], [point for _, point in found if point is not None]
+    if report_file is not None:
+        from streamer.page.report import write_comparison
+
+        Path(report_file).write_text(write_comparison(results, points, recordings), encoding="utf-8")
     if as_json:
-        for one in results:
-            echo_line(json.dumps({**asdict(one), "false_a_month": one.false_a_month}))
+        for result, point in found:
+            more = {} if point is None else {**asdict(point), "power": point.power}
+            echo_line(json.dumps({**asdict(result), "false_a_month": result.false_a_month, **more}))
         return
-    for line in table([HEAD, *(_row(one) for one in results)]):
+    rows = [POWER_HEAD, *map(_power_row, points)] if points else [HEAD, *map(_row, results)]
+    for line in table(rows):
         echo_line(line)
+    if report_file is not None:
+        echo_line(f"{report_file}: {len(found):,} replays", err=True)
 
 
-def variants_of(settings: Sequence[str], grid: Sequence[str]) -> Iterator[Variant]:
-    """Each configuration with each combination of values. Raises `UsageError` for too few, too many and repeated."""
+def variants_of(
+    settings: Sequence[str], grid: Sequence[str], sizes: Sequence[tuple[str, tuple[str, ...]]] = ()
+) -> Iterator[Variant]:
+    """Each configuration with each combination of values, and each size of a change.
+
+    Raises `UsageError` for too few, too many and repeated ones.
+    """
     choices = []
     for text in grid:
         name, is_one, values = text.partition("=")
@@ -99,17 +112,27 @@ def variants_of(settings: Sequence[str], grid: Sequence[str]) -> Iterator[Varian
         choices.append([f"{name}={value.strip()}" for value in values.split(",")])
     files: list[str | None] = [*settings] or [None]
     combinations = list(product(files, product(*choices)))
-    if not 2 <= len(combinations) <= VARIANTS_MAX or len(set(combinations)) < len(combinations):
+    replays = len(combinations) * max(len(sizes), 1)
+    if not 2 <= replays <= VARIANTS_MAX or len(set(combinations)) < len(combinations):
         raise UsageError(
-            f"there are {len(combinations)} settings to compare; give 2 to {VARIANTS_MAX} different ones with "
-            "--settings and --grid"
+            f"there are {replays} settings to compare; give 2 to {VARIANTS_MAX} different ones with --settings and "
+            "--grid, or several sizes of a change, as in --inject 'headway: +15,+30 @ 2026-06-12T08:00'"
         )
     for file, sets in combinations:
         parts = [Path(file).name] if file is not None and len(files) > 1 else []
-        yield " ".join([*parts, *sets]) or str(file), file, tuple(sets)
+        name = " ".join([*parts, *sets]) or (file or "the defaults")
+        for size, inject in sizes or [("", ())]:
+            yield Variant(name, file, tuple(sets), size, inject)
 
 
-def _folded(variants: Sequence[Variant], shared: tuple[Any, ...], jobs: int) -> list[BacktestResult]:
+def _options_of(one: Variant, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of one of the replays."""
+    return {**options, "sets": (*options["sets"], *one.sets), "inject": one.inject or options["inject"]}
+
+
+def _folded(
+    variants: Sequence[Variant], shared: tuple[Any, ...], jobs: int
+) -> list[tuple[BacktestResult, PowerPoint | None]]:
     """The results in the order of the settings, of `jobs` processes."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -120,54 +143,41 @@ def _folded(variants: Sequence[Variant], shared: tuple[Any, ...], jobs: int) -> 
 
 
 def fold_one(
-    variant: Variant, shared: tuple[tuple[str, ...], str | None, Mapping[str, Any], Sequence[int]]
-) -> BacktestResult:
-    """The replay of one of the settings."""
+    one: Variant, shared: tuple[tuple[str, ...], str | None, Mapping[str, Any], Sequence[int]]
+) -> tuple[BacktestResult, PowerPoint | None]:
+    """The replay of one of the settings, and of one of the sizes where a change has several."""
     from time import process_time
 
     import msgspec
 
-    from retrain.messages.alert import Alert
+    from streamer.app.offline.comparison import BacktestResult, figures_of, power_of
+    from streamer.app.offline.injection import newest_of
     from streamer.app.replay import replay
 
-    name, file, sets = variant
     recordings, topic, options, marks_ms = shared
-    config, selection = offline_of(recordings, file, topic, {**options, "sets": (*options["sets"], *sets)})
-    tables = arranged(recordings, options)
-    fired: dict[str, tuple[str, int]] = {}
+    config, selection = offline_of(recordings, one.file, topic, _options_of(one, options))
+    published: list[bytes] = []
+    requested: set[str] = set()
 
     def keep(output: Any) -> None:
-        if output.topic == config.outputs.alerts and output.value is not None:
-            alert = msgspec.json.decode(output.value, type=Alert)
-            fired.setdefault(alert.alert_id, (alert.model_id, round(alert.at.event_time.timestamp() * 1000)))
+        if output.value is not None and output.topic == config.outputs.alerts:
+            published.append(output.value)
+        elif output.value is not None and output.topic == config.outputs.requests:
+            requested.add(msgspec.json.decode(output.value)["model_id"])
 
+    tables = arranged(recordings, options)
     before_s = process_time()
     summary = replay(config, tables, topic, keep, lambda *_: None, selection)
     cpu_s = process_time() - before_s
+    alerts = newest_of(published)
+    fired = [(alert.model_id, round(alert.at.event_time.timestamp() * 1000)) for alert in alerts]
     span = [round(at.timestamp() * 1000) for at in (summary.first_event_time, summary.last_event_time) if at]
-    figures = _figures(list(fired.values()), marks_ms, span, summary.models)
-    return BacktestResult(
-        name, summary.alarms, summary.alerts, summary.incidents, summary.requests, *figures, round(cpu_s, 1)
-    )
-
-
-def _figures(
-    fired: Sequence[tuple[str, int]], marks_ms: Sequence[int], span_ms: Sequence[int], models: int
-) -> tuple[int, float, int, float | None]:
-    """False alerts, model-months they are of, detections, and their median delay in s."""
-    from statistics import median
-
-    first, last = span_ms or (0, 0)
-    until = min(marks_ms[0], last) if marks_ms else last
-    false = sum(at < marks_ms[0] for _, at in fired) if marks_ms else len(fired)
-    delays = []
-    for mark, after in zip(marks_ms, [*marks_ms[1:], last + 1], strict=True) if marks_ms else ():
-        detected: dict[str, int] = {}
-        for model, at in fired:
-            if mark <= at < after:
-                detected[model] = min(at, detected.get(model, at))
-        delays += [(at - mark) / 1000 for at in detected.values()]
-    return false, models * max(until - first, 0) / MONTH_MS, len(delays), median(delays) if delays else None
+    texts = zip(selection.injections, one.inject, strict=False)
+    change = next((change for change, text in texts if text not in options["inject"]), None)
+    figures = figures_of(fired, marks_ms or ([] if change is None else [change.since_ms]), span, summary.models)
+    counts = summary.alarms, summary.alerts, summary.incidents, summary.requests
+    result = BacktestResult(one.name, *counts, *figures, tuple(sorted(requested)), round(cpu_s, 1))
+    return result, None if change is None else power_of(one.name, one.size, change, alerts)
 
 
 def _row(one: BacktestResult) -> list[str]:
@@ -175,3 +185,14 @@ def _row(one: BacktestResult) -> list[str]:
     delay = "" if one.delay_s is None else f"{one.delay_s / 3600:.1f} h"
     counts = (one.alarms, one.alerts, one.incidents, one.requests)
     return [one.settings, *(f"{n:,}" for n in counts), false, f"{one.seen:,}", delay, f"{one.cpu_s:.1f} s"]
+
+
+def _power_row(one: PowerPoint) -> list[str]:
+    from datetime import timedelta
+
+    from streamer.app.offline.injection import span_text
+
+    bar = "█" * round(BAR * one.power)
+    after = "" if one.delay_s is None else span_text(timedelta(seconds=one.delay_s))
+    error = "" if one.onset_error_s is None else span_text(timedelta(seconds=one.onset_error_s), signed=True)
+    return [one.settings, one.size, f"{one.models:,}", f"{one.power:.0%}", bar, after, error]
