@@ -12,6 +12,7 @@ whose mean is that of the absolute difference of two distribution functions, int
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -108,35 +109,35 @@ def wasserstein_of_cells(before: ArrayLike, after: ArrayLike, edges: ArrayLike) 
     return Distance(float(_area(old, new, widths)), by_chance, int(old.sum()), int(new.sum()))
 
 
-def interval_of_cells(
-    name: str, before: ArrayLike, after: ArrayLike, edges: ArrayLike = (), level: float = 0.95
-) -> tuple[float, float]:
-    """Bounds between which a distance of the two laws lies, at this level, by counts [cells] of independent values.
+def intervals_of_cells(
+    before: ArrayLike, after: ArrayLike, edges: ArrayLike = (), level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Bounds between which distances of the two laws lie, at this level, by counts [cells] of independent values.
 
-    `name` is `ks`, `psi`, `jensen_shannon` or `wasserstein`, which needs the edges. A thousand pairs of samples are
-    drawn from the counts, with a fixed seed. PSI, and the square of Jensen-Shannon, have the basic interval of A. C.
-    Davison and D. V. Hinkley (1997): 2 T less the quantiles of T among the draws. Where only one count of a cell is 0,
-    that of PSI is a lower bound. KS and Wasserstein are metrics, so they are off by no more than the distances of both
-    samples from their laws; these intervals are wider than they have to be. ValueError for another name, level or
-    count.
+    Of `psi` and `jensen_shannon`, and with edges also of `ks` and `wasserstein`. A thousand pairs of samples are drawn
+    from the counts, with a fixed seed. PSI, and the square of Jensen-Shannon, have the basic interval of A. C. Davison
+    and D. V. Hinkley (1997): 2 T less the quantiles of T among the draws. Where only one count of a cell is 0, that of
+    PSI is a lower bound. KS and Wasserstein are metrics, so they are off by no more than the distances of both samples
+    from their laws; these intervals are wider than they have to be. ValueError as `psi_of_cells`, for edges of another
+    shape, and for a level outside 0 to 1.
     """
-    if name not in ("ks", "psi", "jensen_shannon", "wasserstein") or not 0.0 < level < 1.0:
-        raise ValueError(f"there is no interval of {name!r} at the level {level}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"a level lies between 0 and 1, got {level}")
     old, new = _counts(before, after)
     random = np.random.default_rng(0)
     olds, news = (random.multinomial(round(of.sum()), of / of.sum(), DRAWS).astype(np.float64) for of in (old, new))
-    if name in ("psi", "jensen_shannon"):
-        divergence = _stability if name == "psi" else _divergence
-        ends = np.quantile(divergence(olds, news), [0.5 + 0.5 * level, 0.5 - 0.5 * level])
-        low, high = np.maximum(2.0 * float(divergence(old, new)) - ends, 0.0).tolist()
-        return (low, high) if name == "psi" else (math.sqrt(low), min(math.sqrt(high), 1.0))
-    widths = _widths(edges, len(old)) if name == "wasserstein" else None
-    value, off_old, off_new = (
-        _gap(one, other) if widths is None else _area(one, other, widths)
-        for one, other in ((old, new), (old, olds), (new, news))
-    )
-    off = float(np.quantile(off_old + off_new, level))
-    return max(float(value) - off, 0.0), min(float(value) + off, 1.0 if widths is None else math.inf)
+    sides = [0.5 + 0.5 * level, 0.5 - 0.5 * level]
+    low, high = np.maximum(2.0 * _stability(old, new) - np.quantile(_stability(olds, news), sides), 0.0).tolist()
+    found = {"psi": (low, high)}
+    low, high = np.maximum(2.0 * _divergence(old, new) - np.quantile(_divergence(olds, news), sides), 0.0).tolist()
+    found["jensen_shannon"] = math.sqrt(low), min(math.sqrt(high), 1.0)
+    if np.size(edges):
+        area = partial(_area, widths=_widths(edges, len(old)))
+        for name, distance, most in (("ks", _gap, 1.0), ("wasserstein", area, math.inf)):
+            value, off = float(distance(old, new)), distance(old, olds) + distance(new, news)
+            reach = float(np.quantile(off, level))
+            found[name] = max(value - reach, 0.0), min(value + reach, most)
+    return found
 
 
 def cut(before: ArrayLike, after: ArrayLike, cells: int = CELLS) -> tuple[F64, F64]:

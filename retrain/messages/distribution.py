@@ -51,5 +51,5 @@ def distances_of(found: Distribution) -> dict[str, Estimate]:
     if found.edges:
         of["ks"] = distances.ks_of_cells(before, after)
         of["wasserstein"] = distances.wasserstein_of_cells(before, after, found.edges)
-    bounds = {name: distances.interval_of_cells(name, before, after, found.edges) for name in of}
+    bounds = distances.intervals_of_cells(before, after, found.edges)
     return {name: distances.Estimate(one.value, *bounds[name], one.by_chance) for name, one in of.items()}

@@ -10,12 +10,16 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from retrain.messages.distribution import distances_of
 from retrain.messages.shift import Shift
 from streamer.audit.commands import REFUSED
 from streamer.audit.reasons import clock, many, number
 from streamer.page import charts, lanes
 from streamer.page.rows import Attention
 
+DISTANCE_NAMES: Final = {
+    "psi": "PSI", "jensen_shannon": "Jensen-Shannon", "ks": "KS", "wasserstein": "Wasserstein",
+}  # fmt: skip
 PAIRS_MAX: Final = 40  # models of a report whose column is drawn twice: as histogram, and as shares up to each value
 
 
@@ -28,7 +32,8 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals |= {
         "charts": charts, "lanes": lanes, "number": number, "clock": clock, "many": many, "pictures": pictures,
-        "link": link, "refused": REFUSED, "states_all": tuple(Attention),
+        "link": link, "refused": REFUSED, "states_all": tuple(Attention), "distances_of": distances_of,
+        "distance_names": DISTANCE_NAMES,
     }  # fmt: skip
     made.filters["rfc3339"] = lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"
     made.filters["day"] = lambda at: f"{at.day} {at:%b %H:%M}"

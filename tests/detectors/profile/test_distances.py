@@ -74,7 +74,7 @@ def test_chance_is_what_samples_of_one_law_show(name, n, m):
         (lambda: distances.psi_of_cells([1, 2], [1]), "two rows of one length"),
         (lambda: distances.ks_of_cells([1, -2], [1, 1]), "none negative"),
         (lambda: distances.wasserstein_of_cells([1, 2], [1, 1], [0.0, 1.0]), "2 cells have 3 finite edges"),
-        (lambda: distances.interval_of_cells("mmd", [1, 2], [1, 1]), "no interval of 'mmd' at the level 0.95"),
+        (lambda: distances.intervals_of_cells([1, 2], [1, 1], level=95), "a level lies between 0 and 1, got 95"),
     ],
 )
 def test_what_is_no_sample_is_refused(call, sentence):
@@ -108,7 +108,7 @@ def test_intervals_hold_the_distance_of_the_laws(name, shift):
     more = (edges,) if name == "wasserstein" else ()
     true = getattr(distances, f"{name}_of_cells")(*large, *more).value
     found = [
-        distances.interval_of_cells(name, random.multinomial(2000, laws[0]), random.multinomial(500, laws[1]), edges)
+        distances.intervals_of_cells(random.multinomial(2000, laws[0]), random.multinomial(500, laws[1]), edges)[name]
         for _ in range(100)
     ]
     assert sum(low <= true <= high for low, high in found) >= 90

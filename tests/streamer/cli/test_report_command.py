@@ -10,7 +10,8 @@ from cli_kit import cli
 from service_kit import PlayedService
 
 from retrain.messages.alert import AlertKind
-from retrain.messages.distribution import Distribution
+from retrain.messages.distribution import Distribution, distances_of
+from streamer.page.drawing import DISTANCE_NAMES
 from streamer.testing.alerts import firing, place, ready
 
 HOSTILE = '<img src=x onerror="alert(1)">&\u202e'
@@ -65,6 +66,8 @@ def test_it_says_what_the_records_say(tmp_path):
     assert order == sorted(order)
     for words in ("412.5 → 530.8", "0.7 ± 0.02", "headway_s moved up by about 118", "1,000", "400", "2026-01-01 00:30"):
         assert words in page.text
+    for name, one in distances_of(MOVED).items():
+        assert f"{DISTANCE_NAMES[name]} {one.value:.3g} {one.low:.3g} to {one.high:.3g}, by chance" in page.text
     assert page.text.index("411.5") > page.text.index("4 records")  # what the alarm said stands in the story alone
 
 
