@@ -6,9 +6,10 @@
     if d.update(x):
         print(d.onset, d.effect)
 
-Public: `detector` (one series, by name), one class a detector (`Adwin`, `KsWindow`, ...), `ColumnDetectors` (a frame)
-and `RiverDetector` (for pipelines of river); `base` (the interface of a bank), `registry` (the table of detectors),
-`checks` (what a bank must pass), `plugins` (detectors of other packages), `reference` (training samples).
+Public: `detector` (one series, by name), one class a detector (`Adwin`, `KsWindow`, ...), `ColumnDetectors` (a frame),
+`RiverDetector` (for pipelines of river), `class_scores` and `calibration`; `base` (the interface of a bank), `registry`
+(the table of detectors), `checks` (what a bank must pass), `plugins` (detectors of other packages), `reference`
+(training samples).
 
 Rooms: `shiryaev_roberts`, `rate` and `categories` run by default; `adwin`, `ks`, `joint` and `river` where a
 configuration names them. `delivery` and `segment_gap.py` detect more than drift of one column, `recovery` ends alerts,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         ShiryaevRoberts,
     )
     from detectors.notebook.single import SingleDetector, detector
+    from detectors.profile.classes import calibration, class_scores
 
 __all__ = [
     "Adwin",
@@ -60,19 +62,23 @@ __all__ = [
     "RiverDetector",
     "ShiryaevRoberts",
     "SingleDetector",
+    "calibration",
+    "class_scores",
     "detector",
 ]
 _ELSEWHERE = {
-    "ColumnDetectors": "columns",
-    "RiverDetector": "river_adapter",
-    "SingleDetector": "single",
-    "detector": "single",
+    "ColumnDetectors": "notebook.columns",
+    "RiverDetector": "notebook.river_adapter",
+    "SingleDetector": "notebook.single",
+    "calibration": "profile.classes",
+    "class_scores": "profile.classes",
+    "detector": "notebook.single",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module(f"detectors.notebook.{_ELSEWHERE.get(name, 'named')}"), name)
+        return getattr(import_module(f"detectors.{_ELSEWHERE.get(name, 'notebook.named')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -3,6 +3,7 @@
     replay(source, …)           the folds of the service over a file, a folder, or a table in memory
     watch(frame, …)             the same for one frame of one model, with its training data
     reference_from(frame, …)    the distributions of training data, to compare with
+    class_history(frame, …)     precision, recall, F1 and calibration by class and time, and their drift
     Findings                    alerts, incidents, requests and decisions: records, tables, pictures, a report
     MemoryService, FakeTrainer  topics in memory, and a trainer, for tests of one's own pipeline
 
@@ -15,13 +16,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from driftline.class_history import ClassHistory, class_history
     from driftline.findings import Findings
     from driftline.memory_service import FakeTrainer, MemoryService
     from driftline.offline import TrainingReferences, reference_from, replay, watch
 
-__all__ = ["FakeTrainer", "Findings", "MemoryService", "TrainingReferences", "reference_from", "replay", "watch"]
+__all__ = [
+    "ClassHistory", "FakeTrainer", "Findings", "MemoryService", "TrainingReferences", "class_history", "reference_from",
+    "replay", "watch",
+]  # fmt: skip
 
 _HOMES: Final = {
+    "ClassHistory": "driftline.class_history",
+    "class_history": "driftline.class_history",
     "Findings": "driftline.findings",
     "FakeTrainer": "driftline.memory_service",
     "MemoryService": "driftline.memory_service",

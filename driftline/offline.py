@@ -158,10 +158,10 @@ def _table_of(source: Any, name: str) -> str | NamedTable:
     """A path, or a table in memory. Raises `UsageError`."""
     if isinstance(source, str | PathLike):
         return fspath(source)
-    return NamedTable(name, _arrow_of(source))
+    return NamedTable(name, arrow_of(source))
 
 
-def _arrow_of(frame: Any) -> pa.Table:
+def arrow_of(frame: Any) -> pa.Table:
     if isinstance(frame, pa.Table):
         return frame
     if isinstance(frame, Mapping) or not hasattr(frame, "__arrow_c_stream__"):
@@ -175,7 +175,7 @@ def _as_file(frame: Any, folder: Path) -> str:
     if isinstance(frame, str | PathLike):
         return fspath(frame)
     path = folder / "training.parquet"
-    pq.write_table(_arrow_of(frame), path)
+    pq.write_table(arrow_of(frame), path)
     return str(path)
 
 

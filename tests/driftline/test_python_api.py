@@ -53,7 +53,7 @@ def test_the_import_loads_nothing_of_the_service():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
     assert {*driftline.__all__} <= {*dir(driftline)}
-    with pytest.raises(AttributeError, match="it has FakeTrainer, Findings"):
+    with pytest.raises(AttributeError, match="it has ClassHistory, FakeTrainer, Findings"):
         _ = driftline.reply
 
 
