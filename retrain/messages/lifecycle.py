@@ -49,6 +49,7 @@ REFUSALS = frozenset(
         Outcome.NOT_APPROVED,
         Outcome.NOT_TRAINED,
         Outcome.TOO_LATE,
+        Outcome.SAME_VERSION,
         Outcome.SAME_ACTOR,
         Outcome.UNKNOWN_SILENCE,
         Outcome.TOO_MANY_SILENCES,
@@ -81,6 +82,7 @@ class RequestRecord:
     promoted_before: datetime | None = None  # the last promotion of an earlier request
     trigger: Trigger | None = None  # what led to it; None after any command, and then it is never withdrawn
     asked_before: datetime | None = None  # the request before it, which counts if this one is withdrawn
+    model_version: str = ""  # that drifted; "" when versions have no names, and in states of earlier versions
 
     @classmethod
     def begun(
@@ -95,6 +97,7 @@ class RequestRecord:
             answer_by=request.expires_at,
             review=review,
             trigger=trigger,
+            model_version=request.model_version,
             asked_before=last.requested_last_at if last else None,
             promoted_before=last.promoted_last_at if last else None,
         )
@@ -127,6 +130,8 @@ def refusal(record: RequestRecord, control: Control, distinct_actors: bool) -> O
     """Why the request refuses this command; None if it accepts it."""
     allowed, target, _ = MOVES[control.kind]
     if record.state in allowed:
+        if control.kind is ControlKind.TRAINED and "" != control.model_version == record.model_version:
+            return Outcome.SAME_VERSION
         is_reviewed = control.kind is ControlKind.PROMOTE and record.state is RequestState.AWAITING_REVIEW
         is_involved = control.actor in {record.approved_by, record.reported_by}
         return Outcome.SAME_ACTOR if is_reviewed and is_involved and distinct_actors else None

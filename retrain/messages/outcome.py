@@ -80,6 +80,7 @@ class Outcome(StrEnum):
     NOT_APPROVED = "not_approved"  # a person must approve first
     NOT_TRAINED = "not_trained"  # there is no challenger to promote yet
     TOO_LATE = "too_late"  # the request is beyond that state
+    SAME_VERSION = "same_version"  # the trainer names the version that drifted, so there is no challenger
     SAME_ACTOR = "same_actor"  # the actor approved or reported the training, so another must review it
 
     # Changes of a silence.

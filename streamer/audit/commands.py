@@ -102,6 +102,7 @@ REFUSED: Final[Mapping[Outcome, str]] = MappingProxyType(
         Outcome.NOT_APPROVED: "a person must approve it first: `driftline approve`",
         Outcome.NOT_TRAINED: "it has no trained challenger yet: `driftline result REQUEST_ID trained`",
         Outcome.TOO_LATE: "it is beyond the state for this command",
+        Outcome.SAME_VERSION: "this version serves already and has drifted; name the retrained one with --version",
         Outcome.SAME_ACTOR: "the same actor approved or reported its training, so another one must promote it",
         Outcome.UNKNOWN_SILENCE: "no silence has this id, or it has expired",
         Outcome.TOO_MANY_SILENCES: "there are as many silences as the service holds; end one first",

@@ -209,6 +209,21 @@ def test_who_has_a_hand_in_it_does_not_review():
     engine_after(BOTH, *story, (said("promote", ID, "1d 3h", "ann"), "promoted promoted"))
 
 
+def test_the_version_that_drifted_is_no_challenger():
+    """Such a report changes nothing and names its reason; the trainer may name another version, or none."""
+    story = (
+        (said("started", ID, "1d 1h"), "training"),
+        (said("trained", ID, "1d 2h", model_version="7"), "same_version"),
+    )
+    for version in ("8", ""):
+        engine, actions = engine_after(
+            RetrainSettings(), *story, (said("trained", ID, "1d 3h", model_version=version), "trained")
+        )
+        assert (decision_in(actions).state, decision_in(actions).model_version) == ("trained", version)
+    engine, actions = engine_after(RetrainSettings(), *story)
+    assert (life_of(engine).state, decision_in(actions).state) == (RequestState.TRAINING, "training")
+
+
 def promoted(settings: RetrainSettings, version: str = "8") -> Engine:
     """An engine whose request `ID` has led to a promotion at 2d."""
     engine, _ = engine_after(
@@ -235,7 +250,7 @@ def test_the_promoted_version_is_the_newest():
     assert [a.reason for a in engine.handle(firing("2d 1h"))] == ["older_version"]
     (_, opened, _) = engine.handle(firing("2d 2h", version="8"))
     assert opened.incident.model_version == "8"
-    engine = promoted(RetrainSettings(), version="7")
+    engine = promoted(RetrainSettings(), version="")
     assert engine.state.models["bus-099"].versions.newest == "7"
     engine.state.models["bus-099"].promote("6", moment("3d"))
     engine.state.models["bus-099"].promote("7", moment("4d"))
