@@ -27,7 +27,7 @@ from retrain.engine.sources import Sources, SourcesByName, SourceUsers
 from retrain.engine.storms import Storms
 from retrain.engine.withdrawals import Withdrawals
 from retrain.messages.action import Action, NoAction, PublishIncident, answer
-from retrain.messages.alert import Alert, AlertState, Resolution
+from retrain.messages.alert import Alert, AlertKind, AlertState, Resolution
 from retrain.messages.control import Control
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
@@ -88,6 +88,8 @@ class Engine:
 
     def _handle_alert(self, alert: Alert) -> list[Action]:
         event_time = alert.event_time
+        if alert.kind is AlertKind.BETTER_VERSION:
+            return [*self._advance_time(event_time), *self._requests.compare(alert)]
         model = self.state.models.get(alert.model_id) or ModelState.first_seen(alert.model_version, event_time)
         if model.is_duplicate(alert):
             return [NoAction(alert.alert_id, Outcome.DUPLICATE)]

@@ -15,14 +15,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain.engine.priority_queue import PriorityQueue
-from retrain.messages.action import Action, PublishDecision, answer
+from retrain.messages.action import Action, NoAction, PublishDecision, answer
 from retrain.messages.alert import Alert
 from retrain.messages.control import Control, ControlKind
 from retrain.messages.decision import Decision
-from retrain.messages.lifecycle import ENDINGS, MOVES, OPEN, RUNNING, RequestRecord, Trigger, refusal
+from retrain.messages.lifecycle import ENDINGS, MOVES, OPEN, REVIEWED, RUNNING, RequestRecord, Trigger, refusal
 from retrain.messages.outcome import Outcome
 from retrain.messages.request import RequestState, RetrainRequest, later
 from retrain.policy.case import RetrainCase
+from retrain.policy.paired import SHADOW_ERROR, SHADOW_EVIDENCE, SHADOW_PAIRS
 from retrain.policy.rules import is_worth_it
 from retrain.policy.settings import RetrainSettings
 from retrain.state.state import EngineState, ModelState
@@ -97,6 +98,16 @@ class RequestTracker:
         model.unhelpful += 1
         return [self.end(model, record, Outcome.DRIFTED_AGAIN, alert.at.event_time)]
 
+    def compare(self, alert: Alert) -> list[Action]:
+        """Let the test of two versions join the review of the request whose challenger is one of them."""
+        model = self._state.models.get(alert.model_id)
+        if model is None or (model.compared and model.compared.alert_id == alert.alert_id):
+            return [NoAction(alert.alert_id, Outcome.COMPARED if model is None else Outcome.DUPLICATE)]
+        model.compared, record = alert, model.last_request
+        if record is None or record.state not in REVIEWED or not (metrics := shadow_metrics(alert, record)):
+            return [NoAction(alert.alert_id, Outcome.COMPARED)]
+        return [PublishDecision(Decision.compared(alert, record, *metrics), Outcome.COMPARED)]
+
     def end(self, model: ModelState, record: RequestRecord, reason: Outcome, at: datetime) -> Action:
         """End a request without a command, for one of the reasons of `ENDINGS`."""
         record = replace(record, state=ENDINGS[reason], changed_at=max(at, record.changed_at), trigger=None)
@@ -114,6 +125,7 @@ class RequestTracker:
         elif control.kind is ControlKind.TRAINED:
             state = RequestState.AWAITING_REVIEW if record.review else state
             record = replace(record, state=state, reported_by=control.actor, challenger=control.model_version)
+            control = _with_shadow(control, record, model.compared)
         elif control.kind is ControlKind.PROMOTE:
             record = replace(record, challenger=control.model_version or record.challenger, promoted_at=now)
             model.promote(record.challenger, now)
@@ -140,3 +152,23 @@ class RequestTracker:
     def _current(self) -> Iterator[tuple[datetime, str]]:
         records = (model.last_request for model in self._state.models.values())
         return ((record.answer_by, record.request_id) for record in records if record and record.has_deadline)
+
+
+def shadow_metrics(alert: Alert, record: RequestRecord) -> tuple[dict[str, float], dict[str, float]] | None:
+    """What a test of two versions says of champion and challenger of a request; None if it is about others."""
+    is_better = alert.model_version == record.challenger
+    champion = alert.category if is_better else alert.model_version
+    if record.challenger not in (alert.category, alert.model_version) or record.model_version not in ("", champion):
+        return None
+    better = {SHADOW_ERROR: alert.after, SHADOW_EVIDENCE: alert.statistic, SHADOW_PAIRS: float(alert.n_current)}
+    other = {SHADOW_ERROR: alert.before}
+    return (other, better) if is_better else (better, other)
+
+
+def _with_shadow(control: Control, record: RequestRecord, compared: Alert | None) -> Control:
+    """The report of a trainer, with the metrics of a test that was over before it."""
+    metrics = compared and shadow_metrics(compared, record)
+    if not metrics:
+        return control
+    champion, challenger = metrics
+    return replace(control, champion={**control.champion, **champion}, challenger={**control.challenger, **challenger})

@@ -48,6 +48,7 @@ class AlertKind(StrEnum):
     LABEL_MISMATCH = "label_mismatch"  # labels come, and hardly any joins a prediction: `category` names the cause
     REPEATED = "repeated"  # all events of the model repeat earlier ones, so its producer is stuck
     UNSEEN = "unseen"  # more values are categories that the training reference does not hold
+    BETTER_VERSION = "better_version"  # of two versions that predict the same events, one has the smaller errors
     LIMIT = "limit"  # a table of `limits` is full, and the model has a name that it rejects
 
 
@@ -116,14 +117,16 @@ class Alert:
     # `ks_distance` (Kolmogorov-Smirnov distance), `tv_distance` (total variation distance, of categories), `rate`
     # (difference of rates), `correlation` (difference of correlations, 0 to 2), `sd` (standard deviations of the old
     # regime) or `rank_biserial` (how much more often a value of the segment is larger than one of another segment than
-    # smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts, `names` of `limit` alerts
+    # smaller); `s` of `silent` alerts, `per_hour` of `event_rate` alerts, `names` of `limit` alerts, `share` of
+    # `better_version` alerts (by which the mean error is smaller)
     effect_unit: str
     # location of the old regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
     # mean gap between events in s, of `event_rate` events an hour, of `label_rate` shares, of `repeated` the most
-    # events in a row
+    # events in a row; of `better_version` the mean error of the other version
     before: float
     # location of the new regime, in the column's units; the share of `category`, or the rate of faults; of `silent` the
-    # gap so far in s, of `event_rate` events an hour, of `label_rate` shares, of `repeated` events in a row
+    # gap so far in s, of `event_rate` events an hour, of `label_rate` shares, of `repeated` events in a row;
+    # of `better_version` the mean error of `model_version`
     after: float
     onset: Place  # first event of the new regime, as estimated
     at: Place  # the event that raised the alarm
@@ -134,7 +137,7 @@ class Alert:
     kind: AlertKind = AlertKind.DRIFT  # what has changed; `drift` alone becomes `ready`
     # the category whose share moved most, `(unseen)` for categories that the reference lacks; "" for numbers; of
     # `limit` the rejected name, where there is one; of `label_mismatch` the cause: `no_predictions` of these models on
-    # the partition, or `other_ids`
+    # the partition, or `other_ids`; of `better_version` the other version
     category: str = ""
     segment: str = ""  # the segment of the model that moved, such as `depot=north`; "" for the model as a whole
     # of a source: the models that use it, according to the settings or this partition, at most a hundred; else empty
@@ -182,6 +185,8 @@ def alert_id(facts: Mapping[str, Any], at: Place) -> str:
         where = (*where, str(at.row))
     if facts.get("kind", AlertKind.DRIFT) != AlertKind.DRIFT:
         what = (*what, facts["kind"])
+    if facts.get("kind") == AlertKind.BETTER_VERSION:
+        what = (*what, f"other:{facts['category']}")  # one event may decide on several pairs
     if facts.get("segment"):
         what = (*what, f"segment:{facts['segment']}")  # no kind or topic has a colon
     return blake2b("\0".join(what + where).encode(), digest_size=12, person=b"driftline-alert").hexdigest()

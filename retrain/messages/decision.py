@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from retrain.messages.alert import Alert
 from retrain.messages.control import Control
 from retrain.messages.lifecycle import RequestRecord
 from retrain.messages.outcome import Outcome
@@ -32,8 +33,8 @@ class Decision:
     actor: str  # the author of the command; "" when time or an alert was the cause
     comment: str  # the comment of the command
     model_version: str  # version of the challenger; "" while there is none
-    champion: dict[str, float]  # metrics of the champion, from the command
-    challenger: dict[str, float]  # metrics of the challenger, from the command
+    champion: dict[str, float]  # metrics of the champion, from the command; of `compared` those of the test
+    challenger: dict[str, float]  # metrics of the challenger, likewise
     silence: Silence | None = None  # the silence after the decision; null when it is about a request
     schema_version: Literal[1] = 1  # version of this schema
 
@@ -53,6 +54,16 @@ class Decision:
             champion={},
             challenger={},
         )
+
+    @classmethod
+    def compared(
+        cls, alert: Alert, record: RequestRecord, champion: dict[str, float], challenger: dict[str, float]
+    ) -> Decision:
+        """What a test of two versions says of the challenger of a request, which stays as it is."""
+        decision = cls.automatic(alert.model_id, record, Outcome.COMPARED)
+        at = max(alert.event_time, record.changed_at)
+        decision = replace(decision, at=at, answer_by=record.answer_by, comment=alert.summary)
+        return replace(decision, champion=champion, challenger=challenger)
 
     @classmethod
     def of_silence(cls, silence: Silence, reason: Outcome, at: datetime, model_id: str) -> Decision:

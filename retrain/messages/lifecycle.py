@@ -15,7 +15,8 @@ from retrain.messages.value import record
 _S, _K = RequestState, ControlKind
 
 RUNNING = frozenset({_S.REQUESTED, _S.APPROVED, _S.TRAINING})  # a trainer is at work, or may be soon
-OPEN = RUNNING | {_S.TRAINED, _S.AWAITING_REVIEW}
+REVIEWED = frozenset({_S.TRAINED, _S.AWAITING_REVIEW})  # there is a challenger
+OPEN = RUNNING | REVIEWED
 
 # Kind of command -> the states that allow it, the state it leads to, and the outcome.
 MOVES: Mapping[ControlKind, tuple[frozenset[RequestState], RequestState, Outcome]] = MappingProxyType(

@@ -74,6 +74,9 @@ class Outcome(StrEnum):
     HELPED = "helped"  # no drift for `watch_s` after the promotion
     DRIFTED_AGAIN = "drifted_again"  # the promotion did not help
 
+    # The request is as it was.
+    COMPARED = "compared"  # a test of two versions on the same events found the better one
+
     # The control record changed nothing.
     UNKNOWN_REQUEST = "unknown_request"  # no request has this id, or its model has a later one
     NO_CHANGE = "no_change"  # a repeated command, or one that is not needed
@@ -114,6 +117,7 @@ DESCRIPTIONS: Mapping[Outcome, str] = MappingProxyType(
         Outcome.BUDGET_EXHAUSTED: "the budget of the fleet is spent",
         Outcome.SILENCED: "a silence matches it",
         Outcome.OLDER_VERSION: "a newer version of the model serves",
+        Outcome.COMPARED: "it compares two versions, and no retrain follows from it",
         Outcome.BEFORE_PROMOTION: "it fired before the promotion, so it concerns the version before",
     }
 )

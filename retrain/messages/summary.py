@@ -40,6 +40,8 @@ _OTHERS: Final[Mapping[AlertKind, str]] = MappingProxyType(
         AlertKind.LIMIT: "is reached: further names are only counted",
         AlertKind.SEGMENT_GAP: "departs from the other segments: {before} there, {after} here",
         AlertKind.REPEATED: "repeat earlier ones: {after} in a row, at most {before} before",
+        AlertKind.BETTER_VERSION: "is smaller with version {version} than with {other}: {after} and {before} on "
+        "average of {pairs} events that both predicted, evidence {evidence}:1",
         AlertKind.LABEL_LAG: "changed: {before} s before, {after} s after",
     }
 )
@@ -65,7 +67,14 @@ def _change_of(alert: Alert) -> str:
     if alert.kind in _SHARES:
         return f"{_SHARES[alert.kind]} {100 * alert.after:.3g} % of the values, {100 * alert.before:.3g} % before"
     if alert.kind in _OTHERS:
-        return _OTHERS[alert.kind].format(before=number_text(alert.before), after=number_text(alert.after))
+        return _OTHERS[alert.kind].format(
+            before=number_text(alert.before),
+            after=number_text(alert.after),
+            version=shortened(alert.model_version) or "(none)",
+            other=shortened(alert.category) or "(none)",
+            pairs=f"{alert.n_current:,}",
+            evidence=f"{alert.statistic:,.0f}",
+        )
     what = f"share of {shortened(alert.category)} " if alert.category else ""
     return f"changed: {what}{number_text(alert.before)} before, {number_text(alert.after)} after"
 

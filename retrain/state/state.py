@@ -42,6 +42,7 @@ class ModelState:
     firing: dict[str, str] = field(default_factory=dict)  # id of an active alert -> its column
     marks: dict[str, dict[str, SeriesMark]] = field(default_factory=dict)  # version -> series -> mark
     ready: dict[str, Alert] = field(default_factory=dict)  # series -> its active alert that is ready, the oldest first
+    compared: Alert | None = None  # the last one that found the better of two versions
 
     @classmethod
     def first_seen(cls, version: str, event_time: datetime) -> ModelState:

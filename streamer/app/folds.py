@@ -28,7 +28,7 @@ from streamer.runtime.recovery import Checkpoints, NoCheckpoints, Recovery
 Codecs = Mapping[str, Codec]  # by topic
 
 # What settings mean that were written before a section existed, where its default is another behaviour.
-_BEFORE: Final = {"profiles": {"publish": False}}
+_BEFORE: Final = {"profiles": {"publish": False}, "shadow": {"error_rate": None}}
 
 
 class CanonicalCodecs(dict[str, Codec]):
@@ -129,6 +129,7 @@ class ConfiguredFolds:
                 min_events_after_onset=config.retrain.min_events_after_onset,
                 history_events=config.retrain.history,
                 labels=config.labels,
+                shadow_error_rate=config.shadow.error_rate,
                 limits=config.limits,
                 outputs=config.outputs,
                 tells_time=True,

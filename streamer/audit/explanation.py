@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from retrain.messages.alert import Alert, AlertState
+from retrain.messages.alert import Alert, AlertKind, AlertState
 from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
@@ -58,6 +58,9 @@ class AlertOutcomes:
     def _in_order(self) -> Iterator[tuple[Alert, list[AlertOutcome]]]:
         """The outcomes of all alerts, in the order of their topic."""
         for alert in self._trail.alerts:
+            if alert.kind is AlertKind.BETTER_VERSION:
+                yield alert, [self._compared(alert)]
+                continue
             ignored = self._ignored.handle(alert)
             if ignored is Outcome.DUPLICATE:
                 yield alert, [AlertOutcome(Outcome.DUPLICATE, "", "a record before it holds the same")]
@@ -69,6 +72,12 @@ class AlertOutcomes:
                 records = self._incidents.take(alert, is_held=bool(held))
                 outcomes = [*held, *(self._of_record(alert, one) for one in records)]
                 yield alert, outcomes or [self._without_record(alert, ignored)]
+
+    def _compared(self, alert: Alert) -> AlertOutcome:
+        """That it joined the review of a request, or led to nothing."""
+        whose = (one for one in self._trail.decisions if one.model_id == alert.model_id)
+        by = next((one.request_id for one in whose if (one.reason, one.comment) == _join_of(alert)), "")
+        return AlertOutcome(Outcome.COMPARED, by, DESCRIPTIONS[Outcome.COMPARED] if not by else "it joins the review")
 
     def _of_record(self, alert: Alert, incident: Incident) -> AlertOutcome:
         parts = [self._reasons.of(alert, incident.decision), weaker_than(alert, incident)]
@@ -160,6 +169,11 @@ class _Decided:
             if is_within and len(self._known[one.incident_id]) < one.alerts:
                 return one
         return None
+
+
+def _join_of(alert: Alert) -> tuple[Outcome, str]:
+    """Reason and comment of the decision with which a comparison joins a review."""
+    return Outcome.COMPARED, alert.summary
 
 
 def _may_answer(alert: Alert, incident: Incident, is_held: bool) -> bool:

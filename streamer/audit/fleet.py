@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from retrain.messages.alert import Alert, AlertState
+from retrain.messages.alert import Alert, AlertKind, AlertState
 from retrain.messages.decision import Decision
 from retrain.messages.ids import FLEET_PREFIX, SOURCE_PREFIX
 from retrain.messages.incident import Incident, IncidentState
@@ -159,8 +159,11 @@ class Fleet:
         return Outcome.HELD_BY_STORM.value if is_own and FLEET_PREFIX + alert.column in self._storms else ""
 
     def _is_active(self, alert: Alert) -> bool:
-        """Whether neither the alert nor its incident has ended. An alert without incident ends with its version."""
-        if alert.state is AlertState.RESOLVED:
+        """Whether neither the alert nor its incident has ended. An alert without incident ends with its version.
+
+        One that compares two versions is over at once.
+        """
+        if alert.state is AlertState.RESOLVED or alert.kind is AlertKind.BETTER_VERSION:
             return False
         name, _ = self._decided.get(alert.alert_id, ("", ""))
         if name:

@@ -89,7 +89,8 @@ class RequestLedger:
 
     def _change(self, decision: Decision) -> None:
         is_of_incident = decision.model_id.startswith((FLEET_PREFIX, SOURCE_PREFIX))
-        if decision.state is None or decision.reason in REFUSALS or is_of_incident:
+        is_change = decision.reason not in (*REFUSALS, Outcome.COMPARED)
+        if decision.state is None or not is_change or is_of_incident:
             return
         self._changed[decision.request_id] = RequestStatus(
             request_id=decision.request_id,

@@ -70,6 +70,8 @@ def _of_alert(outcomes: AlertOutcomes, alert: Alert) -> TimelineEntry:
         full = f"rejected {alert.category!r}: {alert.column} is reached, {many(alert.n_reference, 'name')}"
         where = f"offset {alert.onset.offset} of {_partition_of(alert)}; later names are only counted"
         return TimelineEntry(alert.event_time, 0, alert, (head, *said, full, where, *ends))
+    if alert.kind is AlertKind.BETTER_VERSION:
+        return TimelineEntry(alert.event_time, 0, alert, (head, *said, *ends))
     by = f"by {alert.detector} (statistic {number(alert.statistic)}, threshold {number(alert.threshold)})"
     return TimelineEntry(alert.event_time, 0, alert, (head, *said, f"{_move_of(alert)}, {by}", _since(alert), *ends))
 

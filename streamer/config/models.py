@@ -29,6 +29,7 @@ from streamer.codecs.presets import PRESETS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted, spans
 from streamer.config.kafka import KafkaSection
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
+from streamer.detect.monitors.shadow import ShadowSettings
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
 from streamer.eventlog.history import settings_fingerprint
 from streamer.launch.notify.settings import NotifySettings
@@ -199,6 +200,7 @@ class Config(Section):
     )  # segments by pattern of model names; the first match counts
     retrain: RetrainSection = RetrainSection()  # conditions of a retrain request
     labels: LabelSettings = LabelSettings()  # label join and error metric
+    shadow: ShadowSettings = ShadowSettings()  # comparison of versions that predict the same events
     flows: FlowSettings = FlowSettings()  # detection of missing or irregular events
     absence: AbsenceSettings = AbsenceSettings()  # detection of missing columns
     profiles: ProfileSettings = ProfileSettings()  # summaries of each column and interval

@@ -176,6 +176,7 @@ class DetectSettings:
     min_events_after_onset: int = 500
     history_events: int = 500  # events before the onset that alerts name
     labels: LabelSettings = field(default_factory=LabelSettings)
+    shadow_error_rate: float | None = 0.05  # of the comparison of versions; None: no comparison
     limits: Limits = field(default_factory=Limits)
     outputs: OutputTopics = field(default_factory=OutputTopics)
     references: References = field(default_factory=References)

@@ -148,8 +148,8 @@ class Launcher:
             return []
         elif task.state in {_S.APPROVED, _S.TRAINING}:
             self._train(request_id, task, rule, work)
-        elif task.state is _S.TRAINED and rule.review is not None and "promote" not in work.said:
-            return self._review(request_id, task, rule, work)
+        elif task.state is _S.TRAINED and rule.review is not None and not task.reviewed:
+            return self._review(request_id, task, rule)
         else:
             self._follow_up(request_id, task, rule, work)
         return []
@@ -198,8 +198,8 @@ class Launcher:
         else:
             self._call("cancel", request_id, work, partial(self._target(rule).cancel, run.bare))
 
-    def _review(self, request_id: str, task: Task, rule: LaunchRule, work: TaskWork) -> list[Report]:
-        work.said.add("promote")
+    def _review(self, request_id: str, task: Task, rule: LaunchRule) -> list[Report]:
+        task.reviewed = True
         is_better, text = verdict(rule.review, task.champion, task.challenger) if rule.review else (False, "")
         if why := task.request and serves_already(task.challenger_version, task.request):
             is_better, text = False, f"not judged: {why}"

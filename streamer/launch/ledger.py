@@ -67,6 +67,7 @@ class Task:
     challenger_version: str = ""
     champion: dict[str, float] = field(default_factory=dict)
     challenger: dict[str, float] = field(default_factory=dict)
+    reviewed: bool = False  # by the rule, with these metrics
     cancelled: bool = False
 
 
@@ -128,7 +129,9 @@ class Ledger:
         if decision.model_version:
             task.challenger_version = decision.model_version
         if decision.champion or decision.challenger:
-            task.champion, task.challenger = decision.champion, decision.challenger
+            task.champion |= decision.champion
+            task.challenger |= decision.challenger
+            task.reviewed = False
         if decision.state in ENDED and (task.run is None or decision.state not in TO_CANCEL):
             self.end(decision.request_id)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from retrain.policy.paired import EVIDENCE
+from retrain.policy.paired import EVIDENCE, SHADOW_EVIDENCE
 from streamer.errors import UsageError
 from streamer.launch.base import TargetDown, Tools
 from streamer.launch.targets import TARGETS, settings_of
@@ -34,7 +34,7 @@ class ReviewSettings:
     by_min: least improvement of each, as a share of the champion's metric; 0 to 1
     holdout_min: least rows of the hold-out, which the trainer reports as the metric `holdout_rows`
     error_rate: chance of a promotion where the challenger's errors are no smaller, by the paired sequential test of the
-        errors that the trainer gives; above 0 and below 1; null: no test
+        errors that the trainer gives or, without them, of those in shadow; above 0 and below 1; null: no test
     """
 
     better: Mapping[str, Better] = field(default_factory=dict)
@@ -143,6 +143,8 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
 
     An improvement is relative to the champion's metric. Where that is 0, only a `by_min` of 0 can be met.
     """
+    if (against := champion.get(SHADOW_EVIDENCE)) is not None:
+        return False, f"not better: of both on the same events, the champion has the smaller errors ({against:.3g}:1)"
     rows = challenger.get(HOLDOUT_ROWS, champion.get(HOLDOUT_ROWS, 0.0))
     if rows < rule.holdout_min:
         return False, f"not judged: the hold-out has {rows:.0f} rows, and holdout_min is {rule.holdout_min}"
@@ -156,9 +158,9 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
             return False, f"not better: {name} {before:g} to {after:g}, and by_min is {rule.by_min:g}"
         found.append(f"{name} {before:g} to {after:g}")
     if rule.error_rate is not None:
-        evidence, needed = challenger.get(EVIDENCE), 1 / rule.error_rate
+        evidence, needed = challenger.get(EVIDENCE, challenger.get(SHADOW_EVIDENCE)), 1 / rule.error_rate
         if evidence is None:
-            return False, "not judged: the trainer has not reported paired errors, and error_rate needs them"
+            return False, "not judged: error_rate needs paired errors, of the trainer or of versions in shadow"
         if not evidence >= needed:
             return (
                 False,

@@ -47,6 +47,8 @@ _FITS: Final = """
     AND (:name = '' OR CASE WHEN :is_pattern THEN model GLOB :name ELSE instr(model, :name) END)
 """
 
+_NO_FAULTS: Final = frozenset({AlertKind.DRIFT, AlertKind.BETTER_VERSION})
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -269,7 +271,7 @@ class ReadView:
             ) ORDER BY seq DESC
         """
         found = (decoded("alert", body) for (body,) in self._db.execute(sql, (ORDER[Attention.FAULT],)))
-        held = [one for one in found if isinstance(one, Alert) and one.kind is not AlertKind.DRIFT]
+        held = [one for one in found if isinstance(one, Alert) and one.kind not in _NO_FAULTS]
         open_ones = [one for one in held if one.resolved_at is None]
         return open_ones[:most], len(open_ones)
 

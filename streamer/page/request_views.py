@@ -48,7 +48,6 @@ def request_view(view: ReadView, given: Parameters) -> Page:
     decisions = [one for one in trail.decisions if one.request_id == name]
     incident = view.incident(made.incident_id if made else name)
     reports = view.runs(name)
-    trained = next((one for one in reversed(decisions) if one.champion or one.challenger), None)
     data = {
         "status": status,
         "request": made,
@@ -56,7 +55,7 @@ def request_view(view: ReadView, given: Parameters) -> Page:
         "shift": _drawn(trail, made.evidence if made else incident.columns if incident else ()),
         "decisions": decisions,
         "steps": steps_of(status, made, decisions),
-        "metrics": metrics_of(trained) if trained else [],
+        "metrics": metrics_of(decisions),
         "version": next((one.model_version for one in reversed(decisions) if one.model_version), ""),
         "run": next((one for one in reversed(reports) if one.get("run") or one.get("link")), None),
         "waits_for": WAITS.get(status.state, ""),
@@ -107,13 +106,14 @@ def steps_of(status: RequestStatus, made: RetrainRequest | None, decisions: Sequ
     return steps
 
 
-def metrics_of(trained: Decision) -> list[dict[str, Any]]:
-    """The hold-out metrics of champion and challenger, side by side."""
-    names = dict.fromkeys([*trained.champion, *trained.challenger])
-    return [
-        {"name": name, "champion": trained.champion.get(name), "challenger": trained.challenger.get(name)}
-        for name in names
-    ]
+def metrics_of(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """The metrics of champion and challenger, side by side: of the hold-out, and of a comparison of both in shadow."""
+    champion, challenger = dict[str, float](), dict[str, float]()
+    for one in decisions:
+        champion |= one.champion
+        challenger |= one.challenger
+    names = dict.fromkeys([*champion, *challenger])
+    return [{"name": name, "champion": champion.get(name), "challenger": challenger.get(name)} for name in names]
 
 
 def effects_of(kind: str, status: RequestStatus, made: RetrainRequest | None, incident: Incident | None) -> list[str]:

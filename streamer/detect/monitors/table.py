@@ -17,6 +17,7 @@ from streamer.detect.monitors.flow import FlowMonitor
 from streamer.detect.monitors.joint import JointMonitor
 from streamer.detect.monitors.quality import QualityMonitor
 from streamer.detect.monitors.segment_gap import SegmentGapMonitor
+from streamer.detect.monitors.shadow import ShadowMonitor
 from streamer.detect.settings import DetectSettings
 
 # The order is that of the alarms of one event, and so of their alerts: another order is a change of behaviour.
@@ -27,6 +28,7 @@ MONITORS: tuple[type[Monitor], ...] = (
     JointMonitor,
     SegmentGapMonitor,
     FlowMonitor,
+    ShadowMonitor,
 )
 
 

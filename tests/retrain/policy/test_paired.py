@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain.policy.paired import LOG_MAX, PairedEvidence, paired_evidence
+from retrain.policy.paired import DECIDED, LOG_MAX, SUM, PairedEvidence, bet, fresh_tests, paired_evidence
 
 RATE, RUNS, PAIRS = 0.05, 1_000, 300
 
@@ -36,6 +36,36 @@ def test_a_challenger_that_is_no_better_is_seldom_promoted(world):
     rng = np.random.default_rng(11)
     found = sum(paired_evidence(*world(rng)).for_challenger >= 1 / RATE for _ in range(RUNS))
     assert found / RUNS <= RATE + 3 * math.sqrt(RATE * (1 - RATE) / RUNS)
+
+
+def decided(pairs, rate=RATE):
+    """How many pairs a test of either model took, and which one is better; None without a decision."""
+    (test,) = tests = fresh_tests(1).tolist()
+    bet(tests, [0] * len(pairs[0]), *map(list, pairs), math.log(2 / rate))
+    return (int(test[DECIDED]), "challenger" if test[SUM + 1] < test[SUM] else "champion") if test[DECIDED] else None
+
+
+@pytest.mark.parametrize("world", [exchangeable, rare])
+def test_one_of_two_equal_models_is_seldom_the_better_one(world):
+    """At most `RATE` of the tests of either model ever decide, and both models win alike."""
+    rng = np.random.default_rng(13)
+    found = [one for one in (decided(world(rng)) for _ in range(RUNS)) if one]
+    assert len(found) / RUNS <= RATE + 3 * math.sqrt(RATE * (1 - RATE) / RUNS)
+
+
+def test_the_worse_of_two_models_hardly_ever_wins():
+    """A test of either model decides for the better one, after some 145 pairs where it errs a third less."""
+    rng = np.random.default_rng(14)
+    runs = [decided((rng.exponential(1.5, 2_000), rng.exponential(1, 2_000))) for _ in range(200)]
+    assert sum(one is not None and one[1] == "challenger" for one in runs) >= 0.98 * len(runs)
+    assert np.median([one[0] for one in runs if one]) == pytest.approx(145, rel=0.1)
+
+
+def test_a_decision_agrees_with_the_mean_errors():
+    """Who errs less on most events and far more on few is not the better one."""
+    a, b = [*[2.0] * 9, 1.0] * 100, [*[1.0] * 9, 30.0] * 100
+    assert paired_evidence(a, b).for_challenger > 40
+    assert decided((a, b)) is None
 
 
 @pytest.mark.parametrize(("factor", "pairs"), [(0.9, 160), (0.5, 25)])

@@ -87,7 +87,7 @@ def test_values_are_described():
     assert all(f"`{kind}`: " in described for kind in parts["AlertKind"]["enum"])
     unit = parts["Alert"]["properties"]["effect_unit"]["description"]
     assert unit.startswith("`ks_distance`")
-    assert unit.endswith("`names` of `limit` alerts.")
+    assert unit.endswith("`share` of `better_version` alerts (by which the mean error is smaller).")
 
 
 @contracts

@@ -225,6 +225,27 @@ def test_a_gain_must_be_certain_where_an_error_rate_is_set(evidence, words):
     assert words in text
 
 
+WON = {"champion": {"shadow_error": 9.0}, "challenger": {"shadow_error": 5.0, "shadow_evidence": 41.0}}
+LOST = {"champion": {"shadow_error": 5.0, "shadow_evidence": 41.0}, "challenger": {"shadow_error": 9.0}}
+
+
+@pytest.mark.parametrize("better", [{"mae": "lower"}, {"shadow_error": "lower"}])
+@pytest.mark.parametrize(("found", "promotions"), [(WON, 1), (LOST, 0)])
+def test_a_comparison_in_shadow_serves_as_evidence(target, topics, tmp_path, better, found, promotions):
+    """A trainer without paired errors waits for it; a challenger that loses is not promoted, whatever its metrics."""
+    topics.request(ID)
+    loop = Loop(topics, rule(review=ReviewSettings(better, error_rate=0.05)), tmp_path)
+    metrics = {"champion": {"mae": 9.0}, "challenger": {"mae": 5.0, "holdout_rows": 800.0}}
+    loop.decide(ID, "trained", reason="trained", model_version="8", **metrics)
+    for _ in range(5):
+        loop.launcher.turn()
+    assert loop.kinds() == []
+    loop.decide(ID, "trained", reason="compared", model_version="8", **found)
+    for _ in range(5):
+        loop.launcher.turn()
+    assert loop.kinds() == ["promote"] * promotions
+
+
 def test_killed_anywhere_everything_is_launched_once(target, topics, tmp_path):
     """A launcher that dies at any of 200 points, between a call and its report too, launches nothing twice or never."""
     dice, names = random.Random(7), [f"retrain-{i:02d}" for i in range(40)]

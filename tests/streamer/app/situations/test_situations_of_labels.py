@@ -35,8 +35,10 @@ def test_a_champion_and_its_challenger_share_an_id(tmp_path):
         )
     ]
     found = replayed(tmp_path, records)
-    assert ("2", "error") in {(one["model_version"], one["column"]) for one in found.alerts}
-    assert ("1", "error") not in {(one["model_version"], one["column"]) for one in found.alerts}
+    alerts = {(one["kind"], one["model_version"], one["column"]) for one in found.alerts}
+    assert ("drift", "2", "error") in alerts
+    assert ("drift", "1", "error") not in alerts
+    assert ("better_version", "1", "error") in alerts
     assert {found.columns("m")[f"{version}/error"]["values"] for version in "12"} == {900}
 
 

@@ -27,8 +27,11 @@ SETTINGS = {
 
 
 def stream(seed):
-    """Numbered events of three models: m0 loses a column and dependence, the north of m1 goes wrong, m2 stops."""
-    random = Random(seed)
+    """Numbered events of three models: m0 loses a column and dependence, the north of m1 goes wrong, m2 stops.
+
+    A second version of m0 and m1 predicts the same events.
+    """
+    random, shadow_of = Random(seed), Random(seed + 1)
     late = []
     for i in range(EVENTS):
         model, at, moved = f"m{i % 3}", START_MS + 60_000 * i, i > EVENTS / 2
@@ -46,8 +49,14 @@ def stream(seed):
         yield i, ("p", event | {"features": features, "prediction": 5.0})
         bias = 4.0 * (moved and model == "m1" and depot == "north")
         late.append(event | {"label": 5.0 + bias + random.gauss(0, 1)})
+        if model != "m2":  # a challenger in shadow, which errs more in m0 and less in m1
+            shadow = event | {
+                "model_version": "2",
+                "prediction": 5.0 + shadow_of.gauss(0, 3.0 if model == "m0" else 0.1),
+            }
+            yield 2 * i + EVENTS, ("q", shadow)
         if len(late) > 20:
-            yield i + EVENTS, ("q", late.pop(0) | {"event_time": at})
+            yield 2 * i + 1 + EVENTS, ("q", late.pop(0) | {"event_time": at})
 
 
 def fold_with(**changed):

@@ -110,8 +110,8 @@ def test_its_name_is_expected_in_metrics_and_its_rows_stand_in_columns():
     one = fold_with()
     one.step(records(STREAM))
     assert detectors_of(one.settings)[-1] == "milestones"
-    (row,) = (column for column in columns_of("u", one, "m0") if column.column == "(milestones)")
-    events = [event for _, (topic, event) in STREAM if topic == "p" and owner(event) == "m0"]
+    (row,) = (column for column in columns_of("u", one, "m2") if column.column == "(milestones)")
+    events = [event for _, (topic, event) in STREAM if topic == "p" and owner(event) == "m2"]
     assert (row.kind, row.values, row.detectors) == ("events", len(events), ("milestones",))
 
 
