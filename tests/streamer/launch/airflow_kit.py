@@ -2,6 +2,8 @@
 
 It is an API server and a scheduler that runs two tasks at once: no triggerer, and no processor of DAG files, as the DAG
 is put into the database before. The database is made once, with the environment, and copied.
+
+A task of the DAG runs the script of its model among the trainers of the server, if there is one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow_kit import environment
 
@@ -23,18 +26,24 @@ from streamer.testing.kafka_config import free_ports
 PACKAGES = ("apache-airflow>=3.3,<3.4",)
 STOP_S = 20
 PATIENCE_S = 400  # without a new line of a log; the server answers after 20 s on a free core
+TRAINERS = "DRIFTLINE_TEST_TRAINERS"  # variable of the environment with the folder of the scripts
 DAG = """
-import time
+import json, os, subprocess, time
+from pathlib import Path
 from airflow.sdk import dag, get_current_context, task
 
 @dag(dag_id="retrain_bus", schedule=None, catchup=False)
 def retrain_bus():
     @task
     def train():
-        model = get_current_context()["dag_run"].conf["request"]["model_id"]
+        request = get_current_context()["dag_run"].conf["request"]
+        model = request["model_id"]
         if model == "bus-bad":
             raise RuntimeError("no data")
         time.sleep(3600 if model == "bus-slow" else 0)
+        script = Path(os.environ["DRIFTLINE_TEST_TRAINERS"]) / model
+        if script.exists():
+            subprocess.run([script], env={**os.environ, "DRIFTLINE_REQUEST": json.dumps(request)}, check=True)
 
     train()
 
@@ -56,7 +65,8 @@ def settings(home: Path, python: Path, port: int) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"), "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }  # fmt: skip
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **named, "AIRFLOW_HOME": str(home), "HOME": str(home), "PATH": path, "NO_COLOR": "1"}
+    own = {"AIRFLOW_HOME": str(home), "HOME": str(home), "PATH": path, "NO_COLOR": "1"}
+    return {**os.environ, **named, **own, TRAINERS: str(home / "trainers")}
 
 
 def prepare(home: Path) -> Path:
@@ -76,9 +86,16 @@ def prepare(home: Path) -> Path:
     return python
 
 
+class Server(NamedTuple):
+    """A running Airflow; user and password may be anything."""
+
+    url: str
+    trainers: Path  # the folder of scripts, named after their models
+
+
 @contextmanager
-def airflow(folder: Path) -> Iterator[str]:
-    """The address of a server, until the block ends; user and password may be anything."""
+def airflow(folder: Path) -> Iterator[Server]:
+    """A server, until the block ends."""
     home = folder / "airflow"
     python, port = prepare(home), free_ports(["airflow"])["airflow"]
     commands = (
@@ -96,7 +113,8 @@ def airflow(folder: Path) -> Iterator[str]:
                     subprocess.Popen(run, cwd=home, env=environ, stdout=log, stderr=log, start_new_session=True)
                 )
         _wait(f"http://127.0.0.1:{port}", processes, logs)
-        yield f"http://127.0.0.1:{port}"
+        (home / "trainers").mkdir()
+        yield Server(f"http://127.0.0.1:{port}", home / "trainers")
     finally:
         for process in processes:
             process.terminate()
