@@ -2,8 +2,8 @@
 
 A path begins with a root: `$`, the value of the record; `$row`, one of several rows in it; `$key`, its key; or
 `$headers`. It continues with `.name`, `['a name with dots']`, `[index]`, or `[?name=='text']`, the first item of a list
-whose member `name` is this text: `$.payload.model`, `$.rows[0].x`, `$.inputs[?name=='age'].data[0]`,
-`$headers.ce_id`. If a record has no value at the path, the field is absent.
+whose member `name` is this text, also as `[?(@.name=='text')]`: `$.payload.model`, `$.rows[0].x`,
+`$.inputs[?name=='age'].data[0]`, `$headers.ce_id`. If a record has no value at the path, the field is absent.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ DEPTH_MAX = 16
 _ROOT = re.compile(r"\$(?:row|key|headers)?(?![\w$])")
 _STEP = re.compile(
     r"""\.(?P<name>[^.\[\]'"\s]+)|\[(?P<index>\d{1,6})\]|\['(?P<quoted>[^']+)'\]"""
-    r"""|\[\?(?:@\.)?(?P<member>[\w-]+)\s*==\s*'(?P<text>[^']*)'\]"""
+    r"""|\[\?(?P<open>\()?(?:@\.)?(?P<member>[\w-]+)\s*==\s*'(?P<text>[^']*)'(?(open)\))\]"""
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from codec_oracle import NOON_MS, columns_of, decode, join_id, records_of
 
 from streamer.codecs.base import Reason
-from streamer.codecs.field_paths import FieldMap
+from streamer.codecs.field_paths import FieldMap, parse_path
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
 from streamer.eventlog.base import Records
 from streamer.events import Names
@@ -94,13 +94,18 @@ def test_rows_that_do_not_fit_are_refused(record, words):
 
 def test_items_of_a_list_are_found_by_a_member():
     """As in lists of tensors or contexts, where only the name is sure."""
-    paths = {"age": "$.inputs[?name=='age'].data[0]", "sex": "$.inputs[?@.name == 'sex'].v"}
+    paths = {"age": "$.inputs[?name=='age'].data[0]", "sex": "$.inputs[?(@.name == 'sex')].v"}
     inputs = [{"name": "sex", "v": "f"}, {"name": "age", "data": [44]}, {"name": "age", "data": [1]}, 7]
     fields = FieldMap(model_id="=m", features=paths)
     columns, dead, names = decoded(fields, {"inputs": inputs}, {"inputs": inputs[1:]})
     assert not len(dead), dead.detail
     assert names.columns.names[2:] == ["age", "sex"]
     assert columns["number"] == [44, None, 44, None]
+    forms = ("?name=='x'", "?@.name=='x'", "?(@.name == 'x')", "?(name=='x')")
+    assert {parse_path(f"$.inputs[{form}].v", "sex") for form in forms} == {parse_path("$.inputs[?name=='x'].v", "sex")}
+    for form in ("?(@.name=='x'", "?@.name=='x')"):
+        with pytest.raises(ValueError, match="is invalid from"):
+            parse_path(f"$.inputs[{form}].v", "sex")
 
 
 def test_features_may_be_json_in_a_text():
