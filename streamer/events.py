@@ -72,6 +72,15 @@ class EventBatch:
         changes |= {name: getattr(self, name)[values] for name in _OF_VALUE}
         return replace(self, start=np.concatenate([[0], np.cumsum(width[keep])]), **changes)
 
+    def in_order(self, order: I64) -> EventBatch:
+        """The events [n] in another order, with their values."""
+        width = np.diff(self.start)[order]
+        start = np.concatenate([[0], np.cumsum(width)])
+        values = np.arange(start[-1]) + np.repeat(self.start[:-1][order] - start[:-1], width)
+        changes = {name: getattr(self, name)[order] for name in _OF_EVENT}
+        changes |= {name: getattr(self, name)[values] for name in _OF_VALUE}
+        return replace(self, start=start, **changes)
+
 
 _OF_EVENT = ("kind", "model", "version", "event_time_ms", "offset", "row", "join_id", "prediction", "label")
 _OF_VALUE = ("column", "number", "category")

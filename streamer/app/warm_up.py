@@ -19,7 +19,7 @@ from detectors.profile.bank import ProfileSettings
 from detectors.reference import CategoryReference, Reference
 from detectors.registry import DEFAULT, settings_of
 from streamer.codecs import CODECS
-from streamer.codecs.tables.json_layout import compile_layouts
+from streamer.codecs.tables.layout_decoder import compile_layouts
 from streamer.detect.fold import DetectFold
 from streamer.detect.references.table import AnyReference, Key, References
 from streamer.detect.settings import DetectSettings, SegmentSettings

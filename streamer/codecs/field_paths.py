@@ -246,6 +246,10 @@ class ItemPlaces:
         self._left = PLACES_LOOKED_AT if self._paths and fields.rows is None else 0
         self._kinds: dict[tuple[Path, int], str] = {}
 
+    @property
+    def are_looking(self) -> bool:
+        return self._left > 0
+
     def concern(self, documents: Sequence[Any]) -> str:
         """The first concern about these documents, in words; "" for none. After one, there are no others."""
         for document in documents[: self._left]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from streamer.codecs.base import Reason
@@ -22,11 +22,21 @@ DEPTH_MAX = 400  # below the limit of any parser's stack, so that every process 
 INTEGER_DIGITS_MAX = 400  # longer integers exceed any double
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_TOKEN = re.compile(
-    rb'"(?:[^"\\\x00-\x1f\x80-\xff])*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|[{}:,]'
-)
-_SPACE = re.compile(rb"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+Place = tuple[str | int, ...]  # of a value: the members and items that lead to it
+QUOTE, _COLON, _COMMA, _BRACE = b'":,{'
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^{}\[\]:," \t\r\n]+', re.DOTALL)
+
+
+class Token(NamedTuple):
+    """A number, text or word of a document; or the bracket that opens or closes an object or a list."""
+
+    place: Place
+    start: int
+    end: int
+    first: int  # byte
 
 
 def parse(value: bytes) -> Any:
@@ -52,42 +62,28 @@ def parse(value: bytes) -> Any:
     return document
 
 
-def plain_values(value: bytes) -> tuple[list[tuple[str, bool]], list[bytes], list[bytes]] | None:
-    """The values of an object of plain values, also in `features`: names, and whether of a feature; tokens; literals.
-
-    A literal is what precedes a value, with the quote of a text; the last one follows the last value. None for all
-    else, and where a text has an escape or other characters than ASCII.
-    """
-    try:
-        msgspec.json.decode(value)
-    except (ValueError, RecursionError):
-        return None
-    names, tokens, literals = list[tuple[str, bool]](), list[bytes](), list[bytes]()
-    depth, key, since, at = 0, "", 0, _SPACE.match(value).end()  # type: ignore[union-attr]
-    while at < len(value):
-        match = _TOKEN.match(value, at)
-        if match is None:
-            return None  # a list, or a text with an escape or other than ASCII
-        token, end = match[0], _SPACE.match(value, match.end()).end()  # type: ignore[union-attr]
-        if token == b"{":
-            depth += 1
-            if depth > 2 or (depth == 2 and key != "features"):
-                return None
-        elif token == b"}":
-            depth -= 1
-        elif token[:1] == b'"' and value[end : end + 1] == b":":
-            key = token[1:-1].decode()
-        elif token not in b":,":
-            if not depth:
-                return None
-            is_text = token[:1] == b'"'
-            names.append((key, depth == 2))
-            tokens.append(token)
-            literals.append(value[since : at + is_text])
-            since = match.end() - is_text
-        at = end
-    literals.append(value[since:])
-    return names, tokens, literals
+def tokens_of(value: bytes, depth_max: int) -> Iterator[Token]:
+    """The values and brackets of a valid document. Raises ValueError where it is nested deeper than `depth_max`."""
+    at: list[str | int] = []
+    text = b""
+    for found in _TOKEN.finditer(value):
+        token, (start, end), first = found[0], found.span(), value[found.start()]
+        if first == QUOTE and at and isinstance(at[-1], str) and not text:
+            text = token  # a name
+        elif first == _COLON:
+            at[-1] = json.loads(text)
+        elif first == _COMMA:
+            text = b""
+            at[-1] = at[-1] + 1 if isinstance(at[-1], int) else ""
+        else:
+            if first in b"}]":
+                at.pop()
+            yield Token(tuple(at), start, end, first)
+            if len(at) > depth_max:
+                raise ValueError
+            if first in b"{[":
+                at.append("" if first == _BRACE else 0)
+                text = b""
 
 
 def _documents(text: str) -> Any:

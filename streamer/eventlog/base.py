@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from detectors.arrays.types import I64, U8
+from detectors.arrays.types import I64, U8, Bools
 from streamer.eventlog.headers import Headers, decode_headers, encode_headers
 from streamer.eventlog.history import Epoch, History, Note, Start
 
@@ -99,7 +99,11 @@ class Records:
         """The records from index `start` to before index `end`."""
         return self._cut(slice(start, end), int(self.offset[end]) if end < len(self) else self.next_offset)
 
-    def _cut(self, s: slice, next_offset: int) -> Self:
+    def only(self, keep: Bools) -> Self:
+        """The records where `keep` [n] is true."""
+        return self._cut(keep, self.next_offset)
+
+    def _cut(self, s: slice | Bools, next_offset: int) -> Self:
         return type(self)(
             self.topic,
             self.partition,

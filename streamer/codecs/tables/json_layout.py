@@ -1,9 +1,6 @@
-"""A fast way from JSON records of one layout to columns, without an object for each record.
+"""The kernel that reads JSON records of one layout: it compares the bytes between values and reads the values.
 
-Producers send one shape over and over: the same members in the same order, with the same bytes between their values. A
-layout is learnt from one record. A kernel then compares the bytes between values and reads the values. A record that
-does not fit is decoded the plain way, by the codec, and so is a stretch that brings new names or any fault. So the
-batch is the same, bit for bit; `test_json_layout.py` holds both ways against each other.
+Of a record with several events, it reads those of each row. What a layout is says `layout_learning.py`.
 
 Numbers are read exactly: up to 2^53 by one multiplication or division (W. Clinger, 1990), others by a product of 128
 bits (D. Lemire, "Number Parsing at a Gigabyte per Second", 2021). Those that neither decides do not fit.
@@ -12,7 +9,6 @@ bits (D. Lemire, "Number Parsing at a Gigabyte per Second", 2021). Those that ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -22,92 +18,15 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from detectors.arrays.jit import lean_kernel
-from detectors.arrays.types import F64, I64, U8, U64, Bools
-from streamer.codecs.json_lenient import plain_values
-from streamer.codecs.values import TAKEN
+from detectors.arrays.types import F64, I64, U8, U64
 
 TEXT_BYTES_MAX: Final = 256
 
 PLAIN, NULLABLE, DIGITS, TEXT = 0, 1, 2, 3  # kinds of values: numbers, those or null or booleans, ids, texts
-MODEL, VERSION, JOIN, TIME, CATEGORY = 0, 1, 2, 3, 4  # places of texts; categories follow
-IDS: Final = {"model_id": MODEL, "model_version": VERSION, "prediction_id": JOIN}
+MODEL, VERSION, JOIN, TIME, LABEL, CATEGORY = 0, 1, 2, 3, 4, 5  # places of texts; categories follow
 UNREAD: Final = -1  # the place of a value that no field reads
 NULL, TRUE, FALS = (int.from_bytes(word, "big") for word in (b"null", b"true", b"fals"))
 POWER_MAX: Final = 60  # of ten, of a number that is read
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The values of a record in order, and the bytes around them."""
-
-    literal: U8  # the bytes before each value, and behind the last
-    edges: I64  # [values + 2] of these in `literal`
-    kind: NDArray[np.int8]  # [values]
-    place: I64  # [values] among the numbers (columns, label, time) or the texts of a record
-    columns: tuple[str, ...]  # names, in order; the prediction goes first
-    categories: tuple[int, ...]  # the columns that are texts
-    has: frozenset[str]  # the members of an event
-    has_text_time: bool
-
-    def read(self, data: U8, spans: I64) -> tuple[Bools, F64, I64]:
-        """Read records [n] at their spans [n, 2] in `data`; those that start at -1 fit nothing.
-
-        Returns which ones fit, and of these the numbers [n, columns + 2] and the spans of the texts [n, texts, 2].
-        """
-        numbers = np.full((len(spans), len(self.columns) + 2), np.nan)
-        texts = np.zeros((len(spans), CATEGORY + len(self.categories), 2), np.int64)
-        word, fits = np.zeros(1, np.uint64), np.zeros(len(spans), np.bool_)
-        parts = (self.literal, self.edges, self.kind, self.place, FIVES, TENS, word, word.view(np.float64))
-        read_records(data, spans, *parts, numbers, texts, fits)
-        return fits, numbers, texts
-
-
-def learn(value: bytes) -> Layout | None:
-    """The layout of a record; None if it is no event of plain values with a model, a time and something to watch."""
-    found = plain_values(value)
-    if found is None:
-        return None
-    names, tokens, literals = found
-    has = frozenset(name for name, of_feature in names if not of_feature)
-    features = [name for name, of_feature in names if of_feature]
-    is_watched = features or "prediction" in has
-    if len(set(names)) < len(names) or not {"model_id", "event_time"} <= has or not is_watched:
-        return None
-    if "source" in has or "features" in has or ("label" in has and "prediction_id" not in has):
-        return None
-    columns = ["prediction"] * ("prediction" in has) + [TAKEN.get(name, name) for name in features]
-    first, categories = len(columns) - len(features), list[int]()
-    kinds, places = [], []
-    for (name, of_feature), token in zip(names, tokens, strict=True):
-        is_text, is_number = token[:1] == b'"', token[:1] in b"-0123456789"
-        kind, place = TEXT if is_text else PLAIN, UNREAD
-        if of_feature:
-            place = first + features.index(name)
-            if is_text:
-                categories.append(place)
-                place = CATEGORY + len(categories) - 1
-            kind = TEXT if is_text else NULLABLE
-        elif name in IDS:
-            kind, place = TEXT if is_text else DIGITS, IDS[name]
-        elif name in ("event_time", "prediction", "label"):
-            place = {"prediction": 0, "label": len(columns), "event_time": len(columns) + 1}[name]
-            place = TIME if is_text else place
-        if not of_feature and not is_number and not (is_text and name not in ("prediction", "label")):
-            return None
-        kinds.append(kind)
-        places.append(place)
-    edges = np.cumsum([0, *map(len, literals)])
-    literal = np.frombuffer(b"".join(literals), np.uint8)
-    kind_of, place_of = np.array(kinds, np.int8), np.array(places, np.int64)
-    is_text = bool(((kind_of == TEXT) & (place_of == TIME)).any())
-    return Layout(literal, edges, kind_of, place_of, tuple(columns), tuple(categories), has, is_text)
-
-
-def compile_layouts() -> None:
-    """Compile what reading calls, or load it from numba's cache."""
-    value = b'{"model_id":"m","event_time":1,"prediction":1}'
-    if (layout := learn(value)) is not None:
-        layout.read(np.frombuffer(value, np.uint8), np.array([[0, len(value)]]))
 
 
 def _powers() -> U64:
@@ -223,7 +142,7 @@ def _number(data: U8, at: int, end: int, fives: U64, tens: F64, word: U64, real:
     at, w, used = _digits(data, first, end, np.uint64(0), 0)
     if at == first or (at > first + 1 and data[first] == np.uint8(48)):
         return -1, 0.0
-    power = 0
+    power, whole = 0, at
     if at < end and data[at] == np.uint8(46):
         point = at + 1
         at, w, used = _digits(data, point, end, w, used)
@@ -239,8 +158,8 @@ def _number(data: U8, at: int, end: int, fives: U64, tens: F64, word: U64, real:
             return -1, 0.0
         power += sign * int(exponent)
         at = behind
-    if used > 19 or power < -POWER_MAX or power > POWER_MAX or (used == 0 and is_negative):
-        return -1, 0.0
+    if used > 19 or power < -POWER_MAX or power > POWER_MAX or (used == 0 and is_negative and at == whole):
+        return -1, 0.0  # also -0, which is 0 as an integer
     value = 0.0
     if used and w <= np.uint64(1 << 53) and -22 <= power <= 22:
         value = np.float64(w) / tens[-power] if power < 0 else np.float64(w) * tens[power]
@@ -254,13 +173,59 @@ def _number(data: U8, at: int, end: int, fives: U64, tens: F64, word: U64, real:
 
 @lean_kernel
 def _text_end(data: U8, at: int, end: int) -> int:
-    """Where a text of 1 to `TEXT_BYTES_MAX` plain ASCII characters ends; -1: it is another."""
+    """Where a text of 1 to `TEXT_BYTES_MAX` bytes ends that every parser takes; -1: it is another."""
     first = at
     while at < end and data[at] != np.uint8(34):
-        if data[at] < np.uint8(32) or data[at] >= np.uint8(127) or data[at] == np.uint8(92):
+        if data[at] >= np.uint8(128):
+            at = _rune_end(data, at, end)
+        elif data[at] == np.uint8(92):
+            at = _escape_end(data, at, end)
+        elif data[at] < np.uint8(32):
+            at = -1
+        else:
+            at += 1
+        if at < 0:
             return -1
-        at += 1
     return at if first < at < end and at - first <= TEXT_BYTES_MAX else -1
+
+
+@lean_kernel
+def _rune_end(data: U8, at: int, end: int) -> int:
+    """Where a character of 2 to 4 bytes of UTF-8 ends; -1: it is none (RFC 3629)."""
+    lead = np.int64(data[at])
+    size = 2 if 0xC2 <= lead < 0xE0 else 3 if 0xE0 <= lead < 0xF0 else 4 if 0xF0 <= lead < 0xF5 else 0
+    if size == 0 or at + size > end:
+        return -1
+    second = np.int64(data[at + 1])
+    low = 0xA0 if lead == 0xE0 else 0x90 if lead == 0xF0 else 0x80
+    high = 0x9F if lead == 0xED else 0x8F if lead == 0xF4 else 0xBF
+    if second < low or second > high:
+        return -1
+    for k in range(2, size):
+        if data[at + k] < np.uint8(0x80) or data[at + k] > np.uint8(0xBF):
+            return -1
+    return at + size
+
+
+@lean_kernel
+def _escape_end(data: U8, at: int, end: int) -> int:
+    r"""Where an escape such as \n or \u00e9 ends; -1: it is none, or half of a surrogate pair."""
+    kind = np.int64(data[at + 1]) if at + 1 < end else 0
+    if kind in (34, 47, 92, 98, 102, 110, 114, 116):  # "/\bfnrt
+        return at + 2
+    if kind != 117 or at + 6 > end:
+        return -1
+    code = np.int64(0)
+    for k in range(2, 6):
+        digit = np.int64(data[at + k])
+        letter = digit | 32
+        if 48 <= digit <= 57:
+            code = code * 16 + digit - 48
+        elif 97 <= letter <= 102:
+            code = code * 16 + letter - 87
+        else:
+            return -1
+    return -1 if 0xD800 <= code < 0xE000 else at + 6
 
 
 @lean_kernel
@@ -276,41 +241,77 @@ def _word(data: U8, at: int, end: int) -> tuple[int, float]:
 
 
 @lean_kernel
-def read_records(
-    data: U8, spans: I64, literal: U8, edges: I64, kind: NDArray[np.int8], place: I64, fives: U64, tens: F64,
-    word: U64, real: F64, numbers: F64, texts: I64, fits: Bools,
-) -> None:  # fmt: skip
-    """Read records [n] at their spans [n, 2] to numbers [n, ...] and spans of texts [n, ..., 2]; note those that fit.
+def _behind(data: U8, at: int, end: int, literal: U8, first: int, last: int) -> int:
+    """Where the bytes from `first` to `last` of the literals end in the data; -1: they are not there."""
+    size = last - first
+    same = at >= 0 and at + size <= end
+    k = 0
+    while same and k + 8 <= size:
+        same = word_at(data.ctypes.data + at + k) == word_at(literal.ctypes.data + first + k)
+        k += 8
+    while same and k < size:
+        same = data[at + k] == literal[first + k]
+        k += 1
+    return at + size if same else -1
 
-    `word` and `real` are one number as bits and as a double.
+
+@lean_kernel
+def read_records(
+    data: U8, spans: I64, literal: U8, edges: I64, kind: NDArray[np.int8], place: I64, first: int, last: int,
+    fives: U64, tens: F64, word: U64, real: F64, numbers: F64, texts: I64, width: I64,
+) -> None:  # fmt: skip
+    """Read records [n] at their spans [n, 2] to numbers [events, ...] and spans of texts [events, ..., 2].
+
+    `width` [n] becomes their numbers of events. `word` and `real` are one number as bits and as a double.
     """
+    row, n = 0, len(kind)
     for i in range(len(spans)):
-        at, end = spans[i, 0], spans[i, 1]
-        for v in range(len(kind) + 1):
-            size = edges[v + 1] - edges[v]
-            same = at >= 0 and at + size <= end
-            k = 0
-            while same and k + 8 <= size:
-                same = word_at(data.ctypes.data + at + k) == word_at(literal.ctypes.data + edges[v] + k)
-                k += 8
-            while same and k < size:
-                same = data[at + k] == literal[edges[v] + k]
-                k += 1
-            at = at + size if same else -1
-            if at < 0 or v == len(kind):
+        at, end, began, v = spans[i, 0], spans[i, 1], row, 0
+        while True:
+            behind = -1
+            if v == last:
+                behind = _behind(data, at, end, literal, edges[n + 1], edges[n + 2])
+            if behind >= 0:
+                v, row = first, row + 1
+            else:
+                behind = _behind(data, at, end, literal, edges[v], edges[v + 1])
+            at = behind
+            if at < 0 or v == n:
                 break
-            first, value = at, 0.0
+            start, value = at, 0.0
             if kind[v] == TEXT:
                 at = _text_end(data, at, end)
             elif kind[v] == DIGITS:
                 at, _, used = _digits(data, at, end, np.uint64(0), 0)
-                at = at if first < at and used <= 18 and (at == first + 1 or data[first] != np.uint8(48)) else -1
+                at = at if start < at and used <= 18 and (at == start + 1 or data[start] != np.uint8(48)) else -1
             elif kind[v] == NULLABLE and at < end and data[at] >= np.uint8(97):
                 at, value = _word(data, at, end)
             else:
                 at, value = _number(data, at, end, fives, tens, word, real)
+            to = row if first <= v < last else began
             if place[v] >= 0 and kind[v] >= DIGITS:
-                texts[i, place[v], 0], texts[i, place[v], 1] = first, at
+                texts[to, place[v], 0], texts[to, place[v], 1] = start, at
             elif place[v] >= 0:
-                numbers[i, place[v]] = value
-        fits[i] = at == end and at >= 0
+                numbers[to, place[v]] = value
+            v += 1
+        if at == end and at >= 0:
+            row = _shared(began, row, kind, place, first, last, numbers, texts)
+            width[i] = row - began
+        else:
+            row = began
+
+
+@lean_kernel
+def _shared(
+    began: int, row: int, kind: NDArray[np.int8], place: I64, first: int, last: int, numbers: F64, texts: I64
+) -> int:
+    """Copy what the rows of a record share from its first one; gives the row behind its last one."""
+    for v in range(len(kind) if row > began else 0):
+        if place[v] < 0 or first <= v < last:
+            continue
+        for to in range(began + 1, row + 1):
+            if kind[v] >= DIGITS:
+                texts[to, place[v], 0], texts[to, place[v], 1] = texts[began, place[v], 0], texts[began, place[v], 1]
+            else:
+                numbers[to, place[v]] = numbers[began, place[v]]
+    return row + 1

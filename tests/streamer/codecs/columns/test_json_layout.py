@@ -1,6 +1,9 @@
 """Records of one layout, read by the kernel, give the batch that the plain way gives, bit for bit."""
 
 import json
+import os
+import random
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -10,20 +13,24 @@ from hypothesis import strategies as st
 
 from benchmarks.throughput import layouts, replay
 from streamer.codecs import json_codec
+from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.json_codec import JsonCodec, JsonSettings
-from streamer.codecs.tables.json_layout import learn
+from streamer.codecs.tables import layout_decoder
+from streamer.codecs.tables.layout_learning import Learner
 from streamer.eventlog.base import Records
 from streamer.events import Names
 
 START_MS = 1_782_889_200_000
+RECORDS = int(os.environ.get("DRIFTLINE_FUZZ", "1200"))
+learn = Learner(FieldMap()).learn
 
 
 def codecs(monkeypatch, **changes):
     """One with layouts, also for few records, and one without."""
-    for name, value in {"RECORDS_MIN": 1, "STRETCHES_MAX": 1000, "MISSES_MAX": 10**9}.items():
-        monkeypatch.setattr(json_codec, name, value)
+    for name, value in {"BYTES_MIN": 1, "MISSES_MAX": 10**9}.items():
+        monkeypatch.setattr(layout_decoder, name, value)
     fast, plain = (JsonCodec(JsonSettings(**changes)) for _ in range(2))
-    plain._layouts = None
+    plain._layouts, fast._places._left = None, 0  # which looks at the first records of a topic, read the plain way
     return fast, plain
 
 
@@ -117,8 +124,8 @@ def test_a_number_is_read_to_the_nearest_double(text):
         expected = None
     sample = b'{"model_id":"m","event_time":1,"prediction":%s}'
     value = sample % text.encode()
-    fits, numbers, _ = learn(sample % b"1").read(np.frombuffer(value, np.uint8), np.array([[0, len(value)]]))
-    if fits[0]:
+    width, numbers, _ = learn(sample % b"1").read(np.frombuffer(value, np.uint8), np.array([[0, len(value)]]))
+    if width[0]:
         assert np.float64(expected).tobytes() == numbers[0, 0].tobytes()
     else:
         assume(expected is not None)
@@ -145,12 +152,12 @@ def test_ordinary_records_do_not_take_the_plain_way(monkeypatch):
 def test_a_topic_of_changing_layouts_is_left_alone_for_a_while(monkeypatch):
     """Reading records that do not fit costs time."""
     codec = JsonCodec(JsonSettings())
-    values = [b'{"model_id":"m","event_time":1,"features":{"c%d":1}}' % i for i in range(100)]
+    values = [b'{"model_id":"m","event_time":1,"features":{"c%d":1}}' % i for i in range(400)]
     names = Names.fresh()
-    for _ in range(json_codec.MISSES_MAX):
+    for _ in range(layout_decoder.MISSES_MAX):
         assert codec._layouts._rest == 0
         codec.decode(records_of(values), names)
-    assert (codec._layouts._rest, codec._layouts._layouts) == (json_codec.REST, [])
+    assert (codec._layouts._rest, codec._layouts._layouts) == (layout_decoder.REST, [])
 
 
 @pytest.mark.parametrize(
@@ -158,23 +165,130 @@ def test_a_topic_of_changing_layouts_is_left_alone_for_a_while(monkeypatch):
     [
         b'{"model_id":"m","event_time":1}',
         b'{"event_time":1,"prediction":1}',
-        b'{"model_id":"m","prediction":1}',
-        b'{"model_id":"m","event_time":1,"prediction":1,"label":1}',
-        b'{"model_id":"m","event_time":1,"prediction":1,"source":"s"}',
+        b'{"model_id":"m","event_time":1,"label":1}',
         b'{"model_id":"m","event_time":1,"prediction":1,"prediction":1}',
-        b'{"model_id":"m","event_time":1,"prediction":[1]}',
-        b'{"model_id":"m","event_time":1,"features":{"a":{"b":1}}}',
-        b'{"model_id":"m","event_time":1,"features":null,"prediction":1}',
-        b'{"model_id":"m","event_time":1,"other":{"b":1},"prediction":1}',
-        b'[{"model_id":"m","event_time":1,"prediction":1}]',
+        b'{"model_id":"m","event_time":1,"prediction":[]}',
+        b'{"model_id":"m","event_time":1,"prediction":[[1]]}',
+        b'{"model_id":"m","event_time":1,"prediction":true}',
+        b'{"model_id":"m","event_time":{"seconds":1},"prediction":1}',
+        b'{"model_id":"m","event_time":1,"features":{"a":{"b":{"c":{"d":{"e":1}}}}}}',
+        b'{"model_id":"m","event_time":1,"features":[1],"prediction":1}',
+        b'{"model_id":"m","event_time":1,"features":{"prediction":1,"features.prediction":2},"prediction":1}',
+        b'{"model_id":"m","event_time":1,"other":' + b"[" * 40 + b"]" * 40 + b',"prediction":1}',
+        b"[]",
+        b"[1]",
         b'{"model_id":"m","event_time":1,"prediction":1}}',
-        b'{"model_id":"\\u0061","event_time":1,"prediction":1}',
+        b'"{}"',
         b"",
     ],
 )
 def test_other_records_give_no_layout(value):
     """They are no events, or not of plain values, or name a member twice."""
     assert learn(value) is None
+
+
+def plan(**paths):
+    return FieldMap(**{"model_version": None, "prediction_id": None, "source": None, "label": None, **paths})
+
+
+FLAT = FieldMap(model_id="$.m", event_time="$.t", prediction="$.p", features="$", label="$.l")
+IN_ROWS = plan(rows="$.d[*]", model_id="$.m", event_time="$row.t", features="$row", prediction="$row.p")
+SHARED = plan(rows="$.d", model_id="=eta", prediction_id="$.id", event_time="$.t", features="$row", prediction=None)
+BY_NAME = plan(
+    model_id="$key", prediction_id="$headers.id", event_time="$.t", prediction="$.out[0].p",
+    features={"b": "$.in[?name=='b'].v[0]", "a": "$.in[?name=='a'].v[0]", "none": "$.none"}, segment="$.s",
+)  # fmt: skip
+LISTED = plan(rows="$.d", names=["a", "b"], model_id="$.m", event_time="$.t", features="$row.f", prediction="$row.p")
+TEXTS = ['"bé"', r'"x\n\u00e9"', '"a"', r'"\ud83d\ude00"', r'"\ud83d"', '"1.5"', '"true"', "null", "7"]
+PARTS = {
+    "m": ['"m"', r'"\u006d2"', "7", "null", '""'],
+    "id": ['"p1"', '"p2"', "17", "null"],
+    "t": [
+        str(START_MS),
+        str(START_MS - 5),
+        str(START_MS + 5),
+        str(START_MS + 10**8),
+        "null",
+        '"2026-07-01T07:00:00Z"',
+        '"2026-07-01T07:00:00"',
+        "[]",
+    ],
+    "x": ["0.5", "-12", "null", "true", "1e400", "[1]", '"1.5"'],
+    "c": TEXTS,
+    "a": ['"a"', '"a"', '"b"', '"z"'],
+    "b": ['"b"', '"b"', '"a"', "1"],
+    "s": ['"north"', '"south"', "null", "3", "true"],
+}
+ROW_FORMS = [
+    '{"t":<t>,"x":<x>,"c":<c>,"p":<x>}',
+    '{"t":<t>,"c":<c>,"p":<c>}',
+    '{"x":<x>,"sub":{"y":<x>},"p":<x>,"t":<t>}',
+]
+SHAPES = {
+    "flat": (FLAT, [
+        '{"m":<m>,"t":<t>,"x":<x>,"c":<c>,"sub":{"y":<x>},"p":<x>,"l":<c>}', '{"m":<m>,"t":<t>,"c":<c>}',
+    ], [""]),
+    "list": (FieldMap(), ["[<rows>]"], [
+        '{"model_id":<m>,"event_time":<t>,"features":{"x":<x>,"c":<c>},"prediction":<x>}',
+    ]),
+    "rows": (IN_ROWS, ['{"m":<m>,"d":[<rows>],"n":<x>}', '{"d":[<rows>],"m":<m>}'], ROW_FORMS),
+    "shared": (SHARED, [
+        '{"id":<id>,"t":<t>,"d":[<rows>]}', '{"d": [<rows>] , "t":<t>}',
+    ], ['{"x":<x>}', '{"x":<x>,"y":null}']),
+    "by name": (BY_NAME, [
+        '{"t":<t>,"in":[{"name":<a>,"v":[<x>]},{"name":<b>,"v":[<c>]}],"out":[{"p":<x>}],"s":<s>}',
+        '{"in":[{"v":[<x>],"name":"b"},{"v":[1,2],"name":<c>}],"out":[{"p":null}],"s":<s>,"t":<t>}',
+    ], [""]),
+    "nested": (FieldMap(depth=2, lists={"l": "1..2"}), [
+        '{"model_id":<m>,"event_time":<t>,"features":{"a":{"x":<x>,"b":{"c":<c>}},"l":[<x>,2,<x>]},"prediction":[<x>,<x>]}',
+        '{"model_id":<m>,"event_time":<t>,"features":{"l":{"d":[<x>]}},"prediction":{"no":<x>,"yes":<x>,"s":<c>}}',
+        '{"model_id":<m>,"event_time":<t>,"features":{"prediction.a":<x>},"prediction":{"a":<x>,"b":{}}}',
+        '{"model_id":<m>,"event_time":<t>,"features":{"a":{"b":{"c":{"d":<x>}}},"l":[<x>]},"prediction":<x>}',
+    ], [""]),
+    "listed": (LISTED, ['{"m":<m>,"t":<t>,"d":[<rows>]}'], ['{"f":[<x>,<c>],"p":<x>}', '{"p":<x>,"f":[<x>]}']),
+}  # fmt: skip
+
+
+def filled(form, rng, oddness):
+    """A form with values for its parts, most of them ordinary ones."""
+
+    def value(match):
+        options = PARTS[match[1]]
+        return rng.choice(options) if rng.random() < oddness else options[rng.randrange(2)]
+
+    return re.sub("<([a-z]+)>", value, form)
+
+
+def record_of(shape, rng, oddness):
+    _, forms, rows = SHAPES[shape]
+    form = forms[0] if rng.random() > oddness else rng.choice(forms)
+    several = [rows[0] if rng.random() > oddness else rng.choice(rows) for _ in range(rng.choice((1, 1, 2, 5)))]
+    text = filled(form.replace("<rows>", rng.choice((",", ",", ", ")).join(several)), rng, oddness).encode()
+    if rng.random() < oddness / 2:
+        at = rng.randrange(len(text))
+        text = (
+            text[:at] + rng.choice((b"", b"\xff", b"\xc3", b"\\u12", b'"', b"0", b",")) + text[at + rng.randrange(2) :]
+        )
+    headers = (("id", rng.choice((b"p1", b"p2"))),) if rng.random() > oddness else ()
+    return rng.choice((b"k1", b"k2")) if rng.random() > oddness else None, text, headers
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_and_mapped_fields_give_the_batch_of_the_plain_way(shape, monkeypatch):
+    """Odd values, other forms and broken bytes among ordinary records, of which the kernel reads most."""
+    rng, counted = random.Random(shape), []
+    count = layout_decoder.LayoutDecoder._count
+    monkeypatch.setattr(layout_decoder.LayoutDecoder, "_count", lambda *of: (counted.append(of[1]), count(*of)))
+    for oddness in (0.0, 0.02, 0.2) * max(1, RECORDS // 1200):
+        changes = rng.choice(({}, {"rows_max": 3}, {"values_max": 2}, {"skew_max_s": 0.001})) if oddness else {}
+        fast, plain = codecs(monkeypatch, fields=SHAPES[shape][0], **changes)
+        rows = [record_of(shape, rng, oddness) for _ in range(200)]
+        records = Records.build("t", 0, [(3 * i, START_MS, key, value, of) for i, (key, value, of) in enumerate(rows)])
+        ours, theirs = Names.fresh(), Names.fresh()
+        for _ in range(2):
+            got = state_of(*fast.decode(records, ours), ours)
+            assert got == state_of(*plain.decode(records, theirs), theirs)
+        assert oddness or counted[-1] > 180
 
 
 def test_the_kernel_takes_little_more_than_half_the_time_of_the_plain_way(tmp_path, monkeypatch):
