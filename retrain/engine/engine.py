@@ -28,7 +28,7 @@ from retrain.engine.storms import Storms
 from retrain.engine.withdrawals import Withdrawals
 from retrain.messages.action import Action, NoAction, PublishIncident, answer
 from retrain.messages.alert import Alert, AlertKind, AlertState, Resolution
-from retrain.messages.control import Control
+from retrain.messages.control import OF_PEOPLE, Control
 from retrain.messages.ids import SOURCE_PREFIX
 from retrain.messages.outcome import Outcome
 from retrain.messages.watermark import Watermark
@@ -111,6 +111,8 @@ class Engine:
         return actions + self._judge(model, alert, model.record(alert))
 
     def _handle_control(self, control: Control) -> list[Action]:
+        if control.kind in OF_PEOPLE and not self.settings.accepts(control.proof):
+            return [self._requests.refuse(control, Outcome.ACTOR_NOT_PROVEN)]
         answers = (handler.handle_control(control) for handler in self._handlers)
         actions = next((actions for actions in answers if actions is not None), None)
         if actions is None:

@@ -68,9 +68,18 @@ class RequestTracker:
             ended = [self.end(model, record, Outcome.EXPIRED, control.at)]
             record = model.last_request or record
         refused = refusal(record, control, self._settings.distinct_actors)
+        is_reviewed = control.kind is ControlKind.PROMOTE and record.state is RequestState.AWAITING_REVIEW
+        if refused is None and is_reviewed and not self._settings.accepts(control.proof):
+            refused = Outcome.ACTOR_NOT_PROVEN
         if refused:
             return [*ended, answer(control, refused, model_id, record)]
         return self._accept(model_id, model, record, control)
+
+    def refuse(self, control: Control, reason: Outcome) -> Action:
+        """The answer to a command that changes nothing, about a request or anything else."""
+        model_id = self._model_of.get(control.request_id, "")
+        model = self._state.models.get(model_id)
+        return answer(control, reason, model_id, model.last_request if model else None)
 
     def advance_time(self, now: datetime) -> list[Action]:
         """See `retrain.engine.engine.Handler`: expired requests and helpful promotions, in order of deadlines."""

@@ -26,6 +26,19 @@ class ControlKind(StrEnum):
     UNSILENCE = "unsilence"  # end that silence now
 
 
+# Always the decision of a person; `promote` is one where the request waits for review.
+OF_PEOPLE = frozenset({ControlKind.APPROVE, ControlKind.REJECT, ControlKind.SILENCE, ControlKind.UNSILENCE})
+
+
+class Proof(StrEnum):
+    """How the writer of a control record proved who its actor is."""
+
+    NONE = ""  # not at all, as in `driftline approve`
+    LOCAL = "local"  # the user of the machine of the page
+    PROXY = "proxy"  # a proxy that the page trusts
+    OIDC = "oidc"  # a login of the page at an OpenID provider
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """One command about one request or silence. A repeated record changes nothing."""
@@ -34,6 +47,7 @@ class Control:
     request_id: str  # the request that it is about; for `silence` and `unsilence`, the id of the silence
     at: datetime  # event time of the command; UTC, at most an hour after the record's own time
     actor: str  # the author of the command; never ""
+    proof: Proof = Proof.NONE  # how the page proved the author; "" by other writers
     comment: str = ""  # the reason, for people
     model_version: str = ""  # of `trained` and `promote`: version of the challenger; "" when versions have no names
     champion: dict[str, float] = field(default_factory=dict)  # of `trained`: hold-out metrics of the champion, by name

@@ -52,6 +52,7 @@ REFUSALS = frozenset(
         Outcome.TOO_LATE,
         Outcome.SAME_VERSION,
         Outcome.SAME_ACTOR,
+        Outcome.ACTOR_NOT_PROVEN,
         Outcome.UNKNOWN_SILENCE,
         Outcome.TOO_MANY_SILENCES,
     }

@@ -85,6 +85,7 @@ class Outcome(StrEnum):
     TOO_LATE = "too_late"  # the request is beyond that state
     SAME_VERSION = "same_version"  # the trainer names the version that drifted, so there is no challenger
     SAME_ACTOR = "same_actor"  # the actor approved or reported the training, so another must review it
+    ACTOR_NOT_PROVEN = "actor_not_proven"  # `actor_proofs` demands a proof of the actor that the command lacks
 
     # Changes of a silence.
     SILENCE_BEGAN = "silence_began"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from retrain.messages.control import Proof
 from retrain.messages.patterns import first_match
 from retrain.messages.request import Approval
 from retrain.policy.model_rules import PATTERNS_MAX, ModelRules
@@ -58,6 +59,9 @@ class RetrainSettings:
         default_factory=dict
     )  # pattern of model names -> rules for their retrain; the first match counts; without one any drift suffices
     distinct_actors: bool = False  # whether a promotion needs another person than who approved or reported the training
+    actor_proofs: list[Proof] = field(
+        default_factory=list
+    )  # a decision of a person counts if its author is proven in one of these ways: oidc, proxy, local; []: always
     watch_s: float = 7 * DAY_S  # a promotion without drift for this long has helped; above 0
     models_max: int = 131_072  # models remembered; beyond, the one that alerted longest ago is evicted
     columns_max: int = 50  # shifts kept for an incident, the strongest
@@ -70,6 +74,8 @@ class RetrainSettings:
         for name in ("approval_by_model", "rules_by_model"):
             if (n := len(getattr(self, name))) > PATTERNS_MAX:
                 raise ValueError(f"{name} is {n} patterns; at most {PATTERNS_MAX}.")
+        if Proof.NONE in self.actor_proofs:
+            raise ValueError("actor_proofs holds an empty name, but must name oidc, proxy or local.")
         if self.storm_models_min is not None and self.storm_models_min < 2:
             raise ValueError(
                 f"storm_models_min is {self.storm_models_min}, but must be 2 or more: one model is no storm."
@@ -87,6 +93,10 @@ class RetrainSettings:
         """Seconds from one request of a model to its next, after so many promotions in a row that did not help."""
         longer_s = self.cooldown_s * self.cooldown_factor ** min(failed_retrains, DOUBLINGS_MAX)
         return max(self.cooldown_s, min(longer_s, self.cooldown_max_s))
+
+    def accepts(self, proof: Proof) -> bool:
+        """Whether the author of a decision of a person is proven as demanded."""
+        return not self.actor_proofs or proof in self.actor_proofs
 
     def rules_for(self, model_id: str) -> ModelRules | None:
         """The rules for this model; None: any drift suffices."""

@@ -104,6 +104,7 @@ REFUSED: Final[Mapping[Outcome, str]] = MappingProxyType(
         Outcome.TOO_LATE: "it is beyond the state for this command",
         Outcome.SAME_VERSION: "this version serves already and has drifted; name the retrained one with --version",
         Outcome.SAME_ACTOR: "the same actor approved or reported its training, so another one must promote it",
+        Outcome.ACTOR_NOT_PROVEN: "`retrain.actor_proofs` demands a proof of its actor: decide on the page",
         Outcome.UNKNOWN_SILENCE: "no silence has this id, or it has expired",
         Outcome.TOO_MANY_SILENCES: "there are as many silences as the service holds; end one first",
     }

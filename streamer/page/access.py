@@ -10,6 +10,8 @@ from secrets import token_bytes
 from typing import Final
 from urllib.parse import urlsplit
 
+from retrain.messages.control import Proof
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 NAME_CHARS_MAX: Final = 200  # of a user, as of an actor in a control record
 
@@ -21,6 +23,7 @@ class User:
     name: str  # "" for nobody known
     may_decide: bool
     how: str  # how the name was proven, for people
+    proof: Proof = Proof.NONE  # the same, as control records have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ class Access:
                 {one.strip() for one in headers.get(self.groups_header, "").split(",")} if self.groups_header else set()
             )
             is_approver = not self.approvers or self.approvers in groups
-            return User(name, is_approver and not self.read_only, f"{self.user_header} of {peer}")
+            return User(name, is_approver and not self.read_only, f"{self.user_header} of {peer}", Proof.PROXY)
         if self.is_local and self.local_user:
-            return User(self.local_user, not self.read_only, "the user of this machine")
+            return User(self.local_user, not self.read_only, "the user of this machine", Proof.LOCAL)
         return User("", False, "no proxy that names users is configured")
 
     def is_host(self, host: str) -> bool:

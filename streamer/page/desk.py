@@ -14,6 +14,7 @@ from streamer.clock import Clock, seconds_of
 from streamer.contracts.alert_reader import Unreadable
 from streamer.contracts.control_reader import read_control
 from streamer.errors import UsageError
+from streamer.page.access import User
 from streamer.page.reader import ReadView
 from streamer.page.request_views import ACTIONS, effects_of, rfc3339
 from streamer.page.view import Missing, Page, Parameters
@@ -38,16 +39,17 @@ class Desk:
     def __init__(self, send: Send, clock: Clock) -> None:
         self._send, self._clock = send, clock
 
-    def decide(self, view: ReadView, kind: str, form: Mapping[str, str], actor: str) -> tuple[str, str]:
+    def decide(self, view: ReadView, kind: str, form: Mapping[str, str], user: User) -> tuple[str, str]:
         """Send a decision; the id that it is about, and its time.
 
         Raises `UsageError` or `Missing` if it can't be valid, and so was not sent, and `BrokerError` when Kafka fails.
         """
         now_s = self._clock.now_s()
         at = rfc3339(datetime.fromtimestamp(now_s, UTC))
-        record: dict[str, Any] = {"kind": kind, "at": at, "actor": actor, "comment": form.get("comment", "").strip()}
+        record: dict[str, Any] = {"kind": kind, "at": at, "actor": user.name, "proof": user.proof}
+        record["comment"] = form.get("comment", "").strip()
         if kind == "silence":
-            record |= silence_of(form, at, actor)
+            record |= silence_of(form, at, user.name)
         elif kind in VERBS:
             record |= _about(view, kind, form)
         else:

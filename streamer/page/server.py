@@ -186,7 +186,7 @@ class _Pages:
         kind = form.get("kind", "")
         try:
             with site.reader.snapshot() as view:
-                name, at = site.desk.decide(view, kind, form, user.name)
+                name, at = site.desk.decide(view, kind, form, user)
         except Missing as missing:
             raise HTTPException(404, str(missing)) from None
         except BrokerError as problem:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrain.engine.engine import Engine
 from retrain.messages.action import NoAction, PublishDecision, PublishIncident, PublishRequest
-from retrain.messages.control import Control, ControlKind
+from retrain.messages.control import Control, ControlKind, Proof
 from retrain.messages.incident import IncidentState
 from retrain.messages.lifecycle import OPEN, REFUSALS, RUNNING
 from retrain.messages.outcome import DESCRIPTIONS
@@ -45,6 +45,7 @@ def settings_of_engines(draw):
         approval_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(ApprovalBefore))),
         rules_by_model=draw(st.dictionaries(st.sampled_from(["bus-1", "*"]), st.sampled_from(RULES), max_size=1)),
         distinct_actors=draw(st.booleans()),
+        actor_proofs=draw(st.sampled_from([[], [Proof.OIDC]])),
         storm_models_min=draw(st.sampled_from([None, None, 2])),
         storm_window_s=draw(durations_s),
         inhibit_s=draw(durations_s),
@@ -71,7 +72,8 @@ def records_with_words(random, settings, n, sources=None):
             until = at + timedelta(days=random.randrange(1, 9))
             matcher = Matcher(model=random.choice(["bus-1", "*"]), column=random.choice(["headway_s", "*"]))
             silence = {"matcher": matcher, "until": until} if kind is ControlKind.SILENCE else {}
-            records.append(Control(kind, name, at, actor, model_version=version, **silence))
+            proof = random.choice([Proof.NONE, Proof.OIDC])
+            records.append(Control(kind, name, at, actor, proof, model_version=version, **silence))
         for record in records[handled:]:
             actions = engine.handle(record)
             ids += [a.request.request_id for a in actions if isinstance(a, PublishRequest)]

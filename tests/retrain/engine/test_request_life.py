@@ -10,7 +10,7 @@ from retrain.engine.engine import Engine
 from retrain.engine.silences import SILENCE_KINDS
 from retrain.messages.action import Action, PublishDecision, PublishIncident, PublishRequest
 from retrain.messages.alert import Alert
-from retrain.messages.control import Control, ControlKind
+from retrain.messages.control import Control, ControlKind, Proof
 from retrain.messages.incident import IncidentState
 from retrain.messages.lifecycle import MOVES, OPEN
 from retrain.messages.request import Approval, RequestState
@@ -222,6 +222,28 @@ def test_the_version_that_drifted_is_no_challenger():
         assert (decision_in(actions).state, decision_in(actions).model_version) == ("trained", version)
     engine, actions = engine_after(RetrainSettings(), *story)
     assert (life_of(engine).state, decision_in(actions).state) == (RequestState.TRAINING, "training")
+
+
+def test_a_decision_of_a_person_needs_a_proof_of_its_author():
+    """With `actor_proofs` decisions proven in another way are refused; reports and promotions of trainers count."""
+    settings = replace(BOTH, actor_proofs=[Proof.OIDC])
+    oidc = {"proof": Proof.OIDC}
+    engine_after(
+        settings,
+        (said("approve", ID, "1d 1h"), "actor_not_proven"),
+        (said("reject", ID, "1d 1h", proof=Proof.PROXY), "actor_not_proven"),
+        (said("approve", ID, "1d 1h", **oidc), "approved"),
+        (said("trained", ID, "1d 2h", "trainer"), "trained"),
+        (said("promote", ID, "1d 3h"), "actor_not_proven"),
+        (said("promote", ID, "1d 3h", **oidc), "promoted promoted"),
+        (said("unsilence", "silence-1", "1d 4h"), "actor_not_proven"),
+        (said("unsilence", "silence-1", "1d 4h", **oidc), "unknown_silence"),
+    )
+    engine_after(
+        replace(RetrainSettings(), actor_proofs=[Proof.OIDC]),
+        (said("trained", ID, "1d 1h", "trainer"), "trained"),
+        (said("promote", ID, "2d", "trainer"), "promoted promoted"),
+    )
 
 
 def promoted(settings: RetrainSettings, version: str = "8") -> Engine:

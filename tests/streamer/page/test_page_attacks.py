@@ -96,7 +96,8 @@ def test_a_header_names_the_user_from_the_proxy_alone(service):
         assert served.post(form | {"token": served.token(**eve)}, **eve).status == 403
         assert served.post(form | {"token": served.token(**eve)}, **bob).status == 403  # a token is of one user
         assert served.post(form | {"token": served.token(**bob)}, **bob).status == 303
-        assert json.loads(served.sent.pop()[1])["actor"] == "bob"
+        record = json.loads(served.sent.pop()[1])
+        assert (record["actor"], record["proof"]) == ("bob", "proxy")
         client = http.client.HTTPConnection("127.0.0.1", served.port)
         client.putrequest("GET", "/requests")
         client.putheader("x-forwarded-user", "bob")

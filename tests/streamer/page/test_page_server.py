@@ -93,13 +93,14 @@ def test_a_decision_is_a_control_record_of_the_user(page, service):
     name, token = service.requested(), page.token()
     confirm = page.get(f"/act?kind=approve&id={name}").text
     assert "it trains bus-1 on bus.predictions[0] from offset 1800 to 10801." in unescape(confirm)
-    form = {"kind": "approve", "id": name, "token": token, "comment": "new timetable", "actor": "eve", "user": "eve"}
+    form = {"kind": "approve", "id": name, "token": token, "comment": "new timetable"}
+    form |= {"actor": "eve", "user": "eve", "proof": "oidc"}
     answer = page.post(form)
     assert answer.status == 303
     (key, value) = page.sent.pop()
     control = msgspec.json.decode(value, type=Control)
     assert (key.decode(), control.kind, control.request_id) == (name, "approve", name)
-    assert (control.actor, control.comment) == ("ann", "new timetable")
+    assert (control.actor, control.proof, control.comment) == ("ann", "local", "new timetable")
     shown = page.get(answer.headers["location"]).text
     assert "The answer of the service appears here" in shown
     assert 'http-equiv="refresh"' in shown
