@@ -28,6 +28,7 @@ from streamer.codecs import CODECS
 from streamer.codecs.presets import PRESETS
 from streamer.config.false_alarms import FalseAlarmSettings, allotted, spans
 from streamer.config.kafka import KafkaSection
+from streamer.config.page import PageSettings
 from streamer.contracts.topics import PREFIX, OutputTopics, names_with
 from streamer.detect.monitors.shadow import ShadowSettings
 from streamer.detect.settings import Cast, LabelSettings, Limits, SegmentSettings
@@ -48,7 +49,7 @@ WatchedColumns = Annotated[
 WatchTable = dict[str, WatchedColumns]
 _WITHOUT_EFFECT: Final = (
     "kafka", "rekey", "references", "commit", "checkpoints", "metrics", "false_alarms", "launch", "callbacks",
-    "notify",
+    "notify", "page",
 )  # fmt: skip
 
 
@@ -212,6 +213,7 @@ class Config(Section):
     )  # what `driftline launch` does, by pattern of model names; the first match counts
     callbacks: CallbackSettings = CallbackSettings()  # signed messages to `driftline launch`
     notify: NotifySettings = NotifySettings()  # who `driftline notify` sends incidents to
+    page: PageSettings = PageSettings()  # login to the page of `driftline ui`
     metrics: MetricsSection = MetricsSection()  # address of metrics and health checks
 
     @model_validator(mode="before")

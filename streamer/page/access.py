@@ -24,6 +24,10 @@ class User:
     may_decide: bool
     how: str  # how the name was proven, for people
     proof: Proof = Proof.NONE  # the same, as control records have it
+    session: str = field(default="", repr=False)  # that of a login, which the user's forms belong to
+
+
+NOBODY: Final = User("", False, "nobody has logged in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Access:
     groups_header: str = ""
     approvers: str = ""  # the group that may decide; "" for every known user
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    own_name: str = ""  # the host name of a login's address, which a loopback server answers to as well
     secret: bytes = field(default_factory=lambda: token_bytes(32), repr=False)
 
     @property
@@ -65,11 +70,11 @@ class Access:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        return name in LOOPBACK if self.is_local and not self.proxies else True
+        return name in {*LOOPBACK, self.own_name or "localhost"} if self.is_local and not self.proxies else True
 
     def token(self, user: User) -> str:
         """What a form of this user must carry."""
-        return hmac.new(self.secret, user.name.encode(), "sha256").hexdigest()
+        return hmac.new(self.secret, f"{user.session}\0{user.name}".encode(), "sha256").hexdigest()
 
     def is_from_own_page(self, headers: Mapping[str, str], user: User, token: str) -> bool:
         """Whether a form was sent from a page of this server to this user."""

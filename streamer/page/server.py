@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from secrets import token_hex
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -36,10 +36,14 @@ from streamer.page.reader import Reader, ReadView
 from streamer.page.view import Missing, Page, Parameters
 from streamer.page.views import VIEWS
 
+if TYPE_CHECKING:
+    from streamer.page.oidc import OidcLogin  # an extra
+
 BODY_BYTES_MAX: Final = 32_768  # of a form
 QUERY_CHARS_MAX: Final = 8_192
 FIELDS_MAX: Final = 50  # of a form or an address
-ENDPOINTS: Final = frozenset({"act", "column.svg", "healthz", "readyz", "metrics"})
+ENDPOINTS: Final = frozenset({"act", "column.svg", "healthz", "readyz", "metrics", "login", "logout"})
+LOGGED_OUT: Final = "You have logged out here. The provider may still know you."
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 STATIC: Final[Mapping[str, str]] = {"tokens.css": "text/css", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 SECURITY: Final[Mapping[str, str]] = {
@@ -61,6 +65,7 @@ class Site:
     access: Access
     title: str  # of the source, such as the name of a file
     desk: Desk | None = None  # None where there is no topic to write to
+    login: OidcLogin | None = None  # None where `access` alone says who asks
     nonce: str = field(default_factory=lambda: token_hex(8))
 
 
@@ -78,12 +83,21 @@ def app_of(site: Site) -> ASGIApp:
         Route("/readyz", pages.ready),
         *(Route(f"/static/{name}", _static(name, kind)) for name, kind in STATIC.items()),
     ]
+    login = site.login
+    if login is not None:
+        routes += [
+            Route("/login", login.begin),
+            Route("/login/callback", login.end),
+            Route("/logout", pages.logout, methods=["POST"]),
+            Route("/logged-out", lambda request: pages.outside(request, LOGGED_OUT, 200)),
+        ]
     handlers: Mapping[Any, Any] = {
         HTTPException: pages.refused, DriftlineError: pages.unable, Exception: pages.failed,
     }  # fmt: skip
     metrics = PageMetrics(site.progress)
     routes.append(Route("/metrics", lambda _request: Response(metrics.text(), media_type=METRICS_TYPE)))
-    return _Guard(Starlette(routes=routes, exception_handlers=handlers), site.access, metrics)
+    inner = login.middleware(site.access.secret) if login is not None else []
+    return _Guard(Starlette(routes=routes, middleware=inner, exception_handlers=handlers), site.access, metrics)
 
 
 class _Guard:
@@ -196,10 +210,26 @@ class _Pages:
         page = "silences" if kind in ("silence", "unsilence") else "request"
         return RedirectResponse(link(page, id=name, sent=at), 303)
 
+    async def logout(self, request: Request) -> Response:
+        """End the session of a user."""
+        form = await _form(request)
+        if not self._site.access.is_from_own_page(request.headers, self._user(request), form.get("token", "")):
+            raise HTTPException(403, "This form did not come from a page of this server. Open the page again.")
+        if self._site.login is not None:
+            self._site.login.end_session(request)
+        return RedirectResponse("/logged-out", 303)
+
+    def outside(self, _request: Request, what: str, status: int) -> Response:
+        """What everyone may see who has not logged in."""
+        html = environment().get_template("login.html").render(what=what)
+        return Response(html, status, media_type="text/html")
+
     def refused(self, request: Request, problem: HTTPException) -> Response:
         """The page of an expected failure."""
         if request.url.path.startswith("/api/"):
             return _json({"error": problem.detail}, problem.status_code)
+        if self._site.login is not None and not self._user(request).name:
+            return self.outside(request, problem.detail, problem.status_code)
         return self._page(request, Page("error.html", {"what": problem.detail, "near": []}), problem.status_code)
 
     def unable(self, request: Request, problem: DriftlineError) -> Response:
@@ -227,6 +257,7 @@ class _Pages:
             page.data, **page.extra,
             progress=site.progress, user=user, title=site.title, view=name, waiting_now=waiting, asked=given,
             may_decide=user.may_decide and site.desk is not None, why_not=_why_not(site, user),
+            has_login=site.login is not None,
             token=site.access.token(user), twin=f"/api/v1/{name}?{urlencode(given)}" if name in VIEWS else "",
         )  # fmt: skip
         headers = {"retry-after": "1"} if status == 503 else {}
@@ -234,6 +265,9 @@ class _Pages:
 
     def _user(self, request: Request) -> User:
         """A header that comes twice is taken for none: one of them is not the proxy's."""
+        if self._site.login is not None:
+            found: User = request.scope["driftline.user"]
+            return found
         headers = {name: request.headers.getlist(name) for name in request.headers}
         single = Headers({name: values[0] for name, values in headers.items() if len(values) == 1})
         return self._site.access.user_of(request.client.host if request.client else "", single)
@@ -245,6 +279,8 @@ def _why_not(site: Site, user: User) -> str:
         return "These records come from a file, so there is nothing to decide here."
     if site.access.read_only:
         return "This server is read-only."
+    if site.login is not None and not user.may_decide:
+        return site.login.why_not()
     if not user.name:
         return f"Nobody can decide here: {user.how}."
     return "" if user.may_decide else f"Only members of {site.access.approvers} decide."

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamer.page.access import Access
     from streamer.page.desk import Desk
     from streamer.page.follow import Arrivals
+    from streamer.page.oidc import OidcLogin
 
 EXAMPLE = """\b
 Examples:
@@ -27,6 +28,7 @@ Examples:
     driftline ui --host 0.0.0.0 --user-header X-Forwarded-User --proxy 10.0.3.7 \\
         --groups-header X-Forwarded-Groups --approvers ml-approvers
 """
+LOGIN_EXTRA: Final = "page.oidc needs more packages: pip install 'driftline[oidc]'"
 EXTRA: Final = "the page needs two more packages: pip install 'driftline[ui]'"
 
 
@@ -84,8 +86,8 @@ def ui(
     `driftline replay`, or a recording of these topics. Decisions of people become records of the control topic, like
     those of `driftline approve`.
 
-    Without a proxy, only this machine can reach the page, and its user is the author of decisions. On another address,
-    nobody decides unless a trusted proxy names the user.
+    `page.oidc` in the configuration makes everyone log in at an OpenID provider. Without it and without a proxy, only
+    this machine can reach the page, and its user is the author of decisions. On another address, nobody decides.
     """
     import os
 
@@ -102,16 +104,40 @@ def ui(
         raise UsageError(EXTRA) from problem
     from streamer.page.access import LOOPBACK, Access
 
-    own = _local_user() if host in LOOPBACK and not user_header else ""
-    access = Access(host, own, read_only, user_header.lower(), groups_header.lower(), approvers, tuple(proxies))
+    config = config_of(replayed, config_file)
+    login, own_name = _login(config, read_only, user_header)
+    own = _local_user() if host in LOOPBACK and not user_header and not login else ""
+    access = Access(
+        host, own, read_only, user_header.lower(), groups_header.lower(), approvers, tuple(proxies), own_name
+    )
     stop = stop_on_signal()
     stop_with_parent(parent_fd, stop)
     name = os.path.basename(replayed or "")  # noqa: PTH119
-    _serve(replayed, config_of(replayed, config_file), access, port, name, stop)
+    _serve(replayed, config, access, login, port, name, stop)
+
+
+def _login(config: Config, read_only: bool, user_header: str) -> tuple[OidcLogin | None, str]:
+    """The login that is configured, and the host name of its address."""
+    import os
+    from urllib.parse import urlsplit
+
+    settings = config.page.oidc
+    if settings is None:
+        return None, ""
+    if user_header:
+        raise click.UsageError("page.oidc and --user-header are two ways to know the user: choose one.")
+    try:
+        from streamer.page.oidc import OidcLogin
+    except ImportError as problem:
+        from streamer.errors import UsageError
+
+        raise UsageError(LOGIN_EXTRA) from problem
+    return OidcLogin(settings, settings.secret(os.environ), read_only), urlsplit(settings.url).hostname or ""
 
 
 def _serve(
-    replayed: str | None, config: Config, access: Access, port: int, name: str, stop: threading.Event
+    replayed: str | None, config: Config, access: Access, login: OidcLogin | None, port: int, name: str,
+    stop: threading.Event,
 ) -> None:  # fmt: skip
     from streamer.commands.console.lines import echo_line
     from streamer.page.follow import Follower
@@ -126,7 +152,7 @@ def _serve(
     store = Store()
     follower = Follower(store, config.outputs, arrivals)
     title = name or f"the topics of {config.kafka.group}"
-    site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk)
+    site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk, login)
     shown = f"[{host}]" if ":" in host else host
     echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it")
     serve(site, store, follower, listener, stop)

@@ -122,8 +122,9 @@ def serving(
     access: Access = LOCAL,
     send: Callable[[bytes, bytes], None] | None = None,
     title: str = "a test",
+    login: Callable[[str], Any] | None = None,
 ) -> Iterator[Served]:
-    """A server over these records on a free port. Control records are kept, or go to `send`."""
+    """A server over these records on a free port. Control records are kept, or go to `send`; `login` gets its URL."""
     store = Store()
     kept = list(records)
     follower = Follower(store, TOPICS, from_source(lambda: iter(kept)))
@@ -131,7 +132,8 @@ def serving(
     listener = listen("127.0.0.1", 0)
     sent: list[tuple[bytes, bytes]] = []
     desk = Desk(send or (lambda key, value: sent.append((key, value))), ManualClock(1_767_300_000.0))
-    site = Site(Reader(store.path), follower.progress, access, title, desk)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    site = Site(Reader(store.path), follower.progress, access, title, desk, login(url) if login else None)
     server = server_of(site)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -74,3 +74,35 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     other.write_text('{"model_id": "bus-1"}\n')
     assert "is no output of `driftline replay`" in cli("ui", str(other)).stderr
     assert cli("ui", str(other)).exit_code == cli("ui", str(tmp_path / "no-such.jsonl")).exit_code == 2
+
+
+CONFIG = """
+kafka: {bootstrap: localhost:9092}
+topics: {bus: {}}
+page: {oidc: {issuer: https://login.example, client_id: page, url: https://drift.example, client_secret_env: PAGE_KEY}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "missing", "words"),
+    [
+        ((), "authlib", "page.oidc needs more packages: pip install 'driftline[oidc]'"),
+        (
+            (),
+            "",
+            "page.oidc.client_secret_env: the variable PAGE_KEY is not set; set it to the secret of the client page",
+        ),
+        (("--user-header", "X-User", "--proxy", "10.0.3.7"), "", "page.oidc and --user-header are two ways"),
+    ],
+)
+def test_a_login_that_can_not_work_is_an_error_at_the_start(tmp_path, monkeypatch, options, missing, words):
+    """Without Authlib, without the secret, or beside a proxy, `driftline ui` says what to do."""
+    path = tmp_path / "driftline.yaml"
+    path.write_text(CONFIG)
+    monkeypatch.delenv("PAGE_KEY", raising=False)
+    if missing:
+        monkeypatch.delitem(sys.modules, "streamer.page.oidc", raising=False)
+        monkeypatch.setitem(sys.modules, "authlib.common.errors", None)
+    ran = cli("ui", "--config", str(path), *options)
+    assert ran.exit_code == 2
+    assert words in ran.stderr
