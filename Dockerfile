@@ -9,7 +9,7 @@ RUN python -m venv /opt/driftline
 # The dependencies first: they change rarely and make up nearly all of the image.
 COPY pyproject.toml ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; e = p['optional-dependencies']; \
-        print(*p['dependencies'], *e['avro'], *e['protobuf'], e['gtfs'][-1], *e['msk'], *e['ui'], *e['oidc'][1:], sep='\n')" > requirements.txt \
+        print(*p['dependencies'], *e['avro'], *e['protobuf'], e['gtfs'][-1], *e['msk'], *e['ui'], *e['oidc'][1:], *e['png'], sep='\n')" > requirements.txt \
     && /opt/driftline/bin/pip install --requirement requirements.txt
 
 COPY README.md LICENSE NOTICE ./

@@ -1,4 +1,4 @@
-"""The picture of a column as one SVG file, for chats and tickets: what the view of the column draws, and its numbers.
+"""The picture of a column as one file, SVG or PNG, for chats and tickets: what its view draws, and its numbers.
 
 Colours stand in the file as values, not as variables, since many programs that show SVG know none.
 """
@@ -33,6 +33,10 @@ MARGIN: Final = 24
 SCALE: Final = 1.55  # of the two pictures that stand side by side
 LINE_CHARS: Final = 150  # of a sentence; further words stand on the next line
 LINES_MAX: Final = 4
+PNG_SCALE: Final = 2  # pixels of a PNG for one of the SVG, as dense screens show
+PNG_EXTRA: Final = "a PNG needs one more package: pip install 'driftline[png]', or name a file that ends in .svg"
+# Families that systems without settings of fonts have; None is what the system itself takes for `sans-serif`.
+FAMILIES: Final = (None, "DejaVu Sans", "Liberation Sans", "Noto Sans", "Arial", "Helvetica")
 _OR: Final = " or "
 _TOKEN: Final = re.compile(r"(--[\w-]+):\s*([^;]+);")
 _USE: Final = re.compile(r"var\((--[\w-]+)\)")
@@ -46,7 +50,7 @@ _OWN_STYLE: Final = (
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def plot(source: Source, outputs: OutputTopics, model: str, column: str, segment: str = "") -> str:
+def plot(source: Source, outputs: OutputTopics, model: str, column: str, segment: str = "", dark: bool = False) -> str:
     """The picture of a column as SVG. Raises `UsageError` if no record names the model or the column."""
     store = Store()
     reader = Reader(store.path)
@@ -60,10 +64,34 @@ def plot(source: Source, outputs: OutputTopics, model: str, column: str, segment
             if segment not in data["segments"]:
                 known = " or ".join(repr(one) for one in data["segments"] if one) or "none"
                 raise UsageError(one_line(f"no record names a segment {segment} of {column} of {model}: give {known}"))
-            return picture_of(data)
+            return picture_of(data, dark)
     finally:
         reader.close()
         store.close()
+
+
+def png_of(svg: str) -> bytes:
+    """A picture as PNG. Raises `UsageError` without the package that draws it, or without any font."""
+    try:
+        import resvg_py
+    except ImportError as problem:
+        raise UsageError(PNG_EXTRA) from problem
+
+    def drawn(text: str, family: str | None, zoom: float) -> bytes:
+        # What has no font is left out of a picture without an error, so the family must be one that exists.
+        return resvg_py.svg_to_bytes(
+            svg_string=text, zoom=zoom, sans_serif_family=family, monospace_family=family, serif_family=family
+        )
+
+    probe = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">{}</svg>'
+    blank, letter = probe.format(""), probe.format('<text y="15" font-family="sans-serif">M</text>')
+    for family in FAMILIES:
+        if drawn(letter, family, 1) != drawn(blank, family, 1):
+            return drawn(svg, family, PNG_SCALE)
+    raise UsageError(
+        "a PNG needs a font, and this machine has none: install one, such as fonts-dejavu-core of Debian, or name a "
+        "file that ends in .svg"
+    )
 
 
 def _unknown(view: ReadView, model: str, column: str) -> str:
@@ -74,7 +102,7 @@ def _unknown(view: ReadView, model: str, column: str) -> str:
     return one_line(f"no record names {what}{f'; did you mean {_OR.join(near)}?' if near else ''}")
 
 
-def picture_of(data: Mapping[str, Any]) -> str:
+def picture_of(data: Mapping[str, Any], dark: bool = False) -> str:
     """The data of the view of a column as SVG."""
     shift: Shift | None = data["shift"]
     profiles = data["profiles"]
@@ -103,7 +131,7 @@ def picture_of(data: Mapping[str, Any]) -> str:
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + MARGIN}" '
         f'viewBox="0 0 {WIDTH} {y + MARGIN}" role="img" aria-label="{label}"><title>{label}</title>'
-        f'<style>{_style()}</style><rect class="paper" width="100%" height="100%"/>{body}</svg>\n'
+        f'<style>{_style(dark)}</style><rect class="paper" width="100%" height="100%"/>{body}</svg>\n'
     )
     return _NOT_XML.sub("\ufffd", svg)
 
@@ -144,11 +172,12 @@ def _placed(picture: Markup, x: int, y: int, scale: float) -> tuple[str, int]:
 
 
 @cache
-def _style() -> str:
-    """The rules of pictures from the sheet of the page, with the values of light screens for its variables."""
+def _style(dark: bool) -> str:
+    """The rules of pictures from the sheet of the page, with the values of light or dark screens for its variables."""
     static = files("streamer.page").joinpath("static")
-    light, sheet = (static.joinpath(name).read_text(encoding="utf-8") for name in ("tokens.css", "page.css"))
-    tokens = dict(_TOKEN.findall(light.partition("@media")[0]))
+    given, sheet = (static.joinpath(name).read_text(encoding="utf-8") for name in ("tokens.css", "page.css"))
+    light, _, on_dark = given.partition("@media")
+    tokens = dict(_TOKEN.findall(light)) | (dict(_TOKEN.findall(on_dark)) if dark else {})
     drawn = sheet[sheet.index("/* ---- charts ---- */") : sheet.index("/* ---- fleet ---- */")]
     rules = _OWN_STYLE + "".join(f"{name}{rule}" for name, rule in _RULE.findall(drawn))
     while _USE.search(rules):

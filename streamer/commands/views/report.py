@@ -35,7 +35,7 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
     config = config_of(replayed, config_file)
     limits = limits_of(replayed, config_file, config)
     html, summary = write_report(source_of(replayed, config), config.outputs, title, limits)
-    _write(out, html)
+    _write(out, html.encode())
     echo_line(
         f"{out}: {many(summary.models, 'model')}, {summary.stories:,} with a story, {many(summary.alerts, 'alert')}, "
         f"{len(html.encode()) / 1000:,.0f} kB"
@@ -46,6 +46,7 @@ PLOT_EXAMPLE = """\b
 Examples:
     driftline plot june.jsonl bus-017 headway_s
     driftline plot bus-017 headway_s --out headway.svg
+    driftline plot bus-017 headway_s --out headway.png --dark
 """
 
 
@@ -58,10 +59,11 @@ Examples:
 @click.option("--segment", default="", metavar="NAME", help="A segment of the model, instead of the whole.")
 @click.option(
     "--out", metavar="FILE", default="column.svg", show_default=True, type=click.Path(dir_okay=False),
-    help="The SVG file; one that exists is replaced.",
+    help="The file, SVG or PNG by its ending; one that exists is replaced.",
 )  # fmt: skip
-def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str) -> None:
-    """Draw COLUMN of MODEL as one SVG file, for chats and tickets.
+@click.option("--dark", is_flag=True, help="Light on dark.")
+def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str, dark: bool) -> None:
+    """Draw COLUMN of MODEL as one SVG or PNG file, for chats and tickets.
 
     It shows what moved in a sentence and in numbers, and both distributions on one axis, before and after the onset.
     With profiles, the intervals stand below. The file needs nothing else. The records come from the topics of the
@@ -70,23 +72,25 @@ def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str
     from streamer.audit.source import KINDS, PROFILE
     from streamer.commands.console.lines import echo_line
     from streamer.page.plot import plot as drawn
+    from streamer.page.plot import png_of
 
     if len(names) not in (2, 3):
         raise click.UsageError("give MODEL and COLUMN, and before them a file if the records are in one")
     *files, model, column = names
     replayed = files[0] if files else None
     config = config_of(replayed, config_file)
-    svg = drawn(source_of(replayed, config, (*KINDS, PROFILE)), config.outputs, model, column, segment)
-    _write(out, svg)
-    echo_line(f"{out}: {column} of {model}, {len(svg.encode()) / 1000:,.0f} kB")
+    svg = drawn(source_of(replayed, config, (*KINDS, PROFILE)), config.outputs, model, column, segment, dark)
+    picture = png_of(svg) if out.lower().endswith(".png") else svg.encode()
+    _write(out, picture)
+    echo_line(f"{out}: {column} of {model}, {len(picture) / 1000:,.0f} kB")
 
 
-def _write(out: str, text: str) -> None:
+def _write(out: str, data: bytes) -> None:
     from pathlib import Path
 
     from streamer.errors import UsageError
 
     try:
-        Path(out).write_text(text, encoding="utf-8")
+        Path(out).write_bytes(data)
     except OSError as error:
         raise UsageError(f"{out} can't be written: {error.strerror or error}") from error

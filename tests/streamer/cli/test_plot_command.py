@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+import struct
+import sys
+import zlib
 from datetime import timedelta
+from functools import partial
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
+import resvg_py
 from cli_kit import cli
 from page_kit import small_fleet
 from service_kit import PlayedService
 
 from retrain.messages.distribution import Distribution
+from streamer.page import lanes
 from streamer.testing.alerts import START, firing, ready
 
 HOSTILE = '<script>alert(1)</script>&"\u202e\x01'
@@ -118,3 +124,43 @@ def test_it_takes_two_names_or_three(tmp_path):
     """One or four are a wrong use."""
     assert cli("plot", "bus-1").exit_code == 2
     assert "give MODEL and COLUMN" in cli("plot", "a", "b", "c", "d").stderr
+
+
+def corner_of(png):
+    """Width and height of a PNG, and the colour of its first pixel, which no filter of a PNG changes."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height, depth, kind = struct.unpack(">IIBB", png[16:26])
+    assert (depth, kind) == (8, 6)
+    at, data = 8, b""
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        if png[at + 4 : at + 8] == b"IDAT":
+            data += png[at + 8 : at + 8 + length]
+        at += length + 12
+    return width, height, tuple(zlib.decompress(data)[1:4])
+
+
+def test_a_png_has_the_same_picture(tmp_path):
+    """The ending of the file chooses; it has two pixels for one, light, or dark where that is wanted."""
+    replayed, out = small_fleet().replayed(tmp_path), str(tmp_path / "column.PNG")
+    assert re.search(
+        r"column.PNG: headway_s of bus-1, \d+ kB", cli("plot", replayed, "bus-1", "headway_s", "--out", out).stdout
+    )
+    light = (tmp_path / "column.PNG").read_bytes()
+    assert cli("plot", replayed, "bus-1", "headway_s", "--out", out, "--dark").exit_code == 0
+    dark = (tmp_path / "column.PNG").read_bytes()
+    svg, _ = drawn(tmp_path, replayed, "bus-1", "headway_s")
+    height = int(re.search(r'height="(\d+)"', svg)[1])
+    assert corner_of(light) == (2 * lanes.WIDTH + 96, 2 * height, (255, 255, 255))
+    assert corner_of(dark) == (2 * lanes.WIDTH + 96, 2 * height, (0x19, 0x1C, 0x21))
+    assert len(light) < 300_000
+
+
+def test_a_png_that_can_not_be_is_an_error(tmp_path, monkeypatch):
+    """Without a font a PNG would have no words, and without the package there is none: both say what to do."""
+    arguments = ("plot", small_fleet().replayed(tmp_path), "bus-1", "headway_s", "--out", str(tmp_path / "x.png"))
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", partial(resvg_py.svg_to_bytes, skip_system_fonts=True))
+    assert "this machine has none: install one, such as fonts-dejavu-core" in cli(*arguments).stderr
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    assert "pip install 'driftline[png]'" in cli(*arguments).stderr
+    assert not (tmp_path / "x.png").exists()
