@@ -23,6 +23,7 @@ from retrain.messages.shift import Shift
 from streamer.audit.requests import RequestStatus
 from streamer.audit.source import KINDS
 from streamer.audit.trail import Trail, decoded, ids_of
+from streamer.contracts.profile_rows import cells_of, four_digits, numbers_of
 from streamer.events import time_of
 from streamer.page.rows import ORDER, Attention, ModelRow
 from streamer.page.store import CONTROL, PLACES
@@ -198,8 +199,9 @@ class ReadView:
         sql = f"{joined} WHERE {where} ORDER BY start_ms DESC LIMIT {int(most)}"
         cursor = self._db.execute(sql, values)
         names = [one[0] for one in cursor.description]
-        found = [_profile(dict(zip(names, row, strict=True))) for row in cursor]
-        return found[::-1]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        numbers = numbers_of(row.pop("numbers") for row in rows)
+        return [_profile(row | own) for row, own in zip(rows, numbers, strict=True)][::-1]
 
     def silenced(self, model: str, column: str, most: int) -> tuple[int, list[str]]:
         """How many models that are not quiet a silence of these patterns would touch now, and some of their names."""
@@ -215,7 +217,7 @@ class ReadView:
                 SELECT max(id) FROM series WHERE model = ? AND "column" = ? AND segment = ''
             ) ORDER BY start_ms DESC LIMIT ?
         """
-        return [psi for (psi,) in self._db.execute(sql, (model, column, most))][::-1]
+        return [four_digits(psi) for (psi,) in self._db.execute(sql, (model, column, most))][::-1]
 
     def search(self, text: str) -> dict[str, Sequence[Any]]:
         """Models, columns and ids that hold the text; where there are none, near names of models."""
@@ -340,7 +342,6 @@ def _profile(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("id", "series"):
         row.pop(name)
     row["start"], row["end"] = time_of(row.pop("start_ms")), time_of(row.pop("end_ms"))
-    for name in ("cells", "categories"):
-        row[name] = msgspec.json.decode(row[name]) if row[name] else []
-    row["is_number"], row["trained"] = bool(row["is_number"]), bool(row["trained"])
+    row["cells"] = cells_of(row["cells"])
+    row["categories"] = msgspec.json.decode(row["categories"]) if row["categories"] else []
     return row

@@ -13,8 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from operator import itemgetter
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -23,6 +22,7 @@ import msgspec
 
 from retrain.messages.ids import FLEET_PREFIX
 from streamer.audit.source import KINDS, PROFILE
+from streamer.contracts.profile_rows import MS, rows_in
 from streamer.events import EPOCH
 
 RECORDS_MAX: Final = 1_000_000  # of all kinds but profiles, the newest
@@ -31,7 +31,6 @@ SERIES_MAX: Final = 400_000  # of profiles; further ones are left out
 DAYS_MAX: Final = 400  # event days that are counted, the newest
 TRIM_EVERY: Final = 0.1  # share of a bound by which it may be exceeded
 CONTROL: Final = "control"
-MS: Final = timedelta(milliseconds=1)
 PLACES: Final[Mapping[str, int]] = {kind: place for place, kind in enumerate((*KINDS, CONTROL))}
 
 LOADING: Final = "PRAGMA page_size=16384; PRAGMA cache_size=-32768; PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF"
@@ -55,10 +54,8 @@ CREATE TABLE series (
     id INTEGER PRIMARY KEY, model TEXT, version TEXT, segment TEXT, topic TEXT, "column" TEXT
 );
 CREATE TABLE profiles (
-    series INTEGER, start_ms INTEGER, end_ms INTEGER, is_number INTEGER, intervals INTEGER, count INTEGER,
-    missing INTEGER, faults INTEGER, mean REAL, sd REAL, p05 REAL, p25 REAL, p50 REAL, p75 REAL, p95 REAL,
-    compared INTEGER, trained INTEGER, psi REAL, ks REAL, n_reference REAL, psi_chance REAL, ks_chance REAL,
-    cells TEXT, categories TEXT, PRIMARY KEY (series, start_ms)
+    series INTEGER, start_ms INTEGER, psi REAL, numbers BLOB, cells BLOB, categories TEXT,
+    PRIMARY KEY (series, start_ms)
 ) WITHOUT ROWID;
 CREATE TABLE days (day INTEGER, kind INTEGER, n INTEGER, PRIMARY KEY (day, kind)) WITHOUT ROWID;
 CREATE TABLE units (unit TEXT PRIMARY KEY, end_ms INTEGER);
@@ -75,11 +72,6 @@ CREATE INDEX IF NOT EXISTS requests_by_time ON requests (is_over, since_ms);
 CREATE INDEX IF NOT EXISTS requests_of_model ON requests (model);
 CREATE INDEX IF NOT EXISTS series_of_model ON series (model, "column");
 """
-NAMES: Final = ("model_id", "model_version", "segment", "topic", "column")  # of a series
-NUMBERS: Final = (
-    "count", "missing", "faults", "mean", "sd", "p05", "p25", "p50", "p75", "p95", "compared", "trained", "psi", "ks",
-    "n_reference", "psi_chance", "ks_chance",
-)  # fmt: skip
 
 
 class _EventTime(msgspec.Struct):
@@ -110,52 +102,16 @@ class _RecordIndex(msgspec.Struct):
     silence: _Suppressed | None = None
 
 
-class _ProfileLine(msgspec.Struct):
-    """A profile as `driftline replay` writes it."""
-
-    unit: str
-    start: datetime
-    end: datetime
-    model_id: str
-    column: str
-    kind: str
-    model_version: str = ""
-    segment: str = ""
-    topic: str = ""
-    intervals: int = 1
-    count: int = 0
-    missing: int = 0
-    faults: int = 0
-    mean: float | None = None
-    sd: float | None = None
-    p05: float | None = None
-    p25: float | None = None
-    p50: float | None = None
-    p75: float | None = None
-    p95: float | None = None
-    cells: list[float] = []
-    categories: dict[str, float] = {}
-    compared: int = 0
-    trained: bool = False
-    psi: float | None = None
-    ks: float | None = None
-    n_reference: float | None = None
-    psi_chance: float | None = None
-    ks_chance: float | None = None
-
-
 def ms_of(at: datetime) -> int:
     """A time in whole milliseconds since 1970."""
     return (at - EPOCH) // MS
 
 
-_names_of = itemgetter(*NAMES)
 _alert = msgspec.json.Decoder(_AlertIndex).decode
 _other = msgspec.json.Decoder(_RecordIndex).decode
-_profile = msgspec.json.Decoder(_ProfileLine).decode
 Row = tuple[Any, ...]
 RECORD_SQL: Final = "INSERT INTO records VALUES (NULL, ?, ?, ?, ?, ?, ?)"
-PROFILE_SQL: Final = "INSERT OR REPLACE INTO profiles VALUES (" + ", ".join("?" * 24) + ")"  # noqa: S608 -- no input
+PROFILE_SQL: Final = "INSERT OR REPLACE INTO profiles VALUES (?, ?, ?, ?, ?, ?)"
 OLD_DAYS_SQL: Final = "DELETE FROM days WHERE day NOT IN (SELECT DISTINCT day FROM days ORDER BY day DESC LIMIT ?)"
 DAY_SQL: Final = "INSERT INTO days VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
@@ -257,7 +213,9 @@ class Store:
             self.dirty.add(model)
 
     def _add_profiles(self, value: bytes) -> None:
-        for names, row in _rows_of(value, self._units):
+        found = rows_in(value)
+        self._units[found.unit] = max(self._units.get(found.unit, 0), found.end_ms)
+        for names, row in found.rows:
             series = self._series_of(names)
             if series:
                 self._profiles.append((series, *row))
@@ -297,38 +255,3 @@ class Store:
             self.db.execute("DELETE FROM profiles WHERE start_ms = ?", (start_ms,))
             n, self.cut = n - rows, self.cut + rows
         self._n_profiles = n
-
-
-def _row_of(line: _ProfileLine, units: dict[str, int]) -> tuple[tuple[str, ...], Row]:
-    end_ms = ms_of(line.end)
-    units[line.unit] = max(units.get(line.unit, 0), end_ms)
-    shares = list(line.categories.values()) or line.cells
-    cells = msgspec.json.encode(shares).decode() if shares else None
-    categories = msgspec.json.encode(list(line.categories)).decode() if line.categories else None
-    head = (ms_of(line.start), end_ms, line.kind == "number", line.intervals)
-    series = (line.model_id, line.model_version, line.segment, line.topic, line.column)
-    return series, (*head, *(getattr(line, name) for name in NUMBERS), cells, categories)
-
-
-def _rows_of(value: bytes, units: dict[str, int]) -> Iterator[tuple[tuple[str, ...], Row]]:
-    """The profiles of a message of the topic, or the one of a line of a replay."""
-    if value.startswith(b"{"):
-        yield _row_of(_profile(value), units)
-        return
-    import pyarrow as pa
-
-    from streamer.contracts.profiles import profile_objects, read_profiles
-
-    try:
-        table = read_profiles(value)
-        bounds = [table[name].cast(pa.int64()).to_pylist() for name in ("start", "end")]
-    except pa.ArrowException as problem:
-        raise ValueError(str(problem)) from problem
-    for found, start_ms, end_ms in zip(profile_objects(table), *bounds, strict=True):
-        units[found["unit"]] = max(units.get(found["unit"], 0), end_ms)
-        named = found.get("categories", {})
-        shares = list(named.values()) or found.get("cells")
-        cells = msgspec.json.encode(shares).decode() if shares else None
-        categories = msgspec.json.encode(list(named)).decode() if named else None
-        head = (start_ms, end_ms, found["kind"] == "number", found["intervals"])
-        yield _names_of(found), (*head, *map(found.get, NUMBERS), cells, categories)
