@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as bench
+from benchmarks.operation import launching
 from benchmarks.throughput import banks, segments, waiting_labels
 
 
@@ -36,3 +37,11 @@ def test_a_line_with_segments_and_one_without(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["without segments", "four segments"]
     assert all(line.endswith(" µs a record") for line in lines)
+
+
+def test_a_storm_is_launched_by_priority_each_model_once(monkeypatch, capsys):
+    """Released by a person, within `running_max`, over HTTP."""
+    monkeypatch.setattr(launching, "MODELS", 150)
+    monkeypatch.setattr(launching, "RUNNING_MAX", 20)
+    launching.main()
+    assert "150 runs, 150 of them different; requests by priority: True" in capsys.readouterr().out
