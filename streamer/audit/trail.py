@@ -126,10 +126,13 @@ def _trail(source: Source, models: set[str]) -> Trail:
     return trail
 
 
+_DECODERS: Final = {kind: msgspec.json.Decoder(of) for kind, of in TYPES.items()}
+
+
 def decoded(kind: str, value: bytes) -> Record:
     """The record of a kind. Raises `UsageError` for one that this version can't read."""
     try:
-        return msgspec.json.decode(value, type=TYPES[kind])
+        return _DECODERS[kind].decode(value)
     except msgspec.MsgspecError as problem:
         raise UsageError(
             f"a record of kind {kind} can't be read ({one_line(str(problem))}): another version of Driftline wrote it"

@@ -161,16 +161,6 @@ def effect_bar(strength: float) -> Markup:
     return _svg('width="40" height="8" viewBox="0 0 40 8" aria-hidden="true"', bars)
 
 
-def heat_map(colours: Sequence[str], across: int = 100, pitch: int = 10) -> Markup:
-    """One cell for each name of a colour, row by row; the cells of one colour are one path."""
-    paths: dict[str, list[str]] = {}
-    for i, colour in enumerate(colours):
-        paths.setdefault(colour, []).append(f"M{i % across * pitch} {i // across * pitch}h8v8h-8z")
-    height = -(-len(colours) // across) * pitch
-    body = "".join(f'<path class="h-{colour}" d="{"".join(cells)}"/>' for colour, cells in paths.items())
-    return _svg(f'class="heat" viewBox="0 0 {across * pitch} {height}" aria-hidden="true"', body)
-
-
 class CellSize(NamedTuple):
     """How the cells of a band stand."""
 
@@ -200,38 +190,49 @@ def heat_band(
 ) -> Markup:
     """The models of a group, name and place in `states`, as cells in their order; `address` + name links some of them.
 
-    Neighbours of one state are one stretch, so that a quiet fleet of thousands takes a few kilobytes. The last state is
-    that of quiet models, which are no links.
+    All cells are drawn as quiet ones, and stretches of other states over them: a quiet fleet of thousands takes a few
+    kilobytes, and one of many states tens. The last state is that of quiet models, which are no links.
     """
     is_small = len(models) <= SMALL_BAND
     cells = (PHONE_SMALL if is_small else PHONE) if phone else (WIDE_SMALL if is_small else WIDE)
     across, pitch, gap = cells
-    quiet, links, paths = len(states) - 1, list[str](), dict[int, list[str]]()
+    side = pitch - gap
+    quiet, links, paths = len(states) - 1, list[str](), dict[int, list[tuple[int, float, int]]]()
+    rows = range(0, len(models), across)
+    base = "".join(f"M0 {i // across * pitch + side / 2:g}h{min(across, len(models) - i) * pitch - gap}" for i in rows)
     i = 0
     while i < len(models):
         name, state = models[i]
         n, x, y = 1, i % across * pitch, i // across * pitch
         if state != quiet and len(links) < links_max:
-            links.append(_linked(name, states[state], address, (x, y), pitch - gap, 0 if is_small else 1))
+            links.append(_linked(name, states[state], address, (x, y), side, 0 if is_small else 1))
         else:
             while (i + n) % across and i + n < len(models) and models[i + n][1] == state:
                 n += 1
-            paths.setdefault(state, []).append(f"M{x} {y + (pitch - gap) / 2:g}h{n * pitch - gap}")
+            if state != quiet:
+                paths.setdefault(state, []).append((x, y + side / 2, n * pitch - gap))
         i += n
-    body = "".join(
-        f'<path stroke="url(#h{pitch}-{states[s]})" stroke-width="{pitch - gap}" d="{"".join(found)}"/>'
-        for s, found in paths.items()
-    )
+    drawn = [(quiet, base), *((state, _relative(found)) for state, found in paths.items())]
+    body = "".join(f'<path stroke="url(#h{pitch}-{states[s]})" stroke-width="{side}" d="{d}"/>' for s, d in drawn)
     size = f'viewBox="0 0 {across * pitch} {-(-len(models) // across) * pitch}"'
     shown = "only-phone" if phone else "not-phone"
     return _svg(f'class="cells {shown}" {size} aria-hidden="true"', body + "".join(links))
 
 
+def _relative(stretches: Iterable[tuple[int, float, int]]) -> str:
+    """Lines to the right from places, each relative to the end of the one before: most steps are short."""
+    parts, x, y = list[str](), 0, 0.0
+    for left, top, length in stretches:
+        parts.append(f"m{left - x} {top - y:g}h{length}")
+        x, y = left + length, top
+    return "".join(parts)
+
+
 def _linked(name: str, state: str, address: str, at: tuple[int, int], side: int, out: int) -> str:
     """A cell that is a link, by `out` pixels larger on each side than others."""
-    where = f'x="{at[0] - out}" y="{at[1] - out}" width="{side + 2 * out}" height="{side + 2 * out}"'
     title, target = f"<title>{escape(name)}: {state}</title>", escape(address + quote(name, safe=""))
-    return f'<a href="{target}" tabindex="-1">{title}<rect class="h-{state}" {where}/></a>'
+    square = f"M{at[0] - out} {at[1] - out}h{(size := side + 2 * out)}v{size}h-{size}z"
+    return f'<a href="{target}" tabindex="-1">{title}<path class="h-{state}" d="{square}"/></a>'
 
 
 _END: Final = ' text-anchor="end"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from streamer.audit.reasons import clock, many, number
 from streamer.page import charts, lanes
 from streamer.page.rows import Attention
 
+BANDS_MAX: Final = 200  # drawn bands of the heat map that are kept: most stay as they are from one look to the next
 DISTANCE_NAMES: Final = {
     "psi": "PSI", "jensen_shannon": "Jensen-Shannon", "ks": "KS", "wasserstein": "Wasserstein",
 }  # fmt: skip
@@ -32,6 +33,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals |= {
         "charts": charts, "lanes": lanes, "number": number, "clock": clock, "many": many, "pictures": pictures,
+        "heat_band": lru_cache(BANDS_MAX)(charts.heat_band),
         "link": link, "refused": REFUSED, "states_all": tuple(Attention), "distances_of": distances_of,
         "distance_names": DISTANCE_NAMES,
     }  # fmt: skip

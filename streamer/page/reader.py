@@ -170,7 +170,9 @@ class ReadView:
                     SELECT seq FROM records WHERE kind < 4 AND model IN (SELECT value FROM json_each(:names))
                     ORDER BY seq DESC LIMIT :own
                 )
-                UNION ALL SELECT seq FROM (SELECT seq FROM records WHERE shared ORDER BY seq DESC LIMIT :shared)
+                UNION ALL SELECT seq FROM (
+                    SELECT seq FROM records INDEXED BY records_shared WHERE shared ORDER BY seq DESC LIMIT :shared
+                )
             ) ORDER BY seq
         """
         trail = Trail()
@@ -256,11 +258,8 @@ class ReadView:
 
     def newest(self) -> dict[str, Any]:
         """The latest event time of each kind of record, and the end of the last interval of each unit."""
-        times = {
-            kind: time_of(ms)
-            for kind, place in PLACES.items()
-            if (ms := self.count("SELECT max(at_ms) FROM records WHERE kind = ?", place))
-        }
+        found = dict(self._db.execute("SELECT kind, newest_ms FROM kinds WHERE newest_ms <> 0"))
+        times = {kind: time_of(found[place]) for kind, place in PLACES.items() if place in found}
         units = {unit: time_of(ms) for unit, ms in self._db.execute("SELECT unit, end_ms FROM units ORDER BY end_ms")}
         return {"kinds": times, "units": units}
 

@@ -59,13 +59,14 @@ CREATE TABLE profiles (
 ) WITHOUT ROWID;
 CREATE TABLE days (day INTEGER, kind INTEGER, n INTEGER, PRIMARY KEY (day, kind)) WITHOUT ROWID;
 CREATE TABLE units (unit TEXT PRIMARY KEY, end_ms INTEGER);
+CREATE TABLE kinds (kind INTEGER PRIMARY KEY, newest_ms INTEGER);
 """
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS records_of_model ON records (model, kind, name);
 CREATE INDEX IF NOT EXISTS records_of_name ON records (name);
 CREATE INDEX IF NOT EXISTS records_shared ON records (kind) WHERE shared;
 CREATE INDEX IF NOT EXISTS models_by_severity ON models (state, strength DESC, model);
-CREATE INDEX IF NOT EXISTS models_by_group ON models (grp, model);
+CREATE INDEX IF NOT EXISTS models_by_group ON models (grp, model, state);
 CREATE INDEX IF NOT EXISTS incidents_by_time ON incidents (is_open, opened_ms);
 CREATE INDEX IF NOT EXISTS incidents_of_model ON incidents (model);
 CREATE INDEX IF NOT EXISTS requests_by_time ON requests (is_over, since_ms);
@@ -134,6 +135,7 @@ class Store:
         self._series: dict[tuple[str, ...], int] = {}
         self._fresh: list[Row] = []  # series
         self._units: dict[str, int] = {}
+        self._newest: dict[int, int] = {}  # place of a kind -> the latest event time
         self._days = Counter[tuple[int, int]]()
         self._seq = self._kept = 0
         self._n_profiles = 0
@@ -168,10 +170,11 @@ class Store:
             self.db.executemany(PROFILE_SQL, self._profiles)
             self.db.executemany(DAY_SQL, ((*key, n) for key, n in self._days.items()))
             self.db.executemany("INSERT OR REPLACE INTO units VALUES (?, ?)", self._units.items())
+            self.db.executemany("INSERT OR REPLACE INTO kinds VALUES (?, ?)", self._newest.items())
             self._seq += len(self._rows)
             self._n_profiles += len(self._profiles)
             self._trim()
-        for pending in (self._rows, self._fresh, self._profiles, self._days, self._units):
+        for pending in (self._rows, self._fresh, self._profiles, self._days):
             pending.clear()
 
     def index(self) -> None:
@@ -207,7 +210,9 @@ class Store:
             is_storm = kind == "incident" and model.startswith(FLEET_PREFIX)
             shared = int(is_storm or found.silence is not None)
             self.is_shared_dirty |= shared > 0
-        self._rows.append((place, model, name, shared, ms_of(at), value))
+        at_ms = ms_of(at)
+        self._newest[place] = max(self._newest.get(place, at_ms), at_ms)
+        self._rows.append((place, model, name, shared, at_ms, value))
         self.records += 1
         if kind != CONTROL:
             self.dirty.add(model)

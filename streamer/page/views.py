@@ -22,7 +22,7 @@ ROWS: Final = 25  # of a table
 DAYS: Final = 14  # of a sparkline
 GROUPS_MAX: Final = 40  # bands of the heat map; further models are one band
 CELLS_MAX: Final = 20_000  # of the heat map
-LINKS_MAX: Final = 500  # cells that are links, of a page
+LINKS_MAX: Final = 400  # cells that are links, of a page
 ENTRIES_MAX: Final = 200  # of an explanation
 
 WORDS: Final[Mapping[Attention, tuple[str, str]]] = {  # of one model, and of several
@@ -68,7 +68,7 @@ def _bands(view: ReadView, groups: Mapping[str, Mapping[Attention, int]]) -> lis
     ranked = sorted(groups, key=lambda name: (-loud[name], name))
     left, links, found = CELLS_MAX, LINKS_MAX, []
     for group in sorted(ranked[:GROUPS_MAX]):
-        cells = view.cells(group, left)
+        cells = tuple(view.cells(group, left))
         if cells:
             found.append((group, groups[group], cells, links))
         left, links = left - len(cells), max(links - loud[group], 0)

@@ -10,15 +10,13 @@ from page_kit import MODELS, decided, profiles, published, serving
 
 pytestmark = pytest.mark.slow
 
-# Links, and the cells in stretches: a stretch of n cells is n pitches wide without its last gap.
+# All cells are drawn as quiet ones first: a row of n cells is n pitches wide without its last gap.
 CELLS = """() => {
     let n = 0;
     for (const svg of document.querySelectorAll('svg.cells.not-phone')) {
-        n += svg.querySelectorAll('a').length;
-        for (const path of svg.querySelectorAll('path')) {
-            const pitch = +path.getAttribute('stroke').match(/#h(\\d+)/)[1];
-            for (const run of path.getAttribute('d').matchAll(/M[\\d ]+h(\\d+)/g)) n += Math.ceil(+run[1] / pitch);
-        }
+        const path = svg.querySelector('path');
+        const pitch = +path.getAttribute('stroke').match(/#h(\\d+)-quiet/)[1];
+        for (const run of path.getAttribute('d').matchAll(/M[\\d ]+h(\\d+)/g)) n += Math.ceil(+run[1] / pitch);
     }
     return n;
 }"""
