@@ -102,6 +102,11 @@ class RetrainSettings:
         """The rules for this model; None: any drift suffices."""
         return first_match(self.rules_by_model, model_id)
 
+    def weights_of(self, model_id: str) -> ModelRules | None:
+        """The rules for this model if they name the importance of features; None: all weigh the same."""
+        rules = self.rules_for(model_id)
+        return rules if rules and rules.importance else None
+
     def approval_of_training(self, model_id: str) -> Approval:
         """Whether a person must approve before this model is trained."""
         is_required = self.approval_before(model_id) in (ApprovalBefore.TRAINING, ApprovalBefore.BOTH)

@@ -11,6 +11,7 @@ from retrain.messages.alert import Alert, AlertState
 from retrain.messages.incident import Incident, IncidentState
 from retrain.messages.outcome import Outcome
 from retrain.messages.shift import Shift
+from retrain.policy.model_rules import ModelRules
 from streamer.audit.explanation import NEVER
 from streamer.audit.timeline import TimelineEntry, entries
 from streamer.audit.trail import Trail, ids_of
@@ -32,10 +33,17 @@ class ColumnRow:
     shift: Shift | None
     is_active: bool  # whether an alert on it has not ended
     profile: Mapping[str, Any] | None
+    importance: float | None = None  # by the rules of the model; None where they name none
+
+    @property
+    def rank(self) -> float:
+        """Effect times importance; without an effect, below all others."""
+        weight = 1.0 if self.importance is None else self.importance
+        return self.shift.strength * weight if self.shift else -1.0
 
 
 def model_view(view: ReadView, given: Parameters) -> Page:
-    """One model: what happened on one time axis, its columns by effect, and its records."""
+    """One model: what happened on one time axis, its columns by effect and importance, and its records."""
     name = given.get("name", "")
     row = view.model(name)
     if row is None:
@@ -51,7 +59,7 @@ def model_view(view: ReadView, given: Parameters) -> Page:
         "row": row,
         "incident": incidents[0] if incidents else None,
         "requests": requests,
-        "columns": columns_of(newest, view.profiles(name)),
+        "columns": columns_of(newest, view.profiles(name), view.weights_of(name)),
         "versions": sorted({one.model_version for one in newest if one.model_version}),
         "alerts": len(newest),
         "entries": entries_of(shown),
@@ -124,8 +132,10 @@ def strongest(alerts: Iterable[Alert]) -> Shift | None:
     return max(shifts, key=lambda one: (one.distribution is not None, one.strength), default=None)
 
 
-def columns_of(alerts: Sequence[Alert], profiles: Sequence[Mapping[str, Any]]) -> list[ColumnRow]:
-    """The columns of a model, those with the strongest effect first, active ones before others."""
+def columns_of(
+    alerts: Sequence[Alert], profiles: Sequence[Mapping[str, Any]], rules: ModelRules | None
+) -> list[ColumnRow]:
+    """The columns of a model, the largest effect times importance first, active ones before others."""
     newest = {one["column"]: one for one in profiles if not one["segment"]}
     of_column: dict[str, list[Alert]] = {}
     for one in alerts:
@@ -134,8 +144,9 @@ def columns_of(alerts: Sequence[Alert], profiles: Sequence[Mapping[str, Any]]) -
     for name in {*newest, *of_column}:
         mine = of_column.get(name, [])
         active = [one for one in mine if one.state is not AlertState.RESOLVED]
-        rows.append(ColumnRow(name, strongest(active or mine), bool(active), newest.get(name)))
-    rows.sort(key=lambda one: (not one.is_active, -(one.shift.strength if one.shift else -1.0), one.column))
+        weight = rules.importance_of(name) if rules else None
+        rows.append(ColumnRow(name, strongest(active or mine), bool(active), newest.get(name), weight))
+    rows.sort(key=lambda one: (not one.is_active, -one.rank, one.column))
     return rows[:COLUMNS_MAX]
 
 

@@ -20,6 +20,8 @@ from retrain.messages.incident import Incident
 from retrain.messages.patterns import matches
 from retrain.messages.request import RetrainRequest
 from retrain.messages.shift import Shift
+from retrain.policy.model_rules import ModelRules
+from retrain.policy.settings import RetrainSettings
 from streamer.audit.requests import RequestStatus
 from streamer.audit.source import KINDS
 from streamer.audit.trail import Trail, decoded, ids_of
@@ -72,8 +74,12 @@ class Filter:
 class ReadView:
     """The read model as of one commit. Raises `sqlite3.Error` only if the file is damaged."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, settings: RetrainSettings | None = None) -> None:
+        self._db, self._settings = db, settings
+
+    def weights_of(self, model: str) -> ModelRules | None:
+        """The rules that name the importance of the features of a model; None: all weigh the same."""
+        return self._settings.weights_of(model) if self._settings else None
 
     def count(self, sql: str, *values: Any) -> int:
         """The number that a query gives."""
@@ -291,8 +297,8 @@ class ReadView:
 class Reader:
     """Gives each thread a connection of its own, for reading only."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, settings: RetrainSettings | None = None) -> None:
+        self._path, self._settings = path, settings  # of the decide fold; None where they are unknown
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
 
@@ -307,7 +313,7 @@ class Reader:
             self._opened.append(db)
         db.execute("BEGIN")
         try:
-            yield ReadView(db)
+            yield ReadView(db, self._settings)
         finally:
             db.execute("ROLLBACK")
 

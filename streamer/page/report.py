@@ -8,9 +8,11 @@ What a report of thousands of models would not hold is bounded here, and the rep
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
@@ -44,7 +46,7 @@ class Story:
 
     row: ModelRow
     sentence: str
-    shifts: Sequence[Shift]  # what moved, strongest first, one a column
+    shifts: Sequence[Shift]  # what moved, one a column, the largest effect times importance first
     timeline: Sequence[TimelineEntry]
     left_out: int  # earlier records
 
@@ -94,12 +96,14 @@ def write_report(
         alerts=alerts,
         requests=(count := sum(len(trail.requests) for trail in trails.values())),
         is_cut=fleet.is_cut,
-        style="".join(map(_sheet, ("tokens.css", "report.css"))),
+        style="".join(map(_asset, ("tokens.css", "report.css"))),
+        script=(script := _asset("times.js")),
+        script_hash=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
     )  # fmt: skip
     return html, ReportSize(len(rows), len(stories), len(alerts), count)
 
 
-def _sheet(name: str) -> str:
+def _asset(name: str) -> str:
     return files("streamer.page").joinpath("static", name).read_text(encoding="utf-8")
 
 
@@ -139,7 +143,9 @@ def _story(row: ModelRow, trail: Trail, settings: RetrainSettings | None) -> Sto
             known.distribution is not None, known.strength
         ):  # fmt: skip
             strongest[shift.column] = shift
-    shifts = sorted(strongest.values(), key=lambda shift: (-shift.strength, shift.column))
+    rules = settings.weights_of(row.model_id) if settings else None
+    weight = rules.importance_of if rules else lambda _column: 1.0
+    shifts = sorted(strongest.values(), key=lambda shift: (-shift.strength * weight(shift.column), shift.column))
     sentence = next(
         (one.summary for one in reversed(trail.incidents) if one.model_id == row.model_id and one.summary), ""
     )

@@ -3,7 +3,7 @@
     request ─► host, user ─► view of one snapshot ─┬► template ─► HTML
                                                    └► JSON, with an ETag that changes with the read model
 
-Nothing is loaded from elsewhere, and no page has a script.
+Nothing is loaded from elsewhere. The one script shows local times, and no other may run.
 """
 
 from __future__ import annotations
@@ -45,10 +45,13 @@ FIELDS_MAX: Final = 50  # of a form or an address
 ENDPOINTS: Final = frozenset({"act", "column.svg", "healthz", "readyz", "metrics", "login", "logout"})
 LOGGED_OUT: Final = "You have logged out here. The provider may still know you."
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-STATIC: Final[Mapping[str, str]] = {"tokens.css": "text/css", "page.css": "text/css", "icon.svg": "image/svg+xml"}
+STATIC: Final[Mapping[str, str]] = {
+    "tokens.css": "text/css", "page.css": "text/css", "icon.svg": "image/svg+xml",
+    "times.js": "text/javascript",
+}  # fmt: skip
 SECURITY: Final[Mapping[str, str]] = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",

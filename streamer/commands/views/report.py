@@ -26,7 +26,8 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
 
     It shows the models that need a look, the most pressing first, what moved in each, and its story. The file needs no
     server and no network. The records come from the topics of the service, or from REPLAYED: the output of `driftline
-    replay`, or a recording of these topics. With a configuration, the reasons name its limits.
+    replay`, or a recording of these topics. With a configuration, the reasons name its limits, and columns stand
+    by effect times the importance in its rules.
     """
     from streamer.audit.reasons import many
     from streamer.commands.console.lines import echo_line

@@ -152,7 +152,9 @@ def _serve(
     store = Store()
     follower = Follower(store, config.outputs, arrivals)
     title = name or f"the topics of {config.kafka.group}"
-    site = Site(Reader(store.path), follower.progress, access, title, None if access.read_only else desk, login)
+    site = Site(
+        Reader(store.path, config.retrain), follower.progress, access, title, None if access.read_only else desk, login
+    )
     shown = f"[{host}]" if ":" in host else host
     echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it")
     serve(site, store, follower, listener, stop)

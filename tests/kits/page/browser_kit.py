@@ -90,11 +90,12 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def tab(of: Browser, size: tuple[int, int] = DESKTOP, dark: bool = False) -> Iterator[Tab]:
+def tab(of: Browser, size: tuple[int, int] = DESKTOP, dark: bool = False, zone: str = "UTC") -> Iterator[Tab]:
     """A tab with a profile of its own; it collects errors and everything that the console says."""
     context = of.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light", bypass_csp=False
-    )
+        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light", bypass_csp=False,
+        timezone_id=zone, locale="en-GB",
+    )  # fmt: skip
     made = Tab(context.new_page())
     made.page.on("console", lambda message: made.said.append(message.text))
     made.page.on("pageerror", lambda error: made.said.append(str(error)))

@@ -25,6 +25,7 @@ from service_kit import TOPICS, PlayedService
 
 from retrain.messages.alert import AlertKind
 from retrain.messages.distribution import Distribution
+from retrain.policy.settings import RetrainSettings
 from streamer.audit.source import PROFILE, kinds_of
 from streamer.clock import ManualClock
 from streamer.page.access import Access
@@ -123,6 +124,7 @@ def serving(
     send: Callable[[bytes, bytes], None] | None = None,
     title: str = "a test",
     login: Callable[[str], Any] | None = None,
+    settings: RetrainSettings | None = None,
 ) -> Iterator[Served]:
     """A server over these records on a free port. Control records are kept, or go to `send`; `login` gets its URL."""
     store = Store()
@@ -133,7 +135,7 @@ def serving(
     sent: list[tuple[bytes, bytes]] = []
     desk = Desk(send or (lambda key, value: sent.append((key, value))), ManualClock(1_767_300_000.0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    site = Site(Reader(store.path), follower.progress, access, title, desk, login(url) if login else None)
+    site = Site(Reader(store.path, settings), follower.progress, access, title, desk, login(url) if login else None)
     server = server_of(site)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -37,12 +39,12 @@ class Page(HTMLParser):
         self.text += " " + data
 
 
-def reported(tmp_path, *alerts, **retrain):
+def reported(tmp_path, *alerts, options=(), **retrain):
     """The report of these alerts, and what the command printed."""
     service = PlayedService(**retrain)
     service.publish(*alerts)
     out = tmp_path / "june.html"
-    result = cli("report", service.replayed(tmp_path), "--out", str(out))
+    result = cli("report", service.replayed(tmp_path), "--out", str(out), *options)
     assert result.exit_code == 0, result.stderr
     return out.read_text(encoding="utf-8"), result.stdout
 
@@ -72,14 +74,17 @@ def test_it_says_what_the_records_say(tmp_path):
 
 
 def test_names_are_text(tmp_path):
-    """Markup in the name of a model, a column or a category stays text; the page allows no script at all."""
+    """Markup in the name of a model, a column or a category stays text; the page allows no script but its own."""
     alerts = firing("1h", HOSTILE, HOSTILE), ready("2h", "1h", HOSTILE, HOSTILE, distribution=WENT, category=HOSTILE)
     html, _ = reported(tmp_path, *alerts)
     page = Page(html)
     assert HOSTILE in page.text
-    assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "object", "link", "base", "form"} == set()
+    assert {tag for tag, _ in page.tags} & {"img", "iframe", "object", "link", "base", "form"} == set()
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    assert "default-src 'none'" in html
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:" in html
 
 
 def test_links_lead_somewhere_and_nothing_is_fetched(tmp_path):
@@ -135,3 +140,16 @@ def test_a_file_that_cannot_be_written(tmp_path, out):
     service.publish(firing("1h", "bus-1"))
     result = cli("report", service.replayed(tmp_path), "--out", str(tmp_path / out))
     assert result.exit_code == 2
+
+
+def test_columns_stand_by_effect_times_importance(tmp_path):
+    """The importance that a rule of the configuration names lifts a column above a larger effect."""
+    alerts = [firing("1h", "bus-1", "first", effect=0.6), firing("2h", "bus-1", "second", effect=0.4)]
+    config = tmp_path / "driftline.yaml"
+    config.write_text("retrain: {rules_by_model: {'bus-*': {importance: {second: 3.0}}}}\n")
+    found = []
+    for options in ((), ("--config", str(config))):
+        html, _ = reported(tmp_path, *alerts, options=options)
+        table = html[html.rindex("Since, UTC") :]
+        found.append(table.index(">first<") < table.index(">second<"))
+    assert found == [True, False]

@@ -53,9 +53,13 @@ def test_names_are_text_on_every_page():
             answer = served.get(path)
             parsed = Parsed(answer.text)
             assert answer.status in (200, 404), path
-            assert {tag for tag, _ in parsed.tags} & {"script", "img", "iframe", "object", "base", "style"} == set()
+            assert {tag for tag, _ in parsed.tags} & {"img", "iframe", "object", "base", "style"} == set()
+            scripts = [attributes for tag, attributes in parsed.tags if tag == "script"]
+            assert scripts == [{"src": "/static/times.js", "defer": None}]
             assert [a for _, attributes in parsed.tags for a in attributes if a.startswith("on") or a == "style"] == []
-            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert (
+                "default-src 'none'; style-src 'self'; script-src 'self'" in answer.headers["content-security-policy"]
+            )
         link = next(one for one in Parsed(served.get("/fleet").text).links if one.startswith("/model?"))
         assert served.get(link.replace("/model", "/api/v1/model")).json["row"]["model_id"] == HOSTILE
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from browser_kit import PHONE, browser, tab
+from cli_kit import cli
 from page_kit import MODELS, decided, profiles, published, serving
 
 pytestmark = pytest.mark.slow
@@ -142,3 +143,17 @@ def test_tables_show_all_columns_at_1120_pixels_and_rows_stay_low(chromium, smal
             shown.page.goto(small.url + path)
             rows = "Math.max(0, ...[...document.querySelectorAll('tr')].map(e => e.getBoundingClientRect().height))"
             assert shown.page.evaluate(rows) < 120, path
+
+
+def test_a_time_under_the_pointer_shows_the_local_one(chromium, small, service, tmp_path):
+    """On the page and in the report a UTC time has that of the reader as its title, once the pointer is on it."""
+    report = tmp_path / "report.html"
+    assert cli("report", service.replayed(tmp_path), "--out", str(report)).exit_code == 0
+    with tab(chromium, zone="America/New_York") as shown:
+        for address in (f"{small.url}/column?model=bus-1&column=headway_s", report.as_uri()):
+            shown.page.goto(address)
+            time = shown.page.locator('time[datetime="2026-01-01T00:30:00Z"]').first
+            assert (time.inner_text(), time.get_attribute("title")) == ("2026-01-01 00:30", None)
+            time.hover()
+            assert time.get_attribute("title") == "31 Dec 2025, 19:30:00 GMT-5"
+        assert shown.said == []

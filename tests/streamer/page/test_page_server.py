@@ -17,6 +17,8 @@ from service_kit import PlayedService
 
 from retrain.messages.control import Control
 from retrain.messages.request import RetrainRequest
+from retrain.policy.model_rules import ModelRules
+from retrain.policy.settings import RetrainSettings
 from streamer.errors import BrokerError
 from streamer.page import api
 from streamer.page.access import Access
@@ -311,3 +313,20 @@ def problems(document, view, status, value):
     answer = document["paths"][f"/api/v1/{view}"]["get"]["responses"][str(status)]
     schema = {**document, **answer["content"]["application/json"]["schema"]}
     return [one.message for one in Draft202012Validator(schema).iter_errors(value)]
+
+
+def test_columns_stand_by_effect_times_importance():
+    """A rule that names the importance of a column lifts it above a larger effect; without one the page says so."""
+    service = PlayedService()
+    of = {"effect_unit": "ks_distance", "distribution": MOVED}
+    service.publish(firing("1h", "bus-1", "a", effect=0.6, **of), firing("2h", "bus-1", "b", effect=0.4, **of))
+    rules = RetrainSettings(rules_by_model={"bus-*": ModelRules(importance={"b": 3.0, "c*": 0.5})})
+    for settings, order, words in (
+        (rules, [("b", 3.0), ("a", 1.0)], "Columns, largest effect × importance first"),
+        (RetrainSettings(), [("a", None), ("b", None)], "no importance in retrain.rules_by_model"),
+        (None, [("a", None), ("b", None)], "Columns, largest effect first"),
+    ):
+        with serving(published(service), settings=settings) as served:
+            found = served.get("/api/v1/model?name=bus-1").json["columns"]
+            assert [(one["column"], one["importance"]) for one in found] == order
+            assert words in Parsed(served.get("/model?name=bus-1").text).text
