@@ -16,10 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from driftline.class_history import ClassHistory, class_history
     from driftline.findings import Findings
     from driftline.memory_service import FakeTrainer, MemoryService
-    from driftline.offline import TrainingReferences, reference_from, replay, watch
+    from driftline.offline import ClassHistory, TrainingReferences, class_history, reference_from, replay, watch
 
 __all__ = [
     "ClassHistory", "FakeTrainer", "Findings", "MemoryService", "TrainingReferences", "class_history", "reference_from",
@@ -27,8 +26,6 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES: Final = {
-    "ClassHistory": "driftline.class_history",
-    "class_history": "driftline.class_history",
     "Findings": "driftline.findings",
     "FakeTrainer": "driftline.memory_service",
     "MemoryService": "driftline.memory_service",

@@ -115,7 +115,7 @@ def write_comparison(results: Sequence[BacktestResult], points: Sequence[PowerPo
     return environment().get_template("comparison.html").render(
         of=of, results=results, points=points, curves=curves,
         span=lambda seconds, signed: "–" if seconds is None else span_text(timedelta(seconds=seconds), signed=signed),
-        style="".join(map(_sheet, ("tokens.css", "report.css"))),
+        style="".join(map(_asset, ("tokens.css", "report.css"))),
     )  # fmt: skip
 
 

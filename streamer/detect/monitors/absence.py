@@ -1,4 +1,4 @@
-"""Columns that the events of a model no ensure_length carry: values and events to absences, absences to alarms.
+"""Columns that the events of a model no longer carry: values and events to absences, absences to alarms.
 
 Columns of a source and of a segment count, too. The columns that labels bring do not: the monitor of flows watches
 whether labels arrive.
