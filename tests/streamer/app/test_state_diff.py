@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from streamer.app.folds import ConfiguredFolds
 from streamer.cli import main
-from streamer.config import load_config
+from streamer.config import Config, load_config
 from streamer.eventlog.base import Epoch, Records
 from streamer.runtime.checkpoints.store import CheckpointStore, Manifest
 
@@ -109,3 +109,12 @@ def test_damaged_checkpoints_are_named(service):
     for state in service.rglob("detect-0/*.arrow"):
         state.write_bytes(state.read_bytes()[:-1])
     assert shown(service, DETECTORS)[-1] == ("  detect-0: no checkpoint is usable; a restart folds the whole log again")
+
+
+def test_settings_from_before_a_section_mean_what_was_then():
+    """A history of before versions were compared is folded again without it; the present settings compare them."""
+    config = Config()
+    folds, before = ConfiguredFolds(config), json.loads(config.settings_text)
+    del before["shadow"]
+    assert "shadow" in folds.detectors
+    assert "shadow" not in folds.detectors_of(json.dumps(before))

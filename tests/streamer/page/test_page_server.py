@@ -15,6 +15,7 @@ from page_kit import LOCAL, MODELS, MOVED, Parsed, profiles, published, serving,
 from prometheus_client.parser import text_string_to_metric_families
 from service_kit import PlayedService
 
+from retrain.messages.alert import AlertKind
 from retrain.messages.control import Control
 from retrain.messages.request import RetrainRequest
 from retrain.policy.model_rules import ModelRules
@@ -236,6 +237,32 @@ def test_a_request_shows_its_metrics_run_and_refusals():
             assert words in text
         assert '<a href="https://airflow.example/run-17" rel="noreferrer">run-17</a>' in html
         assert served.get(f"/api/v1/request?id={name}").json["actions"] == ["promote", "reject"]
+
+
+COMPARED = {
+    "kind": AlertKind.BETTER_VERSION, "category": "7", "statistic": 41.0, "effect": 0.5, "effect_unit": "share",
+    "before": 48.5, "after": 24.25, "n_current": 87,
+}  # fmt: skip
+
+
+def test_a_comparison_in_shadow_stands_beside_the_metrics_of_the_trainer():
+    """With its sentence; the model waits for its review as before, and has no fault."""
+    service = small_fleet(approval_by_model={"*": "both"})
+    name, words = service.requested(), "error is smaller with version 8 than with 7: 24.25 and 48.5"
+    service.publish(
+        said("approve", name, "4h"),
+        said("trained", name, "6h", "airflow", model_version="8", champion={"mae": 61.0}, challenger={"mae": 48.5}),
+        *(firing("7h", model, "error", "8", **COMPARED, summary=words) for model in ("bus-1", "tram-2", "ferry")),
+    )
+    with serving(published(service)) as served:
+        html = served.get(f"/request?id={name}").text
+        assert all(f'<td class="num">{value}</td>' in html for value in ("61", "48.5", "24.25", "41", "87"))
+        assert words in " ".join(Parsed(html).text.split())
+        assert served.get(f"/api/v1/request?id={name}").json["actions"] == ["promote", "reject"]
+        (row,) = served.get("/api/v1/fleet?name=bus-1").json["rows"]
+        assert row["words"] == "Review the challenger"
+        assert [one["kind"] for one in served.get("/api/v1/monitor").json["faults"]] == ["missing"]
+        assert served.get("/api/v1/fleet?name=ferry").json["rows"][0]["state"] == "quiet"
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "data:text/html,x", "//evil.example", " https://x"])
