@@ -158,7 +158,8 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
             return False, f"not better: {name} {before:g} to {after:g}, and by_min is {rule.by_min:g}"
         found.append(f"{name} {before:g} to {after:g}")
     if rule.error_rate is not None:
-        evidence, needed = challenger.get(EVIDENCE, challenger.get(SHADOW_EVIDENCE)), 1 / rule.error_rate
+        live, needed = "" if EVIDENCE in challenger else " in shadow", 1 / rule.error_rate
+        evidence = challenger.get(EVIDENCE, challenger.get(SHADOW_EVIDENCE))
         if evidence is None:
             return False, "not judged: error_rate needs paired errors, of the trainer or of versions in shadow"
         if not evidence >= needed:
@@ -166,8 +167,9 @@ def verdict(rule: ReviewSettings, champion: Mapping[str, float], challenger: Map
                 False,
                 f"not certain: the evidence is {evidence:.3g}, and error_rate needs {needed:.3g}",
             )
-        found.append(f"evidence {evidence:.3g}")
-    return True, f"better on {rows:.0f} rows: {', '.join(found)}"
+        found.append(f"evidence {evidence:.3g}{live}")
+    where = f" on {rows:.0f} rows" if rows else ""
+    return True, f"better{where}: {', '.join(found)}"
 
 
 def check_launch(rules: dict[str, LaunchRule], tools: Tools) -> None:

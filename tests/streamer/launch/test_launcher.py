@@ -244,6 +244,7 @@ def test_a_comparison_in_shadow_serves_as_evidence(target, topics, tmp_path, bet
     for _ in range(5):
         loop.launcher.turn()
     assert loop.kinds() == ["promote"] * promotions
+    assert all(one["comment"].endswith("evidence 41 in shadow") for one in topics.said())
 
 
 def test_killed_anywhere_everything_is_launched_once(target, topics, tmp_path):
