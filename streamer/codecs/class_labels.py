@@ -40,6 +40,13 @@ def encode_labels(values: Sequence[Any]) -> F64:
     return found
 
 
+def encode_texts(labels: Sequence[str]) -> F64:
+    """What `encode_labels` makes of texts, of which few differ."""
+    known = list(dict.fromkeys(labels))
+    bits = dict(zip(known, encode_labels(known).view(np.uint64).tolist(), strict=True))
+    return np.fromiter(map(bits.__getitem__, labels), np.uint64, len(labels)).view(np.float64)
+
+
 def class_names(values: Sequence[Any]) -> dict[int, str]:
     """The names of classes among the values, by the bits that stand for them."""
     texts = {value for value in values if isinstance(value, str)}

@@ -6,7 +6,7 @@ the model's name. It is the same in every process. All ids of one length are has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -189,16 +189,40 @@ def _are(values: Sequence[Any], kind: type) -> Bools:
 
 def _texts(values: Sequence[Any]) -> Sequence[str]:
     """Identifiers as text; "" for null."""
-    if set(map(type, values)) <= {str}:
+    kinds = set(map(type, values))
+    if kinds <= {str}:
         return values
+    if kinds == {NoneType}:
+        return [""] * len(values)
     return [value if isinstance(value, str) else "" if value is None else str(value) for value in values]
 
 
 def join_ids(models: Sequence[str], prediction_ids: Sequence[str]) -> U64:
     """A hash for each pair, never 0. Equal pairs have equal hashes."""
-    seeds = np.fromiter(map(_seed, models), np.uint64, len(models))
-    out = np.zeros(len(models), np.uint64)
-    for index, matrix in by_length(prediction_ids):
+    return _hashes(by_length(prediction_ids), seeds_of(models))
+
+
+def join_ids_at(data: U8, start: I64, end: I64, seeds: U64) -> U64:
+    """The same of the ids at these places of bytes that are UTF-8."""
+    return _hashes(_by_length_at(data, start, end), seeds)
+
+
+def seeds_of(models: Sequence[str]) -> U64:
+    """What the hashes of the ids of each model begin with."""
+    return np.fromiter(map(_seed, models), np.uint64, len(models))
+
+
+def _by_length_at(data: U8, start: I64, end: I64) -> Iterator[tuple[I64, U8]]:
+    """What `by_length` gives of texts at these places."""
+    size = end - start
+    for one in np.unique(size).tolist():
+        index = np.flatnonzero(size == one)
+        yield index, data[start[index, None] + np.arange(one)]
+
+
+def _hashes(groups: Iterable[tuple[I64, U8]], seeds: U64) -> U64:
+    out = np.zeros(len(seeds), np.uint64)
+    for index, matrix in groups:
         if matrix.shape[1] <= _MURMUR_BYTES_MAX:
             out[index] = _murmur(matrix, seeds[index])
         else:

@@ -53,7 +53,8 @@ def values_of(
 ) -> ValueColumns:  # fmt: skip
     """The prediction of each event, where it has one, followed by its features."""
     keys: list[Layout] = list(map(tuple, features))
-    layouts = list(dict.fromkeys(keys))  # in order of first sight, so new columns get their ids in record order
+    # In order of first sight, so new columns get their ids in record order. Equal ones are rarely hashed.
+    layouts = keys[:1] if keys.count(keys[0] if keys else ()) == len(keys) else list(dict.fromkeys(keys))
     if len(layouts) > max(LAYOUTS_FEW, len(features) // EVENTS_OF_LAYOUT):
         return _of_many_layouts(features, predictions, predicted, columns, categories)
     columns_of = [_column_ids(layout, columns) for layout in layouts]
@@ -190,11 +191,11 @@ class _Writer:
 
     def put_rows(self, flat: Sequence[Any], where: I64) -> None:
         """Write the values of `n` events of one layout, event by event, to their places [n, features]."""
-        numbers = as_numbers(flat)
+        width = where.shape[1]
+        numbers = None if str in set(map(type, flat[:width])) else as_numbers(flat)
         if numbers is not None:
             self.number[where.ravel()] = numbers
             return
-        width = where.shape[1]
         for i in range(width):
             self._put_column(flat[i::width], where[:, i])
 
@@ -230,7 +231,7 @@ class _Writer:
         return lost
 
     def _put_column(self, values: Sequence[Any], where: I64) -> None:
-        numbers = as_numbers(values)
+        numbers = None if type(values[0]) is str else as_numbers(values)
         if numbers is not None:
             self.number[where] = numbers
         elif set(map(type, values)) == {str} and self._put_texts(values, where):

@@ -20,7 +20,7 @@ from detectors.arrays.types import F64, I32, I64, Bools
 from streamer.codecs.batch_builder import TimeBounds
 from streamer.codecs.class_labels import encode_labels
 from streamer.codecs.event import NAME_CHARS_MAX
-from streamer.codecs.event_columns import join_ids
+from streamer.codecs.event_columns import join_ids_at, seeds_of
 from streamer.codecs.field_paths import FieldMap, Path, Root, parse_path
 from streamer.codecs.tables.arrow_types import is_time, with_plain_types
 from streamer.codecs.times import END_MS, from_epochs, times_ms
@@ -47,9 +47,7 @@ class Coded:
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Coded:
         """The texts of a column; whole numbers as text."""
-        whole = column.cast(pa.string()).combine_chunks()
-        whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-        coded = whole.dictionary_encode()
+        coded = _whole(column.cast(pa.string())).dictionary_encode()
         code = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         return cls(coded.dictionary.to_pylist(), code)
 
@@ -161,8 +159,7 @@ class ArrowColumns:
             if column is None or not pa.types.is_struct(column.type) or column.null_count:
                 return None
             taken = {path[len(at)] for path in self._paths.values() if path[: len(at)] == at and len(path) > len(at)}
-            parts = column.combine_chunks()
-            parts = pa.concat_arrays(parts.chunks) if isinstance(parts, pa.ChunkedArray) else parts
+            parts = _whole(column)
             names = [field.name for field in column.type]
             fields = [pa.chunked_array([one]) for one in parts.flatten()]
         else:
@@ -183,12 +180,15 @@ class ArrowColumns:
             return lambda model: np.zeros(len(model.code), np.uint64)
         if not (_is_text(ids.type) or pa.types.is_integer(ids.type)):
             return None
-        texts = [text or "" for text in ids.cast(pa.string()).to_pylist()]
-        absent = np.fromiter((not text for text in texts), bool, len(texts))
+        whole = _whole(ids.cast(pa.string()))
+        _, edges, letters = whole.buffers()
+        edge = np.frombuffer(edges, np.int32)[whole.offset : whole.offset + len(whole) + 1].astype(np.int64)
+        data = np.frombuffer(letters or b"", np.uint8)
+        absent = (np.diff(edge) == 0) | whole.is_null().to_numpy(zero_copy_only=False)
 
         def joins(model: Coded) -> NDArray[np.uint64]:
-            found = join_ids([model.texts[code] for code in model.code.tolist()], texts)
-            return np.where(absent, np.uint64(0), found)
+            seeds = seeds_of(model.texts)[model.code]
+            return np.where(absent, np.uint64(0), join_ids_at(data, edge[:-1], edge[1:], seeds))
 
         return joins
 
@@ -259,6 +259,12 @@ def _as_value(text: str, ids: Mapping[str, int]) -> tuple[float, int]:
     read = text_number(text)
     assert read is not None  # noqa: S101 -- other texts have got ids before
     return read
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def _is_column(path: Path) -> bool:

@@ -14,10 +14,10 @@ from msgspec import UNSET
 from detectors.arrays.types import F64, I32, I64, U8, U64, Bools
 from streamer.codecs.base import DeadLetters
 from streamer.codecs.batch_builder import TimeBounds
-from streamer.codecs.class_labels import encode_labels
+from streamer.codecs.class_labels import encode_texts
 from streamer.codecs.document_codec import RecordSettings
 from streamer.codecs.event import Refused
-from streamer.codecs.event_columns import join_ids
+from streamer.codecs.event_columns import join_ids, join_ids_at, seeds_of
 from streamer.codecs.field_paths import Envelope, FieldMap, Path, Root, getter
 from streamer.codecs.tables.json_layout import CATEGORY, JOIN, LABEL, MODEL, TIME
 from streamer.codecs.tables.layout_learning import AROUND, IDS, Layout, Learner
@@ -26,6 +26,7 @@ from streamer.codecs.values import BOOLEANS, text_number
 from streamer.eventlog.base import Records
 from streamer.events import NUMBER, EventBatch, EventKind, Names, NameTable, joined
 
+TIME_MIN: Final = "2026-01-01T00:00:00"  # the shortest time whose zone is looked for
 BYTES_MIN: Final = 1 << 14  # less is decoded the plain way: each block takes some work
 LAYOUTS_MAX: Final = 4  # of a topic at a time
 PAUSE_MAX: Final = 63
@@ -152,7 +153,7 @@ class LayoutDecoder:
             found.row,
             ids.joins(self._shares_id, bad),
             _predictions(found),
-            _encoded(found.texts[LABEL]) if "label" in layout.texts else numbers[:, width].copy(),
+            encode_texts(found.texts[LABEL]) if "label" in layout.texts else numbers[:, width].copy(),
             np.arange(n + 1) * width,
             np.tile(column, n),
             number.ravel(),
@@ -238,6 +239,8 @@ class _Ids:
         """The hashes of the prediction ids; 0 where there is none."""
         n, found = len(self.found.index), self.found
         if "prediction_id" in found.layout.has:
+            if not are_shared and (places := found.texts.plain(JOIN)):
+                return join_ids_at(*places, seeds_of(self._owners()))
             ids = found.texts[JOIN]
         elif "prediction_id" in self.paths:
             ids = self._texts_around("prediction_id")
@@ -262,12 +265,19 @@ class _Texts:
         self._data, self._spans = data, spans
 
     def __getitem__(self, place: int) -> list[str]:
+        return _texts_of(self._lines(place)) if len(self._spans) else []
+
+    def _lines(self, place: int) -> bytes:
         start, end = self._spans[:, place].T
         width = end - start + 1  # with the byte behind, which becomes a mark between texts that none of them has
         after = np.cumsum(width)
-        found = self._data[np.repeat(start - after + width, width) + np.arange(after[-1] if len(after) else 0)]
+        found = self._data[np.repeat(start - after + width, width) + np.arange(after[-1])]
         found[after - 1] = ord("\n")
-        return _texts_of(found[:-1].tobytes()) if len(after) else []
+        return bytes(found[:-1].data)
+
+    def plain(self, place: int) -> tuple[U8, I64, I64] | None:
+        """The bytes, and where the texts begin and end in them; None where one of them has an escape."""
+        return None if b"\\" in self._lines(place) else (self._data, *self._spans[:, place].T)
 
     def few(self, place: int) -> list[str]:
         """The texts; only the first one where all are the same."""
@@ -284,9 +294,9 @@ class _Texts:
         end, size = self._spans[:, place, 1], self._spans[:, place, 1] - self._spans[:, place, 0]
         is_offset = (self._data[end - 6] == ord("+")) | (self._data[end - 6] == ord("-"))
         is_utc = (self._data[end - 1] | 32) == ord("z")
-        has_zone = is_utc | (is_offset & (self._data[end - 3] == ord(":")))
-        found: Bools = has_zone & (size >= len("2026-01-01T00:00:00"))
-        return found
+        return np.asarray(
+            (is_utc | (is_offset & (self._data[end - 3] == ord(":")))) & (size >= len(TIME_MIN)), np.bool_
+        )
 
 
 def compile_layouts() -> None:
@@ -320,16 +330,9 @@ def _predictions(found: _Reading) -> F64:
         return np.full(len(found.index), np.nan)
     if "prediction" not in found.layout.texts:
         return found.numbers[:, 0].copy()
-    numbers = _encoded(found.texts[CATEGORY])
+    numbers = encode_texts(found.texts[CATEGORY])
     numbers[np.isinf(numbers)] = np.nan
     return numbers
-
-
-def _encoded(labels: list[str]) -> F64:
-    """What `encode_labels` makes of texts, of which there are few different ones; its NaNs differ in their bits."""
-    known = list(dict.fromkeys(labels))
-    bits = dict(zip(known, encode_labels(known).view(np.uint64).tolist(), strict=True))
-    return np.fromiter(map(bits.__getitem__, labels), np.uint64, len(labels)).view(np.float64)
 
 
 def _texts_of(lines: bytes) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from codec_oracle import join_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.codecs.event_columns import join_ids
+from streamer.codecs.event_columns import join_ids, join_ids_at, seeds_of
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -14,7 +15,11 @@ ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 @given(st.lists(st.tuples(st.sampled_from(["m", "é", ""]), ids), max_size=20))
 def test_equals_the_published_hash(pairs):
     """All ids at once hash as MurmurHash64A does one by one, whatever else is in the stretch."""
-    assert join_ids([m for m, _ in pairs], [i for _, i in pairs]).tolist() == [join_id(m, i) for m, i in pairs]
+    expected = [join_id(m, i) for m, i in pairs]
+    assert join_ids([m for m, _ in pairs], [i for _, i in pairs]).tolist() == expected
+    edge = np.cumsum([0, *(len(i.encode()) for _, i in pairs)])
+    data = np.frombuffer("".join(i for _, i in pairs).encode(), np.uint8)
+    assert join_ids_at(data, edge[:-1], edge[1:], seeds_of([m for m, _ in pairs])).tolist() == expected
 
 
 def test_is_the_same_in_every_process():
