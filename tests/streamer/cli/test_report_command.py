@@ -7,13 +7,16 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from cli_kit import cli
 from service_kit import PlayedService
 
 from retrain.messages.alert import AlertKind
 from retrain.messages.distribution import Distribution, distances_of
+from streamer.contracts.topics import OutputTopics
 from streamer.page.drawing import DISTANCE_NAMES
+from streamer.page.report import STORIES_MAX, write_report
 from streamer.testing.alerts import firing, place, ready
 
 HOSTILE = '<img src=x onerror="alert(1)">&\u202e'
@@ -109,6 +112,16 @@ def test_two_hundred_models_stay_below_a_megabyte(tmp_path):
     html, said = reported(tmp_path, *alerts)
     assert "200 models, 200 with a story, 200 alerts" in said, said
     assert len(html.encode()) < 1_000_000
+
+
+def test_sixteen_thousand_models_stay_below_five_megabytes():
+    """The map has all of them; the table and the stories hold the most pressing."""
+    given = [ready("1h", "1h", f"bus-{i:05d}", f"column-{i}", distribution=MOVED) for i in range(16_000)]
+    alerts = [("alert", msgspec.json.encode(one)) for one in given]
+    html, size = write_report(lambda: iter(alerts), OutputTopics(), "June", None)
+    assert (size.models, size.stories) == (16_000, STORIES_MAX)
+    assert html.count("h8v8h-8z") == 16_000
+    assert len(html.encode()) < 5_000_000
 
 
 def test_what_is_left_out_is_said(tmp_path, monkeypatch):

@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser_kit import PHONE, browser, tab
-from cli_kit import cli
+from browser_kit import DESKTOP, PHONE, browser, tab
+from oidc_kit import CLIENT, SECRET, provider
 from page_kit import MODELS, decided, profiles, published, serving
+from service_kit import TOPICS
+
+from streamer.config.page import OidcSettings
+from streamer.page.access import Access
+from streamer.page.oidc import OidcLogin
+from streamer.page.report import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +154,7 @@ def test_tables_show_all_columns_at_1120_pixels_and_rows_stay_low(chromium, smal
 def test_a_time_under_the_pointer_shows_the_local_one(chromium, small, service, tmp_path):
     """On the page and in the report a UTC time has that of the reader as its title, once the pointer is on it."""
     report = tmp_path / "report.html"
-    assert cli("report", service.replayed(tmp_path), "--out", str(report)).exit_code == 0
+    report.write_text(write_report(lambda: iter(published(service)), TOPICS, "June", None)[0])
     with tab(chromium, zone="America/New_York") as shown:
         for address in (f"{small.url}/column?model=bus-1&column=headway_s", report.as_uri()):
             shown.page.goto(address)
@@ -156,4 +162,27 @@ def test_a_time_under_the_pointer_shows_the_local_one(chromium, small, service, 
             assert (time.inner_text(), time.get_attribute("title")) == ("2026-01-01 00:30", None)
             time.hover()
             assert time.get_attribute("title") == "31 Dec 2025, 19:30:00 GMT-5"
+        assert shown.said == []
+
+
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)])
+def test_a_login_in_a_browser(chromium, service, size, dark):
+    """From a page to the provider and back, then out; the policy of the page stands in the way of none of it."""
+
+    def login(url):
+        return OidcLogin(OidcSettings(issuer.url, CLIENT, url, "SECRET", approver_groups=["ml"]), SECRET)
+
+    with (
+        provider() as issuer,
+        serving(published(service), Access("0.0.0.0"), login=login) as served,
+        tab(chromium, size, dark) as shown,
+    ):
+        shown.page.goto(f"{served.url}/model?name=bus-1")
+        assert shown.page.url == f"{served.url}/model?name=bus-1"
+        assert (shown.violations(), shown.is_narrow()) == ([], True)
+        shown.page.get_by_role("button", name="Log out").click()
+        assert shown.page.url == f"{served.url}/logged-out"
+        assert (shown.violations(), shown.is_narrow()) == ([], True)
+        shown.page.get_by_role("link", name="Log in").click()
+        assert shown.page.url == f"{served.url}/fleet"
         assert shown.said == []
