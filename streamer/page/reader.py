@@ -49,7 +49,6 @@ _FITS: Final = """
     WHERE (:grp = '' OR grp = :grp) AND (:state < 0 OR state = :state)
     AND (:name = '' OR CASE WHEN :is_pattern THEN model GLOB :name ELSE instr(model, :name) END)
 """
-
 _NO_FAULTS: Final = frozenset({AlertKind.DRIFT, AlertKind.BETTER_VERSION})
 
 
@@ -106,10 +105,9 @@ class ReadView:
         """One page of the models, and how many there are on all pages."""
         values = wanted.parameters
         total = self._db.execute(f"SELECT count(*) FROM models {_FITS}", values).fetchone()[0]  # noqa: S608 -- no input
-        order = SORTS[wanted.sort]
         sql = f"""
             SELECT model, state, words, since_ms, request_id, shift FROM models {_FITS}
-            ORDER BY {order} LIMIT :n OFFSET :at
+            ORDER BY {SORTS[wanted.sort]} LIMIT :n OFFSET :at
         """  # noqa: S608 -- no input
         rows = self._db.execute(sql, {**values, "n": size, "at": (wanted.page - 1) * size})
         return [_row(*one) for one in rows], total
