@@ -100,7 +100,7 @@ def test_record_makes_parts_in_a_folder(config, fake_app):
     cli("record", "--bootstrap", "a:1", "bus", "--out", "june/")
     assert fake_app.calls["out"]._part_bytes == 10**9
     cli("record", "--bootstrap", "a:1", "bus", "--out", "june/", "--rotate", "1.5 mb")
-    assert (str(fake_app.calls["out"].path), fake_app.calls["out"]._part_bytes) == ("june", 1_500_000)
+    assert (str(fake_app.calls["out"].path), fake_app.calls["out"]._part_bytes) == ("june/", 1_500_000)
     fake_app.calls.clear()
     ran = cli("record", "--bootstrap", "a:1", "bus", "--out", "june.parquet", "--rotate", "1MB")
     assert (ran.exit_code, ran.stderr) == (2, "driftline: --rotate makes parts in a folder; write --out june/\n")
