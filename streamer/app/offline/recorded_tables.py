@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamer.app.offline.table_files import ArrowTable, NamedTable, Table, open_table
+from streamer.app.offline.table_files import ArrowTable, NamedTable, Table, keep_texts, open_table
 from streamer.codecs.document_codec import RecordSettings
+from streamer.codecs.event import Spellings
 from streamer.codecs.field_paths import FieldMap, Root
 from streamer.codecs.tables.arrow_types import with_plain_types
 from streamer.config import Config
@@ -48,6 +49,10 @@ class TableSource:
         self.rows: int | None = table.rows
         self.size_bytes = size_bytes
         self._topic, self._table = topic, table
+        if mapped.numbers:  # 1.234 may be no fraction
+            spellings = Spellings(mapped.numbers)
+            of_column = {str(path[-1]): name for name, path in mapped.value_paths().items()}
+            keep_texts(table, lambda name: spellings.of_column(of_column.get(name, name)))
         paths = mapped.paths()
         self._is_canonical = mapped.features == FieldMap().features and mapped.rows is None
         self._fields = set(mapped.members())

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -113,11 +113,11 @@ class FolderTable:
         if not found or others:
             what = f"{others[0]} is no table" if others else "it holds no file"
             raise UsageError(f"{path}: {what}; name a folder of Parquet, Arrow or CSV files")
-        self._parts = [(partition_keys(one, path), table) for one, table in found if table is not None]
-        self.rows = sum(table.rows for _, table in self._parts)
+        self.parts = [(partition_keys(one, path), table) for one, table in found if table is not None]
+        self.rows = sum(table.rows for _, table in self.parts)
 
     def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
-        for keys, table in self._parts:
+        for keys, table in self.parts:
             for batch in table.iter_batches(rows_max):
                 names, columns = list(batch.schema.names), list(batch.columns)
                 for name, text in keys.items():
@@ -127,7 +127,7 @@ class FolderTable:
                 yield pa.RecordBatch.from_arrays(columns, names) if keys else batch
 
     def close(self) -> None:
-        for _, table in self._parts:
+        for _, table in self.parts:
             table.close()
 
 
@@ -150,6 +150,14 @@ def open_table(path: str) -> Table | None:
         file.close()
         return None
     return file
+
+
+def keep_texts(table: Table, is_text: Callable[[str], object]) -> None:
+    """Read columns of CSV as they are, also where all of their cells look like numbers."""
+    if isinstance(table, CsvTable):
+        table.numbers = {name for name in table.numbers if not is_text(name)}
+    for _, part in table.parts if isinstance(table, FolderTable) else ():
+        keep_texts(part, is_text)
 
 
 def columns_of(path: str) -> list[str] | None:

@@ -212,8 +212,8 @@ class CsvTable:
         self.rows = tables.rows[0]
         self._fragment = tables.files[0].fragment
         columns = {name: tables.files[0].column(name, self.rows) for name in tables.names}
-        self._numbers = {name for name, column in columns.items() if _holds_numbers(column)}
-        self._whole = {name for name in self._numbers if _all_fit(columns[name], _WHOLE)}
+        self.numbers = {name for name, column in columns.items() if _holds_numbers(column)}
+        self._whole = {name for name in self.numbers if _all_fit(columns[name], _WHOLE)}
 
     def iter_batches(self, rows_max: int) -> Iterator[pa.RecordBatch]:
         """The rows in order. Raises errors of Arrow."""
@@ -224,9 +224,9 @@ class CsvTable:
             yield pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
     def _typed(self, name: str, column: pa.Array) -> pa.Array:
-        if name in self._whole:
+        if name in self._whole & self.numbers:
             return pc.utf8_trim_whitespace(column).cast(pa.int64())
-        return _as_number(pa.chunked_array([column])).combine_chunks() if name in self._numbers else column
+        return _as_number(pa.chunked_array([column])).combine_chunks() if name in self.numbers else column
 
     def close(self) -> None:
         """Nothing stays open."""

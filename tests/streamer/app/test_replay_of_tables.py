@@ -14,6 +14,7 @@ import pytest
 from pyarrow import feather, fs
 
 from streamer.app import replay as app
+from streamer.app.offline.recorded_tables import open_recordings
 from streamer.app.offline.selection import EVERYTHING, Selection, selection_of, time_ms
 from streamer.app.offline.table_files import NamedTable, TableMapping, mapping_of
 from streamer.codecs import CODECS
@@ -116,6 +117,22 @@ def test_a_mapping_is_the_configuration_of_its_topic(tmp_path, plain):
     found = []
     app.replay(config, [written(flights(), tmp_path, "parquet")], None, found.append, lambda *_: None)
     assert [(one.topic, one.value) for one in found] == plain[1]
+
+
+def test_cells_of_csv_are_numbers_as_the_topic_says(tmp_path):
+    """Also where 1.234 in all of them would be a fraction; in a file, and in a folder of files."""
+    (tmp_path / "sales").mkdir()
+    lines = [f"{START_MS + i},m,{i + 1}.500,{i}.250" for i in range(3)]
+    (tmp_path / "sales" / "sales.csv").write_text("\n".join(["event_time,model_id,amount,share", *lines]))
+    fields = {"numbers": {"amount": "1.234,5"}}
+    config = Config.model_validate_json(json.dumps({"topics": {"sales": {"fields": fields}}}))
+    for path in (tmp_path / "sales" / "sales.csv", tmp_path / "sales"):
+        (recording,), read = open_recordings([str(path)], "sales", config)
+        ((records,),) = (chunk.split() for chunk in recording.chunks())
+        names = Names.fresh()
+        batch, dead = CODECS["json"][1](read.topics["sales"]).decode(records, names)
+        of = {name: batch.number[batch.column == names.columns.ids[name]].tolist() for name in ("amount", "share")}
+        assert (of, len(dead)) == ({"amount": [1500, 2500, 3500], "share": [0.25, 1.25, 2.25]}, 0)
 
 
 def test_columns_are_left_out_by_role_and_named():
