@@ -185,13 +185,14 @@ class ExplainJson(TypedDict):
 
 
 class SearchJson(TypedDict):
-    """What holds the text, or near names of models. A column comes with its models and the first of them."""
+    """What holds the text, or near names. A column comes with the number of its models and the first of them."""
 
     q: str
     models: list[str]
     columns: list[tuple[str, int, str]]
     ids: list[str]
-    near: list[str]
+    near: list[str]  # models
+    near_columns: list[tuple[str, int, str]]
 
 
 class MonitorJson(TypedDict):

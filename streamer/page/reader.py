@@ -24,7 +24,7 @@ from retrain.policy.model_rules import ModelRules
 from retrain.policy.settings import RetrainSettings
 from streamer.audit.requests import RequestStatus
 from streamer.audit.source import KINDS
-from streamer.audit.trail import Trail, decoded, ids_of
+from streamer.audit.trail import Trail, decoded
 from streamer.contracts.profile_rows import cells_of, four_digits, numbers_of
 from streamer.events import time_of
 from streamer.page.rows import ORDER, Attention, ModelRow
@@ -163,9 +163,10 @@ class ReadView:
 
     def trail(self, models: Sequence[str]) -> Trail:
         """The records of these models, of the sources behind their requests, and of all storms and silences."""
+        sql = "SELECT body FROM records WHERE kind = 2 AND model IN (SELECT value FROM json_each(?))"
         names = {*models} | {
             model
-            for (body,) in self._records("kind = 2", models)
+            for (body,) in self._db.execute(sql, (msgspec.json.encode(list(models)).decode(),))
             for model in self._models_of(msgspec.json.decode(body, type=RetrainRequest).incident_id)
         }
         sql = """
@@ -226,19 +227,26 @@ class ReadView:
         return [four_digits(psi) for (psi,) in self._db.execute(sql, (model, column, most))][::-1]
 
     def search(self, text: str) -> dict[str, Sequence[Any]]:
-        """Models, columns and ids that hold the text; where there are none, near names of models."""
+        """Models, columns that moved and ids that hold the text; without any, near names of models and columns."""
         like = {"text": text, "n": FOUND_MAX}
         models = self._names(
             "SELECT model FROM models WHERE instr(model, :text) ORDER BY model <> :text, model LIMIT :n", like
         )
-        columns = self._db.execute(
-            'SELECT "column", count(*), min(model) FROM models WHERE instr("column", :text) GROUP BY 1 LIMIT :n', like
-        ).fetchall()
+        columns = self._columns('instr("column", :text)', like)
         ids = self._names(
             "SELECT DISTINCT name FROM records WHERE name >= :text AND name < :text || x'f4' LIMIT :n", like
         )
-        near = [] if models or columns or ids else self.near(text)
-        return {"models": models, "columns": columns, "ids": ids, "near": near}
+        near, moved = list[str](), list[tuple[str, int, str]]()
+        if not (models or columns or ids):
+            near, of = self.near(text), {one[0]: one for one in self._columns("1", {"n": SEARCHED_MAX})}
+            moved = [of[name] for name in get_close_matches(text, list(of), NEAR)]
+        return {"models": models, "columns": columns, "ids": ids, "near": near, "near_columns": moved}
+
+    def _columns(self, where: str, values: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+        sql = f"""
+            SELECT "column", count(*), min(model) FROM models WHERE "column" IS NOT NULL AND {where} GROUP BY 1 LIMIT :n
+        """  # noqa: S608 -- no input
+        return self._db.execute(sql, values).fetchall()
 
     def near(self, text: str) -> list[str]:
         """Names of models that are spelled like the text, the nearest first."""
@@ -287,10 +295,6 @@ class ReadView:
         sql = "SELECT DISTINCT model FROM records WHERE name = ? AND kind < 4"
         return [model for (model,) in self._db.execute(sql, (name,)) if model is not None]
 
-    def _records(self, where: str, models: Sequence[str]) -> Iterator[tuple[bytes]]:
-        sql = f"SELECT body FROM records WHERE {where} AND model IN (SELECT value FROM json_each(?))"  # noqa: S608
-        yield from self._db.execute(sql, (msgspec.json.encode(list(models)).decode(),))
-
 
 class Reader:
     """Gives each thread a connection of its own, for reading only."""
@@ -319,12 +323,6 @@ class Reader:
         """Close the connections of all threads, which must have ended."""
         for db in self._opened:
             db.close()
-
-
-def is_named(trail: Trail, name: str) -> bool:
-    """Whether a record of the trail has this id."""
-    kinds = (trail.alerts, trail.incidents, trail.requests, trail.decisions)
-    return any(name in ids_of(one) for kind in kinds for one in kind)
 
 
 def _row(model: str, state: int, words: str, since_ms: int | None, request_id: str, shift: bytes | None) -> ModelRow:

@@ -11,9 +11,9 @@ from typing import Any, Final
 from retrain.messages.outcome import Outcome
 from retrain.messages.silence import Silence
 from streamer.audit.timeline import entries
-from streamer.audit.trail import Record
+from streamer.audit.trail import Record, Trail, ids_of
 from streamer.page.model_views import column_view, entries_of, model_view
-from streamer.page.reader import SORTS, Filter, ReadView, is_named
+from streamer.page.reader import SORTS, Filter, ReadView
 from streamer.page.request_views import WAITS, request_view
 from streamer.page.rows import Attention
 from streamer.page.view import Missing, Page, Parameters, page_of
@@ -110,7 +110,7 @@ def explain_view(view: ReadView, given: Parameters) -> Page:
     """The records behind an id of an alert, incident, request or silence."""
     name = given.get("id", "").strip()
     trail = view.trail_of(name) if name else None
-    if trail is None or not is_named(trail, name):
+    if trail is None or not _is_named(trail, name):
         raise Missing(f"no record has the id {name}" if name else "give an id", name)
 
     def wanted(record: Record) -> bool:
@@ -122,10 +122,16 @@ def explain_view(view: ReadView, given: Parameters) -> Page:
     return Page("explain.html", {"id": name, "entries": entries_of(found[-ENTRIES_MAX:]), "total": len(found)})
 
 
+def _is_named(trail: Trail, name: str) -> bool:
+    """Whether a record of the trail has this id."""
+    kinds = (trail.alerts, trail.incidents, trail.requests, trail.decisions)
+    return any(name in ids_of(one) for kind in kinds for one in kind)
+
+
 def search_view(view: ReadView, given: Parameters) -> Page:
     """Models, columns and ids that hold a text."""
     text = given.get("q", "").strip()
-    empty: Mapping[str, Any] = {"models": [], "columns": [], "ids": [], "near": []}
+    empty: Mapping[str, Any] = {"models": [], "columns": [], "ids": [], "near": [], "near_columns": []}
     return Page("search.html", {"q": text, **(view.search(text) if text else empty)})
 
 

@@ -88,6 +88,15 @@ def test_what_is_unknown_is_404_with_near_names(page):
     assert page.get("/api/v1/nothing").json == {"error": "Not Found"}
 
 
+def test_a_search_names_what_was_probably_meant(page):
+    """Where nothing holds the text, near models and near columns that moved are links; else neither is there."""
+    found = page.get("/api/v1/search?q=headwey_s").json
+    assert (found["columns"], found["near_columns"][0]) == ([], ["headway_s", 1, "bus-1"])
+    assert "/column?model=bus-1&column=headway_s" in Parsed(page.get("/search?q=headwey_s").text).links
+    assert page.get("/api/v1/search?q=trem-1").json["near"][0] == "tram-1"
+    assert page.get("/api/v1/search?q=headway").json["near_columns"] == []
+
+
 def test_a_decision_is_a_control_record_of_the_user(page, service):
     """What the form sends is the record that `driftline approve` would send; the author is never a field."""
     name, token = service.requested(), page.token()
