@@ -42,6 +42,7 @@ class Summary:
     values: int
     understood: int  # values that are no list or object, and labels
     dead_letters: int
+    eventless: int  # records that gave neither an event nor a dead letter, such as skipped tombstones
     models: int
     series: int
     alarms: int
@@ -173,6 +174,7 @@ def _summary(service: Service, seconds: float) -> Summary:
         values=tally["values"],
         understood=tally["usable"] + tally["labelled"],
         dead_letters=tally["dead_letters"],
+        eventless=tally["eventless"],
         models=len({name for fold in detect for name in fold.context.subjects.models(0)}),
         series=sum(fold.series for fold in detect),
         alarms=tally["alarms"],

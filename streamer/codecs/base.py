@@ -121,6 +121,12 @@ class Codec(Protocol):
         ...
 
 
+def eventless(records: Records, batch: EventBatch, dead: DeadLetters) -> int:
+    """How many records gave neither an event nor a dead letter. Events of one record stand together."""
+    with_events = int(np.count_nonzero(np.diff(batch.offset))) + 1 if len(batch) else 0
+    return len(records) - with_events - len(set(dead.index))
+
+
 def own_rows(records: Records, batch: EventBatch) -> EventBatch:
     """The events of a stretch without those that another copy of their record holds, as `driftline rekey` writes it."""
     several = np.unique(batch.offset[batch.row > 0])

@@ -18,7 +18,7 @@ import numpy as np
 
 from detectors.arrays.types import I64, Bools
 from retrain.messages.alert import Alert
-from streamer.codecs.base import Codec, DeadLetters, PairSettings, own_rows
+from streamer.codecs.base import Codec, DeadLetters, PairSettings, eventless, own_rows
 from streamer.contracts.dead_letters import dead_letter
 from streamer.contracts.event_clock import EventClock, is_ahead
 from streamer.detect.context import Context
@@ -74,6 +74,7 @@ class Intake:
         batches, places, before_ms = [], [], self.clock.now_ms
         for part in parts:
             batch, dead = settings.codecs[part.records.topic].decode(part.records, self._context.names)
+            tally["eventless", part.records.topic] += eventless(part.records, batch, dead)
             batch = own_rows(part.records, batch)
             dead_letters += self._letters(part, dead, tally)
             count(part.records, batch, tally)

@@ -43,6 +43,11 @@ PROCESS = (  # of each process
 
 TABLE = (
     Spec("driftline_records_total", COUNTER, "Records folded, unreadable ones included.", ("topic",), "records"),
+    Spec(
+        "driftline_records_without_event_total", COUNTER,
+        "Records that gave neither an event nor a dead letter, such as skipped tombstones and deletions.",
+        ("topic",), "eventless",
+    ),
     Spec("driftline_values_total", COUNTER, "Values of columns found in those records.", ("topic",), "values"),
     Spec(
         "driftline_dropped_values_total", COUNTER,

@@ -146,6 +146,7 @@ def summary_text(summary: Summary) -> str:
         span = f", from {summary.first_event_time:%Y-%m-%d %H:%M} to {summary.last_event_time:%Y-%m-%d %H:%M} UTC"
     speed = f" ({summary.records / summary.seconds:,.0f} records/s)" if summary.seconds > 0 else ""
     ahead = f", {_many(summary.ahead, 'record')} dated too far ahead to move time" if summary.ahead else ""
+    eventless = f", {_many(summary.eventless, 'record')} without an event" if summary.eventless else ""
     labels = f"\n{_labels_text(summary.labels)}" if sum(summary.labels.values()) else ""
     fates = summary.value_fates
     became = ", ".join(f"{fates.get(name, 0):,} {name}" for name in FATES)
@@ -155,7 +156,7 @@ def summary_text(summary: Summary) -> str:
             f"with {_many(summary.series, 'column')} in total{span}, in {summary.seconds:.1f} s{speed}",
             f"{_many(summary.alarms, 'alarm')}, {_many(summary.alerts, 'alert')}, "
             f"{_many(summary.incidents, 'incident')}, {_many(summary.requests, 'retrain request')}, "
-            f"{_many(summary.dead_letters, 'dead letter')}{ahead}",
+            f"{_many(summary.dead_letters, 'dead letter')}{eventless}{ahead}",
             f"{_many(sum(fates.get(name, 0) for name in FATES), 'value')} of features, predictions and errors: "
             f"{became}{labels}",
         )

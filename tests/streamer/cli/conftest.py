@@ -40,6 +40,7 @@ class FakeApp:
             values=14808000,
             understood=14808000,
             dead_letters=567,
+            eventless=0,
             models=50,
             series=600,
             alarms=12,

@@ -131,9 +131,12 @@ def test_a_constant_that_looks_like_a_path_is_the_path():
 def test_tombstones(tmp_path):
     """A third of the records of a compacted topic has no value (confluentinc/confluent-kafka-python#189)."""
     records = [Sent(None if i % 3 == 2 else event(i, features={"x": i}), key=f"m-{i}") for i in range(60)]
-    assert replayed(tmp_path, records, {"tombstones": "dead_letter"}).dead == ["null_value"] * 20
+    kept = replayed(tmp_path, records, {"tombstones": "dead_letter"})
+    assert kept.dead == ["null_value"] * 20
+    assert "without an event" not in kept.ran.stderr
     found = replayed(tmp_path, records)
     assert (found.dead, found.columns("m")["x"]["values"]) == ([], 40)
+    assert "0 dead letters, 20 records without an event\n" in found.ran.stderr
 
 
 def test_items_of_a_list_by_their_name(tmp_path):
