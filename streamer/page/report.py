@@ -113,7 +113,7 @@ def write_comparison(results: Sequence[BacktestResult], points: Sequence[PowerPo
     for point in points:
         curves.setdefault(point.settings, []).append(point)
     return environment().get_template("comparison.html").render(
-        of=of, results=results, points=points, curves=curves,
+        title="Backtest", script="", of=of, results=results, points=points, curves=curves,
         span=lambda seconds, signed: "–" if seconds is None else span_text(timedelta(seconds=seconds), signed=signed),
         style="".join(map(_asset, ("tokens.css", "report.css"))),
     )  # fmt: skip
