@@ -49,7 +49,7 @@ OPTIONAL = {
         "previous_onset",
     },
     "retrain-request.v1": {"summary", "history", "reference"},
-    "control.v1": {"run", "link", "comment", "model_version", "champion", "challenger", "matcher", "until"},
+    "control.v1": {"run", "link", "comment", "model_version", "champion", "challenger", "matcher", "until", "proof"},
     "decision.v1": {"silence", "schema_version"},
 }
 
