@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -156,6 +156,7 @@ def fold_one(
 
     recordings, topic, options, marks_ms = shared
     config, selection = offline_of(recordings, one.file, topic, _options_of(one, options))
+    config = config.model_copy(update={"profiles": replace(config.profiles, publish=False)})  # nothing reads them here
     published: list[bytes] = []
     requested: set[str] = set()
 
