@@ -16,6 +16,7 @@ from streamer.app.fit import column_findings, decoded, zone_finding
 from streamer.app.offline.recorded_tables import open_recordings
 from streamer.app.recognition import NAMES, Recognised, Sample, try_out
 from streamer.audit.reasons import many
+from streamer.codecs.base import Reason
 from streamer.codecs.field_paths import FieldMap
 from streamer.codecs.times import END_MS, share_of_times
 from streamer.config import Config
@@ -240,7 +241,7 @@ def _has_classes(one: Recognised) -> bool:
 def _topic(one: Recognised) -> Iterator[str]:
     given = {name: value for name, value in one.settings.items() if name != "fields" or value}
     yield f"  {_scalar(one.topic)}:{f'  # {one.role}' if given else f' {{}}  # {one.role}, canonical events'}"
-    for text in one.unsure:
+    for text in _doubts(one):
         yield f"    # UNSURE: {text}"
     for name, value in given.items():
         if name != "fields":
@@ -254,6 +255,18 @@ def _topic(one: Recognised) -> Iterator[str]:
                 yield from (f"        {_scalar(column)}: {_scalar(path)}" for column, path in value.items())
             else:
                 yield f"      {name}: {_scalar(value)}{_comment(one.seen.get(name))}"
+
+
+def _doubts(one: Recognised) -> list[str]:
+    """What the settings are unsure of; also that most records look as if the clocks of producers were wrong."""
+    ahead = one.dead_letters[Reason.TIME_TOO_FAR_AHEAD.value]
+    if ahead <= one.records / 2:
+        return one.unsure
+    return [
+        *one.unsure,
+        f"{ahead:,} of {one.records:,} records hold times later than that of the record by more than skew_max_s; "
+        "correct the clocks of producers, or allow it, as in skew_max_s: 1d",
+    ]
 
 
 def _comment(text: str | None) -> str:
@@ -286,7 +299,7 @@ def report(one: Recognised) -> Iterator[str]:
         f"  so {many(one.events, 'event')} of {many(len(one.models), 'model')} with {many(len(one.columns), 'column')}"
         f"{_some(one.columns)}, {many(one.dead_letters.total(), 'dead letter')}{f' ({dead})' if dead else ''}"
     )
-    for text in one.unsure:
+    for text in _doubts(one):
         yield f"  unsure: {text}"
 
 

@@ -6,7 +6,10 @@ import base64
 import json
 
 import pytest
+from click.testing import CliRunner
 from situation_kit import START_MS, Sent, decoded, event, iso, replayed, shifted
+
+from streamer.cli import main
 
 AZURE = {
     "model_id": "=eta", "model_version": None, "prediction_id": "$.correlationid", "event_time": "$.time",
@@ -43,6 +46,19 @@ def test_a_list_of_events_a_record(tmp_path):
     found = replayed(tmp_path, records, {"skew_max_s": "1d"})
     assert (found.dead, found.drifts) == ([], {("m", "x")})
     assert found.columns("m")["x"]["values"] == 900
+
+
+def test_init_says_that_records_are_dated_ahead(tmp_path):
+    """Half of the records and more: by wrong clocks, or on purpose; one in three is no sign of either."""
+    for share, is_said in ((1, True), (3, False)):
+        path, out = tmp_path / f"{share}.kcat.jsonl", tmp_path / f"{share}.yaml"
+        about = {"topic": "events", "partition": 0, "tstype": "create", "ts": START_MS, "broker": 0, "key": None}
+        events = ({**event(i, features={"x": i}), "event_time": iso(600 * (i % share == 0))} for i in range(60))
+        envelopes = ({**about, "offset": i, "payload": json.dumps(one)} for i, one in enumerate(events))
+        path.write_text("".join(json.dumps(one) + "\n" for one in envelopes))
+        ran = CliRunner().invoke(main, ["init", str(path), "--yes", "--out", str(out)])
+        assert ("60 of 60 records hold times later than that of the record" in ran.stderr) == is_said
+        assert ("allow it, as in skew_max_s: 1d" in out.read_text()) == is_said
 
 
 def captured(i: int, row: str, output: str):
