@@ -54,7 +54,7 @@ def test_the_same_settings_reset_nothing(service):
     assert shown(service, DETECTORS + "commit: {interval_s: 5}\n") == [
         "  a restart changes no settings of the stored state",
         "  decide, from epoch 7: resets nothing",
-        "  detect-0, from epoch 7: keeps: shiryaev_roberts, ks_window, rate, absence and flow",
+        "  detect-0, from epoch 7: keeps: shiryaev_roberts, ks_window, rate, absence, flow and shadow",
     ]
 
 
@@ -69,7 +69,7 @@ def test_changed_detectors_are_named_with_their_columns(service):
         "    retrain.cooldown_s: 86400.0 -> 604800.0",
         "  decide, from epoch 7: resets nothing",
         "  detect-0, from epoch 7: resets ks_window on 10 columns of m0, m1, m2 and 2 more models; "
-        "starts empty: joint; drops: shiryaev_roberts; keeps: rate, absence and flow",
+        "starts empty: joint; drops: shiryaev_roberts; keeps: rate, absence, flow and shadow",
     ]
 
 

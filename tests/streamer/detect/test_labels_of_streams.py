@@ -33,7 +33,8 @@ def test_errors_drift_wherever_labels_stand(order):
     one = fold()
     firing = [a for a in alerts_of(one.step([records("predictions", values)])) if a["state"] == "firing"]
     versions = sorted(set(order) - {"l"})
-    assert {(a["model_version"], a["column"]) for a in firing if a["column"] == "error"} == {(versions[-1], "error")}
+    drifted = {(a["model_version"], a["column"]) for a in firing if a["column"] == "error" and a["kind"] == "drift"}
+    assert drifted == {(versions[-1], "error")}
     assert one.labels.counts["matched"] == N * len(versions)
     assert one.tally["labels", "matched"] == N * len(versions)
     assert one.gauges()["labels_early",] == 0
