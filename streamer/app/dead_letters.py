@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from streamer.app.folds import codec_of
+from streamer.app.folds import codec_of, read_by_decide
 from streamer.config import Config
 from streamer.contracts.dead_letters import DeadLetter, read_dead_letter
 from streamer.errors import NotUnderstoodError, UsageError
 from streamer.eventlog.base import Records
+from streamer.eventlog.kafka.admin import describe_topics, end_offsets
 from streamer.eventlog.kafka.reader import POLL_S, KafkaReader
 from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.events import Names
@@ -53,6 +54,30 @@ def letters_of(config: Config, topic: str) -> Iterator[DeadLetter]:
     """All dead letters of an event topic that are there now. Raises as `counts_by_reason` does."""
     _check_topic(config, topic)
     reader = KafkaReader(config.kafka.connection(), [config.outputs.dead_letters(topic)])
+    try:
+        while not reader.at_end():
+            for records in reader.poll(POLL_S):
+                yield from filter(None, (read_dead_letter(records, i) for i in range(len(records))))
+    finally:
+        reader.close()
+
+
+def letter_ends(config: Config) -> dict[tuple[str, int], int]:
+    """The end of each partition with dead letters, those of our own topics included. Raises `BrokerError`."""
+    names = {config.outputs.dead_letters(one) for one in (*config.topics, *config.rekeyed, *read_by_decide(config))}
+    found = describe_topics(config.kafka.connection(), names)
+    spots = [(topic.name, partition) for topic in found.values() for partition in range(topic.partitions)]
+    return end_offsets(config.kafka.connection(), spots)
+
+
+def newest_letters(config: Config, ends: Mapping[tuple[str, int], int], offsets_max: int) -> Iterator[DeadLetter]:
+    """The dead letters in the last offsets of each partition before these ends. Raises `BrokerError`."""
+    spots = [spot for spot, end in ends.items() if end > 0]
+    if not spots:
+        return
+    topics = sorted({topic for topic, _ in spots})
+    start = {spot: ends[spot] - offsets_max for spot in spots}
+    reader = KafkaReader(config.kafka.connection(), topics, start, spots)
     try:
         while not reader.at_end():
             for records in reader.poll(POLL_S):

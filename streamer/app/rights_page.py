@@ -40,7 +40,8 @@ _AFTER: Final = """\
   topic ([guarantees](guarantees.md#what-each-failure-does)). Without DescribeConfigs, it learns the largest record of a
   topic from refusals.
 - `ui` shows no runs of trainers where it may not read the control topic, and no intervals of columns where it may not
-  read the profiles.
+  read the profiles. It shows no lag without the rights of the operator, and no dead letters where it may not read
+  their topics.
 - `status` states a bound of the records that wait where it may not read them.
 - `check-config`, `columns`, `reference` and `replay` need no rights: they read files and checkpoints.
 - Brokers before Kafka 2.8 also ask for IdempotentWrite on the cluster of everyone who writes.

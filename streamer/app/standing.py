@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -41,6 +42,8 @@ class UnitStanding:
     behind: int  # records that wait; with `is_exact` false, at most
     is_exact: bool
     committed_at: datetime | None  # time of its last commit, by the brokers' records; None: it never committed
+    waiting_since: datetime | None = None  # time of the oldest record that waits; None: none does, or it wasn't read
+    events_until: datetime | None = None  # event time that the unit has reached; None: not by the newest watermarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,20 @@ def standing_of(config: Config) -> ServiceStanding:
     spots = [(topic, p) for topic in topics for p in range(found[topic].partitions)]
     status, ends = group_status(connection, group), end_offsets(connection, spots)
     behind = {spot: max(ends[spot] - status.offsets.get(spot, 0), 0) for spot in spots}
-    counts = _counted(config, status.offsets, [spot for spot in spots if behind[spot]], sum(behind.values()))
+    waiting = _waiting(config, status.offsets, [spot for spot in spots if behind[spot]], sum(behind.values()))
     of_unit = _by_unit(config, spots)
     commits = _commits(config, of_unit, found[config.outputs.epochs].partitions)
-    standings = (
-        UnitStanding(unit, sum((counts or behind).get(spot, 0) for spot in own), counts is not None, commits.get(unit))
-        for unit, own in of_unit.items()
-    )
-    where = ", ".join(connection.bootstrap)
-    return ServiceStanding(where, group, status.state, status.members, _events_until(config), tuple(standings))
+    until = _events_until(config)
+    standings = []
+    for unit, own in of_unit.items():
+        records = sum(behind[spot] if waiting is None else waiting.counts[spot] for spot in own)
+        oldest_ms = (
+            min((waiting.oldest_ms[spot] for spot in own if spot in waiting.oldest_ms), default=0) if waiting else 0
+        )
+        since = datetime.fromtimestamp(oldest_ms / 1000, UTC) if oldest_ms else None
+        standings.append(UnitStanding(unit, records, waiting is not None, commits.get(unit), since, until.get(unit)))
+    where, newest = ", ".join(connection.bootstrap), max(until.values(), default=None)
+    return ServiceStanding(where, group, status.state, status.members, newest, tuple(standings))
 
 
 def _by_unit(config: Config, spots: Iterable[Spot]) -> dict[str, list[Spot]]:
@@ -84,16 +92,23 @@ def _by_unit(config: Config, spots: Iterable[Spot]) -> dict[str, list[Spot]]:
     return dict(sorted(found.items(), key=lambda entry: (entry[0] == "decide", len(entry[0]), entry[0])))
 
 
-def _counted(
+@dataclass(frozen=True, slots=True)
+class _WaitingRecords:
+    """The records that wait in each partition, and the time of the oldest one where there is any."""
+
+    counts: Counter[Spot] = field(default_factory=Counter)
+    oldest_ms: dict[Spot, int] = field(default_factory=dict)
+
+
+def _waiting(
     config: Config, offsets: Mapping[Spot, int], spots: Iterable[Spot], at_most: int
-) -> dict[Spot, int] | None:
-    """How many records wait: offsets also count the markers of transactions. None: too many, or not ours to read."""
-    counts = dict.fromkeys(spots, 0)
+) -> _WaitingRecords | None:
+    """The records that wait: offsets also count markers of transactions. None: too many, or not ours to read."""
+    found, topics = _WaitingRecords(), sorted({topic for topic, _ in spots})
     if at_most > COUNTED_MAX:
         return None
-    if not counts:
-        return counts
-    topics = sorted({topic for topic, _ in counts})
+    if not topics:
+        return found
     if missing_rights(config.kafka.connection(), [Right("topic", topic, "Read") for topic in topics]):
         return None
     reader = KafkaReader(config.kafka.connection(), topics, offsets)
@@ -101,10 +116,12 @@ def _counted(
         while not reader.at_end():
             for records in reader.poll(POLL_S):
                 spot = records.topic, records.partition
-                counts[spot] = counts.get(spot, 0) + len(records)
+                found.counts[spot] += len(records)
+                if times := [ms for ms in records.timestamp_ms.tolist() if ms > 0]:
+                    found.oldest_ms[spot] = min(found.oldest_ms.get(spot, times[0]), *times)
     finally:
         reader.close()
-    return counts
+    return found
 
 
 def _commits(config: Config, of_unit: Iterable[str], partitions: int) -> dict[str, datetime]:
@@ -119,18 +136,18 @@ def _commits(config: Config, of_unit: Iterable[str], partitions: int) -> dict[st
     return {unit: datetime.fromtimestamp(ms / 1000, UTC) for unit, ms in known.items() if ms > 0}
 
 
-def _events_until(config: Config) -> datetime | None:
-    """The newest watermark."""
+def _events_until(config: Config) -> dict[str, datetime]:
+    """The newest watermark of each unit that has one among the newest."""
     topic, connection = config.outputs.watermarks, config.kafka.connection()
     (end,) = end_offsets(connection, [(topic, 0)]).values()
-    reader, newest = KafkaReader(connection, [topic], {(topic, 0): end - TAIL}), None
+    reader, newest = KafkaReader(connection, [topic], {(topic, 0): end - TAIL}), dict[str, datetime]()
     try:
         while not reader.at_end():
             for records in reader.poll(POLL_S):
                 for i in range(len(records)):
                     mark = read_mark(records.value_of(i), int(records.timestamp_ms[i]), SKEW_MAX_S)
-                    if isinstance(mark, Watermark) and (newest is None or mark.at > newest):
-                        newest = mark.at
+                    if isinstance(mark, Watermark):
+                        newest[mark.unit] = max(newest.get(mark.unit, mark.at), mark.at)
     finally:
         reader.close()
     return newest

@@ -20,6 +20,7 @@ Source = Callable[[], Iterator[RawRecord]]  # all records, those of one kind in 
 
 KINDS = ("alert", "incident", "request", "decision")
 PROFILE = "profile"
+DEAD_LETTER = "dead_letter"  # of the output of a replay
 
 
 class _Line(msgspec.Struct):
@@ -37,7 +38,8 @@ def of_service(connection: KafkaConnection, outputs: OutputTopics, kinds: Collec
 def of_file(path: str, outputs: OutputTopics) -> Source:
     """Standard output of a replay as a file, or a Parquet recording of Driftline's topics.
 
-    A call of the source raises `UsageError` if the file can't be read or is something else.
+    Of a replay it also gives dead letters. A call of the source raises `UsageError` if the file can't be read or is
+    something else.
     """
     return lambda: _of_file(path, kinds_of(outputs))
 
@@ -79,9 +81,9 @@ def _lines(path: str, records: Records) -> Iterator[RawRecord]:
             kind = msgspec.json.decode(value, type=_Line).type
         except msgspec.MsgspecError:
             kind = ""
-        if kind in KINDS or kind == PROFILE:
+        if kind in KINDS or kind in (PROFILE, DEAD_LETTER):
             yield kind, value
-        elif kind != "dead_letter":
+        else:
             raise UsageError(
                 f"{path}: line {i + 1} is no output of `driftline replay`. Replay recordings of events first: "
                 "`driftline replay june.parquet > june.jsonl`"

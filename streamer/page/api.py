@@ -20,6 +20,7 @@ from retrain.messages.request import RetrainRequest
 from retrain.messages.shift import Shift
 from retrain.messages.silence import Silence
 from streamer.audit.requests import RequestStatus
+from streamer.page.answers import LetterRow, ServiceAnswer
 from streamer.page.model_views import ColumnRow
 from streamer.page.reader import Filter
 from streamer.page.rows import ModelRow
@@ -196,12 +197,19 @@ class SearchJson(TypedDict):
 
 
 class MonitorJson(TypedDict):
-    """The newest record of each kind, the last interval of each unit, and open faults."""
+    """Lag and workers, dead letters, the newest record of each kind, the last interval of each unit, open faults."""
 
     kinds: dict[str, datetime]
     units: dict[str, datetime]
     faults: list[Alert]
     total: int
+    source: str  # of the rest: "brokers", "file" or "none"
+    service: ServiceAnswer | None  # None: the brokers have not answered, or it is a file
+    service_problem: str  # why there is no newer answer
+    dead_letters: list[LetterRow]
+    dead_letters_at: datetime | None
+    dead_letters_problem: str
+    failing_since: datetime | None
 
 
 # View -> its shape and the parameters of its address, those that it needs first.

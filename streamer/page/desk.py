@@ -15,9 +15,9 @@ from streamer.contracts.alert_reader import Unreadable
 from streamer.contracts.control_reader import read_control
 from streamer.errors import UsageError
 from streamer.page.access import User
+from streamer.page.drawing import Missing, Page, Parameters
 from streamer.page.reader import ReadView
 from streamer.page.request_views import ACTIONS, effects_of, rfc3339
-from streamer.page.view import Missing, Page, Parameters
 
 Send = Callable[[bytes, bytes], None]  # key and value of a control record; raises `BrokerError`
 VERBS: Final[Mapping[str, str]] = {

@@ -1,8 +1,9 @@
-"""The templates of the report and the page, and what they draw with."""
+"""The templates of the report and the page, what they draw with, and what all views of the page have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -22,6 +23,8 @@ DISTANCE_NAMES: Final = {
     "psi": "PSI", "jensen_shannon": "Jensen-Shannon", "ks": "KS", "wasserstein": "Wasserstein",
 }  # fmt: skip
 PAIRS_MAX: Final = 40  # models of a report whose column is drawn twice: as histogram, and as shares up to each value
+PAGE_MAX: Final = 1_000_000
+Parameters = Mapping[str, str]  # of the URL; of several of one name, the last
 
 
 @cache
@@ -62,3 +65,26 @@ def pictures(shift: Shift, place: int = 0) -> Sequence[Any]:
         return (charts.paired_bars(of, shift.column),)
     drawn = charts.histogram(of, shift.before, shift.after, shift.column)
     return (drawn, charts.shares_up_to(of, shift.column)) if place < PAIRS_MAX else (drawn,)
+
+
+class Missing(Exception):  # noqa: N818 -- an answer, not an error
+    """There is nothing of this name: the page says so, and what was probably meant."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(what)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One view: `data` is JSON-able and is what `/api/v1` gives, `extra` is for the template alone."""
+
+    template: str
+    data: Mapping[str, Any]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def page_of(given: Parameters) -> int:
+    """The number of the page in the URL, from 1; 1 for anything else."""
+    text = given.get("page", "")
+    return min(max(int(text), 1), PAGE_MAX) if text.isascii() and text.isdigit() and len(text) < 8 else 1

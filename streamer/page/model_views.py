@@ -15,9 +15,9 @@ from retrain.policy.model_rules import ModelRules
 from streamer.audit.explanation import NEVER
 from streamer.audit.timeline import TimelineEntry, entries
 from streamer.audit.trail import Trail, ids_of
+from streamer.page.drawing import Missing, Page, Parameters, page_of
 from streamer.page.lanes import Item, Lane, lanes_of
 from streamer.page.reader import ReadView
-from streamer.page.view import Missing, Page, Parameters, page_of
 
 ENTRIES: Final = 12  # of the story, a page
 CURVES: Final = ("error", "prediction")  # columns whose percentiles stand above the story

@@ -21,12 +21,11 @@ from streamer.contracts.topics import OutputTopics
 from streamer.errors import UsageError
 from streamer.logs import one_line
 from streamer.page import charts, lanes
-from streamer.page.drawing import pictures
+from streamer.page.drawing import Missing, pictures
 from streamer.page.follow import Follower, from_source
 from streamer.page.model_views import column_view
 from streamer.page.reader import Reader, ReadView
 from streamer.page.store import Store
-from streamer.page.view import Missing
 
 WIDTH: Final = lanes.WIDTH + 48
 MARGIN: Final = 24

@@ -14,9 +14,9 @@ from retrain.messages.shift import Shift
 from streamer.audit.reasons import many
 from streamer.audit.requests import RequestStatus
 from streamer.audit.trail import Trail
+from streamer.page.drawing import Missing, Page, Parameters
 from streamer.page.model_views import strongest
 from streamer.page.reader import ReadView
-from streamer.page.view import Missing, Page, Parameters
 
 _S = RequestState
 STEPS: Final[Sequence[tuple[str, Sequence[RequestState]]]] = (

@@ -28,13 +28,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamer.errors import BrokerError, DriftlineError
 from streamer.page.access import Access, User
+from streamer.page.answers import Answers
 from streamer.page.desk import Desk, confirm_view
-from streamer.page.drawing import environment, link
+from streamer.page.drawing import Missing, Page, Parameters, environment, link
 from streamer.page.plot import picture_of
 from streamer.page.progress import OTHER, PageMetrics, Progress
 from streamer.page.reader import Reader, ReadView
-from streamer.page.view import Missing, Page, Parameters
-from streamer.page.views import VIEWS
+from streamer.page.views import VIEWS, monitor_view
 
 if TYPE_CHECKING:
     from streamer.page.oidc import OidcLogin  # an extra
@@ -69,6 +69,7 @@ class Site:
     title: str  # of the source, such as the name of a file
     desk: Desk | None = None  # None where there is no topic to write to
     login: OidcLogin | None = None  # None where `access` alone says who asks
+    answers: Callable[[], Answers] = Answers  # of the brokers
     nonce: str = field(default_factory=lambda: token_hex(8))
 
 
@@ -146,10 +147,14 @@ class _Pages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._views = {**VIEWS, "monitor": self._monitor}
+
+    def _monitor(self, view: ReadView, given: Parameters) -> Page:
+        return monitor_view(view, given, self._site.answers())
 
     def html(self, name: str) -> Callable[[Request], Response]:
         """The endpoint of a view for people."""
-        return lambda request: self._shown(request, name, VIEWS[name])
+        return lambda request: self._shown(request, name, self._views[name])
 
     def json(self, name: str) -> Callable[[Request], Response]:
         """The endpoint of a view for programs."""
@@ -157,12 +162,13 @@ class _Pages:
         def answer(request: Request) -> Response:
             if not self._site.progress.is_loaded:
                 return _json({"error": "the records are still being read"}, 503)
-            tag = f'"{self._site.nonce}-{self._site.progress.version}"'
+            asked = f"-{self._site.answers().version}" if name == "monitor" else ""
+            tag = f'"{self._site.nonce}-{self._site.progress.version}{asked}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"etag": tag})
             with self._site.reader.snapshot() as view:
                 try:
-                    return _json(VIEWS[name](view, _parameters(request)).data, 200, {"etag": tag})
+                    return _json(self._views[name](view, _parameters(request)).data, 200, {"etag": tag})
                 except Missing as missing:
                     return _json({"error": str(missing), "near": _near(view, missing.name)}, 404)
 

@@ -12,11 +12,12 @@ from retrain.messages.outcome import Outcome
 from retrain.messages.silence import Silence
 from streamer.audit.timeline import entries
 from streamer.audit.trail import Record, Trail, ids_of
+from streamer.page.answers import Answers
+from streamer.page.drawing import Missing, Page, Parameters, page_of
 from streamer.page.model_views import column_view, entries_of, model_view
 from streamer.page.reader import SORTS, Filter, ReadView
 from streamer.page.request_views import WAITS, request_view
 from streamer.page.rows import Attention
-from streamer.page.view import Missing, Page, Parameters, page_of
 
 ROWS: Final = 25  # of a table
 DAYS: Final = 14  # of a sparkline
@@ -24,6 +25,7 @@ GROUPS_MAX: Final = 40  # bands of the heat map; further models are one band
 CELLS_MAX: Final = 20_000  # of the heat map
 LINKS_MAX: Final = 400  # cells that are links, of a page
 ENTRIES_MAX: Final = 200  # of an explanation
+NOTHING: Final = Answers()  # where nobody is asked
 
 WORDS: Final[Mapping[Attention, tuple[str, str]]] = {  # of one model, and of several
     Attention.PERSON: ("waits for a person", "wait for a person"),
@@ -135,10 +137,23 @@ def search_view(view: ReadView, given: Parameters) -> Page:
     return Page("search.html", {"q": text, **(view.search(text) if text else empty)})
 
 
-def monitor_view(view: ReadView, _given: Parameters) -> Page:
-    """Whether the monitor is well, as far as its records tell."""
+def monitor_view(view: ReadView, _given: Parameters, known: Answers = NOTHING) -> Page:
+    """Whether the monitor is well, as far as its records and the brokers tell."""
     faults, total = view.faults(ROWS)
-    return Page("monitor.html", {**view.newest(), "faults": faults, "total": total})
+    data = {
+        **view.newest(),
+        "faults": faults,
+        "total": total,
+        "source": known.source,
+        "service": known.service,
+        "service_problem": known.service_problem,
+        "dead_letters": known.letters,
+        "dead_letters_at": known.letters_at,
+        "dead_letters_problem": known.letters_problem,
+        "failing_since": known.failing_since,
+    }
+    behind = sum(one.behind for one in known.service.units) if known.service else 0
+    return Page("monitor.html", data, {"behind": behind, "dead": sum(one.records for one in known.letters)})
 
 
 VIEWS: Final[Mapping[str, Callable[[ReadView, Parameters], Page]]] = {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from streamer.config import Config
     from streamer.page.access import Access
+    from streamer.page.answers import Answers
     from streamer.page.desk import Desk
     from streamer.page.follow import Arrivals
     from streamer.page.oidc import OidcLogin
@@ -140,39 +141,49 @@ def _serve(
     stop: threading.Event,
 ) -> None:  # fmt: skip
     from streamer.commands.console.lines import echo_line
+    from streamer.page.answers import BrokerWatch
     from streamer.page.follow import Follower
     from streamer.page.reader import Reader
     from streamer.page.serve import listen, serve
     from streamer.page.server import Site
     from streamer.page.store import Store
 
-    arrivals, desk = _of_file(replayed, config) if replayed else _of_topics(config)
+    arrivals, desk, answers = _of_file(replayed, config) if replayed else _of_topics(config)
     listener = listen(access.host, port)
     host, port = listener.getsockname()[:2]
     store = Store()
     follower = Follower(store, config.outputs, arrivals)
     title = name or f"the topics of {config.kafka.group}"
     site = Site(
-        Reader(store.path, config.retrain), follower.progress, access, title, None if access.read_only else desk, login
-    )
+        Reader(store.path, config.retrain), follower.progress, access, title, None if access.read_only else desk, login,
+        answers,
+    )  # fmt: skip
     shown = f"[{host}]" if ":" in host else host
     echo_line(f"http://{shown}:{port}/ shows {title}; Ctrl-C ends it")
-    serve(site, store, follower, listener, stop)
+    if isinstance(answers, BrokerWatch):
+        answers.start(lambda: follower.progress.is_loaded)
+    try:
+        serve(site, store, follower, listener, stop)
+    finally:
+        if isinstance(answers, BrokerWatch):
+            answers.stop()
 
 
-def _of_file(replayed: str, config: Config) -> tuple[Arrivals, Desk | None]:
-    from streamer.audit.source import KINDS, PROFILE
+def _of_file(replayed: str, config: Config) -> tuple[Arrivals, Desk | None, Callable[[], Answers]]:
+    from streamer.audit.source import DEAD_LETTER, KINDS, PROFILE
+    from streamer.page.answers import FileAnswers
     from streamer.page.follow import from_source
 
-    source = source_of(replayed, config, (*KINDS, PROFILE))
+    source, answers = source_of(replayed, config, (*KINDS, PROFILE, DEAD_LETTER)), FileAnswers()
     next(source(), None)  # a file that is none of these ends the command at once
-    return from_source(source), None
+    return answers.without_letters(from_source(source)), None, answers
 
 
-def _of_topics(config: Config) -> tuple[Arrivals, Desk | None]:
+def _of_topics(config: Config) -> tuple[Arrivals, Desk | None, Callable[[], Answers]]:
     from streamer.clock import SystemClock
     from streamer.eventlog.base import Output
     from streamer.eventlog.kafka import transfer as kafka_transfer
+    from streamer.page.answers import watch_of
     from streamer.page.desk import Desk
     from streamer.page.follow import from_topics
 
@@ -180,7 +191,8 @@ def _of_topics(config: Config) -> tuple[Arrivals, Desk | None]:
     send: Callable[[bytes, bytes], None] = lambda key, value: kafka_transfer.send(  # noqa: E731
         connection, [Output(outputs.control, key, value)]
     )
-    return from_topics(connection, outputs, config.profiles.publish), Desk(send, SystemClock())
+    arrivals = from_topics(connection, outputs, config.profiles.publish)
+    return arrivals, Desk(send, SystemClock()), watch_of(config)
 
 
 def _local_user() -> str:

@@ -29,6 +29,7 @@ from retrain.policy.settings import RetrainSettings
 from streamer.audit.source import PROFILE, kinds_of
 from streamer.clock import ManualClock
 from streamer.page.access import Access
+from streamer.page.answers import Answers, FileAnswers
 from streamer.page.desk import Desk
 from streamer.page.follow import Follower, from_source
 from streamer.page.reader import Reader
@@ -125,17 +126,23 @@ def serving(
     title: str = "a test",
     login: Callable[[str], Any] | None = None,
     settings: RetrainSettings | None = None,
+    answers: Callable[[], Answers] = Answers,
 ) -> Iterator[Served]:
     """A server over these records on a free port. Control records are kept, or go to `send`; `login` gets its URL."""
     store = Store()
     kept = list(records)
-    follower = Follower(store, TOPICS, from_source(lambda: iter(kept)))
+    arrivals = from_source(lambda: iter(kept))
+    if isinstance(answers, FileAnswers):
+        arrivals = answers.without_letters(arrivals)
+    follower = Follower(store, TOPICS, arrivals)
     follower.load()
     listener = listen("127.0.0.1", 0)
     sent: list[tuple[bytes, bytes]] = []
     desk = Desk(send or (lambda key, value: sent.append((key, value))), ManualClock(1_767_300_000.0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    site = Site(Reader(store.path, settings), follower.progress, access, title, desk, login(url) if login else None)
+    site = Site(
+        Reader(store.path, settings), follower.progress, access, title, desk, login(url) if login else None, answers
+    )
     server = server_of(site)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

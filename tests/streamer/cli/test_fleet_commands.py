@@ -164,7 +164,8 @@ def test_status_is_json_on_request(service):
     found = [json.loads(line) for line in cli("status", "--json").stdout.splitlines()]
     assert [one["type"] for one in found] == ["service", "unit", "unit", "request", "alert", "alert", "alert"]
     assert (found[0]["workers"], found[0]["models"], found[0]["alerts"]) == (2, 3, 3)
-    assert found[2] == {"type": "unit", "unit": "decide", "behind": 12_345, "is_exact": False, "committed_at": None}
+    unit = {"type": "unit", "unit": "decide", "behind": 12_345, "is_exact": False, "committed_at": None}
+    assert found[2] == unit | {"waiting_since": None, "events_until": None}
 
 
 def test_a_service_without_workers_is_not_running(service):

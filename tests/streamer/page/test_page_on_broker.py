@@ -28,6 +28,7 @@ ASK = "retrain: {approval_by_model: {'bus-*': both}, expires_after_s: 3.0e+9}\n"
 def test_a_person_approves_on_the_page_of_a_running_service(kafka_broker, tmp_path):
     """A request appears while the page is open, is approved in a browser, and is then approved for every command."""
     place = Place(kafka_broker.bootstrap, tmp_path, partitions=1, extra=ASK)
+    place.produce({0: [b"not JSON <b>", b"nor this"]})
     config = ("--config", str(place.config))
     with running(place.config) as service, page_of(*config) as url, browser() as chromium, tab(chromium) as shown:
         page, patience = shown.page, Patience(service.said)
@@ -56,8 +57,35 @@ def test_a_person_approves_on_the_page_of_a_running_service(kafka_broker, tmp_pa
         page.get_by_role("button", name="Silence * of bus-* for 4h").click()
         page.get_by_text("1 active silence").wait_for(timeout=PATIENCE_S * 1000)
         assert place.jsons("decisions")[-1]["silence"]["matcher"]["model"] == "bus-*"
+        says_what_kafka_says(page, url, place, patience)
         assert shown.said == []
         assert service.stop() == 0, "".join(service.said)
+
+
+def says_what_kafka_says(page, url, place, patience):
+    """The monitor shows the worker, units that are up to date and commit, and both dead letters with their places."""
+    while True:
+        found = read(f"{url}/api/v1/monitor")
+        waiting = [one["behind"] for one in units_of(found)]
+        if found["dead_letters"] and waiting and not any(waiting):
+            break
+        patience.check((len(found["dead_letters"]), waiting))
+        time.sleep(0.2)
+    assert (found["service"]["workers"], found["failing_since"]) == (1, None)
+    assert {one["unit"]: (one["behind"], one["is_exact"], one["is_stuck"]) for one in units_of(found)} == {
+        "detect-0": (0, True, False), "decide": (0, True, False),
+    }  # fmt: skip
+    assert all(one["commit_age_s"] < PATIENCE_S for one in units_of(found) if one["committed_at"])
+    (letters,) = found["dead_letters"]
+    assert (letters["topic"], letters["records"]) == (place.events, 2)
+    assert [one["offset"] for one in letters["samples"]] == [1, 0]
+    page.goto(f"{url}/monitor")
+    assert page.locator("text=1 worker runs. 0 records wait.").count() == 1
+    assert page.locator(f"th:has-text('{place.events}')").count() == 1
+
+
+def units_of(found):
+    return found["service"]["units"] if found["service"] else []
 
 
 def test_a_record_is_on_the_page_within_two_seconds(kafka_broker, tmp_path, record_property):
