@@ -21,7 +21,7 @@ from retrain.messages.shift import Shift
 from retrain.messages.silence import Silence
 from streamer.audit.requests import RequestStatus
 from streamer.page.answers import LetterRow, ServiceAnswer
-from streamer.page.model_views import ColumnRow
+from streamer.page.model_views import ColumnRow, SegmentRow
 from streamer.page.reader import Filter
 from streamer.page.rows import ModelRow
 
@@ -110,6 +110,7 @@ class ColumnJson(TypedDict):
     column: str
     segment: str
     segments: list[str]
+    beside: list[SegmentRow]  # the newest interval of each, the whole first; empty without segments
     shift: Shift | None
     alerts: list[Alert]
     profiles: list[IntervalJson]

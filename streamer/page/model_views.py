@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ ENTRIES: Final = 12  # of the story, a page
 CURVES: Final = ("error", "prediction")  # columns whose percentiles stand above the story
 COLUMNS_MAX: Final = 200  # of the table of a model
 PROFILES_MAX: Final = 400  # intervals of a column
+SEGMENTS_MAX: Final = 100  # of the table of a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,15 @@ class ColumnRow:
         """Effect times importance; without an effect, below all others."""
         weight = 1.0 if self.importance is None else self.importance
         return self.shift.strength * weight if self.shift else -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One segment of a column, or the whole: its newest interval, and what fires there."""
+
+    segment: str  # "" is the whole model
+    profile: Mapping[str, Any] | None
+    firing: int  # alerts that have not ended
 
 
 def model_view(view: ReadView, given: Parameters) -> Page:
@@ -101,12 +112,28 @@ def column_view(view: ReadView, given: Parameters) -> Page:
         "column": column,
         "segment": segment,
         "segments": segments,
+        "beside": _beside(segments, alerts, profiles),
         "shift": strongest(own),
         "alerts": sorted(own, key=lambda one: one.at.event_time, reverse=True)[:COLUMNS_MAX],
         "profiles": [one for one in series if one["version"] == last],
         "row": view.model(model),
     }
     return Page("column.html", data)
+
+
+def _beside(
+    segments: Sequence[str], alerts: Sequence[Alert], profiles: Sequence[Mapping[str, Any]]
+) -> list[SegmentRow]:
+    """The segments and the whole, the whole first, then those that fire, and by PSI; none if there are no segments."""
+    newest = {one["segment"]: one for one in profiles}
+    firing = Counter(one.segment for one in alerts if one.state is not AlertState.RESOLVED)
+    rows = [SegmentRow(name, newest.get(name), firing[name]) for name in segments]
+
+    def rank(row: SegmentRow) -> tuple[bool, bool, float, str]:
+        psi = row.profile["psi"] if row.profile else None
+        return row.segment != "", not row.firing, -(psi or 0.0), row.segment
+
+    return sorted(rows, key=rank)[:SEGMENTS_MAX] if len(rows) > 1 else []
 
 
 def newest_alerts(trail: Trail, model: str) -> list[Alert]:

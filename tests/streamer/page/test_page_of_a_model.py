@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from page_kit import MOVED, Parsed, published, serving, small_fleet
+from page_kit import MOVED, Parsed, profiles, published, serving, small_fleet
 from service_kit import PlayedService
 
 from retrain.messages.alert import AlertKind
 from retrain.policy.model_rules import ModelRules
 from retrain.policy.settings import RetrainSettings
+from streamer.audit.source import PROFILE
 from streamer.testing.alerts import firing, said
 
 
@@ -86,3 +87,30 @@ def test_columns_stand_by_effect_times_importance():
             found = served.get("/api/v1/model?name=bus-1").json["columns"]
             assert [(one["column"], one["importance"]) for one in found] == order
             assert words in Parsed(served.get("/model?name=bus-1").text).text
+
+
+def test_segments_stand_beside_the_whole():
+    """The last interval of each with its numbers and a link: the whole first, then those that fire, then by PSI."""
+    name, service = '<b>"north', PlayedService()
+    of = {"4h": name, "5h": "depot=alerts-only"}
+    service.publish(*(firing(at, "bus-0001", "prediction", segment=one) for at, one in of.items()))
+    _, line = next(profiles(days=1, columns=1))
+    whole = msgspec.json.decode(line)
+    lines = [
+        whole | {"segment": segment, "psi": psi, "p50": p50, "count": 90}
+        for segment, psi, p50 in (("depot=a", 0.1, 401.0), ("depot=b", 0.3, 402.0), (name, 0.2, 403.0))
+    ]
+    older = whole | {"segment": "depot=b", "psi": 9.0, "p50": 1.0, "start": "2025-12-31T00:00:00Z"}
+    kept = [(PROFILE, msgspec.json.encode(one)) for one in (*lines, older)]
+    with serving([(PROFILE, line), *kept, *published(service)]) as served:
+        rows = served.get("/api/v1/column?model=bus-0001&column=prediction").json["beside"]
+        html = served.get("/column?model=bus-0001&column=prediction").text
+        alone = served.get("/api/v1/column?model=bus-0001&column=error")
+    assert [(one["segment"], one["firing"]) for one in rows] == [
+        ("", 0), (name, 1), ("depot=alerts-only", 1), ("depot=b", 0), ("depot=a", 0),
+    ]  # fmt: skip
+    assert [one["profile"] and one["profile"]["p50"] for one in rows][1:] == [403.0, None, 402.0, 401.0]
+    assert all(f'<td class="num">{p50}</td>' in html for p50 in (401, 402, 403))
+    assert name not in html
+    assert "/column?model=bus-0001&column=prediction&segment=depot%3Db" in Parsed(html).links
+    assert alone.status == 404
