@@ -19,6 +19,7 @@ from streamer.eventlog.headers import decode_headers
 from streamer.eventlog.kafka.connection import KafkaConnection
 from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.eventlog.recordings.chunk import Chunk
+from streamer.eventlog.recordings.places import shown
 from streamer.eventlog.recordings.recording import RecordingFolder, RecordingWriter, open_recording
 from streamer.eventlog.time_merge import TimeMerge
 
@@ -83,13 +84,13 @@ def _check_ends(reader: KafkaReader, out: RecordingWriter | RecordingFolder) -> 
         where = f"{spot[0]}[{spot[1]}]"
         if spot in reader.ends and end > reader.ends[spot]:
             raise BrokerError(
-                f"{out.path} holds {where} up to offset {end}, but the topic ends at {reader.ends[spot]}: it was "
-                "created again. Record into another folder."
+                f"{shown(out.path)} holds {where} up to offset {end}, but the topic ends at {reader.ends[spot]}: it "
+                "was created again. Record into another folder."
             )
         if spot in reader.begins and end < reader.begins[spot]:
             raise BrokerError(
-                f"{out.path} holds {where} up to offset {end}, but Kafka begins at {reader.begins[spot]}: it deleted "
-                "the records in between. Record into another folder, or lengthen the retention of the topic."
+                f"{shown(out.path)} holds {where} up to offset {end}, but Kafka begins at {reader.begins[spot]}: it "
+                "deleted the records in between. Record into another folder, or lengthen the retention of the topic."
             )
 
 

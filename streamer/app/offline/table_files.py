@@ -32,7 +32,16 @@ from streamer.detect.references.training import (
 )
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.parquet_reader import DAMAGE, REQUIRED
-from streamer.eventlog.recordings.places import bare, files_of, is_folder, is_url, opened, size_of, topic_of
+from streamer.eventlog.recordings.places import (
+    bare,
+    files_of,
+    is_folder,
+    is_url,
+    opened,
+    shown,
+    size_of,
+    topic_of,
+)
 
 TIME: Final = "event_time"  # the column with the time, unless another is named
 FIRST_MS: Final = 946_684_800_000  # of the first row of a table without times: 2000-01-01
@@ -111,8 +120,8 @@ class FolderTable:
         found = [(one, open_table(one)) for one in paths]
         others = [one for one, table in found if table is None]
         if not found or others:
-            what = f"{others[0]} is no table" if others else "it holds no file"
-            raise UsageError(f"{path}: {what}; name a folder of Parquet, Arrow or CSV files")
+            what = f"{shown(others[0])} is no table" if others else "it holds no file"
+            raise UsageError(f"{shown(path)}: {what}; name a folder of Parquet, Arrow or CSV files")
         self.parts = [(partition_keys(one, path), table) for one, table in found if table is not None]
         self.rows = sum(table.rows for _, table in self.parts)
 
@@ -139,7 +148,7 @@ def open_table(path: str) -> Table | None:
         try:
             return CsvTable(path)
         except (OSError, ValueError, pa.ArrowException) as problem:
-            raise UsageError(f"{path}: the table can't be read: {problem}") from problem
+            raise UsageError(f"{shown(path)}: the table can't be read: {problem}") from problem
     try:
         if _head(path) == FILE_MAGIC:
             return ArrowTable.of_file(path)
@@ -263,7 +272,7 @@ class TableMapping:
         topics: dict[str, Any] = {}
         for table in tables:
             where = table.name if isinstance(table, NamedTable) else table
-            name = topic or topic_of(where)
+            name, where = topic or topic_of(where), shown(where)
             if name in config.topics:
                 raise UsageError(
                     f"{where}: the configuration maps the topic {name} already; name columns there, or name another "

@@ -97,6 +97,7 @@ def record(
     connection, wanted = _what(config_file, bootstrap, topics)
     from streamer.app import record as app
     from streamer.clock import SystemClock
+    from streamer.eventlog.recordings.places import shown
 
     target, chosen = _target(out, rotate), _filter(keys, share, redactions)
     extent = app.Extent(start, until_end, records_max)
@@ -105,7 +106,7 @@ def record(
         n = app.record(
             connection, wanted, target, SystemClock(), extent=extent, chosen=chosen, stop=stop, progress=report
         )
-    echo_line(f"{out}: {n:,} records of {', '.join(wanted)}", err=True)
+    echo_line(f"{shown(out)}: {n:,} records of {', '.join(wanted)}", err=True)
     if chosen.keyless:
         echo_line(f"{chosen.keyless:,} records have no key, so --keys and --sample leave them out", err=True)
     if chosen.unreadable:

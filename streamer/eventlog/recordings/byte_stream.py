@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from streamer.errors import UsageError
-from streamer.eventlog.recordings.places import bare, is_url, opened
+from streamer.eventlog.recordings.places import is_url, opened, shown
 
 STANDARD_INPUT = "standard input"
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by the first bytes, not by the name
@@ -83,10 +83,10 @@ def _of_url(url: str) -> ByteStream:
         file = opened(url)
         size_bytes = file.size()
     except FileNotFoundError:
-        raise UsageError(f"There is no recording {bare(url)}. Check the URL.") from None
+        raise UsageError(f"There is no recording {shown(url)}. Check the URL.") from None
     except OSError as error:
-        raise UsageError(f"Can't read the recording {bare(url)}: {error}.") from error
-    return _checked(url, io.BufferedReader(file, HEAD_BYTES), size_bytes)
+        raise UsageError(f"Can't read the recording {shown(url)}: {error}.") from error
+    return _checked(shown(url), io.BufferedReader(file, HEAD_BYTES), size_bytes)
 
 
 def _checked(name: str, file: BinaryIO, size_bytes: int) -> ByteStream:

@@ -19,7 +19,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.headers import encode_varint
 from streamer.eventlog.recordings.chunk import Chunk, Group, gather
 from streamer.eventlog.recordings.parquet_writer import FORMAT, ROWS_KEY, SCHEMA, VERSION
-from streamer.eventlog.recordings.places import is_url, opened
+from streamer.eventlog.recordings.places import is_url, opened, shown
 
 REQUIRED = ("topic", "partition", "offset", "value")
 # Errors that damaged files cause: in Arrow, in text and in numbers.
@@ -33,15 +33,15 @@ class ParquetSource:
     topics_max: int | None = None
 
     def __init__(self, path: str, size_bytes: int) -> None:
-        self.name = path
+        self.name = shown(path)
         self.size_bytes: int | None = size_bytes
         self._rows_read = 0
         try:
             self._file = pq.ParquetFile(opened(path), page_checksum_verification=True, pre_buffer=is_url(path))
         except DAMAGE as error:
             raise UsageError(
-                f"{path} begins as a Parquet file does, but its footer can't be read ({_first_line(error)}): it was "
-                "cut short or is still being written. Copy or record it again."
+                f"{self.name} begins as a Parquet file does, but its footer can't be read ({_first_line(error)}): it "
+                "was cut short or is still being written. Copy or record it again."
             ) from error
         try:
             self._check_schema()

@@ -35,7 +35,7 @@ from detectors.arrays.types import I64, U8
 from streamer.errors import UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.recordings.chunk import Group
-from streamer.eventlog.recordings.places import bare, is_url, opened, place_of, topic_of
+from streamer.eventlog.recordings.places import bare, is_url, opened, place_of, shown, topic_of
 from streamer.eventlog.time_merge import Taken
 
 FORMAT, VERSION = "driftline-recording", 1
@@ -142,7 +142,7 @@ class RecordingWriter:
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else error  # pyarrow's own words name the partial file
             raise UsageError(
-                f"Can't write the recording {bare(self.path)}: {cause}. Name a file in a folder that can be written."
+                f"Can't write the recording {shown(self.path)}: {cause}. Name a file in a folder that can be written."
             ) from error
 
 
@@ -166,10 +166,10 @@ class RecordingFolder:
             try:
                 names = _names_in(self.path) if is_url(self.path) else _locked(Path(self.path), opened)
             except BlockingIOError:
-                raise UsageError(f"Another process records into {self.path}. Name another folder.") from None
+                raise UsageError(f"Another process records into {shown(self.path)}. Name another folder.") from None
             except OSError as error:
                 cause = error.strerror or error
-                raise UsageError(f"Can't record into {bare(self.path)}: {cause}. Name another folder.") from error
+                raise UsageError(f"Can't record into {shown(self.path)}: {cause}. Name another folder.") from error
             stems = (name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
             self._number = max((int(stem) for stem in stems if stem.isdecimal()), default=0)
             if self._number:
@@ -224,8 +224,8 @@ def _ends_of(path: str) -> dict[Group, int]:
         return {(topic, partition): end for topic, partition, end in json.loads(text)}
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise UsageError(
-            f"{bare(path)} does not say where it ended, so the recording can't go on after it: it is damaged, or not a "
-            "part of a recording. Move it elsewhere, or name another folder."
+            f"{shown(path)} does not say where it ended, so the recording can't go on after it: it is damaged, or not "
+            "a part of a recording. Move it elsewhere, or name another folder."
         ) from error
 
 

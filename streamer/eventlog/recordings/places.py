@@ -23,13 +23,22 @@ def place_of(where: str) -> tuple[fs.FileSystem, str]:
         return fs.FileSystem.from_uri(where) if is_url(where) else (fs.LocalFileSystem(), where)
     except (ValueError, OSError, pa.ArrowException) as problem:
         raise UsageError(
-            f"{where} is no valid path or URL: {problem}. Give a path, or a URL of s3, gs or abfs"
+            f"{shown(where)} is no valid path or URL: {problem}. Give a path, or a URL of s3, gs or abfs"
         ) from None
 
 
 def bare(where: str) -> str:
     """A path as it is, a URL without the options behind `?`."""
     return where.partition("?")[0] if is_url(where) else where
+
+
+def shown(where: str) -> str:
+    """A path or URL for messages: without options and keys, which a URL may hold."""
+    if not is_url(where):
+        return where
+    scheme, _, rest = bare(where).partition("://")
+    bucket, slash, path = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{path}"
 
 
 def topic_of(where: str) -> str:
@@ -45,14 +54,18 @@ def is_folder(where: str) -> bool:
     try:
         return bool(system.get_file_info(path.rstrip("/")).type is fs.FileType.Directory)
     except OSError as problem:
-        raise UsageError(f"{bare(where)} can't be reached: {problem}") from problem
+        raise UsageError(f"{shown(where)} can't be reached: {problem}") from problem
 
 
 def files_of(where: str) -> list[str]:
     """The files of a folder, in order, without those that tools hide; or the file itself. Each as `where` is given."""
     system, path = place_of(where)
-    scheme, options = (f"{urlsplit(where).scheme}://", where[len(bare(where)) :]) if is_url(where) else ("", "")
-    return [f"{scheme}{one}{options}" for one in paths_of(system, path.rstrip("/") or path)]
+    found = paths_of(system, path.rstrip("/") or path)
+    if not is_url(where):
+        return found
+    parts = urlsplit(bare(where))
+    keys, at, _ = parts.netloc.rpartition("@")
+    return [f"{parts.scheme}://{keys}{at}{one}{where[len(bare(where)) :]}" for one in found]
 
 
 def paths_of(system: fs.FileSystem, root: str) -> list[str]:

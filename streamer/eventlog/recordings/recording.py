@@ -130,13 +130,13 @@ def open_recording(path: str | Path, topic: str | None = None) -> Recording:
     """
     stream = open_stream(path)
     try:
-        return Recording(_source(stream, topic or _topic_of(path)))
+        return Recording(_source(stream, str(path), topic or _topic_of(path)))
     except UsageError:
         stream.close()
         raise
 
 
-def _source(stream: ByteStream, topic: str) -> Source:
+def _source(stream: ByteStream, where: str, topic: str) -> Source:
     match kind_of(stream.head):
         case RecordingFormat.EVENTS:
             return LineSource(stream, plain_events(topic), topics_max=1)
@@ -145,7 +145,7 @@ def _source(stream: ByteStream, topic: str) -> Source:
         case RecordingFormat.PARQUET if stream.size_bytes is not None and stream.compression is None:
             # Parquet is read from its end, so its reader opens the file again.
             stream.close()
-            return ParquetSource(stream.name, stream.size_bytes)
+            return ParquetSource(where, stream.size_bytes)
         case RecordingFormat.PARQUET:
             raise UsageError(
                 f"{stream.name} holds a Parquet recording, which can only be read from a plain file. Unpack it to one "

@@ -147,7 +147,7 @@ def test_a_recording_hides_fields(place, tmp_path):
 
 def test_parts_may_lie_in_an_object_store(place, tmp_path, s3):
     """A second start goes on after the parts that are there, and a replay finds all by the name of the folder."""
-    folder = s3.replace("prefix", "june/")
+    folder = s3.replace("prefix", "recorded/")
     taken = record(place, folder, records_max=2_000)
     whole = record(place, tmp_path / "whole.parquet")
     assert (taken, record(place, folder)) == (2_000, whole - 2_000)
@@ -160,7 +160,7 @@ def test_parts_may_lie_in_an_object_store(place, tmp_path, s3):
     (system, path), damaged = place_of(folder), files_of(folder)[-1]
     with system.open_output_stream(f"{path.rstrip('/')}/{len(files_of(folder)):06d}.parquet") as file:
         file.write(b"PAR1")
-    with pytest.raises(UsageError, match=r"s3://bucket/june/0000\d\d.parquet does not say where it ended"):
+    with pytest.raises(UsageError, match=r"s3://bucket/recorded/0000\d\d.parquet does not say where it ended"):
         record(place, folder)
     with pytest.raises(UsageError, match="its footer can't be read"):
         open_recording(damaged)
