@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -14,7 +14,7 @@ from streamer.contracts.dead_letters import DeadLetter, read_dead_letter
 from streamer.errors import NotUnderstoodError, UsageError
 from streamer.eventlog.base import Records
 from streamer.eventlog.kafka.admin import describe_topics, end_offsets
-from streamer.eventlog.kafka.reader import POLL_S, KafkaReader
+from streamer.eventlog.kafka.reader import POLL_S, KafkaReader, read_to_end
 from streamer.eventlog.kafka.transfer import Copy, Transfer
 from streamer.events import Names
 
@@ -53,13 +53,7 @@ def counts_by_reason(config: Config, topic: str, samples: int = 1) -> list[Reaso
 def letters_of(config: Config, topic: str) -> Iterator[DeadLetter]:
     """All dead letters of an event topic that are there now. Raises as `counts_by_reason` does."""
     _check_topic(config, topic)
-    reader = KafkaReader(config.kafka.connection(), [config.outputs.dead_letters(topic)])
-    try:
-        while not reader.at_end():
-            for records in reader.poll(POLL_S):
-                yield from filter(None, (read_dead_letter(records, i) for i in range(len(records))))
-    finally:
-        reader.close()
+    yield from _letters(read_to_end(config.kafka.connection(), [config.outputs.dead_letters(topic)]))
 
 
 def letter_ends(config: Config) -> dict[tuple[str, int], int]:
@@ -77,13 +71,12 @@ def newest_letters(config: Config, ends: Mapping[tuple[str, int], int], offsets_
         return
     topics = sorted({topic for topic, _ in spots})
     start = {spot: ends[spot] - offsets_max for spot in spots}
-    reader = KafkaReader(config.kafka.connection(), topics, start, spots)
-    try:
-        while not reader.at_end():
-            for records in reader.poll(POLL_S):
-                yield from filter(None, (read_dead_letter(records, i) for i in range(len(records))))
-    finally:
-        reader.close()
+    yield from _letters(read_to_end(config.kafka.connection(), topics, start, spots))
+
+
+def _letters(stretches: Iterable[Records]) -> Iterator[DeadLetter]:
+    for records in stretches:
+        yield from filter(None, (read_dead_letter(records, i) for i in range(len(records))))
 
 
 @dataclass(slots=True)

@@ -28,7 +28,6 @@ from streamer.events import EventKind, Names
 SAMPLED: Final = 1_000  # records of a topic
 SAMPLED_BYTES: Final = 1 << 20  # of their values: feeds and batches hold many events each ...
 SAMPLED_MIN: Final = 50  # ... and so few records are enough, however large they are
-POLL_S: Final = 0.2
 COLUMNS_SHOWN: Final = 12
 MET_MIN: Final = 0.05  # least share of ids that two topics have in common
 DISTINCT: Final = 0.9  # share of different values among those that can be ids
@@ -186,7 +185,7 @@ def sample_of_topics(connection: KafkaConnection, topics: Sequence[str]) -> list
     Raises `BrokerError` when Kafka can't be reached or lacks a topic.
     """
     from streamer.eventlog.kafka.admin import check_topics, end_offsets, preflight
-    from streamer.eventlog.kafka.reader import KafkaReader
+    from streamer.eventlog.kafka.reader import read_to_end
 
     preflight(connection)
     found = check_topics(connection, topics)
@@ -194,13 +193,8 @@ def sample_of_topics(connection: KafkaConnection, topics: Sequence[str]) -> list
     each = {spot: SAMPLED // found[spot[0]].partitions + 1 for spot in spots}
     starts = {spot: max(end - each[spot], 0) for spot, end in end_offsets(connection, spots).items()}
     held: dict[str, list[Records]] = {topic: [] for topic in topics}
-    reader = KafkaReader(connection, topics, starts)
-    try:
-        while not reader.at_end():
-            for records in reader.poll(POLL_S):
-                _add(held, records)
-    finally:
-        reader.close()
+    for records in read_to_end(connection, topics, starts):
+        _add(held, records)
     return [Sample(topic, bounded(parts, newest=True)) for topic, parts in held.items()]
 
 

@@ -23,12 +23,11 @@ from streamer.eventlog.kafka.admin import (
     newest_times,
     preflight,
 )
-from streamer.eventlog.kafka.reader import KafkaReader
+from streamer.eventlog.kafka.reader import read_to_end
 from streamer.eventlog.kafka.unit_history import partition_of_history
 
 COUNTED_MAX: Final = 10_000  # offsets that are read to count their records; the markers of transactions take some
 TAIL: Final = 500  # newest watermarks that are read
-POLL_S: Final = 0.2
 SKEW_MAX_S: Final = 1e9  # any watermark that was published counts here
 
 Spot = tuple[str, int]
@@ -74,10 +73,8 @@ def standing_of(config: Config) -> ServiceStanding:
     standings = []
     for unit, own in of_unit.items():
         records = sum(behind[spot] if waiting is None else waiting.counts[spot] for spot in own)
-        oldest_ms = (
-            min((waiting.oldest_ms[spot] for spot in own if spot in waiting.oldest_ms), default=0) if waiting else 0
-        )
-        since = datetime.fromtimestamp(oldest_ms / 1000, UTC) if oldest_ms else None
+        times = [waiting.oldest_ms[spot] for spot in own if spot in waiting.oldest_ms] if waiting else []
+        since = datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
         standings.append(UnitStanding(unit, records, waiting is not None, commits.get(unit), since, until.get(unit)))
     where, newest = ", ".join(connection.bootstrap), max(until.values(), default=None)
     return ServiceStanding(where, group, status.state, status.members, newest, tuple(standings))
@@ -111,16 +108,11 @@ def _waiting(
         return found
     if missing_rights(config.kafka.connection(), [Right("topic", topic, "Read") for topic in topics]):
         return None
-    reader = KafkaReader(config.kafka.connection(), topics, offsets)
-    try:
-        while not reader.at_end():
-            for records in reader.poll(POLL_S):
-                spot = records.topic, records.partition
-                found.counts[spot] += len(records)
-                if times := [ms for ms in records.timestamp_ms.tolist() if ms > 0]:
-                    found.oldest_ms[spot] = min(found.oldest_ms.get(spot, times[0]), *times)
-    finally:
-        reader.close()
+    for records in read_to_end(config.kafka.connection(), topics, offsets):
+        spot = records.topic, records.partition
+        found.counts[spot] += len(records)
+        if times := [ms for ms in records.timestamp_ms.tolist() if ms > 0]:
+            found.oldest_ms[spot] = min(found.oldest_ms.get(spot, times[0]), *times)
     return found
 
 
@@ -140,14 +132,10 @@ def _events_until(config: Config) -> dict[str, datetime]:
     """The newest watermark of each unit that has one among the newest."""
     topic, connection = config.outputs.watermarks, config.kafka.connection()
     (end,) = end_offsets(connection, [(topic, 0)]).values()
-    reader, newest = KafkaReader(connection, [topic], {(topic, 0): end - TAIL}), dict[str, datetime]()
-    try:
-        while not reader.at_end():
-            for records in reader.poll(POLL_S):
-                for i in range(len(records)):
-                    mark = read_mark(records.value_of(i), int(records.timestamp_ms[i]), SKEW_MAX_S)
-                    if isinstance(mark, Watermark):
-                        newest[mark.unit] = max(newest.get(mark.unit, mark.at), mark.at)
-    finally:
-        reader.close()
+    newest: dict[str, datetime] = {}
+    for records in read_to_end(connection, [topic], {(topic, 0): end - TAIL}):
+        for i in range(len(records)):
+            mark = read_mark(records.value_of(i), int(records.timestamp_ms[i]), SKEW_MAX_S)
+            if isinstance(mark, Watermark):
+                newest[mark.unit] = max(newest.get(mark.unit, mark.at), mark.at)
     return newest

@@ -22,9 +22,12 @@ RECORDS_MAX = 100_000  # of one poll
 POLL_S = 0.2
 
 
-def read_to_end(connection: KafkaConnection, topics: Sequence[str]) -> Iterator[Records]:
-    """All records that the topics hold now, from their beginning on. Raises `BrokerError` as `KafkaReader` does."""
-    reader = KafkaReader(connection, topics)
+def read_to_end(
+    connection: KafkaConnection, topics: Sequence[str], start: Mapping[Spot, int] | None = None,
+    only: Collection[Spot] | None = None,
+) -> Iterator[Records]:  # fmt: skip
+    """All records that the topics hold now, from given offsets on. The arguments, and errors, are of `KafkaReader`."""
+    reader = KafkaReader(connection, topics, start or "earliest", only)
     try:
         while not reader.at_end():
             yield from reader.poll(POLL_S)
