@@ -21,6 +21,7 @@ from streamer.errors import UsageError
 from streamer.eventlog.base import Epoch, Log, Output, Records
 from streamer.eventlog.memory import MemoryLog
 from streamer.eventlog.recordings.log import RecordedLog
+from streamer.eventlog.recordings.places import shown
 from streamer.eventlog.recordings.recording import Recording
 from streamer.events import time_of
 from streamer.runtime.epoch_size import CommitSettings
@@ -199,4 +200,4 @@ def _fates(folds: Sequence[DetectFold], what: str) -> dict[str, int]:
 
 
 def _name(recording: str | NamedTable) -> str:
-    return recording if isinstance(recording, str) else recording.name
+    return shown(recording) if isinstance(recording, str) else recording.name

@@ -23,7 +23,7 @@ from retrain.messages.ids import FLEET_PREFIX
 from retrain.messages.incident import Incident
 from retrain.messages.shift import Shift
 from retrain.policy.settings import RetrainSettings
-from streamer.app.offline.comparison import BacktestResult, PowerPoint
+from streamer.app.offline.comparison import BacktestResult, SizeResult
 from streamer.app.offline.injection import span_text
 from streamer.audit.fleet import KINDS, Fleet, Wanted
 from streamer.audit.source import Source
@@ -31,6 +31,7 @@ from streamer.audit.timeline import TimelineEntry, entries
 from streamer.audit.trail import Trail, decoded
 from streamer.contracts.topics import OutputTopics
 from streamer.errors import UsageError
+from streamer.eventlog.recordings.places import shown
 from streamer.page.drawing import environment
 from streamer.page.rows import LEGEND, ModelRow, counts_of, groups_of, rows_of
 
@@ -107,13 +108,13 @@ def _asset(name: str) -> str:
     return files("streamer.page").joinpath("static", name).read_text(encoding="utf-8")
 
 
-def write_comparison(results: Sequence[BacktestResult], points: Sequence[PowerPoint], of: Sequence[str]) -> str:
+def write_comparison(results: Sequence[BacktestResult], points: Sequence[SizeResult], of: Sequence[str]) -> str:
     """What recordings `of` these names give under several settings, and which sizes of a change are seen, as HTML."""
-    curves: dict[str, list[PowerPoint]] = {}
+    curves: dict[str, list[SizeResult]] = {}
     for point in points:
         curves.setdefault(point.settings, []).append(point)
     return environment().get_template("comparison.html").render(
-        title="Backtest", script="", of=of, results=results, points=points, curves=curves,
+        title="Backtest", script="", of=[shown(one) for one in of], results=results, points=points, curves=curves,
         span=lambda seconds, signed: "–" if seconds is None else span_text(timedelta(seconds=seconds), signed=signed),
         style="".join(map(_asset, ("tokens.css", "report.css"))),
     )  # fmt: skip

@@ -37,7 +37,7 @@ class BacktestResult:
 
 
 @dataclass(frozen=True, slots=True)
-class PowerPoint:
+class SizeResult:
     """How a change of one size is seen under one of the settings."""
 
     settings: str
@@ -73,7 +73,7 @@ def figures_of(
     return false, models * max(until - first, 0) / MONTH_MS, len(delays), median(delays) if delays else None
 
 
-def power_of(settings: str, size: str, change: Injection, alerts: Sequence[Alert]) -> PowerPoint:
+def power_of(settings: str, size: str, change: Injection, alerts: Sequence[Alert]) -> SizeResult:
     """How the alerts of a replay see one of its changes. `alerts` are in the order in which they fired."""
     since, first = time_of(change.since_ms), dict[str, Alert]()
     for (model, _), alert in found_of(change, alerts).items():
@@ -82,4 +82,4 @@ def power_of(settings: str, size: str, change: Injection, alerts: Sequence[Alert
     delays = [(one.at.event_time - since).total_seconds() for one in first.values()]
     errors = [(one.onset.event_time - since).total_seconds() for one in first.values()]
     middle = (median(delays), median(errors)) if first else (None, None)
-    return PowerPoint(settings, size, len(change.reached | first.keys()), len(first), *middle)
+    return SizeResult(settings, size, len(change.reached | first.keys()), len(first), *middle)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -93,12 +93,20 @@ def injections_of(texts: Sequence[str], seed: int = 0) -> tuple[Injection, ...]:
     return tuple(_injection(text, seed + place) for place, text in enumerate(texts))
 
 
-def sizes_of(texts: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Each size of the change with several, as in `+1,+2`, with all changes: first nothing, for comparison.
+class Size(NamedTuple):
+    """One size of the change that has several."""
+
+    size: str  # as written; `nothing` is none
+    at: int  # the place of that change among all
+    texts: tuple[str, ...]  # all changes, that one with this size
+
+
+def sizes_of(texts: Sequence[str]) -> list[Size]:
+    """Each size of the change with several, as in `+1,+2`: first nothing, for comparison.
 
     Empty without such a change. Raises `UsageError` for two of them.
     """
-    sizes: list[tuple[str, tuple[str, ...]]] = []
+    sizes: list[Size] = []
     for at, text in enumerate(texts):
         found = _FORM.fullmatch(text.strip())
         if found is None or "," not in found["change"] or found["change"].startswith("="):
@@ -107,7 +115,7 @@ def sizes_of(texts: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
             raise UsageError(f"--inject {text!r}: only one change may have several sizes")
         head, tail = found.string[: found.start("change")], found.string[found.end("change") :]
         for size in ("nothing", *(part.strip() for part in found["change"].split(","))):
-            sizes.append((size, (*texts[:at], f"{head}{size}{tail}", *texts[at + 1 :])))
+            sizes.append(Size(size, at, (*texts[:at], f"{head}{size}{tail}", *texts[at + 1 :])))
     return sizes
 
 

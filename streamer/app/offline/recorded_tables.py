@@ -27,7 +27,7 @@ from streamer.detect.references.training import index_columns, role_without_valu
 from streamer.errors import UsageError
 from streamer.eventlog.recordings.chunk import Chunk
 from streamer.eventlog.recordings.parquet_reader import DAMAGE
-from streamer.eventlog.recordings.places import files_of, is_folder, size_of, topic_of
+from streamer.eventlog.recordings.places import files_of, is_folder, shown, size_of, topic_of
 from streamer.eventlog.recordings.recording import Recording, open_recording
 
 ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
@@ -45,7 +45,7 @@ class TableSource:
     topics_max: int | None = 1
 
     def __init__(self, name: str, topic: str, mapped: FieldMap, table: Table, size_bytes: int | None = None) -> None:
-        self.name = name
+        self.name = shown(name)
         self.rows: int | None = table.rows
         self.size_bytes = size_bytes
         self._topic, self._table = topic, table

@@ -230,20 +230,22 @@ class TableMapping:
             raise UsageError("name the column of the time, or how far apart rows are; not both")
         if not self.sort and self.every is None:
             return tables
-        return [self._arranged(_loaded(one)) for one in tables]
+        return [self._arranged(loaded(one)) for one in tables]
 
     def _arranged(self, one: NamedTable) -> NamedTable:
         name, table = self.time or TIME, one.table
         if self.every is not None:
             if name in table.column_names:
-                raise UsageError(f"{one.name} has a column {name}, so its rows have times; leave out how far apart")
+                raise UsageError(
+                    f"{shown(one.name)} has a column {name}, so its rows have times; leave out how far apart"
+                )
             try:
                 step_ms = 1000 * seconds_of(self.every)
             except ValueError as problem:
                 raise UsageError(f"--every {problem}") from None
             table = table.append_column(name, pa.array(FIRST_MS + step_ms * np.arange(table.num_rows)))
         if self.sort:
-            self._check(one.name, table.column_names)
+            self._check(shown(one.name), table.column_names)
             table = table.take(pc.sort_indices(_sortable(table[name])))
         return NamedTable(one.name, table)
 
@@ -310,19 +312,21 @@ def mapping_of(options: Mapping[str, Any]) -> TableMapping:
     return TableMapping(**given, features=names, sort=bool(options.get("sort")))
 
 
-def _loaded(table: str | NamedTable) -> NamedTable:
+def loaded(table: str | NamedTable) -> NamedTable:
     """A table in memory. Raises `UsageError`."""
     if isinstance(table, NamedTable):
         return table
     opened = open_table(table)
     if opened is None:
-        raise UsageError(f"{table} is no table in Parquet, Arrow or CSV, and keeps its own order and times")
+        raise UsageError(f"{shown(table)} is no table in Parquet, Arrow or CSV, and keeps its own order and times")
     try:
         if size_of(table) > LOADED_BYTES_MAX:
-            raise UsageError(f"{table} is larger than {LOADED_BYTES_MAX >> 30} GB: sort it before, and name --time")
+            raise UsageError(
+                f"{shown(table)} is larger than {LOADED_BYTES_MAX >> 30} GB: sort it before, and name --time"
+            )
         return NamedTable(table, pa.Table.from_batches(opened.iter_batches(ROWS_READ)))
     except DAMAGE as problem:
-        raise UsageError(f"{table} can't be read: {problem}") from problem
+        raise UsageError(f"{shown(table)} can't be read: {problem}") from problem
     finally:
         opened.close()
 

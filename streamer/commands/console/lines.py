@@ -16,3 +16,15 @@ def echo_report(report: str) -> None:
     """Write a report of several lines, such as the problems of a configuration, to standard error."""
     for line in report.split("\n"):
         echo_line(line, err=True)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file that an option names. Raises `UsageError`."""
+    from pathlib import Path
+
+    from streamer.errors import UsageError
+
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror or error}") from error

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from streamer.commands.console.lines import echo_line
+from streamer.commands.console.lines import echo_line, write_file
 from streamer.commands.console.options import arranged, offline_of, offline_options
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.app.offline.comparison import BacktestResult, PowerPoint
+    from streamer.app.offline.comparison import BacktestResult, SizeResult
+    from streamer.app.offline.injection import Size
 
 VARIANTS_MAX: Final = 256
 HEAD: Final = ("settings", "alarms", "alerts", "incidents", "requests", "false a month", "seen", "delay", "CPU")
@@ -38,8 +39,7 @@ class Variant(NamedTuple):
     name: str
     file: str | None  # the configuration
     sets: tuple[str, ...]  # single settings
-    size: str = ""  # of the change that has several
-    inject: tuple[str, ...] = ()  # all changes
+    size: Size | None = None  # of the change that has several
 
 
 @click.command(epilog=EXAMPLE)
@@ -84,11 +84,11 @@ def backtest(
     if report_file is not None:
         from streamer.page.report import write_comparison
 
-        Path(report_file).write_text(write_comparison(results, points, recordings), encoding="utf-8")
+        write_file(report_file, write_comparison(results, points, recordings).encode())
     if as_json:
         for result, point in found:
-            more = {} if point is None else {**asdict(point), "power": point.power}
-            echo_line(json.dumps({**asdict(result), "false_a_month": result.false_a_month, **more}))
+            change = {} if point is None else {"change": {**asdict(point), "power": point.power}}
+            echo_line(json.dumps({**asdict(result), "false_a_month": result.false_a_month, **change}))
         return
     rows = [POWER_HEAD, *map(_power_row, points)] if points else [HEAD, *map(_row, results)]
     for line in table(rows):
@@ -97,9 +97,7 @@ def backtest(
         echo_line(f"{report_file}: {len(found):,} replays", err=True)
 
 
-def variants_of(
-    settings: Sequence[str], grid: Sequence[str], sizes: Sequence[tuple[str, tuple[str, ...]]] = ()
-) -> Iterator[Variant]:
+def variants_of(settings: Sequence[str], grid: Sequence[str], sizes: Sequence[Size] = ()) -> Iterator[Variant]:
     """Each configuration with each combination of values, and each size of a change.
 
     Raises `UsageError` for too few, too many and repeated ones.
@@ -121,18 +119,21 @@ def variants_of(
     for file, sets in combinations:
         parts = [Path(file).name] if file is not None and len(files) > 1 else []
         name = " ".join([*parts, *sets]) or (file or "the defaults")
-        for size, inject in sizes or [("", ())]:
-            yield Variant(name, file, tuple(sets), size, inject)
+        if not sizes:
+            yield Variant(name, file, tuple(sets))
+        for size in sizes:
+            yield Variant(name, file, tuple(sets), size)
 
 
 def _options_of(one: Variant, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The options of one of the replays."""
-    return {**options, "sets": (*options["sets"], *one.sets), "inject": one.inject or options["inject"]}
+    inject = one.size.texts if one.size else options["inject"]
+    return {**options, "sets": (*options["sets"], *one.sets), "inject": inject}
 
 
 def _folded(
     variants: Sequence[Variant], shared: tuple[Any, ...], jobs: int
-) -> list[tuple[BacktestResult, PowerPoint | None]]:
+) -> list[tuple[BacktestResult, SizeResult | None]]:
     """The results in the order of the settings, of `jobs` processes."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -144,7 +145,7 @@ def _folded(
 
 def fold_one(
     one: Variant, shared: tuple[tuple[str, ...], str | None, Mapping[str, Any], Sequence[int]]
-) -> tuple[BacktestResult, PowerPoint | None]:
+) -> tuple[BacktestResult, SizeResult | None]:
     """The replay of one of the settings, and of one of the sizes where a change has several."""
     from time import process_time
 
@@ -173,12 +174,11 @@ def fold_one(
     alerts = newest_of(published)
     fired = [(alert.model_id, round(alert.at.event_time.timestamp() * 1000)) for alert in alerts]
     span = [round(at.timestamp() * 1000) for at in (summary.first_event_time, summary.last_event_time) if at]
-    texts = zip(selection.injections, one.inject, strict=False)
-    change = next((change for change, text in texts if text not in options["inject"]), None)
+    change = selection.injections[one.size.at] if one.size else None
     figures = figures_of(fired, marks_ms or ([] if change is None else [change.since_ms]), span, summary.models)
     counts = summary.alarms, summary.alerts, summary.incidents, summary.requests
     result = BacktestResult(one.name, *counts, *figures, tuple(sorted(requested)), round(cpu_s, 1))
-    return result, None if change is None else power_of(one.name, one.size, change, alerts)
+    return result, power_of(one.name, one.size.size, change, alerts) if one.size and change else None
 
 
 def _row(one: BacktestResult) -> list[str]:
@@ -188,7 +188,7 @@ def _row(one: BacktestResult) -> list[str]:
     return [one.settings, *(f"{n:,}" for n in counts), false, f"{one.seen:,}", delay, f"{one.cpu_s:.1f} s"]
 
 
-def _power_row(one: PowerPoint) -> list[str]:
+def _power_row(one: SizeResult) -> list[str]:
     from datetime import timedelta
 
     from streamer.app.offline.injection import span_text

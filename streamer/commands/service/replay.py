@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from streamer.commands.console.lines import echo_report
+from streamer.commands.console.lines import echo_report, write_file
 from streamer.commands.console.options import arranged, config_option, offline_of, offline_options
 from streamer.commands.console.progress import compilation_shown, progress
 from streamer.errors import NotUnderstoodError, UsageError
@@ -87,10 +87,7 @@ def _write_report(path: str, config: Config, kept: Sequence[tuple[str, bytes]]) 
         echo_report(f"{path}: no alert, so there is nothing to report and no file is written")
         return
     html, _ = write_report(lambda: iter(kept), config.outputs, "Drift report", config.retrain)
-    try:
-        Path(path).write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--report {path} can't be written: {error.strerror or error}") from None
+    write_file(path, html.encode())
     echo_report(f"{path}: {len(html.encode()) / 1000:,.0f} kB")
 
 

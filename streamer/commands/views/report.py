@@ -30,13 +30,13 @@ def report(replayed: str | None, config_file: str | None, out: str, title: str) 
     by effect times the importance in its rules.
     """
     from streamer.audit.reasons import many
-    from streamer.commands.console.lines import echo_line
+    from streamer.commands.console.lines import echo_line, write_file
     from streamer.page.report import write_report
 
     config = config_of(replayed, config_file)
     limits = limits_of(replayed, config_file, config)
     html, summary = write_report(source_of(replayed, config), config.outputs, title, limits)
-    _write(out, html.encode())
+    write_file(out, html.encode())
     echo_line(
         f"{out}: {many(summary.models, 'model')}, {summary.stories:,} with a story, {many(summary.alerts, 'alert')}, "
         f"{len(html.encode()) / 1000:,.0f} kB"
@@ -71,7 +71,7 @@ def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str
     service, or from REPLAYED: the output of `driftline replay`, or a recording of these topics.
     """
     from streamer.audit.source import KINDS, PROFILE
-    from streamer.commands.console.lines import echo_line
+    from streamer.commands.console.lines import echo_line, write_file
     from streamer.page.plot import plot as drawn
     from streamer.page.plot import png_of
 
@@ -82,16 +82,5 @@ def plot(names: tuple[str, ...], config_file: str | None, segment: str, out: str
     config = config_of(replayed, config_file)
     svg = drawn(source_of(replayed, config, (*KINDS, PROFILE)), config.outputs, model, column, segment, dark)
     picture = png_of(svg) if out.lower().endswith(".png") else svg.encode()
-    _write(out, picture)
+    write_file(out, picture)
     echo_line(f"{out}: {column} of {model}, {len(picture) / 1000:,.0f} kB")
-
-
-def _write(out: str, data: bytes) -> None:
-    from pathlib import Path
-
-    from streamer.errors import UsageError
-
-    try:
-        Path(out).write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{out} can't be written: {error.strerror or error}") from error

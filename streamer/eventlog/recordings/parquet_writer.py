@@ -141,8 +141,10 @@ class RecordingWriter:
             yield
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else error  # pyarrow's own words name the partial file
+            made = f" It is made in {self._partial.parent} first." if is_url(self.path) else ""
             raise UsageError(
-                f"Can't write the recording {shown(self.path)}: {cause}. Name a file in a folder that can be written."
+                f"Can't write the recording {shown(self.path)}: {cause}. Name a file in a folder that can be "
+                f"written.{made}"
             ) from error
 
 

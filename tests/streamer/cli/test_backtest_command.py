@@ -11,6 +11,7 @@ from cli_kit import cli
 from streamer.app.offline.comparison import figures_of
 from streamer.commands.service.backtest import Variant, fold_one, variants_of
 from streamer.errors import UsageError
+from streamer.page.report import write_comparison
 
 HOUR_MS = 3_600_000
 ARL0 = "detectors.shiryaev_roberts.arl0"
@@ -111,11 +112,12 @@ def test_sizes_of_a_change_give_a_curve(fleet, tmp_path):
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
     found = [json.loads(line) for line in ran.stdout.splitlines()]
-    assert [(one["size"], one["models"]) for one in found] == [("nothing", 4), ("+.1", 4), ("+4", 4), ("+16", 4)]
-    assert [one["seen"] for one in found] == [1, 1, 4, 4]
-    assert found[0]["delay_s"] > 84 * 3_600  # the model that drifts by itself, 84 h later
-    assert 0 < found[3]["delay_s"] < found[2]["delay_s"] < 84 * 3_600
-    assert abs(found[3]["onset_error_s"]) <= 3_600
+    changes = [one["change"] for one in found]
+    assert [(one["size"], one["models"]) for one in changes] == [("nothing", 4), ("+.1", 4), ("+4", 4), ("+16", 4)]
+    assert [one["seen"] for one in changes] == [1, 1, 4, 4]
+    assert changes[0]["delay_s"] > 84 * 3_600  # the model that drifts by itself, 84 h later
+    assert 0 < changes[3]["delay_s"] < changes[2]["delay_s"] < 84 * 3_600
+    assert abs(changes[3]["onset_error_s"]) <= 3_600
     assert {one["false_alerts"] for one in found} == {0}
     assert found[3]["requested"] == sorted(found[3]["requested"])
     html = out.read_text()
@@ -139,3 +141,30 @@ def test_other_sizes_are_refused(fleet, inject, why):
     options = [word for one in inject for word in ("--inject", one)]
     ran = cli("backtest", fleet, "--time", "at", "--model-column", "line", *options)
     assert (ran.exit_code, why in ran.stderr) == (2, True), ran.stderr
+
+
+def test_a_size_may_equal_another_change(fleet, tmp_path):
+    """The change with several sizes is known by its place. A report that can't be written is one sentence."""
+    at = "@ 2026-06-18T08:00:00"
+    options = [
+        "--inject",
+        f"delay: +16 {at}",
+        "--inject",
+        f"delay: +8,+16 {at}",
+        "--time",
+        "at",
+        "--model-column",
+        "line",
+    ]
+    ran = cli("backtest", fleet, *options, "--json")
+    found = [json.loads(line)["change"] for line in ran.stdout.splitlines()]
+    assert [(one["size"], one["seen"]) for one in found] == [("nothing", 4), ("+8", 4), ("+16", 4)]
+    refused = cli("backtest", fleet, *options, "--report", str(tmp_path / "none" / "x.html"))
+    assert (refused.exit_code, "x.html can't be written: No such file or directory" in refused.stderr) == (2, True)
+
+
+def test_a_report_holds_no_keys():
+    """The URL of a recording may have some."""
+    html = write_comparison([], [], ["s3://id:secret@bucket/june.parquet?region=eu"])
+    assert "s3://bucket/june.parquet" in html
+    assert "secret" not in html
