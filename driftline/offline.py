@@ -20,7 +20,7 @@ from driftline.findings import Findings
 from streamer.app.folds import reference_size_by_default
 from streamer.app.offline.injection import injections_of
 from streamer.app.offline.selection import selection_of
-from streamer.app.offline.table_files import NamedTable, TableMapping
+from streamer.app.offline.table_files import NamedTable, TableMapping, loaded
 from streamer.app.replay import replay as folded
 from streamer.audit.source import kinds_of
 from streamer.clock import seconds_of
@@ -247,7 +247,7 @@ def class_history(
 
     By name:
 
-        frame: a table in memory; see `replay`. Rows without a prediction or label are left out.
+        frame: a table in memory, or a path; see `replay`. Rows without a prediction or label are left out.
         time, prediction, label: columns: when the event happened, the predicted class, the true one. Classes are
             compared as texts.
         every: length of an interval, as in "1d".
@@ -260,7 +260,7 @@ def class_history(
     each one predicted so was of it (precision). Raises `UsageError` for a table without the columns, and ValueError for
     times and probabilities that are none.
     """
-    table = _arrow_of(frame)
+    table = loaded(_table_of(frame, FRAME_TOPIC)).table
     wanted = [time, prediction, label, *(probabilities or {}).values()]
     if lacking := [name for name in wanted if name not in table.column_names]:
         raise UsageError(f"the table has no column {lacking[0]}; it has {', '.join(table.column_names)}")
@@ -286,7 +286,7 @@ def _scores(start_ms: int, here: Any, truth: Any, said: Any, chances: Mapping[st
         row = {"start": start_ms, "class": name, "n_labels": n, "n_predicted": predicted}
         for score, of in (("precision", predicted), ("recall", n)):
             row |= dict(zip((score, f"{score}_low", f"{score}_high"), _wilson(both, of), strict=True))
-        row["f1"] = 2 * both / (n + predicted) if n + predicted else None
+        row["f1"] = float(found.f1[i])  # each class has a label or a prediction
         if name in chances:
             of_class = calibration(chances[name][here], truth[here] == name)
             row |= {"calibration_error": of_class.error, "brier": of_class.brier}

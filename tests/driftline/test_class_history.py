@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
@@ -54,6 +55,12 @@ def test_a_drift_of_a_class_is_dated():
         assert one["onset"] < one["seen_at"]
         assert one["after"] < one["before"] - 0.15
     assert driftline.class_history(trips(late_wrong=0.05), **NAMED).drifts.num_rows == 0
+
+
+def test_a_path_is_read_as_a_table_is(tmp_path):
+    """Parquet gives the same as the table in memory."""
+    pq.write_table(trips(600), tmp_path / "trips.parquet")
+    assert driftline.class_history(tmp_path / "trips.parquet", **NAMED) == driftline.class_history(trips(600), **NAMED)
 
 
 def test_the_order_of_rows_and_texts_do_not_matter():
