@@ -240,8 +240,8 @@ def main() -> None:
         print(lines[-1], flush=True)
     answered, last_s = client.crowd([list(paths.values())[i % len(paths)] for i in range(CLIENTS)])
     load = os.getloadavg()[0]
-    told, _ = process.communicate("end\n", timeout=60)
-    found = msgspec.json.decode(told)
+    said, _ = process.communicate("end\n", timeout=60)
+    found = msgspec.json.decode(said)
     rate = {what: found["rows"][what] / found["taken_s"][what] for what in found["rows"]}
     written("page views", ("view", "95 of 100 answers within", "of one core", "size"), lines, PAGE)
     written("page", ("figure", "measured"), [

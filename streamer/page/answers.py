@@ -44,7 +44,7 @@ class UnitRow:
     behind: int  # records that wait; with `is_exact` false, at most
     is_exact: bool
     waits_s: float | None  # age of the oldest record that waits; None: none does, or it wasn't read
-    commit_age_s: float | None  # None: it never committed, or the brokers don't tell
+    commit_age_s: float | None  # None: it never committed, or the brokers don't say
     committed_at: datetime | None
     events_until: datetime | None  # event time that it has reached, by the newest watermarks
     is_stuck: bool  # records wait, and no commit has come for `STUCK_S`
