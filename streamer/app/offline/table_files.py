@@ -121,7 +121,9 @@ class FolderTable:
         others = [one for one, table in found if table is None]
         if not found or others:
             what = f"{shown(others[0])} is no table" if others else "it holds no file"
-            raise UsageError(f"{shown(path)}: {what}; name a folder of Parquet, Arrow or CSV files")
+            raise UsageError(
+                f"{shown(path)}: {what}; name a folder of recordings, or of tables in Parquet, Arrow or CSV"
+            )
         self.parts = [(partition_keys(one, path), table) for one, table in found if table is not None]
         self.rows = sum(table.rows for _, table in self.parts)
 
